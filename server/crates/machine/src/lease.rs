@@ -1,7 +1,7 @@
-//! Leases: their time to live and the keys attached to them.
+//! Leases: their TTL and the keys attached to them.
 //!
-//! What does not live here: clocks. A lease never expires by itself (I6): the leader counts its
-//! time (`lessor`) and proposes its expiration. The effects on the key space are in `kv/lease.rs`.
+//! Not here: clocks. A lease never expires on its own (I6): the leader tracks its time (`lessor`) and proposes its expiration.
+//! The effects on the key space are in `kv/lease.rs`.
 
 use std::fmt;
 
@@ -29,10 +29,10 @@ impl fmt::Display for LeaseId {
     }
 }
 
-/// Maximum TTL in seconds, as in etcd: as nanoseconds it fits into 63 bits.
+/// Maximum TTL in seconds, as in etcd: in nanoseconds it fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
 
-/// Bytes that a lease adds to the size of the key space: about its memory.
+/// Bytes that a lease adds to the size of the key space: approximately its memory.
 pub const LEASE_BYTES: u64 = 256;
 
 /// A lease command as stored in the log.
@@ -52,7 +52,7 @@ pub enum LeaseOperation {
     /// Revokes a lease for a client.
     #[prost(message, tag = "2")]
     Revoke(LeaseRevoke),
-    /// Removes leases whose time is over; proposed by the leader.
+    /// Removes expired leases; proposed by the leader.
     #[prost(message, tag = "3")]
     Expire(LeaseExpire),
     /// Records the remaining time of leases; proposed by the leader.
@@ -60,7 +60,7 @@ pub enum LeaseOperation {
     Checkpoint(LeaseCheckpoint),
 }
 
-/// Grant a lease.
+/// Grants a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LeaseGrant {
     /// Chosen by the client or by the server; not [`LeaseId::NONE`].
@@ -72,13 +72,13 @@ pub struct LeaseGrant {
 }
 
 impl LeaseGrant {
-    /// The lease.
+    /// Returns the id as a [`LeaseId`].
     pub fn lease_id(&self) -> LeaseId {
         LeaseId(self.id)
     }
 }
 
-/// Revoke a lease and delete its keys in one revision.
+/// Revokes a lease and deletes its keys in one revision.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LeaseRevoke {
     /// Id of the lease.
@@ -87,13 +87,13 @@ pub struct LeaseRevoke {
 }
 
 impl LeaseRevoke {
-    /// The lease.
+    /// Returns the id as a [`LeaseId`].
     pub fn lease_id(&self) -> LeaseId {
         LeaseId(self.id)
     }
 }
 
-/// Remove leases, each with its keys in its own revision; unknown ones are ignored.
+/// Removes leases, each with its keys in its own revision; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseExpire {
     /// Lease ids, in the order of removal.
@@ -102,13 +102,13 @@ pub struct LeaseExpire {
 }
 
 impl LeaseExpire {
-    /// The leases, in the order of removal.
+    /// Returns the leases in the order of removal.
     pub fn lease_ids(&self) -> impl Iterator<Item = LeaseId> {
         self.ids.iter().map(|id| LeaseId(*id))
     }
 }
 
-/// Record the remaining time of leases; unknown ones are ignored.
+/// Records the remaining time of leases; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseCheckpoint {
     /// The remaining times.
@@ -128,20 +128,20 @@ pub struct RemainingTtl {
 }
 
 impl RemainingTtl {
-    /// The lease.
+    /// Returns the id as a [`LeaseId`].
     pub fn lease_id(&self) -> LeaseId {
         LeaseId(self.id)
     }
 }
 
-/// Answer of a grant.
+/// Result of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// Seconds of the lease.
+    /// TTL of the lease in seconds.
     pub ttl_s: i64,
 }
 
-/// Answer of a successful lease command.
+/// Result of a successful lease command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseReply {
     /// The lease was granted.
@@ -163,22 +163,22 @@ pub enum LeaseError {
     /// The id is taken.
     #[error("lease already exists")]
     Exists,
-    /// There is none.
+    /// The lease does not exist.
     #[error("requested lease not found")]
     NotFound,
-    /// More than [`TTL_MAX_S`].
+    /// The TTL exceeds [`TTL_MAX_S`].
     #[error("too large lease TTL")]
     TtlTooLarge,
-    /// A member's quota is used up.
+    /// A member's quota is exhausted.
     #[error("database space exceeded")]
     NoSpace,
     /// Members disagree about the data.
     #[error("corrupt cluster")]
     Corrupt,
-    /// A counter of the state has no number left.
+    /// A counter of the state is exhausted.
     #[error("the counters of this cluster are used up")]
     CountersUsedUp,
-    /// The caller may not do that.
+    /// The caller lacks permission.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),
 }
@@ -186,7 +186,7 @@ pub enum LeaseError {
 /// One lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Lease {
-    /// TTL: seconds that it lasts after each keep-alive.
+    /// TTL in seconds, which each keep-alive renews.
     #[prost(int64, tag = "1")]
     pub ttl_s: i64,
     /// Remaining seconds at the last checkpoint; 0 for the full TTL.
@@ -195,7 +195,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Returns the seconds that a new leader gives the lease: those at the last checkpoint, or the full TTL.
+    /// Returns the seconds that a new leader gives the lease: the remaining ones of the last checkpoint, or the full TTL.
     pub fn remaining_s(&self) -> i64 {
         if self.remaining_ttl_s > 0 {
             self.remaining_ttl_s
@@ -204,7 +204,7 @@ impl Lease {
         }
     }
 
-    /// Whether both times are at most [`TTL_MAX_S`] and the remaining one is not negative.
+    /// Returns whether both times are at most [`TTL_MAX_S`] and the remaining one is not negative.
     pub(super) fn is_sound(&self) -> bool {
         self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.remaining_ttl_s)
     }
@@ -214,7 +214,7 @@ impl Lease {
 #[derive(Clone, Default)]
 pub struct Leases {
     by_id: OrdMap<LeaseId, Lease>,
-    /// Live keys by their lease. Not in a checkpoint: it is derived from the keys.
+    /// Live keys by lease. Not in a checkpoint, because it is derived from the keys.
     attached: OrdSet<(LeaseId, Bytes)>,
 }
 
@@ -228,7 +228,7 @@ impl fmt::Debug for Leases {
 }
 
 impl Leases {
-    /// One lease.
+    /// Returns a lease.
     pub fn get(&self, id: LeaseId) -> Option<&Lease> {
         self.by_id.get(&id)
     }
@@ -238,17 +238,17 @@ impl Leases {
         self.by_id.iter().map(|(id, lease)| (*id, lease))
     }
 
-    /// Number of leases.
+    /// Returns the number of leases.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there is no lease.
+    /// Returns whether there are no leases.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
-    /// The keys of a lease, in ascending order.
+    /// Returns the keys of a lease in ascending order.
     pub fn keys(&self, id: LeaseId) -> impl Iterator<Item = &Bytes> {
         self.attached
             .range((id, Bytes::new())..)
@@ -256,13 +256,13 @@ impl Leases {
             .map(|(_, key)| key)
     }
 
-    /// The first key of a lease at or above a key.
+    /// Returns the first key of a lease at or above a key.
     pub(super) fn key_from(&self, id: LeaseId, from: &Bytes) -> Option<&Bytes> {
         let (of, key) = self.attached.range((id, from.clone())..).next()?;
         (*of == id).then_some(key)
     }
 
-    /// The leases that have keys, in ascending order.
+    /// Returns the leases that have keys, in ascending order.
     pub(super) fn with_keys(&self) -> impl Iterator<Item = LeaseId> {
         let first_from = |id: LeaseId| Some(self.attached.range((id, Bytes::new())..).next()?.0);
         std::iter::successors(first_from(LeaseId(i64::MIN)), move |id| {
@@ -270,7 +270,7 @@ impl Leases {
         })
     }
 
-    /// Number of keys that have a lease.
+    /// Returns the number of keys that have a lease.
     pub fn attached(&self) -> usize {
         self.attached.len()
     }
@@ -279,20 +279,19 @@ impl Leases {
         self.by_id.insert(id, lease);
     }
 
-    /// Removes a lease and leaves its keys attached; `false` if there is no such lease.
+    /// Removes a lease without detaching its keys; `false` if it does not exist.
     pub(super) fn remove(&mut self, id: LeaseId) -> bool {
         self.by_id.remove(&id).is_some()
     }
 
-    /// Records the remaining seconds of a lease, brought between 0 and [`TTL_MAX_S`]; ignores an unknown
-    /// lease.
+    /// Records the remaining seconds of a lease, clamped between 0 and [`TTL_MAX_S`]. Ignores an unknown lease.
     pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
         if let Some(lease) = self.by_id.get_mut(&left.lease_id()) {
             lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
         }
     }
 
-    /// Forgets the remaining seconds of all leases: each has its full TTL.
+    /// Clears the remaining seconds of all leases, so that each has its full TTL.
     pub(super) fn clear_checkpoints(&mut self) {
         let noted = self
             .by_id
@@ -331,7 +330,7 @@ impl Leases {
         Leases { by_id: self.by_id.clone(), attached: OrdSet::default() }
     }
 
-    /// Emits the leases that changed since `since` (all, if `None`), one record each with the id as key.
+    /// Emits the leases that changed since `since` (all if `None`), one record each with the id as key.
     pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
         let mut put = |id: LeaseId, lease: &Lease| {
             emit(RecordChange::Put {
@@ -357,7 +356,7 @@ impl Leases {
         }
     }
 
-    /// Loads the record of one lease; fails if its id or its values are not sound.
+    /// Loads the record of a lease; fails if its id or values are invalid.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let id = key.try_into().map(i64::from_be_bytes);
         let id = id.map_or(LeaseId::NONE, LeaseId);

@@ -1,17 +1,17 @@
-//! The state machine: the v3 key space, the v2 tree, the member registry, the alarms and the users,
-//! all changed by one [`StateMachine::apply`].
+//! The state machine: the v3 key space, the v2 tree, the member registry, the alarms, and the users and roles.
+//! [`StateMachine::apply`] makes all changes.
 //!
-//! What does *not* live here: raft and tickets (`witan_replica`), sockets, files, threads, clocks, JSON, gRPC.
+//! Not here: raft and tickets (`witan_replica`), sockets, files, threads, clocks, JSON, gRPC.
 //!
-//! All of it is made of persistent data structures, so a clone is O(1). Readers, checkpoints and
-//! snapshots work on a clone while commands are applied (see [`view::View`]).
+//! It consists of persistent data structures, so a clone is O(1). Readers, checkpoints and snapshots work on a clone while
+//! commands are applied (see [`view::View`]).
 //!
-//! Reading order: `command` (what can be executed) → `operation` (the same with the types of its answers) → `kv`,
-//! `lease`, `witan_tree`, `member`, `alarm`, `auth` → `follow` (another cluster is copied) → `work` (how much a command costs) → `record`, `view` (what a
-//! checkpoint and a reader get), `counters` (how far numbers may count), `versions`, `limits`.
+//! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
+//! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
+//! readers), `counters` (limits of counters), `versions`, `limits`.
 //!
-//! Invariants kept here (the full list stands in ARCHITECTURE.md):
-//! - **I1** no I/O, no clock: wall time is stamped by the proposer and travels in the entry (I9).
+//! Invariants enforced here (ARCHITECTURE.md has the full list):
+//! - **I1** no I/O, no clock: the proposer stamps wall time, which is part of the entry (I9).
 //! - **I2** [`StateMachine::apply`] is total and deterministic; a domain error is a reply.
 
 pub mod alarm;
@@ -59,11 +59,11 @@ pub struct StateMachine {
 /// Reply of an executed command, one variant for each [`Command`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// Answer of a v3 command.
+    /// Result of a v3 command.
     Kv(Result<kv::KvReply, kv::KvError>),
-    /// Answer of a lease command.
+    /// Result of a lease command.
     Lease(Result<lease::LeaseReply, lease::LeaseError>),
-    /// Answer of a v2 command.
+    /// Result of a v2 command.
     Tree(Result<TreeReply, TreeError>),
     /// A member's attributes were recorded.
     Published,
@@ -75,11 +75,11 @@ pub enum Reply {
     DowngradeSet,
     /// The alarm that was raised or lowered, if any.
     Alarm(Option<Alarm>),
-    /// Answer of a command about users and roles.
+    /// Result of a command on users and roles.
     Auth(Result<auth::AuthReply, auth::AuthError>),
-    /// Answer of a command of following.
+    /// Result of a follow command.
     Followed(Result<(), follow::FollowError>),
-    /// An entry without a command (raft's own, at the start of a term).
+    /// No result, for an entry without a command (raft's own, at the start of a term).
     Nothing,
 }
 
@@ -88,18 +88,18 @@ pub enum Reply {
 pub struct Outcome {
     /// The reply to the proposer.
     pub reply: Reply,
-    /// v3 revision of the key space after this entry (goes into response headers).
+    /// v3 revision after this entry, for response headers.
     pub revision: i64,
 }
 
 impl StateMachine {
-    /// Executes one committed command. Total and deterministic (I2).
+    /// Executes a committed command. Total and deterministic (I2).
     pub fn apply(&mut self, entry: &Entry) -> Outcome {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// Executes one committed command (I2). `answers` says whether the reply holds the results of reads; the
-    /// state afterward does not depend on it.
+    /// Executes a committed command (I2). `answers` says whether the reply contains the results of reads; the resulting state
+    /// does not depend on it.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
             Some(command) => match self.refuse_used_up(command) {
@@ -134,8 +134,7 @@ impl StateMachine {
         self.kv.apply_lease(command)
     }
 
-    /// Executes a command on its part of the state, and advances the v2 index where etcd would have changed
-    /// its v2 store.
+    /// Executes a command on its part of the state, and advances the v2 index if etcd would have changed its v2 store.
     fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
         let caller = entry.caller.as_ref();
         match command {
@@ -164,7 +163,7 @@ impl StateMachine {
             }
             Command::Members(asked) => {
                 let done = self.members.change(asked);
-                // in etcd, a member is a node of the v2 store: added, replaced by another one, or changed
+                // In etcd, a member is a node of the v2 store: it is added, replaced or changed.
                 let entries = match (&asked.add, asked.promote) {
                     (Some(_), _) => 1,
                     (None, 0) => 2,
@@ -194,18 +193,17 @@ impl StateMachine {
         }
     }
 
-    /// Returns the permission checks of a caller in this state; nothing is checked yet.
+    /// Returns the permission checks of a caller in this state, without running any.
     pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> AccessCheck<'a> {
         AccessCheck::new(&self.auth, caller, self.kv.leases())
     }
 
-    /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
+    /// Emits the records that turn a checkpoint of `since` (empty if `None`) into one of `self`.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.changes_but(since, &|_| false, emit);
     }
 
-    /// Emits what [`Self::changes`] emits without the blocks of the key space that `leave_out` names: to encode
-    /// them is most of the work.
+    /// Like [`Self::changes`], without the key space's blocks that `leave_out` selects. Encoding these is most of the work.
     pub(crate) fn changes_but(
         &self,
         since: Option<&StateMachine>,
@@ -220,8 +218,7 @@ impl StateMachine {
         self.changes_beside_keys(since, emit);
     }
 
-    /// Emits what [`Self::changes`] emits without the v3 keys. Members with the same state emit the same
-    /// records.
+    /// Like [`Self::changes`], without the v3 keys. Members with the same state emit the same records.
     pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
@@ -258,7 +255,7 @@ impl StateMachine {
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads one record that [`StateMachine::changes`] emitted. Records come in ascending key order.
+    /// Loads a record that [`StateMachine::changes`] emitted. Records must be in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));
@@ -276,7 +273,7 @@ impl StateMachine {
         }
     }
 
-    /// Builds derived state and checks consistency; called once after the last [`StateMachine::load`].
+    /// Builds derived state and checks consistency. Called once after the last [`StateMachine::load`].
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;

@@ -1,4 +1,4 @@
-//! Every bound of the state machine, one sentence each (I10).
+//! The limits of the state machine (I10).
 
 /// Alarms that clients raise for unknown members or of unknown types; more are ignored. An alarm of a member is
 /// always raised.

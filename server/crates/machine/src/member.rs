@@ -1,5 +1,5 @@
-//! The member registry: identity, URLs and role of every member, the ids of those removed, and the
-//! commands that change it. The commands are log payload: field numbers never change.
+//! The member registry: identity, URLs and role of every member, the ids of removed members, and the commands that change it.
+//! The commands are log payload: field numbers never change.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -7,16 +7,16 @@ use imbl::{OrdMap, OrdSet};
 
 use super::record::{CorruptRecord, RecordChange};
 
-/// The id of a member. It is never that of another member, and raft knows the member by it.
+/// The id of a member, which raft also uses. It is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct MemberId(pub u64);
 
 impl MemberId {
-    /// No member: as the leader, that none is known.
+    /// No member. As the leader's id: no leader is known.
     pub const NONE: Self = Self(0);
 }
 
-/// Hexadecimal digits without leading zeros, as in etcd's logs, metrics and JSON of v2.
+/// Hexadecimal digits without leading zeros, as in etcd's logs, metrics and v2 JSON.
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
@@ -26,44 +26,44 @@ impl fmt::Display for MemberId {
 /// Identifies the data directory of a member: a new, copied or emptied directory has a different store id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreLineage {
-    /// The store id. A start draws it at random for a new directory, and draws another for a copy. 0 for none.
+    /// The store id. A start draws it at random for a new directory, and draws another one for a copy. 0 for none.
     pub id: u64,
-    /// The store ids of the originals that this directory was copied from, the latest first.
+    /// The store ids of the originals that this directory was copied from, latest first.
     pub ancestors: Vec<u64>,
 }
 
 impl StoreLineage {
-    /// Whether a member whose registered store id is `registered` (0 for none) may run with this directory: the ids are
+    /// Returns whether a member with the registered store id `registered` (0 for none) may run with this directory: the ids are
     /// equal, or this is a copy.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
     }
 }
 
-/// One member as the cluster knows it.
+/// A member of the cluster.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Member {
-    /// Computed as etcd computes it; never reused.
+    /// Computed as in etcd; never reused.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
-    /// Empty until the member has started for the first time.
+    /// Empty until the member's first start.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// Where other members reach it.
+    /// URLs for other members.
     #[prost(string, repeated, tag = "3")]
     pub peer_urls: Vec<String>,
-    /// Where clients reach it; empty until it has started.
+    /// URLs for clients; empty until the member's first start.
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
-    /// Receives the log, does not vote.
+    /// Whether the member receives the log without voting.
     #[prost(bool, tag = "5")]
     pub learner: bool,
-    /// The store id of its data directory; 0 until it has started.
+    /// The store id of its data directory; 0 until its first start.
     #[prost(fixed64, tag = "6")]
     pub store_id: u64,
 }
 
-/// A member's attributes, proposed by itself at each start.
+/// A member's attributes, which it proposes at each start.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PublishAttributes {
     /// Member id.
@@ -75,7 +75,7 @@ pub struct PublishAttributes {
     /// `--advertise-client-urls`.
     #[prost(string, repeated, tag = "3")]
     pub client_urls: Vec<String>,
-    /// The store id of its data directory; 0 if it is not known.
+    /// The store id of its data directory; 0 if unknown.
     #[prost(fixed64, tag = "4")]
     pub store_id: u64,
     /// Ancestors of the directory ([`StoreLineage::ancestors`]).
@@ -106,10 +106,10 @@ pub struct ChangeMembers {
     /// Id of the member to remove, 0 for none.
     #[prost(fixed64, tag = "3")]
     pub remove: u64,
-    /// Id of the learner that is to vote, 0 for none.
+    /// Id of the learner to promote, 0 for none.
     #[prost(fixed64, tag = "4")]
     pub promote: u64,
-    /// Whether voters may be added, removed and made of learners; otherwise learners come and go.
+    /// Whether voters may be added and removed and learners promoted; otherwise only learners may be added and removed.
     #[prost(bool, tag = "5")]
     pub voters: bool,
 }
@@ -117,12 +117,12 @@ pub struct ChangeMembers {
 /// The cluster version, `MAJOR.MINOR.0`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ClusterVersion {
-    /// For instance `3.6.0`.
+    /// For example `3.6.0`.
     #[prost(string, tag = "1")]
     pub version: String,
 }
 
-/// Begins a downgrade of the cluster, or cancels it.
+/// Begins or cancels a downgrade of the cluster.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Downgrade {
     /// Target version, `MAJOR.MINOR.0`; empty cancels.
@@ -135,20 +135,20 @@ pub struct Downgrade {
 pub struct MemberRegistry {
     /// Computed once from the first members' ids.
     pub cluster_id: u64,
-    /// `MAJOR.MINOR.0`, empty until the leader has decided it.
+    /// `MAJOR.MINOR.0`; empty until the leader has decided it.
     pub cluster_version: String,
-    /// `MAJOR.MINOR.0` that the cluster is to be brought down to, empty for none.
+    /// The downgrade target `MAJOR.MINOR.0`; empty for none.
     pub downgrade_target: String,
-    /// Whether the cluster copies another one and takes no writes of clients.
+    /// Whether the cluster copies another one and takes no client writes.
     pub follows: bool,
     /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, the last fence of the source.
     pub cut_over_attempt: u32,
-    /// The last copied revision of the source, which must take no writes after it. 0 before the cut-over and once an
-    /// operator has declared the source gone.
+    /// The last copied revision of the source, after which it must take no writes. 0 before the cut-over and once an operator
+    /// has declared the source gone.
     pub fenced_at: i64,
-    /// The id of the cluster that was copied; 0 if there is none, or it is not known.
+    /// The id of the cluster that was copied; 0 if there is none or it is unknown.
     pub source_cluster_id: u64,
-    /// Present members.
+    /// Current members.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
     pub removed_ids: OrdSet<MemberId>,
@@ -163,27 +163,27 @@ pub enum MembershipError {
     /// Another member has one of the URLs.
     #[error("peer URL exists")]
     PeerUrlExists,
-    /// There is a member of this id.
+    /// A member with this id exists.
     #[error("member exists")]
     Exists,
     /// The maximum number of learners is reached.
     #[error("too many learners")]
     TooManyLearners,
-    /// The member votes, and only a learner can be changed so.
+    /// The member is a voter, and only a learner can be changed like this.
     #[error("not a learner")]
     NotLearner,
-    /// Nobody else votes.
+    /// There is no other voter.
     #[error("the last voter")]
     LastVoter,
 }
 
-/// Bytes of a member beside its texts.
+/// Bytes of a member in addition to its texts.
 const MEMBER_BYTES: u64 = 256;
 
-/// Bytes of an id that was removed.
+/// Bytes of a removed id.
 const REMOVED_BYTES: u64 = 64;
 
-/// Returns the bytes that a member counts for: `MEMBER_BYTES`, its name and its URLs.
+/// Returns the size of a member: `MEMBER_BYTES`, its name and its URLs.
 fn of_member(member: &Member) -> u64 {
     let urls = member.peer_urls.iter().chain(&member.client_urls);
     MEMBER_BYTES + urls.map(|url| url.len() as u64).sum::<u64>() + member.name.len() as u64
@@ -207,22 +207,22 @@ impl PublishAttributes {
         Self { id: id.0, name, client_urls, store_id, store_ancestors }
     }
 
-    /// Returns the data directory of the member.
+    /// Returns the store lineage of the member's data directory.
     pub fn store(&self) -> StoreLineage {
         StoreLineage { id: self.store_id, ancestors: self.store_ancestors.clone() }
     }
 }
 
 impl Member {
-    /// The id.
+    /// Returns the id as a [`MemberId`].
     pub fn member_id(&self) -> MemberId {
         MemberId(self.id)
     }
 }
 
 impl ChangeMembers {
-    /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal leaves the
-    /// member's id, which its addition has paid for.
+    /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal keeps the member's id, which was
+    /// counted when it was added.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }
@@ -251,8 +251,8 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory
-    /// that was replaced by another one.
+    /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory that
+    /// another one has replaced.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;
@@ -269,10 +269,9 @@ impl MemberRegistry {
         }
     }
 
-    /// Replaces a member's peer URLs. Fails if the member does not exist, or if another one has one of the
-    /// URLs.
+    /// Replaces a member's peer URLs. Fails if the member does not exist, or if another member has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
-        // A list can be as long as a request, and is compared with all others.
+        // The list can be as long as a request, and is compared with all others.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();
@@ -289,7 +288,7 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Adds, removes or promotes a member. Checked in etcd's order.
+    /// Adds, removes or promotes a member, with checks in etcd's order.
     pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         match &asked.add {
             Some(member) => self.add(member, asked),
@@ -298,8 +297,8 @@ impl MemberRegistry {
         }
     }
 
-    /// Adds a member. Fails if its id was removed or exists, if another member has one of its peer URLs, if
-    /// it votes and `voters` is not set, or if there are `learners_max` learners.
+    /// Adds a member. Fails if its id was removed or exists, if another member has one of its peer URLs, if it votes and
+    /// `voters` is not set, or if there are already `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.member_id()) {
             return Err(MembershipError::NotFound);
@@ -326,7 +325,7 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Makes a voter of a learner; fails if there is no such learner, or if `voters` is not set.
+    /// Promotes a learner to a voter. Fails if it is not a learner, or if `voters` is not set.
     fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let member = self.by_id.get_mut(&MemberId(asked.promote));
         let member = member.ok_or(MembershipError::NotFound)?;
@@ -337,8 +336,8 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Removes a member and keeps its id as removed. Fails if it does not exist, if it votes and `voters` is
-    /// not set, or if it is the last voter.
+    /// Removes a member and records its id as removed. Fails if it does not exist, if it votes and `voters` is not set, or if
+    /// it is the last voter.
     fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let id = MemberId(asked.remove);
         let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
@@ -354,13 +353,13 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Bytes of all members and of the ids that were removed, for the quota.
+    /// Returns the size of all members and removed ids, for the quota.
     pub fn size_bytes(&self) -> u64 {
         let members = self.by_id.values().map(of_member);
         members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
     }
 
-    /// Emits the one record of the registry, unless it equals `since`.
+    /// Emits the registry's single record, unless it equals `since`.
     pub(crate) fn changes(
         &self,
         since: Option<&MemberRegistry>,
@@ -386,7 +385,7 @@ impl MemberRegistry {
         });
     }
 
-    /// Replaces the registry by that of a checkpoint record; fails if the record cannot be decoded.
+    /// Replaces the registry with that of a checkpoint record; fails if the record cannot be decoded.
     pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredRegistry = prost::Message::decode(value)
             .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;
@@ -432,7 +431,7 @@ mod tests {
         add(member(id, url, true), 1)
     }
 
-    /// Changes a cluster of member 1.
+    /// Applies changes to a cluster of member 1.
     fn changed(changes: Vec<(ChangeMembers, Result<(), MembershipError>)>) -> MemberRegistry {
         let mut members = MemberRegistry::default();
         members.by_id.insert(MemberId(1), member(1, "a", false));
@@ -457,7 +456,7 @@ mod tests {
             (remove(4), Err(MembershipError::NotFound)),
             (remove(2), Ok(())),
             (remove(2), Err(MembershipError::NotFound)),
-            // an id never comes back
+            // ids are never reused
             (learner(2, "b"), Err(MembershipError::NotFound)),
             (learner(3, "b"), Ok(())),
         ]);
@@ -479,13 +478,13 @@ mod tests {
         };
         let of = |store: u64, name: &str| (store, name.to_owned());
         assert_eq!(published(7, &[]), of(7, "7"));
-        // an emptied directory, and a copy of that
+        // an emptied directory, and a copy of it
         assert_eq!(published(8, &[]), of(7, "7"));
         assert_eq!(published(9, &[8]), of(7, "7"));
         // a copy of a copy, then the original
         assert_eq!(published(10, &[11, 7]), of(10, "10"));
         assert_eq!(published(7, &[]), of(10, "10"));
-        // the log is etcd's, not Witan's
+        // the log was adopted from etcd and has no store id
         assert_eq!(published(0, &[]), of(10, "0"));
     }
 

@@ -1,8 +1,7 @@
-//! The operations that can be proposed, each with the type of its output and of its error.
+//! The operations that can be proposed, each with the types of its output and its error.
 //!
-//! A command and its reply cross queues as closed enums ([`Command`], [`Reply`]). This table is the one
-//! place that packs an operation into the first and takes its output out of the second. What a verb does
-//! does not live here.
+//! Commands and replies cross queues as closed enums ([`Command`], [`Reply`]). Only this table packs an operation into a
+//! command and takes its output out of a reply. Not here: the effects of the operations.
 
 use std::convert::Infallible;
 
@@ -18,18 +17,18 @@ use super::{
     lease, member,
 };
 
-/// A command with a typed answer.
+/// A command with a typed result.
 pub trait Operation: Into<Command> {
     /// The output of the operation.
     type Output;
-    /// Why it is refused.
+    /// The error of a refused operation.
     type Error;
 
-    /// Takes this operation's result out of a reply; `None` if the reply is that of another operation.
+    /// Takes this operation's result out of a reply; `None` if the reply belongs to another operation.
     fn output(reply: Reply) -> Option<Result<Self::Output, Self::Error>>;
 }
 
-/// One operation: its command, and the replies that are its own.
+/// Implements one operation: its command, and its replies.
 macro_rules! operation {
     (
         $operation:ty => $output:ty, $error:ty;
@@ -56,7 +55,7 @@ macro_rules! operation {
     };
 }
 
-/// Operations on one section of the state, whose replies are results.
+/// Implements operations on one section of the state, whose replies are results.
 macro_rules! operations {
     (
         $section:ident, $module:ident, $list:ident, $error:ident;
@@ -110,11 +109,11 @@ operations! {
     RoleRevoke(auth::RoleRevoke) => (), auth::AuthReply::Done => ();
 }
 
-/// A verb of v2 about users and roles: some have the same fields as v3's, and other answers.
+/// A v2 operation on users and roles. Some have the same fields as v3's, but different results.
 #[derive(Clone, Debug)]
 pub struct ByPath<V>(pub V);
 
-/// Operations of v2 about users and roles.
+/// Implements v2 operations on users and roles.
 macro_rules! by_path {
     ($($verb:ident($operation:ty) => $output:ty, $answer:pat => $result:expr;)+) => {$(
         operation! {

@@ -1,6 +1,6 @@
-//! The bytes that count against `--quota-backend-bytes`: the size of a state, and how much a command may increase it.
+//! The bytes that count against `--quota-backend-bytes`: the size of a state, and the maximum growth by a command.
 //!
-//! Not here: values that puts keep (`kv/kept.rs`), and who refuses what exceeds the quota (`witan_node`).
+//! Not here: values that puts keep (`kv/kept.rs`), and the refusal of commands that exceed the quota (`witan_node`).
 
 use super::{
     StateMachine,
@@ -20,15 +20,15 @@ impl StateMachine {
         self.kv.size_bytes() + self.tree.size_bytes() + registered
     }
 
-    /// Returns the bytes that this state and its predecessors have dropped since the process loaded a state.
+    /// Returns how many bytes this state and its predecessors have dropped since the process loaded a state.
     pub fn dropped_bytes(&self) -> u64 {
         self.kv.dropped_bytes() + self.tree.dropped_bytes()
     }
 }
 
 impl Command {
-    /// Returns the bytes by which the command may raise what counts against the quota; 0 for a command that adds
-    /// no data.
+    /// Returns the bytes by which the command may increase the size that counts against the quota; 0 for a command that adds no
+    /// data.
     pub fn growth(&self) -> u64 {
         match self {
             Self::Kv(command) => command.growth(),

@@ -1,8 +1,8 @@
-//! Checkpoint records: the one representation of state outside memory, used by the checkpoint on
-//! disk, by snapshots between members and by the simulated disk.
+//! Checkpoint records: the only representation of the state outside memory. Used by the checkpoint on disk, by snapshots
+//! between members and by the simulated disk.
 //!
-//! A record is a key and a value of bytes. The first byte of a key names the section. The sections
-//! choose the rest so that ascending key order is an order in which they can be loaded.
+//! A record is a key and a value of bytes. The first byte of a key names the section. The sections choose the rest so that
+//! records can be loaded in ascending key order.
 
 pub use witan_tree::COUNT_MAX;
 
@@ -23,13 +23,13 @@ pub const AUTH: u8 = b'u';
 /// Section of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
 
-/// Whether a record with this key is a block of the key space.
+/// Returns whether a record with this key is a block of the key space.
 pub fn is_block(key: &[u8]) -> bool {
     matches!(key.split_first(), Some((&KV, key)) if kv::checkpoint::block_number(key).is_some())
 }
 
-/// Whether no record can have a key between these two, of which `key` sorts behind `before`: they are blocks of the key space
-/// that follow one another.
+/// Returns whether no record can have a key between these two, where `key` sorts after `before`: they are consecutive blocks of
+/// the key space.
 pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     match (before.split_first(), key.split_first()) {
         (Some((&KV, before)), Some((&KV, key))) => kv::checkpoint::are_neighbors(before, key),
@@ -37,25 +37,25 @@ pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     }
 }
 
-/// One changed record between two checkpoints.
+/// A changed record between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordChange {
-    /// Write or overwrite a record.
+    /// Writes or overwrites a record.
     Put {
-        /// Byte of the section, then the section's own key.
+        /// The section byte, then the section's own key.
         key: Vec<u8>,
         /// The record.
         value: Vec<u8>,
     },
-    /// Delete a record.
+    /// Deletes a record.
     Delete {
-        /// Byte of the section, then the section's own key.
+        /// The section byte, then the section's own key.
         key: Vec<u8>,
     },
 }
 
 impl RecordChange {
-    /// The key of the record.
+    /// Returns the key of the record.
     pub fn key(&self) -> &[u8] {
         let (Self::Put { key, .. } | Self::Delete { key }) = self;
         key
@@ -68,7 +68,7 @@ impl RecordChange {
 pub struct CorruptRecord(String);
 
 impl CorruptRecord {
-    /// Builds the error; `what` names the record and what is wrong with it.
+    /// Creates the error; `what` names the record and the problem.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
@@ -80,13 +80,13 @@ impl From<witan_tree::CorruptTree> for CorruptRecord {
     }
 }
 
-/// Receives changed records one by one.
+/// Receives changed records.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 
-/// Says by the key of a record, before it is encoded, whether it is left out.
+/// Decides by the key of a record, before it is encoded, whether to leave it out.
 pub type LeaveOut<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
-/// An emitter that puts the section's byte before every key.
+/// Returns an emitter that prefixes every key with the section byte.
 pub(crate) fn in_section(section: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {
     move |change| {
         emit(match change {

@@ -1,6 +1,6 @@
-//! `Debug` of types that hold passwords, their hashes or tokens.
+//! `Debug` for types that contain passwords, their hashes or tokens.
 
-/// Implements `Debug` for a type that holds a secret: it prints the named fields alone.
+/// Implements `Debug` for a type with a secret: it prints only the named fields.
 macro_rules! debug_without_secrets {
     ($type:ident$(: $($field:ident),+)?) => {
         impl std::fmt::Debug for $type {

@@ -1,8 +1,8 @@
-//! Since which version of the cluster each command of the log exists, and which version a cluster has: its
-//! leader decides that from the versions that the members run. No member proposes a command that is newer
-//! than the cluster's version: a member of an earlier release would have to stop at it.
+//! The cluster version since which each command exists, and the decision about the cluster version, which the leader makes from
+//! the members' versions. No member proposes a command that is newer than the cluster version, because a member of an earlier
+//! release would have to stop at it.
 //!
-//! Every new command, verb and action gets a row here.
+//! Every new command, operation and action needs a row here.
 
 use witan_tree::TreeOperation;
 
@@ -19,7 +19,7 @@ use super::{
 /// Major and minor of a version.
 pub type Release = (u64, u64);
 
-/// The first version of a cluster. All members know what came with it, also while the cluster has none.
+/// The first version of a cluster. All members know its commands, even while the cluster has no version.
 pub const FIRST: Release = (3, 0);
 
 const V3_6: Release = (3, 6);
@@ -27,14 +27,14 @@ const V3_6: Release = (3, 6);
 /// The last version of which this release knows all commands.
 pub const LATEST: Release = (3, 7);
 
-/// The version since which a put with `ignore_value` says how long the value that it keeps may be.
+/// The version since which a put with `ignore_value` limits the length of the value that it keeps.
 const BOUNDED_PUTS: Release = V3_6;
 
-/// The version since which a cluster follows another one.
+/// The version since which a cluster can follow another one.
 const FOLLOW: Release = LATEST;
 
-/// Parses major and minor of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's parser of semantic versions accepts;
-/// `None` for any other text.
+/// Parses major and minor of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's semantic version parser accepts; `None` for any
+/// other text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -47,8 +47,7 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Whether all members know a command, by the cluster version. Before that is decided, they know what
-    /// [`FIRST`] has.
+    /// Returns whether all members know a command, by the cluster version. Before it is decided, they only know [`FIRST`].
     pub fn all_know(&self, command: &Command) -> bool {
         match command.since() {
             Some(FIRST) => true,
@@ -59,8 +58,7 @@ impl MemberRegistry {
 }
 
 impl StateMachine {
-    /// Returns the bytes of the values that a command keeps, and has it say how long they may be, unless a
-    /// member does not know that.
+    /// Returns the size of the values that a command keeps. Limits their lengths in the command if all members support that.
     pub fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
         let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
         if bounded {
@@ -71,8 +69,7 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the cluster version since which the command exists; `None` if this release does not know its
-    /// action.
+    /// Returns the cluster version since which the command exists; `None` if this release does not know its action.
     pub fn since(&self) -> Option<Release> {
         match self {
             Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
@@ -144,7 +141,7 @@ fn of_auth(operation: &AuthOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which an operation of v2 on users and roles exists.
+/// Returns the cluster version since which a v2 operation on users and roles exists.
 fn of_paths(operation: &PathAuthOperation) -> Release {
     match operation {
         PathAuthOperation::Enable(_)
@@ -166,19 +163,19 @@ fn of_alarm(command: &AlarmCommand) -> Option<Release> {
     }
 }
 
-/// The record that the leader must propose.
+/// The leader's decision about the cluster version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing.
+    /// Propose nothing.
     Keep,
-    /// The cluster's version.
+    /// Propose this cluster version.
     Set(Release),
-    /// The downgrade is complete: all members run its target.
+    /// End the downgrade, because all members run its target.
     EndDowngrade,
 }
 
-/// Decides by the versions that the members run, `None` for those that did not say. `waits` says that
-/// members of a new cluster may still start, `ends` that it is time to look whether a downgrade is complete.
+/// Decides by the members' versions; `None` for members whose version is unknown. `waits` says that members of a new cluster
+/// may still start, `ends` that it is time to check whether a downgrade is complete.
 pub fn decide(
     known: &MemberRegistry,
     running: &[Option<Release>],
@@ -191,7 +188,7 @@ pub fn decide(
         return match lowest {
             Some(lowest) => Decision::Set(lowest),
             None if waits => Decision::Keep,
-            // as etcd decides while its members are not all known
+            // like etcd, while not all members are known
             None => Decision::Set(FIRST),
         };
     };
@@ -239,7 +236,7 @@ mod tests {
             ("3.5.0", "3.5.0", &[OLD, None], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, true), END),
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, true), END),
-            // it does not end unless it is time to look
+            // it does not end before it is time to check
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, false), FALL),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, false), KEEP),
         ] {

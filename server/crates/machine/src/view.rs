@@ -1,4 +1,4 @@
-//! A frozen state with its position in the log: what all readers work on.
+//! A frozen state with its position in the log, for all readers.
 
 use super::{
     StateMachine,
@@ -11,13 +11,13 @@ pub struct Position {
     /// Index of the last applied entry.
     #[prost(uint64, tag = "1")]
     pub index: u64,
-    /// Its term.
+    /// Term of the last applied entry.
     #[prost(uint64, tag = "2")]
     pub term: u64,
     /// Voting members.
     #[prost(fixed64, repeated, tag = "3")]
     pub voters: Vec<u64>,
-    /// Members that receive the log and do not vote.
+    /// Members that receive the log without voting.
     #[prost(fixed64, repeated, tag = "4")]
     pub learners: Vec<u64>,
     /// Outgoing voters of a joint configuration.
@@ -26,39 +26,39 @@ pub struct Position {
     /// Learners once the joint configuration is left.
     #[prost(fixed64, repeated, tag = "6")]
     pub learners_next: Vec<u64>,
-    /// Whether the joint configuration is left by itself.
+    /// Whether raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The lineage of the state. A state adopted from etcd has its own; otherwise 0. Members of the same lineage hold
-    /// the same records after the same entry.
+    /// The lineage of the state: unique for a state adopted from etcd, otherwise 0. Members of the same lineage have the same
+    /// records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,
 }
 
 impl Position {
-    /// Number of members that receive the log. A voter on both sides of a joint configuration counts twice.
+    /// Returns the number of members that receive the log. A voter on both sides of a joint configuration counts twice.
     pub fn members(&self) -> usize {
         self.voters.len() + self.learners.len() + self.voters_outgoing.len()
     }
 }
 
-/// An O(1) frozen clone of the state, and where it stands in the log.
+/// An O(1) frozen clone of the state, with its position in the log.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The frozen state.
     pub machine: StateMachine,
-    /// Its place in the log.
+    /// Position in the log.
     pub position: Position,
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes
-    /// last. All of them must become visible atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes last. All of them must become
+    /// visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.changes_but(since, &|_| false, emit);
     }
 
-    /// Emits what [`Self::changes`] emits without the blocks of the key space that `leave_out` names.
+    /// Like [`Self::changes`], without the key space's blocks that `leave_out` selects.
     pub fn changes_but(&self, since: Option<&View>, leave_out: &LeaveOut<'_>, emit: &mut Emit<'_>) {
         self.machine
             .changes_but(since.map(|v| &v.machine), leave_out, emit);
@@ -66,8 +66,8 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// A copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would
-    /// keep replaced data in memory.
+    /// Returns a copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would keep replaced data
+    /// in memory.
     pub fn diff_base(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.diff_base();
@@ -87,8 +87,7 @@ impl View {
     }
 }
 
-/// Builds a view from records as they come: in ascending key order, or in the order in which
-/// [`View::changes`] emits them.
+/// Builds a view from records in ascending key order, or in the order in which [`View::changes`] emits them.
 #[derive(Debug, Default)]
 pub struct ViewBuilder {
     view: View,
@@ -96,7 +95,7 @@ pub struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// Loads the next record; fails if it is not sound.
+    /// Loads the next record; fails if it is invalid.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         if key != [record::VIEW] {
             return self.view.machine.load(key, value);
@@ -107,8 +106,7 @@ impl ViewBuilder {
         Ok(())
     }
 
-    /// Builds derived state and returns the view; fails if the position is missing or the state is not
-    /// consistent.
+    /// Builds derived state and returns the view. Fails if the position is missing or the state is inconsistent.
     pub fn finish(mut self) -> Result<View, CorruptRecord> {
         if !self.positioned {
             let what = "no position record: the checkpoint is not whole";

@@ -1,5 +1,5 @@
-//! How many keys a command works on, without doing the work: what takes long is executed beside the
-//! replica's thread. A single key is not counted, so that commands of single keys cost nothing here.
+//! Estimates how many keys a command touches without executing it: long commands are executed on another thread than the
+//! replica's. A single key is not counted, so that single-key commands cost nothing here.
 
 use super::{
     StateMachine,
@@ -8,8 +8,7 @@ use super::{
 };
 
 impl StateMachine {
-    /// Estimates how many keys, nodes and users an entry works on, `max` at most, at a small part of the cost
-    /// of that work.
+    /// Estimates how many keys, nodes and users an entry touches, at most `max`, at a fraction of the cost of executing it.
     pub fn work(&self, entry: &Entry, max: u64) -> u64 {
         let work = match &entry.command {
             Some(Command::Kv(command)) => self.kv.work(command, max),
@@ -33,8 +32,7 @@ impl StateMachine {
         work.min(max)
     }
 
-    /// Returns the number of users, all of which may have the role that a command changes; 0 for an
-    /// authentication.
+    /// Returns the number of users, all of which may have the role that a command changes; 0 for an authentication.
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,
@@ -80,7 +78,7 @@ mod tests {
         }))
     }
 
-    /// Returns a state with 500 keys of a lease and 300 nodes, of which 100 have expired.
+    /// Returns a state with 500 keys of a lease and 300 nodes, 100 of which have expired.
     fn filled() -> StateMachine {
         let mut machine = StateMachine::default();
         let grant = LeaseGrant { id: 7, ttl_s: 60 };

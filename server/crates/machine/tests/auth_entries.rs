@@ -1,4 +1,4 @@
-//! Log entries about users that an older release wrote keep the meaning that they had.
+//! Log entries about users that an older release wrote keep their meaning.
 
 use witan_machine::{
     Reply, StateMachine,
@@ -12,7 +12,7 @@ fn apply(machine: &mut StateMachine, verb: auth::AuthOperation, by_either: bool)
     machine.apply(&entry).reply
 }
 
-/// Users and a root, with auth of v2 on and of v3 off.
+/// Returns a state with a root user, v2 authentication on and v3 authentication off.
 fn guarded_by_v2() -> StateMachine {
     let mut machine = StateMachine::default();
     let user = auth::UserAdd {

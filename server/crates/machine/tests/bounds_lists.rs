@@ -1,6 +1,6 @@
-//! Lists in requests: what checks them takes n log n steps, and looks at what is shared once. So does what sorts
-//! the keys of a checkpoint.
-// The core reads no clock; these tests measure how long it takes.
+//! Lists in requests: checks take n log n steps and look at shared data once. The same holds for sorting the keys of a
+//! checkpoint.
+// The core reads no clock; these tests measure time.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -35,7 +35,7 @@ fn put(key: String) -> kv::Put {
     kv::Put { key: key.into(), lease: LEASE, ..kv::Put::default() }
 }
 
-/// Twenty thousand keys of one lease, and a user who may write all of them.
+/// Returns a state with twenty thousand keys of one lease, and a user who can write all of them.
 fn leased() -> StateMachine {
     let mut machine = StateMachine::default();
     apply(&mut machine, lease::LeaseGrant { id: LEASE, ttl_s: 60 });
@@ -70,7 +70,7 @@ fn leased() -> StateMachine {
     machine
 }
 
-/// How long it takes to find that the user may do so many puts.
+/// Measures how long it takes to check the user's permission for this many puts.
 fn judged(machine: &StateMachine, puts: usize) -> Duration {
     let caller = Caller { user: "some".into(), revision: machine.auth.revision() };
     let success =
@@ -85,7 +85,7 @@ fn judged(machine: &StateMachine, puts: usize) -> Duration {
 #[test]
 fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
     let machine = leased();
-    // the fastest: other processes take time too
+    // the fastest one, because other processes also take time
     let fastest = |puts| (0..10).map(|_| judged(&machine, puts)).min().expect("ten");
     let (one, many) = (fastest(1), fastest(1000));
     assert!(many < 100 * one, "{many:?} for 1000 puts, {one:?} for one");
@@ -119,7 +119,7 @@ fn long_lists_of_urls_are_compared_in_little_time() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// How long it takes to make the index of a checkpoint of keys that were put in this order.
+/// Measures how long it takes to build the index of a checkpoint whose keys were put in this order.
 fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
     let mut kv = kv::Kv::default();
     for key in keys {
@@ -140,8 +140,8 @@ fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
     once().min(once())
 }
 
-/// The short keys end one after the other beside long ones that begin like them. If the long ones were compared
-/// to their ends before each of them, the order of the puts would decide how long a start takes.
+/// The short keys are prefixes of the long ones, with other last bytes. If the long keys were compared to their ends for each
+/// short one, the order of the puts would determine the time of a start.
 #[test]
 fn long_keys_are_not_read_again_for_each_short_one() {
     let short = (0..1500_usize).map(|n| [vec![b'x'; 7 * n], vec![b'w']].concat());

@@ -1,6 +1,5 @@
-//! Work that a request causes beyond the pairs it answers: deleted keys that it passes over, keys that it
-//! counts, keys of a lease that it asks permission for. Work is seen by what is refused. How often a
-//! lease is looked at stands in `auth/range_set.rs`.
+//! Work of a request beyond the pairs it returns: deleted keys that it skips, keys that it counts, keys of a lease whose
+//! permissions are checked. The tests detect work by what is refused. `auth/range_set.rs` tests how often a lease is looked at.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -16,7 +15,7 @@ use witan_machine::{
     record::RecordChange,
 };
 
-/// The most work that a worker of the server does by itself.
+/// Maximum work that a worker of the server does itself.
 const INLINE_KEYS: u64 = 1024;
 
 const LEASE: LeaseId = LeaseId(7);
@@ -29,7 +28,7 @@ fn op(kind: TxnOpKind) -> TxnOp {
     TxnOp { kind: Some(kind) }
 }
 
-/// Keys in an order that leaves pages of the index half full.
+/// Returns keys in an order that leaves pages of the index half full.
 fn keys(many: usize) -> impl Iterator<Item = String> {
     (0..many).map(move |at| format!("k{:06}", at * 7919 % many))
 }
@@ -62,7 +61,7 @@ fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
     }
 }
 
-/// Keys `k000000` and on, all of them deleted.
+/// Returns a store with the keys from `k000000` on, all of them deleted.
 fn deleted(many: usize) -> Kv {
     let mut kv = Kv::default();
     fill(&mut kv, many, LeaseId::NONE);
@@ -133,7 +132,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
         assert!(refused(&ops(many)), "{many} times {what}");
     }
     assert!(!refused(&compares(20)) && refused(&compares(100)));
-    // what was logged by a release without limits has its effects
+    // entries that a release without limits logged keep their effects
     let mut old = kv.clone();
     let mut ops = vec![op(TxnOpKind::Range(counted())); 12_000];
     ops.push(op(TxnOpKind::Put(put("new".into(), LeaseId::NONE))));
@@ -163,12 +162,12 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
         operation: Some(KvOperation::Delete(delete("k", "l", prev_kv))),
     };
     assert!(beyond(&taken(true)) && !beyond(&taken(false)));
-    // an ordinary page of a list stays where it is
+    // an ordinary page of a list is read inline
     let mut kv = Kv::default();
     fill(&mut kv, 50_000, LeaseId::NONE);
     let page = Range { limit: 500, ..all() };
     assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
-    // few values can be as long as many keys are, and a key can have many versions
+    // A few values can be as long as many keys, and a key can have many versions.
     let longer = |range: Range| kv.reads_longer_than(&range, 16 * INLINE_KEYS);
     let two = Range { range_end: "k000002".into(), ..all() };
     let by_value = Range { sort_target: SortTarget::Value as i32, ..two.clone() };
@@ -188,7 +187,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     assert!(longer(&txn(vec![op(TxnOpKind::Txn(nested))])));
 }
 
-/// A member that has started from a checkpoint has other pages than one that has not.
+/// A member that started from a checkpoint has different pages than one that did not.
 #[test]
 fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
     let mut kv = deleted(9000);
@@ -288,7 +287,7 @@ fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
         apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
     }
     assert!(ask(&kv));
-    // one key among all of them that the caller may not write
+    // one key among them that the caller cannot write
     for key in ["m", "A", "a0", "z"] {
         let mut kv = kv.clone();
         apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));

@@ -1,8 +1,8 @@
-//! Laws of the v3 key space, checked on random histories against a naive model: every version of
-//! every key in a sorted map, nothing ever forgotten.
+//! Laws of the v3 key space, checked on random histories against a naive model: every version of every key in a sorted map,
+//! without compaction.
 //!
-//! The model never compacts, so that its agreement is also the proof that a compaction changes no
-//! answer that may still be asked for.
+//! Because the model never compacts, agreement with it also proves that a compaction changes no answer that can still be
+//! requested.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -29,10 +29,10 @@ use witan_machine::{
 #[derive(Clone, Debug)]
 enum Step {
     Apply(KvOperation),
-    /// Compact so many revisions below the present one (above it, if negative).
+    /// Compacts this many revisions below the current one (above it if negative).
     CompactBehind(i64),
     Range(Range),
-    /// Write a checkpoint; go on with what loads from it, or with what there was.
+    /// Writes a checkpoint and continues with the loaded state or with the old one.
     Checkpoint {
         go_on_with_loaded: bool,
     },
@@ -52,7 +52,7 @@ fn end() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
 }
 
-/// Mostly short; some fill a block with a few, some stand alone in one.
+/// Mostly short values; some fill a block with a few, some need their own block.
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),
@@ -189,7 +189,7 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
-/// All answers about all keys at every revision that can be asked for.
+/// Compares all answers for all keys at every readable revision.
 fn agrees(kv: &Kv, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), model.revision);
     prop_assert_eq!(kv.compacted(), model.compacted);

@@ -1,11 +1,11 @@
-//! Golden scripts: what a room answers to commands, written down in `testdata/<room>/*.txt`.
+//! Golden scripts: commands and their expected output, in `testdata/<area>/*.txt`.
 //!
-//! A script is a list of stanzas: commands, a line `----`, the expected output, a blank line. A
-//! command begins in column 0; indented lines below belong to it. Lines beginning with `#` and
-//! blank lines between stanzas are comment. Each file starts with a fresh room.
+//! A script is a list of stanzas: commands, a line `----`, the expected output, a blank line. A command starts in column 0;
+//! indented lines below belong to it. Lines starting with `#` and blank lines between stanzas are comments. Each file starts
+//! with a fresh state.
 //!
-//! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes what comes out into
-//! the files; read the difference before committing it.
+//! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes the actual output to the files; review the diff
+//! before committing it.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -32,9 +32,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Something that commands can be given to.
+/// Executes the commands of a script.
 trait Room {
-    /// Executes one command (its indented lines included) and returns the lines it answers.
+    /// Executes one command with its indented lines and returns its output.
     fn run(&mut self, command: &str) -> String;
 }
 
@@ -55,7 +55,7 @@ fn v2_scripts_hold() {
     folder("v2", &|| Box::new(tree::TreeRoom::default()));
 }
 
-/// Runs every script of a folder and reports all that differ.
+/// Runs every script of a folder and reports all differences.
 fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")
@@ -93,7 +93,7 @@ fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
     );
 }
 
-/// The script with the outputs that really come out.
+/// Returns the script with the actual outputs.
 fn replay(text: &str, room: &mut dyn Room) -> String {
     let mut out = String::new();
     let mut lines = text.lines().peekable();
@@ -129,7 +129,7 @@ fn replay(text: &str, room: &mut dyn Room) -> String {
     out
 }
 
-/// The lines from the first difference on, a screenful at most.
+/// Returns the lines around the first difference, at most a screenful.
 fn difference(expected: &str, actual: &str) -> String {
     let same = expected
         .lines()

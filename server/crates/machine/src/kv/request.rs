@@ -13,13 +13,13 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Whether the read limits apply: `false` for an entry of a release without limits and for a command that
-    /// reads one pair at most.
+    /// Returns whether the read limits apply: `false` for an entry of a release without limits and for a command that reads at
+    /// most one pair.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
             Some(KvOperation::Txn(txn)) => txn.bounded,
-            // They read one pair at most.
+            // These read at most one pair.
             Some(KvOperation::Put(_) | KvOperation::Compact(_) | KvOperation::Sweep(_)) | None => {
                 false
             }
@@ -30,31 +30,30 @@ impl KvCommand {
 /// The operations that write or may write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum KvOperation {
-    /// Put one key.
+    /// Puts one key.
     #[prost(message, tag = "1")]
     Put(Put),
-    /// Delete a key or a range.
+    /// Deletes a key or a range.
     #[prost(message, tag = "2")]
     Delete(DeleteRange),
-    /// Compare, then one of two branches.
+    /// Compares, then executes one of two branches.
     #[prost(message, tag = "3")]
     Txn(Txn),
-    /// Forget superseded revisions.
+    /// Drops superseded revisions.
     #[prost(message, tag = "4")]
     Compact(Compact),
-    /// Free space of the last compaction.
+    /// Continues freeing the space of the last compaction.
     #[prost(message, tag = "5")]
     Sweep(Sweep),
 }
 
 impl KvOperation {
-    /// Whether it is a put that is `wanted`, or a transaction with one in any branch.
+    /// Returns whether it is a put that is `wanted`, or a transaction with one in any branch.
     pub(crate) fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
         self.sum_puts(&|put| u64::from(wanted(put))) > 0
     }
 
-    /// Sums what `of` says of each put. A transaction counts as the larger of its branches does, whichever will
-    /// be executed.
+    /// Sums `of` over all puts. A transaction counts as its larger branch, whichever is executed.
     pub(crate) fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         match self {
             Self::Put(put) => of(put),
@@ -64,7 +63,7 @@ impl KvOperation {
     }
 }
 
-/// Put one key.
+/// Puts one key.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Put {
     /// Not empty.
@@ -76,28 +75,28 @@ pub struct Put {
     /// Lease to attach, 0 to detach.
     #[prost(int64, tag = "3")]
     pub lease: i64,
-    /// Return the pair before.
+    /// Whether to return the previous pair.
     #[prost(bool, tag = "4")]
     pub prev_kv: bool,
-    /// Keep the current value; the key must exist.
+    /// Whether to keep the current value; the key must exist.
     #[prost(bool, tag = "5")]
     pub ignore_value: bool,
-    /// Keep the current lease; the key must exist.
+    /// Whether to keep the current lease; the key must exist.
     #[prost(bool, tag = "6")]
     pub ignore_lease: bool,
-    /// The most bytes of a value that it keeps. Entries of releases without this limit lack the field.
+    /// Maximum length of the value that the put keeps. Entries of releases without this limit lack the field.
     #[prost(uint64, optional, tag = "7")]
     pub kept_bytes_max: Option<u64>,
 }
 
 impl Put {
-    /// The lease to attach.
+    /// Returns the lease to attach.
     pub fn lease_id(&self) -> LeaseId {
         LeaseId(self.lease)
     }
 }
 
-/// Delete `[key, range_end)`; the meaning of the end is as in [`Range`].
+/// Deletes `[key, range_end)`; the end has the same meaning as in [`Range`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct DeleteRange {
     /// First key.
@@ -106,22 +105,22 @@ pub struct DeleteRange {
     /// End of the range.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: Bytes,
-    /// Return the pairs before.
+    /// Whether to return the previous pairs.
     #[prost(bool, tag = "3")]
     pub prev_kv: bool,
-    /// As [`Txn::bounded`]; ignored inside a transaction.
+    /// As for [`Txn::bounded`]; ignored inside a transaction.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
 
 impl DeleteRange {
-    /// Whether it deletes a range, not a single key, and returns the pairs.
+    /// Returns whether it deletes a range, not a single key, and returns the pairs.
     pub fn reads_span(&self) -> bool {
         self.prev_kv && !self.range_end.is_empty()
     }
 }
 
-/// Read `[key, range_end)`: an empty end means the one key, `\0` means all keys from `key` on.
+/// Reads `[key, range_end)`. An empty end means a single key, `\0` means all keys from `key` on.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Range {
     /// First key.
@@ -133,7 +132,7 @@ pub struct Range {
     /// Maximum number of pairs; 0 for all.
     #[prost(int64, tag = "3")]
     pub limit: i64,
-    /// Revision to read at; 0 or less for the present one.
+    /// Revision to read at; 0 or less for the current one.
     #[prost(int64, tag = "4")]
     pub revision: i64,
     /// Direction.
@@ -142,13 +141,13 @@ pub struct Range {
     /// Field to sort by.
     #[prost(enumeration = "SortTarget", tag = "6")]
     pub sort_target: i32,
-    /// Leave the values out.
+    /// Whether to leave the values out.
     #[prost(bool, tag = "7")]
     pub keys_only: bool,
-    /// Leave the pairs out.
+    /// Whether to leave the pairs out.
     #[prost(bool, tag = "8")]
     pub count_only: bool,
-    /// Filters on the pairs, 0 for none; applied before the limit.
+    /// Filter on the pairs, 0 for none; applied before the limit.
     #[prost(int64, tag = "9")]
     pub min_mod_revision: i64,
     /// See `min_mod_revision`.
@@ -162,7 +161,7 @@ pub struct Range {
     pub max_create_revision: i64,
 }
 
-/// As etcd's `RangeRequest.SortOrder`.
+/// etcd's `RangeRequest.SortOrder`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
@@ -172,7 +171,7 @@ pub enum SortOrder {
     Descend = 2,
 }
 
-/// As etcd's `RangeRequest.SortTarget`.
+/// etcd's `RangeRequest.SortTarget`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
@@ -184,39 +183,39 @@ pub enum SortTarget {
     Value = 4,
 }
 
-/// All comparisons true: `success`, else `failure`. One revision for the whole.
+/// Executes `success` if all comparisons hold, else `failure`, in one revision.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Txn {
     /// Conditions.
     #[prost(message, repeated, tag = "1")]
     pub compare: Vec<Compare>,
-    /// Done when all conditions hold.
+    /// Executed if all conditions hold.
     #[prost(message, repeated, tag = "2")]
     pub success: Vec<TxnOp>,
-    /// Done otherwise.
+    /// Executed otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<TxnOp>,
-    /// Whether the read limits apply; only that of the outermost transaction counts. Entries of
-    /// releases without limits lack the field and are executed without limits.
+    /// Whether the read limits apply; only the outermost transaction's field counts. Entries of releases without limits lack
+    /// the field and are executed without limits.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
 
 impl Range {
-    /// Whether it sorts by value. Long values that begin alike take longer to compare than many keys to read.
+    /// Returns whether it sorts by value. Comparing long values with common prefixes takes longer than reading many keys.
     pub(super) fn compares_values(&self) -> bool {
         let sorts = self.sort_target() == SortTarget::Value && !self.count_only;
         sorts && !self.range_end.is_empty()
     }
 
-    /// Whether it reads several keys at a revision before the `newest`: the versions of each are followed back.
+    /// Returns whether it reads several keys at a revision before `newest`, which follows each key's versions back.
     pub(super) fn reads_history(&self, newest: i64) -> bool {
         self.revision > 0 && self.revision < newest && !self.range_end.is_empty()
     }
 }
 
 impl Txn {
-    /// Whether any branch reads a range of keys rather than single keys.
+    /// Returns whether any branch reads a range of keys rather than single keys.
     pub fn reads_spans(&self) -> bool {
         self.comparisons()
             .any(|compare| !compare.range_end.is_empty())
@@ -227,18 +226,18 @@ impl Txn {
             })
     }
 
-    /// Whether it compares or sorts the values of several keys in any branch, or one nested in it does.
+    /// Returns whether any branch, including nested ones, compares or sorts the values of several keys.
     pub fn compares_values(&self) -> bool {
         self.comparisons().any(Compare::compares_values)
             || self.ranges().any(Range::compares_values)
     }
 
-    /// Whether a range in any branch reads several keys at a revision before the `newest`.
+    /// Returns whether a range in any branch reads several keys at a revision before `newest`.
     pub(super) fn reads_history(&self, newest: i64) -> bool {
         self.ranges().any(|range| range.reads_history(newest))
     }
 
-    /// The ranges in all branches.
+    /// Returns the ranges in all branches.
     pub(super) fn ranges(&self) -> impl Iterator<Item = &Range> {
         self.operations().filter_map(|operation| match operation {
             TxnOpKind::Range(range) => Some(range),
@@ -246,23 +245,23 @@ impl Txn {
         })
     }
 
-    /// The comparisons of the transaction and of those nested in it, in no particular order.
+    /// Returns the comparisons of this transaction and nested ones, in no particular order.
     pub(crate) fn comparisons(&self) -> impl Iterator<Item = &Compare> {
         self.all().flat_map(|txn| &txn.compare)
     }
 
-    /// The operations in both branches of the transaction and of those nested in it, in no particular order.
+    /// Returns the operations in both branches of this transaction and nested ones, in no particular order.
     pub(crate) fn operations(&self) -> impl Iterator<Item = &TxnOpKind> {
         self.all().flat_map(Txn::branches)
     }
 
-    /// The operations in both branches, without those of nested transactions.
+    /// Returns the operations in both branches, without those of nested transactions.
     fn branches(&self) -> impl Iterator<Item = &TxnOpKind> {
         let operations = self.success.iter().chain(&self.failure);
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// The transaction and those nested in it. Only nested ones take memory: each write asks several times.
+    /// Returns this transaction and nested ones. Only nested ones allocate, because each write calls this several times.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {
@@ -297,24 +296,24 @@ pub struct TxnOp {
     pub kind: Option<TxnOpKind>,
 }
 
-/// The operations a branch can hold.
+/// The operations that a branch can contain.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum TxnOpKind {
-    /// Read.
+    /// A read.
     #[prost(message, tag = "1")]
     Range(Range),
-    /// Write.
+    /// A write.
     #[prost(message, tag = "2")]
     Put(Put),
-    /// Delete.
+    /// A deletion.
     #[prost(message, tag = "3")]
     Delete(DeleteRange),
-    /// A transaction inside.
+    /// A nested transaction.
     #[prost(message, tag = "4")]
     Txn(Txn),
 }
 
-/// One condition, over one key or (with `range_end`) over all existing keys of a range.
+/// A condition on one key or (with `range_end`) on all existing keys of a range.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Compare {
     /// Relation.
@@ -335,13 +334,13 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// Whether it compares the values of several keys.
+    /// Returns whether it compares the values of several keys.
     pub(super) fn compares_values(&self) -> bool {
         self.target() == CompareTarget::Value && !self.range_end.is_empty()
     }
 }
 
-/// As etcd's `Compare.CompareResult`.
+/// etcd's `Compare.CompareResult`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
@@ -352,7 +351,7 @@ pub enum CompareResult {
     NotEqual = 3,
 }
 
-/// As etcd's `Compare.CompareTarget`.
+/// etcd's `Compare.CompareTarget`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]
@@ -380,7 +379,7 @@ pub enum TargetValue {
     Lease(i64),
 }
 
-/// Drop every version that a later one at or below `revision` supersedes.
+/// Drops every version that a later one at or below `revision` supersedes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Compact {
     /// The revision.
@@ -388,6 +387,6 @@ pub struct Compact {
     pub revision: i64,
 }
 
-/// Continue the sweep of the last compaction (see `compact`).
+/// Continues the sweep of the last compaction (see `compact`).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Sweep {}

@@ -1,13 +1,12 @@
-//! The versions that etcd's store would hold of the same history: those that its hash covers and
-//! that a snapshot contains.
+//! The versions that etcd's store would contain for the same history: those that its hash covers and that a snapshot contains.
 //!
-//! Versions that a compaction removed are excluded, even if the sweep has not reached them. What
-//! does not live here: their encoding and the hash itself (the server).
+//! Versions that a compaction removed are excluded, even if the sweep has not reached them. Not here: their encoding and the
+//! hash itself (the server).
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
 
 impl Kv {
-    /// All versions that can still be read, in order of revisions.
+    /// Returns all versions that can still be read, in revision order.
     pub fn retained_versions(&self) -> impl Iterator<Item = KeyChange<'_>> {
         self.history
             .from(self.history.seek(0))
@@ -15,8 +14,8 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// Returns the revision that a hash request means, 0 being the current one; fails if it is compacted or
-    /// above the current one.
+    /// Returns the revision that a hash request means; 0 means the current one. Fails if it is compacted or above the current
+    /// one.
     pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
         if revision > 0 && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -31,9 +30,9 @@ impl Kv {
         })
     }
 
-    /// The versions that etcd's hash at `revision` covers, in order: at or below the compacted
-    /// revision only those that are the newest at `revision` (all of them if no key is alive then),
-    /// without deletions at the compacted revision itself.
+    /// Returns the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these are only
+    /// the newest versions at `revision` (all versions if no key is alive then), without deletions at the compacted revision
+    /// itself.
     pub fn hashed_versions(&self, revision: i64) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()
@@ -50,15 +49,15 @@ impl Kv {
             })
     }
 
-    /// Whether compaction keeps a version: above the compacted revision all, otherwise the newest of its key
-    /// up to there, a deletion only at that revision itself.
+    /// Returns whether compaction keeps a version. It keeps all versions above the compacted revision. Otherwise it keeps the
+    /// newest version of each key up to there; a deletion only if it is at that revision.
     fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)
                 && (!version.tombstone || version.main == self.compacted))
     }
 
-    /// Whether no other version of its key at or below `revision` came after it.
+    /// Returns whether it is the newest version of its key at `revision`.
     fn is_newest(&self, version: &Version<'_>, revision: i64) -> bool {
         let newest = self
             .index
@@ -67,7 +66,7 @@ impl Kv {
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 
-    /// Whether any key exists at `revision`: its newest retained version up to there is not a
+    /// Returns whether any key exists at `revision`, which means that its newest retained version up to there is not a
     /// tombstone.
     fn is_any_key_alive_at(&self, revision: i64) -> bool {
         self.retained_versions()
@@ -99,8 +98,8 @@ mod tests {
         versions.map(|written| written.revision()).collect()
     }
 
-    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, c put at 6 and deleted at 7,
-    /// compacted at `compact` if that is not 0.
+    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, and c put at 6 and deleted at 7. If `compact` is
+    /// not 0, the store is compacted there.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
         put(&mut kv, "a", 1);
@@ -132,10 +131,10 @@ mod tests {
     #[test]
     fn below_the_compacted_revision_only_the_newest_counts() {
         let kv = sample(4);
-        // the deletion at the compacted revision is kept, and not hashed
+        // the deletion at the compacted revision is kept but not hashed
         assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);
         assert_eq!(revisions(kv.hashed_versions(4)), [2]);
-        // by then a newer one has taken its place
+        // by then, a newer version has replaced it
         assert_eq!(revisions(kv.hashed_versions(5)), [5]);
         assert_eq!(
             kv.hash_revision(3),

@@ -1,17 +1,16 @@
-//! Sorts many byte strings without comparing them pair by pair: a radix sort that looks at seven
-//! bytes of each key at a time (an MSD string sort with cached heads).
+//! Sorts many byte strings without pairwise comparison: a radix sort that looks at seven bytes of each key at a time (an MSD
+//! string sort with cached heads).
 //!
-//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n
-//! steps. Here each key is fetched a few times in all, and what is sorted are integers beside one
-//! another. What the keys stand for is not known here.
+//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n steps. Here each key is fetched
+//! only a few times, and the sort works on adjacent integers. The meaning of the keys is not known here.
 
 use std::ops::Range;
 
-/// Bytes of a key that one integer holds, beside the number of them.
+/// Number of key bytes in one integer, in addition to their count.
 const HEAD_BYTES: usize = 7;
-/// Bytes of keys that are compared at once to find what they begin with, at first.
+/// Initial number of key bytes that are compared at once to find a common prefix.
 const WINDOW_BYTES: usize = 64;
-/// Groups of up to this many keys are sorted by comparison: another radix pass would cost as much.
+/// Groups of up to this many keys are sorted by comparison, because another radix pass would cost as much.
 const FEW_KEYS: usize = 8;
 
 /// A key's position in the input, and the bytes that this pass sorts by.
@@ -22,13 +21,13 @@ pub(super) struct SortKey {
 }
 
 impl SortKey {
-    /// The key's place in the input.
+    /// Returns the key's position in the input.
     pub(super) fn at(self) -> usize {
         self.at
     }
 }
 
-/// Stable sort: the positions of all keys in ascending key order.
+/// Stable sort: returns the positions of all keys in ascending key order.
 pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     let mut tags: Vec<SortKey> = (0..keys.len()).map(|at| SortKey { head: 0, at }).collect();
     let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];
@@ -59,8 +58,8 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     tags
 }
 
-/// Packs the first `HEAD_BYTES` bytes of a key above their number (one more if the key goes on), so that a
-/// key that ends sorts below those that go on with zeros.
+/// Packs the first `HEAD_BYTES` bytes of a key above their count (plus one if the key is longer), so that a key that ends sorts
+/// before those that continue with zeros.
 fn head(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = key.len().min(HEAD_BYTES);
@@ -69,13 +68,13 @@ fn head(key: &[u8]) -> u64 {
     u64::from_be_bytes(bytes) | (length + more) as u64
 }
 
-/// Whether a key has bytes behind its head.
+/// Returns whether a key is longer than its head.
 fn has_more_bytes(head: u64) -> bool {
     head as u8 > HEAD_BYTES as u8
 }
 
-/// How many bytes all keys begin with. Looks at no more of each than twice as many bytes, and a window: else
-/// long keys that are alike would be read to their ends in every pass.
+/// Returns the length of the common prefix of all keys. Reads at most twice that many bytes of each key, plus a window.
+/// Otherwise long similar keys would be read to their ends in every pass.
 fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
     let (mut length, mut window) = (0, WINDOW_BYTES);
     loop {
@@ -89,7 +88,7 @@ fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize 
     }
 }
 
-/// How many bytes all keys begin with; may read each of them whole.
+/// Returns the length of the common prefix of all keys. May read each key completely.
 fn common_prefix_len_of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
     let first = keys.next().unwrap_or_default();
     let mut length = first.len();
@@ -117,7 +116,7 @@ mod tests {
         tags.into_iter().map(SortKey::at).collect()
     }
 
-    /// A key that counts how often it is looked at.
+    /// A key that counts accesses.
     struct Counted<'a>(Vec<u8>, &'a Cell<u64>);
 
     impl AsRef<[u8]> for Counted<'_> {
@@ -141,7 +140,7 @@ mod tests {
 
     #[test]
     fn each_key_is_looked_at_a_few_times_however_many_they_are() {
-        // an odd multiplier: all numbers once, in a scattered order
+        // An odd multiplier: all numbers once, in a scattered order.
         let scattered = |count: u64| (0..count).map(move |n| n * 611_953 % count);
         for count in [10_000, 200_000] {
             let plain = looks(scattered(count).map(|n| format!("key-{n:012}")));

@@ -1,4 +1,4 @@
-//! Commands as the tests of this module apply them.
+//! Applies operations in this module's tests.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use super::{
     request::{KvCommand, KvOperation, Put},
 };
 
-/// Applies an operation that must succeed, as one turn of the replica does.
+/// Applies an operation that must succeed, like a turn of the replica.
 pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
     let command = KvCommand { operation: Some(operation) };
     kv.apply(&command).expect("the operation succeeds");
@@ -24,7 +24,7 @@ pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
     apply(kv, KvOperation::Put(put));
 }
 
-/// A key space without keys at this revision.
+/// Returns a key space without keys at this revision.
 pub(crate) fn at_revision(revision: i64) -> Kv {
     Kv { revision, ..Kv::default() }
 }

@@ -1,9 +1,8 @@
-//! Txn: compare, then execute one of two lists of operations in one revision.
+//! Txn: compares, then executes one of two lists of operations in one revision.
 //!
-//! Three steps, as in etcd: all comparisons (of nested transactions too) are evaluated on the
-//! state before, then the operations of the chosen branches are checked, then executed. So a
-//! transaction that fails has changed nothing. One that reads too much is found out in the third step
-//! only, and is undone by going back to the state before.
+//! As in etcd, there are three steps. All comparisons (also of nested transactions) are evaluated on the state before. Then the
+//! operations of the chosen branches are checked, and then executed. A failed transaction therefore changes nothing. Only the
+//! third step detects a transaction that reads too much, and restores the state before.
 
 use std::cmp::Ordering;
 
@@ -14,14 +13,13 @@ use super::{
 };
 use crate::lease::LeaseId;
 
-/// The branch that a transaction takes, and those of its nested transactions.
+/// The branches that a transaction and its nested transactions take.
 struct TxnPath {
     succeeded: bool,
     nested: Vec<TxnPath>,
 }
 
 impl TxnPath {
-    /// Returns the operations of the branch that the transaction takes.
     fn branch<'a>(&self, txn: &'a Txn) -> &'a [TxnOp] {
         if self.succeeded {
             &txn.success
@@ -32,8 +30,8 @@ impl TxnPath {
 }
 
 impl Kv {
-    /// Executes a transaction: evaluates its comparisons, checks the chosen branches, executes them. If it
-    /// fails, the key space is as before.
+    /// Executes a transaction: evaluates its comparisons, checks the chosen branches, executes them. If it fails, the key space
+    /// is unchanged.
     pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
@@ -46,8 +44,8 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state, without a proposal. It may compare and sort
-    /// as many bytes of values as it may answer.
+    /// Executes a read-only transaction on a copy of this state, without a proposal. It can compare and sort as many bytes of
+    /// values as it can return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
@@ -56,21 +54,21 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Whether a transaction may read more than `keys` keys, both branches taken together; the estimate costs
-    /// a part of that work.
+    /// Returns whether both branches of a transaction together may read more than `keys` keys. The estimate costs a fraction of
+    /// that work.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// Whether a transaction compares and sorts more values of ranges than one command may; both branches
-    /// count. The answer costs as much as to read the keys.
+    /// Returns whether a transaction compares and sorts more values of ranges than one command may; both branches count. This
+    /// costs as much as reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
     }
 
-    /// Charges the values of ranges that a transaction compares or sorts in both branches, and the keys there.
+    /// Charges the values of ranges that a transaction compares or sorts in both branches, and their keys.
     fn charge_compared_values(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         let compares_values = |compare: &&Compare| compare.compares_values();
         for compare in txn.comparisons().filter(compares_values) {
@@ -88,20 +86,20 @@ impl Kv {
             .try_for_each(|range| self.charge_sorted_values(range, reads))
     }
 
-    /// Whether a transaction may take longer than to read so many keys at the newest revision.
+    /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
         txn.compares_values() || self.txn_reads_more_than(txn, keys_in_time(keys, history))
     }
 
-    /// Whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_delete(delete, &mut reads).is_err()
     }
 
-    /// Charges what the comparisons and both branches of a transaction, and of those nested in it, will read;
-    /// fails if the budget does not suffice.
+    /// Charges the reads of the comparisons and both branches of a transaction, including nested ones. Fails if the budget is
+    /// exhausted.
     fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -117,7 +115,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Charges what a deletion will read to return pairs; nothing if it returns none.
+    /// Charges the reads of a deletion that returns pairs; nothing if it returns none.
     fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
@@ -126,8 +124,8 @@ impl Kv {
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
-    /// Evaluates the comparisons of a transaction, and of those nested in the branch that it takes, on the
-    /// present state, and returns the branches to take.
+    /// Evaluates the comparisons of a transaction, and of those nested in the branch that it takes, on the current state.
+    /// Returns the branches to take.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
         for compare in &txn.compare {
@@ -145,8 +143,7 @@ impl Kv {
         Ok(path)
     }
 
-    /// Checks the revisions of ranges and the keys and leases of puts in the branches of `path`, without
-    /// changing anything.
+    /// Checks the revisions of ranges and the keys and leases of puts in the branches of `path`, without changing anything.
     fn check_txn(&self, txn: &Txn, path: &TxnPath) -> Result<(), KvError> {
         let mut nested = path.nested.iter();
         for op in path.branch(txn) {
@@ -163,8 +160,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Executes the operations in the branches of `path` and returns their replies. One without a kind, which
-    /// the API refuses, is ignored.
+    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind, which
+    /// the API refuses.
     fn execute(
         &mut self,
         batch: &mut WriteBatch,
@@ -203,8 +200,8 @@ impl Kv {
         Ok(TxnReply { succeeded: path.succeeded, replies })
     }
 
-    /// Whether a comparison holds for all live keys of its range. For a range without keys, all targets but
-    /// `value` compare as 0; a comparison of `value` fails.
+    /// Returns whether a comparison holds for all live keys of its range. For a range without keys, all targets except `value`
+    /// compare as 0; a comparison of `value` fails.
     fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, KvError> {
         let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;
@@ -222,8 +219,8 @@ impl Kv {
     }
 }
 
-/// Whether an operation that may exceed the read limits follows one that writes. `written` says whether one
-/// has written before, and is updated.
+/// Returns whether an operation that may exceed the read limits follows a write. `written` says whether there was a write
+/// before, and is updated.
 fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {
@@ -246,8 +243,8 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// Whether a comparison holds for one pair. As in etcd, an unknown target compares as equal and an unknown
-/// relation holds.
+/// Returns whether a comparison holds for one pair. As in etcd, an unknown target compares as equal and an unknown relation
+/// holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

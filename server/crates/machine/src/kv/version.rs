@@ -1,10 +1,9 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
-//! What does not live here: its location (`block`), which version is the newest (`index`).
+//! Not here: its location (`block`), and which version is the newest (`index`).
 //!
-//! The encoding is part of the checkpoint format: a flag byte, then variable-length integers, then
-//! key and value. A fresh key costs six bytes beside its key and value. In memory, a value may be kept apart
-//! (see `block`).
+//! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
+//! six bytes in addition to its key and value. In memory, a value may be stored apart (see `block`).
 
 use bytes::Bytes;
 
@@ -21,14 +20,14 @@ pub(super) struct Location {
 
 /// Links from a version to older ones of the same key.
 ///
-/// `prev` leads to the one before. `jump` leads further back, by the lowest digit of `depth` in
-/// the skew-binary system, so that any older version is found in O(log n) steps. Places of
-/// versions that were compacted away lead nowhere; all older versions were compacted away, too.
+/// `prev` points to the previous version. `jump` points further back, by the lowest digit of `depth` in the skew-binary system,
+/// so that any older version is found in O(log n) steps. A link to a compacted version resolves to nothing, because all older
+/// versions were also compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
-    /// The version before.
+    /// The previous version.
     pub(super) prev: Option<Location>,
-    /// A version further back, where that is not the version before.
+    /// A version before the previous one.
     pub(super) jump: Option<Location>,
     /// Number of earlier versions of this key, including those before deletions.
     pub(super) depth: u64,
@@ -39,30 +38,30 @@ pub(super) struct Links {
 pub(super) struct Version<'a> {
     /// Revision of the change.
     pub(super) main: i64,
-    /// Its number among the changes of the same revision.
+    /// Its index within the revision.
     pub(super) sub: u64,
-    /// The key was deleted by this change.
+    /// Whether the change deleted the key.
     pub(super) tombstone: bool,
-    /// Revision that began the key's life; of a tombstone, its own.
+    /// Revision that created the key; for a tombstone, its own revision.
     pub(super) create: i64,
-    /// Number of puts in this life; 0 of a tombstone.
+    /// Number of puts since the key was created; 0 for a tombstone.
     pub(super) version: i64,
     /// Attached lease, 0 for none.
     pub(super) lease: LeaseId,
-    /// Way to older versions.
+    /// Links to older versions.
     pub(super) links: Links,
     /// The key.
     pub(super) key: &'a [u8],
-    /// The value; empty of a tombstone.
+    /// The value; empty for a tombstone.
     pub(super) value: &'a [u8],
-    /// The buffer of the value, if it is kept apart.
+    /// The buffer of the value, if it is stored apart.
     pub(super) apart: Option<&'a Bytes>,
-    /// Bytes of its encoding with key and value; 0 until it is written.
+    /// Size of its encoding with key and value; 0 until it is written.
     pub(super) size: usize,
 }
 
 const TOMBSTONE: u8 = 1;
-/// First version of a life: create revision and version need no bytes.
+/// First version after the creation: create revision and version need no bytes.
 const FRESH: u8 = 2;
 const SUB: u8 = 4;
 const LEASE: u8 = 8;
@@ -71,8 +70,7 @@ const JUMP: u8 = 32;
 const KNOWN: u8 = TOMBSTONE | FRESH | SUB | LEASE | PREV | JUMP;
 
 impl<'a> Version<'a> {
-    /// Encodes everything before the key, for a version in block `block` whose revisions are
-    /// relative to `base`.
+    /// Encodes everything before the key, for a version in block `block` with revisions relative to `base`.
     pub(super) fn head(&self, block: u64, base: i64) -> Vec<u8> {
         let fresh = !self.tombstone && self.version == 1 && self.create == self.main;
         let flags = flag(self.tombstone, TOMBSTONE)
@@ -108,12 +106,12 @@ impl<'a> Version<'a> {
         out
     }
 
-    /// Reads the version at the beginning of `bytes`. `None` if these are not a version's bytes.
+    /// Decodes the version at the beginning of `bytes`; `None` if they are invalid.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: i64) -> Option<Self> {
         Self::decode_with(bytes, block, base, None)
     }
 
-    /// Reads a version as [`Self::decode`] does; its value is not in `bytes` if it is kept `apart`.
+    /// Like [`Self::decode`]. If the value is stored `apart`, it is not in `bytes`.
     pub(super) fn decode_with(
         bytes: &'a [u8],
         block: u64,
@@ -178,13 +176,13 @@ impl<'a> Version<'a> {
     }
 }
 
-/// How far the jump of a version at `depth` reaches back: the lowest digit's weight of `depth` in
-/// the skew-binary system, whose weights are 1, 3, 7, 15 and so on. 0 for the first version.
+/// Returns how far the jump of a version at `depth` reaches back: the weight of the lowest digit of `depth` in the skew-binary
+/// system, with weights 1, 3, 7, 15 and so on. 0 for the first version.
 pub(super) fn reach(depth: u64) -> u64 {
     let mut rest = depth;
     let mut weight = 0;
     while rest > 0 {
-        // The largest 2^k - 1 that is not above what is left.
+        // The largest 2^k - 1 that is at most `rest`.
         weight = if rest == u64::MAX {
             rest
         } else {
@@ -199,7 +197,7 @@ fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }
 
-/// Appends a variable-length integer, seven bits a byte, lowest first.
+/// Appends a variable-length integer, seven bits per byte, lowest first.
 pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -208,13 +206,13 @@ pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends a location as the distance of its block from `block`, which is not below it, and its slot.
+/// Appends a location: the distance of its block from `block`, which must not be below it, and its slot.
 fn write_location(out: &mut Vec<u8>, block: u64, location: Location) {
     write(out, block - location.block);
     write(out, u64::from(location.slot));
 }
 
-/// Bytes still to be read.
+/// Reads a byte slice sequentially.
 pub(super) struct ByteReader<'a> {
     pub(super) rest: &'a [u8],
 }
@@ -226,8 +224,7 @@ impl<'a> ByteReader<'a> {
         Some(*first)
     }
 
-    /// Takes an integer that [`write()`] appended; `None` if the bytes end within it or it has more than ten
-    /// bytes.
+    /// Takes an integer that [`write()`] appended; `None` if it is incomplete or longer than ten bytes.
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -246,7 +243,7 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
-    /// Takes a location that [`write_location`] appended for a version in `block`; `None` if it is not sound.
+    /// Takes a location that [`write_location`] appended for a version in `block`; `None` if it is invalid.
     fn location(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;

@@ -1,4 +1,4 @@
-//! How many keys a command of the key space works on, see `machine/work.rs`.
+//! Estimates how many keys a command on the key space touches, see `machine/work.rs`.
 
 use super::{
     DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
@@ -9,15 +9,15 @@ use crate::{
     lease::{LeaseCommand, LeaseId, LeaseOperation},
 };
 
-/// Versions that a sweep handles in one block, of the size that most have.
+/// Number of versions that a sweep handles per block of typical size.
 const VERSIONS_PER_BLOCK: u64 = 128;
 
-/// Operations of single keys that are not counted.
+/// Number of single-key operations that a transaction may have without being counted.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 impl Kv {
-    /// Estimates how many keys a command and the sweep that goes on with it work on, 0 for single keys. The
-    /// keys of the command itself are counted up to `max`, which it is taken for if it compares values.
+    /// Estimates how many keys a command and its part of a sweep touch; 0 for single keys. The command's own keys are counted
+    /// up to `max`, which is assumed if it compares values.
     pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
@@ -35,8 +35,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns how many keys are attached to the leases that a command ends, each counted up to `max`, and
-    /// adds what the sweep that goes on with it works on.
+    /// Returns how many keys are attached to the leases that a command ends, counting up to `max` for each, plus the work of
+    /// its part of a sweep.
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;
@@ -48,7 +48,7 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns how many keys a command of following works on, and adds what the sweep that goes on with it works on.
+    /// Returns how many keys a follow command touches, plus the work of its part of a sweep.
     pub(crate) fn follow_work(&self, command: &FollowCommand) -> u64 {
         let of_verb = match &command.operation {
             Some(FollowOperation::Revisions(asked)) => {
@@ -73,20 +73,20 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Estimates the versions that each command sweeps for the compaction before it; 0 if there are none left
-    /// or the pass is of usual length.
+    /// Estimates the versions that each command sweeps for the last compaction; 0 if there are none left or the pass has the
+    /// usual length.
     fn next_sweep_work(&self) -> u64 {
         if !self.is_sweeping() {
             return 0;
         }
-        // a pass is short, unless it meets the compacted revision, which it handles as a whole
+        // A pass is short unless it reaches the compacted revision, which it handles as a whole.
         match self.sweep_work(self.compacted(), SWEEP_BLOCKS_NEXT) {
             work if work > SWEEP_BLOCKS_NEXT as u64 * VERSIONS_PER_BLOCK => work,
             _ => 0,
         }
     }
 
-    /// Estimates the versions that a pass over `blocks` blocks up to a compacted revision handles.
+    /// Estimates how many versions a pass over `blocks` blocks up to a compacted revision handles.
     fn sweep_work(&self, revision: i64, blocks: usize) -> u64 {
         let revision = revision.min(self.revision());
         let first = self.history.seek(revision).block;
@@ -99,8 +99,8 @@ impl Kv {
         swept.saturating_mul(VERSIONS_PER_BLOCK)
     }
 
-    /// Charges the keys of the ranges that the comparisons and both branches of a transaction work on; the
-    /// operations too, if there are more than `SMALL_TXN_OPERATIONS`.
+    /// Charges the keys of the ranges that a transaction's comparisons and branches touch, and the number of its operations if
+    /// it exceeds `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons().filter(|c| !c.range_end.is_empty()) {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -131,7 +131,7 @@ impl Kv {
     }
 }
 
-/// Returns how many keys `charge` charges, or `max` if there are more.
+/// Returns how many keys `charge` charges, at most `max`.
 fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
     let mut reads = ReadBudget::of_estimate(max);
     match charge(&mut reads) {

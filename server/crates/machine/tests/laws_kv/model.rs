@@ -1,4 +1,4 @@
-//! The v3 key space as simply as it can be said.
+//! A minimal model of the v3 key space.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use witan_machine::kv::{
 pub(crate) struct Model {
     pub(crate) revision: i64,
     pub(crate) compacted: i64,
-    /// Revision of the change, and the pair after it (`None`: deleted).
+    /// Revision of the change, and the pair after it (`None` if deleted).
     keys: BTreeMap<Bytes, Vec<(i64, Option<KeyValue>)>>,
 }
 
@@ -66,7 +66,7 @@ impl Model {
         Ok(self.read(range))
     }
 
-    /// The pairs of the range's span at a revision, by key.
+    /// Returns the pairs of the range at a revision, by key.
     pub(crate) fn pairs(&self, range: &Range, revision: i64) -> Vec<KeyValue> {
         let (key, end) = (&range.key, &range.range_end);
         let inside = |k: &Bytes| match &end[..] {
@@ -121,7 +121,7 @@ impl Model {
                 })
         });
         if order != SortOrder::None || target != SortTarget::Key {
-            // Sorted twice by a stable sort: by key, then by target.
+            // Sorted twice with a stable sort: by key, then by target.
             let rank = |kv: &KeyValue| match target {
                 SortTarget::Key => (0, kv.key.clone()),
                 SortTarget::Version => (kv.version, Bytes::new()),
@@ -199,7 +199,7 @@ impl Model {
         }
     }
 
-    /// Notes which branches are taken, in the order in which `execute` meets the transactions.
+    /// Records which branches are taken, in the order in which `execute` reaches the transactions.
     fn check(&self, txn: &Txn, chosen: &mut Vec<bool>) -> Result<(), KvError> {
         let success = txn.compare.iter().all(|compare| self.holds(compare));
         chosen.push(success);

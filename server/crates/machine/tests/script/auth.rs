@@ -1,15 +1,13 @@
-//! Users and roles as a room for scripts.
+//! Users and roles for scripts.
 //!
-//! `enable`, `disable`, `login USER`, `user add|add-no-password|delete|passwd NAME`,
-//! `user grant|revoke NAME ROLE`, `role add|delete NAME`,
-//! `role grant NAME read|write|readwrite KEY [END]`, `role revoke NAME KEY [END]`, `show`; every
-//! other command is one of the v3 key space, and `read KEY [END]` asks whether it may be read. All
-//! are the caller's that `as USER [REVISION]` named last; `as nobody` names none. An end `^` means
-//! all keys from the first on.
+//! `enable`, `disable`, `login USER`, `user add|add-no-password|delete|passwd NAME`, `user grant|revoke NAME ROLE`, `role
+//! add|delete NAME`, `role grant NAME read|write|readwrite KEY [END]`, `role revoke NAME KEY [END]`, `show`. Every other
+//! command is one of the v3 key space, and `read KEY [END]` checks read permission. The caller is the one that the last `as
+//! USER [REVISION]` named; `as nobody` clears it. An end `^` means all keys from the first on.
 //!
-//! `v2 enable|disable|show`, `v2 user create|update|delete NAME [password] [+ROLE …] [-ROLE …]`,
-//! `v2 role create|update|delete NAME [+rPATTERN …] [+wPATTERN …] [-rPATTERN …] [-wPATTERN …]` and
-//! `v2 may USER|- read|write|read-all|write-all PATH` are those of v2; they tell the tree's index.
+//! `v2 enable|disable|show`, `v2 user create|update|delete NAME [password] [+ROLE …] [-ROLE …]`, `v2 role create|update|delete
+//! NAME [+rPATTERN …] [+wPATTERN …] [-rPATTERN …] [-wPATTERN …]` and `v2 may USER|- read|write|read-all|write-all PATH` are the
+//! v2 commands; they print the tree's index.
 
 use std::fmt::Write as _;
 
@@ -29,7 +27,7 @@ use crate::{Room, auth_paths as paths, kv as keys};
 #[derive(Default)]
 pub(crate) struct AuthRoom {
     machine: StateMachine,
-    /// Name and, if it is not the present one, revision.
+    /// User name, and the revision if it is not the current one.
     caller: Option<(String, Option<u64>)>,
 }
 

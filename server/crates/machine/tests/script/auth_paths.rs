@@ -1,4 +1,4 @@
-//! Commands of v2 about users and roles, for the room of v3's.
+//! v2 commands on users and roles for scripts.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use witan_machine::{
     command::Entry,
 };
 
-/// Executes what follows `v2`.
+/// Executes the words after `v2`.
 pub(crate) fn run(machine: &mut StateMachine, words: &[&str]) -> String {
     match words {
         ["show"] => return show(machine),

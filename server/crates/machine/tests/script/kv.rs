@@ -43,7 +43,7 @@ pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Call
     }
 }
 
-/// The columns that a `get` shows.
+/// Returns the columns that a `get` prints.
 fn read(kv: &Kv, line: &str) -> String {
     match kv.range(&range(&words(line))) {
         Ok(reply) => shown_range(&reply, ""),
@@ -51,7 +51,7 @@ fn read(kv: &Kv, line: &str) -> String {
     }
 }
 
-/// Any command but a read.
+/// Parses any command except a read.
 fn verb(command: &str) -> KvOperation {
     let lines: Vec<&str> = command.lines().collect();
     if let ["compact", revision] = words(lines[0])[..] {
@@ -192,8 +192,7 @@ fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// Positional words after the verb, then `name=value` and flags: an end of a range may not look
-/// like either.
+/// Parses positional words after the operation, then `name=value` and flags. An end of a range must not look like either.
 fn parts<'a>(words: &[&'a str], flags: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
     let mut positional = Vec::new();
     let mut options = Vec::new();
@@ -262,7 +261,7 @@ fn by(word: &str) -> SortTarget {
     }
 }
 
-/// One operation: its first line, and for a transaction the lines below.
+/// Parses one operation from its first line, and for a transaction from the lines below.
 fn op(lines: &[&str]) -> TxnOp {
     let words = words(lines[0]);
     let kind = match words[0] {

@@ -1,8 +1,7 @@
-//! The state machine as a room for scripts: leases with `grant ID TTL`, `revoke ID`, `expire ID ...`,
-//! `note ID=SECONDS ...`, `leases` (each with its seconds, what it has left if that was noted, and its keys);
-//! alarms with `raise MEMBER KIND`, `lower MEMBER KIND`, `list [KIND]`, where a kind is `nospace`, `corrupt` or a
-//! number; `restart` (from checkpoints: one of the state before the last restart, and what changed since); every
-//! other command is one of the v3 key space.
+//! The state machine for scripts. Leases: `grant ID TTL`, `revoke ID`, `expire ID ...`, `note ID=SECONDS ...`, `leases` (each
+//! with its TTL, its recorded remaining seconds, if any, and its keys). Alarms: `raise MEMBER KIND`, `lower MEMBER KIND`, `list
+//! [KIND]`, where a kind is `nospace`, `corrupt` or a number. `restart` loads checkpoints: one of the state before the last
+//! restart, and the changes since. Every other command is one of the v3 key space.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -21,7 +20,7 @@ use crate::{Room, kv as keys};
 #[derive(Default)]
 pub(crate) struct MachineRoom {
     machine: StateMachine,
-    /// The state that the records below were made of.
+    /// The state whose records are below.
     written: Option<StateMachine>,
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }

@@ -1,12 +1,10 @@
-//! The v2 tree as a room for scripts, in the terms of its HTTP dialect.
+//! The v2 tree for scripts, in terms of its HTTP dialect.
 //!
-//! `GET|PUT|POST|DELETE /PATH[?QUERY] [FORM]` answers status and body as the wire shows them;
-//! parameters are the dialect's (`value ttl dir recursive prevExist prevValue prevIndex refresh`),
-//! percent-encoded. `now SECONDS` sets the clock, `expire` lets time have its way, `bump [N]`
-//! stands for changes of cluster data. `watch NAME /PATH [recursive] [from=N]` enters a watcher,
-//! `next NAME` shows what it sees next (`-` for nothing). `restart` puts the tree through its
-//! checkpoint records. `state` and `counts` show the rest. A room begins at index 3, as a fresh
-//! cluster of one member does.
+//! `GET|PUT|POST|DELETE /PATH[?QUERY] [FORM]` prints status and body as on the wire. Parameters are the dialect's (`value ttl
+//! dir recursive prevExist prevValue prevIndex refresh`), percent-encoded. `now SECONDS` sets the clock, `expire` removes
+//! expired nodes, `bump [N]` represents changes of cluster data. `watch NAME /PATH [recursive] [from=N]` adds a watcher, `next
+//! NAME` prints its next event (`-` for none). `restart` reloads the tree from its checkpoint records. `state` and `counts`
+//! print the rest. A script starts at index 3, like a fresh cluster of one member.
 
 #![expect(
     clippy::unwrap_used,
@@ -152,7 +150,7 @@ impl TreeRoom {
     }
 }
 
-/// Parameters by name; those of the form come first and the first counts.
+/// Parameters by name. Those of the form come first, and the first one wins.
 struct Parameters(Vec<(String, Vec<u8>)>);
 
 impl Parameters {

@@ -1,5 +1,4 @@
-//! Events as the v2 dialect writes them. Written here a second time, apart from the product's own
-//! writer, so that scripts can quote etcd's answers word for word.
+//! Events in v2 JSON. This is independent of the product's own writer, so that scripts can quote etcd's responses verbatim.
 
 #![expect(
     clippy::unwrap_used,
@@ -100,7 +99,7 @@ fn string(bytes: &[u8]) -> String {
     out + "\""
 }
 
-/// RFC 3339 in UTC, fraction without trailing zeros.
+/// RFC 3339 in UTC, with a fraction without trailing zeros.
 pub(crate) fn date(unix_ns: i64) -> String {
     let (seconds, fraction) = (
         unix_ns.div_euclid(1_000_000_000),
