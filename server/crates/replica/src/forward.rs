@@ -1,15 +1,13 @@
-//! The requests of members to the leader in messages of the core's own, beside raft's: to take proposals, and
-//! to answer requests about leases.
+//! Requests of members to the leader that are not raft messages: forwarded proposals and requests about leases.
 //!
-//! Every request names the term that its sender sees, and only the leader of that term takes it. So a
-//! proposal is appended in that term or never: who applies an entry of a higher term while the request
-//! waits knows that it was not written, and proposes it again. Within the term it sends the message again when a
-//! stream broke, and the leader takes each number of a process once (`taken_messages`). A refusal is not sent again: if
-//! it is lost, the request waits for the next term or its timeout.
+//! Every request names the term that its sender sees, and only the leader of that term takes it. A proposal is therefore
+//! appended in that term or never. A member that applies an entry of a higher term while the request waits knows that it was
+//! not written, and proposes it again. Within the term it resends the message after a stream broke, and the leader takes each
+//! number of a process once (`taken_messages`). A refusal is not resent: if it is lost, the request waits for the next term or
+//! its timeout.
 //!
-//! What does not live here: the byte that says which message it is (`wire`), what a member does with
-//! one (`replica/forwarding.rs`, `replica/leases.rs`), and what it waits for (`proposals`,
-//! `lease_requests`).
+//! Not here: the byte that identifies the kind of message (`wire`), the handling of messages (`replica/forwarding.rs`,
+//! `replica/leases.rs`), and the waiting requests (`proposals`, `lease_requests`).
 
 use bytes::Bytes;
 
@@ -28,8 +26,8 @@ pub(crate) struct ForwardedProposals {
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
-    /// Which message of the sending process it is: the leader takes it once, and a refusal says it again, so that a
-    /// copy of the refusal that comes late does not count for a later message.
+    /// Number of the message within the sending process. The leader takes it once. A refusal repeats it, so that a delayed copy
+    /// of the refusal does not count for a later message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
 }
@@ -42,20 +40,20 @@ pub(crate) struct RefusedProposals {
     pub(crate) term: u64,
     #[prost(message, repeated, tag = "2")]
     pub(crate) refused: Vec<RefusedProposal>,
-    /// The number of the message that brought them.
+    /// Number of the refused message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
 }
 
-/// One of them, by its stamp.
+/// A refused proposal, identified by its stamp.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct RefusedProposal {
     #[prost(uint64, tag = "1")]
     pub(crate) ticket: u64,
     #[prost(fixed32, tag = "2")]
     pub(crate) incarnation: u32,
-    /// Why; `None` if the receiver is about to hand leadership over, or has something to apply first: it is to be
-    /// proposed again.
+    /// The reason. `None` means that the proposal must be proposed again, because the receiver is about to transfer leadership
+    /// or must apply something first.
     #[prost(enumeration = "ProposalRejected", optional, tag = "3")]
     pub(crate) reason: Option<i32>,
 }
@@ -69,7 +67,7 @@ pub(crate) struct ForwardedLeaseRequests {
     pub(crate) requests: Vec<ForwardedLeaseRequest>,
 }
 
-/// One of them.
+/// A request about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct ForwardedLeaseRequest {
     #[prost(uint64, tag = "1")]
@@ -83,7 +81,7 @@ pub(crate) struct ForwardedLeaseRequest {
 }
 
 impl ForwardedLeaseRequest {
-    /// The lease.
+    /// Returns the id as a [`LeaseId`].
     pub(crate) fn lease_id(&self) -> LeaseId {
         LeaseId(self.lease)
     }
@@ -98,15 +96,15 @@ pub(crate) struct ForwardedLeaseAnswer {
     pub(crate) incarnation: u32,
     #[prost(enumeration = "LeaseResult", tag = "3")]
     pub(crate) result: i32,
-    /// Seconds of TTL, or nanoseconds left.
+    /// The TTL in seconds, or the remaining time in nanoseconds.
     #[prost(sint64, tag = "4")]
     pub(crate) value: i64,
 }
 
-/// Which answer.
+/// The kind of an answer about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum LeaseResult {
-    /// The receiver does not lead, or could not prove it: ask again.
+    /// The receiver does not lead or could not prove it: ask again.
     NotLeading = 0,
     Renewed = 1,
     RenewalUnknown = 2,
@@ -117,7 +115,7 @@ pub(crate) enum LeaseResult {
 }
 
 impl LeaseResult {
-    /// Encodes an answer about a lease as its kind and value; without one, the sender does not lead.
+    /// Encodes an answer about a lease as its kind and value; `None` means that the sender does not lead.
     pub(crate) fn of(answer: Option<LeaseAnswer>) -> (Self, i64) {
         match answer {
             None => (Self::NotLeading, 0),

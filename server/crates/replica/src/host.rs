@@ -1,4 +1,4 @@
-//! Everything outside of the core: one trait, and the values that cross it.
+//! The environment of the core: one trait, and the values that cross it.
 
 use bytes::Bytes;
 
@@ -22,14 +22,14 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection(pub u64);
 
-/// One raft entry in the form in which it reaches the disk and comes back from it.
+/// A raft entry in its on-disk form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
     /// Raft index. Appending at or below an existing index replaces that entry and all after it.
     pub index: u64,
     /// Raft term.
     pub term: u64,
-    /// The entry in the core's own encoding (`wire`); the disk does not look inside.
+    /// The entry in the core's own encoding (`wire`), opaque to the disk.
     pub payload: Bytes,
 }
 
@@ -38,9 +38,9 @@ pub struct LogRecord {
 pub struct LogBatch {
     /// New entries, ascending and without gaps.
     pub records: Vec<LogRecord>,
-    /// Term, vote and commit in the core's own encoding, when they changed.
+    /// Term, vote and commit in the core's own encoding, if they changed.
     pub hard_state: Option<Bytes>,
-    /// Whether raft asks for an fsync. A batch that only moves the commit index does not need one.
+    /// Whether raft requires an fsync. A batch that only moves the commit index does not.
     pub must_sync: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Recovered {
     pub records: Vec<LogRecord>,
 }
 
-/// Which stream to another member a message takes, so that a heartbeat never waits behind entries.
+/// The stream for a message to another member. Two streams ensure that a heartbeat never waits behind entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Small and urgent: heartbeats, votes, ReadIndex, answers.
@@ -71,15 +71,15 @@ pub struct Envelope {
     pub to: MemberId,
     /// Sending member.
     pub from: MemberId,
-    /// The stream that it takes.
+    /// The stream for the message.
     pub lane: Lane,
-    /// The message in the core's own encoding, which begins with the byte of its kind.
+    /// The message in the core's own encoding, which starts with a byte for its kind.
     pub message: Bytes,
-    /// For a snapshot message: the frozen state to stream along with it.
+    /// For a snapshot message: the frozen state to stream with it.
     pub snapshot: Option<Box<View>>,
 }
 
-/// One entry that a turn executed.
+/// An entry that a turn applied.
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// Raft index of the entry.
@@ -88,14 +88,14 @@ pub struct Applied {
     pub ticket: Option<Ticket>,
     /// The outcome of the command.
     pub outcome: Outcome,
-    /// The member registry after it, when the entry changed it.
+    /// The member registry after the entry, if the entry changed it.
     pub members: Option<MemberRegistry>,
-    /// The frozen state after it, when all members may hash theirs to compare them: after a compaction, or
-    /// when a member has asked for it.
+    /// The frozen state after the entry, if all members may hash it for a comparison: after a compaction, or when a member
+    /// requested it.
     pub hashed: Option<Box<View>>,
 }
 
-/// Why a request was rejected; nothing was queued. Members tell each other the numbers.
+/// Why a request was rejected; nothing was queued. Members exchange the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, prost::Enumeration)]
 pub enum ProposalRejected {
     /// A queue of `limits` is full.
@@ -104,23 +104,23 @@ pub enum ProposalRejected {
     /// The payload exceeds `limits::COMMAND_BYTES_MAX`.
     #[error("request is too large")]
     TooLarge = 2,
-    /// The learner that is to be promoted has not received enough of the log.
+    /// The learner to promote has not received enough of the log.
     #[error("learner is not in sync with leader")]
     LearnerNotReady = 3,
-    /// Not all members know the command: the version of the cluster is too low.
+    /// Not all members know the command, because the cluster version is too low.
     #[error("the version of the cluster is too low for this command")]
     ClusterVersion = 4,
-    /// The cluster follows another one, and the command would change what is copied.
+    /// The cluster follows another one, and the command would change copied data.
     #[error("the cluster follows another one and takes no writes before the cut-over")]
     Follows = 5,
 }
 
-/// Why a request that was taken gets no reply.
+/// Why an accepted request gets no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// It was refused: nothing was written.
     Refused(ProposalRejected),
-    /// It waited for too long: its client has got a timeout.
+    /// The request waited too long; its client got a timeout.
     Expired,
     /// This member was removed from the cluster before it handed the request in.
     Removed,
@@ -132,18 +132,18 @@ pub enum Unanswered {
 /// A question about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum LeaseQuestion {
-    /// Give it its full TTL again.
+    /// Renew its full TTL.
     Renew = 0,
-    /// How much time does it have left?
+    /// Return its remaining time.
     Remaining = 1,
 }
 
 /// The leader's answer about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {
-    /// To a keep-alive.
+    /// The answer to a keep-alive.
     Renewal(Renewal),
-    /// Nanoseconds that the lease has left, negative when it is overdue; `None` if it is unknown.
+    /// Remaining nanoseconds of the lease, negative if it is overdue; `None` if it is unknown.
     Remaining(Option<i64>),
 }
 
@@ -162,10 +162,10 @@ pub enum Answer {
 
 /// Everything the core asks of the world. None may block except `persist` and `install`.
 pub trait Host {
-    /// Replaces the state on disk by a received snapshot; durable when it returns.
+    /// Replaces the state on disk with a received snapshot; durable on return.
     fn install(&mut self, snapshot: &View);
-    /// Appends a batch to the log on disk. With `must_sync` it is durable on return; the host aborts the
-    /// process if it cannot be.
+    /// Appends a batch to the log on disk. With `must_sync` it is durable on return; if it cannot be, the host aborts the
+    /// process.
     fn persist(&mut self, batch: &LogBatch);
     /// Allows the log on disk to drop its entries below an index (I5).
     fn cut_log(&mut self, below: u64);
@@ -178,13 +178,12 @@ pub trait Host {
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// Frees the state before a long command, which may take long.
+    /// Frees the state before a long command, which can take long.
     fn discard(&mut self, _machine: StateMachine) {}
-    /// Takes the entries that a turn has executed: answers their tickets, wakes watchers, follows membership.
-    /// Clone the view only if it is needed: a live clone makes the next writes copy.
+    /// Takes the entries that a turn has applied: answers their tickets, wakes watchers, tracks membership. Clone the view only
+    /// if necessary: a live clone makes the next writes copy.
     fn applied(&mut self, applied: Vec<Applied>, view: &View);
-    /// Releases linearizable reads: `view` holds everything that was committed before these reads
-    /// arrived.
+    /// Releases linearizable reads: `view` contains everything that was committed before these reads arrived.
     fn readable(&mut self, tickets: &[Ticket], view: &View);
     /// Answers requests, or says why they get no answer.
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>);

@@ -1,10 +1,10 @@
-//! Election jitter as a function of a seed. raft-rs draws a random one; it is overwritten at
-//! the start of each turn (I1), so that a run with the same seed repeats exactly.
+//! Election jitter as a function of a seed. raft-rs draws it at random; each turn overwrites it at its start (I1), so that a
+//! run with the same seed is reproducible.
 
-/// Ticks until this member campaigns: `election_ticks` and up to as much again.
+/// Returns the ticks until this member campaigns: `election_ticks` plus up to as many again.
 ///
-/// `campaigns` counts the member's campaigns since its start, so that two members that collided
-/// once get different timeouts the next time.
+/// `campaigns` counts the member's campaigns since its start, so that two members that collided get different timeouts the next
+/// time.
 pub(crate) fn election_ticks(
     seed: u64,
     id: u64,
@@ -17,7 +17,7 @@ pub(crate) fn election_ticks(
     election_ticks + usize::try_from(mixed % span).unwrap_or(0)
 }
 
-/// A number below `bound` (at least 1) that is a function of `seed` and `draw`.
+/// Returns a number below `bound` (at least 1) that is a function of `seed` and `draw`.
 pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }

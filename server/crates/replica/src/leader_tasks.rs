@@ -1,6 +1,5 @@
-//! The tasks of a leader that no request causes, in ticks: expiring v2 nodes and leases, lease checkpoints,
-//! automatic compaction, retries of snapshots. The only source of proposals that no client
-//! requested (I6).
+//! The leader's own tasks, in ticks: expiring v2 nodes and leases, lease checkpoints, automatic compaction, retries of
+//! snapshots. The only source of proposals that no client requested (I6).
 
 pub(crate) mod auto_compaction;
 
@@ -16,16 +15,16 @@ use crate::{
 use witan_machine::{StateMachine, command::Command};
 use witan_tree::{ExpireNodes, TreeOperation};
 
-/// Ticks for which the last answer of a member is remembered.
+/// Number of ticks for which the last answer of a member is remembered.
 const HEARD_TICKS: u64 = 1000;
 
 #[derive(Debug)]
 pub(crate) struct LeaderTasks {
     /// Automatic compaction of the v3 key space.
     pub(crate) compaction: AutoCompactor,
-    /// Members to which a snapshot is being sent, with the tick at which it was sent.
+    /// Members to which a snapshot is being sent, with the tick at which it started.
     snapshots: BTreeMap<u64, u64>,
-    /// The tick at which each member was last known to answer. Raft forgets that at each check of the quorum.
+    /// The last tick at which each member was known to answer. Raft forgets this at each quorum check.
     heard: BTreeMap<u64, u64>,
     /// Timers of the leases.
     pub(crate) lessor: Lessor,
@@ -65,7 +64,7 @@ impl LeaderTasks {
                 operation: Some(TreeOperation::Expire(ExpireNodes {})),
             }));
         }
-        // timers of another term know nothing of the keep-alives of this one
+        // Timers of another term do not know the keep-alives of this one.
         if self.lessor.term() == Some(term) {
             let due = self.lessor.due(machine.kv.leases());
             commands.extend(due.commands().map(Command::Lease));
@@ -73,8 +72,8 @@ impl LeaderTasks {
         commands
     }
 
-    /// Notes at `tick` that a snapshot is sent to a member. Returns `false`, and notes nothing, if one is on
-    /// its way there.
+    /// Records at `tick` that a snapshot is being sent to a member. Returns `false` and records nothing if one is already being
+    /// sent.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {
@@ -87,27 +86,26 @@ impl LeaderTasks {
         self.snapshots.contains_key(&to)
     }
 
-    /// Records `tick` as the last time that these members answered, and forgets members that have not
-    /// answered for more than [`HEARD_TICKS`] ticks.
+    /// Records `tick` as the last time that these members answered. Forgets members that have not answered for more than
+    /// [`HEARD_TICKS`] ticks.
     pub(crate) fn note_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
         self.heard.extend(members.map(|member| (member, tick)));
         self.heard
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    /// The tick at which a member was last known to answer; `None` if it is not known.
+    /// Returns the last tick at which a member was known to answer; `None` if unknown.
     pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }
 
-    /// Forgets the snapshot on its way to a member: the transport has reported how the transfer ended.
+    /// Forgets the snapshot that is being sent to a member, because the transport has reported its result.
     pub(crate) fn snapshot_ended(&mut self, to: u64) {
         self.snapshots.remove(&to);
     }
 
-    /// Reports to raft as failed each snapshot whose end the transport has not reported for
-    /// [`SNAPSHOT_REPORT_TICKS`] ticks, and forgets it. Raft, which would wait without a limit, probes
-    /// the member again.
+    /// Reports to raft that snapshots failed whose result the transport has not reported for [`SNAPSHOT_REPORT_TICKS`] ticks,
+    /// and forgets them. Raft would otherwise wait forever; now it probes the member again.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
             tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS

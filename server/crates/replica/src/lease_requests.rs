@@ -30,7 +30,7 @@ pub(crate) struct UnprovenAnswer {
     pub(crate) asker: LeaseAsker,
     pub(crate) lease: LeaseId,
     pub(crate) question: LeaseQuestion,
-    /// The answer by the state at `applied`.
+    /// The answer according to the state at `applied`.
     pub(crate) answer: LeaseAnswer,
     pub(crate) applied: u64,
 }
@@ -40,14 +40,14 @@ struct LeaseRequest {
     lease: LeaseId,
     question: LeaseQuestion,
     since: u64,
-    /// The tick at which it was handed to a leader; `None` if it is to be handed in now.
+    /// The tick at which it was sent to a leader; `None` if it must be sent now.
     asked: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeaseRequests {
     waiting: BTreeMap<u64, LeaseRequest>,
-    /// Tickets to hand in at the next turn.
+    /// Tickets to send in the next turn.
     unsent: Vec<u64>,
 }
 
@@ -56,7 +56,7 @@ impl LeaseRequests {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
-    /// Adds a request that came at `tick`; the next turn hands it in.
+    /// Adds a request at `tick`; the next turn sends it.
     pub(crate) fn add(
         &mut self,
         ticket: Ticket,
@@ -69,8 +69,7 @@ impl LeaseRequests {
         self.unsent.push(ticket.0);
     }
 
-    /// Takes the requests to hand in now, and marks them as asked at `tick`. Leaves out those that wait no
-    /// longer.
+    /// Takes the requests to send now, and marks them as sent at `tick`. Leaves out requests that no longer wait.
     pub(crate) fn take_unsent(&mut self, tick: u64) -> Vec<(Ticket, LeaseId, LeaseQuestion)> {
         let mut taken = Vec::with_capacity(self.unsent.len());
         for ticket in std::mem::take(&mut self.unsent) {
@@ -86,18 +85,18 @@ impl LeaseRequests {
         !self.unsent.is_empty()
     }
 
-    /// Removes a request that has an answer; `false` if it does not wait any more.
+    /// Removes an answered request; `false` if it was not waiting.
     pub(crate) fn answered(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(&ticket.0).is_some()
     }
 
-    /// Has the next turn hand in all waiting requests again, because the leader has changed.
+    /// Makes the next turn resend all waiting requests, because the leader has changed.
     pub(crate) fn ask_again(&mut self) {
         self.ask_those_again(|_| true);
     }
 
-    /// Drops and returns requests that have waited for more than `patience` ticks, and has the next turn hand in
-    /// again those that were asked [`READ_INDEX_RETRY_TICKS`] ticks ago or earlier.
+    /// Drops and returns requests that have waited for more than `patience` ticks. The next turn resends those sent
+    /// [`READ_INDEX_RETRY_TICKS`] or more ticks ago.
     pub(crate) fn tick(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old =
             |_: &u64, request: &mut LeaseRequest| tick.saturating_sub(request.since) > patience;
@@ -107,7 +106,7 @@ impl LeaseRequests {
         expired
     }
 
-    /// Has the next turn hand in again each asked request for whose tick of asking `due` is true.
+    /// Makes the next turn resend each sent request for whose send tick `due` is true.
     fn ask_those_again(&mut self, due: impl Fn(u64) -> bool) {
         for (ticket, request) in &mut self.waiting {
             if request.asked.is_some_and(&due) {

@@ -1,11 +1,10 @@
-//! The lessor: the leader counts the remaining time of leases, in memory, by a monotonic clock.
+//! The lessor: the leader tracks the remaining time of leases in memory, by a monotonic clock.
 //!
-//! Nothing here is replicated. A keep-alive moves a timer without a log entry. A new leader starts
-//! from the replicated state and extends every lease by an election timeout, for keep-alives that
-//! it does not know of. A timer starts with the first clock update *after* the event that started
-//! it, so a lease may last longer than promised, but never shorter.
+//! Nothing here is replicated. A keep-alive moves a timer without a log entry. A new leader starts from the replicated state
+//! and extends every lease by an election timeout, because it does not know of earlier keep-alives. A timer starts with the
+//! first clock update *after* its event, so a lease may last longer than promised, but never shorter.
 //!
-//! What does not live here: leases (`witan_machine::lease`) and when a leader checks them (`leader_tasks`).
+//! Not here: leases (`witan_machine::lease`) and the schedule of the checks (`leader_tasks`).
 
 use std::collections::BTreeSet;
 
@@ -30,12 +29,12 @@ pub enum Renewal {
         /// TTL in seconds.
         ttl_s: i64,
     },
-    /// There is no such lease.
+    /// The lease does not exist.
     Unknown,
-    /// Its time is over and its expiration was proposed: retry.
+    /// The lease expired and its expiration was proposed: retry.
     Expiring,
-    /// The log holds a smaller remaining time: propose [`RemainingTtl`] with 0 seconds and retry, or a
-    /// later leader would count from there.
+    /// The log has a smaller remaining time. Propose [`RemainingTtl`] with 0 seconds and retry; otherwise a later leader would
+    /// count from there.
     NeedsCheckpoint,
 }
 
@@ -46,17 +45,17 @@ struct LeaseTimer {
     deadline_ns: u64,
     /// Time of the next check: expiration, its retry, or a checkpoint.
     check_at_ns: u64,
-    /// The time under which `next_checks` has the lease: `check_at_ns` or, since a keep-alive, before it.
+    /// The key of the lease in `next_checks`: `check_at_ns`, or an earlier time after a keep-alive.
     listed_at_ns: u64,
-    /// Its expiration was proposed.
+    /// Whether its expiration was proposed.
     expiry_pending: bool,
-    /// Index of this leader's log up to which there may be checkpoints of its remaining time. A keep-alive that
-    /// is answered before that is applied would be forgotten by the next leader.
+    /// Log index up to which there may be checkpoints of its remaining time. If a keep-alive is answered before that index is
+    /// applied, the next leader would forget it.
     checkpointed_to: u64,
 }
 
 impl LeaseTimer {
-    /// The timer of a lease before its first check is listed.
+    /// The timer of a lease that is not in `next_checks` yet.
     const UNLISTED: Self = Self {
         deadline_ns: u64::MAX,
         check_at_ns: u64::MAX,
@@ -71,13 +70,13 @@ impl LeaseTimer {
 pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
 
 impl LeaseDeadlines {
-    /// Nanoseconds that a lease has left at `monotonic_ns`, negative when it is overdue; `None` if it is unknown.
+    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if it is overdue; `None` if it is unknown.
     pub fn left_ns(&self, id: LeaseId, monotonic_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
         Some(timer.deadline_ns.wrapping_sub(monotonic_ns).cast_signed())
     }
 
-    /// Ids of all leases, in the order of their deadlines.
+    /// Returns the ids of all leases, ordered by deadline.
     pub fn in_order(&self) -> Vec<LeaseId> {
         let all = self.0.iter().map(|(id, timer)| (timer.deadline_ns, *id));
         let mut all: Vec<(u64, LeaseId)> = all.collect();
@@ -92,8 +91,8 @@ pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     monotonic_ns: u64,
-    /// The clock before its last update. A keep-alive handed in now may have arrived right after that time and then
-    /// waited while this thread was busy, for example with a sync.
+    /// The clock before its last update. A keep-alive handed in now may have arrived right after that time, and then waited
+    /// while this thread was busy, for example with a sync.
     previous_ns: u64,
     deadlines: LeaseDeadlines,
     /// Each lease once, under `listed_at_ns` of its timer: a keep-alive, which only delays the check, leaves it
@@ -101,13 +100,13 @@ pub(crate) struct Lessor {
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose time starts with the next clock update, with their durations.
     starting: Vec<(LeaseId, u64)>,
-    /// Leases with a checkpoint that was due and whose index is not known yet.
+    /// Leases whose due checkpoint has no known index yet.
     checkpointing: Vec<LeaseId>,
-    /// Seconds between two checkpoints of a lease, if not by its TTL.
+    /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
     checkpoint_s: Option<i64>,
 }
 
-/// The command that is to be proposed.
+/// The leases to expire and to checkpoint.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DueLeases {
     pub(crate) expired: Vec<LeaseId>,
@@ -115,7 +114,7 @@ pub(crate) struct DueLeases {
 }
 
 impl DueLeases {
-    /// Turns what is due into commands: at most one expiration and one checkpoint, neither of them empty.
+    /// Converts the due leases to commands: at most one expiration and one checkpoint, neither of them empty.
     pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
         let ids = self.expired.iter().map(|id| id.0).collect();
         let expire = LeaseOperation::Expire(LeaseExpire { ids });
@@ -136,9 +135,8 @@ impl Lessor {
         Self { checkpoint_s, ..Self::default() }
     }
 
-    /// Sets the term that this member leads, `None` if it does not lead; the same term again changes nothing.
-    /// Drops all timers and, on a leader, starts one for each lease: its remaining TTL plus `extension_ns`
-    /// nanoseconds.
+    /// Sets the term that this member leads; `None` if it does not lead. The same term changes nothing. Drops all timers and,
+    /// on a leader, starts one for each lease with its remaining TTL plus `extension_ns` nanoseconds.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -163,8 +161,7 @@ impl Lessor {
         }
     }
 
-    /// Advances the monotonic clock to `monotonic_ns` nanoseconds, never back, and lets the leases that were
-    /// started since the last call run from that time.
+    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases started since the last call run from that time.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
         self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
@@ -176,8 +173,7 @@ impl Lessor {
         }
     }
 
-    /// Updates the timers after a lease operation was applied. Does nothing on a member that does not
-    /// lead.
+    /// Updates the timers after a lease operation was applied. Does nothing on a member that does not lead.
     pub(crate) fn applied(&mut self, command: &LeaseCommand, reply: &LeaseReply) {
         if self.term.is_none() {
             return;
@@ -196,10 +192,10 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: restarts the full TTL of the lease, or says why not. [`Renewal::Expiring`]
-    /// means that the lease was overdue at the latest time at which the keep-alive may have arrived.
-    /// [`Renewal::NeedsCheckpoint`] means that the state has a smaller remaining time of the lease, or that the log may
-    /// have one above `applied`, the index up to which it is applied.
+    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns why not. [`Renewal::Expiring`] means that
+    /// the lease was overdue at the latest time at which the keep-alive may have arrived. [`Renewal::NeedsCheckpoint`] means
+    /// that the state has a smaller remaining time, or that the log may have one above `applied`, the index of the last applied
+    /// entry.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
@@ -215,25 +211,24 @@ impl Lessor {
         Renewal::Renewed { ttl_s }
     }
 
-    /// The term for which leases are counted; `None` if this member does not count.
+    /// Returns the term for which leases are tracked; `None` if this member does not track them.
     pub(crate) fn term(&self) -> Option<u64> {
         self.term
     }
 
-    /// Nanoseconds that a lease has left, negative when it is overdue; `None` if it is unknown.
+    /// Returns the remaining nanoseconds of a lease, negative if it is overdue; `None` if it is unknown.
     pub(crate) fn left_ns(&self, id: LeaseId) -> Option<i64> {
         self.deadlines.left_ns(id, self.monotonic_ns)
     }
 
-    /// A copy of all deadlines; `None` if this member does not lead.
+    /// Returns a copy of all deadlines; `None` if this member does not lead.
     pub(crate) fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.term.map(|_| self.deadlines.clone())
     }
 
     /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
-    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, [`LEASE_CHECKPOINTS_PER_ENTRY`] checkpoints
-    /// or [`LEASE_CHECKS_PER_TICK`] checks; the rest is due at the next call. [`Self::proposed`] must follow before
-    /// the next keep-alive.
+    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, [`LEASE_CHECKPOINTS_PER_ENTRY`] checkpoints or
+    /// [`LEASE_CHECKS_PER_TICK`] checks; the next call continues. [`Self::proposed`] must follow before the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let (mut changes, mut checks) = (0, 0);
@@ -252,7 +247,7 @@ impl Lessor {
             };
             checks += 1;
             if timer.check_at_ns > self.monotonic_ns {
-                // a keep-alive has delayed the check
+                // A keep-alive has delayed the check.
             } else if timer.deadline_ns <= self.monotonic_ns {
                 changes += 1 + leases.keys(id).take(LEASE_EXPIRATIONS_PER_ENTRY).count();
                 due.expired.push(id);
@@ -274,7 +269,7 @@ impl Lessor {
         due
     }
 
-    /// Notes that what was due is in the log, which ends at `last`, as far as it was appended.
+    /// Records that the due leases are in the log, which ends at `last`, if they were appended.
     pub(crate) fn proposed(&mut self, last: u64) {
         for id in std::mem::take(&mut self.checkpointing) {
             if let Some(timer) = self.deadlines.0.get_mut(&id) {
@@ -291,17 +286,16 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Time of the next check of a lease, in nanoseconds: half of its TTL from now, between
-    /// [`LEASE_CHECKPOINT_S_MIN`] and [`LEASE_CHECKPOINT_S_MAX`], or its deadline if that is earlier. A
-    /// client sends keep-alives after a third.
+    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, between [`LEASE_CHECKPOINT_S_MIN`]
+    /// and [`LEASE_CHECKPOINT_S_MAX`], or its deadline if that is earlier. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
         let pause_s = self.checkpoint_s.unwrap_or(usual_s);
         deadline_ns.min(self.monotonic_ns.saturating_add(span_ns(pause_s)))
     }
 
-    /// Sets the deadline of a lease and its next check, and forgets a pending expiration. The list of checks changes
-    /// only if the check is earlier than the one that is listed.
+    /// Sets the deadline of a lease and its next check, and clears a pending expiration. Updates `next_checks` only if the
+    /// check is earlier than its entry there.
     fn schedule(&mut self, id: LeaseId, deadline_ns: u64, check_at_ns: u64) {
         let timer = self.deadlines.0.entry(id).or_insert(LeaseTimer::UNLISTED);
         timer.deadline_ns = deadline_ns;
@@ -314,7 +308,7 @@ impl Lessor {
         }
     }
 
-    /// Drops the timer of a lease with its next check.
+    /// Drops the timer of a lease and its next check.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.listed_at_ns, id));
@@ -322,7 +316,7 @@ impl Lessor {
     }
 }
 
-/// Converts seconds to nanoseconds; negative ones give 0, too many `u64::MAX`.
+/// Converts seconds to nanoseconds, clamped to the range of u64.
 fn span_ns(seconds: i64) -> u64 {
     u64::try_from(seconds)
         .unwrap_or_default()
@@ -336,7 +330,7 @@ mod tests {
 
     const EXTENSION_NS: u64 = SECOND_NS;
 
-    /// A leader's key space and timers, and the indexes of its last entry and of the last one applied.
+    /// A leader's key space and timers, and the indexes of its last entry and of the last applied one.
     struct Leader {
         kv: Kv,
         timers: Lessor,
@@ -357,7 +351,7 @@ mod tests {
                 .set_leader_term(term, self.kv.leases(), EXTENSION_NS);
         }
 
-        /// The next entry that is not applied is this one.
+        /// Applies an operation as the next entry.
         fn apply(&mut self, verb: LeaseOperation) {
             self.applied += 1;
             self.last = self.last.max(self.applied);
@@ -370,7 +364,7 @@ mod tests {
             self.apply(LeaseOperation::Grant(LeaseGrant { id, ttl_s }));
         }
 
-        /// Returns the leases that are due at this time. Their proposals are not appended.
+        /// Returns the leases due at this time, whose proposals are not appended.
         fn refused_at(&mut self, seconds: f64) -> DueLeases {
             let monotonic_ns = (seconds * 1e9) as u64;
             self.timers.advance_clock(monotonic_ns, self.kv.leases());
@@ -379,7 +373,7 @@ mod tests {
             due
         }
 
-        /// Returns the leases that are due at this time, and appends their proposals.
+        /// Returns the leases due at this time and appends their proposals.
         fn at(&mut self, seconds: f64) -> DueLeases {
             let due = self.refused_at(seconds);
             self.last += u64::from(due != DueLeases::default());
@@ -474,7 +468,7 @@ mod tests {
         assert_eq!(left(leader.at(300.0)), Some(3300));
         leader.checkpoint(7, 3300);
         assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
-        // its member proposes to clear it, and before that is applied the next one is due
+        // The member proposes to clear it, and the next checkpoint is due before that is applied.
         leader.last += 1;
         assert_eq!(left(leader.at(600.0)), Some(3000));
         leader.checkpoint(7, 0);
@@ -482,7 +476,7 @@ mod tests {
         leader.checkpoint(7, 3000);
         leader.checkpoint(7, 0);
         assert_eq!(leader.renew(7), renewed);
-        // what a later leader counts
+        // the time that a later leader counts
         leader.lead(Some(2));
         leader.at(601.0);
         let deadlines = leader.timers.deadlines().expect("it leads");
@@ -491,7 +485,7 @@ mod tests {
             left_ns >= Some(3600 * SECOND_NS.cast_signed()),
             "{left_ns:?}"
         );
-        // a leader that hands over appends nothing, and nothing is to be cleared
+        // A leader that transfers leadership appends nothing, and nothing must be cleared.
         assert!(left(leader.refused_at(901.0)).is_some());
         assert_eq!(leader.renew(7), renewed);
     }

@@ -8,12 +8,12 @@
 //! that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of the leader),
 //! `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`, `ticket_map`.
 //!
-//! Invariants kept here (the full list stands in ARCHITECTURE.md):
+//! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
 //! - **I3** effects leave only in `Replica::turn`, in one fixed order.
 //! - **I6** apply never proposes; only the leader's `leader_tasks` do.
-//! - **I9** wall time is stamped by the proposer and travels in the entry.
-//! - **I10** every queue is bounded; the bounds stand in `limits`.
+//! - **I9** the proposer stamps wall time, which is part of the entry.
+//! - **I10** every queue is bounded; the bounds are in `limits`.
 
 pub mod host;
 pub mod input;

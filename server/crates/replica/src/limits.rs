@@ -1,4 +1,4 @@
-//! Every bound of the replica, one sentence each (I10).
+//! The limits of the replica (I10).
 
 /// Bytes of a command; a longer one is refused. They hold v2's form of 10 MiB, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
@@ -6,8 +6,8 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 /// Entries that are committed and not yet applied; beyond them proposals are refused, as in etcd.
 pub const APPLY_GAP_MAX: u64 = 5000;
 
-/// Keys that commands with ranges may work on in one turn: milliseconds. A command beyond them is executed
-/// by the host, so that heartbeats go on.
+/// Number of keys that range commands may touch in one turn, which takes milliseconds. The host executes commands beyond that,
+/// so that heartbeats continue.
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Waiting requests of each kind; more are refused. Proposals wait until their entry is applied (the host
@@ -18,18 +18,18 @@ pub const WAITING_REQUESTS_MAX: usize = 65_536;
 /// connections with the most are refused.
 pub const INBOX_MAX: usize = 32_768;
 
-/// Bytes for which a message with proposals that is held counts at least.
+/// Minimum size in bytes that a held message with proposals counts as.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
 /// Bytes of proposals in flight, with the overhead of each; further ones wait. Writing them takes some tens of
 /// milliseconds. Senders share the queue of those that wait (`fair_share`); the order of the log is final.
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
+/// Maximum bytes of proposals in one message to the leader; a larger proposal gets its own message.
 pub const FORWARD_BYTES: usize = 1 << 20;
 
-/// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves the rest
-/// to new ones. As many of one other member are held; more are refused, and come again.
+/// Maximum bytes of proposals that are resent when a stream was opened: half of its queue's capacity, which leaves the rest to
+/// new ones. As many of one other member are held; more are refused and resent later.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Messages with proposals of one process that are missing between others; the oldest beyond them are ignored
@@ -40,27 +40,26 @@ pub const LOST_MESSAGES_MAX: usize = 4096;
 /// the one that it heard least recently. A member runs in one process at a time.
 pub const TAKEN_PROCESSES_MAX: usize = 4;
 
-/// Ticks after which a ReadIndex round that brought no answer is issued again.
+/// Ticks after which an unanswered ReadIndex round is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
-/// Nanoseconds for which a leader waits for the next append to carry a commit index that nobody waits for.
+/// Nanoseconds for which a leader delays a commit index that nobody waits for, so that the next append carries it.
 pub const COMMIT_DEFERRAL_NS: u64 = 1_000_000;
 
-/// Nanoseconds between the first campaigns of two members whose leader's process ended: the first of them
-/// mostly wins within that time.
+/// Nanoseconds between the first campaigns of two members whose leader's process ended. The first one usually wins within that
+/// time.
 pub const FAILOVER_STEP_NS: u64 = 20_000_000;
 
-/// Campaigns of one member because the leader's process ended; then it waits for election timeouts.
+/// Maximum number of campaigns of one member because the leader's process ended; then it waits for election timeouts.
 pub const FAILOVER_CAMPAIGNS: u32 = 12;
 
-/// How often a leader that is to be removed tries to hand over first, with a tick or a failed transfer between.
+/// Number of times that a leader to be removed first tries to transfer leadership, with a tick or a failed transfer in between.
 pub const HANDOVER_ATTEMPTS: u32 = 3;
 
-/// Ticks for which a removed leader waits until the only voter that is left refuses it.
+/// Ticks for which a removed leader waits until the only remaining voter refuses it.
 pub const LEAVING_TICKS: u64 = 600;
 
-/// Ticks after which a snapshot of which the transport reports no end counts as failed: much longer than any
-/// transfer takes.
+/// Ticks after which a snapshot without a reported result counts as failed: much longer than any transfer takes.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
 /// Terms by which messages raise a member's term in one election timeout; a higher term raises it by this many.
@@ -70,25 +69,25 @@ pub const TERM_RISE_MAX: u64 = 1 << 32;
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Bytes of these entries, and of committed ones that wait for a long command. Above it, the older half of the former is
-/// dropped, and a member that needs them gets a snapshot; appends of the leader are dropped, and sent again.
+/// Maximum bytes of these entries, and of committed ones that wait for a long command. Beyond it, the older half of the former
+/// is dropped, and a member that needs them gets a snapshot. The leader's appends are dropped and resent.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
-/// Bytes of applied entries kept in memory for members that receive a snapshot or entries now. One that is
-/// further behind then gets another snapshot.
+/// Maximum bytes of applied entries kept in memory for members that are receiving a snapshot or entries. A member that falls
+/// further behind gets another snapshot.
 pub const RECEIVERS_BYTES: usize = 256 << 20;
 
 /// Bytes of entries in one append message to another member; further entries go into the next message.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
-/// Bytes of proposals that are appended together: less than an append message holds, with what its encoding
-/// adds, so that each other member gets all of them at once.
+/// Maximum bytes of proposals that are appended together: less than an append message holds, including encoding overhead, so
+/// that each member gets all of them at once.
 pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
 
-/// Append messages on their way to one member before raft waits for answers.
+/// Maximum number of append messages in flight to one member.
 pub const INFLIGHT_MESSAGES: usize = 256;
 
-/// Bytes of committed entries applied in one round, so that a long log does not hold up a turn.
+/// Maximum bytes of committed entries applied in one round, so that a long log does not delay a turn.
 pub const APPLY_ROUND_BYTES: u64 = 16 << 20;
 
 /// Ticks between two checks for expired v2 nodes (etcd: 500 ms at 100 ms a tick).
@@ -101,19 +100,17 @@ pub const WATCHERS_MAX: usize = 131_072;
 /// history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
-/// Leases and attached keys that one expiration entry of the leader removes: half a millisecond of
-/// applying.
+/// Maximum number of leases and attached keys that one expiration entry removes: half a millisecond of applying.
 pub const LEASE_EXPIRATIONS_PER_ENTRY: usize = 500;
 
-/// Leases whose remaining time the leader checkpoints in one entry, as in etcd.
+/// Maximum number of leases in one checkpoint entry, as in etcd.
 pub const LEASE_CHECKPOINTS_PER_ENTRY: usize = 1000;
 
-/// Leases that the leader looks at in one tick: some 20 ms, if keep-alives have delayed the checks of a million leases that were
-/// listed for the same moment.
+/// Maximum number of leases that the leader checks in one tick: some 20 ms, if keep-alives have delayed the checks of a million
+/// leases that were due at the same time.
 pub const LEASE_CHECKS_PER_TICK: usize = 50_000;
 
-/// Nanoseconds after which the expiration of a lease that still exists is proposed again, as in
-/// etcd.
+/// Nanoseconds after which the expiration of a lease that still exists is proposed again, as in etcd.
 pub const LEASE_EXPIRY_RETRY_NS: u64 = 3_000_000_000;
 
 /// The shortest time between two checkpoints of a lease's remaining time, in seconds; half of a short TTL counts as

@@ -1,5 +1,5 @@
-//! The raft log in memory: what is not applied yet and what members that lag may still need. Disk is
-//! an append-only journal of the same entries that is read only at start.
+//! The raft log in memory: unapplied entries and those that lagging members may still need. The disk has an append-only journal
+//! of the same entries, which is read only at start.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use raft::{
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES};
 use witan_machine::view::Position;
 
-/// Entries, and the position just below the first of them.
+/// Entries, and the position just before the first one.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     /// Index and term of the entry before the first one kept.
@@ -23,13 +23,13 @@ pub(crate) struct MemoryLog {
     hard_state: HardState,
     /// The applied position, which is also that of a snapshot for another member.
     position: Position,
-    /// Entries that are kept for members that were away.
+    /// Number of applied entries kept for members that were away.
     catch_up_entries: u64,
 }
 
 impl MemoryLog {
-    /// A log whose applied position is `position`. The entries may begin below it, to serve other members:
-    /// the first one of them then becomes the base.
+    /// Creates a log with the applied position `position`. The entries may start below it, to serve other members: the first
+    /// one then becomes the base.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -41,15 +41,15 @@ impl MemoryLog {
         };
         let below = |entry: &Entry| entry.index <= log.position.index;
         if log.entries.front().is_some_and(below) {
-            // the term below the first one is not known, so that entry is the base
+            // The term below the first entry is unknown, so the entry itself is the base.
             log.drop_first();
             log.trim(None);
         }
         log
     }
 
-    /// Appends entries in place of all from the index of the first one on. Panics if they would leave a gap
-    /// or replace an entry that was dropped.
+    /// Appends entries, replacing all from the first one's index on. Panics if they would leave a gap or replace a dropped
+    /// entry.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -87,7 +87,7 @@ impl MemoryLog {
         (self.position.index, self.position.term) = (index, term);
     }
 
-    /// Sets raft's configuration at the applied position; index and term stay.
+    /// Sets raft's configuration at the applied position, without changing index and term.
     pub(crate) fn set_conf_state(&mut self, now: ConfState) {
         self.position = Position {
             index: self.position.index,
@@ -105,11 +105,10 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs: all of them in a cluster of one, otherwise those
-    /// further back than a member that was away for a moment needs (one that is further behind gets
-    /// a snapshot). `receivers` is the last entry that the slowest member has of those that receive a
-    /// snapshot or entries now: the ones above it are kept for it up to a bound. The disk keeps more, for a
-    /// restart.
+    /// Drops applied entries that no member needs. In a cluster of one these are all of them. Otherwise enough are kept for a
+    /// member that was away briefly; a member that is further behind gets a snapshot. `receivers` is the last entry of the
+    /// slowest member that is receiving a snapshot or entries: later entries are kept for it up to a bound. The disk keeps
+    /// more, for a restart.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -120,7 +119,7 @@ impl MemoryLog {
             let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
-        // down to a part, so that this does not run for each entry
+        // Down to a fraction, so that this does not run for each entry.
         if self.bytes > CATCH_UP_BYTES {
             self.drop_while(|bytes, entry| bytes > CATCH_UP_BYTES / 2 && entry.index <= spare);
         }
@@ -131,8 +130,7 @@ impl MemoryLog {
         }
     }
 
-    /// Drops entries from the front while `spare` is true for the bytes of all kept entries and the first
-    /// entry.
+    /// Drops entries from the front while `spare` is true for the bytes of all kept entries and the first entry.
     fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
         while self
             .entries
@@ -143,7 +141,7 @@ impl MemoryLog {
         }
     }
 
-    /// Drops the first entry, whose index and term become the base of the log.
+    /// Drops the first entry, whose index and term become the log's base.
     fn drop_first(&mut self) {
         if let Some(first) = self.entries.pop_front() {
             self.bytes -= entry_bytes(&first);
@@ -151,8 +149,7 @@ impl MemoryLog {
         }
     }
 
-    /// Empties the log and moves it to the position of a received snapshot; the commit index is at least
-    /// that.
+    /// Empties the log and moves it to the position of a received snapshot. Raises the commit index to it.
     pub(crate) fn install_snapshot(&mut self, position: Position) {
         self.base = (position.index, position.term);
         self.entries.clear();
@@ -161,7 +158,7 @@ impl MemoryLog {
         self.position = position;
     }
 
-    /// Index of the last entry; without entries that of the base.
+    /// Returns the index of the last entry, or of the base if there are none.
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }
@@ -171,12 +168,12 @@ fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }
 
-/// Bytes of memory that an entry takes: its payload and the struct.
+/// Returns the memory of an entry: its payload and the struct.
 fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }
 
-/// Place of entry `index` in a queue whose first entry follows `base`.
+/// Returns the offset of entry `index` in a queue whose first entry follows `base`.
 fn offset(index: u64, base: u64) -> usize {
     usize::try_from(index - base - 1).expect("a log in memory has fewer entries than usize::MAX")
 }
@@ -231,8 +228,8 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    /// Returns the metadata of a snapshot at the applied position; the state itself travels as a `View`
-    /// beside the message. An error while that position is below `request_index`.
+    /// Returns the metadata of a snapshot at the applied position; the state itself is sent as a `View` with the message. An
+    /// error while that position is below `request_index`.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
@@ -243,7 +240,7 @@ impl Storage for MemoryLog {
     }
 }
 
-/// Writes index, term and configuration of a position into the metadata of a snapshot.
+/// Writes index, term and configuration of a position to a snapshot's metadata.
 pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     let metadata = snapshot.mut_metadata();
     metadata.index = position.index;
@@ -288,7 +285,7 @@ mod tests {
         }
         assert!(most <= CATCH_UP_BYTES, "{most}");
         assert_eq!(log.bytes, bytes(&log.entries));
-        // small ones are kept by number
+        // small entries are kept by number
         for index in 501..=30_000 {
             log.append(&[entry(index, 10)]);
             log.advance_position(index, 1);
@@ -328,7 +325,7 @@ mod tests {
                 log.trim(Some(1000));
             }
         };
-        // many more than are kept for absent members, and more bytes
+        // many more entries and bytes than are kept for absent members
         write(&mut log, 1..=60_000, 10);
         write(&mut log, 60_001..=60_100, 1 << 20);
         assert_eq!(log.first_index(), Ok(1001));
@@ -339,7 +336,7 @@ mod tests {
             "{:?}",
             log.first_index()
         );
-        // one that takes too long starts again
+        // A member that takes too long starts again.
         write(&mut log, 60_101..=61_000, 1 << 20);
         assert!(log.bytes <= RECEIVERS_BYTES, "{}", log.bytes);
         assert!(log.first_index().unwrap() > 1001);

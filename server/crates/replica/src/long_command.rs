@@ -1,12 +1,11 @@
-//! Commands that take long: executed on a copy of the state by the host, while the replica goes on
-//! with raft. Nothing else is applied until it ends, so the states that follow each other are the same.
+//! Long commands: the host executes them on a copy of the state while the replica continues with raft. Nothing else is applied
+//! until they end, so the sequence of states is the same.
 //!
-//! What does *not* live here: how many keys a command works on (`witan_machine`), and when its
-//! outcome is applied (`replica/turn.rs`).
+//! Not here: how many keys a command touches (`witan_machine`), and when its outcome is applied (`replica/turn.rs`).
 
 use witan_machine::{Outcome, StateMachine, command::Entry, kv::ReadResults};
 
-/// A command with the state that it is to change. The host may execute it on another thread.
+/// A command with the state to apply it to. The host may execute it on another thread.
 #[derive(Debug)]
 pub struct LongCommand {
     pub(crate) index: u64,
@@ -15,7 +14,7 @@ pub struct LongCommand {
     pub(crate) machine: StateMachine,
 }
 
-/// The end of a [`LongCommand`].
+/// The result of a [`LongCommand`].
 #[derive(Debug)]
 pub struct ExecutedCommand {
     pub(crate) index: u64,
@@ -25,14 +24,14 @@ pub struct ExecutedCommand {
 }
 
 impl ExecutedCommand {
-    /// Raft index of its entry.
+    /// Returns the raft index of its entry.
     pub fn index(&self) -> u64 {
         self.index
     }
 }
 
 impl LongCommand {
-    /// Raft index of its entry.
+    /// Returns the raft index of its entry.
     pub fn index(&self) -> u64 {
         self.index
     }

@@ -1,4 +1,4 @@
-//! The fields of a raft message that a person needs, read without its entries.
+//! The main fields of a raft message for display, decoded without its entries.
 
 use std::fmt;
 
@@ -7,33 +7,33 @@ use prost::Message as _;
 
 use crate::wire;
 
-/// See the module's description.
+/// See the module documentation.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct MessageHead {
-    /// Raft's kind of message.
+    /// Raft's message type.
     #[prost(int32, tag = "1")]
     pub kind: i32,
     /// The term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The index of the entry before those that it carries, or what the kind means by it.
+    /// The index of the entry before the message's entries, or its type-specific meaning.
     #[prost(uint64, tag = "3")]
     pub index: u64,
-    /// Its term.
+    /// The term of the entry at `index`.
     #[prost(uint64, tag = "4")]
     pub log_term: u64,
     /// The commit index.
     #[prost(uint64, tag = "5")]
     pub commit: u64,
-    /// How many entries it carries.
+    /// Number of entries.
     #[prost(uint64, tag = "6")]
     pub entries: u64,
-    /// Whether it refuses.
+    /// Whether it is a rejection.
     #[prost(bool, tag = "7")]
     pub reject: bool,
 }
 
-/// The fields of raft's message that a head has: entries are not copied.
+/// The fields of a raft message that a head has, without copying entries.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RaftFields {
     #[prost(int32, tag = "1")]
@@ -53,7 +53,7 @@ struct RaftFields {
 }
 
 impl MessageHead {
-    /// The head of an encoded message between members; `None` for one that is not raft's, or does not decode.
+    /// Decodes the head of an encoded message between members; `None` if it is not a raft message or cannot be decoded.
     pub fn of(message: &Bytes) -> Option<Self> {
         if message.first() != Some(&wire::MESSAGE_RAFT) {
             return None;
@@ -71,7 +71,7 @@ impl MessageHead {
     }
 }
 
-/// `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`; a head holds neither sender nor receiver.
+/// `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`, without sender and receiver.
 impl fmt::Display for MessageHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { term, index, log_term, commit, entries, reject, .. } = self;

@@ -1,10 +1,10 @@
-//! Proposals of this process that wait for their entry. An entry carries the proposing process and
-//! its ticket; only that process answers it, and not after a restart.
+//! Proposals of this process that wait for their entry. An entry has the proposing process and its ticket. Only that process
+//! answers it, and not after a restart.
 //!
-//! Where others vote, the encoded entry is kept with the term in which it was handed in, so that it can
-//! be proposed again when it is known that it never entered the log. A sole voter keeps nothing.
+//! If there are other voters, the encoded entry is kept with the term in which it was handed in. It is proposed again once it
+//! is known that it never entered the log. A sole voter keeps no copies.
 //!
-//! Tickets grow, so their order is that of their age.
+//! Tickets increase, so their order is their age.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,17 +18,17 @@ pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
     waiting: TicketMap<WaitingProposal>,
-    /// Tickets whose entries are to be handed in at the next turn.
+    /// Tickets whose entries are handed in at the next turn.
     held: VecDeque<Ticket>,
-    /// Tickets whose entries are to be handed in at the next tick, or to the next leader.
+    /// Tickets whose entries are handed in at the next tick, or to the next leader.
     later: Vec<Ticket>,
-    /// Number of the last message that forwarded entries.
+    /// Number of the last message with forwarded entries.
     forwarded: u64,
 }
 
 #[derive(Clone, Debug)]
 struct WaitingProposal {
-    /// The tick in which it came.
+    /// The tick at which it arrived.
     since: u64,
     stage: Stage,
 }
@@ -36,7 +36,7 @@ struct WaitingProposal {
 /// How far a proposal has come.
 #[derive(Clone, Debug)]
 enum Stage {
-    /// It is held before it is handed in, so it is in no log.
+    /// Held before it is handed in, so it is in no log.
     Held,
     /// In the log of a sole voter, without a copy.
     Appended,
@@ -61,7 +61,7 @@ impl Stage {
 
 #[derive(Clone, Debug)]
 struct ProposalCopy {
-    /// Where it was handed in; `None` while it is certain that it is in no log.
+    /// Where it was handed in; `None` while it is certainly in no log.
     handed_in: Option<HandedIn>,
     data: Bytes,
 }
@@ -71,12 +71,12 @@ struct ProposalCopy {
 pub(crate) struct HandedIn {
     pub(crate) term: u64,
     pub(crate) leader: u64,
-    /// Number of the message, 0 for the own log.
+    /// Number of the message; 0 for this member's own log.
     pub(crate) number: u64,
 }
 
 impl Proposals {
-    /// `seed` distinguishes this process from earlier ones of the member.
+    /// Creates an empty queue. `seed` distinguishes this process from earlier ones of the member.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
@@ -93,12 +93,12 @@ impl Proposals {
         self.waiting.len()
     }
 
-    /// Whether [`WAITING_REQUESTS_MAX`] tickets wait.
+    /// Returns whether [`WAITING_REQUESTS_MAX`] tickets wait.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
-    /// The stamp of a proposal of this process.
+    /// Returns the stamp of a proposal of this process.
     pub(crate) fn stamp(&self, ticket: Ticket, now_ns: i64) -> Stamp {
         Stamp {
             now_ns,
@@ -108,13 +108,13 @@ impl Proposals {
         }
     }
 
-    /// Records a ticket as waiting since `tick`, by which [`Self::expire`] drops it. Its entry is in no log.
+    /// Records a ticket as waiting since `tick`; [`Self::expire`] drops it by that time. Its entry is in no log.
     pub(crate) fn add(&mut self, ticket: Ticket, tick: u64) {
         let waiting = WaitingProposal { since: tick, stage: Stage::Held };
         self.waiting.insert(ticket, waiting);
     }
 
-    /// Records that the entry of a ticket was appended by this member, with a copy unless it is the sole voter.
+    /// Records that this member appended the entry of a ticket, with a copy unless it is the sole voter.
     pub(crate) fn appended(&mut self, ticket: Ticket, copy: Option<Bytes>, to: HandedIn) {
         if let Some(waiting) = self.waiting.get_mut(ticket) {
             waiting.stage = match copy {
@@ -124,12 +124,12 @@ impl Proposals {
         }
     }
 
-    /// The stamp of the leader's own proposals, which have no waiting request.
+    /// Returns the stamp of the leader's own proposals, which have no waiting request.
     pub(crate) fn internal_stamp(&self, now_ns: i64) -> Stamp {
         Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
-    /// Keeps the entry of a waiting ticket; the next turn that knows a leader hands it in.
+    /// Keeps the entry of a waiting ticket. The next turn that knows a leader hands it in.
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
         if let Some(waiting) = self.waiting.get_mut(ticket) {
             waiting.stage = Stage::Copied(ProposalCopy { handed_in: None, data });
@@ -137,8 +137,8 @@ impl Proposals {
         }
     }
 
-    /// Holds an entry until the next tick or the next leader, because the present leader does not take it
-    /// now; does nothing without a copy.
+    /// Holds an entry until the next tick or the next leader, because the current leader does not take it now. Does nothing
+    /// without a copy.
     pub(crate) fn hold_for_later(&mut self, ticket: Ticket) {
         if let Some(copy) = self.copy(ticket) {
             copy.handed_in = None;
@@ -146,7 +146,7 @@ impl Proposals {
         }
     }
 
-    /// Has the next turn hand in all entries that were held for later.
+    /// Makes the next turn hand in all entries that were held for later.
     pub(crate) fn later_is_now(&mut self) {
         self.held.extend(self.later.drain(..));
     }
@@ -155,9 +155,9 @@ impl Proposals {
         !self.held.is_empty()
     }
 
-    /// Removes the next ticket to hand in from the queue, and returns it with its entry; `None` if there is none. Skips
-    /// tickets that wait no longer or were handed in. The caller must call [`Self::handed_in`] or
-    /// [`Self::hold_for_later`], or answer it: otherwise it waits until its timeout.
+    /// Removes the next ticket to hand in from the queue, and returns it with its entry; `None` if there is none. Skips tickets
+    /// that no longer wait or were handed in. The caller must call [`Self::handed_in`] or [`Self::hold_for_later`], or answer
+    /// it; otherwise it waits until its timeout.
     pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.held.pop_front() {
             if let Some(copy) = self.copy(ticket)
@@ -169,7 +169,7 @@ impl Proposals {
         None
     }
 
-    /// Records where the entry of a ticket was handed in; does nothing without a copy.
+    /// Records where the entry of a ticket was handed in. Does nothing without a copy.
     pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
         if let Some(copy) = self.copy(ticket) {
             copy.handed_in = Some(to);
@@ -180,21 +180,21 @@ impl Proposals {
         self.waiting.get_mut(ticket)?.stage.copy_mut()
     }
 
-    /// Draws the number of the next message that forwards entries.
+    /// Returns the number of the next message with forwarded entries.
     pub(crate) fn next_number(&mut self) -> u64 {
         self.forwarded += 1;
         self.forwarded
     }
 
-    /// Whether the entry of this ticket was last handed in at this place.
+    /// Returns whether the entry of this ticket was last handed in at this place.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
         let waiting = self.waiting.get(ticket);
         let copy = waiting.and_then(|waiting| waiting.stage.copy());
         copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
 
-    /// Returns the entries that were handed in to a member in messages and still wait, by term and number of their
-    /// message, those of each in the order of their tickets.
+    /// Returns the entries that were sent to a member and still wait, by term and number of their message, each in ticket
+    /// order.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
         let copies = self.waiting.values().filter_map(|it| it.stage.copy());
@@ -207,8 +207,8 @@ impl Proposals {
         messages
     }
 
-    /// Holds the entries again that were handed in before `term` and still wait: an entry of `term` is
-    /// applied, so they are in no log and never will be.
+    /// Holds the entries that were handed in before `term` and still wait. An entry of `term` is applied, so they are in no log
+    /// and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let copy = waiting.stage.copy_mut();
@@ -218,8 +218,8 @@ impl Proposals {
         self.held.extend(lost);
     }
 
-    /// Forgets and returns the waiting tickets whose entries were handed in or have no copy: a snapshot has
-    /// replaced entries of the log, so it cannot be known whether they were written.
+    /// Forgets and returns the waiting tickets whose entries were handed in or have no copy. A snapshot has replaced entries of
+    /// the log, so it is unknown whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
         let is_lost = |waiting: &WaitingProposal| match &waiting.stage {
             Stage::Held => false,
@@ -234,17 +234,17 @@ impl Proposals {
         gone.map(|(ticket, _)| ticket).collect()
     }
 
-    /// The number that distinguishes this process from earlier ones of its member.
+    /// Returns the number that distinguishes this process from earlier ones of its member.
     pub(crate) fn incarnation(&self) -> u32 {
         self.incarnation
     }
 
-    /// Whether this process has made the stamp for a proposal.
+    /// Returns whether this process created the stamp.
     pub(crate) fn has_stamped(&self, stamp: &Stamp) -> bool {
         stamp.member == self.member && stamp.incarnation == self.incarnation
     }
 
-    /// Whether somebody waits for an entry with this stamp.
+    /// Returns whether a request waits for an entry with this stamp.
     pub(crate) fn is_waiting(&self, stamp: &Stamp) -> bool {
         self.has_stamped(stamp) && self.waiting.contains(Ticket(stamp.ticket))
     }
@@ -258,12 +258,12 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
-    /// Whether this ticket waits.
+    /// Returns whether this ticket waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
         self.waiting.contains(ticket)
     }
 
-    /// Drops a ticket with the copy of its entry; `false` if the ticket did not wait.
+    /// Drops a ticket with its copy; `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(ticket).is_some()
     }

@@ -1,10 +1,9 @@
-//! The linearizable read barrier (raft thesis 6.4): reads wait in a [`RequestGroup`] for the next ReadIndex
-//! round, one round serves all of them, and they are released once its index is applied. The next round does not
-//! wait for that. Answers about leases are proven by the same rounds: those from a state at the index or after it need not
-//! wait.
+//! The linearizable read barrier (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round. One round
+//! serves all of them, and they are released once its index is applied. The next round does not wait for that. The same rounds
+//! prove answers about leases: an answer from a state at or after the round's index need not wait.
 //!
-//! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
-//! is known and when the role changes, so this file retries.
+//! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader is known and when the role
+//! changes, so this module retries.
 //!
 //! Each try has a number of its own, and a leader takes a number once. The leader answers its requests
 //! in the order of their arrival, and an acknowledgment of one confirms those before it. Had a later try
@@ -19,10 +18,10 @@ use crate::{
     request_group::{RequestGroup, Source},
 };
 
-/// Bytes for which a held read counts.
+/// Bytes that a held read counts as.
 const READ_BYTES: usize = 64;
 
-/// One round serves all reads, so it does not matter whose they are.
+/// One round serves all reads, so their source does not matter.
 const READER: Source = Source::Client(Connection(0));
 
 /// A request context on the wire: member, seed and number, 8 bytes each.
@@ -30,29 +29,29 @@ type Context = [u64; 3];
 
 #[derive(Clone, Debug)]
 struct ReadIndexRound {
-    /// Number of the first try; those up to the last number given belong to this round.
+    /// Number of the first attempt; all numbers from it to the last one belong to this round.
     first_number: u64,
     tickets: Vec<Ticket>,
-    /// The answers that a leader gives if this round proves that it leads.
+    /// The answers that a leader delivers if this round proves that it leads.
     unproven: Vec<UnprovenAnswer>,
     /// Tick of the first issue; the round is dropped after a timeout.
     first_issued: u64,
     /// Tick of the last issue.
     last_issued: u64,
-    /// Term and leader at the last issue; if they change, raft has dropped the round.
+    /// Term and leader at the last issue. If they change, raft has dropped the round.
     term_and_leader: (u64, u64),
-    /// The time of the monotonic clock at the first issue.
+    /// Monotonic time of the first issue.
     begun_ns: u64,
 }
 
-/// The present when a round may be issued.
+/// The circumstances under which a round may be issued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadIndexTry {
     pub(crate) tick: u64,
     pub(crate) term_and_leader: (u64, u64),
     /// The monotonic clock.
     pub(crate) now_ns: u64,
-    /// Whether reads are held for others, with which they may share a round.
+    /// Whether reads are held, so that others can share the round.
     pub(crate) holds: bool,
 }
 
@@ -64,7 +63,7 @@ struct ConfirmedRound {
     /// Tick at which the round was issued.
     issued: u64,
     tickets: Vec<Ticket>,
-    /// Questions about leases whose first answers came from a state before the index.
+    /// Requests about leases whose first answers came from a state before the index.
     questions: Vec<UnprovenAnswer>,
 }
 
@@ -78,7 +77,7 @@ impl ConfirmedRound {
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) reads: Vec<Ticket>,
-    /// Questions about leases, to be examined again.
+    /// Requests about leases, to be examined again.
     pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
@@ -86,27 +85,27 @@ pub(crate) struct Released {
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
-    /// The next round's reads, with the ticks at which they came.
+    /// The next round's reads, with the ticks at which they arrived.
     open: RequestGroup<(u64, Ticket)>,
     open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
-    /// How long the last round took.
+    /// Duration of the last round.
     round_took_ns: u64,
-    /// In the order of their indexes.
+    /// Ordered by index.
     confirmed: VecDeque<ConfirmedRound>,
-    /// Reads and questions in all of them.
+    /// Number of reads and lease requests in all confirmed rounds.
     confirmed_len: usize,
-    /// Members that have a question in one of them: one that asks again is not noted twice.
+    /// Members with a lease request in a confirmed round. A repeated request is not recorded twice.
     askers: BTreeSet<LeaseAsker>,
-    /// Number of the last try.
+    /// Number of the last attempt.
     number: u64,
-    /// As a leader: seed and number of the last request taken from each member.
+    /// On a leader: seed and number of the last request taken from each member.
     taken: BTreeMap<u64, (u64, u64)>,
 }
 
 impl ReadIndexQueue {
-    /// An empty queue. `seed` must differ between two lives of a member: a late answer to an earlier life's
-    /// round must not release a read of this one.
+    /// Creates an empty queue. `seed` must differ between processes of a member: a late answer to an earlier process's round
+    /// must not release a read of this one.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
@@ -123,8 +122,7 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Whether [`WAITING_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
-    /// progress.
+    /// Returns whether [`WAITING_REQUESTS_MAX`] reads and unproven answers wait, excluding the round in progress.
     pub(crate) fn is_full(&self) -> bool {
         let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_len;
         waiting >= WAITING_REQUESTS_MAX
@@ -134,7 +132,7 @@ impl ReadIndexQueue {
         self.open.push(READER, (tick, ticket), READ_BYTES);
     }
 
-    /// When the held reads are due, if nothing changes before; `None` without any, and while a round is under way.
+    /// Returns when the held reads are due if nothing changes before; `None` if there are none or a round is in progress.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let due = self.open.deadline(self.round_took_ns);
         due.filter(|_| self.round.is_none())
@@ -145,9 +143,9 @@ impl ReadIndexQueue {
         self.open_unproven.push(answer);
     }
 
-    /// Returns the context of the ReadIndex to issue now: a new round of all open reads, or another try of a
-    /// round whose leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago. `None` if
-    /// nothing is due. Reads are not held for others if a round is needed anyway.
+    /// Returns the context of the ReadIndex to issue now: a new round of all open reads, or another attempt of a round whose
+    /// leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago. `None` if nothing is due. If a round is
+    /// needed anyway, no reads are held.
     pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != now.term_and_leader
@@ -181,27 +179,27 @@ impl ReadIndexQueue {
         Some(self.next_context())
     }
 
-    /// Draws the next number and encodes the context of a request with it.
+    /// Returns a request context with the next number.
     fn next_context(&mut self) -> Vec<u8> {
         self.number += 1;
         encode_context([self.member, self.seed, self.number])
     }
 
-    /// Draws number and context of a request that belongs to no round.
+    /// Returns number and context of a request that belongs to no round.
     pub(crate) fn question(&mut self) -> (u64, Vec<u8>) {
         let context = self.next_context();
         (self.number, context)
     }
 
-    /// The number of a request that this process has made; `None` for a context of another or an invalid one.
+    /// Returns the number of a request of this process; `None` for other or invalid contexts.
     pub(crate) fn own_number(&self, context: &[u8]) -> Option<u64> {
         let own = decode_context(context)
             .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
         own.map(|[_, _, number]| number)
     }
 
-    /// Accepts a ReadIndex of a member, and remembers it. `false` for one that is not newer than the last
-    /// accepted one, in the name of another member, or invalid.
+    /// Accepts and remembers a member's ReadIndex. Returns `false` if it is not newer than the last accepted one, names another
+    /// member, or is invalid.
     pub(crate) fn accept(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
             return false;
@@ -214,10 +212,9 @@ impl ReadIndexQueue {
         member == from && is_new
     }
 
-    /// Has the reads of the round that `context` names wait until `index` is applied, and the questions about
-    /// leases that were answered from a state before that. Returns the other answers that waited for a proof
-    /// that this member leads; the caller checks that it led one term all the time. Does nothing if another
-    /// round, or none, is in progress.
+    /// Confirms the round that `context` names: its reads wait until `index` is applied, and so do the requests about leases
+    /// that were answered from an earlier state. Returns the other answers that waited for the proof that this member leads;
+    /// the caller checks that it led one term all the time. Does nothing if that round is not in progress.
     pub(crate) fn confirmed(
         &mut self,
         context: &[u8],
@@ -245,7 +242,7 @@ impl ReadIndexQueue {
         proven
     }
 
-    /// Takes what waits for an index that is not above `applied`.
+    /// Takes the requests that wait for an index of at most `applied`.
     pub(crate) fn release(&mut self, applied: u64) -> Released {
         let mut released = Released::default();
         while let Some(round) = self.confirmed.pop_front_if(|round| round.index <= applied) {
@@ -256,7 +253,7 @@ impl ReadIndexQueue {
         released
     }
 
-    /// Takes a round that was removed out of the count and the set of askers.
+    /// Subtracts a removed round from the count and the askers.
     fn forget(&mut self, round: &ConfirmedRound) {
         self.confirmed_len -= round.len();
         for question in &round.questions {
@@ -264,8 +261,8 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Forgets open reads older than `patience` ticks, and rounds that were first issued longer ago, with
-    /// their reads and unproven answers; returns the reads. Who asked about a lease asks again.
+    /// Forgets open reads older than `patience` ticks and rounds first issued longer ago, with their unproven answers. Returns
+    /// the reads. Lease requests are repeated by their senders.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old = |since: u64| tick.saturating_sub(since) > patience;
         let mut expired = Vec::new();
@@ -281,8 +278,7 @@ impl ReadIndexQueue {
         expired
     }
 
-    /// Drops all unproven answers and waiting questions about leases: the leader has changed, and is asked
-    /// again.
+    /// Drops all unproven answers and waiting requests about leases, because the leader has changed and is asked again.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
         self.askers = BTreeSet::new();
@@ -295,12 +291,12 @@ impl ReadIndexQueue {
     }
 }
 
-/// The context of a ReadIndex request: unique across members, restarts (the seed) and tries (the number).
+/// Encodes the context of a ReadIndex request: unique across members, restarts (the seed) and attempts (the number).
 fn encode_context(context: Context) -> Vec<u8> {
     context.iter().flat_map(|part| part.to_be_bytes()).collect()
 }
 
-/// Decodes a context; `None` if it does not have its 24 bytes.
+/// Decodes a context; `None` if it does not have 24 bytes.
 fn decode_context(bytes: &[u8]) -> Option<Context> {
     let (parts, rest) = bytes.as_chunks::<8>();
     let parts: [[u8; 8]; 3] = parts.try_into().ok().filter(|_| rest.is_empty())?;
@@ -350,7 +346,7 @@ mod tests {
             applied,
         };
         for round in 0..2 {
-            // the second time they are asked again
+            // they are asked again the second time
             reads.prove(unproven(1, 7));
             reads.prove(unproven(2, 6));
             let context = reads.due(&at(round, (2, 1))).expect("answers wait");

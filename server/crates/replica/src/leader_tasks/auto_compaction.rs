@@ -7,18 +7,17 @@ use witan_machine::{
     kv::{Compact, Kv, KvOperation, Sweep},
 };
 
-/// Revisions sampled in one period; etcd takes ten samples in a period, or in an hour if the period
-/// is longer.
+/// Number of revisions sampled per period. etcd takes ten samples per period, or per hour if the period is longer.
 const CHECKS_PER_PERIOD: u64 = 10;
 
-/// Sweeps that an idle leader proposes at each tick: 28 MiB of memory, so that a member whose quota is used up has space
+/// Number of sweeps that an idle leader proposes per tick: 28 MiB of memory, so that a member with an exhausted quota has space
 /// again soon after a compaction.
 const SWEEPS_PER_TICK: usize = 8;
 
 /// Which old revisions a leader compacts automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// Keeps revisions that are younger than a period.
+    /// Keeps the revisions of one period.
     Periodic {
         /// The period in ticks.
         period: u64,
@@ -38,8 +37,7 @@ pub enum AutoCompaction {
 #[derive(Clone, Debug)]
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
-    /// Revision and tick of the last proposed compaction, until it is known whether the log
-    /// accepted it.
+    /// Revision and tick of the last proposed compaction, until it is known whether the log accepted it.
     in_flight: Option<(i64, u64)>,
 }
 
@@ -56,8 +54,7 @@ struct Periodic {
     check_interval_ticks: u64,
     /// Ticks between two compactions, after the first one.
     compaction_interval_ticks: u64,
-    /// Sampled revisions, one for each check of the period and one more; the oldest is as old as
-    /// the period.
+    /// Sampled revisions: one per check in the period, plus one; the oldest is as old as the period.
     sampled_revisions: VecDeque<i64>,
     next_check_tick: u64,
     /// Revision and tick of the last compaction; before the first one, the tick of the first check.
@@ -74,7 +71,7 @@ struct Revisions {
 }
 
 impl AutoCompactor {
-    /// Derives the intervals of the wanted schedule, in ticks; with `None` nothing is compacted.
+    /// Derives the intervals of the schedule in ticks; `None` disables compaction.
     pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
         let schedule = wanted.map(|wanted| match wanted {
             AutoCompaction::Periodic { period, hour } => {
@@ -101,8 +98,8 @@ impl AutoCompactor {
         Self { schedule, in_flight: None }
     }
 
-    /// Returns the commands to propose at this tick: a compaction that is due, or sweeps on a leader with `idle`, which
-    /// says that the log has nothing to apply. A follower samples revisions, too, because it may lead later.
+    /// Returns the commands to propose at this tick: a due compaction, or sweeps on an idle leader. `idle` means that the log
+    /// has nothing to apply. Followers also sample revisions, because they may lead later.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -112,7 +109,7 @@ impl AutoCompactor {
         let operations = match revision {
             Some(revision) => {
                 self.in_flight = Some((revision, tick));
-                // a client has compacted further already
+                // a client has already compacted further
                 if revision <= kv.compacted() {
                     self.proposal_result(true);
                     return Vec::new();
@@ -127,8 +124,7 @@ impl AutoCompactor {
         operations.into_iter().map(Command::from).collect()
     }
 
-    /// Reports whether the log accepted the proposal; a rejected one is due again at the next
-    /// check.
+    /// Reports whether the log accepted the proposal. A rejected one is due again at the next check.
     pub(crate) fn proposal_result(&mut self, taken: bool) {
         let Some((revision, tick)) = self.in_flight.take().filter(|_| taken) else {
             return;
@@ -142,7 +138,7 @@ impl AutoCompactor {
 }
 
 impl Periodic {
-    /// Samples `revision` if a check is due. Returns the oldest sample if it is to be compacted now.
+    /// Samples `revision` if a check is due. Returns the oldest sample if it must be compacted now.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
         if tick < self.next_check_tick {
             return None;
@@ -156,8 +152,8 @@ impl Periodic {
         due_revision
     }
 
-    /// Returns the oldest sampled revision if this member leads, the wait since the last compaction is over
-    /// (before the first one: a whole period), and it is not the revision compacted last.
+    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction (before the first one:
+    /// a whole period) is over, and it is not the revision compacted last.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<i64> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
@@ -175,8 +171,8 @@ impl Periodic {
 }
 
 impl Revisions {
-    /// Returns the revision to compact if a check is due: the current one less `keep`. `None` on a follower,
-    /// if that is not positive, and if it was compacted last.
+    /// Returns the revision to compact if a check is due: the current one minus `keep`. `None` on a follower, if it is not
+    /// positive, and if it was compacted last.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
         if self.next_check_tick == 0 {
             self.next_check_tick = tick + self.check_interval_ticks;
@@ -204,8 +200,7 @@ mod tests {
         kv.apply(&command).expect("a put is taken");
     }
 
-    /// Puts once in each tick, so that revision 1 + n is that of tick n. Returns tick and revision of each
-    /// compaction.
+    /// Puts once per tick, so that revision 1 + n belongs to tick n. Returns tick and revision of each compaction.
     fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();
@@ -230,7 +225,7 @@ mod tests {
         let periodic = |period| AutoCompaction::Periodic { period, hour: HOUR };
         let (long, short) = (periodic(10 * HOUR), periodic(300));
         let revisions = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
-        // first after one period; later etcd counts one look more than the period has
+        // First after one period; later etcd counts one check more than the period has.
         let look = 360;
         let hourly = [
             (10 * HOUR, 1),

@@ -1,4 +1,4 @@
-//! Committed entries on their way to the state machine, and the command that the host executes.
+//! Committed entries that wait to be applied, and the command that the host executes.
 
 use std::collections::VecDeque;
 
@@ -7,20 +7,20 @@ use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 use crate::long_command::ExecutedCommand;
 use witan_machine::{StateMachine, command::Entry};
 
-/// Committed entries that are not applied. Empty between turns unless the host executes a command.
+/// Committed but unapplied entries. Empty between turns unless the host executes a command.
 #[derive(Debug, Default)]
 pub(super) struct ApplyQueue {
     entries: VecDeque<RaftEntry>,
     pub(super) bytes: usize,
     /// The command that the host executes.
     pub(super) executing: Option<ExecutingCommand>,
-    /// It, when the host is done.
+    /// The command's result, once the host is done.
     pub(super) executed: Option<Box<ExecutedCommand>>,
-    /// Keys on which the commands of this turn worked.
+    /// Number of keys that this turn's commands touched.
     pub(super) turn_keys: u64,
 }
 
-/// The place of a command in the log, and the change of membership that it is.
+/// The position of a command in the log, and its membership change, if it is one.
 #[derive(Debug)]
 pub(super) struct ExecutingCommand {
     pub(super) index: u64,
@@ -29,8 +29,7 @@ pub(super) struct ExecutingCommand {
 }
 
 impl ApplyQueue {
-    /// Stores the result of the command that the host executes; drops it if a snapshot has replaced the state
-    /// meanwhile.
+    /// Stores the result of the command that the host executes. Drops it if a snapshot has replaced the state meanwhile.
     pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
         let executing = self.executing.as_ref();
         if executing.is_some_and(|executing| executing.index == command.index) {
@@ -49,13 +48,13 @@ impl ApplyQueue {
         Some(entry)
     }
 
-    /// Drops all queued entries and the command that the host executes: an installed snapshot holds them.
+    /// Drops all queued entries and the command that the host executes, because an installed snapshot contains them.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Adds the keys on which a command works to those of this turn. Returns whether the host is to execute it: the
-    /// sum reaches `keys_max`. A command without such keys is long only if that bound is 0.
+    /// Adds the keys that a command touches to those of this turn. Returns whether the host must execute it, because the sum
+    /// reaches `keys_max`. A command that touches no keys is long only if that bound is 0.
     pub(super) fn charge(
         &mut self,
         machine: &StateMachine,

@@ -1,4 +1,4 @@
-//! How a replica starts: from genesis, or from recovered state.
+//! Starts a replica from genesis or from recovered state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +28,9 @@ use witan_machine::{
     view::{Position, View},
 };
 
-/// Returns the state that a new cluster starts from: a built-in snapshot at index 1, term 1. All first members are in
-/// the member registry and in raft's configuration, so that a member that joins later always gets them.
-/// Each member takes one v2 index, as in etcd, where members are entries of the v2 store.
+/// Returns the state that a new cluster starts from: a built-in snapshot at index 1, term 1. All first members are in the
+/// member registry and in raft's configuration, so that a member that joins later always gets them. Each member takes one v2
+/// index, as in etcd, where members are entries of the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();
     machine.members.cluster_id = cluster_id;
@@ -52,8 +52,8 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 impl Replica {
     /// Starts from recovered state. A new member passes `genesis` as its checkpoint.
     ///
-    /// `CorruptRecord` when the parts contradict each other: the log ends below the checkpoint's index or
-    /// below the stored commit, has a gap, or an entry does not decode.
+    /// Fails with `CorruptRecord` if the parts contradict each other: the log ends before the checkpoint's index or the stored
+    /// commit, has a gap, or an entry cannot be decoded.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
@@ -122,7 +122,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Takes the actions that the recovered state requires at once.
+    /// Performs the actions that the recovered state requires immediately.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();
@@ -151,8 +151,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied index, because raft would panic otherwise, and the term to that of the
-/// checkpoint. A vote counts only in its own term.
+/// Raises the commit index to the applied index, because raft would otherwise panic, and the term to the checkpoint's. A vote
+/// is only valid in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {
@@ -160,8 +160,8 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
-/// Checks that a checkpoint, the log above it and the stored commit index are consistent. Returns the members
-/// that entries of `--force-new-cluster` remove, with the indexes of those entries.
+/// Checks that a checkpoint, the log after it and the stored commit index are consistent. Returns the members that entries of
+/// `--force-new-cluster` remove, with the indexes of those entries.
 fn check(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
@@ -207,12 +207,12 @@ fn check(
                 // no member has proposed it
                 is_forced |= command.stamp.is_none();
             }
-            // it may never be committed; if it is, the turn that meets it ends the member
+            // It may never be committed. If it is, the turn that reaches it halts the member.
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
     }
-    // a removal that members proposed may be refused when it is executed: until then its member may lead
+    // A removal that members proposed may be refused when it is applied. Until then its member can lead.
     if !is_forced {
         removed.clear();
     }

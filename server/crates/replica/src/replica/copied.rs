@@ -1,23 +1,22 @@
-//! A member that starts from a copy of its data directory. The member may have acknowledged entries and voted after the
-//! copy was taken. Nothing shows whether it did: the original may be gone, or may run elsewhere. The member therefore
-//! neither votes nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to a leader
-//! before that leader is confirmed.
+//! A member that starts from a copy of its data directory. The member may have acknowledged entries and voted after the copy
+//! was taken. Nothing shows whether it did: the original may be gone, or may run elsewhere. The member therefore neither votes
+//! nor campaigns until a confirmed leader has brought it up to date, and acknowledges nothing to a leader before that leader is
+//! confirmed.
 //!
-//! A leader is confirmed by the rule of `log_lost`: a quorum helps it to answer a ReadIndex. This member does not count
-//! in that quorum, because raft sees no message of a leader before it is confirmed. The member is up to date once it
-//! has taken an append of that leader and has reached all that was committed when the leader answered.
+//! A leader is confirmed by the rule of `log_lost`: a quorum helps it to answer a ReadIndex. This member does not count in that
+//! quorum, because raft sees no message of a leader before it is confirmed. The member is up to date once it has taken an
+//! append from that leader and has reached everything that was committed when the leader answered.
 //!
-//! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes
-//! only for a candidate whose log is at least as long as the log of every voter, and regards that candidate as
-//! confirmed if it wins. So nothing that is still on a voter's disk is lost. The original may have voted in a term that
-//! the copy does not know. The other voters of that term know it, so a copy neither votes nor campaigns in a term that a
-//! voter has reported: each term has one leader.
+//! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes only for a
+//! candidate whose log is at least as long as the log of every voter, and regards that candidate as confirmed if it wins.
+//! Nothing that is still on a voter's disk is lost. The original may have voted in a term that the copy does not know. The
+//! other voters of that term know it, so a copy neither votes nor campaigns in a term that a voter has reported: each term has
+//! one leader.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
 //!
-//! A copy may be older than the last added voter. Each request for a vote names the voters that its sender knows, and a
-//! copy counts these, too. If no member that knows an added voter asks for a vote, the copy counts too few
-//! (`docs/operating/backup.md`).
+//! A copy may be older than the last added voter. Each vote request names the voters that its sender knows, and a copy counts
+//! these too. If no member that knows an added voter requests a vote, the copy counts too few (`docs/operating/backup.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,14 +38,14 @@ pub(super) struct CopiedDisk {
     asked: Option<AskedLeader>,
     /// The confirmed leader.
     confirmed: Option<ConfirmedLeader>,
-    /// The last request for a vote from each voter.
+    /// The last vote request of each voter.
     log_ends: BTreeMap<u64, LogEnd>,
-    /// Index of the last change of membership in the log at the start, 0 for none. From there on, the voters are known.
+    /// Index of the last membership change in the log at the start, 0 for none. From there on, the voters are known.
     last_change: u64,
 }
 
 impl CopiedDisk {
-    /// The state of a member that starts with these entries in its log.
+    /// Creates the state of a member that starts with these log entries.
     pub(super) fn new(entries: &[Entry]) -> Self {
         let is_change = |entry: &&Entry| entry.get_entry_type() != EntryType::EntryNormal;
         let last_change = entries.iter().rev().find(is_change);
@@ -75,8 +74,8 @@ struct ConfirmedLeader {
     term: u64,
     /// Everything that was acknowledged earlier is in the leader's log at or before this index.
     index: u64,
-    /// Whether this member has taken entries or a snapshot from this leader. Until then, the leader may count
-    /// acknowledgments of the original.
+    /// Whether this member has taken entries or a snapshot from this leader. Until then, the leader may count acknowledgments
+    /// of the original.
     has_appended: bool,
 }
 
@@ -91,7 +90,7 @@ struct LogEnd {
     voters: Vec<u64>,
 }
 
-/// Whether a message of this kind asks for a vote, or whether its receiver would vote.
+/// Returns whether a message of this type requests a vote or a pre-vote.
 pub(super) fn is_vote_request(kind: MessageType) -> bool {
     matches!(
         kind,
@@ -99,7 +98,7 @@ pub(super) fn is_vote_request(kind: MessageType) -> bool {
     )
 }
 
-/// Whether only leaders send messages of this kind.
+/// Returns whether only leaders send messages of this type.
 fn is_of_leader(kind: MessageType) -> bool {
     matches!(
         kind,
@@ -108,17 +107,17 @@ fn is_of_leader(kind: MessageType) -> bool {
 }
 
 impl Replica {
-    /// Whether the data directory is a copy that no confirmed leader has brought up to date yet.
+    /// Returns whether the data directory is a copy that no confirmed leader has brought up to date yet.
     pub fn is_copied(&self) -> bool {
         self.copied.is_some()
     }
 
-    /// Number of election timeouts, in ticks, within which messages of the original arrive and reports of voters count.
+    /// Returns the number of ticks within which messages of the original arrive and reports of voters count.
     fn copy_patience(&self) -> u64 {
         NO_VOTE_TIMEOUTS * self.config.election_ticks as u64
     }
 
-    /// Whether raft must not see a leader's message because the leader is not confirmed yet; asks it for confirmation.
+    /// Returns whether raft must not see a leader's message because the leader is not confirmed yet; asks it for confirmation.
     /// Removes the commit index from heartbeats of a confirmed leader that may count acknowledgments of the original.
     pub(super) fn waits_for_confirmation(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
@@ -149,7 +148,7 @@ impl Replica {
         true
     }
 
-    /// Confirms a leader if the message is its answer to question `number` of this member. Returns whether it is.
+    /// Confirms a leader if the message is its answer to this member's request `number`. Returns whether it is.
     pub(super) fn confirms_for_copy(&mut self, message: &Message, number: u64) -> bool {
         let Some(copied) = &mut self.copied else {
             return false;
@@ -166,7 +165,8 @@ impl Replica {
         answers
     }
 
-    /// Whether this member may vote for the sender of a request. A copy records what the request says about the sender.
+    /// Returns whether this member may vote for the sender of a request. A copy records the request's information about the
+    /// sender.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // a request for a pre-vote has the term after the sender's
@@ -200,14 +200,14 @@ impl Replica {
         }
     }
 
-    /// Whether the disk of this member allows it to campaign.
+    /// Returns whether this member's disk allows it to campaign.
     pub(super) fn may_lead_with_disk(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
         !self.is_contradicted() && self.is_longest_log(self.config.id, last)
     }
 
-    /// Whether a log that ends at `last` is at least as long as the log of every other voter, according to recent
+    /// Returns whether a log that ends at `last` is at least as long as the log of every other voter, according to recent
     /// reports. True if this member is not a copy: then a quorum suffices, and raft compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
@@ -222,7 +222,7 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// The other voters of this member's configuration and, if its disk is a copy, those that requests have named.
+    /// Returns the other voters of this member's configuration and, if its disk is a copy, those that requests have named.
     fn other_voters(&self) -> BTreeSet<u64> {
         let place = self.raft.store().position();
         let named = self.copied.iter().flat_map(|it| it.log_ends.values());
@@ -231,7 +231,7 @@ impl Replica {
         voters.filter(|voter| *voter != self.config.id).collect()
     }
 
-    /// Adds the voters that this member knows to its request for a vote. Raft ignores the snapshot of a request.
+    /// Adds the voters that this member knows to its vote request. Raft ignores the snapshot of a request.
     pub(super) fn name_voters(&self, message: &mut Message) {
         if is_vote_request(message.get_msg_type()) {
             let voters = self.other_voters().into_iter();
@@ -241,9 +241,8 @@ impl Replica {
         }
     }
 
-    /// Counts a tick of a copy that may not campaign. Where raft would campaign, the copy forgets the leader and
-    /// reports the last entry of its log to all voters. It sends the report as a pre-vote request; raft ignores the
-    /// answers.
+    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and reports its last
+    /// log entry to all voters. It sends the report as a pre-vote request; raft ignores the answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;
@@ -269,9 +268,9 @@ impl Replica {
         }
     }
 
-    /// Records what follows from a message that raft has accepted: of this kind, with the sender, term and commit index
-    /// `told`, and with the term and index of a log entry. A candidate that gets this member's vote has the longest log
-    /// of all voters. A leader whose entries follow this log knows where it ends.
+    /// Records the consequences of a message that raft has accepted: of type `kind`, with the sender, term and commit index
+    /// `told`, and with the term and index of a log entry. A candidate that gets this member's vote has the longest log of all
+    /// voters. A leader whose entries follow this log knows where it ends.
     pub(super) fn note_for_copy(
         &mut self,
         kind: MessageType,
@@ -299,8 +298,8 @@ impl Replica {
         }
     }
 
-    /// Ends the wait once a confirmed leader has brought this member up to date, this member leads, or no wait is
-    /// needed. By then, all messages of the original have arrived.
+    /// Ends the wait once a confirmed leader has brought this member up to date, this member leads, or no wait is needed. By
+    /// then, all messages of the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

@@ -1,9 +1,9 @@
-//! Behaviour of a member whose disk has little or no room for the log: a write that fails would end it.
+//! Behavior of a member whose disk has little or no space for the log, where a failed write would end it.
 //!
-//! A follower takes the entries for which there is room, as if the leader had sent no others, and so lags until
-//! there is more. A leader without room hands over to a member that may have some, and proposes nothing of its
-//! own. What elections and starts need is taken all the same: the first entry of a term and the attributes of
-//! members, without which no leader could serve linearizable reads.
+//! A follower takes the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
+//! without space transfers leadership to a member that may have some, and proposes nothing itself. Entries that elections and
+//! starts need are taken anyway: the first entry of a term and the attributes of members. Without them no leader could serve
+//! linearizable reads.
 
 use raft::{
     StateRole,
@@ -14,10 +14,10 @@ use super::Replica;
 use crate::wire;
 use witan_machine::command::Command;
 
-/// Election timeouts between two attempts of a leader to hand over: raft drops proposals for one of them.
+/// Election timeouts between two attempts of a leader to transfer leadership; raft drops proposals for one of them.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
-/// The most bytes that an entry takes on disk beside its data.
+/// Maximum bytes of an entry on disk in addition to its data.
 const ENTRY_BYTES: u64 = 64;
 
 /// The room for the log, as the host measured it, without what was taken since.
@@ -25,7 +25,7 @@ const ENTRY_BYTES: u64 = 64;
 pub(super) struct DiskRoom {
     left_bytes: u64,
     full: bool,
-    /// When and to whom this leader handed over last because its disk is full.
+    /// When and to whom this leader last transferred leadership because of its full disk.
     handed_over: Option<(u64, u64)>,
 }
 
@@ -36,7 +36,7 @@ impl Default for DiskRoom {
 }
 
 impl DiskRoom {
-    /// Whether there is room for an entry with so many bytes of data; if so, takes it.
+    /// Takes space for an entry with this many bytes of data; `false` if there is none.
     fn take(&mut self, data: usize) -> bool {
         let left = self.left_bytes.checked_sub(data as u64 + ENTRY_BYTES);
         self.left_bytes = left.unwrap_or(self.left_bytes);
@@ -51,18 +51,18 @@ impl Replica {
         self.disk_room.full = bytes == 0;
     }
 
-    /// Whether the disk has no room for the log.
+    /// Returns whether the disk has no space for the log.
     pub(super) fn has_full_disk(&self) -> bool {
         self.disk_room.full
     }
 
-    /// Takes room for a command of another member with so many bytes; `false` if there is none.
+    /// Takes space for another member's command with this many bytes; `false` if there is none.
     pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
         command.is_some_and(Command::is_required_at_start) || self.disk_room.take(data)
     }
 
-    /// Removes the entries for which there is no room, and those behind them, from a leader's message. It is
-    /// then one that the leader might have sent.
+    /// Removes the entries that do not fit, and later ones, from a leader's message. The leader might have sent the resulting
+    /// message itself.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;
@@ -75,8 +75,8 @@ impl Replica {
         message.entries.truncate(taken);
     }
 
-    /// Hands leadership to another voter if the disk is full, and tries another one later. Without another
-    /// voter that was heard of, or if all of their disks are full, this member leads on.
+    /// Transfers leadership to another voter if the disk is full, and tries a different one later. Without another active
+    /// voter, or if all their disks are full, this member keeps leading.
     pub(super) fn hand_over_if_full(&mut self) {
         if self.raft.raft.state != StateRole::Leader {
             self.disk_room.handed_over = None;
@@ -89,7 +89,7 @@ impl Replica {
         }
         let before = last.map(|(_, to)| to);
         let to = self.transferee(before).or_else(|_| self.transferee(None));
-        // refused by who does not lead, or without another active voter
+        // refused because this member does not lead or no other voter is active
         if let Ok(to) = to.and_then(|to| self.hand_over(Some(to))) {
             self.disk_room.handed_over = Some((self.ticks, to));
         }

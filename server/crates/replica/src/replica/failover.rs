@@ -1,7 +1,7 @@
-//! Failover: a follower campaigns at once when the process of its leader ended.
+//! Failover: a follower campaigns at once when its leader's process ends.
 //!
-//! The transport reports the end to each member by itself, milliseconds apart (`peers`). A member that hears of it later
-//! has ignored the pre-vote of an earlier one, and answers it then.
+//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member that learns of it later has
+//! ignored the pre-vote of an earlier one, and answers it then.
 
 use raft::{
     StateRole,
@@ -20,14 +20,14 @@ use crate::{
 pub(super) struct Failover {
     /// The leader whose process ended, and the term that it led.
     ended: (u64, u64),
-    /// Until when its messages count as the last ones of a process that has ended, on the monotonic clock. They
-    /// do not arrive for longer than the wait that these campaigns save.
+    /// Monotonic time until which messages of the leader count as the last ones of an ended process. It is no longer than the
+    /// wait that these campaigns save.
     ignored_until_ns: u64,
-    /// When to campaign next, on the monotonic clock.
+    /// Monotonic time of the next campaign.
     pub(super) at_ns: u64,
-    /// How often it was tried.
+    /// Number of campaigns so far.
     campaigns: u32,
-    /// The term that was last seen: a later one puts the next campaign off.
+    /// The term that was last seen. A later one delays the next campaign.
     term: u64,
 }
 
@@ -41,8 +41,7 @@ pub(super) struct AskedPreVote {
 }
 
 impl Replica {
-    /// Keeps a request for a pre-vote, in case that the report about the leader's process comes after it. Other
-    /// messages do nothing.
+    /// Keeps a pre-vote request in case the report about the leader's process arrives after it. Ignores other messages.
     pub(super) fn note_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
             self.asked_pre_vote = Some(AskedPreVote {
@@ -53,8 +52,8 @@ impl Replica {
         }
     }
 
-    /// Whether a request for a pre-vote would disturb the first campaign of this member, whose turn is before that of
-    /// the sender and whose log is as long: both would become candidates and share the votes. The caller drops it.
+    /// Returns whether a pre-vote request would disturb this member's first campaign, because its turn is before the sender's
+    /// and its log is as long: both would become candidates and split the votes. The caller drops it.
     pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;
@@ -67,8 +66,8 @@ impl Replica {
             && (message.log_term, message.index) <= (log.last_term(), log.last_index())
     }
 
-    /// Answers the kept request for a pre-vote as one that arrives now, if it is for the next term. The candidate still
-    /// waits for the answer, or drops it.
+    /// Answers the kept pre-vote request as if it arrived now, if it is for the next term. The candidate still waits for the
+    /// answer, or drops it.
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();
@@ -88,10 +87,9 @@ impl Replica {
         let _ = self.step(request, None);
     }
 
-    /// Begins campaigns if the process of the leader that this follower knows ended, each voter after a delay by its
-    /// rank, so that none disturbs another. Forgets the leader, drops its late messages for an election timeout,
-    /// and grants pre-votes from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb
-    /// the others.
+    /// Starts campaigns if the process of the leader that this follower knows ended, with a delay by this voter's rank, so that
+    /// voters do not disturb each other. Forgets the leader, drops its late messages for an election timeout, and grants
+    /// pre-votes from then on. Does nothing without pre-vote, because a campaign that cannot be won would disturb the others.
     pub(super) fn process_gone(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower
@@ -114,8 +112,8 @@ impl Replica {
         self.continue_failover();
     }
 
-    /// Accepts messages of `member` again, if it is the leader whose process was believed to have ended. Its next
-    /// message ends the campaigns; until then they go on, because a restarted process does not lead.
+    /// Accepts messages of `member` again if it is the leader whose process was believed to have ended. Its next message ends
+    /// the campaigns. Until then they continue, because a restarted process does not lead.
     pub(super) fn process_back(&mut self, member: u64) {
         let failover = self.failover.as_mut();
         if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
@@ -123,9 +121,9 @@ impl Replica {
         }
     }
 
-    /// Whether a message comes from the leader whose process ended, in the term that it led, and may be one
-    /// of its last, because it comes within an election timeout of the report: the message would end the campaigns,
-    /// and have the followers wait for a leader that is not there. The caller drops it.
+    /// Returns whether a message is from the leader whose process ended, in the term that it led, and may be one of its last,
+    /// because it arrives within an election timeout of the report. Such a message would end the campaigns and make the
+    /// followers wait for a leader that is gone. The caller drops it.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
@@ -138,9 +136,9 @@ impl Replica {
         leads && self.failover.is_some_and(is_late)
     }
 
-    /// Nanoseconds until this member campaigns next. Members campaign one after the other, so that the first
-    /// one is rarely disturbed. Each campaign without success doubles the step between them, up to an election
-    /// timeout: where messages take long, an earlier campaign would end those under way.
+    /// Returns the nanoseconds until this member's next campaign. Members campaign one after the other, so that the first one
+    /// is rarely disturbed. Each failed campaign doubles the step between them, up to an election timeout: with slow messages,
+    /// an earlier campaign would interrupt those in progress.
     fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != ended);
@@ -154,9 +152,9 @@ impl Replica {
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
-    /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
-    /// [`FAILOVER_CAMPAIGNS`] campaigns had no success. Raft itself would let a removed member campaign, and
-    /// panic when it wins.
+    /// Campaigns if it is time to. Ends the campaigns once there is a leader, this member has no vote any more, or
+    /// [`FAILOVER_CAMPAIGNS`] campaigns have failed. Raft itself would let a removed member campaign, and would panic if it
+    /// won.
     pub(super) fn continue_failover(&mut self) {
         let Some(mut failover) = self.failover else {
             return;
@@ -168,7 +166,7 @@ impl Replica {
             return;
         }
         if failover.term != raft.term {
-            // a candidate asks for votes, this member or another one: it gets the time to win
+            // A candidate, this member or another one, requests votes and gets the time to win.
             let delay_ns = self.failover_delay_ns(0, failover.campaigns.max(1));
             failover.at_ns = failover.at_ns.max(self.monotonic_ns + delay_ns);
             failover.term = raft.term;
@@ -177,7 +175,7 @@ impl Replica {
         if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
             return;
         }
-        // An error says that raft has changes of membership to apply first.
+        // An error means that raft must apply membership changes first.
         let _ = self.raft.campaign();
         let campaigns = failover.campaigns + 1;
         self.failover = Some(Failover {

@@ -1,8 +1,8 @@
-//! A member whose others are lost goes on alone (`--force-new-cluster`, `witan export`): entries behind its log
-//! remove all other members, as if the cluster had taken them.
+//! Makes a member whose others are lost the only one (`--force-new-cluster`, `witan export`): entries at the end of its log
+//! remove all other members, as if the cluster had accepted them.
 //!
-//! Entries of the log that this member does not know to be committed are kept, too, because a quorum may have
-//! acknowledged them. If such an entry removes this member, that entry and all later entries are dropped.
+//! Log entries that this member does not know to be committed are kept too, because a quorum may have acknowledged them. If
+//! such an entry removes this member, that entry and all later ones are dropped.
 
 use raft::eraftpb::{Entry as RaftEntry, HardState};
 
@@ -23,18 +23,18 @@ use witan_machine::{
 /// The changes that make a member the only one of its cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForcedCluster {
-    /// The records that the disk must hold before the member starts.
+    /// The records that must be on disk before the member starts.
     pub batch: LogBatch,
-    /// Ids of the members that are removed.
+    /// Ids of the removed members.
     pub removed: Vec<MemberId>,
-    /// The registry without them.
+    /// The registry without the removed members.
     pub members: MemberRegistry,
 }
 
 /// Why a member cannot become the only one of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForceError {
-    /// A committed entry does not decode, or is of a later release.
+    /// A committed entry cannot be decoded or is of a later release.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
     /// The member joined, but has not received the state of its cluster.
@@ -43,8 +43,8 @@ pub enum ForceError {
 }
 
 impl Replica {
-    /// Appends changes to what was recovered that make `own` the only member, and returns them for the disk.
-    /// `None` if it is alone already, was removed itself, or there is no checkpoint.
+    /// Appends changes to the recovered state that make `own` the only member, and returns them for the disk. `None` if it is
+    /// already alone, was removed itself, or there is no checkpoint.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,
@@ -53,8 +53,8 @@ impl Replica {
             return Ok(None);
         };
         let place = &checkpoint.position;
-        // A joining member starts with the names of all members and no voters. It receives the state as a snapshot,
-        // with voters, because the log of no cluster reaches back to its start (`genesis`).
+        // A joining member starts with the names of all members and no voters. It receives the state as a snapshot with voters,
+        // because no cluster's log reaches back to its start (`genesis`).
         if place.voters.is_empty() {
             return Err(ForceError::NoState);
         }
@@ -80,7 +80,7 @@ impl Replica {
             return Ok(None);
         }
         let before = committed.unwrap_or_else(|| machine.members.clone());
-        // an old leader that still runs may have other entries of its term at these places, and is not heard
+        // An old leader that still runs may have other entries of its term at these indexes. It is ignored.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&machine.members, own) {
@@ -92,7 +92,7 @@ impl Replica {
         }
         let now = machine.members.removed_ids.iter().copied();
         let removed: Vec<MemberId> = now.filter(|id| !before.removed_ids.contains(id)).collect();
-        // A log that already removes all other members still needs its commit index raised: no other member can do it.
+        // A log that already removes all other members still needs a higher commit index, because no other member can raise it.
         if removed.is_empty() {
             return Ok(None);
         }
@@ -108,7 +108,7 @@ impl Replica {
         }))
     }
 
-    /// Returns the state after all entries of what was recovered; `None` unless `own` is then the only member, as after
+    /// Returns the state after all recovered entries; `None` unless `own` is then the only member, as after
     /// [`Self::force_new_cluster`].
     pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
         let Some(mut view) = recovered.checkpoint.clone() else {
@@ -129,8 +129,8 @@ impl Replica {
     }
 }
 
-/// Executes an entry. Returns `false`, and executes nothing, for one that is not to be kept: if it is not
-/// known to be committed, and does not decode or removes `undecided_of`. That is `None` for a committed one.
+/// Applies an entry. Returns `false` and applies nothing if the entry must not be kept: it is not known to be committed, and
+/// cannot be decoded or removes `undecided_of`, which is `None` for committed entries.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
@@ -157,8 +157,7 @@ fn replay(
     Ok(true)
 }
 
-/// The changes of membership that leave `own` as the only voter, in the order in which the registry accepts
-/// them.
+/// Returns the membership changes that leave `own` as the only voter, in the order in which the registry accepts them.
 fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
     let change = ChangeMembers { voters: true, ..ChangeMembers::default() };
     let learns = members.by_id.get(&own).is_some_and(|member| member.learner);
@@ -240,7 +239,7 @@ mod tests {
                 .iter()
                 .all(|id| forced.members.removed_ids.contains(id))
         );
-        // the next start with the flag finds nobody to remove
+        // the next start with the flag removes nobody
         assert!(is_alone(&mut recovered, 2));
     }
 
@@ -253,7 +252,7 @@ mod tests {
         };
         assert!(alone(&recovered).is_none());
         forced(&mut recovered, 2);
-        // a log may begin before the checkpoint
+        // a log may start before the checkpoint
         recovered.records.insert(0, put(1, "executed"));
         let View { machine, position } = alone(&recovered).expect("the others are removed");
         assert_eq!(
@@ -303,12 +302,12 @@ mod tests {
         assert_eq!(dropped.removed, [1, 3].map(MemberId));
         assert_eq!(dropped.batch.records[0].index, 3);
         assert_eq!(undecided.records.len(), 3);
-        // a committed removal counts: this member never comes back
+        // A committed removal counts: this member can never return.
         let mut removed = recovered(state(None), 4, &records);
         assert!(is_alone(&mut removed, 2));
     }
 
-    /// Raft would refuse to remove the last voter of none, and a learner would serve an empty cluster.
+    /// Raft would refuse to remove the last voter of an empty configuration, and a learner would serve an empty cluster.
     #[test]
     fn a_member_that_joined_and_received_nothing_is_refused() {
         for learner in [None, Some(3)] {
@@ -331,7 +330,7 @@ mod tests {
         assert_eq!(forced.batch.records.len(), 3);
         assert!(!forced.members.by_id[&MemberId(3)].learner);
         assert!(is_alone(&mut Recovered::default(), 3));
-        // an uncommitted promotion of it stays
+        // an uncommitted promotion of this member stays
         let promotion = ChangeMembers { promote: 3, ..ChangeMembers::default() };
         let mut promoted = super::tests::recovered(state(Some(3)), 1, &[change(2, promotion)]);
         let forced = super::tests::forced(&mut promoted, 3);

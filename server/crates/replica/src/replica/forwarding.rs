@@ -1,5 +1,5 @@
-//! Proposals that another member appends: handed in while it leads, refused by it, and proposed again when it is
-//! certain that they were lost; and those that others hand in here.
+//! Proposals forwarded to the leader: handed in while it leads, refused by it, and proposed again once it is certain that they
+//! were lost. Also handles those that other members forward here.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -44,7 +44,7 @@ impl Replica {
         self.forward(to, entries);
     }
 
-    /// Sends encoded entries to a leader in one message, unless there are none.
+    /// Sends encoded entries to a leader in one message, if there are any.
     fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
         if !entries.is_empty() {
             let message = ForwardedProposals { term: to.term, entries, number: to.number };
@@ -52,9 +52,8 @@ impl Replica {
         }
     }
 
-    /// Sends the messages with proposals again that a leader may not have got, up to [`FORWARD_AGAIN_BYTES`]; the
-    /// requests of others wait for their timeout. The leader takes each of them once, and only in the term that they
-    /// name.
+    /// Resends the messages with proposals that a leader may not have received, up to [`FORWARD_AGAIN_BYTES`]; the requests of
+    /// later ones time out. The leader takes each message once, and only in the term that it names.
     pub(super) fn forward_again(&mut self, leader: u64) {
         let mut bytes = 0;
         for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
@@ -67,8 +66,8 @@ impl Replica {
         }
     }
 
-    /// Appends held proposals on the leader. Those that it does not take now are held for later; those that
-    /// it refuses are forgotten and answered with the rejection.
+    /// Appends held proposals on the leader. Proposals that it does not take now are held for later. Refused ones are forgotten
+    /// and answered with the rejection.
     fn append_held(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_held() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
@@ -80,10 +79,10 @@ impl Replica {
         }
     }
 
-    /// Appends what another member proposes, and sends back which of them were not appended and why: none of them
-    /// unless `within_bound`. Ignores the whole message unless this member leads the term that it names, because a
-    /// refusal could have the proposals executed twice; a message that it has taken before; and entries that do not
-    /// decode or that another member has stamped.
+    /// Appends another member's proposals, and reports back which ones were not appended and why; none of them unless
+    /// `within_bound`. Ignores the whole message unless this member leads the term that it names, because a refusal could cause
+    /// the proposals to be executed twice. Also ignores a message that it has taken before, and entries that cannot be decoded
+    /// or that another member has stamped.
     pub(super) fn take_forwarded(
         &mut self,
         from: u64,
@@ -92,12 +91,12 @@ impl Replica {
     ) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader || raft.term != message.term {
-            // It may have taken a copy when it led that term, before a restart even: a refusal would have the
-            // proposals made twice. Their proposer goes on when an entry of the next term is applied.
+            // It may have taken a copy when it led that term, even before a restart. A refusal would then cause the proposals
+            // to be made twice. Their proposer continues when an entry of the next term is applied.
             return;
         }
-        // No request waits for the answer to an entry that no member can have encoded. A leader's own
-        // commands have no ticket and are never forwarded.
+        // No request waits for the answer to an entry that no member can have encoded. A leader's own commands have no ticket
+        // and are never forwarded.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;
@@ -145,9 +144,9 @@ impl Replica {
         }
     }
 
-    /// Handles the refusal of proposals forwarded to `from`: each is, by its reason, held to be proposed
-    /// again or forgotten and answered with the rejection. Ignores those of another life of this member,
-    /// those no longer handed in to that leader in that term by that message, and unknown reasons.
+    /// Handles the refusal of proposals forwarded to `from`: depending on its reason, each is held to be proposed again, or
+    /// forgotten and answered with the rejection. Ignores refusals for another process of this member, for proposals that are
+    /// no longer handed in to that leader in that term by that message, and unknown reasons.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = HandedIn { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {
@@ -163,8 +162,8 @@ impl Replica {
         }
     }
 
-    /// If term or leader have changed since the last call: has held proposals and all requests about leases
-    /// handed in again, and drops answers about leases that were not proven.
+    /// If the term or leader has changed since the last call, hands in held proposals and all requests about leases again, and
+    /// drops unproven answers about leases.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);

@@ -1,9 +1,9 @@
-//! Reasons why a member must end.
+//! Reasons why a member must stop.
 
-/// Why a member must end. Its replica must not be used afterward.
+/// Why a member must stop. Its replica must not be used afterward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// A committed entry holds a command that this release does not know. It was not applied.
+    /// A committed entry has a command that this release does not know. It was not applied.
     #[error(
         "entry {index} of the raft log holds a command that this release does not know; \
          start the release that wrote it"
@@ -12,7 +12,7 @@ pub enum Halt {
         /// Raft index of the entry.
         index: u64,
     },
-    /// A committed entry does not decode. It was not applied.
+    /// A committed entry cannot be decoded. It was not applied.
     #[error("entry {index} of the raft log does not decode")]
     CorruptEntry {
         /// Raft index of the entry.

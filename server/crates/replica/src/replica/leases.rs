@@ -1,7 +1,6 @@
-//! Requests about leases: the leader examines its timers, and answers once a ReadIndex round of the same
-//! term has proven that no other leader counted since. If its state was behind the index of that round, it
-//! examines them again when it has applied it: a grant or a revoke that is acknowledged may be among these entries.
-//! Other members ask the leader.
+//! Requests about leases. The leader examines its timers and answers once a ReadIndex round of the same term has proven that no
+//! other leader has tracked leases since. If its state was before the index of that round, it examines the timers again after
+//! applying that index, because an acknowledged grant or revoke may be among these entries. Other members ask the leader.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -29,7 +28,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Hands requests of this process to the leader, which may be itself.
+    /// Sends requests of this process to the leader, which may be this member.
     pub(super) fn hand_in_lease_requests(&mut self) {
         let raft = &self.raft.raft;
         if !self.lease_requests.has_unsent() || raft.leader_id == 0 {
@@ -39,7 +38,7 @@ impl Replica {
         let requests = self.lease_requests.take_unsent(self.ticks);
         if raft.state == StateRole::Leader {
             for (ticket, lease, question) in requests {
-                // one that this leader cannot answer yet is asked again after some ticks
+                // A request that this leader cannot answer yet is repeated after some ticks.
                 self.examine(LeaseAsker::Own(ticket), lease, question);
             }
             return;
@@ -54,8 +53,8 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
-    /// Examines requests about leases of another member. Tells it at once which ones this member does not
-    /// take, because it does not lead that term or cannot answer yet.
+    /// Examines another member's requests about leases. Reports at once the ones that this member does not take, because it
+    /// does not lead that term or cannot answer yet.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseAsker::Member {
@@ -72,29 +71,28 @@ impl Replica {
         }
     }
 
-    /// Gives the leader's answer to the request of this process that waits for it. Ignores an answer to an
-    /// earlier process, and one that says that its sender does not lead: the request is asked again after
-    /// some ticks.
+    /// Delivers the leader's answer to the waiting request of this process. Ignores an answer to an earlier process, and one
+    /// that says that its sender does not lead: the request is repeated after some ticks.
     pub(super) fn lease_answer_received(&mut self, message: &ForwardedLeaseAnswer) {
         let answer = LeaseResult::try_from(message.result)
             .ok()
             .and_then(|result| result.answer(message.value));
-        // without one it is asked again after some ticks
+        // Without an answer, the request is repeated after some ticks.
         let is_own = self.proposals.incarnation() == message.incarnation;
         if let Some(answer) = answer.filter(|_| is_own) {
             self.deliver(LeaseAsker::Own(Ticket(message.ticket)), Some(answer));
         }
     }
 
-    /// Makes the answer to a question about a lease. It is delivered when a ReadIndex round has proven that
-    /// this member leads, for a sole voter at once. `false`, without an answer, if this member does not lead,
-    /// does not count leases yet, or has too many reads waiting.
+    /// Computes the answer to a request about a lease. It is delivered once a ReadIndex round has proven that this member
+    /// leads; for a sole voter, immediately. Returns `false` without an answer if this member does not lead, does not track
+    /// leases yet, or has too many waiting reads.
     fn examine(&mut self, asker: LeaseAsker, lease: LeaseId, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
         }
-        // a timer starts again now, however long the answer takes
+        // A renewed timer restarts now, however long the answer takes.
         let answer = self.answer_about(lease, question);
         let applied = self.raft.store().position().index;
         if self.is_sole_voter() && applied >= self.raft.raft.raft_log.committed {
@@ -106,14 +104,14 @@ impl Replica {
         true
     }
 
-    /// Whether this member leads `term`, has applied all entries of earlier terms, and counts leases.
+    /// Returns whether this member leads `term`, has applied all entries of earlier terms, and tracks leases.
     fn counts_leases(&self, term: u64) -> bool {
         self.leads_with_all_applied()
             && self.raft.raft.term == term
             && self.leader_tasks.lessor.term() == Some(term)
     }
 
-    /// Renews a lease, or returns its remaining time, by the present state and the timers of the leader.
+    /// Renews a lease or returns its remaining time, using the current state and the leader's timers.
     fn answer_about(&mut self, lease: LeaseId, question: LeaseQuestion) -> LeaseAnswer {
         match question {
             LeaseQuestion::Renew => {
@@ -127,9 +125,9 @@ impl Replica {
         }
     }
 
-    /// Answers questions whose first answers were proven, but came from a state behind the index of the round,
-    /// which is applied now. No proof of a later round is needed: a later leader began to count after this one
-    /// had begun, and so after the question.
+    /// Answers requests whose first answers were proven but came from a state before the round's index, which is applied now.
+    /// This needs no proof by a later round: a later leader started to track leases after this round had started, and therefore
+    /// after the request.
     pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {
             let counts = self.counts_leases(term);
@@ -138,8 +136,8 @@ impl Replica {
         }
     }
 
-    /// Delivers the answers of a confirmed ReadIndex round that were made in the term that this member still
-    /// leads; for all other answers, the asker learns that this member does not lead.
+    /// Delivers the answers of a confirmed ReadIndex round that were computed in the term that this member still leads. For all
+    /// other answers, the sender of the request is told that this member does not lead.
     pub(super) fn proven(&mut self, answers: Vec<UnprovenAnswer>) {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);
@@ -149,9 +147,8 @@ impl Replica {
         }
     }
 
-    /// Gives an answer about a lease to the request of this process that waits for it, or sends it to the
-    /// member that asked. `None` says that this member does not lead; a request of this process then goes on
-    /// waiting.
+    /// Delivers an answer about a lease to the waiting request of this process, or sends it to the member that asked. `None`
+    /// means that this member does not lead; a request of this process then keeps waiting.
     fn deliver(&mut self, asker: LeaseAsker, answer: Option<LeaseAnswer>) {
         match asker {
             LeaseAsker::Own(ticket) => {

@@ -1,11 +1,10 @@
-//! Members whose logs agree but whose states differ. etcd 3.4 salts passwords on each member separately, and an
-//! unfinished compaction leaves different blocks. `witan adopt` therefore creates a different state for each member.
+//! Handles members whose logs agree but whose states differ. etcd 3.4 salts passwords on each member separately, and an
+//! unfinished compaction leaves different blocks, so `witan adopt` creates a different state for each member.
 //!
-//! `witan adopt` computes the lineage of a state from all of its records; snapshots carry it along. Members of the same
-//! lineage have the same state at the same entry. A leader sends the lineage of its state with its entries, and a
-//! follower of another lineage replaces its own state with the leader's. Any leader's state serves as the reference, so
-//! adopted members elect as others do. If a leader ends before all members have its state, the next leader's state
-//! replaces theirs.
+//! `witan adopt` computes the lineage of a state from all of its records, and snapshots include it. Members of the same lineage
+//! have the same state at the same entry. A leader sends its lineage with its entries, and a follower of another lineage
+//! replaces its own state with the leader's. Any leader's state can serve as the reference, so adopted members elect as others
+//! do. If a leader stops before all members have its state, the next leader's state replaces theirs.
 
 use raft::{
     StateRole,
@@ -33,7 +32,7 @@ impl Replica {
         self.other_lineage_term = differs.then_some(message.term);
     }
 
-    /// Whether the leader's state is to replace this member's: the two differ.
+    /// Returns whether the leader's state must replace this member's because the two differ.
     pub(super) fn awaits_leaders_state(&self) -> bool {
         let raft = &self.raft.raft;
         let is_of_other_lineage =
@@ -41,9 +40,9 @@ impl Replica {
         self.rebuilds || is_of_other_lineage
     }
 
-    /// If the leader's state must replace this member's, removes the entries after the leader's first one from its
-    /// message. The leader may need that first entry acknowledged to commit what its predecessors left. With later
-    /// entries, the member could ask for the state only in a pause in which its whole log is committed.
+    /// If the leader's state must replace this member's, removes the entries after the first one of the leader's term from its
+    /// message. The leader may need that first entry acknowledged to commit its predecessors' entries. With later entries, the
+    /// member could request the state only in a pause in which its whole log is committed.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {

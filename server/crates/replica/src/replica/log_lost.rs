@@ -1,10 +1,10 @@
-//! A leader whose entries contradict this member's log. Either the data directory was emptied or replaced: leaders
-//! count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry of the log
-//! differs from the one in the leader's log. Such a member must neither vote nor lead, and ends.
+//! Detects a leader whose entries contradict this member's log. Either the data directory was emptied or replaced: leaders
+//! count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry of the log differs from
+//! the one in the leader's log. Such a member must neither vote nor lead, and halts.
 //!
-//! Messages alone never end a member, however many arrive: a faulty member, or an impostor on a connection without TLS,
-//! may send anything. The leader must confirm that it leads. This member sends it a ReadIndex request, which the leader
-//! answers with the help of a quorum. Only the leader sees the context of that request.
+//! Messages alone never halt a member, however many arrive: a faulty member, or an impostor on a connection without TLS, can
+//! send anything. The leader must confirm that it leads. This member sends it a ReadIndex request, which the leader answers
+//! with the help of a quorum. Only the leader sees the context of that request.
 //!
 //! `copied` makes a member that starts from a copy wait for the same confirmation.
 
@@ -20,12 +20,12 @@ pub(super) struct Contradiction {
     leader: u64,
     term: u64,
     said: Said,
-    /// Ticks at which it said so first, with nothing that contradicts it since, and last.
+    /// Ticks of its first claim, without a contradicting message since, and of its last one.
     first: u64,
     last: u64,
-    /// Number of the first question since then whether it leads.
+    /// Number of the first request since then that asks whether it leads.
     asked: Option<u64>,
-    /// Whether it has answered one.
+    /// Whether it has answered such a request.
     confirmed: bool,
 }
 
@@ -42,7 +42,7 @@ enum Said {
 }
 
 impl Said {
-    /// Returns what is said last, with the larger of two commit indexes; `None` if the two are of different kinds.
+    /// Returns the latest claim, with the larger of two commit indexes; `None` if the two are of different kinds.
     fn again(self, before: Self) -> Option<Self> {
         match (self, before) {
             (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
@@ -54,7 +54,7 @@ impl Said {
         }
     }
 
-    /// The lowest index at which a leader's answer confirms this claim: the claimed commit index, or any index for a
+    /// Returns the lowest index at which a leader's answer confirms this claim: the claimed commit index, or any index for a
     /// fork.
     fn confirmed_from(self) -> u64 {
         match self {
@@ -64,18 +64,17 @@ impl Said {
     }
 }
 
-/// Election timeouts after the leader's last word in which this member does not vote: an ordinary election comes
-/// one to two after it.
+/// Election timeouts after the leader's last claim in which this member does not vote. An ordinary election happens one to two
+/// timeouts after it.
 pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
-/// Voters from which on a leader has a quorum without one of them.
+/// Minimum number of voters with which a leader has a quorum without one of them.
 pub(super) const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
-    /// Returns whether raft must not see a message: one that contradicts this log, or the answer by which its leader
-    /// confirms that it leads. Raft would panic at a commit index beyond `last`, the log's last index, and would
-    /// acknowledge entries that contradict committed ones. If the leader repeats it for an election timeout, this
-    /// member halts.
+    /// Returns whether raft must not see a message: one that contradicts this log, or the answer by which its leader confirms
+    /// that it leads. Raft would panic at a commit index beyond `last`, the log's last index, and would acknowledge entries
+    /// that contradict committed ones. If the leader repeats its claim for an election timeout, this member halts.
     pub(super) fn check_contradiction(&mut self, message: &Message, last: u64) -> bool {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
@@ -110,22 +109,22 @@ impl Replica {
             .chain(entries.map(|entry| (entry.index, entry.term)))
             .take_while(|(index, _)| *index <= log.committed)
             .find_map(|(index, leader_term)| {
-                // raft-rs uses term 0 for an entry that the log no longer holds
+                // raft-rs uses term 0 for an entry that the log no longer has
                 let own_term = log.term(index).ok().filter(|term| *term > 0)?;
                 let forked = Said::Forked { index, own_term, leader_term };
                 (own_term != leader_term).then_some(forked)
             })
     }
 
-    /// Whether no other member is known to lead the message's term. The sender may have become a member later
-    /// than this state knows, if the disk is an older copy.
+    /// Returns whether no other member is known to lead the message's term. If the disk is an older copy, the sender may have
+    /// become a member after this state.
     pub(super) fn may_lead(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
-    /// Records what a leader says that contradicts this log, and asks it whether it leads, at most once in a tick.
-    /// Halts this member if the leader has said so for an election timeout and is believed.
+    /// Records a leader's claim that contradicts this log, and asks whether it leads, at most once per tick. Halts this member
+    /// if the leader has repeated the claim for an election timeout and is believed.
     fn note_contradiction(&mut self, message: &Message, said: Said, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
@@ -159,8 +158,8 @@ impl Replica {
         }
     }
 
-    /// Whether the leader is believed only after it has confirmed that it leads: it has a quorum without this
-    /// member, as far as this one knows, or this one does not know it.
+    /// Returns whether the leader is believed only after it has confirmed that it leads: as far as this member knows, it has a
+    /// quorum without this member, or it is unknown.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members.by_id;
         if !members.contains_key(&MemberId(leader)) {
@@ -173,8 +172,8 @@ impl Replica {
         !votes || voters.count() >= CONFIRMING_VOTERS
     }
 
-    /// Sends a leader a ReadIndex and returns its number. It does not go through raft, which may not know
-    /// this leader and must not see its answer.
+    /// Sends a leader a ReadIndex and returns its number. This bypasses raft, which may not know this leader and must not see
+    /// its answer.
     pub(super) fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();
         let mut question = Message::default();
@@ -186,8 +185,8 @@ impl Replica {
         number
     }
 
-    /// Whether a message answers this member's question whether the leader still leads. The answer confirms a
-    /// contradiction if the question was asked after the leader's first claim, and if the answer covers the claim.
+    /// Returns whether a message answers this member's request whether the leader still leads. The answer confirms a
+    /// contradiction if the request was sent after the leader's first claim, and if the answer covers the claim.
     fn confirms_leader(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
         let Some(number) = context.and_then(|context| self.read_index.own_number(context)) else {
@@ -204,9 +203,9 @@ impl Replica {
         answers || answers_copy
     }
 
-    /// Drops a leader's claim if its message shows that the log does not contradict it. Either the log now holds the
-    /// claimed entries, or the leader counts this member's acknowledgments from the fork on. Restarts the election
-    /// timeout if a leader contradicts the log again.
+    /// Drops a leader's claim if its message shows that the log does not contradict it: the log now has the claimed entries, or
+    /// the leader counts this member's acknowledgments from the fork on. Restarts the election timeout if a leader contradicts
+    /// the log again.
     fn doubt_contradiction(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
@@ -215,8 +214,8 @@ impl Replica {
         };
         let same = (known.leader, known.term) == (message.from, message.term);
         let (refuted, contradicts) = match known.said {
-            // An append of the same leader does not yet prove anything about the missing entries before it. This member
-            // still does not vote for a while, because both are possible.
+            // An append of the same leader does not prove anything about the missing entries before it. This member still does
+            // not vote for a while, because both are possible.
             Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
             Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
                 true => (index <= message.commit, false),
@@ -231,14 +230,14 @@ impl Replica {
         }
     }
 
-    /// Whether an append follows an entry of this log at or after `index`, so that both logs are equal up to there.
+    /// Returns whether an append follows an entry of this log at or after `index`, so that both logs are equal up to there.
     fn agrees_from(&self, append: &Message, index: u64) -> bool {
         let log = &self.raft.raft.raft_log;
         append.index >= index && log.match_term(append.index, append.log_term)
     }
 
-    /// Whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. A vote of this
-    /// member could then elect a leader without acknowledged entries.
+    /// Returns whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. This member's
+    /// vote could then elect a leader that lacks acknowledged entries.
     pub(super) fn is_contradicted(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.contradiction

@@ -1,8 +1,7 @@
-//! The checks of a leader before it takes a change of membership, the end of a removed member, and how a member
-//! asks for the state of the others.
+//! A leader's checks before it takes a membership change, the end of a removed member, and how a member requests the others'
+//! state.
 //!
-//! What does not live here: whether the registry accepts a change (`witan_machine::member`), and what the dialects
-//! check beforehand.
+//! Not here: whether the registry accepts a change (`witan_machine::member`), and the dialects' own checks.
 
 use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
@@ -17,13 +16,13 @@ use crate::{
 };
 use witan_machine::member::MemberId;
 
-/// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
+/// Percentage of the leader's log that a learner needs before its promotion, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
 
 /// The member whose removal is in the log of this leader and not executed, looked up once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PendingRemoval {
-    /// Term and index up to which changes of membership can be in the log.
+    /// Term and index up to which membership changes can be in the log.
     until: (u64, u64),
     member: Option<u64>,
 }
@@ -31,13 +30,13 @@ pub(super) struct PendingRemoval {
 /// The state that decides when this member ends after its own removal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnRemoval {
-    /// The highest commit index that this process has received from another member that leads.
+    /// The highest commit index that this process has received from another leading member.
     leader_commit: u64,
-    /// The tick since which this removed member waits for the voter that it leaves.
+    /// The tick since which this removed member waits for the remaining voter.
     leaving_since: Option<u64>,
 }
 
-/// Returns the index up to which a leader's message says that the log is committed; 0 for other messages.
+/// Returns the commit index in a leader's message; 0 for other messages.
 pub(super) fn told_commit(message: &Message) -> u64 {
     let kind = message.get_msg_type();
     if kind == MessageType::MsgSnapshot {
@@ -48,9 +47,9 @@ pub(super) fn told_commit(message: &Message) -> u64 {
 }
 
 impl Replica {
-    /// Whether this leader hands over instead of taking its own removal now. The removal is proposed to the
-    /// next leader. If nobody takes over, it is taken all the same, unless only one voter would be left: that one
-    /// could not learn from anyone that the removal was committed, and would always wait for the other's vote.
+    /// Returns whether this leader transfers leadership instead of accepting its own removal now. The removal is then proposed
+    /// to the next leader. If nobody takes over, it is accepted anyway, unless only one voter would be left. That voter could
+    /// not learn that the removal was committed, and would wait for the other's vote forever.
     pub(super) fn hands_over_before(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
@@ -62,8 +61,8 @@ impl Replica {
         self.hand_over(None).is_ok() || leaves_one
     }
 
-    /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log: it
-    /// would count for the quorum at once.
+    /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log, because it would
+    /// count for the quorum at once.
     pub(super) fn check_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;
@@ -78,7 +77,7 @@ impl Replica {
         }
     }
 
-    /// Whether the removal of a member is in the log and not executed here yet.
+    /// Returns whether the removal of a member is in the log but not applied here yet.
     pub(super) fn is_removing(&mut self, member: u64) -> bool {
         let raft = &self.raft.raft;
         if !raft.has_pending_conf() {
@@ -92,8 +91,8 @@ impl Replica {
         self.pending_removal.member == Some(member)
     }
 
-    /// The member whose removal is in the log and not executed here yet, if any. At most one change of
-    /// membership is pending.
+    /// Returns the member whose removal is in the log but not applied here yet, if any. At most one membership change is
+    /// pending.
     fn find_pending_removal(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         let from = self.raft.store().position().index + 1;
@@ -112,17 +111,16 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Records that another member permanently refuses this one. Halts this member for the reason `why` once more than
-    /// half of the others refuse it, so that a single one cannot end it. The entry of a removal may never arrive here,
-    /// because a leader sends nothing more to a removed member. A member whose removal leaves a single voter halts when
-    /// that voter knows.
+    /// Records that another member permanently refuses this one. Halts this member for the reason `why` once more than half of
+    /// the others refuse it, so that a single one cannot halt it. The entry of a removal may never arrive here, because a
+    /// leader sends nothing more to a removed member. A member whose removal leaves a single voter halts when that voter knows.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
         if why == Halt::Removed && self.own_removal.leaving_since.is_some() {
-            // learners know of it before the voter that needs this member's vote
+            // Learners know of it before the voter that needs this member's vote.
             if self.raft.store().position().voters.contains(&member) {
                 self.halt = Some(Halt::Removed);
             }
@@ -135,7 +133,7 @@ impl Replica {
         }
     }
 
-    /// Notes the commit index of a message that raft has taken, given as `(sender, term, index)`, if the sender leads.
+    /// Records the commit index of a message that raft has accepted, given as `(sender, term, index)`, if the sender leads.
     pub(super) fn note_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
         let raft = &self.raft.raft;
         if from != self.config.id && raft.leader_id == from && raft.term == term {
@@ -143,9 +141,9 @@ impl Replica {
         }
     }
 
-    /// If this member was removed: steps down, also as a candidate, and halts after its messages have gone out. If it
-    /// leaves a single voter from which it has not received the commit, it stays until that voter refuses it: the voter may
-    /// need its vote to learn of the removal. Another leader alone is no proof that it knows: this member can have
+    /// If this member was removed: steps down, also as a candidate, and halts after its messages are sent. If it leaves a
+    /// single voter from which it has not received the commit, it stays until that voter refuses it, because the voter may need
+    /// its vote to learn of the removal. Another leader alone does not prove that this voter knows. This member can have
     /// committed its removal as the leader of an earlier term, and have read it from its log after a restart.
     pub(super) fn notice_own_removal(&mut self) {
         if !self
@@ -166,14 +164,13 @@ impl Replica {
         }
         let raft = &mut self.raft.raft;
         if raft.state != StateRole::Follower {
-            // Raft goes on to lead without a vote of its own, and panics when such a candidate wins.
+            // Raft would go on to lead without a vote of its own, and panics when such a candidate wins.
             let term = raft.term;
             raft.become_follower(term, 0);
         }
     }
 
-    /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS`]
-    /// ticks.
+    /// Halts this removed member if the remaining voter has not refused it for [`LEAVING_TICKS`] ticks.
     pub(super) fn continue_leaving(&mut self) {
         let since = self.own_removal.leaving_since;
         if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS) {
@@ -188,11 +185,11 @@ impl Replica {
         self.request_snapshot();
     }
 
-    /// Asks the leader for its state if that must replace this member's, and if no request is pending.
+    /// Requests the leader's state if it must replace this member's and no request is pending.
     ///
-    /// The leader's state must reach the end of this log, whose entries this member has acknowledged, and a member that
-    /// has asked takes no entries: the leader may need it to commit them. It therefore asks only in a term in which its
-    /// whole log is committed, and takes entries again when another term begins.
+    /// The leader's state must include the end of this log, whose entries this member has acknowledged. A member with a pending
+    /// request takes no entries, but the leader may need it to commit them. It therefore sends the request only in a term in
+    /// which its whole log is committed, and takes entries again when another term starts.
     pub(super) fn request_snapshot(&mut self) {
         if !self.awaits_leaders_state() {
             return;
@@ -201,15 +198,15 @@ impl Replica {
             self.raft.raft.pending_request_snapshot = INVALID_INDEX;
             return;
         }
-        // An error says that there is no leader, or that its first entry has not arrived: the next
-        // tick tries again.
+        // An error means that there is no leader or that its first entry has not arrived. The next tick tries again.
         if self.raft.request_snapshot().is_ok() {
             self.state_asked_at = self.ticks;
         }
     }
 
-    /// Whether a message with entries was on its way when this member asked for the leader's state: raft would ask again, and
-    /// the leader would send its state twice. The caller drops it. After an election timeout the request may be lost.
+    /// Returns whether a message with entries was in flight when this member requested the leader's state: raft would repeat
+    /// the request, and the leader would send its state twice. The caller drops it. After an election timeout the request may
+    /// be lost.
     pub(super) fn asks_twice(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend
@@ -225,15 +222,15 @@ impl Replica {
         twice
     }
 
-    /// Whether a snapshot is an earlier one than this member has asked for: raft would install it, and with it forget
-    /// entries that this member has acknowledged. The caller drops it.
+    /// Returns whether a snapshot is earlier than the requested one. Raft would install it and forget entries that this member
+    /// has acknowledged. The caller drops it.
     pub(super) fn falls_short(&self, message: &Message) -> bool {
         let asked = self.raft.raft.pending_request_snapshot;
         message.get_msg_type() == MessageType::MsgSnapshot
             && message.get_snapshot().get_metadata().index < asked
     }
 
-    /// Whether the leader commits this member's whole log without another entry: its last one is committed and of the
+    /// Returns whether the leader commits this member's whole log without another entry: its last entry is committed and of the
     /// leader's term.
     fn leader_reaches_own_log(&self) -> bool {
         let raft = &self.raft.raft;

@@ -1,6 +1,5 @@
-//! The checks that a raft message passes before raft sees it. raft-rs panics on messages that no member sends, and
-//! one such message of a member that lies, or of a stranger who speaks for it, must not end the others. (`log_lost` says what
-//! a member believes that lies for an election timeout.)
+//! Checks raft messages before raft sees them. raft-rs panics on messages that no member sends. A message from a faulty or
+//! impersonated peer must not crash the cluster. (`log_lost` handles false claims that are repeated for an election timeout.)
 
 use raft::{
     GetEntriesContext,
@@ -15,32 +14,32 @@ use witan_machine::{
     versions::{LATEST, release},
 };
 
-/// Why a message of another member is dropped. What is only late or lost is not among them.
+/// Why another member's message is dropped. Late and lost messages are not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
-    /// It does not decode, or this release does not know its kind.
+    /// It cannot be decoded, or this release does not know its kind.
     #[error("the message does not decode")]
     Malformed,
-    /// It appends an entry that does not decode. The leader sends it again and again.
+    /// It appends an entry that cannot be decoded. The leader sends it repeatedly.
     #[error("entry {index} of the raft log does not decode")]
     CorruptEntry {
         /// Raft index of the entry.
         index: u64,
     },
-    /// It appends an entry of a later release than the version of the cluster allows.
+    /// It appends an entry of a later release than the cluster version allows.
     #[error("entry {index} of the raft log is of a later release than the cluster version allows")]
     UnknownEntry {
         /// Raft index of the entry.
         index: u64,
     },
-    /// No member sends it.
+    /// No member sends such a message.
     #[error("no member sends such a message")]
     Unsound,
 }
 
-/// Checks whether a member could have sent this message; the error says why not. `last` is the last index of
-/// the receiver's log if the receiver leads the message's term, else `None`. `admits_later` says whether the receiver
-/// accepts entries of a later release than its own ([`Replica::admits_later_entries`]).
+/// Checks whether a member could have sent this message; the error says why not. `last` is the last index of the receiver's log
+/// if the receiver leads the message's term, else `None`. `admits_later` says whether the receiver accepts entries of a later
+/// release than its own ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
     last: Option<u64>,
@@ -66,13 +65,13 @@ pub(super) fn check(
     }
 }
 
-/// Returns the message that raft gets in place of one whose term is higher than `highest`; it has the term `highest`.
-/// `None` for messages of terms up to it, and for pre-votes and their grants, whose term is that of a campaign to come. A
-/// member stores the term of a message and never lowers it, and a term too close to [`COUNT_MAX`] would be the last
-/// one: so no message raises it by more than a cluster can.
+/// Returns a replacement, with the term `highest`, for a message whose term is higher than `highest`. Returns `None` for
+/// messages of terms up to it, and for pre-votes and their grants, whose term is that of a future campaign. A member stores the
+/// term of a message and never lowers it, and a term too close to [`COUNT_MAX`] would be the last one. Therefore no message
+/// raises it by more than a cluster can.
 ///
-/// A request for a vote becomes one of a member without a log: raft heeds these only without a leader. Any other
-/// message becomes the refusal of a pre-vote, which says nothing but its term.
+/// A vote request becomes one of a member without a log: raft only considers these without a leader. Any other message becomes
+/// the refusal of a pre-vote, which says nothing but its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote
@@ -95,8 +94,8 @@ pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Messa
     Some(lower)
 }
 
-/// Whether a message has a term, if messages of its type have one: raft takes a message without a term for a message of
-/// its own process. The refusal of a vote may have the term 0, of a member that has no term yet.
+/// Returns whether a message has a term, if messages of its type must have one: raft takes a message without a term for one of
+/// its own process. The refusal of a vote may have term 0, from a member that has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();
     let votes = kind == MessageType::MsgRequestVoteResponse
@@ -108,19 +107,19 @@ fn appends(message: &Message) -> bool {
     message.get_msg_type() == MessageType::MsgAppend
 }
 
-/// Whether members send messages of this type to each other, and the fields of this one fit the type. `last` is
-/// the argument of [`check`].
+/// Returns whether members send messages of this type to each other and the message's fields fit the type. `last` is the
+/// argument of [`check`].
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
         MessageType::MsgAppend => {
             has_contiguous_entries(message) && lineage_told(message).is_some()
         }
-        // a follower acknowledges what the leader has
+        // a follower only acknowledges what the leader has
         MessageType::MsgAppendResponse => {
             last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)
         }
         MessageType::MsgReadIndex => message.term == 0 && message.entries.len() == 1,
-        // what a member tells itself, and proposals, which members forward in messages of their own
+        // Messages of a member to itself, and proposals, which members forward in other messages.
         MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgPropose
@@ -140,7 +139,7 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     }
 }
 
-/// Whether the entries follow the index before them, and no term goes back or beyond the message's.
+/// Returns whether the entries follow the index before them, and no term decreases or exceeds the message's.
 fn has_contiguous_entries(message: &Message) -> bool {
     let mut before = (message.index, message.log_term);
     message.entries.iter().all(|entry| {
@@ -150,9 +149,8 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Refuses entries that cannot be executed: one would end the member when it is executed, and at each start after
-/// that. One of a later release is accepted, and ends the member, where the version of the cluster says that its
-/// members have run that release.
+/// Refuses entries that cannot be applied: one would halt the member when it is applied, and at each later start. An entry of a
+/// later release is accepted, and halts the member, if the cluster version says that its members have run that release.
 fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {
@@ -172,8 +170,8 @@ fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(
 }
 
 impl Replica {
-    /// Whether entries of a later release may follow this member's log: the version of the cluster is above this
-    /// release, or an entry that is not applied raises it.
+    /// Returns whether entries of a later release may follow this member's log: the cluster version is above this release, or
+    /// an unapplied entry raises it.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;
@@ -186,7 +184,7 @@ impl Replica {
     }
 }
 
-/// Whether an entry raises the version of the cluster above this release.
+/// Returns whether an entry raises the cluster version above this release.
 fn is_later(entry: &command::Entry) -> bool {
     match &entry.command {
         Some(Command::ClusterVersion(decided)) => release(&decided.version) > Some(LATEST),

@@ -1,5 +1,5 @@
-//! The reports of the transport about other members, and what follows from them: snapshots that arrived or
-//! failed, leadership handed over. What follows from the end of a leader's process is in `failover`.
+//! The transport's reports about other members and their consequences: delivered and failed snapshots, and leadership
+//! transfers. `failover` handles the end of a leader's process.
 
 use std::cmp::Reverse;
 
@@ -12,18 +12,18 @@ use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
-/// A report of the transport about another member. Recordings hold the numbers.
+/// The transport's report about another member. Recordings contain the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum PeerEvent {
     /// A message could not be sent.
     Unreachable = 0,
-    /// Both of its streams were closed by the other side, and a new connection was refused.
+    /// The other side closed both of its streams and refused a new connection.
     ProcessGone = 1,
-    /// It has opened a stream to this member after its process seemed to have ended: it runs, or was started again.
+    /// It has opened a stream to this member after its process seemed to have ended: it runs or was restarted.
     ProcessBack = 2,
-    /// The bulk stream to it was opened: it runs, and what was sent to it before may be lost.
+    /// The bulk stream to it was opened: it runs, and messages sent before may be lost.
     StreamOpened = 3,
-    /// It has received and installed the snapshot that was sent to it.
+    /// It has received and installed the snapshot.
     SnapshotDelivered = 4,
     /// The transfer of a snapshot to it failed.
     SnapshotFailed = 5,
@@ -39,10 +39,10 @@ pub enum TransferRefused {
     /// This member is not the leader.
     #[error("not leader")]
     NotLeader,
-    /// The target does not vote.
+    /// The target is not a voter.
     #[error("bad leader transferee")]
     BadTransferee,
-    /// No other voter was heard of lately.
+    /// No other voter is active.
     #[error("no other member is active")]
     NoTransferee,
 }
@@ -78,8 +78,8 @@ impl Replica {
         }
     }
 
-    /// Index of the last entry that the slowest member has of those that this leader brings up to date now;
-    /// `None` if there are none, or this member does not lead.
+    /// Returns the index of the last entry of the slowest member that this leader is bringing up to date; `None` if there are
+    /// none or this member does not lead.
     pub(super) fn slowest_receiver(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader
@@ -93,8 +93,8 @@ impl Replica {
                 || self.was_heard(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // Of one that has not answered this leader yet, raft assumes the entry below the next one to send:
-        // the last of the snapshot that it has received, or what it has after the entries that it refused.
+        // For a member that has not answered this leader yet, raft assumes the entry before the next one to send: the last one
+        // of its snapshot, or of the entries before those that it refused.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
