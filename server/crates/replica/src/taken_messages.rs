@@ -9,13 +9,13 @@ use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
-    /// By member and incarnation, in the order of their latest messages.
+    /// By member and incarnation, ordered by their latest messages.
     processes: Vec<((u64, u32), TakenNumbers)>,
 }
 
 impl TakenMessages {
-    /// Records message `number` of a process for the leader of `term`. Returns `true` if the leader may accept the
-    /// message; `false` if it accepted the message before, or if the message is too old to tell.
+    /// Records message `number` of a process for the leader of `term`. Returns `true` if the leader may accept the message;
+    /// `false` if it was accepted before or is too old to tell.
     pub(crate) fn take(&mut self, term: u64, process: (u64, u32), number: u64) -> bool {
         if self.term != term {
             *self = Self { term, processes: Vec::new() };
@@ -38,7 +38,7 @@ impl TakenMessages {
 #[derive(Clone, Debug, Default)]
 struct TakenNumbers {
     highest: u64,
-    /// Numbers below it that have not come.
+    /// Lower numbers that have not arrived.
     missing: BTreeSet<u64>,
 }
 

@@ -1,9 +1,7 @@
-//! Which watchers to wake: those of v2 paths by the events that may concern them. Those of v3 keys
-//! are in `keys`.
+//! Decides which watchers to wake: those of v2 paths by the events that may concern them. `keys` handles watchers of v3 keys.
 //!
-//! There are no queues and no events here. A woken watcher reads the history of a view from its own
-//! cursor ([`witan_tree::Tree::next_event`]), which alone decides what it sees. Spurious
-//! wake-ups are possible, missing ones are not.
+//! There are no queues and no events here. A woken watcher reads the history of a view from its own cursor
+//! ([`witan_tree::Tree::next_event`]), which alone determines what it sees. Wake-ups may be spurious, but none are missing.
 
 mod interval_tree;
 pub mod keys;
@@ -23,12 +21,12 @@ use witan_tree::{Event, Watch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(u64);
 
-/// `limits::WATCHERS_MAX` watchers are registered already.
+/// `limits::WATCHERS_MAX` watchers are already registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many watchers")]
 pub struct TooManyWatchers;
 
-/// The registered watchers by what they watch.
+/// The registered watchers, indexed by path.
 #[derive(Debug, Default)]
 pub struct WatchHub {
     last: u64,
@@ -39,7 +37,7 @@ pub struct WatchHub {
 }
 
 impl WatchHub {
-    /// Registers a watcher; it is woken from the next event on.
+    /// Registers a watcher, which is woken from the next event on.
     pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
         if self.watched.len() >= WATCHERS_MAX {
             return Err(TooManyWatchers);
@@ -69,24 +67,23 @@ impl WatchHub {
         }
     }
 
-    /// Number of registered watchers.
+    /// Returns the number of registered watchers.
     pub fn len(&self) -> usize {
         self.watched.len()
     }
 
-    /// Whether no watcher is registered.
+    /// Returns whether no watcher is registered.
     pub fn is_empty(&self) -> bool {
         self.watched.is_empty()
     }
 
-    /// All watchers: to wake after a snapshot was installed, or when the history does not hold all
-    /// events since the last wake-up.
+    /// Returns all watchers, to be woken after a snapshot was installed, or when the history lacks events since the last
+    /// wake-up.
     pub fn all(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
     }
 
-    /// The watchers that were registered after this one, `None` for all, in the order of their registration, each with the
-    /// path that it watches.
+    /// Returns the watchers registered after this one (`None` for all), in the order of their registration, each with its path.
     pub fn after(&self, id: Option<WatcherId>) -> impl Iterator<Item = (WatcherId, &Bytes)> {
         let first = id.map_or(Bound::Unbounded, Bound::Excluded);
         self.watched
@@ -94,8 +91,8 @@ impl WatchHub {
             .map(|(id, (path, _))| (*id, path))
     }
 
-    /// The watchers that `event` may concern, each once: those of its node, recursive ones of the
-    /// directories above, and, if it removed a directory, those of everything below.
+    /// Returns the watchers that `event` may concern, each once: those of its node, recursive ones of the directories above,
+    /// and, if it removed a directory, those of everything below.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {
@@ -107,7 +104,7 @@ impl WatchHub {
             woken.extend(self.recursive.get(dir).into_iter().flatten());
         }
         if event.node.dir {
-            // `0` follows `/`: the range holds exactly the paths below.
+            // `0` follows `/`, so the range has exactly the paths below.
             let (first, end) = ([path, &b"/"[..]].concat(), [path, &b"0"[..]].concat());
             for side in [&self.exact, &self.recursive] {
                 let below = side.range(Bytes::from(first.clone())..Bytes::from(end.clone()));
@@ -117,7 +114,7 @@ impl WatchHub {
         woken
     }
 
-    /// The recursive watchers by path, or the others.
+    /// Returns the recursive watchers by path, or the others.
     fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive
@@ -127,7 +124,7 @@ impl WatchHub {
     }
 }
 
-/// The path itself and every directory above it, the root last.
+/// Returns the path itself and every directory above it, the root last.
 fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = (1..path.len()).rev().filter(|end| path[*end] == b'/');
     std::iter::once(path)

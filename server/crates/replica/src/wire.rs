@@ -1,5 +1,5 @@
-//! The core's own encodings: log payloads, hard state, raft messages. The only file that uses
-//! raft's protobuf codec. Layouts never change; `tests/wire.rs` holds golden bytes.
+//! The core's own encodings: log payloads, hard state, raft messages. No other file uses raft's protobuf codec. Layouts never
+//! change; `tests/wire.rs` has golden bytes.
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
@@ -20,18 +20,18 @@ use witan_machine::{
 /// Version byte of a command payload.
 pub const COMMAND_V1: u8 = 1;
 
-/// Kinds of raft entries, the first byte of a [`LogRecord`]'s payload.
+/// Kinds of raft entries: the first byte of a [`LogRecord`]'s payload.
 const KIND_NORMAL: u8 = 0;
 const KIND_CONF_CHANGE: u8 = 1;
 const KIND_CONF_CHANGE_V2: u8 = 2;
 
-/// Kinds of messages between members, their first byte.
+/// Kinds of messages between members: their first byte.
 pub const MESSAGE_RAFT: u8 = 0;
 const MESSAGE_PROPOSALS: u8 = 1;
 const MESSAGE_REFUSED: u8 = 2;
 const MESSAGE_LEASE_REQUESTS: u8 = 3;
 const MESSAGE_LEASE_ANSWER: u8 = 4;
-/// Proposals that were sent before. A kind of its own, because releases that do not know it would take them twice.
+/// Resent proposals. They have their own kind, because releases that do not know it would take them twice.
 const MESSAGE_PROPOSALS_AGAIN: u8 = 5;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -44,7 +44,7 @@ struct StoredHardState {
     commit: u64,
 }
 
-/// The length of a command entry as data of a raft entry.
+/// Returns the length of a command entry as data of a raft entry.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     1 + entry.encoded_len()
 }
@@ -54,7 +54,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, entry_bytes(entry))
 }
 
-/// Encodes an entry whose [`entry_bytes`] are known: to count them takes half as long as to encode a transaction.
+/// Encodes an entry whose [`entry_bytes`] are known, because computing them takes half as long as encoding a transaction.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);
@@ -65,22 +65,22 @@ pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
 /// Why an entry cannot be executed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// A later release wrote it, and this one does not know all of it.
+    /// A later release wrote it, and this release does not know all of it.
     #[error("log entry of a later release")]
     Unknown,
-    /// It does not decode.
+    /// It cannot be decoded.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
 }
 
-/// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. `Unknown`
-/// for an entry of a later release.
+/// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. `Unknown` for an entry of a
+/// later release.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
-/// Decodes data of a raft entry as [`decode_entry`] does, but takes an entry whose stamp is `is_own` unchecked: only one
-/// of another process may have fields or commands that this release does not know.
+/// Like [`decode_entry`], but accepts an entry whose stamp is `is_own` unchecked: only an entry of another process may have
+/// unknown fields or commands.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
@@ -92,7 +92,7 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     if entry.stamp.as_ref().is_some_and(is_own) {
         return Ok(entry);
     }
-    // A decoder skips fields that it does not know, at any depth; all others take the same bytes again.
+    // A decoder skips unknown fields at any depth; all others encode to the same bytes again.
     let skipped = 1 + entry.encoded_len() != data.len();
     let unknown = |command: &Command| command.since().is_none();
     if skipped || entry.command.as_ref().is_some_and(unknown) {
@@ -101,8 +101,8 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// The change of raft's configuration that a command implies, with the command as its context.
-/// `None` for other commands.
+/// Returns the change of raft's configuration that a command implies, with the command as its context; `None` for other
+/// commands.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -130,7 +130,7 @@ pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> 
     Some(change)
 }
 
-/// Whether a change removes a member.
+/// Returns whether a change removes a member.
 pub(crate) fn is_removal(change: &ConfChange) -> bool {
     change.get_change_type() == ConfChangeType::RemoveNode
 }
@@ -140,15 +140,15 @@ pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
     bytes.expect("a change has no required fields").into()
 }
 
-/// Decodes a raft entry: its command and, if it has one, the change of configuration.
+/// Decodes a raft entry: its command and, if it has one, the configuration change.
 pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
 ) -> Result<(Entry, Option<ConfChange>), EntryError> {
     decode_committed_entry(entry, |_| false)
 }
 
-/// Like [`decode_raft_entry`], for an entry to apply; `is_own` says by the stamp whether this process has encoded the
-/// command, which is then not looked at for what is unknown: that takes as long as to encode it.
+/// Like [`decode_raft_entry`], for an entry to apply. If this process encoded the command (`is_own` by its stamp), skips the
+/// check for unknown fields, which costs as much as encoding.
 pub(crate) fn decode_committed_entry(
     entry: &RaftEntry,
     is_own: impl Fn(&Stamp) -> bool,
@@ -162,7 +162,7 @@ pub(crate) fn decode_committed_entry(
                 .merge_from_bytes(&entry.data)
                 .map_err(|e| CorruptRecord::new(format!("change of configuration: {e}")))?;
             let command = decode_entry(&change.context)?;
-            // refuse foreign entries, which could change raft's configuration without the registry
+            // Refuse foreign entries, which could change raft's configuration without the registry.
             if conf_change(&command, &change.context).as_ref() != Some(&change) {
                 return Err(foreign_change(entry).into());
             }
@@ -172,7 +172,7 @@ pub(crate) fn decode_committed_entry(
     }
 }
 
-/// The raft entry of a command at this place of the log. One that changes membership changes raft's configuration.
+/// Creates the raft entry of a command at this position. A membership command also changes raft's configuration.
 pub(crate) fn raft_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
     let encoded = encode_entry(command).into();
     let mut entry = RaftEntry { index, term, ..RaftEntry::default() };
@@ -188,17 +188,17 @@ pub(crate) fn raft_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
     entry
 }
 
-/// The record of a command that another program has logged at this place.
+/// Creates the record of a command that another program has logged at this position.
 pub fn log_record(index: u64, term: u64, command: &Entry) -> LogRecord {
     encode_record(&raft_entry(index, term, command))
 }
 
-/// The hard state of a member that another program has run.
+/// Creates the hard state of a member that another program has run.
 pub fn hard_state(term: u64, vote: u64, commit: u64) -> Bytes {
     encode_hard_state(&HardState { term, vote, commit, ..HardState::default() })
 }
 
-/// The error for a change of configuration that does not follow from its command.
+/// Returns the error for a configuration change that does not match its command.
 fn foreign_change(entry: &RaftEntry) -> CorruptRecord {
     CorruptRecord::new(format!(
         "entry {} changes the configuration as this program never does",
@@ -223,7 +223,7 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
-/// Decodes a raft entry of the log on disk; an error if its kind is unknown. Its data is not decoded.
+/// Decodes a raft entry of the log on disk, without its data. An unknown kind is an error.
 pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
@@ -262,7 +262,7 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
-/// Raft's name of a kind of message.
+/// Returns raft's type of a message.
 pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
     MessageType::from_i32(kind)
 }
@@ -295,7 +295,7 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Decodes a message. An error may also say that the kind is unknown: a later release may send more.
+    /// Decodes a message. An unknown kind is also an error: a later release may have more.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {
             return Err(CorruptRecord::new("empty message"));
@@ -324,8 +324,7 @@ impl PeerMessage {
     }
 }
 
-/// A message between members with each command that it carries replaced by what `map` makes of its encoding; `None` if it
-/// does not decode.
+/// Replaces each command in a message between members with the result of `map` on its encoding; `None` if it cannot be decoded.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mapped = match PeerMessage::decode(message).ok()? {
         PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {
@@ -354,14 +353,14 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
     Some(mapped.encode())
 }
 
-/// Replaces each command of a message by what `map` makes of its encoding.
+/// Replaces each command of a message with the result of `map` on its encoding.
 pub(crate) fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
     for entry in &mut proposals.entries {
         *entry = map(std::mem::take(entry));
     }
 }
 
-/// A record of the log on disk with its command replaced as by [`map_commands`].
+/// Replaces the command in a record of the log on disk, like [`map_commands`].
 pub fn map_record(payload: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Bytes {
     if payload.len() < 2 || payload[0] != KIND_NORMAL {
         return payload.clone();
@@ -371,7 +370,7 @@ pub fn map_record(payload: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Bytes
     mapped.into()
 }
 
-/// Encodes a message of raft as [`PeerMessage::encode`] does.
+/// Encodes a raft message like [`PeerMessage::encode`].
 pub(crate) fn encode_message(message: &Message) -> Bytes {
     let mut bytes = Vec::with_capacity(1 + message.compute_size() as usize);
     bytes.push(MESSAGE_RAFT);

@@ -1,4 +1,4 @@
-//! Laws of the v2 tree, checked against random histories.
+//! Laws of the v2 tree, checked on random histories.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use witan_tree::{
     TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch, limits::TREE_DEPTH_MAX,
 };
 
-/// One step of a history: what is done, and when.
+/// One step of a history: an operation and its time.
 #[derive(Clone, Debug)]
 enum Step {
     Do(TreeOperation, i64),
@@ -86,7 +86,7 @@ fn verb() -> impl Strategy<Value = TreeOperation> {
     ]
 }
 
-/// Steps in the order of time; now and then the cluster's own data fills the history.
+/// Generates steps in chronological order. Sometimes the cluster's own data advances the index.
 fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = (verb(), 0_i64..2_500_000_000, prop::bool::weighted(0.1));
     prop::collection::vec(step, 1..count).prop_map(|steps| {
@@ -146,7 +146,7 @@ fn watches(registered: u64) -> Vec<Watch> {
     .collect()
 }
 
-/// Everything that readers can see.
+/// Compares everything that readers can see.
 fn assert_same(one: &Tree, other: &Tree) {
     assert_eq!(one.index(), other.index());
     assert_eq!(one.get(b"/", true, 0), other.get(b"/", true, 0));
@@ -166,7 +166,7 @@ fn assert_same(one: &Tree, other: &Tree) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
-    /// Answers, nodes, deadlines and indexes are those of a model that is too simple to be wrong.
+    /// Answers, nodes, deadlines and indexes equal those of a model that is too simple to be wrong.
     #[test]
     fn the_tree_is_what_a_flat_map_says(history in steps(80)) {
         let (mut tree, mut model) = (Tree::default(), Model::default());
@@ -212,8 +212,8 @@ proptest! {
         prop_assert_eq!(clone.get(b"/", true, 0), listing);
     }
 
-    /// Checkpoints taken one after another hold exactly what one taken at once would hold, give
-    /// back the same tree, and it goes on as the original does.
+    /// Incremental checkpoints have exactly the records of a single one, restore the same tree, and the restored tree continues
+    /// like the original.
     #[test]
     fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();
@@ -241,7 +241,7 @@ proptest! {
         assert_same(&tree, &back);
     }
 
-    /// A watcher that would see an event is woken for it.
+    /// A watcher is woken for each event that it would see.
     #[test]
     fn no_watcher_misses_an_event(history in steps(60)) {
         let mut tree = Tree::default();
@@ -263,7 +263,7 @@ proptest! {
         }
     }
 
-    /// No single changed byte of a checkpoint goes unnoticed.
+    /// No single changed bit of a checkpoint goes unnoticed.
     #[test]
     fn damage_is_found(history in steps(30), which in any::<prop::sample::Index>(), bit in 0..8) {
         let mut tree = Tree::default();

@@ -1,4 +1,4 @@
-//! Golden bytes of what stands in the log: a change here breaks every existing data directory.
+//! Golden bytes of log payloads: a change here breaks every existing data directory.
 
 use bytes::Bytes;
 use witan_machine::{
@@ -195,7 +195,7 @@ fn a_caller_stands_behind_its_command() {
 fn an_unknown_version_and_a_torn_entry_are_told_apart_from_raft_s_empty_one() {
     assert_eq!(decode_entry(&Bytes::new()), Ok(Entry::default()));
     for newer in [
-        // a version, a command, a field of the stamp, a v3 operation that this release does not know
+        // unknown to this release: a version, a command, a field of the stamp, a v3 operation
         [2, 0].as_slice(),
         &[1, 0x82, 0x06, 0],
         &[1, 0x0a, 2, 0x48, 1],

@@ -121,8 +121,7 @@ impl Replica {
         message.index <= matched
     }
 
-    /// Records on a leader who has answered, before raft forgets it at a check of the quorum: the log is kept
-    /// for them.
+    /// Records on a leader which members have answered, before raft forgets this at a quorum check: the log is kept for them.
     pub(super) fn note_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();
@@ -132,15 +131,15 @@ impl Replica {
         }
     }
 
-    /// Whether a member has answered this leader within an election timeout.
+    /// Returns whether a member has answered this leader within an election timeout.
     fn was_heard(&self, id: u64) -> bool {
         let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
         let heard = self.leader_tasks.heard_at(id);
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Tells a candidate of an earlier term the present one. Raft does not: the candidate would ask for
-    /// votes in one earlier term after the other, for as long as somebody whom it cannot hear is ahead of it.
+    /// Tells a candidate of an earlier term the current one. Raft does not: the candidate would request votes in one earlier
+    /// term after another while a member that it cannot hear is ahead of it.
     pub(super) fn tell_term(&mut self, candidate: u64) {
         let mut message = Message {
             to: candidate,
@@ -153,9 +152,9 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
-    /// Whether a message repeats entries that were sent in this tick to a member of which nobody knows what it
-    /// lacks. Raft sends them for each answer to a heartbeat, and so for each linearizable read, although a
-    /// member with a full disk takes none. The caller drops it, as the network may.
+    /// Returns whether a message repeats entries that were sent in this tick to a member whose log position is unknown. Raft
+    /// sends them for each answer to a heartbeat, and therefore for each linearizable read, although a member with a full disk
+    /// takes none. The caller drops it, as the network may.
     pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
         let peer = self.raft.raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
@@ -167,9 +166,9 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Whether a message acknowledges no more of the log than one that was sent to the same leader in this tick.
-    /// Raft answers each append, also one that only carries a commit index. The caller drops it, as the network
-    /// may; because the first one may be lost, the next tick lets one pass.
+    /// Returns whether a message acknowledges no more of the log than one that was sent to the same leader in this tick. Raft
+    /// answers each append, even one that only has a commit index. The caller drops it, as the network may. The first one may
+    /// be lost, so the next tick lets one pass.
     pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;
@@ -189,14 +188,14 @@ impl Replica {
         repeated
     }
 
-    /// Forgets the snapshot on its way to a member, and reports to raft how the transfer ended.
+    /// Forgets the snapshot that is being sent to a member, and reports its result to raft.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);
     }
 
-    /// Returns the other voter, but `except`, with the longest log of those that this leader has heard of
-    /// lately; fails with `NoTransferee` if there is none. The caller checks that this member leads.
+    /// Returns the voter with the longest log, other than this member and `except`, among those that answered recently; fails
+    /// with `NoTransferee` if there is none. The caller checks that this member leads.
     pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
         let (own, raft) = (self.config.id, &self.raft.raft);
         let voters = &self.raft.store().position().voters;
@@ -204,7 +203,7 @@ impl Replica {
             .prs()
             .iter()
             .filter(|(id, _)| **id != own && Some(**id) != except && voters.contains(id));
-        // after each check of the quorum, raft knows of nobody's answers until the next one
+        // After each quorum check, raft knows of no answers until the next ones arrive.
         let heard = others.filter(|(id, peer)| peer.recent_active || self.was_heard(**id));
         heard
             .max_by_key(|(id, peer)| (peer.matched, peer.recent_active, Reverse(**id)))
@@ -223,7 +222,7 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Hands leadership over without what is held.
+    /// Transfers leadership without appending held proposals.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.append_batch();
         let raft = &self.raft.raft;

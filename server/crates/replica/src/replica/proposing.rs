@@ -1,5 +1,5 @@
-//! Proposals for the log that this member leads: they are batched, and appended in one message a turn. They are held
-//! before (`group_commit`); while it does not lead, its own wait to be forwarded (`forwarding`).
+//! Proposals for the log while this member leads: they are batched, and appended in one message per turn. They are held first
+//! (`group_commit`). While this member does not lead, its own proposals wait to be forwarded (`forwarding`).
 
 use bytes::Bytes;
 use raft::{
@@ -22,13 +22,13 @@ use witan_machine::{
 
 /// Why this member did not append an entry. Nothing was written.
 pub(super) enum NotAppended {
-    /// This member cannot append the entry now: it does not lead, hands leadership over, or waits for an earlier change
-    /// of membership or version. The proposer may try again.
+    /// This member cannot append the entry now: it does not lead, is transferring leadership, or waits for an earlier change of
+    /// membership or version. The proposer can try again.
     NotNow,
     Refused(ProposalRejected),
 }
 
-/// Whether a command changes the version of the cluster, or what follows from it.
+/// Returns whether a command changes the cluster version or a downgrade.
 fn changes_version(command: &Command) -> bool {
     match command {
         Command::ClusterVersion(_) | Command::Downgrade(_) => true,
@@ -44,7 +44,7 @@ fn changes_version(command: &Command) -> bool {
     }
 }
 
-/// Entries that wait for the same turn.
+/// Entries to append in the same turn.
 #[derive(Debug, Default)]
 pub(super) struct ProposalBatch {
     entries: Vec<RaftEntry>,
@@ -87,12 +87,12 @@ impl Replica {
         Ok(())
     }
 
-    /// How many proposals of clients wait to be applied.
+    /// Returns the number of client proposals that wait to be applied.
     pub fn proposals_waiting(&self) -> usize {
         self.proposals.len()
     }
 
-    /// Proposes what only the leader of `term` may propose: it is appended in that term or never. Whether it
+    /// Proposes a command that only the leader of `term` may propose: it is appended in that term or never. Returns whether it
     /// was appended.
     pub(super) fn propose_as_leader(
         &mut self,
@@ -130,20 +130,20 @@ impl Replica {
         current && self.propose_as_leader(Some(raft.term), now_ns, command)
     }
 
-    /// Whether more than [`APPLY_GAP_MAX`] committed entries wait to be applied here.
+    /// Returns whether more than [`APPLY_GAP_MAX`] committed entries wait to be applied here.
     pub(super) fn is_behind(&self) -> bool {
         let committed = self.raft.raft.raft_log.committed;
         committed.saturating_sub(self.raft.store().position().index) > APPLY_GAP_MAX
     }
 
-    /// The place of a proposal that this member appends to its own log in the present term.
+    /// Returns the place of a proposal that this member appends to its own log in the current term.
     pub(super) fn own_term(&self) -> HandedIn {
         HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
-    /// Batches an entry of `proposer` for [`Self::append_batch`], which appends it in the term that this
-    /// member leads; nothing else appends one. A change of membership is appended at once. `NotNow` if the
-    /// entry may be tried again, `Refused` if not.
+    /// Batches an entry of `proposer` for [`Self::append_batch`], which appends it in the term that this member leads; nothing
+    /// else appends entries. A membership change is appended at once. Fails with `NotNow` if the entry can be retried, with
+    /// `Refused` if not.
     pub(super) fn batch_entry(
         &mut self,
         proposer: u64,
@@ -155,11 +155,11 @@ impl Replica {
         if !leads || raft.prs().get(self.config.id).is_none() {
             return Err(NotAppended::NotNow);
         }
-        // a member that is being removed does not see later entries executed, so it could not answer this proposal
+        // A member that is being removed does not see later entries applied, so it could not answer this proposal.
         if self.is_removing(proposer) {
             return Err(NotAppended::NotNow);
         }
-        // its proposer may not know of a downgrade
+        // Its proposer may not know of a downgrade.
         if let Some(command) = &entry.command {
             if self.awaits_version(command) {
                 return Err(NotAppended::NotNow);
@@ -167,7 +167,7 @@ impl Replica {
             if !self.machine.members.all_know(command) {
                 return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
             }
-            // a member that has just joined does not know it yet
+            // A member that has just joined does not know it yet.
             if self.machine.members.follows && command.changes_followed() {
                 return Err(NotAppended::Refused(ProposalRejected::Follows));
             }
@@ -176,7 +176,7 @@ impl Replica {
         let change = wire::conf_change(entry, &data);
         if let Some(change) = &change {
             self.append_batch();
-            // one at a time, or raft silently drops the second
+            // one at a time, because raft silently drops a second one
             if self.raft.raft.has_pending_conf() || self.hands_over_before(change) {
                 return Err(NotAppended::NotNow);
             }
@@ -203,8 +203,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether this leader's log may hold a change of the cluster version that it has not applied, and the
-    /// command depends on that: the command would follow a downgrade, and end the members that had it.
+    /// Returns whether this leader's log may have an unapplied change of the cluster version on which the command depends. The
+    /// command would follow a downgrade and halt the members that applied it.
     fn awaits_version(&self, command: &Command) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
@@ -212,14 +212,14 @@ impl Replica {
         open && (changes_version(command) || command.since() > Some(FIRST))
     }
 
-    /// Whether entries that came since the last turn are to be appended to the log on disk.
+    /// Returns whether entries that arrived since the last turn must be appended to the log on disk.
     pub(super) fn has_unpersisted(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         !self.batch.entries.is_empty() || log.persisted < log.last_index()
     }
 
-    /// Puts what was appended since the last call into the log, with one message to each other member. Must
-    /// come before anything that may end this member's leadership.
+    /// Appends the batched entries to the log, with one message to each other member. Must be called before anything that may
+    /// end this member's leadership.
     pub(super) fn append_batch(&mut self) {
         if self.batch.entries.is_empty() {
             return;

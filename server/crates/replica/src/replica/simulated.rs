@@ -11,13 +11,13 @@ use crate::{
 };
 
 impl Replica {
-    /// The index of the first entry in memory (simulator).
+    /// Returns the index of the first entry in memory (simulator).
     pub fn log_begins(&self) -> u64 {
         use raft::Storage as _;
         self.raft.store().first_index().unwrap_or_default()
     }
 
-    /// The term in which the sender of the message inside an envelope leads, if it says that it does (simulator).
+    /// Returns the term that the sender of the message in an envelope claims to lead, if it does (simulator).
     pub fn led_term(message: &Bytes) -> Option<u64> {
         match PeerMessage::decode(message) {
             Ok(PeerMessage::Raft(message)) => matches!(
@@ -36,7 +36,7 @@ impl Replica {
         }
     }
 
-    /// Formats a hard state of a [`crate::host::LogBatch`] for recordings.
+    /// Formats the hard state of a [`crate::host::LogBatch`] for recordings.
     pub fn describe_hard_state(bytes: &Bytes) -> String {
         match wire::decode_hard_state(bytes) {
             Ok(state) => {
@@ -47,7 +47,7 @@ impl Replica {
         }
     }
 
-    /// Formats the message inside an envelope for recordings and for traces of the simulator.
+    /// Formats the message in an envelope for recordings and traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
         if let Some(head) = MessageHead::of(message) {
             return head.to_string();

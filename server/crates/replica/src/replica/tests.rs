@@ -1,4 +1,4 @@
-//! The promises of [`Replica`] when messages come in an unlucky order.
+//! The guarantees of [`Replica`] when messages arrive in an unlucky order.
 
 mod forked;
 mod log_lost;
@@ -25,14 +25,14 @@ use witan_machine::{
     view::View,
 };
 
-/// Notes what happens in turns.
+/// Records what happens in turns.
 #[derive(Default)]
 struct Noted {
     /// Indexes of the installed snapshots.
     installs: Vec<u64>,
     sent: Vec<Envelope>,
     last_batch: LogBatch,
-    /// The applied changes of membership: their indexes, and what was persisted last before.
+    /// The applied membership changes: their indexes, and the batch persisted last before them.
     changes: Vec<(u64, LogBatch)>,
 }
 
@@ -76,7 +76,7 @@ fn member_two_of(state: View) -> Replica {
     started(Recovered { checkpoint: Some(state), ..Recovered::default() })
 }
 
-/// Member 2, on this disk.
+/// Starts member 2 with this disk.
 fn started(disk: Recovered) -> Replica {
     let config = Config {
         id: 2,
@@ -98,7 +98,7 @@ fn propose(replica: &mut Replica, command: Command) -> Result<(), ProposalReject
     replica.propose(Ticket(1), Connection::default(), 0, entry)
 }
 
-/// A message of another member to member 2.
+/// Wraps another member's message to member 2.
 fn envelope(from: u64, message: Bytes) -> Envelope {
     Envelope {
         to: MemberId(2),
@@ -168,7 +168,7 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
     }
 }
 
-/// A message of the leader of term 5 to member 2.
+/// Creates a message of the leader of term 5 to member 2.
 fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     let mut message = Message::default();
     message.set_msg_type(kind);
@@ -177,14 +177,14 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     envelope(1, wire::encode_message(&message))
 }
 
-/// A message by which another member asks member 2 for its vote.
+/// Creates another member's vote request to member 2.
 fn asks_for_vote(term: u64) -> Envelope {
     from_leader(MessageType::MsgRequestVote, |m| {
         (m.term, m.index, m.log_term) = (term, 1, 1);
     })
 }
 
-/// It could otherwise stay behind the terms of somebody whom it cannot hear for ever.
+/// Otherwise it could stay behind the term of a member that it cannot hear forever.
 #[test]
 fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     let (mut replica, mut host) = (follower(), Noted::default());
@@ -204,7 +204,7 @@ fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     assert_eq!((answer.to.0, message.term, message.reject), (1, 5, true));
 }
 
-/// An entry of term 5.
+/// Creates an entry of term 5.
 fn entry(index: u64, kind: EntryType, data: Bytes) -> RaftEntry {
     let mut entry = RaftEntry { index, term: 5, data, ..RaftEntry::default() };
     entry.set_entry_type(kind);
@@ -224,7 +224,7 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     };
     let change = wire::conf_change(&removal, &wire::encode_entry(&removal).into());
     let change = wire::encode_conf_change(&change.expect("it changes the configuration"));
-    // the leader is a member that this one does not know yet
+    // This member does not know the leader yet.
     let from_third = |index: u64, log_term, entry| {
         let mut envelope = from_leader(MessageType::MsgAppend, |m| {
             (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);
@@ -253,7 +253,7 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     assert_eq!(replica.status().role, Role::Leader);
 }
 
-/// The checkpoint of a copy may name fewer voters than its log.
+/// The checkpoint of a copy may have fewer voters than its log.
 #[test]
 fn a_copy_waits_for_a_leader_if_its_log_adds_voters() {
     let change = entry(2, EntryType::EntryConfChange, Bytes::new());
@@ -339,7 +339,7 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     assert_eq!(answer, expected, "the voter learns what is committed");
     replica.peer_event(MemberId(1), PeerEvent::RemovedHere);
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
-    // the wait has an end
+    // the wait ends
     let mut replica = member_two_of(removed);
     let ticks = (1..=LEAVING_TICKS).take_while(|tick| {
         replica.tick(i64::try_from(*tick).expect("it fits"));

@@ -1,6 +1,6 @@
-//! One turn: everything that raft has ready becomes effects, in one order (I3): leader's messages,
-//! apply what `Ready` already calls committed, persist, follower's messages, apply what
-//! `LightReady` adds, readable.
+//! One turn: everything that raft has ready becomes effects, in one order (I3). The leader's messages are sent, entries that
+//! `Ready` already reports as committed are applied, records are persisted, the follower's messages are sent, entries that
+//! `LightReady` adds are applied, and reads are released.
 
 use raft::{
     Ready,
@@ -22,7 +22,7 @@ use witan_machine::{
     member::MemberId,
 };
 
-/// Carries out all that raft has ready, round by round, until it is quiet. `Err` if the member must end.
+/// Processes everything that raft has ready, round by round, until nothing is left. `Err` if the member must halt.
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.set_election_timeout();
     replica.apply_queue.turn_keys = 0;
@@ -73,8 +73,8 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Carries out one `Ready` of raft in the order of the module's description. `Err` if a committed entry
-/// cannot be applied; those before it are answered.
+/// Processes one `Ready` of raft in the order of the module documentation. `Err` if a committed entry cannot be applied;
+/// earlier ones are answered.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut ready = replica.raft.ready();
     let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
@@ -100,7 +100,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     }
     let mut batch = persist_batch(replica, &ready);
     batch.must_sync |= syncs_first;
-    // The answer to a removal closes the way to its member: what says there that it is committed goes first.
+    // The answer to a removal closes the connection to its member, so the message that tells it of the commit is sent first.
     if !syncs_first {
         answer(replica, host, std::mem::take(&mut applied));
     }
@@ -123,7 +123,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
-/// Takes the result of a long command, and applies and answers what is queued behind it.
+/// Takes the result of a long command, and applies and answers the entries queued after it.
 fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut applied = Vec::new();
     let result = apply(replica, host, &mut applied);
@@ -134,18 +134,18 @@ fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
-/// Tells raft up to which entry the state is applied, and trims the log in memory.
+/// Tells raft which entry was applied last, and trims the log in memory.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
-    // Under load the whole log is rarely committed at a tick, which alone retries when nothing is applied.
+    // Under load the whole log is rarely committed at a tick, which is otherwise the only retry if nothing is applied.
     replica.request_snapshot();
 }
 
-/// Installs the snapshot of a `Ready`, if there is one: its state replaces this member's, first on disk.
-/// Requests whose entries it replaces are reported as unanswered.
+/// Installs the snapshot of a `Ready`, if there is one: its state replaces this member's, first on disk. Reports requests whose
+/// entries it replaces as unanswered.
 fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let metadata = ready.snapshot().get_metadata();
     if metadata.index == 0 {
@@ -180,7 +180,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.other_lineage_term = None;
 }
 
-/// Puts entries and hard state into the log in memory, and returns what the disk is to take of them.
+/// Puts entries and hard state into the log in memory, and returns the batch for the disk.
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
@@ -198,16 +198,15 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-/// Whether the leader's commit index covers a change of membership that is not applied yet. The index is
-/// synced before others hear of it: a removed member ends when it knows, and if the only one that stays then
-/// forgot, it would always wait for the removed one's vote.
+/// Returns whether the leader's commit index covers an unapplied membership change. The index is synced before others learn of
+/// it. A removed member halts when it knows. If the only remaining member then forgot, it would wait for the removed one's vote
+/// forever.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
 }
 
-/// Persists the commit index at once, with a sync, if it covers a change of membership that is not applied
-/// yet.
+/// Persists the commit index at once, with a sync, if it covers an unapplied membership change.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     if !commits_change(replica) {
         return;
@@ -221,15 +220,15 @@ fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     persist(host, &batch);
 }
 
-/// Has the host persist a batch, unless it is empty.
+/// Makes the host persist a batch, unless it is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
     }
 }
 
-/// Executes what is queued and adds the results to `applied`, up to a command that the host executes on
-/// another thread. `Err` at the first entry that this release cannot execute.
+/// Applies queued entries and adds the results to `applied`, up to a command that the host executes on another thread. `Err` at
+/// the first entry that this release cannot apply.
 fn apply(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -246,8 +245,8 @@ fn apply(
     Ok(())
 }
 
-/// Executes a committed entry. `Ok(None)` if the host executes it on another thread; `Err` if it does not
-/// decode or is of a later release.
+/// Applies a committed entry. `Ok(None)` if the host executes it on another thread; `Err` if it cannot be decoded or is of a
+/// later release.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -279,7 +278,7 @@ fn apply_one(
     }
     replica.apply_queue.executing = Some(place);
     let mut machine = replica.machine.clone();
-    // `finish` adds those about which watchers are not notified yet
+    // `finish` adds the states of which watchers are not notified yet
     machine.kv.clear_states_before_compaction();
     let executed = host.execute(Box::new(LongCommand {
         index,
@@ -290,7 +289,7 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Puts the state that a long command has made into the replica; `None` if no long command is waited for.
+/// Puts the resulting state of a long command into the replica; `None` if no long command is expected.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -299,15 +298,15 @@ fn finish(
     let place = replica.apply_queue.executing.take()?;
     let ExecutedCommand { entry, outcome, machine, .. } = executed;
     let before = std::mem::replace(&mut replica.machine, machine);
-    // A host that executes at once does so before watchers are notified of earlier entries.
+    // A host that executes immediately does so before watchers are notified of earlier entries.
     let kv = &mut replica.machine.kv;
     kv.inherit_states_before_compaction(&before.kv);
     host.discard(before);
     Some(conclude(replica, place, &entry, outcome))
 }
 
-/// Does what follows from an executed entry outside of the state: timers of leases, the applied position,
-/// raft's configuration, the waiting ticket. Returns what the host is told.
+/// Handles the consequences of an applied entry outside of the state: lease timers, the applied position, raft's configuration,
+/// the waiting ticket. Returns the report for the host.
 fn conclude(
     replica: &mut Replica,
     place: ExecutingCommand,
@@ -321,7 +320,7 @@ fn conclude(
     }
     let log = replica.raft.mut_store();
     log.advance_position(place.index, place.term);
-    // raft's configuration changes only if the member registry accepted the change
+    // Raft's configuration changes only if the member registry accepted the change.
     let accepted = outcome.reply == Reply::MembershipChanged(Ok(()));
     if let Some(change) = place.change.filter(|_| accepted) {
         let changed = replica.raft.apply_conf_change(&change);
@@ -339,8 +338,7 @@ fn conclude(
     Applied { index: place.index, ticket, outcome, members, hashed }
 }
 
-/// Whether members may hash their state after an entry: after a compaction, or when an alarm command asks for
-/// it.
+/// Returns whether members may hash their state after an entry: after a compaction, or when an alarm command requests it.
 fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
     match &entry.command {
         Some(Command::Alarm(command)) => command.hashes_state(),
@@ -363,8 +361,7 @@ fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
     }
 }
 
-/// Gives the host the executed entries with the present state, unless there are none. Then drops the states
-/// from before compactions.
+/// Gives the host the applied entries with the current state, if there are any. Then drops the states before compactions.
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
         host.applied(applied, &replica.view());
@@ -372,7 +369,7 @@ fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     }
 }
 
-/// Gives messages of raft to the host, without repetitions, commit indexes that wait, and those that [`envelope`] drops.
+/// Gives raft's messages to the host, without repetitions, deferred commit indexes, and those that [`envelope`] drops.
 fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
@@ -394,9 +391,8 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     }
 }
 
-/// Addresses a message of raft; a snapshot message gets the present state and its metadata. `None` for a
-/// snapshot while another one is on its way to that member: raft sends again when the transport has reported
-/// how that one ended.
+/// Addresses a raft message. A snapshot message gets the current state and its metadata. `None` for a snapshot while another
+/// one is being sent to that member: raft sends it again when the transport has reported the result.
 fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {
@@ -443,8 +439,8 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the ReadIndex round that is due, if it would be answered. A sole voter needs no round for its reads, so
-/// they do not wait for one another.
+/// Issues the due ReadIndex round if it would be answered. A sole voter's reads need no round, so they do not wait for each
+/// other.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;
@@ -461,8 +457,8 @@ fn issue_reads(replica: &mut Replica) {
     }
 }
 
-/// Gives the host the reads whose index is applied, and answers questions about leases that waited for theirs.
-/// Whether there were any: the next batch may be open already.
+/// Gives the host the reads whose index is applied, and answers lease requests that waited for theirs. Returns whether there
+/// were any: the next batch may already be open.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     let Released { reads, questions } = replica
         .read_index

@@ -1,12 +1,12 @@
-//! Ranges of keys, and which of them hold a key: a treap by first key in which each node knows how
-//! far its subtree reaches. A look-up costs O(log n) and what it finds, whatever the ranges are.
+//! Key ranges and the lookup of those that contain a key: a treap by first key in which each node knows how far its subtree
+//! reaches. A lookup costs O(log n) plus its results, whatever the ranges are.
 
 use std::cmp::Ordering;
 
 use super::range::{RangeEnd, WatchRange};
 use crate::jitter::splitmix64;
 
-/// Distinct ranges with a value each.
+/// Distinct ranges, each with a value.
 #[derive(Debug)]
 pub(super) struct IntervalTree<V> {
     root: TreapLink<V>,
@@ -68,8 +68,7 @@ impl<V: Default> IntervalTree<V> {
     }
 }
 
-/// Calls `found` with the value of each range below a node that contains `key`; skips subtrees that end
-/// before it.
+/// Calls `found` with the value of each range in a subtree that contains `key`; skips subtrees that end before it.
 fn visit_containing<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
         return;

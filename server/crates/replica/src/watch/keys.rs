@@ -1,10 +1,9 @@
-//! Which watch streams of v3 keys to wake, and which locations of the history they have to read.
+//! Decides which watch streams of v3 keys to wake, and which history locations they must read.
 //!
-//! A stream watches ranges of keys. A watcher group is one range of one stream, whatever number of watchers it serves.
-//! When a change matches a group, its location in the history is noted; events are not copied (I7). The notes for a
-//! stream that does not read are bounded: after too many changes, only the first location of a group is kept, and the
-//! stream reads the history from there. The same happens to all locations when another state replaces the one that they
-//! belong to.
+//! A stream watches key ranges. A watcher group is one range of one stream, however many watchers it serves. When a change
+//! matches a group, its history location is noted; events are not copied (I7). The notes for a stream that does not read are
+//! bounded: after too many changes, only the first location of a group is kept, and the stream reads the history from there.
+//! The same happens to all locations when another state replaces the one that they belong to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,30 +18,29 @@ use super::{
 use crate::limits::NOTED_LOCATIONS_MAX;
 use witan_machine::kv::HistoryLocation;
 
-/// Identifies a stream; reused after it was removed.
+/// Identifies a stream; reused after its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchStreamId(u32);
 
-/// Identifies a watcher group; reused after it was removed.
+/// Identifies a watcher group; reused after its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
 
 /// Locations of unread changes that match a watcher group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingChanges {
-    /// Revision of the first.
+    /// Revision of the first change.
     pub revision: i64,
-    /// Location of the first.
+    /// Location of the first change.
     pub first: HistoryLocation,
-    /// Locations of the others, in order, unless `rest` is set.
+    /// Locations of the other changes, in order, unless `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Too many changes were noted, or the locations belong to a replaced state: read everything from the first
-    /// revision on.
+    /// Too many changes were noted, or the locations belong to a replaced state: read everything from the first revision on.
     pub rest: bool,
 }
 
 impl PendingChanges {
-    /// Drops all locations but the first, which the stream counts. The reader must read everything from there on.
+    /// Drops all locations except the first and updates the stream's count. The reader must read everything from there on.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -50,7 +48,7 @@ impl PendingChanges {
     }
 }
 
-/// See the module's description.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct WatcherGroups {
     exact: BTreeMap<Arc<[u8]>, GroupIds>,
@@ -61,26 +59,26 @@ pub struct WatcherGroups {
 
 #[derive(Debug)]
 struct WatcherGroup {
-    /// The first key of its range.
+    /// First key of the group's range.
     key: Arc<[u8]>,
     stream: u32,
-    /// How many watchers the stream has for the range.
+    /// Number of the stream's watchers for the range.
     watchers: u32,
     pending: Option<Box<PendingChanges>>,
 }
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes, and ids of groups that were unregistered since: a search for each
-    /// would be quadratic when a stream ends.
+    /// Groups with pending changes, and ids of groups that were unregistered since. Searching for each of these would be
+    /// quadratic when a stream ends.
     pending: Vec<WatcherGroupId>,
-    /// Number of such ids.
+    /// Number of ids of unregistered groups.
     stale: usize,
-    /// Number of noted locations beyond the first of each group.
+    /// Number of noted locations, excluding the first one of each group.
     noted: usize,
 }
 
-/// Groups of one range, each of another stream.
+/// Groups of one range, each of a different stream.
 #[derive(Debug, Default)]
 enum GroupIds {
     #[default]
@@ -98,8 +96,7 @@ impl GroupIds {
         }
     }
 
-    /// Removes an id. Whether none is left: the caller then drops the whole set, which may still hold the
-    /// last id.
+    /// Removes an id. Returns whether none is left: the caller then drops the whole set, which may still contain the last id.
     fn remove(&mut self, id: u32) -> bool {
         match self {
             Self::None => true,
@@ -131,12 +128,12 @@ impl WatcherGroups {
         self.streams.take(stream.0);
     }
 
-    /// Number of groups.
+    /// Returns the number of groups.
     pub fn len(&self) -> usize {
         self.groups.len
     }
 
-    /// Whether there are no groups.
+    /// Returns whether there are no groups.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -164,20 +161,20 @@ impl WatcherGroups {
         }
     }
 
-    /// Counts one watcher of a group less. The group stays until it is unregistered.
+    /// Counts one watcher less of a group. The group stays until it is unregistered.
     pub fn leave(&mut self, id: WatcherGroupId) {
         if let Some(group) = self.groups.get_mut(id.0) {
             group.watchers -= 1;
         }
     }
 
-    /// Number of slots for groups, of which some may be empty: see [`Self::in_slots`].
+    /// Returns the number of group slots, some of which may be empty: see [`Self::in_slots`].
     pub fn slots(&self) -> usize {
         self.groups.slots.len()
     }
 
-    /// Iterates over the groups in some slots: the first key of each, its stream and its number of watchers. A group keeps
-    /// its slot, so a reader that takes some slots at a time misses none that stays.
+    /// Iterates over the groups in some slots: the first key, the stream and the number of watchers. A group keeps its slot, so
+    /// a reader that takes some slots at a time misses none that stays.
     pub fn in_slots(
         &self,
         slots: Range<usize>,
@@ -209,7 +206,7 @@ impl WatcherGroups {
             stream.noted -= pending.more.len();
             stream.stale += 1;
             if stream.stale > stream.pending.len() / 2 {
-                // a stream may cancel watchers for as long as it likes before it takes anything
+                // A stream can cancel any number of watchers before it takes changes.
                 let groups = &mut self.groups;
                 stream.pending.retain(|id| {
                     let known = groups.get_mut(id.0);
@@ -224,8 +221,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Notes a change of `key` for all matching groups. Calls `wake` with each stream that had
-    /// nothing to read before. Returns how many groups match.
+    /// Notes a change of `key` for all matching groups. Calls `wake` with each stream that had nothing to read before. Returns
+    /// the number of matching groups.
     pub fn notify(
         &mut self,
         key: &[u8],
@@ -246,9 +243,9 @@ impl WatcherGroups {
         matched
     }
 
-    /// Marks every group to read all changes from its first noted one on, because the single changes are not looked
-    /// at; a group without a noted one reads from `revision`, whose location in the history is `place`. Calls `wake`
-    /// as [`Self::notify`] does.
+    /// Marks every group to read all changes from its first noted one on, because the individual changes are not examined. A
+    /// group without a noted change reads from `revision`, whose history location is `place`. Calls `wake` like
+    /// [`Self::notify`].
     pub fn notify_all(
         &mut self,
         place: HistoryLocation,
@@ -269,8 +266,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Makes every group with noted changes read from the revision of its first change. Used when a state with another
-    /// layout replaces the one that the locations belong to.
+    /// Makes every group with noted changes read from the revision of its first change. Used when a state with another layout
+    /// replaces the one that the locations belong to.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {
             let stream = self.streams.get_mut(group.stream);
@@ -280,7 +277,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Takes the pending changes of the groups of a stream, in no order; none for an unknown stream.
+    /// Takes the pending changes of a stream's groups, in no particular order; none for an unknown stream.
     pub fn take(&mut self, stream: WatchStreamId) -> Vec<(WatcherGroupId, PendingChanges)> {
         let Some(entry) = self.streams.get_mut(stream.0) else {
             return Vec::new();
@@ -289,7 +286,7 @@ impl WatcherGroups {
         let ids = std::mem::take(&mut entry.pending);
         let mut taken = |id: WatcherGroupId| {
             let group = self.groups.get_mut(id.0)?;
-            // the id of an unregistered group may be another stream's now
+            // The id of an unregistered group may now belong to another stream.
             let own = group.stream == stream.0;
             Some((id, *own.then(|| group.pending.take())??))
         };
@@ -297,9 +294,9 @@ impl WatcherGroups {
     }
 }
 
-/// Adds a change to the pending ones of watcher group `id`; wakes its stream if it had no pending group. At
-/// [`NOTED_LOCATIONS_MAX`] locations per stream the group keeps only its first location and is marked `rest`;
-/// it then ignores changes, as an unknown group does.
+/// Adds a change to the pending ones of watcher group `id`, and wakes its stream if it had no pending group. At
+/// [`NOTED_LOCATIONS_MAX`] locations per stream the group keeps only its first location and is marked `rest`; it then ignores
+/// further changes. Ignores an unknown group.
 fn note(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
@@ -335,7 +332,7 @@ fn note(
     }
 }
 
-/// Values by small numbers, which are used again.
+/// Values with small numbers, which are reused.
 #[derive(Debug)]
 struct Slab<T> {
     slots: Vec<Option<T>>,
@@ -350,7 +347,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores a value and returns its number: one that is free again, or the next one.
+    /// Stores a value and returns its number: a free one or the next one.
     fn put(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {
@@ -365,13 +362,13 @@ impl<T> Slab<T> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// Removes and returns a value; its number may be used again. Gives the memory back when none is left.
+    /// Removes and returns a value; its number may be reused. Frees the memory when no value is left.
     fn take(&mut self, id: u32) -> Option<T> {
         let value = self.slots.get_mut(id as usize)?.take()?;
         self.len -= 1;
         self.free.push(id);
         if self.len == 0 {
-            // what a crowd needed is given back when the last of it is gone
+            // Frees the memory of many values once the last one is gone.
             *self = Self::default();
         }
         Some(value)
@@ -383,7 +380,7 @@ mod tests {
     use super::*;
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 
-    /// Locations of the changes of a store in which one key was put `count` times.
+    /// Returns the locations of the changes in a store in which one key was put `count` times.
     fn places(count: usize) -> Vec<HistoryLocation> {
         let mut kv = Kv::default();
         for _ in 0..count {
@@ -462,7 +459,7 @@ mod tests {
         assert_eq!((hub.take(one), woken), (vec![], vec![two]));
         let taken = hub.take(two);
         assert_eq!((taken[0].0, taken[0].1.revision), (reused, 3));
-        // the same stream takes it over: its changes come once
+        // The same stream gets it again: its changes are returned once.
         hub.notify(b"a", places[0], 4, |_| {});
         hub.unregister(reused, &range);
         assert_eq!(hub.register(two, &range), reused);

@@ -2,32 +2,31 @@
 
 use std::sync::Arc;
 
-/// The end of a range that means "all keys from the first on".
+/// The `range_end` that means "all keys from the first one on".
 const UNBOUNDED: &[u8] = b"\0";
 
-/// Where a span ends. The order is that of the ends: the kind of the end, then its key.
+/// The end of a range. The order is that of the ends: the kind, then the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RangeEnd {
-    /// With its first key.
+    /// The range is its first key only.
     One,
     /// Before this key.
     At(Arc<[u8]>),
-    /// Nowhere.
+    /// No end.
     Never,
 }
 
-/// The keys that a watcher watches. Ordered by their first key.
+/// The keys that a watcher watches, ordered by first key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchRange {
     /// The first key.
     pub key: Arc<[u8]>,
-    /// Where it ends.
+    /// The end of the range.
     pub end: RangeEnd,
 }
 
 impl WatchRange {
-    /// The range that a request's two fields mean, as in all v3 requests: without `range_end` it is one key,
-    /// and `\0` means that it has no end.
+    /// Interprets a request's two fields, as in all v3 requests: one key without `range_end`, and no end with `\0`.
     pub fn new(key: &[u8], range_end: &[u8]) -> Self {
         let end = match range_end {
             [] => RangeEnd::One,
@@ -37,12 +36,12 @@ impl WatchRange {
         Self { key: key.into(), end }
     }
 
-    /// Whether no key can be in it.
+    /// Returns whether no key can be in the range.
     pub fn is_empty(&self) -> bool {
         matches!(&self.end, RangeEnd::At(end) if *end <= self.key)
     }
 
-    /// Whether a key is in it.
+    /// Returns whether a key is in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {
             RangeEnd::One => *key == *self.key,
@@ -52,8 +51,7 @@ impl WatchRange {
 }
 
 impl RangeEnd {
-    /// Whether a key that is not below the range's first one lies before this end; false for
-    /// [`RangeEnd::One`].
+    /// Returns whether a key at or above the range's first one is before this end; `false` for [`RangeEnd::One`].
     pub(super) fn is_above(&self, key: &[u8]) -> bool {
         match self {
             RangeEnd::One => false,

@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Cluster {
-    /// Member `id` starts from a copy that was taken when its state was `state`.
+    /// Starts member `id` from a copy that was taken when its state was `state`.
     fn start_copy(&mut self, id: u64, state: View) {
         let config = Config { copied: true, ..config(id) };
         let member = (started(config, state), World::default());
@@ -17,14 +17,14 @@ impl Cluster {
         self.replica(id).is_copied()
     }
 
-    /// Member `id` ends. Returns its state without entries that it does not know to be committed.
+    /// Ends member `id`. Returns its state without entries that it does not know to be committed.
     fn end(&mut self, id: u64) -> View {
         let state = self.replica(id).view();
         self.kill(id, &[]);
         state
     }
 
-    /// Makes a member execute a new entry, which all reachable members execute.
+    /// Makes a member apply a new entry, which all reachable members apply.
     fn write(&mut self, at: u64, key: &str) {
         let ticket = self.propose(at, put(key));
         self.until(|cluster| cluster.answer(at, ticket).is_some());
@@ -74,7 +74,7 @@ fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
     cluster.until(|cluster| cluster.leader().is_some());
 }
 
-/// Each member moves to another disk, one after the other, with and without writes.
+/// Members move to other disks one after the other, with and without writes.
 #[test]
 fn members_that_move_one_by_one_need_no_help() {
     for writes in [true, false] {
@@ -88,14 +88,14 @@ fn members_that_move_one_by_one_need_no_help() {
                 cluster.write(id, "moved");
             }
             cluster.ticks(4 * ELECTION_TICKS);
-            // a member publishes itself at its start
+            // a member publishes itself when it starts
             cluster.write(id, "published");
             cluster.until(|cluster| !cluster.members[&id].0.is_copied());
         }
     }
 }
 
-/// The voter with the longest log leads, whichever it is, once all run.
+/// The voter with the longest log leads, whichever it is, once all voters run.
 #[test]
 fn a_cluster_of_copies_begins_when_all_voters_run() {
     for longest in [1, 2, 3] {
@@ -127,7 +127,7 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
     }
 }
 
-/// Copies that are older than the last two added voters. One of these lacks an acknowledged entry, the other one is away.
+/// The copies are older than the last two added voters. One of these lacks an acknowledged entry, and the other one is away.
 #[test]
 fn older_copies_wait_for_the_voters_that_requests_name() {
     for fourth_is_copy in [false, true] {
@@ -192,7 +192,7 @@ fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
     cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
 }
 
-/// Each election of two voters needs both, as does each acknowledgment.
+/// Each election of two voters needs both, and so does each acknowledgment.
 #[test]
 fn one_of_two_voters_and_a_sole_one_have_nothing_to_wait_for() {
     for ids in [&[1, 2][..], &[1]] {

@@ -1,10 +1,10 @@
-//! The next leader after the process of a leader ended, and how soon it leads.
+//! Which member leads after a leader's process ended, and how soon.
 
 use super::*;
 
 const MS: u64 = 1_000_000;
 
-/// Milliseconds until a write is answered at one of those who are left.
+/// Returns the milliseconds until one of the remaining members answers a write.
 fn until_written(cluster: &mut Cluster, at: u64) -> u64 {
     let ticket = cluster.propose(at, put("k"));
     let begun = cluster.now_ns;
@@ -29,7 +29,7 @@ fn the_process_of_a_leader_is_gone_and_writes_go_on_within_milliseconds() {
     }
 }
 
-/// The reports come from streams of their own. The first member to campaign may have heard before all others.
+/// The reports are from separate streams. The first member to campaign may have learned of it before all others.
 #[test]
 fn who_hears_of_it_later_votes_for_who_has_asked_before() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
@@ -50,8 +50,8 @@ fn who_hears_of_it_later_votes_for_who_has_asked_before() {
     }
 }
 
-/// Its last messages may arrive after its streams were seen to end: on a network that loses segments, those of one
-/// stream are sent again while another one has ended.
+/// Its last messages may arrive after its streams were seen to end: on a lossy network, segments of one stream are resent while
+/// another one has ended.
 #[test]
 fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -72,8 +72,7 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     assert!(took < 100, "{took} ms");
 }
 
-/// Lets time pass in small steps, with the ticks that fall into it, until a member follows a leader. Returns
-/// the milliseconds.
+/// Advances time in small steps, with the ticks in between, until a member follows a leader. Returns the milliseconds.
 fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     const STEP_NS: u64 = 5 * MS;
     let begun = cluster.now_ns;
@@ -91,7 +90,7 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     (cluster.now_ns - begun) / MS
 }
 
-/// The follower of the highest rank, which campaigns last, believes that its leader ended.
+/// The follower with the highest rank, which campaigns last, wrongly believes that its leader ended.
 fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
@@ -116,7 +115,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
     }
 }
 
-/// Messages of a dead process do not arrive for so long.
+/// Messages of a dead process do not arrive for that long.
 #[test]
 fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
@@ -129,7 +128,7 @@ fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
     }
 }
 
-/// A process that was started again opens its streams, and leads no more.
+/// A restarted process opens its streams but no longer leads.
 #[test]
 fn a_leader_that_was_started_again_is_replaced_as_fast() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -159,7 +158,7 @@ fn leadership_is_handed_over_at_once() {
 
 #[test]
 fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer() {
-    // the check comes once in an election timeout, so that it is before one of these
+    // There is one quorum check per election timeout, so it is before one of these ticks.
     for ticks in 1..ELECTION_TICKS {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         let leader = cluster.leader().expect("it leads");
@@ -175,9 +174,8 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
     }
 }
 
-/// Kills the leader of a cluster whose messages each take so long, and lets time pass until there is another one. Each
-/// other member hears of it after the milliseconds in `heard`. Returns the duration, and the number of terms that
-/// began in it.
+/// Kills the leader of a cluster whose messages take `delay_ms` each, and advances time until there is another one. Each other
+/// member learns of it after the milliseconds in `heard`. Returns the duration, and the number of terms that started meanwhile.
 fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
@@ -218,8 +216,8 @@ fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     panic!("no leader in twenty seconds with messages of {delay_ms} ms");
 }
 
-/// On a machine that is short of processors, or between distant places, a campaign takes longer than the step
-/// between two: if the next one ended it each time, nobody would be elected for a dozen terms.
+/// On an overloaded machine, or between distant sites, a campaign takes longer than the step between two. If the next one ended
+/// it each time, nobody would be elected for a dozen terms.
 #[test]
 fn slow_campaigns_are_not_ended_by_the_next_ones() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
@@ -235,7 +233,7 @@ fn slow_campaigns_are_not_ended_by_the_next_ones() {
     }
 }
 
-/// Each member hears of the end of the leader's process by itself: no order and no distance of these moments lets one
+/// Each member learns of the end of the leader's process separately. No order and no interval of these moments lets one
 /// campaign end another.
 #[test]
 fn campaigns_do_not_end_each_other_whenever_members_hear_of_it() {

@@ -1,12 +1,12 @@
-//! Proposals that are held for those in flight.
+//! Proposals that are held while others are in flight.
 
 use super::*;
 use witan_machine::command::ChangeMembers;
 
-/// The cost of a sync, by which a leader holds proposals for up to 10 ms.
+/// The duration of a sync, because of which a leader holds proposals for up to 10 ms.
 const SYNC_NS: u64 = 5_000_000;
 
-/// A cluster whose leader holds proposals, and the leader.
+/// Returns a cluster whose leader holds proposals, and the leader.
 fn holding() -> (Cluster, u64) {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
@@ -57,7 +57,7 @@ fn a_removed_member_refuses_the_proposals_that_it_holds() {
     assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
-/// The removed member refuses its clients, which may ask another one.
+/// The removed member refuses its clients, which can ask another one.
 #[test]
 fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     let (mut cluster, leader) = holding();
@@ -84,7 +84,7 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     assert_eq!(cluster.count(leader, "after"), 1);
 }
 
-/// Its memory counts for no client any more.
+/// Its memory no longer counts for any client.
 #[test]
 fn a_proposal_that_has_expired_is_held_no_longer() {
     let (mut cluster, leader) = holding();

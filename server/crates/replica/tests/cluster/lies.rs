@@ -1,4 +1,4 @@
-//! Messages that an admitted member, or a stranger who speaks for one, makes up: what they must not do for good.
+//! Forged messages of an admitted member or an impostor, and their permanent effects, which must be bounded.
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -7,10 +7,10 @@ use witan_replica::{host::Lane, limits::TERM_RISE_MAX, replica::MessageFault, wi
 
 use super::*;
 
-/// The highest term that a message may name.
+/// The highest term that a message may have.
 const LAST_TERM: u64 = (1 << 60) - 1;
 
-/// Which messages raise a member's term.
+/// The message types that raise a member's term.
 const KINDS: [MessageType; 9] = [
     MessageType::MsgHeartbeat,
     MessageType::MsgHeartbeatResponse,
@@ -52,9 +52,9 @@ impl Cluster {
         world.faults.pop()
     }
 
-    /// Has a write at each member answered.
+    /// Checks that a write at each member is answered.
     fn serves(&mut self) {
-        // an election between distant terms takes longer than a proposal waits
+        // An election between distant terms takes longer than a proposal waits.
         self.until(|cluster| {
             let mut members = cluster.members.values();
             members.all(|(replica, _)| replica.status().leader.0 != 0)
@@ -88,7 +88,7 @@ fn the_highest_term_there_is_does_not_end_a_cluster() {
     }
 }
 
-/// A hundred such messages raise the term as one does, and an election timeout later as one more.
+/// A hundred such messages raise the term like a single one, and one election timeout later like one more.
 #[test]
 fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -105,7 +105,7 @@ fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     cluster.serves();
 }
 
-/// However far the others are ahead: campaigns of years, or lies.
+/// However far ahead the others are: because of campaigns for years, or lies.
 #[test]
 fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
     for (ahead, behind) in [(&[1, 2][..], 3), (&[3], 1)] {
@@ -129,7 +129,7 @@ fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
     }
 }
 
-/// An append that follows what `to` has.
+/// Creates an append that follows the entries of `to`.
 fn append(cluster: &mut Cluster, (from, to): (u64, u64), entries: &[Bytes]) -> Message {
     let status = cluster.replica(to).status();
     let mut append = message(MessageType::MsgAppend, (from, to), status.term + 1);
@@ -171,14 +171,14 @@ fn version(version: &str) -> Command {
     Command::ClusterVersion(ClusterVersion { version: version.into() })
 }
 
-/// The members ran a later release before: this one stops at what it does not know, as it must.
+/// The members ran a later release before: this one must stop at what it does not know.
 #[test]
 fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
     let raised = |version: Command| {
         let entry = witan_machine::command::Entry { command: Some(version), ..Default::default() };
         Bytes::from(wire::encode_entry(&entry))
     };
-    // what raises the version is applied, or comes in the same message
+    // The entry that raises the version is applied, or is in the same message.
     for before in [None, Some(raised(version("3.8.0")))] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.ticks(2);

@@ -1,4 +1,4 @@
-//! Members whose logs agree but whose states differ, as after an adoption from etcd: all get the state of one leader.
+//! Members whose logs agree but whose states differ, as after an adoption from etcd: all get one leader's state.
 
 use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
@@ -8,7 +8,7 @@ use witan_machine::{
 
 use super::*;
 
-/// States of one history. The second has other blocks. The third has another salt, and keeps a deletion that a
+/// Returns states with one history. The second has different blocks. The third has another salt, and keeps a deletion that a
 /// compaction removed from the others.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
@@ -46,7 +46,7 @@ fn states(ids: &[u64]) -> [View; 3] {
     })
 }
 
-/// Copies a key space without the gaps of a compaction, with deletions at the compacted revision or without them.
+/// Copies a key space without the gaps of a compaction, with or without deletions at the compacted revision.
 fn packed(kv: &Kv, deletes: bool) -> Kv {
     let mut copy = Kv::default();
     let written = kv.retained_versions();
@@ -57,7 +57,7 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     copy
 }
 
-/// All records of a checkpoint, position and blocks included.
+/// Returns all records of a checkpoint, including position and blocks.
 fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| match change {
@@ -67,7 +67,7 @@ fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
-/// Members 1 to 3 with states of their own.
+/// Creates members 1 to 3 with different states.
 fn adopted() -> Cluster {
     let mut cluster = Cluster::default();
     for (id, state) in (1..).zip(states(&[1, 2, 3])) {
@@ -78,10 +78,10 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a member whose requests the others must commit, until all have applied it. Then checks that all have
-    /// the same state.
+    /// Writes at a member whose requests the others must commit, until all have applied it. Then checks that all have the same
+    /// state.
     fn assert_one_state(&mut self) {
-        // a request that waits is told that a snapshot may have skipped it
+        // A waiting request is told that a snapshot may have skipped it.
         self.ticks(30);
         let by = self.follower();
         let ticket = self.propose(by, put("after"));
@@ -145,7 +145,7 @@ fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
     cluster.assert_one_state();
 }
 
-/// One member may have installed the state of a leader that ends; then the other member leads.
+/// One member may have installed the state of a leader that then ends; the other member leads next.
 #[test]
 fn the_state_of_the_next_leader_counts_if_one_ends_before_all_have_its_state() {
     for installed in 0..=1 {

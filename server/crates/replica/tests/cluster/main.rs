@@ -1,5 +1,5 @@
-//! Several replicas in one process, with messages that arrive at once unless a link is cut: what members ask of
-//! each other, who leads next, and who belongs to them.
+//! Several replicas in one process, with messages that arrive at once unless a link is cut. Tests the requests between members,
+//! elections and membership.
 
 mod catch_up;
 mod copied;
@@ -44,7 +44,7 @@ use witan_replica::{
 const TICK_NS: u64 = 100_000_000;
 const ELECTION_TICKS: u64 = 10;
 
-/// The world of one member.
+/// The environment of one member.
 #[derive(Default)]
 struct World {
     sent: Vec<Envelope>,
@@ -60,7 +60,7 @@ struct World {
     faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,
-    /// Whether long commands are executed later, and the one that waits.
+    /// Whether long commands are executed later, and the waiting one.
     executes_later: bool,
     waiting: Option<Box<LongCommand>>,
 }
@@ -114,14 +114,14 @@ impl Host for World {
 struct Cluster {
     members: BTreeMap<u64, (Replica, World)>,
     ended: BTreeMap<u64, Halt>,
-    /// Links that carry nothing, each in one direction.
+    /// Links that are cut, each in one direction.
     cut: BTreeSet<(u64, u64)>,
-    /// Members that are stopped: nothing reaches them until they go on.
+    /// Stopped members: nothing reaches them until they resume.
     stopped: BTreeMap<u64, VecDeque<Envelope>>,
     snapshots_sent: u64,
-    /// Messages with entries that were sent to each member.
+    /// Number of messages with entries that were sent to each member.
     appends_sent: BTreeMap<u64, u64>,
-    /// Whether snapshots wait, and those that do.
+    /// Whether snapshots are held, and the held ones.
     holds_snapshots: bool,
     held_snapshots: Vec<Envelope>,
     now_ns: u64,
@@ -136,7 +136,7 @@ fn person(id: u64) -> Member {
     }
 }
 
-/// Of a cluster whose members know all commands.
+/// The first state of a cluster whose members know all commands.
 fn first_state(ids: &[u64]) -> View {
     let mut state = genesis(1, ids.iter().map(|id| person(*id)).collect());
     state.machine.members.cluster_version = "3.6.0".into();
@@ -182,7 +182,7 @@ impl Cluster {
         cluster
     }
 
-    /// A process of a member that has no state yet.
+    /// Starts a process of a member that has no state yet.
     fn join(&mut self, id: u64) {
         let member = (
             replica(id, View::default(), Tuning::default()),
@@ -215,7 +215,7 @@ impl Cluster {
         &self.members[&id].1
     }
 
-    /// A member's turn; returns what it sends.
+    /// Runs a member's turn; returns what it sends.
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
         let (replica, world) = self.members.get_mut(&id).expect("it runs");
         replica.turn(world).expect("it goes on");
@@ -247,7 +247,7 @@ impl Cluster {
         Ticket(self.tickets)
     }
 
-    /// Lets all messages arrive.
+    /// Delivers all messages.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             let mut envelopes = Vec::new();
@@ -335,7 +335,7 @@ impl Cluster {
         panic!("it does not come about");
     }
 
-    /// The member's process ended, and the members in `told` see its streams closed.
+    /// Ends a member's process. The members in `told` see its streams closed.
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {
@@ -344,7 +344,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// A member opens a stream to another one again.
+    /// Makes a member open a stream to another one again.
     fn stream_opens(&mut self, by: u64, to: u64) {
         self.event(by, to, PeerEvent::StreamOpened);
         self.settle();
@@ -360,7 +360,7 @@ impl Cluster {
         self.stopped.insert(id, VecDeque::new());
     }
 
-    /// The thread of a stopped member looks at its clock, takes what has arrived, and has its tick.
+    /// Resumes a stopped member: its thread reads the clock, takes what has arrived, and ticks.
     fn go_on(&mut self, id: u64) {
         let (now_ns, queue) = (self.now_ns, self.stopped.remove(&id).unwrap_or_default());
         let replica = self.replica(id);
@@ -404,7 +404,7 @@ impl Cluster {
         self.world(at).answers.get(&ticket)
     }
 
-    /// How often a member has applied a put of this value.
+    /// Returns how many puts of this key a member has applied.
     fn count(&mut self, at: u64, key: &str) -> i64 {
         let range = kv::Range {
             key: Bytes::copy_from_slice(key.as_bytes()),

@@ -1,4 +1,4 @@
-//! Members come and go while the others work.
+//! Membership changes while the other members work.
 
 use witan_machine::{Reply, command::ChangeMembers, member::MembershipError};
 
@@ -23,7 +23,7 @@ fn promote(promote: u64) -> Command {
     change(ChangeMembers { promote, ..ChangeMembers::default() })
 }
 
-/// Proposes a change and waits for what came of it.
+/// Proposes a change and waits for its result.
 pub(super) fn done(
     cluster: &mut Cluster,
     at: u64,
@@ -47,7 +47,7 @@ fn one_member_grows_to_three_and_shrinks_again() {
         cluster.join(id);
         cluster.until(|cluster| cluster.world(id).installs == 1);
         cluster.ticks(2);
-        // asked of any member
+        // asked at any member
         assert_eq!(done(&mut cluster, id, promote(id)), Ok(()));
     }
     assert_eq!(cluster.replica(3).view().position.voters, [1, 2, 3]);
@@ -91,8 +91,8 @@ fn a_removed_leader_hands_over_first() {
     }
 }
 
-/// A removed member could not answer for what follows its removal in the log: it is refused, and its client may
-/// send it to another member.
+/// A removed member could not answer for entries after its removal in the log. It is refused, and its client can send the
+/// request to another member.
 #[test]
 fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     let mut cluster = Cluster::new(&[1, 2]);
@@ -107,14 +107,14 @@ fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     assert_eq!(cluster.count(leader, "after"), 0);
 }
 
-/// A leader that cannot hand over takes its own removal. What it is asked for after that it answers as not executed.
+/// A leader that cannot transfer leadership accepts its own removal. It answers later requests as not executed.
 #[test]
 fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.tick();
-    // until it has checked its quorum, and again has heard of nobody
+    // until it has checked its quorum, and again has no recent answers
     cluster
         .cut
         .extend(others.iter().map(|other| (*other, leader)));
@@ -134,7 +134,7 @@ fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     }
 }
 
-/// The entry of a removal does not reach a member that was cut off, and one member alone cannot end another.
+/// The entry of a removal does not reach a member that was cut off, and a single member cannot halt another.
 #[test]
 fn a_removed_member_ends_when_most_others_refuse_it() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -152,7 +152,7 @@ fn a_removed_member_ends_when_most_others_refuse_it() {
     assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
 }
 
-/// One that has nothing of it, and one that has half of it.
+/// One learner has nothing of the log, and one has half of it.
 #[test]
 fn a_learner_without_the_log_is_not_promoted() {
     let mut cluster = Cluster::new(&[1]);

@@ -1,4 +1,4 @@
-//! The version of the cluster: a command that not all members know is not proposed.
+//! The cluster version: a command that not all members know is not proposed.
 
 use witan_machine::{
     alarm::AlarmCommand,
@@ -8,7 +8,7 @@ use witan_machine::{
 
 use super::*;
 
-/// Since 3.6.
+/// A command that exists since 3.6.
 fn hash_state() -> Command {
     Command::Alarm(AlarmCommand::hash_state())
 }
@@ -101,7 +101,7 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     }
 }
 
-/// Behind a downgrade in the log it would end the members that follow an older release.
+/// After a downgrade in the log, it would halt the members that run an older release.
 #[test]
 fn a_newer_command_waits_for_a_downgrade_that_is_not_applied_and_is_refused() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

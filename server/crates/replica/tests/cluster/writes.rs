@@ -1,4 +1,4 @@
-//! Writes asked of any member.
+//! Writes at any member.
 
 use super::*;
 use witan_machine::{
@@ -34,7 +34,7 @@ fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
     assert_eq!(cluster.count(follower, "k"), 1);
 }
 
-/// The leader takes the write or not, and dies either way before it answers.
+/// The leader takes the write or not, and dies before it answers.
 #[test]
 fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     for reaches_another in [false, true] {
@@ -42,7 +42,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
         let leader = cluster.leader().expect("it leads");
         let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
         let (asked, third) = (others[0], others[1]);
-        // the leader's entries reach the third member or nobody, and no answer comes back
+        // The leader's entries reach the third member or nobody, and no answer arrives.
         cluster.cut.insert((leader, asked));
         cluster.cut.insert((asked, leader));
         cluster.cut.insert((third, leader));
@@ -61,7 +61,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     }
 }
 
-/// It comes to the next leader, because it is certain then that it is in no log.
+/// It reaches the next leader, because it is then certain that it is in no log.
 #[test]
 fn a_write_that_no_other_member_has_outlives_its_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -99,7 +99,7 @@ fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
 fn a_write_that_arrived_is_not_applied_again() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
-    // the leader has it, and its proposer does not hear of that
+    // The leader has it, but its proposer does not hear of that.
     cluster.cut.insert((leader, asked));
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
@@ -111,7 +111,7 @@ fn a_write_that_arrived_is_not_applied_again() {
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
-/// The stream opens before the leader is heard again that was believed to have ended.
+/// The stream opens before the leader that was believed to have ended is heard again.
 #[test]
 fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -129,7 +129,7 @@ fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
-/// Proposes a write at a follower, and returns its ticket and the message that forwards it.
+/// Proposes a write at a follower. Returns its ticket and the message that forwards it.
 fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     let ticket = cluster.propose(asked, put("k"));
     let mut sent = cluster.turn(asked).into_iter();
@@ -137,7 +137,7 @@ fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     (ticket, sent.find(forwards).expect("it forwards the write"))
 }
 
-/// Who was started again in the term that it led does not know what it has taken.
+/// A member that was restarted in the term that it led does not know what it has accepted.
 #[test]
 fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -167,14 +167,14 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();
     let leader = cluster.leader().expect("it leads");
-    // its forwarded write is applied by the others, and it hears nothing of it
+    // The others apply its forwarded write, but it hears nothing of it.
     for other in [1, 2, 3] {
         cluster.cut.insert((other, asked));
     }
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
     assert_eq!(cluster.count(leader, "k"), 1);
-    // the leader keeps no entries for who does not answer
+    // the leader keeps no entries for members that do not answer
     cluster.ticks(ELECTION_TICKS * 2 + 2);
     for _ in 0..11_000 {
         cluster.propose(leader, put("other"));
@@ -202,7 +202,7 @@ fn what_a_member_cannot_have_stamped_is_not_appended() {
     assert_eq!(cluster.count(leader, "k"), 0);
 }
 
-/// Writes of one turn reach each other member in one append message.
+/// The writes of one turn reach each other member in one append message.
 #[test]
 fn the_writes_of_a_turn_travel_together() {
     const WRITES: i64 = 100;
@@ -232,7 +232,7 @@ fn the_writes_of_a_turn_travel_together() {
     assert_eq!(cluster.count(leader, "k"), WRITES);
 }
 
-/// Raft waits for an answer before it sends a member what does not fit into an append message.
+/// Raft waits for an answer before it sends a member more than an append message holds.
 #[test]
 fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     const WRITES: usize = 4;
@@ -250,7 +250,7 @@ fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     assert_eq!(appends.count(), 2 * WRITES);
 }
 
-/// Others execute a write without its answer, even if they wait for one of their own with the same ticket.
+/// Others apply a write without its answer, even if they wait for one of their own with the same ticket.
 #[test]
 fn only_who_asked_reads_for_the_answer() {
     const TICKET: u64 = 9;

@@ -1,4 +1,4 @@
-//! The v2 tree as a flat map from path to node: slow, and plain enough to be read at a glance.
+//! The v2 tree as a flat map from path to node: slow, but simple.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) struct Model {
     flat: BTreeMap<String, Flat>,
 }
 
-/// The state that a write leaves behind.
+/// The resulting state of a write.
 struct Write<'a> {
     action: Action,
     path: String,
@@ -67,7 +67,7 @@ impl Model {
             .collect()
     }
 
-    /// The nodes that a recursive read of the root shows.
+    /// Returns the nodes that a recursive read of the root shows.
     pub(crate) fn listing(&self, now_ns: i64) -> Node {
         let nodes = self.children("", now_ns);
         Node { dir: true, nodes, ..Node::default() }
@@ -189,7 +189,7 @@ impl Model {
         }
     }
 
-    /// The node at a path, or the first thing on the way that prevents it.
+    /// Returns the node at a path, or an error for the first obstacle on the way.
     fn find(&self, path: &str) -> Result<Flat, TreeError> {
         for dir in ancestors(path) {
             match self.flat.get(&dir) {

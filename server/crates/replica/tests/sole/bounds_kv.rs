@@ -1,5 +1,5 @@
-//! The bound of what one command may read: a refusal is whole, and an entry of a release without limits is replayed
-//! without its answers.
+//! The read limit of one command: a refusal changes nothing, and an entry of a release without limits is replayed without its
+//! answers.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -37,7 +37,7 @@ fn add(kv: &mut Kv, key: &str, value: usize) {
     kv.apply(&kv::KvCommand { operation }).unwrap();
 }
 
-/// Keys `k000` to `k999`, and one with a value of a mebibyte.
+/// Returns keys `k000` to `k999`, and one with a value of a mebibyte.
 fn filled() -> Kv {
     let mut kv = Kv::default();
     for at in 0..KEYS {
@@ -63,7 +63,7 @@ fn read(key: &str, end: &str) -> TxnOpKind {
     TxnOpKind::Range(range(key, end))
 }
 
-/// A put, and then the same operation many times, in nested transactions of hundred each.
+/// Creates a put followed by the same operation many times, in nested transactions of a hundred each.
 fn many(kind: &TxnOpKind, times: u64, bounded: bool) -> kv::KvCommand {
     let mut success = vec![op(TxnOpKind::Put(put("new", 1)))];
     let mut left = times;
@@ -127,7 +127,7 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
 #[test]
 fn a_deletion_of_one_key_after_a_write_is_never_refused() {
     let mut kv = Kv::default();
-    // so many that whole ranges take exactly what a transaction may read
+    // enough that whole ranges take exactly what a transaction may read
     let keys = TXN_READ_KEYS_MAX / 128 - 1;
     for at in 0..keys {
         add(&mut kv, &format!("k{at:04}"), 1);
@@ -218,7 +218,7 @@ fn values_to_compare_are_counted_before_they_are_compared() {
     }
 }
 
-/// A range of all keys that begin with `k`, of which one is answered.
+/// Creates a range of all keys that start with `k`, of which one is returned.
 fn first_by_value(sort_order: kv::SortOrder) -> kv::Range {
     kv::Range {
         limit: 1,
@@ -246,7 +246,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     let one = kv::Range { range_end: Bytes::new(), ..sorted.clone() };
     let counted = kv::Range { count_only: true, ..sorted.clone() };
     let created = kv::Range { max_create_revision: 2, ..sorted.clone() };
-    // as in etcd, only what the limit leaves is sorted
+    // as in etcd, only the pairs within the limit are sorted
     let two = first_by_value(kv::SortOrder::None);
     for (range, too_much) in [
         (sorted, true),
@@ -271,7 +271,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     }
 }
 
-/// The pairs that are answered have another length than those that are not.
+/// The returned pairs have a different length than the others.
 #[test]
 fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
     const LONG: usize = 1 << 20;
@@ -279,7 +279,7 @@ fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
     for (key, value) in [("k1", 1), ("k2", LONG), ("k3", 1), ("k4", LONG - 1)] {
         add(&mut filled, key, value);
     }
-    // each holds four pairs, of 96 bytes, and answers one
+    // each holds four pairs of 96 bytes and returns one
     let times = TXN_READ_BYTES_MAX / (LONG as u64 + 2 + 4 * 96);
     let outcome = |sort_order, times, answers| {
         let range = TxnOpKind::Range(first_by_value(sort_order));
@@ -321,7 +321,7 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     assert!(kv.is_empty());
 }
 
-/// The entry asks for two million pairs, which a release without limits has put into the log.
+/// The entry reads two million pairs, and a release without limits has logged it.
 #[test]
 fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
     let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);

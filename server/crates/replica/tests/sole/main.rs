@@ -1,4 +1,4 @@
-//! One replica with a recording host: the sequence of its verbs and what survives a restart.
+//! One replica with a recording host: the sequence of its calls, and what survives a restart.
 
 mod bounds_kv;
 
@@ -156,7 +156,7 @@ fn learner(id: u64) -> ChangeMembers {
     }
 }
 
-/// Proposes and answers what came of it.
+/// Proposes a change and returns its result.
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
     let ticket = host.applied.len() as u64 + 100;
     propose(replica, ticket, Command::Members(change));
@@ -213,7 +213,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
 fn one_change_of_members_at_a_time() {
     let (mut replica, mut host) = fresh();
     propose(&mut replica, 1, Command::Members(learner(8)));
-    // raft would turn it into nothing: it waits for the first one
+    // Raft would drop it silently, so it waits for the first one.
     propose(&mut replica, 2, Command::Members(learner(9)));
     let member = |host: &Recorder, ticket| {
         let mut applied = host.applied.iter();

@@ -4,7 +4,7 @@ use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
 use super::*;
 
-/// Member 2. It knows from member 1 that entry 2, of term 5, is committed.
+/// Starts member 2, which knows from member 1 that entry 2, of term 5, is committed.
 fn committed() -> (Replica, Noted) {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgAppend, |m| {
@@ -17,7 +17,7 @@ fn committed() -> (Replica, Noted) {
     (replica, host)
 }
 
-/// A message of member 3, which leads term 7.
+/// Creates a message of member 3, which leads term 7.
 fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     let message = from_leader(kind, |m| {
         (m.from, m.term) = (3, 7);
@@ -26,7 +26,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Entry 2 has term 6 in its log: the message follows that entry, appends it, or has it in its state.
+/// Entry 2 has term 6 in the leader's log: the message follows that entry, appends it, or has it in its state.
 fn contradictions() -> [Envelope; 3] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
@@ -45,7 +45,7 @@ fn contradictions() -> [Envelope; 3] {
     [follows, appends, snapshot]
 }
 
-/// Takes what was sent: the answers of member 3 to what it is asked, and whether anything was acknowledged to it.
+/// Takes the sent messages: returns member 3's answers to requests, and whether anything was acknowledged to it.
 fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
     let (mut answers, mut acknowledged) = (Vec::new(), false);
     for sent in host.sent.drain(..).filter(|sent| sent.to.0 == 3) {
@@ -92,7 +92,7 @@ fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_
     }
 }
 
-/// A stranger impersonates the leader on a connection without TLS. The real leader confirms that it leads.
+/// An impostor impersonates the leader on a connection without TLS. The real leader confirms that it leads.
 #[test]
 fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() {
     let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);

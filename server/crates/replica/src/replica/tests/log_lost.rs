@@ -1,17 +1,17 @@
-//! A member whose data directory was emptied or replaced, and what it believes of that.
+//! A member whose data directory was emptied or replaced, and which claims about that it believes.
 
 use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
 use super::*;
 
-/// A heartbeat of the leader that names an entry beyond the log of member 2.
+/// Creates a heartbeat of the leader that names an entry beyond the log of member 2.
 fn beyond() -> Envelope {
     from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70)
 }
 
 const LOG_LOST: Halt = Halt::LogLost { committed: 70, last: 1 };
 
-/// The answers of the leader to what it is asked.
+/// Returns the leader's answers to requests.
 fn confirmations(host: &mut Noted) -> Vec<Envelope> {
     let asked = host.sent.drain(..).filter_map(|sent| {
         let Ok(PeerMessage::Raft(question)) = PeerMessage::decode(&sent.message) else {
@@ -28,7 +28,7 @@ fn confirmations(host: &mut Noted) -> Vec<Envelope> {
     asked.collect()
 }
 
-/// Without the leader among the voters it is an older copy of the disk, from before the leader became a member.
+/// If the leader is not among the voters, the disk is an older copy, from before the leader became a member.
 #[test]
 fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
     for (voters, confirmed) in [(&[1, 2, 3][..], true), (&[2, 3], true), (&[2, 3], false)] {
@@ -51,7 +51,7 @@ fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
     }
 }
 
-/// A liar, or a stranger who speaks for the leader, does not get what the leader is asked.
+/// A lying member, or an impostor of the leader, does not receive the requests to the leader.
 #[test]
 fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
     let (mut replica, mut host) = (follower(), Noted::default());
@@ -91,13 +91,13 @@ fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
     };
     for tick in 0..100 {
         replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
-        // of the term that another one leads, of a later one, in the name of the leader
+        // for a term that another member leads, for a later term, and impersonating the leader
         for lie in [of_three(5, 70), of_three(6, 70), beyond()] {
             replica.receive(lie);
         }
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
-        // the leader answers what it is asked because of the stranger
+        // The leader answers the requests that the impostor caused.
         host.sent.retain(|sent| {
             sent.to.0 == 1 && Replica::describe(&sent.message).starts_with("MsgReadIndex ")
         });
