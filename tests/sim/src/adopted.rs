@@ -1,5 +1,5 @@
-//! The first states of members that were adopted from etcd separately: the same history in different blocks, and
-//! therefore different lineages.
+//! The initial states of members that were adopted from etcd separately: the history is the same, but it is in different
+//! blocks, so that the lineages differ.
 
 use witan_machine::{
     kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},
@@ -8,14 +8,14 @@ use witan_machine::{
 
 use crate::scenario::Scenario;
 
-/// Puts before the compaction and after it: some blocks are full.
+/// Number of puts before and after the compaction. They fill some blocks.
 const PUTS: usize = 60;
 
 /// Bytes of each value.
 const VALUE_BYTES: usize = 2000;
 
-/// Returns the first state of a member. There are two variants: one has gaps where a compaction removed versions. The
-/// other has no gaps, because its backend was read after the compaction.
+/// Returns the initial state of a member, which is one of two variants. One has gaps where a compaction removed versions; the
+/// other has none, because its backend was read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {
         return genesis.clone();
@@ -54,7 +54,7 @@ fn put_some(kv: &mut Kv) {
     );
 }
 
-/// Copies a key space as `witan adopt` reads it from a backend: without gaps.
+/// Copies a key space as `witan adopt` reads it from a backend, without gaps.
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {

@@ -1,5 +1,5 @@
-//! When things go wrong: the climate of a run and the faults that strike in it, all drawn from the
-//! seed. Runs differ in what they are hard on: some lose packets, some power, some elections.
+//! The climate and the faults of a run, all drawn from the seed. Each run stresses something else: packet loss, power cuts or
+//! elections, for example.
 
 use std::collections::BTreeSet;
 
@@ -14,84 +14,84 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Of a hundred runs, so many are hard on elections.
+/// Percentage of runs that stress elections.
 const STORM_PERCENT: u64 = 25;
 
-/// From there up to here, runs are hard on members that fall behind.
+/// From `STORM_PERCENT` up to this bound, runs make members fall behind.
 const LAG_END_PERCENT: u64 = 40;
 
-/// From there up to here, on leases.
+/// From `LAG_END_PERCENT` up to this bound, runs stress leases.
 const LEASES_END_PERCENT: u64 = 55;
 
-/// From there up to here, on changes of membership.
+/// From `LEASES_END_PERCENT` up to this bound, runs stress membership changes.
 const CHANGES_END_PERCENT: u64 = 70;
 
-/// Longest time for which a process is stopped: longer than most leases last.
+/// Longest pause of a process. It exceeds the TTL of most leases.
 const PAUSE_TICKS_MAX: u64 = 150;
 
-/// Longest time for which a disk is full.
+/// Longest time for which a disk stays full.
 const FULL_TICKS_MAX: u64 = 30;
 
-/// Seconds by which a wall clock is off at most.
+/// Largest error of a wall clock, in seconds.
 const JUMP_S_MAX: u64 = 20;
 
-/// The parameters of a run. Times are in units unless a name says ticks.
+/// The parameters of a run. Times are in units unless the name says ticks.
 #[derive(Clone, Debug)]
 pub(crate) struct Climate {
-    /// Length of the first phase.
+    /// Length of the chaos phase.
     pub(crate) chaos_units: u64,
     /// Election timeout of all members.
     pub(crate) election_ticks: usize,
-    /// Whether members ask before they campaign.
+    /// Whether members use pre-votes.
     pub(crate) pre_vote: bool,
     /// Longest pause of a client between two requests.
     pub(crate) client_pause: u64,
     /// Longest pause between two faults.
     pub(crate) chaos_pause: u64,
-    /// Longest time that a member stays down.
+    /// Longest time for which a member stays down.
     pub(crate) down: u64,
     /// Longest pause between two checkpoints of a member.
     pub(crate) checkpoint_pause: u64,
     /// Longest time that one step of a checkpoint takes.
     pub(crate) checkpoint_step: u64,
-    /// Longest time on the network.
+    /// Longest network delay.
     pub(crate) delay: u64,
-    /// Largest share of lost packets.
+    /// Highest percentage of lost packets.
     pub(crate) drop_percent: u64,
-    /// Of a hundred times that a member has sent something, it loses power so often at once.
+    /// Percentage of sends after which the member loses power immediately.
     pub(crate) sent_crash_percent: u64,
-    /// Of a hundred inputs, so many wait for others before a turn.
+    /// Percentage of inputs that wait for others before a turn.
     pub(crate) batch_percent: u64,
-    /// Longest time that they wait: as long as a slow disk holds a member up.
+    /// Longest such wait: as long as a slow disk delays a member.
     pub(crate) gather: u64,
-    /// Bulk messages that a member takes in one round.
+    /// Bulk messages that a member takes in per round.
     pub(crate) bulk_per_round: usize,
-    /// Of a hundred times that a member syncs its log, its disk takes long so often.
+    /// Percentage of log syncs that are slow.
     pub(crate) stall_percent: u64,
-    /// Longest time that it takes then.
+    /// Longest time of a slow sync.
     pub(crate) stall: u64,
-    /// Longest pause of a client between two requests once the members have settled.
+    /// Longest pause of a client between two requests in the serving phase.
     pub(crate) serving_pause: u64,
-    /// Whether nobody comes or goes.
+    /// Whether the membership does not change.
     pub(crate) calm_members: bool,
-    /// Longest pause of the operator between two looks.
+    /// Longest pause of the operator between two checks.
     pub(crate) operator_pause: u64,
-    /// Entries that a leader keeps in memory for members that were away.
+    /// Number of entries that a leader keeps in memory for members that lag behind.
     pub(crate) log_entries: u64,
-    /// Pieces of a snapshot, at most.
+    /// Largest number of pieces of a snapshot.
     pub(crate) snapshot_pieces: u64,
-    /// Of a hundred pieces, so many break their stream.
+    /// Percentage of pieces that break their stream.
     pub(crate) break_percent: u64,
-    /// Of a hundred removed members that end, so many are followed by a power cut of all others.
+    /// Percentage of removed members whose end is followed by a power cut of all others.
     pub(crate) end_crash_percent: u64,
-    /// Whether a member stays down for so long that it needs a snapshot.
+    /// Whether a member stays down until it needs a snapshot.
     pub(crate) lags: bool,
-    /// The requests that clients prefer.
+    /// The mix of requests.
     pub(crate) mix: Mix,
 }
 
 impl Climate {
-    /// Draws a climate.
+    /// Draws a climate at random.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let climate = Self::mixed(rng);
         match rng.range(0, 99) {
@@ -103,8 +103,8 @@ impl Climate {
         }
     }
 
-    /// Packets are slower than election timeouts and members are back at once after a crash: votes
-    /// of one term cross, and what a member forgot in a crash it is asked again.
+    /// Packets are slower than the election timeout, and members restart immediately after a crash. Votes of one term therefore
+    /// cross, and a member is asked again for a vote that it forgot in a crash.
     fn of_elections(self) -> Self {
         Self {
             election_ticks: 4,
@@ -119,8 +119,8 @@ impl Climate {
         }
     }
 
-    /// Members fall behind for long while the others cut their logs, and have slow disks: snapshots
-    /// of several leaders are on their way to them at once.
+    /// Members stay behind for long while the others cut their logs, and disks are slow. Snapshots of several leaders are
+    /// therefore under way to one member at the same time.
     fn of_laggards(self) -> Self {
         Self {
             client_pause: 20,
@@ -139,7 +139,7 @@ impl Climate {
         }
     }
 
-    /// Leases are kept alive through changes of leaders who do not know that they lead no more.
+    /// Leases are kept alive across changes of leadership, also by leaders that do not know that they were replaced.
     fn of_leases(self) -> Self {
         Self {
             chaos_units: 600 * UNITS_PER_TICK,
@@ -156,7 +156,7 @@ impl Climate {
         }
     }
 
-    /// Small clusters lose and gain members all the time.
+    /// Small clusters whose members change all the time.
     fn of_changes(self) -> Self {
         Self {
             client_pause: 100,
@@ -207,12 +207,12 @@ impl Climate {
 }
 
 impl World {
-    /// One fault strikes, and the next is arranged.
+    /// Injects one fault and schedules the next.
     pub(crate) fn strike(&mut self) {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::Strike);
         if self.members.iter().any(|member| member.left_behind) {
-            // the others go on, so that it falls behind
+            // the others must continue, so that it falls behind
             return;
         }
         match self.chance.range(0, 99) {
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// A member that does not lead stays down until the others have cut their logs above its own.
+    /// Takes a member other than the leader down until the others have cut their logs above the end of its log.
     pub(crate) fn leave_behind(&mut self) {
         let leads = |member: &Member| member.status.role == Role::Leader;
         let candidates: Vec<usize> = (0..self.members.len())
@@ -254,8 +254,8 @@ impl World {
         }
     }
 
-    /// Whether a member stays down, because a log of the others still begins where its own ends: the next leader
-    /// may be any of them.
+    /// Returns whether a member stays down because another log still reaches back to the end of its own. Any of the others may
+    /// become the leader.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
         let needs_snapshot = self
@@ -267,7 +267,7 @@ impl World {
         member.left_behind
     }
 
-    /// A member will lose power, now or at one of its next verbs.
+    /// Crashes a member, now or at one of its next verbs.
     fn arm_crash(&mut self) {
         let place = self.chance.below(self.members.len());
         if self.chance.chance(25) {
@@ -278,7 +278,7 @@ impl World {
         }
     }
 
-    /// A process is stopped for a while and goes on as if nothing had been, a leader for instance.
+    /// Pauses a process, preferably the leader's. It then continues as if nothing had happened.
     fn pause(&mut self) {
         let leader = self
             .members
@@ -296,7 +296,7 @@ impl World {
         });
     }
 
-    /// A member's disk has no room for a while.
+    /// Fills a member's disk for a while.
     fn fill_disk(&mut self) {
         let place = self.chance.below(self.members.len());
         let until = self.now + self.chance.range(1, FULL_TICKS_MAX * UNITS_PER_TICK);
@@ -307,7 +307,7 @@ impl World {
         });
     }
 
-    /// Somebody sets the clock of a member.
+    /// Sets the wall clock of a member.
     fn jump_clock(&mut self) {
         let place = self.chance.below(self.members.len());
         let far = self.chance.range(0, 2 * JUMP_S_MAX) as i64 - JUMP_S_MAX as i64;
@@ -318,7 +318,7 @@ impl World {
         });
     }
 
-    /// Whether a member that has just sent something loses power before it does anything else.
+    /// Returns whether a member that has just sent something loses power before it does anything else.
     pub(crate) fn tempted(&mut self) -> bool {
         let percent = self.climate.sent_crash_percent;
         self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)

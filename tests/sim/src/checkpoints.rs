@@ -1,17 +1,17 @@
-//! Checkpoints of a member: their own thread takes a frozen view, writes it, syncs it and reports it.
+//! Checkpoints of a member. Their own thread takes a frozen view, writes it, syncs it and reports it.
 
 use crate::world::{Event, World};
 
-/// The steps of a checkpoint; a crash may come between any two.
+/// The steps of a checkpoint. A crash may come between any two.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CheckpointStep {
-    /// A frozen view is taken.
+    /// Takes a frozen view.
     Take,
-    /// The changed records are written in one batch.
+    /// Writes the changed records in one batch.
     Write,
-    /// The batch is durable.
+    /// Makes the batch durable.
     Sync,
-    /// The core is told, and the log cut where it says.
+    /// Reports it to the core, and cuts the log where the core says.
     Report,
 }
 

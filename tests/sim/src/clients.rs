@@ -1,5 +1,5 @@
-//! The requests of clients and the operator's commands: they join the inbox of a process, and the
-//! oracle keeps how each of them ends.
+//! The requests of clients and the operator's commands. They join the inbox of a process, and the oracle records how each of
+//! them ends.
 
 use witan_replica::host::LeaseQuestion;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl World {
-    /// A client asks something of a member that votes.
+    /// Lets a client send a request to a voter.
     pub(crate) fn ask_something(&mut self) {
         let slow = self.climate.client_pause;
         let pause = match self.phase {
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// A client asks a member; `deadline` is when it may count on the answer. Returns the operation.
+    /// Sends a request to a member. An answer is guaranteed by `deadline`. Returns the operation.
     pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) -> u64 {
         let member = place as u64 + 1;
         self.trace.line(self.now, || {
@@ -83,7 +83,7 @@ impl World {
         op
     }
 
-    /// A request joins the inbox of a process that runs.
+    /// Adds a request to the inbox of a running process.
     pub(crate) fn request(&mut self, place: usize, request: Request) {
         let member = &mut self.members[place];
         if member.replica.is_some() {
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// Every member is asked for a read, and has until `deadline` to answer this one and all before it.
+    /// Sends a read to every member. Each member must answer it, and everything before it, by `deadline`.
     pub(crate) fn promise_reads(&mut self, deadline: u64) {
         let members = self.current(|_| true);
         for id in &members {

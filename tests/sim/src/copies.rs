@@ -2,8 +2,8 @@
 //! older one. An older copy lacks what the member has since acknowledged and voted for, and messages sent before may
 //! arrive later. The shell recognizes a copy, as `witan_storage` does by the inode.
 //!
-//! In some of these seeds nobody recognizes an older copy. Acknowledged writes may then be lost, and only one rule
-//! remains (`invariants/no_silent_fork`).
+//! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
+//! applies (`invariants/no_silent_fork`).
 //!
 //! Few enough voters have older disks at once that each acknowledged write is on another disk. A member that lost
 //! acknowledged entries may be refused by a leader; it then gets its former disk back.

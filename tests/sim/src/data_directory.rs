@@ -1,4 +1,4 @@
-//! Real storage under a simulated disk: what a run asks of it.
+//! The interface through which a run uses real storage on a simulated disk.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use witan_replica::host::{LogBatch, Recovered};
 
 use crate::rng::Rng;
 
-/// The data directory of one member, on files that lose what was not synced when the power goes.
+/// The data directory of one member. A power cut loses whatever its files have not synced.
 pub trait DataDirectory: fmt::Debug {
-    /// Appends a batch to the log, durably.
+    /// Appends a batch to the log and syncs it.
     fn append(&mut self, batch: &LogBatch);
     /// Drops the log records below `index`.
     fn cut(&mut self, index: u64);
-    /// Writes a checkpoint of `view` as the difference to `base`, durably.
+    /// Writes a checkpoint of `view` as the difference from `base`, durably.
     fn write_checkpoint(&mut self, base: &View, view: &View);
-    /// Replaces checkpoint and log by a received snapshot, durably.
+    /// Replaces the checkpoint and the log with a received snapshot, durably.
     fn install(&mut self, snapshot: &View);
-    /// The power goes, in the midst of a step if there is one. Fails if the next start refuses what it finds.
+    /// Cuts the power, in the middle of `during` if it is given. Returns an error if the next start refuses the files.
     fn lose_power(
         &mut self,
         during: Option<&InterruptedStep>,
         chance: &mut Rng,
     ) -> Result<PowerCut, String>;
-    /// Flips a bit in one of the files while no process has them open. Returns what the next start reads;
-    /// `None` if it refuses to.
+    /// Flips a bit in one of the files while no process has them open. Returns what the next start reads, or `None` if it
+    /// refuses to start.
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered>;
 }
 
@@ -33,7 +33,7 @@ pub trait DataDirectory: fmt::Debug {
 pub struct PowerCut {
     /// The state that the next start reads.
     pub recovered: Recovered,
-    /// Whether the step was still under way.
+    /// Whether the power was cut during the step.
     pub interrupted: bool,
 }
 
@@ -44,7 +44,7 @@ pub enum InterruptedStep {
     Append(LogBatch),
     /// [`DataDirectory::write_checkpoint`].
     WriteCheckpoint {
-        /// The state of the checkpoint before.
+        /// The state of the previous checkpoint.
         base: Box<View>,
         /// The state to write.
         view: Box<View>,
@@ -53,10 +53,10 @@ pub enum InterruptedStep {
     Install(Box<View>),
 }
 
-/// Makes the directory of a member whose first state is given, and says what its start reads.
+/// Creates the data directory of a member with the given initial state, and returns what its start reads.
 pub type MakeDirectory = dyn FnMut(u64, &View) -> (Box<dyn DataDirectory>, Recovered);
 
-/// Where the data directories of a run come from.
+/// The source of a run's data directories.
 #[derive(Default)]
 pub(crate) struct Directories(pub(crate) Option<Box<MakeDirectory>>);
 

@@ -1,7 +1,7 @@
-//! The loss of most members, in some seeds only: their disks are lost for good, and the operator starts one that is
-//! left with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor does not have
-//! are no part of it any more, and invariants forget what they led to. Members of the old cluster that still run are
-//! outside, and only what they do to the others is judged. What chance decides here is drawn apart.
+//! The loss of most members, in some seeds only. Their disks are lost for good, and the operator starts one of the remaining
+//! members with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no longer
+//! part of it, and invariants forget their effects. Members of the old cluster that still run are outside, and are judged only
+//! by what they do to the others. This module has a random generator of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,35 +23,35 @@ use crate::{
     world::{Event, Phase, Truth, World},
 };
 
-/// Of a hundred runs, so many wait until a member has a change of membership in its log that it does not know to be
-/// committed. That is the survivor.
+/// Percentage of runs that wait until the log of a member has a membership change that it does not know to be committed. This
+/// member is the survivor.
 const UNDECIDED_PERCENT: u64 = 50;
 
-/// From there up to here, the survivor is cut off before, and the others go on without it.
+/// From `UNDECIDED_PERCENT` up to this bound, the survivor is first cut off, and the others go on without it.
 const CUT_OFF_END_PERCENT: u64 = 85;
 
-/// Longest time for which it is.
+/// Longest time for which the survivor is cut off.
 const CUT_OFF_UNITS: u64 = 400;
 
-/// Units between two looks for one.
+/// Units between two checks for a survivor.
 const LOOK_UNITS: u64 = 2;
 
-/// Of a hundred runs, in so many members of the old cluster run on.
+/// Percentage of runs in which members of the old cluster continue to run.
 const RUN_ON_PERCENT: u64 = 60;
 
-/// Of a hundred members that could run on there, so many do.
+/// Percentage of these members that do.
 const SPARED_PERCENT: u64 = 80;
 
-/// Of a hundred starts with the flag, so many are interrupted by a power cut.
+/// Percentage of starts with the flag that a power cut interrupts.
 const CUT_PERCENT: u64 = 40;
 
-/// Longest pause between two looks of the operator, who brings new members soon.
+/// Longest pause between two checks of the operator, who adds new members soon.
 const OPERATOR_PAUSE: u64 = 60;
 
-/// First byte of a record that changes the membership (`wire` of the core; its layout does not change).
+/// First byte of a record that changes the membership (see `wire` in the core; the layout does not change).
 const CHANGE: u8 = 1;
 
-/// The fields of the record behind that byte.
+/// The fields of the record after that byte.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct Change {
     #[prost(int32, tag = "2")]
@@ -64,7 +64,7 @@ impl Change {
     /// `kind` of a removal.
     const REMOVES: i32 = 1;
 
-    /// `None` for an entry that changes no membership.
+    /// Returns `None` for an entry that does not change the membership.
     fn read(record: &LogRecord) -> Option<Self> {
         let (kind, change) = record.payload.split_first()?;
         let change = (*kind == CHANGE).then(|| prost::Message::decode(change));
@@ -81,23 +81,23 @@ impl Change {
 pub(crate) struct Disaster {
     chance: Rng,
     prelude: Prelude,
-    /// The member that is started with the flag, until it runs.
+    /// The member to start with the flag, until it runs.
     pub(crate) survivor: Option<u64>,
     /// The state on the survivor's disk before its first start with the flag.
     found: Option<Found>,
-    /// The registry that the last of them has written.
+    /// The registry that the survivor wrote last.
     members: Option<MemberRegistry>,
-    /// The members that are not in the new cluster.
+    /// Members that are not in the new cluster.
     outside: BTreeSet<u64>,
 }
 
-/// The state of a member that is to go on alone.
+/// The state of a member that will go on alone.
 #[derive(Debug)]
 struct Found {
     checkpoint: u64,
-    /// The entries above it that are to stay.
+    /// The entries above the checkpoint that must stay.
     log: BTreeMap<u64, Ident>,
-    /// The removal of the member itself behind them, which is not.
+    /// The removal of the member itself after these, which must not stay.
     dropped: Option<(u64, Ident)>,
 }
 
@@ -105,11 +105,11 @@ struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prelude {
     None,
-    /// A member gets a change of membership that it does not know to be committed.
+    /// Waits until a member has a membership change that it does not know to be committed.
     Undecided,
-    /// A member is cut off.
+    /// A member will be cut off.
     CutOff,
-    /// This one is.
+    /// This member is cut off.
     IsCutOff(u64),
 }
 
@@ -130,12 +130,12 @@ impl Disaster {
         }
     }
 
-    /// Whether the operator waits for the survivor.
+    /// Returns whether the operator waits for the survivor.
     pub(crate) fn is_under_way(&self) -> bool {
         self.survivor.is_some()
     }
 
-    /// Whether a member is one of the old cluster that is not in the new one.
+    /// Returns whether a member belongs to the old cluster only.
     pub(crate) fn is_outside(&self, id: u64) -> bool {
         self.outside.contains(&id)
     }
@@ -170,8 +170,8 @@ fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
 }
 
 impl World {
-    /// Arranges the loss of most members, if the seed has it. Where somebody is to catch up from far behind, the
-    /// others must stay.
+    /// Schedules the loss of most members, if the seed has one. It does not happen where a member must catch up from far
+    /// behind, since the others must stay then.
     pub(crate) fn arrange_disaster(&mut self) {
         if !self.scenario.has_disaster() || self.climate.lags {
             return;
@@ -183,7 +183,7 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// All members but one lose their disks, or so many that the others are no quorum.
+    /// Destroys the disks of all members but one, or of so many that the others have no quorum.
     pub(crate) fn lose_most(&mut self) {
         if self.phase != Phase::Chaos {
             return;
@@ -233,7 +233,7 @@ impl World {
         self.members[place].left_behind = false;
     }
 
-    /// The others go on without the one that will be left.
+    /// Lets the others go on without the future survivor.
     fn cut_off(&mut self, survivor: u64) {
         self.trace
             .line(self.now, || format!("m{survivor} is cut off"));
@@ -244,19 +244,19 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Whether a member has a state: who has just joined has none.
+    /// Returns whether a member has a state. A new member has none.
     fn may_survive(&self, id: u64) -> bool {
         let place = (id - 1) as usize;
         let present = self.members[place].existence == Existence::Present;
         present && self.disks[place].oldest_checkpoint_index() > 0
     }
 
-    /// Whether a member is one of the old cluster that is not in the new one.
     pub(crate) fn is_outside(&self, id: u64) -> bool {
         self.disaster.is_outside(id)
     }
 
-    /// Whether `to` refuses `from`, a member of the old cluster that it never knew: a leader knows all members.
+    /// Returns whether `to` refuses messages of `from`, a member of the old cluster that it never knew. A leader knows all its
+    /// members.
     pub(crate) fn refuses_stranger(&self, from: u64, to: u64) -> bool {
         let receiver = &self.members[(to - 1) as usize];
         self.is_outside(from)
@@ -265,7 +265,7 @@ impl World {
             && !receiver.registry.by_id.contains_key(&MemberId(from))
     }
 
-    /// Reads the state of a starting member, and the members to which it opens streams. `None` if it loses power.
+    /// Reads the state of a starting member, and the members to which it opens streams. Returns `None` if it loses power.
     pub(crate) fn recover(
         &mut self,
         place: usize,
@@ -280,7 +280,7 @@ impl World {
         Ok(forced.map(|members| (recovered, members)))
     }
 
-    /// A start with the flag. `None` if the power goes before it is done, with or without its batch on the disk.
+    /// Starts a member with the flag. Returns `None` if the power goes first, with or without its batch on the disk.
     fn force(
         &mut self,
         place: usize,
@@ -321,7 +321,7 @@ impl World {
         Ok(Some(members))
     }
 
-    /// The history forks: it goes on behind what the survivor has of it, without the others.
+    /// Forks the history: it continues from what the survivor has of it, without the others.
     fn fork(
         &mut self,
         survivor: u64,
@@ -385,7 +385,7 @@ impl World {
 }
 
 impl Truth {
-    /// Goes on behind `kept` with one member, whose log ends at `end`.
+    /// Continues after `kept` with one member, whose log ends at `end`.
     fn fork(&mut self, kept: u64, end: u64, survivor: u64, members: &MemberRegistry) {
         self.executed.split_off(&(kept + 1));
         self.voters.split_off(&kept);
@@ -396,7 +396,7 @@ impl Truth {
 }
 
 impl crate::disk::Disk {
-    /// Whether its log has a change of membership that is not known to be committed.
+    /// Returns whether the log has a membership change that is not known to be committed.
     fn has_undecided_change(&self) -> bool {
         let (mut records, hard_state) = self.log();
         let commit = vote(hard_state).map_or(0, |vote| vote.commit);

@@ -1,14 +1,12 @@
-//! The simulated disk of one member: a log and a checkpoint, each with what is written and what
-//! would survive a power cut.
+//! The simulated disk of one member: a log and a checkpoint, each with what is written and what would survive a power cut.
 //!
-//! - A batch that was not synced survives a crash as any prefix: batches in order, of the last one
-//!   some of its records; its hard state is the last part of it.
-//! - A checkpoint is one atomic batch: after a crash before its sync it is there whole or not at
-//!   all. The last two durable ones are kept, and a crash may take the newer one away (I5:
-//!   the log is cut only below the older of the two, so it has to be enough).
+//! - After a crash, any prefix of the unsynced batches survives: whole batches in order, then some records of the next one. The
+//!   hard state is the last part of a batch.
+//! - A checkpoint is one atomic batch: after a crash before its sync, all or nothing of it exists. The last two durable ones
+//!   are kept, and a crash may remove the newer one (I5: the log is cut only below the older one, so that this one suffices).
 //!
-//! In a run on real storage a data directory does the same beside it, and decides what a power cut leaves:
-//! that must be what was durable here, with or without the step that the cut interrupted.
+//! In a run on real storage, a data directory performs the same steps and decides what a power cut leaves. That must equal what
+//! was durable here, with or without the interrupted step.
 
 mod copy;
 mod files;
@@ -33,7 +31,7 @@ use crate::{
 /// Checkpoint records by key.
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Percentage of crashes that take the newest durable checkpoint away, if an older one is there.
+/// Percentage of crashes that remove the newest durable checkpoint if there is an older one.
 const FALLBACK_PERCENT: u64 = 20;
 
 /// A checkpoint on disk.
@@ -73,13 +71,13 @@ impl Log {
         }
     }
 
-    /// The records that a start from a checkpoint at `index` replays.
+    /// Returns the records that a start from a checkpoint at `index` replays.
     fn above(&self, index: u64) -> Vec<&LogRecord> {
         let above = self.records.range(index + 1..);
         above.map(|(_, record)| record).collect()
     }
 
-    /// First and last index; (0, 0) if it is empty.
+    /// Returns the first and the last index, or (0, 0) if the log is empty.
     fn span(&self) -> (u64, u64) {
         let end = |entry: Option<(&u64, &LogRecord)>| entry.map_or(0, |(index, _)| *index);
         (
@@ -94,9 +92,9 @@ impl Log {
 pub struct Disk {
     live: Log,
     durable: Log,
-    /// Written since the last sync, in order.
+    /// The batches written since the last sync, in order.
     unsynced: Vec<LogBatch>,
-    /// Written, not yet synced.
+    /// The checkpoint that is written but not yet synced.
     written: Option<Saved>,
     newest: Saved,
     older: Option<Saved>,
@@ -105,7 +103,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The disk of a member that has never run: the genesis is its checkpoint.
+    /// Creates the disk of a member that has never run, with the genesis as its checkpoint.
     pub(crate) fn new(genesis: &View) -> Self {
         Self {
             live: Log::default(),
@@ -135,7 +133,7 @@ impl Disk {
         }
     }
 
-    /// Replaces everything by a received snapshot, atomically and durably; terms and votes stay.
+    /// Replaces everything except the terms and votes with a received snapshot, atomically and durably.
     pub(crate) fn install(&mut self, snapshot: &View) {
         self.sync();
         self.unsynced.clear();
@@ -153,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// The power goes while a received snapshot replaces everything: it has happened or not.
+    /// Cuts the power during the installation of a received snapshot: it has happened or not.
     pub(crate) fn tear_install(&mut self, snapshot: &View, rng: &mut Rng) {
         match &mut self.files {
             Some(files) => files.step = Some(InterruptedStep::Install(Box::new(snapshot.clone()))),
@@ -162,7 +160,7 @@ impl Disk {
         }
     }
 
-    /// Writes a checkpoint of `view` as what changed since `base`, the one before it.
+    /// Writes a checkpoint of `view` as the changes since `base`, the previous one.
     pub(crate) fn write_checkpoint(&mut self, base: &View, view: &View) {
         let mut records = self.newest.records.clone();
         view.changes(Some(base), &mut |change| match change {
@@ -206,8 +204,8 @@ impl Disk {
         }
     }
 
-    /// The power goes: what was not durable survives in part, as chance has it. Fails if real storage keeps
-    /// less than what was durable, or anything else.
+    /// Cuts the power. A random part of what was not durable survives. Returns an error if real storage keeps less than what
+    /// was durable, or something else.
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Result<(), String> {
         let batches = std::mem::take(&mut self.unsynced);
         let whole = rng.below(batches.len() + 1);
@@ -241,7 +239,7 @@ impl Disk {
         }
     }
 
-    /// Reads the state with which a member starts.
+    /// Reads the state from which a member starts.
     pub(crate) fn recover(&mut self) -> Result<Recovered, CorruptRecord> {
         if let Some(recovered) = self.files.as_mut().and_then(|files| files.recovered.take()) {
             return Ok(recovered);
@@ -253,32 +251,32 @@ impl Disk {
         })
     }
 
-    /// The entry at `index` as written.
+    /// Returns the written entry at `index`.
     pub fn entry(&self, index: u64) -> Option<&LogRecord> {
         self.live.records.get(&index)
     }
 
-    /// The entry at `index` that a power cut now would leave.
+    /// Returns the entry at `index` that a power cut now would leave.
     pub fn durable_entry(&self, index: u64) -> Option<&LogRecord> {
         self.durable.records.get(&index)
     }
 
-    /// The last entry that is durable here as an entry or in a checkpoint.
+    /// Returns the last entry of the newest durable checkpoint.
     pub fn checkpoint_index(&self) -> u64 {
         self.newest.index
     }
 
-    /// The last entry of the checkpoint that a start may have to go back to.
+    /// Returns the last entry of the checkpoint that a start may have to fall back to.
     pub(crate) fn oldest_checkpoint_index(&self) -> u64 {
         self.older.as_ref().unwrap_or(&self.newest).index
     }
 
-    /// The log as written, and the hard state beside it.
+    /// Returns the written log and hard state.
     pub(crate) fn log(&self) -> (impl Iterator<Item = &LogRecord>, Option<&Bytes>) {
         (self.live.records.values(), self.live.hard_state.as_ref())
     }
 
-    /// First and last index of the log as written; (0, 0) if it is empty.
+    /// Returns the first and the last index of the written log, or (0, 0) if it is empty.
     pub fn span(&self) -> (u64, u64) {
         self.live.span()
     }

@@ -1,7 +1,7 @@
-//! One turn of one member: the simulated side of `Host`, which can lose power between any two verbs.
+//! One turn of one member: the simulated implementation of `Host`, which can lose power between any two verbs.
 //!
-//! After the crash the core goes on until its turn ends, but nothing that it does reaches the world;
-//! then it is dropped. So a crash needs no panic and leaves exactly what was done before it.
+//! After the crash the core continues to the end of its turn, but nothing that it does reaches the world; then it is dropped. A
+//! crash therefore needs no panic and leaves exactly what was done before it.
 
 use witan_machine::{Reply, kv, lease, member::MemberId, versions::release, view::View};
 use witan_replica::{
@@ -22,16 +22,16 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Longest time that a long command takes: longer than an election timeout.
+/// Longest time of a long command, which exceeds an election timeout.
 const LONG_COMMAND_TICKS_MAX: u64 = 15;
 
-/// Of a hundred commands that the host executes, so many take that long, and the others a moment.
+/// Percentage of commands executed by the host that take that long. The others take a moment.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
 /// Percentage of commands that the host executes before it continues.
 const EXECUTED_AT_ONCE_PERCENT: u64 = 20;
 
-/// Of a hundred installations on real files, so many are interrupted by a power cut.
+/// Percentage of installations on real files that a power cut interrupts.
 const INSTALL_CUT_PERCENT: u64 = 30;
 
 /// A turn of the member at `place`.
@@ -39,18 +39,18 @@ pub(crate) struct Turn<'a> {
     world: &'a mut World,
     place: usize,
     crashed: bool,
-    /// How long the disk has held the thread up in this turn.
+    /// How long the disk has delayed the thread in this turn.
     stalled: u64,
 }
 
-/// How far a verb gets.
+/// The outcome of a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is done.
+    /// It succeeds.
     Done,
-    /// The power goes while it is done.
+    /// The power goes during the verb.
     Torn,
-    /// The power is off.
+    /// The power is already off.
     Dark,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Turn<'a> {
         Self { world, place, crashed: false, stalled: 0 }
     }
 
-    /// Whether the member crashed in this turn.
+    /// Returns whether the member crashed in this turn.
     pub(crate) fn crashed(&self) -> bool {
         self.crashed
     }
@@ -72,7 +72,7 @@ impl<'a> Turn<'a> {
         self.place as u64 + 1
     }
 
-    /// Counts a verb against the moment at which this member is to crash.
+    /// Counts a verb towards the moment at which this member crashes.
     fn step(&mut self, verb: &str) -> Step {
         if self.crashed {
             return Step::Dark;
@@ -95,7 +95,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// On real files an installation has steps of its own: the power goes in many of them.
+    /// Makes a power cut during an installation likely on real files, where it consists of several steps.
     fn arm_install(&mut self) {
         let world = &mut *self.world;
         let on_files = world.directories.0.is_some() && world.phase == Phase::Chaos;
@@ -117,7 +117,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The transport and the world learn what the entries say about members.
+    /// Tells the transport and the world about the membership changes and the progress in these entries.
     fn follow(&mut self, batch: &[Applied], view: &View) {
         for applied in batch {
             if let Some(registry) = &applied.members {
@@ -127,8 +127,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The disk takes its time, and the thread waits for it, until the faults stop at most: a leader that still
-    /// waits when the members seem to have settled would be replaced after that.
+    /// Delays the thread by a slow disk, at most until the faults stop. Otherwise a leader could still wait when the members
+    /// seem to have settled, and would be replaced after that.
     fn stall(&mut self) {
         let climate = &self.world.climate;
         let (percent, longest) = (climate.stall_percent, climate.stall);
@@ -145,8 +145,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// A sync has failed: nobody knows what of it is on the disk, so the process ends, and what it has written
-    /// survives as in a power cut.
+    /// Handles a failed sync. Nobody knows how much of it is on the disk, so the process ends, and what it has written survives
+    /// as in a power cut.
     fn failed_sync(&mut self) {
         self.world.counts.failed_syncs += 1;
         self.trace(|id| format!("the disk of m{id} fails to sync"));
@@ -404,7 +404,7 @@ impl Turn<'_> {
 }
 
 impl World {
-    /// Sends a packet on its way after `held` units, as far as the network lets it.
+    /// Sends a packet after `held` units, if the network delivers it.
     pub(crate) fn post(&mut self, packet: Packet, held: u64) {
         let sender = &self.members[(packet.from - 1) as usize];
         if !sender.reaches(packet.to) {
@@ -424,7 +424,7 @@ impl World {
         }
     }
 
-    /// An entry was executed for the first time: the cluster as a whole stands there.
+    /// Records that an entry was executed for the first time, so that the cluster as a whole has reached it.
     fn learn(&mut self, place: usize, applied: &Applied, term: u64) {
         let index = applied.index;
         if index <= self.truth.index || self.is_outside(place as u64 + 1) {

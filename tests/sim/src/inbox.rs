@@ -1,6 +1,6 @@
-//! The inputs that wait for the thread of a member, and the order in which one round of its loop takes them:
-//! the clock, control messages, bulk messages, the transport's reports, a received snapshot, durable
-//! checkpoints, the requests of clients, ticks, then the turn. It is the order of the real thread.
+//! The inputs that wait for the thread of a member, and the order in which one round of its loop takes them: the clock, control
+//! messages, bulk messages, the transport's reports, a received snapshot, durable checkpoints, client requests, ticks, then the
+//! turn. The real thread uses the same order.
 
 use std::collections::VecDeque;
 
@@ -25,10 +25,10 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Ticks that are made up for after a stall, as the real thread does.
+/// Number of ticks that are made up for after a stall, as in the real thread.
 const TICKS_MADE_UP: u32 = 2;
 
-/// Connections of clients to each member.
+/// Number of client connections per member.
 const CLIENTS: u64 = 5;
 
 /// The inputs that wait for the next round.
@@ -37,7 +37,7 @@ pub(crate) struct Inbox {
     control: Vec<Packet>,
     bulk: VecDeque<Packet>,
     events: Vec<(u64, PeerEvent)>,
-    /// A snapshot that was received whole, with the number of its transfer.
+    /// A complete snapshot, with the number of its transfer.
     pub(crate) snapshot: Option<(u64, Packet)>,
     durable: u64,
     requests: VecDeque<Request>,
@@ -49,15 +49,15 @@ pub(crate) struct Inbox {
 pub(crate) enum Request {
     /// An operation of the oracle.
     Operation(u64),
-    /// A question about a lease; since when its client waits.
+    /// A question about a lease, and since when its client waits.
     Lease {
         lease: LeaseId,
         question: LeaseQuestion,
         asked: u64,
     },
-    /// Its state is to be replaced by the leader's.
+    /// Replaces the state with the leader's.
     Rebuild,
-    /// Leadership is to be handed over.
+    /// Transfers leadership.
     Transfer(Option<u64>),
 }
 
@@ -82,7 +82,7 @@ impl Inbox {
         self.requests.push_back(request);
     }
 
-    /// Forgets the requests of clients, whose connections have ended.
+    /// Forgets the requests of clients whose connections have ended.
     pub(crate) fn forget_requests(&mut self) {
         self.requests.clear();
     }
@@ -93,7 +93,7 @@ impl Inbox {
 }
 
 impl World {
-    /// A member has inputs: its thread takes them now, or lets more of them gather first.
+    /// Schedules a round of the thread for a member that has inputs: now, or after more of them have gathered.
     pub(crate) fn wake(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.turn_due || member.replica.is_none() {
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// A member hears a leader, unless it knows that the sender was removed.
+    /// Records that a member has heard a leader, unless it knows that the sender was removed.
     fn note_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
         let removed = &self.members[place].registry.removed_ids;
         if !removed.contains(&MemberId(leader)) {
@@ -257,17 +257,17 @@ impl World {
         }
     }
 
-    /// A request ends without having been taken.
+    /// Ends a request that was not taken.
     pub(crate) fn refused(&mut self, op: u64, end: End) {
         self.trace.line(self.now, || format!("op{op}: {end:?}"));
-        // it asks for what the leader does not admit yet
+        // the leader does not admit it yet
         let early = matches!(end, End::Refused(ProposalRejected::LearnerNotReady));
         self.counts.refused += u64::from(!early);
         self.oracle.unanswered(op, end);
     }
 }
 
-/// Whether a command needs room on the disk that its own effect does not free, as the shell decides.
+/// Returns whether a command needs disk space that its own effect does not free, as the shell decides.
 fn grows(command: &Command) -> bool {
     match command {
         Command::Kv(_) | Command::Tree(_) | Command::Lease(_) => true,

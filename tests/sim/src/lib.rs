@@ -1,19 +1,18 @@
-//! The deterministic simulator: the real [`witan_replica`] core in virtual time, on a network that
-//! loses things and on disks that lose power.
+//! The deterministic simulator: the real [`witan_replica`] core in virtual time, on an unreliable network and on disks that
+//! lose power.
 //!
-//! What does *not* live here: any clock, thread, socket, file or randomness but the seed's. The same
-//! seed gives the same run, byte for byte, in any process (`tests/determinism.rs`).
+//! Not here: clocks, threads, sockets, files and randomness from outside the seed. The same seed gives the same run, byte for
+//! byte, in any process (`tests/determinism.rs`).
 //!
-//! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, links are
-//! cut one way or both, members crash between any two verbs of `Host` and come back from what their
-//! disk kept. *Heal and serve*: the faults stop, and the cluster has to work again within stated
-//! numbers of ticks. Every invariant is a file in [`invariants`] and sees every fact of the run.
+//! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, links are cut in one or both
+//! directions, and members crash between any two verbs of `Host` and restart from what their disk kept. *Heal and serve*: the
+//! faults stop, and the cluster must work again within stated numbers of ticks. Every invariant is a file in [`invariants`] and
+//! sees every fact of the run.
 //!
-//! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) →
-//! `checkpoints`, `transfer` (concurrent work) → `adopted` (first states that differ) → `disk`, `net` (what can go
-//! wrong) → `chaos`, `mishaps` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may
-//! expect) → `operator` (who comes and goes), `disaster` (who is lost), `releases` (who is upgraded) → `invariants` →
-//! `scenario`, `sweep` (many seeds).
+//! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
+//! `transfer` (concurrent work) → `adopted` (initial states that differ) → `disk`, `net` (what can fail) → `chaos`, `mishaps`
+//! (when it fails) → `workload`, `users`, `clients`, `oracle` (requests and expected answers) → `operator` (membership
+//! changes), `disaster` (lost members), `releases` (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
 
 mod adopted;
 pub mod chaos;

@@ -1,4 +1,4 @@
-//! The simulator's command line: sweeps seeds, or runs one again with its trace.
+//! The simulator's command line: sweeps seeds, or repeats one with its trace.
 
 use std::{
     io::{self, Write},
@@ -30,7 +30,7 @@ usage: witan-sim [--seeds N] [--start S] [--members 1..7]
   --replay FOLDER   execute these recordings with the core of this program
 ";
 
-/// A sweep says how far it is after so many seeds.
+/// Number of seeds between two progress reports of a sweep.
 const PROGRESS_SEEDS: u64 = 500;
 
 #[derive(Default)]
@@ -157,7 +157,7 @@ fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> 
     })
 }
 
-/// A panic says which run it was, also where it cannot be caught (the release profile aborts).
+/// Prints the run of a panic, even where the panic cannot be caught (the release profile aborts).
 fn announce_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,4 +1,4 @@
-//! The process of one member in the world: how it starts, ticks, has its turns, ends and loses power.
+//! The process of one member in the world: its start, ticks, turns, end and power loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,78 +30,77 @@ use crate::{
     world::{EPOCH_NS, Event, Phase, UNIT_NS, World},
 };
 
-/// Largest difference of a member's clocks from the world's at the start, in milliseconds.
+/// Largest initial difference between a member's clocks and the world's, in milliseconds.
 const SKEW_MS_MAX: u64 = 1500;
 
-/// How much faster or slower than the world's a member's monotonic clock runs, at most.
+/// Largest deviation of the rate of a member's monotonic clock from the world's.
 pub(crate) const DRIFT_PER_MILLE_MAX: u64 = 10;
 
-/// Of a hundred messages of a removed member, so many arrive through a stream that is still open.
+/// Percentage of messages of a removed member that arrive through a stream that is still open.
 const OPEN_STREAM_PERCENT: u64 = 30;
 
-/// Of a hundred ticks, so often a member opens streams again.
+/// Percentage of ticks at which a member reopens its streams.
 const STREAMS_PERCENT: u64 = 5;
 
-/// The same of a removed member, whose streams the others close.
+/// The same for a removed member, whose streams the others close.
 const STREAMS_CLOSED_PERCENT: u64 = 30;
 
-/// Units between two looks whether a member that was left behind needs a snapshot.
+/// Units between two checks whether a member that was left behind needs a snapshot.
 const DOWN_UNITS: u64 = 50;
 
-/// Longest time until a member that was added is started, in units.
+/// Longest time until an added member is started, in units.
 const JOIN_UNITS: u64 = 60;
 
-/// Whether there is such a member.
+/// The life cycle of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existence {
-    /// Its addition was asked for.
+    /// Its addition was requested.
     Awaited,
-    /// It has a disk, and runs but for the faults.
+    /// It has a disk, and runs except during faults.
     Present,
-    /// It was removed, or has lost its disk, and never comes back.
+    /// It was removed or has lost its disk, and never returns.
     Gone,
 }
 
-/// A member with its process, and what dies with that.
+/// A member with its process and the state of that process.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) existence: Existence,
     /// The release that its process runs, or will run when it starts.
     pub(crate) release: Release,
-    /// In a box: each turn takes it out and puts it back, and a struct of some KiB would be copied twice.
+    /// Boxed, because each turn takes it out and puts it back, which would copy some KiB twice.
     pub(crate) replica: Option<Box<RecordedReplica>>,
     pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
     pub(crate) inbox: Inbox,
-    /// Which operation each ticket stands for.
+    /// The operation of each ticket.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
-    /// Questions about leases that wait for an answer: the lease, and when it was asked for.
+    /// Pending questions about leases: the lease and the time of the question.
     pub(crate) lease_questions: BTreeMap<Ticket, (LeaseId, u64)>,
-    /// Leases whose note of the remaining time must be cleared before they can be kept alive, and when that was
-    /// asked for.
+    /// Leases whose persisted remaining TTL must be cleared before they can be kept alive, with the time of the request.
     pub(crate) noted: Vec<(LeaseId, u64)>,
-    /// Operations that clear a note, after which the keep-alive is tried again.
+    /// Operations that clear a remaining TTL, after which the keep-alive is tried again.
     pub(crate) clearings: BTreeMap<u64, (LeaseId, u64)>,
-    /// Whether it is to replace its state by the leader's.
+    /// Whether it is to replace its state with the leader's.
     pub(crate) rebuilds: bool,
     /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.
     pub(crate) paused_until: u64,
     /// Whether it stays down until it needs a snapshot.
     pub(crate) left_behind: bool,
-    /// Until when its disk has no room.
+    /// Until when its disk is full.
     pub(crate) full_until: u64,
-    /// The view of which a checkpoint was last written.
+    /// The view of the last written checkpoint.
     pub(crate) base: View,
-    /// The view of which one is being written.
+    /// The view of the checkpoint that is being written.
     pub(crate) checkpoint: Option<View>,
     /// Host verbs until it loses power.
     pub(crate) verbs_left: Option<u64>,
     pub(crate) turn_due: bool,
     /// The members as its transport knows them.
     pub(crate) registry: MemberRegistry,
-    /// Members whose entries it does not have yet, but who have opened streams to it.
+    /// Members that have opened streams to it and whose entries it does not have yet.
     pub(crate) remotes: BTreeSet<u64>,
-    /// Where its log in memory begins.
+    /// First index of its log in memory.
     pub(crate) log_begins: u64,
     clock: Clock,
     pub(crate) status: Status,
@@ -111,7 +110,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct Clock {
     tick_units: u64,
-    /// How far the wall clock is off.
+    /// Offset of the wall clock.
     wall_ns: i64,
     /// The zero of the monotonic clock.
     monotonic_ns: i64,
@@ -170,7 +169,7 @@ impl Member {
         self.remotes.retain(is_remote);
     }
 
-    /// Forgets the requests of all clients, whose connections have ended.
+    /// Forgets all client requests, because the connections have ended.
     pub(crate) fn forget_clients(&mut self) {
         self.inbox.forget_requests();
         self.waiting = BTreeMap::new();
@@ -179,12 +178,12 @@ impl Member {
         self.clearings = BTreeMap::new();
     }
 
-    /// Whether it has streams to a member.
+    /// Returns whether it has streams to a member.
     pub(crate) fn reaches(&self, id: u64) -> bool {
         self.registry.by_id.contains_key(&MemberId(id)) || self.remotes.contains(&id)
     }
 
-    /// The voters, as far as the member knows.
+    /// Returns the voters that the member knows.
     pub(crate) fn voters(&self) -> Vec<u64> {
         let members = self.registry.by_id.values();
         members.filter(|m| !m.learner).map(|m| m.id).collect()
@@ -201,14 +200,14 @@ impl World {
         EPOCH_NS + self.now as i64 * UNIT_NS + self.members[place].clock.wall_ns
     }
 
-    /// A clock that only goes forward, from a zero of the member's own.
+    /// Returns the member's monotonic time, which starts at an arbitrary value.
     pub(crate) fn monotonic_ns(&self, place: usize) -> u64 {
         let clock = &self.members[place].clock;
         let elapsed = self.now as i64 * UNIT_NS;
         (clock.monotonic_ns + elapsed + elapsed / 1000 * clock.drift_per_mille) as u64
     }
 
-    /// The wall clock of a member is set.
+    /// Sets the wall clock of a member.
     pub(crate) fn set_clock(&mut self, place: usize, wall_ns: i64) {
         self.members[place].clock.wall_ns = wall_ns;
     }
@@ -237,7 +236,7 @@ impl World {
         self.wake(place);
     }
 
-    /// Clients that have waited for too long give up.
+    /// Ends the requests of clients that have waited for too long.
     fn time_out(&mut self, place: usize) {
         let patience = self.scenario.request_ticks() * UNITS_PER_TICK;
         let member = &mut self.members[place];
@@ -255,13 +254,13 @@ impl World {
         });
     }
 
-    /// A packet arrives, if its sender was not removed.
+    /// Delivers a packet, unless its sender was removed.
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let place = (packet.to - 1) as usize;
         if self.members[place].replica.is_none() || self.refuses_stranger(packet.from, packet.to) {
             return;
         }
-        // the processes of a cluster that was forced began when these were removed
+        // the processes of the forced cluster started when these were removed
         let never_open = self.is_outside(packet.from) && !self.is_outside(packet.to);
         let receiver = &mut self.members[place];
         if receiver
@@ -279,8 +278,8 @@ impl World {
         self.wake(place);
     }
 
-    /// A process opens its streams again: who was removed learns of it there, although it has nothing to
-    /// send, and messages that were lost are sent again.
+    /// Reopens the streams of a process. A removed member learns of its removal this way even if it has nothing to send, and
+    /// lost messages are sent again.
     pub(crate) fn open_streams(&mut self, place: usize) {
         let id = place as u64 + 1;
         if self.members[place].replica.is_none() {
@@ -306,7 +305,7 @@ impl World {
         }
     }
 
-    /// The transport of `to` learns what became of its streams to `about`.
+    /// Reports the state of the streams to `about` to the transport of `to`.
     pub(crate) fn report(&mut self, to: u64, about: u64, event: PeerEvent) {
         let place = (to - 1) as usize;
         let incarnation = self.members[place].incarnation;
@@ -319,7 +318,7 @@ impl World {
         self.wake(place);
     }
 
-    /// A command that takes long is executed some time later.
+    /// Schedules the execution of a long command.
     pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
         let incarnation = self.members[place].incarnation;
         let event = Event::Executed { place, incarnation, command };
@@ -392,7 +391,7 @@ impl World {
         }
     }
 
-    /// A member ends: rightly, if the cluster has removed it.
+    /// Ends a member, which is right if the cluster has removed it.
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
@@ -416,7 +415,7 @@ impl World {
         }
     }
 
-    /// A member that runs loses power between two turns.
+    /// Cuts the power of a running member between two turns.
     pub(crate) fn crash(&mut self, place: usize) {
         if self.members[place].replica.take().is_some() {
             self.trace
@@ -439,7 +438,7 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
-    /// Real storage must keep what it promised.
+    /// Checks what real storage has kept.
     pub(crate) fn judge_files(&mut self, place: usize, left: Result<(), String>) {
         if let Err(what) = left {
             let member = place as u64 + 1;
@@ -447,7 +446,7 @@ impl World {
         }
     }
 
-    /// Ends a process: it loses everything that it held in memory.
+    /// Ends a process, which loses everything in memory.
     pub(crate) fn end_process(&mut self, place: usize) {
         let gone = place as u64 + 1;
         let member = &mut self.members[place];
@@ -461,7 +460,7 @@ impl World {
         member.checkpoint = None;
         self.receiver_gone(place);
         self.oracle.crashed(gone);
-        // a process that ends closes its streams, and those that it cannot reach see nothing of it
+        // a process that ends closes its streams; members that it cannot reach do not notice
         for other in 0..self.members.len() {
             let to = other as u64 + 1;
             let member = &self.members[other];
@@ -473,7 +472,7 @@ impl World {
         }
     }
 
-    /// The cluster has a member that was awaited: its process starts with the members that it was given.
+    /// Starts the process of a new member with the current members.
     pub(crate) fn join(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.existence != Existence::Awaited {
@@ -529,7 +528,7 @@ impl World {
                 view.position.index
             )
         });
-        // a power cut in the midst of a write may have left it on the disk
+        // a power cut during a write may have left it on the disk
         self.judge(&Fact::Written { member: id, records: &[], hard_state: hard_state.as_ref() });
         // a joining member has no state yet
         if view.position.index > 0 {
@@ -568,7 +567,7 @@ impl World {
         }
     }
 
-    /// Bounds that are reached in a short run.
+    /// Returns limits that a short run reaches.
     fn tuning(&self) -> Tuning {
         let usual = Tuning::default();
         let keys = self.scenario.long_command_keys();

@@ -13,17 +13,17 @@ use crate::{
 /// Longest pause between two mishaps, in units.
 const PAUSE_UNITS: u64 = 200;
 
-/// Of a hundred mistaken members, so many open a stream again.
+/// Percentage of mistaken members that reopen a stream.
 const BACK_PERCENT: u64 = 70;
 
 /// Longest time until they do, in units.
 const BACK_UNITS: u64 = 30;
 
-/// Of ten thousand syncs of a log, so many fail.
+/// Number of failing log syncs per ten thousand.
 const FAILED_SYNCS_PER_10_000: u64 = 50;
 
 impl World {
-    /// Something goes wrong, and the next mishap is arranged, until the clients go on.
+    /// Lets something go wrong and schedules the next mishap, until the serving phase.
     pub(crate) fn mishap(&mut self) {
         let pause = self.mishaps.range(1, PAUSE_UNITS);
         if self.phase == Phase::Serving {
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// A process has started: others open streams to it, and those that believed that it had ended notice.
+    /// Reports the start of a process. Others open streams to it, and those that believed that it had ended notice.
     pub(crate) fn process_back(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
@@ -77,7 +77,7 @@ impl World {
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
-    /// Has a member replace its state by the leader's. Only one does so at a time: it takes no entries until then.
+    /// Makes a member replace its state with the leader's. Only one does so at a time, since it takes no entries until then.
     fn rebuild(&mut self, place: usize) {
         if self.members.iter().any(|member| member.rebuilds) {
             return;
@@ -89,7 +89,7 @@ impl World {
 }
 
 impl Turn<'_> {
-    /// Whether the disk fails to sync the log now.
+    /// Returns whether the disk fails to sync the log now.
     pub(crate) fn sync_fails(&mut self) -> bool {
         let world = self.world();
         world.scenario.has_failed_syncs()

@@ -1,6 +1,6 @@
 //! The simulated network: what happens to a packet between two members.
 //!
-//! A snapshot crosses it as checkpoint records, as it will on a real wire, never as shared memory.
+//! A snapshot is transferred as checkpoint records, as on a real wire, never as shared memory.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use witan_replica::{
 
 use crate::{disk::Records, rng::Rng};
 
-/// An envelope in bytes.
+/// An encoded envelope.
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
     pub(crate) to: u64,
@@ -40,7 +40,7 @@ impl Packet {
         }
     }
 
-    /// Decodes it at the receiver.
+    /// Decodes the envelope at the receiver.
     pub(crate) fn open(self) -> Result<Envelope, CorruptRecord> {
         let snapshot = self
             .snapshot
@@ -58,7 +58,7 @@ impl Packet {
     }
 }
 
-/// All records of a view.
+/// Returns all records of a view.
 pub(crate) fn records_of(view: &View) -> Records {
     let mut records = Records::new();
     view.changes(None, &mut |change| match change {
@@ -72,7 +72,7 @@ pub(crate) fn records_of(view: &View) -> Records {
     records
 }
 
-/// The view that records make.
+/// Restores a view from its records.
 pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     View::restore(
         records
@@ -86,16 +86,16 @@ pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
 pub(crate) struct Net {
     /// Links that carry nothing, each in one direction: (from, to).
     pub(crate) cut: BTreeSet<(u64, u64)>,
-    /// Of a hundred packets, so many are lost.
+    /// Percentage of packets that are lost.
     pub(crate) drop_percent: u64,
-    /// Of a hundred packets, so many arrive twice.
+    /// Percentage of packets that arrive twice.
     pub(crate) duplicate_percent: u64,
-    /// Longest time on the way, in units. Unequal times are what reorders packets.
+    /// Longest delay, in units. Packets are reordered because their delays differ.
     pub(crate) delay_max: u64,
 }
 
 impl Net {
-    /// A network that works.
+    /// Creates a network without faults.
     pub(crate) fn calm() -> Self {
         Self {
             cut: BTreeSet::new(),
@@ -105,7 +105,7 @@ impl Net {
         }
     }
 
-    /// After how many units copies of a packet arrive; none if it is lost.
+    /// Returns the delays of the delivered copies of a packet: none if it is lost.
     pub(crate) fn route(&self, packet: &Packet, rng: &mut Rng) -> Vec<u64> {
         if self.cut.contains(&(packet.from, packet.to)) || rng.chance(self.drop_percent) {
             return Vec::new();
@@ -118,8 +118,7 @@ impl Net {
         (0..copies).map(|_| rng.range(1, self.delay_max)).collect()
     }
 
-    /// Cuts all links between the members in `group` and the others; `one_way` leaves the links
-    /// into the group open.
+    /// Cuts all links between the members in `group` and the others. With `one_way`, the links into the group stay open.
     pub(crate) fn split(&mut self, members: u64, group: &BTreeSet<u64>, one_way: bool) {
         for a in group {
             for b in (1..=members).filter(|b| !group.contains(b)) {
@@ -133,7 +132,7 @@ impl Net {
 }
 
 impl Packet {
-    /// The text of the packet in a trace.
+    /// Returns the text of the packet for a trace.
     pub(crate) fn text(&self) -> String {
         let snapshot = self.snapshot.as_ref().map_or(String::new(), |records| {
             format!(" with a snapshot of {} records", records.len())

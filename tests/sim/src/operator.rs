@@ -1,9 +1,8 @@
-//! The operator changes the membership: it adds learners and voters, promotes, removes, replaces a member whose
-//! disk was lost by one of a new identity, and moves leadership. One change at a time, each a single step.
+//! The operator changes the membership: it adds learners and voters, promotes and removes members, replaces a member with a
+//! lost disk by a new one, and transfers leadership. It makes one change at a time, in a single step.
 //!
-//! It is careful as the checks of the dialects make people be: a disk is lost only while all other voters
-//! have theirs and no change is under way or unknown to them, and then the lost member is removed before
-//! anything else.
+//! It is as careful as the checks of the dialects require: a disk is lost only while all other voters have theirs and no change
+//! is pending or uncertain, and the lost member is removed before anything else happens.
 
 use witan_machine::{
     command::{ChangeMembers, Command, UpdatePeerUrls},
@@ -20,31 +19,31 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Members that a cluster has at most.
+/// Largest number of members of a cluster.
 const MEMBERS_MAX: usize = 7;
 
-/// Learners that a cluster has at most.
+/// Largest number of learners of a cluster.
 const LEARNERS_MAX: u32 = 2;
 
-/// Units after which the operator waits no longer for an answer.
+/// Units after which the operator stops waiting for an answer.
 const PATIENCE: u64 = 400;
 
 /// The operator's knowledge.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
-    /// The change that waits for its answer, and since when.
+    /// The pending change, and since when it is pending.
     change: Option<(u64, u64)>,
-    /// Changes that were given up and that their member still proposes.
+    /// Changes that were given up but that their member still proposes.
     given_up: Vec<u64>,
-    /// The highest term when a change ended without an answer: it may be made until an entry of a later term
-    /// is executed.
+    /// The highest term at the time when a change ended without an answer. The change may still be made until an entry of a
+    /// later term is executed.
     unknown: Option<u64>,
     /// The member whose disk was lost, until it is removed.
     lost: Option<u64>,
 }
 
 impl World {
-    /// The operator does something, or waits.
+    /// Lets the operator act or wait.
     pub(crate) fn operate(&mut self) {
         let pause = self.hand.range(1, self.climate.operator_pause);
         self.after(pause, Event::Operate);
@@ -81,7 +80,7 @@ impl World {
         }
     }
 
-    /// Whether a change is under way. One that was not answered counts as unknown from then on.
+    /// Returns whether a change is pending. One that was not answered counts as uncertain from then on.
     fn awaits_change(&mut self) -> bool {
         let Some((op, since)) = self.operator.change else {
             return false;
@@ -103,7 +102,7 @@ impl World {
         false
     }
 
-    /// Whether no change can be made that the operator does not know of.
+    /// Returns whether no change can happen that the operator does not know of.
     fn is_certain(&mut self) -> bool {
         let oracle = &self.oracle;
         let end = |op: &u64| oracle.op(*op).map(|op| &op.end);
@@ -122,7 +121,7 @@ impl World {
             && self.operator.unknown.is_none_or(|unknown| term > unknown)
     }
 
-    /// The members of the cluster that are of a kind.
+    /// Returns the members of the cluster for which `is` holds.
     pub(crate) fn current(&self, is: impl Fn(&Person) -> bool) -> Vec<u64> {
         let people = self.truth.registry.by_id.values();
         people.filter(|person| is(person)).map(|p| p.id).collect()
@@ -176,8 +175,7 @@ impl World {
         self.change(ChangeMembers { remove, ..ChangeMembers::default() });
     }
 
-    /// A bit of a disk flips. A member that cannot start with it must be removed, and one of a new identity may
-    /// come.
+    /// Flips a bit of a disk. A member that cannot start with it must be removed, and a new one may be added.
     fn lose_disk(&mut self, voters: &[u64]) {
         if voters.len() < 3 || self.climate.calm_members || !self.is_certain() {
             return;
@@ -206,8 +204,8 @@ impl World {
         self.judge_files(place, refused.map(|_| ()));
     }
 
-    /// Whether a quorum without this voter knows the last change. A leader that has committed its own removal
-    /// answers and ends, maybe before the others know it: until then they need a quorum of the voters before.
+    /// Returns whether a quorum without this voter knows the last change. A leader that has committed its own removal answers
+    /// and ends, possibly before the others know it. Until then they need a quorum of the previous voters.
     fn is_change_known_without(&self, lost: u64, voters: &[u64]) -> bool {
         let members = |registry: &MemberRegistry| -> Vec<(u64, bool)> {
             let people = registry.by_id.values();
@@ -228,7 +226,7 @@ impl World {
         self.request((leader - 1) as usize, Request::Transfer(to));
     }
 
-    /// A member gets other peer URLs.
+    /// Changes the peer URLs of a member.
     fn move_member(&mut self) {
         let all = self.current(|_| true);
         let id = *self.hand.pick(&all);
@@ -236,7 +234,7 @@ impl World {
         self.ask_operator(Command::PeerUrls(UpdatePeerUrls { id, peer_urls }));
     }
 
-    /// The leader of the highest term.
+    /// Returns the leader of the highest term.
     pub(crate) fn leader(&self) -> Option<u64> {
         let leads = |member: &&Member| member.status.role == Role::Leader;
         let leaders = self
@@ -248,7 +246,7 @@ impl World {
     }
 }
 
-/// A member as the registry knows it at first.
+/// Creates a member as the registry first knows it.
 pub(crate) fn person(id: u64, at: u64) -> Person {
     Person {
         id,

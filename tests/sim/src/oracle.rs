@@ -1,7 +1,7 @@
-//! The requests of clients, their times, and their answers: the outside view that the core is held to.
+//! The requests of clients, their times and their answers: the outside view against which the core is checked.
 //!
-//! The oracle never looks into a replica. It keeps *floors*: whatever was completed before an
-//! operation was invoked is the least that the operation has to show.
+//! The oracle never looks into a replica. It keeps *floors*: an operation must show at least whatever was completed before it
+//! was invoked.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use witan_replica::{host::Applied, replica::ProposalRejected};
 
 use crate::workload::{self, Read};
 
-/// Leases that clients remember.
+/// Number of leases that clients remember.
 const LEASES: usize = 4;
 
 /// A request of a client.
@@ -22,14 +22,14 @@ pub enum Ask {
     Read(Read),
 }
 
-/// How an operation stands.
+/// The status of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
-    /// Taken, not answered.
+    /// Accepted, not yet answered.
     Pending,
-    /// Not taken.
+    /// Not accepted.
     Refused(ProposalRejected),
-    /// Not taken, because the member's disk has no room.
+    /// Not accepted, because the member's disk is full.
     NoSpace,
     /// Not handed in, because the member was removed.
     Removed,
@@ -47,11 +47,11 @@ pub enum End {
         /// The time of the answer.
         at: u64,
     },
-    /// Its member crashed first, or does not know what became of it.
+    /// Its member crashed first, or does not know the outcome.
     Crashed,
 }
 
-/// The least that must be visible: what was completed before.
+/// What must be visible at least, because it was completed before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
     /// v3 revision.
@@ -60,14 +60,14 @@ pub struct Floor {
     pub tree_index: u64,
     /// Raft index of an acknowledged write.
     pub index: u64,
-    /// For each v3 key, the revision of the last completed write to it or read of it.
+    /// For each v3 key, the revision of the last completed write or read of it.
     pub keys: BTreeMap<Vec<u8>, i64>,
     /// The last leases that were granted.
     pub leases: Vec<LeaseId>,
 }
 
 impl Floor {
-    /// A write was answered.
+    /// Raises the floor by an answered write.
     fn rise(&mut self, ask: &Ask, index: u64, outcome: &Outcome) {
         self.index = self.index.max(index);
         self.revision = self.revision.max(outcome.revision);
@@ -91,19 +91,19 @@ impl Floor {
 /// One request of a client.
 #[derive(Clone, Debug)]
 pub struct Op {
-    /// Its number in the run, which is also in every value it writes.
+    /// The number of the operation in the run, which is also in every value that it writes.
     pub id: u64,
-    /// Which member it went to.
+    /// The member that received it.
     pub member: u64,
     /// When it was invoked.
     pub invoked: u64,
-    /// The floor of operations that were completed by then.
+    /// The floor of the operations completed by then.
     pub floor: Floor,
     /// The request.
     pub ask: Ask,
-    /// How it stands.
+    /// The status.
     pub end: End,
-    /// By when it must have ended, once that is promised.
+    /// The time by which it must have ended, if promised.
     pub deadline: Option<u64>,
 }
 
@@ -115,12 +115,12 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// The number of the next operation.
+    /// Returns the number of the next operation.
     pub(crate) fn next_id(&self) -> u64 {
         self.ops.len() as u64
     }
 
-    /// An operation begins.
+    /// Records a new operation.
     pub(crate) fn invoke(&mut self, member: u64, invoked: u64, ask: Ask, end: End) -> u64 {
         let id = self.next_id();
         let floor = self.floor.clone();
@@ -129,14 +129,14 @@ impl Oracle {
         id
     }
 
-    /// An operation must end by `deadline`.
+    /// Requires that an operation ends by `deadline`.
     pub(crate) fn promise(&mut self, id: u64, deadline: u64) {
         if let Some(op) = self.ops.get_mut(id as usize) {
             op.deadline = Some(deadline);
         }
     }
 
-    /// Every read that waits at one of `members` must be answered by `deadline`.
+    /// Requires that every pending read at one of `members` is answered by `deadline`.
     pub(crate) fn promise_reads(&mut self, deadline: u64, members: &[u64]) {
         for op in &mut self.ops {
             let waits = op.end == End::Pending && members.contains(&op.member);
@@ -146,7 +146,7 @@ impl Oracle {
         }
     }
 
-    /// A write was answered.
+    /// Records the answer to a write.
     pub(crate) fn acknowledge(&mut self, id: u64, at: u64, applied: &Applied) {
         let Some(op) = self.ops.get_mut(id as usize) else {
             return;
@@ -156,8 +156,8 @@ impl Oracle {
         self.floor.rise(&op.ask, *index, outcome);
     }
 
-    /// The history forks behind the entry at `kept`. What became of later ones is as unknown as what becomes of
-    /// requests that wait, and the floor is what the others leave.
+    /// Forks the history after the entry at `kept`. The outcome of later operations becomes as unknown as that of pending
+    /// requests, and the floor is recomputed from the others.
     pub(crate) fn fork(&mut self, kept: u64) {
         self.floor = Floor::default();
         for op in &mut self.ops {
@@ -175,8 +175,8 @@ impl Oracle {
         }
     }
 
-    /// A read was answered with a state at `revision` and `tree_index`, in which the key it looked
-    /// at was last put at `key_revision`.
+    /// Records the answer to a read: the state had `revision` and `tree_index`, and the read key was last put at
+    /// `key_revision`.
     pub(crate) fn answer(&mut self, id: u64, at: u64, seen: (i64, u64, Option<i64>)) {
         let Some(op) = self.ops.get_mut(id as usize) else {
             return;
@@ -191,14 +191,14 @@ impl Oracle {
         }
     }
 
-    /// A request that was taken gets no reply.
+    /// Ends an accepted request without a reply.
     pub(crate) fn unanswered(&mut self, id: u64, end: End) {
         if let Some(op) = self.ops.get_mut(id as usize) {
             op.end = end;
         }
     }
 
-    /// Ends the operations of a member whose process has ended, and with it every answer it owed.
+    /// Ends the operations of a member whose process has ended with all its pending answers.
     pub(crate) fn crashed(&mut self, member: u64) {
         for op in &mut self.ops {
             if op.member == member && op.end == End::Pending {
@@ -207,23 +207,23 @@ impl Oracle {
         }
     }
 
-    /// All operations in the order of invocation.
+    /// Returns all operations in the order of invocation.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
 
-    /// Operation `id`.
+    /// Returns operation `id`.
     pub fn op(&self, id: u64) -> Option<&Op> {
         self.ops.get(id as usize)
     }
 
-    /// The floor of the operations that are completed by now.
+    /// Returns the floor of the operations completed so far.
     pub fn floor(&self) -> &Floor {
         &self.floor
     }
 }
 
-/// The v2 index that an answer shows.
+/// Returns the v2 index that an answer shows.
 fn tree_index(reply: &Result<witan_tree::TreeReply, witan_tree::TreeError>) -> u64 {
     match reply {
         Ok(witan_tree::TreeReply::Event(event)) => event.index,

@@ -14,7 +14,7 @@ use crate::{
     world::{self, World},
 };
 
-/// Runs a scenario and records each process of each member in a file of a folder, which exists.
+/// Runs a scenario and records each process of each member in a file in `folder`, which must exist.
 pub fn record(scenario: Scenario, folder: &Path) -> world::Verdict {
     sweep::judge(scenario, || {
         let mut world = World::new(scenario, true);
@@ -48,7 +48,7 @@ pub fn run_with_twins(scenario: Scenario) -> Twins {
     std::mem::take(&mut *twins)
 }
 
-/// Executes the recordings of a folder with the core of this program, file by file in the order of their names.
+/// Replays the recordings in a folder with the current core, file by file in the order of their names.
 pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     let files: Result<Vec<PathBuf>, _> = std::fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -87,7 +87,7 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
 }
 
 impl World {
-    /// Where the next process of a member is recorded, if it is.
+    /// Returns the sink for the next process of a member, if it is recorded.
     pub(crate) fn recorder(&self, id: u64) -> Option<Box<dyn Sink>> {
         if let Some(twins) = &self.twins {
             let twins = twins.clone();

@@ -1,5 +1,5 @@
-//! Members of two releases: the leader decides the version of the cluster from what its members run, and an
-//! administrator upgrades and downgrades members one by one, as the documents of etcd say.
+//! Members of two releases. The leader decides the cluster version from the releases of its members, and an administrator
+//! upgrades and downgrades members one by one, as etcd's documentation says.
 
 use std::sync::Arc;
 
@@ -29,19 +29,19 @@ const ASK_UNITS: u64 = 40;
 /// Longest time from the answers to the decision, in units.
 const DECIDE_UNITS: u64 = 30;
 
-/// Of a hundred looks of the operator, so many are about releases.
+/// Percentage of the operator's checks that are about releases.
 const OPERATOR_PERCENT: u64 = 50;
 
-/// Of a hundred requests, so many are commands of the new release.
+/// Percentage of requests that are commands of the new release.
 const NEW_COMMANDS_PERCENT: u64 = 4;
 
 impl World {
-    /// Whether the process of a member has the command.
+    /// Returns whether the process of a member knows the command.
     pub(crate) fn has_command(&self, place: usize, command: &Command) -> bool {
         command.since() <= Some(self.members[place].release)
     }
 
-    /// Sets about half of the first members to the old release.
+    /// Sets about half of the initial members to the old release.
     pub(crate) fn mix_releases(&mut self) {
         for member in &mut self.members {
             if self.hand.chance(50) {
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// Every leader asks the members that it knows for their releases.
+    /// Lets every leader ask the members that it knows for their releases.
     pub(crate) fn ask_releases(&mut self) {
         self.after(ASK_UNITS, Event::AskReleases);
         for place in 0..self.members.len() {
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// The release that a member says it runs, if it is reached.
+    /// Returns the release of a member, if it can be reached.
     fn running(&self, from: u64, other: u64) -> Option<Release> {
         let member = &self.members[(other - 1) as usize];
         let cut = self.net.cut.contains(&(from, other)) || self.net.cut.contains(&(other, from));
@@ -84,8 +84,8 @@ impl World {
         answers.then_some(member.release)
     }
 
-    /// Proposes the cluster version, or the end of a downgrade, that [`decide`] derives from `members` and the
-    /// releases that they have answered. Both may be outdated.
+    /// Proposes the cluster version or the end of a downgrade that [`decide`] derives from `members` and their answered
+    /// releases. Both may be outdated.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,
@@ -115,8 +115,8 @@ impl World {
         }
     }
 
-    /// Moves a member to another release, or begins or cancels a downgrade, as the operator. Returns `true` if
-    /// it did one of them.
+    /// As the operator, moves a member to another release, or starts or cancels a downgrade. Returns whether it did one of
+    /// these.
     pub(crate) fn roll(&mut self) -> bool {
         if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
             return false;
@@ -151,7 +151,7 @@ impl World {
         true
     }
 
-    /// Whether a member reads nothing at its start that is older than the lowered version of the cluster.
+    /// Returns whether everything that a member reads at its start is from after the last lowering of the cluster version.
     fn may_downgrade(&self, id: u64) -> bool {
         self.disks[(id - 1) as usize].oldest_checkpoint_index() >= self.truth.lowered
     }
@@ -160,7 +160,7 @@ impl World {
         self.ask_operator(Command::Downgrade(Downgrade { target }));
     }
 
-    /// Replaces the process of a member by that of another release.
+    /// Restarts a member with another release.
     fn restart(&mut self, id: u64, release: Release) {
         let place = (id - 1) as usize;
         self.trace
@@ -170,8 +170,8 @@ impl World {
         self.crash(place);
     }
 
-    /// Returns what a client asks for in a run with releases: a command of the new release now and then, and
-    /// in place of each cluster version, which only the leader decides there.
+    /// Returns the request of a client in a run with releases. Some requests, and each cluster version, which only the leader
+    /// decides there, are replaced by a command of the new release.
     pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
         if !self.scenario.has_releases() {
             return drawn;

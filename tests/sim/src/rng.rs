@@ -1,14 +1,14 @@
-//! The only source of chance: xoshiro256** seeded through splitmix64 (both by Blackman and Vigna,
-//! public domain). Every stream of a run is derived from the seed and a fixed number.
+//! The only source of randomness: xoshiro256** seeded through splitmix64 (both by Blackman and Vigna, public domain). Every
+//! stream of a run is derived from the seed and a fixed number.
 
-/// A seeded stream of numbers.
+/// A seeded stream of random numbers.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: [u64; 4],
 }
 
 impl Rng {
-    /// The stream `stream` of `seed`; streams of one seed do not disturb one another.
+    /// Creates the stream `stream` of `seed`. Streams of one seed are independent.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut z = seed ^ stream.wrapping_mul(0xD134_2543_DE82_EF95);
         let mut next = || {
@@ -20,7 +20,7 @@ impl Rng {
         Self { state: [next(), next(), next(), next()] }
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn draw(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
@@ -34,28 +34,28 @@ impl Rng {
         result
     }
 
-    /// A number in `low..=high`. The bias of the remainder does not matter here.
+    /// Returns a number in `low..=high`. The bias of the remainder does not matter here.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.draw() % (high - low + 1)
     }
 
-    /// An index below `len`, which is not 0.
+    /// Returns an index below `len`, which must not be 0.
     pub fn below(&mut self, len: usize) -> usize {
         (self.draw() % len as u64) as usize
     }
 
-    /// True in `percent` of a hundred cases.
+    /// Returns `true` in `percent` of a hundred cases.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.draw() % 100 < percent
     }
 
-    /// One of `items`, which are not none.
+    /// Returns one of `items`, which must not be empty.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
 }
 
-/// FNV-1a over 64 bits: a hash that is the same in every process and every version of Rust.
+/// A 64-bit FNV-1a hash, which is the same in every process and every version of Rust.
 #[derive(Clone, Copy, Debug)]
 pub struct Fnv(u64);
 
@@ -66,7 +66,7 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    /// Takes bytes in.
+    /// Hashes bytes.
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -74,12 +74,12 @@ impl Fnv {
         self
     }
 
-    /// Takes a number in.
+    /// Hashes a number.
     pub fn number(self, number: u64) -> Self {
         self.bytes(&number.to_le_bytes())
     }
 
-    /// The hash.
+    /// Returns the hash.
     pub fn finish(self) -> u64 {
         self.0
     }

@@ -14,7 +14,7 @@ use witan_recorder::{
     format::{Head, Turn},
 };
 
-/// A recording in one file without a bound, written with each turn.
+/// A recording in one unbounded file, written at each turn.
 #[derive(Debug)]
 pub(crate) struct RecordingFile {
     file: File,
@@ -23,7 +23,7 @@ pub(crate) struct RecordingFile {
 }
 
 impl RecordingFile {
-    /// Creates the file of a member. `began_ns` tells its processes apart.
+    /// Creates the file of a member. `began_ns` distinguishes its processes.
     pub(crate) fn create(path: &Path, member: u64, began_ns: i64) -> io::Result<Self> {
         let head = Head {
             began_ns,

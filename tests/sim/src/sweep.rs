@@ -1,4 +1,4 @@
-//! Many runs: one seed after the other.
+//! Many runs, one per seed.
 
 use std::{
     cell::Cell,
@@ -16,31 +16,31 @@ use crate::{
 };
 
 thread_local! {
-    /// The run that is under way, to say where a panic came from.
+    /// The current run, which is the origin of a panic.
     static CURRENT: Cell<Option<Scenario>> = const { Cell::new(None) };
 }
 
-/// Of a hundred long runs, so many may lack what they are there for: some have no leader for long.
+/// Largest percentage of long runs that may miss their goal. Some have no leader for long.
 const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
 
-/// So many seeds of those that lack something are named.
+/// Number of such seeds that are named.
 const LACKING_NAMED: usize = 10;
 
-/// Of a hundred requests, so many may be refused: clients that are turned away prove little.
+/// Largest percentage of refused requests. Clients that are refused prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
-/// So many runs have callers that may not do what they ask for, and downgrades.
+/// Number of runs that must include denied callers and downgrades.
 const MANY_RUNS: u64 = 100;
 
-/// The name under which a panic is reported: no invariant's.
+/// The name under which a panic is reported. It is no invariant's.
 const PANIC: &str = "panic";
 
-/// Runs one scenario, as [`judge`] does.
+/// Runs one scenario. See [`judge`].
 pub fn run(scenario: Scenario, traced: bool) -> Verdict {
     judge(scenario, || World::new(scenario, traced))
 }
 
-/// Runs the world of a scenario. A panic is a violation like any other.
+/// Runs the world of a scenario. A panic counts as a violation.
 pub fn judge(scenario: Scenario, world: impl FnOnce() -> World) -> Verdict {
     remember(Some(scenario));
     let verdict = catch_unwind(AssertUnwindSafe(|| world().run()));
@@ -65,12 +65,12 @@ fn remember(scenario: Option<Scenario>) {
     CURRENT.set(scenario);
 }
 
-/// The run that is under way in this thread.
+/// Returns the current run of this thread.
 pub fn current() -> Option<Scenario> {
     CURRENT.get()
 }
 
-/// The message of a failure: the rule, the observation, and how to reproduce it.
+/// Returns the message of a failure: the invariant, the observation, and how to reproduce it.
 pub fn failure(scenario: &Scenario, violation: &Violation) -> String {
     let Violation { invariant, what, at } = violation;
     format!(
@@ -90,8 +90,7 @@ pub struct Swept {
     pub counts: Counts,
     /// Runs so far.
     pub runs: u64,
-    /// Runs in which a member was down for long, and those of them without a snapshot and without a leader
-    /// that cut its log in memory.
+    /// Runs in which a member was down for long, and how many of them had no snapshot, or no leader that cut its log in memory.
     pub long_runs: (u64, u64, u64),
     /// The first seeds of those without a snapshot.
     lacking: Vec<u64>,
@@ -114,7 +113,7 @@ impl Swept {
         }
     }
 
-    /// The goals that the runs should have reached and did not.
+    /// Returns the goals that the runs should have reached and did not.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
         let Counts { asked, refused, denied, lowered, .. } = self.counts;
@@ -142,7 +141,7 @@ impl Swept {
             ));
         }
         let (long, no_install, no_trim) = self.long_runs;
-        // a few seeds say nothing
+        // a few seeds prove nothing
         let most = (long * LONG_RUNS_LACKING_PERCENT_MAX).div_ceil(100);
         if no_install.max(no_trim) > most {
             short.push(format!(
@@ -155,8 +154,8 @@ impl Swept {
     }
 }
 
-/// Runs `seeds` seeds from `start` on, on all cores: each run is one thread's, whatever the others do. `progress` sees
-/// what they have come to after each.
+/// Runs `seeds` seeds from `start` on all cores, with one thread per run. `progress` receives the interim result after each
+/// run.
 pub fn sweep(
     start: u64,
     seeds: u64,

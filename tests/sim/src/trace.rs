@@ -1,25 +1,25 @@
-//! The readable record of a run. Off in sweeps, so lines are made by closures.
+//! The readable record of a run. It is disabled in sweeps, so closures create the lines.
 
-/// Collects lines when it is on.
+/// Collects lines if it is enabled.
 #[derive(Debug, Default)]
 pub struct Trace {
     lines: Option<String>,
 }
 
 impl Trace {
-    /// A trace that keeps its lines, or one that keeps nothing.
+    /// Creates a trace that keeps its lines if `on` is set, and nothing otherwise.
     pub fn new(on: bool) -> Self {
         Self { lines: on.then(String::new) }
     }
 
-    /// Adds the line that `make` returns, with its virtual time.
+    /// Adds the line that `make` returns, with the virtual time.
     pub fn line(&mut self, now: u64, make: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines.push_str(&format!("[{now:>6}] {}\n", make()));
         }
     }
 
-    /// All lines.
+    /// Returns all lines.
     pub fn take(&mut self) -> String {
         self.lines.take().unwrap_or_default()
     }

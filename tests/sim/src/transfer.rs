@@ -1,6 +1,6 @@
-//! Snapshots on their way: each has a stream of its own, on which it goes piece by piece. A stream that
-//! breaks is opened again some times and goes on where it was, if the receiver still runs; then the
-//! sender reports that it failed. There is one at a time between two members.
+//! Snapshot transfers. Each snapshot has its own stream, on which it is sent in pieces. A broken stream is reopened a few times
+//! and continues where it was, if the receiver still runs. After that the sender reports a failure. There is one transfer at a
+//! time between two members.
 
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
@@ -16,23 +16,23 @@ const ATTEMPTS: u32 = 3;
 /// Longest pause before a stream is opened again, in units.
 const RETRY_UNITS: u64 = 40;
 
-/// A snapshot on its way.
+/// A snapshot in transfer.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     packet: Packet,
     pieces: u64,
     arrived: u64,
     attempts: u32,
-    /// The processes between which the stream runs.
+    /// The processes at both ends of the stream.
     sender: u64,
     receiver: u64,
-    /// Distinguishes it from others between the same members.
+    /// Distinguishes the transfer from others between the same members.
     number: u64,
 }
 
 impl World {
-    /// A member begins to send a snapshot. While another one is on its way to the same member it is
-    /// dropped, as in the real transport; that one reports its end.
+    /// Starts the transfer of a snapshot. While another one to the same member is in progress, it is dropped, as in the real
+    /// transport: the transfer in progress reports its end.
     pub(crate) fn begin_transfer(&mut self, packet: Packet) {
         let way = (packet.from, packet.to);
         let sender = self.members[(packet.from - 1) as usize].incarnation;
@@ -63,7 +63,7 @@ impl World {
         self.after(delay, Event::Piece { way, number });
     }
 
-    /// A piece arrives, or the stream breaks.
+    /// Delivers a piece, or breaks the stream.
     pub(crate) fn piece(&mut self, way: (u64, u64), number: u64) {
         let Some(mut transfer) = self.transfers.remove(&way) else {
             return;
@@ -115,7 +115,7 @@ impl World {
         self.wake(to);
     }
 
-    /// The receiver has decided on a snapshot, or ended over it: the sender learns of it.
+    /// Tells the sender that the receiver has decided on a snapshot, or has ended over it.
     pub(crate) fn snapshot_taken(&mut self, way: (u64, u64), number: u64, receiver: u64) {
         let transfer = self.transfers.remove(&way);
         let Some(transfer) = transfer.filter(|transfer| transfer.number == number) else {
@@ -131,7 +131,7 @@ impl World {
         self.report(way.0, way.1, event);
     }
 
-    /// A receiver that ends takes with it what it has received.
+    /// Drops what a receiver that ends has received.
     pub(crate) fn receiver_gone(&mut self, place: usize) {
         let ways: Vec<(u64, u64)> = self
             .transfers

@@ -1,5 +1,5 @@
-//! The callers of requests: in the runs with users, clients change users, roles and permissions, and while
-//! authentication is on most writes have a caller. The other runs have no users.
+//! The callers of requests. In runs with users, clients change users, roles and permissions, and most writes have a caller
+//! while authentication is enabled. The other runs have no users.
 
 use bytes::Bytes;
 use witan_machine::{
@@ -14,19 +14,19 @@ use witan_machine::{
 
 use crate::rng::Rng;
 
-/// Of a hundred requests of a run with users, so many are about users and roles.
+/// Percentage of requests about users and roles in a run with users.
 const REQUESTS_PERCENT: u64 = 12;
 
-/// Of a hundred callers, so many were authenticated before the last change of users or roles.
+/// Percentage of callers that were authenticated before the last change of users or roles.
 const STALE_PERCENT: u64 = 5;
 
-/// Users in play: the administrator and two others.
+/// The users: the administrator and two others.
 const USERS: [&str; 3] = [ROOT, "u0", "u1"];
 
-/// Roles in play.
+/// The roles.
 const ROLES: [&str; 3] = [ROOT, "r0", "r1"];
 
-/// First keys and ends of the ranges in play: keys of their own, and ranges that overlap.
+/// First keys and ends of the ranges: single keys, and ranges that overlap.
 const RANGES: [(&str, &str); 6] = [
     ("k0", ""),
     ("k1", "k4"),
@@ -36,13 +36,13 @@ const RANGES: [(&str, &str); 6] = [
     ("l", "m"),
 ];
 
-/// A request about users and roles, sometimes.
+/// Returns a request about users and roles, in some cases.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     let asks = rng.chance(REQUESTS_PERCENT);
     asks.then(|| operation(rng).into())
 }
 
-/// Draws the caller of an operation: a user whom the member has authenticated, or nobody.
+/// Draws the caller of an operation: a user that the member has authenticated, or nobody.
 pub(crate) fn caller(rng: &mut Rng, view: &View) -> Option<Caller> {
     let user = match rng.range(0, 99) {
         0..=44 => ROOT,

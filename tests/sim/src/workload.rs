@@ -1,4 +1,4 @@
-//! The requests of clients: v3 and v2 writes on few keys, so that they meet, and linearizable reads.
+//! The requests of clients: v3 and v2 writes on few keys, so that they conflict, and linearizable reads.
 //!
 //! Every value names the operation that wrote it, so that a reader knows whose write it sees.
 
@@ -16,13 +16,13 @@ use crate::{
     rng::Rng,
 };
 
-/// Number of v3 keys in play.
+/// Number of v3 keys.
 const KEYS: usize = 6;
-/// Virtual nanoseconds that a v2 ttl may last, at most.
+/// Longest v2 TTL, in virtual nanoseconds.
 const TTL_NS_MAX: u64 = 8_000_000_000;
-/// Seconds that a lease may last, at most.
+/// Longest TTL of a lease, in seconds.
 const LEASE_S_MAX: u64 = 12;
-/// Length of the values that are padded, so that some fill blocks and pieces of their own.
+/// Lengths of padded values, some of which fill blocks and pieces of their own.
 const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
 /// A linearizable read.
@@ -32,18 +32,18 @@ pub struct Read {
     pub key: Bytes,
 }
 
-/// The shares of requests that clients of a run send more often than others do.
+/// The shares of requests that the clients of a run prefer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
-    /// Of a hundred requests, so many are about leases and their keys, beside those of every run.
+    /// Percentage of requests about leases and their keys, in addition to those of every run.
     pub(crate) leases_percent: u64,
-    /// Of a hundred requests, so many keep a lease alive.
+    /// Percentage of requests that keep a lease alive.
     pub(crate) keep_alive_percent: u64,
-    /// Seconds that a lease lasts at least.
+    /// Shortest TTL of a lease, in seconds.
     pub(crate) lease_s_min: u64,
 }
 
-/// A client's knowledge when it asks.
+/// A client's knowledge at the time of its request.
 #[derive(Debug)]
 pub(crate) struct Hint<'a> {
     /// Number of the operation.
@@ -74,19 +74,19 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     Ask::Write(command)
 }
 
-/// A lease to be kept alive now, sometimes.
+/// Returns a lease to keep alive now, in some cases.
 pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<LeaseId> {
     let any = !floor.leases.is_empty() && rng.chance(mix.keep_alive_percent);
     any.then(|| *rng.pick(&floor.leases))
 }
 
-/// The command that clears the recorded remaining time of a lease.
+/// Returns the command that clears the persisted remaining TTL of a lease.
 pub(crate) fn forget_note(lease: LeaseId) -> Command {
     let remaining = vec![lease::RemainingTtl { id: lease.0, seconds: 0 }];
     lease::LeaseCheckpoint { remaining }.into()
 }
 
-/// The lease that an answered operation has begun.
+/// Returns the lease that an answered operation has granted.
 pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
     match (ask, &outcome.reply) {
         (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::LeaseReply::Granted(_)))) => {
@@ -99,8 +99,8 @@ pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
     }
 }
 
-/// A lease of an id of its own, keys that go with one, or its end. Keys with a lease are never read
-/// by clients: what becomes of them is the affair of one invariant.
+/// Draws a grant of a new lease, a write of keys attached to a lease, or a revocation. Clients never read keys with a lease;
+/// one invariant checks these.
 fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     let known = &hint.floor.leases;
     match rng.range(0, 99) {
@@ -134,7 +134,7 @@ fn value(rng: &mut Rng, id: u64) -> Bytes {
     Bytes::from(value)
 }
 
-/// The operation that wrote `value`.
+/// Returns the operation that wrote `value`.
 pub(crate) fn writer(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     text.strip_prefix("op")?.split_once(' ')?.0.parse().ok()
@@ -274,7 +274,7 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> witan_tree::TreeOperation {
     }
 }
 
-/// An alarm is raised, or more often lowered, so that writes are refused for a while only.
+/// Raises an alarm or, more often, lowers one, so that writes are refused only for a while.
 fn about_alarms(rng: &mut Rng, member: u64) -> Command {
     let action = match rng.range(0, 3) {
         0 => AlarmAction::Activate,
@@ -301,8 +301,8 @@ fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
     }
 }
 
-/// The v3 keys that an answered command put or deleted by name, at the outcome's revision.
-/// Ranges of deletes are left out: they are only ever used as a floor, which may be too low.
+/// Returns the v3 keys that an answered command put or deleted by name, at the outcome's revision. Range deletions are omitted:
+/// the keys only serve as a floor, which may be too low.
 pub(crate) fn keys_written(command: &Command, outcome: &Outcome) -> Vec<Vec<u8>> {
     match effect(command, outcome) {
         Effect::Put { key, .. } => vec![key.to_vec()],
@@ -321,15 +321,15 @@ pub(crate) enum Effect<'a> {
         key: &'a Bytes,
         range_end: &'a Bytes,
     },
-    /// The event stands in the v2 history.
+    /// The event is in the v2 history.
     Event(&'a witan_tree::Event),
     /// Nothing that stays visible.
     Nothing,
-    /// The answer is none to this command.
+    /// The answer does not match the command.
     Mismatch,
 }
 
-/// The promise that `outcome` gives to who asked `command`.
+/// Returns what `outcome` promises to the sender of `command`.
 pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'a> {
     match (command, &outcome.reply) {
         (Command::Kv(kv::KvCommand { operation: Some(verb) }), Reply::Kv(reply)) => {
@@ -388,7 +388,7 @@ fn v3_effect<'a>(
     }
 }
 
-/// Whether `command` may delete `key`.
+/// Returns whether `command` may delete `key`.
 pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     let Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Delete(range)) }) = command
     else {
@@ -402,7 +402,7 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     }
 }
 
-/// Whether `command` may put `value` under `key`.
+/// Returns whether `command` may put `value` under `key`.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {

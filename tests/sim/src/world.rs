@@ -1,6 +1,6 @@
-//! The world: virtual time, the members with their disks, the network between them and the clients.
+//! The world: virtual time, the members with their disks, the network and the clients.
 //!
-//! Time advances from event to event of one ordered queue; nothing else happens anywhere.
+//! Time advances from event to event of one ordered queue. Nothing happens outside of it.
 
 use std::{
     collections::BTreeMap,
@@ -33,22 +33,22 @@ use crate::{
     transfer::Transfer,
 };
 
-/// Ticks after the faults have stopped by which there must be a leader whom all know. Without pre-vote
-/// members that lag disturb each election with a chance of a half, for as long as chance has it.
+/// Ticks after the end of the faults by which all must know a leader. Without pre-vote, lagging members disturb each election
+/// with a probability of one half, and this may repeat.
 pub const SETTLE_TICKS_MAX: u64 = 600;
-/// Ticks between two looks whether the members have settled.
+/// Ticks between two checks whether the members have settled.
 const SETTLE_STEP_TICKS: u64 = 10;
-/// Ticks after the members have settled by which every read asked before then must be answered.
+/// Ticks after the members have settled within which every read requested before must be answered.
 pub const READ_TICKS: u64 = 30;
-/// Ticks in which a request must be answered once the members have settled.
+/// Ticks within which a request must be answered once the members have settled.
 pub const ANSWER_TICKS: u64 = 30;
-/// Ticks for which clients go on after the members have settled.
+/// Ticks for which clients continue after the members have settled.
 pub const SERVE_TICKS: u64 = 60;
 /// The only invariant that still holds when acknowledged writes may be lost.
 const MAY_FORK: &str = "no_silent_fork";
 /// Number of clients.
 const CLIENTS: usize = 3;
-/// Unix time at which every run begins.
+/// Unix time at the start of every run.
 pub(crate) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 /// A unit in nanoseconds.
 pub(crate) const UNIT_NS: i64 = 10_000_000;
@@ -58,16 +58,16 @@ pub(crate) const UNIT_NS: i64 = 10_000_000;
 pub(crate) enum Event {
     /// A member's clock ticks.
     Tick { place: usize, incarnation: u64 },
-    /// The thread of a member takes the inputs that have gathered.
+    /// The thread of a member takes its pending inputs.
     Turn { place: usize, incarnation: u64 },
-    /// The transport of a member reports what became of its streams to another one.
+    /// The transport of a member reports the state of its streams to another one.
     Peer {
         place: usize,
         incarnation: u64,
         about: u64,
         event: PeerEvent,
     },
-    /// A member has executed a command that takes long.
+    /// A member has executed a long command.
     Executed {
         place: usize,
         incarnation: u64,
@@ -75,32 +75,32 @@ pub(crate) enum Event {
     },
     /// A packet arrives.
     Deliver(Box<Packet>),
-    /// A piece of a snapshot is due on the way from one member to another.
+    /// A piece of a snapshot is due on its way from one member to another.
     Piece { way: (u64, u64), number: u64 },
     /// Leaders ask the members for their releases.
     AskReleases,
-    /// A leader decides the version of the cluster from the answers.
+    /// A leader decides the cluster version from the answers.
     DecideVersion {
         place: usize,
         incarnation: u64,
         members: Arc<MemberRegistry>,
         running: Vec<Option<Release>>,
     },
-    /// The operator looks at the members.
+    /// The operator checks the members.
     Operate,
     /// A member goes down for long.
     LeaveBehind,
     /// Most members are lost.
     LoseMost,
-    /// A client asks something.
+    /// A client sends a request.
     Client,
-    /// A fault strikes.
+    /// A fault is injected.
     Strike,
-    /// Something of `mishaps` happens.
+    /// A mishap happens.
     Mishap,
     /// A member that is down starts.
     Start { place: usize },
-    /// A checkpoint goes one step on.
+    /// A checkpoint advances by one step.
     Checkpoint {
         place: usize,
         incarnation: u64,
@@ -113,7 +113,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// The member whose process must run for it.
+    /// Returns the member whose process must run for the event.
     fn place(&self) -> Option<usize> {
         match self {
             Self::Tick { place, .. }
@@ -138,7 +138,7 @@ impl Event {
     }
 }
 
-/// Where the run stands.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Chaos,
@@ -148,9 +148,9 @@ pub(crate) enum Phase {
 
 macro_rules! counts {
     ($($count:ident,)*) => {
-        /// How much a run did, so that a sweep can show what it covered. `forced` are clusters that went on with one
-        /// member, `forced_interrupted` those of these starts that were cut short by a power cut, and `forced_lost`
-        /// the entries that this member did not have.
+        /// The counts of a run's events, which show the coverage of a sweep. `forced` counts clusters that went on with one
+        /// member, `forced_interrupted` those starts that a power cut interrupted, and `forced_lost` the entries that this
+        /// member lacked.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the names say what is counted")]
         pub struct Counts {
@@ -158,7 +158,7 @@ macro_rules! counts {
         }
 
         impl Counts {
-            /// Adds what another run did.
+            /// Adds the counts of another run.
             pub fn add(&mut self, other: &Self) {
                 $(self.$count += other.$count;)*
             }
@@ -208,14 +208,14 @@ counts! {
     forced_lost,
 }
 
-/// The history that the cluster as a whole has executed: the highest entry that any member has, and the members
-/// of the configuration after it.
+/// The history that the cluster as a whole has executed: the last entry that any member has executed, and the members of the
+/// configuration after it.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub(crate) index: u64,
     pub(crate) term: u64,
     pub(crate) registry: MemberRegistry,
-    /// The last entry that has lowered the version of the cluster.
+    /// The last entry that lowered the cluster version.
     pub(crate) lowered: u64,
     /// The voters after the entry at each index that changed them.
     pub(crate) voters: BTreeMap<u64, Vec<u64>>,
@@ -224,8 +224,8 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// The voters that may have voted on the entry at `index`: the leader counts by the configuration that it has
-    /// executed, which lacks one change at most.
+    /// Returns the voters that may have voted on the entry at `index`. The leader counts by the configuration that it has
+    /// executed, which lacks at most one change.
     pub(crate) fn voters_on(&self, index: u64) -> impl Iterator<Item = &Vec<u64>> {
         let before = self.voters.range(..index).rev();
         before.take(2).map(|(_, voters)| voters)
@@ -248,7 +248,7 @@ pub struct Violation {
 pub struct Verdict {
     /// The first broken rule, if any.
     pub violation: Option<Violation>,
-    /// The trace, if it was asked for.
+    /// The trace, if requested.
     pub trace: String,
     /// The counts of the run's events.
     pub counts: Counts,
@@ -256,22 +256,22 @@ pub struct Verdict {
     pub lags: bool,
 }
 
-/// Everything there is.
+/// The state of a run.
 #[derive(Debug)]
 pub struct World {
     pub(crate) now: u64,
     pub(crate) scenario: Scenario,
     pub(crate) climate: Climate,
     pub(crate) phase: Phase,
-    /// Chance in what happens to members, disks and packets.
+    /// Random generator for members, disks and packets.
     pub(crate) chance: Rng,
-    /// Chance in what clients ask.
+    /// Random generator for the requests of clients.
     pub(crate) whim: Rng,
-    /// Chance in who asks, and in what clients ask about users.
+    /// Random generator for the callers and for requests about users.
     pub(crate) callers: Rng,
-    /// Chance in what goes wrong in some seeds only.
+    /// Random generator for the mishaps of some seeds.
     pub(crate) mishaps: Rng,
-    /// Chance in what the operator does.
+    /// Random generator for the operator.
     pub(crate) hand: Rng,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -280,12 +280,12 @@ pub struct World {
     pub(crate) directories: Directories,
     /// The folder in which each process of a member is recorded.
     pub(crate) recordings: Option<PathBuf>,
-    /// Where twins of the members report, if there are any.
+    /// Where the twins of the members report, if there are any.
     pub(crate) twins: Option<Arc<Mutex<Twins>>>,
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
-    /// Whether a member has started from an older copy that nobody recognized: acknowledged writes may be lost.
+    /// Whether a member has started from an unrecognized older copy, so that acknowledged writes may be lost.
     pub(crate) may_have_forked: bool,
     pub(crate) operator: Operator,
     pub(crate) disaster: Disaster,
@@ -299,7 +299,7 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a scenario, before anything happens.
+    /// Creates the world of a scenario.
     pub fn new(scenario: Scenario, traced: bool) -> Self {
         let mut chance = Rng::new(scenario.seed, 1);
         let climate = Climate::draw(&mut chance);
@@ -356,7 +356,7 @@ impl World {
         world
     }
 
-    /// The world of a scenario with the members' data in directories.
+    /// Creates the world of a scenario with the members' data in directories.
     pub fn on_files(scenario: Scenario, traced: bool, mut make: Box<MakeDirectory>) -> Self {
         let mut world = Self::new(scenario, traced);
         for (disk, id) in world.disks.iter_mut().zip(1..) {
@@ -382,7 +382,7 @@ impl World {
         self.after(30, Event::Strike);
         self.after(40, Event::Operate);
         if self.scenario.has_copies() {
-            // a lost disk beside an older one is more than a quorum bears
+            // a lost disk in addition to an older one is too much for a quorum
             self.climate.calm_members = true;
         }
         if self.scenario.has_mishaps() {
@@ -399,7 +399,7 @@ impl World {
         self.after(self.climate.chaos_units, Event::Heal);
     }
 
-    /// Runs to the end, or to the first broken rule.
+    /// Runs to the end or to the first violation.
     pub fn run(mut self) -> Verdict {
         while self.violation.is_none()
             && let Some(((now, _), event)) = self.queue.pop_first()
@@ -431,20 +431,20 @@ impl World {
         }
     }
 
-    /// When the clients stop.
+    /// Returns when the clients stop.
     pub(crate) fn served(&self) -> u64 {
         let latest = self.climate.chaos_units + SETTLE_TICKS_MAX * UNITS_PER_TICK;
         self.settled.unwrap_or(latest) + SERVE_TICKS * UNITS_PER_TICK
     }
 
-    /// The members of the cluster that have their disks.
+    /// Returns the members of the cluster that have their disks.
     pub(crate) fn present(&self) -> impl Iterator<Item = (u64, &Member)> {
         let ids = self.truth.registry.by_id.keys();
         let members = ids.map(|id| (id.0, &self.members[(id.0 - 1) as usize]));
         members.filter(|(_, member)| member.existence == Existence::Present)
     }
 
-    /// Removed members that run, although those refuse them whose refusal must end them.
+    /// Returns removed members that still run although they are refused by the members whose refusal must end them.
     fn unaware(&self) -> Vec<u64> {
         let ids = self.truth.registry.removed_ids.iter();
         let run_on = ids.filter(|id| {
@@ -466,7 +466,7 @@ impl World {
         run_on.map(|id| id.0).collect()
     }
 
-    /// Whether everything asked is answered, all members stand at the same entry, and removed ones have ended.
+    /// Returns whether every request is answered, all members have the same applied index, and removed members have ended.
     fn quiet(&self) -> bool {
         let mut indexes = self.present().map(|(_, member)| member.status.applied);
         let first = indexes.next();
@@ -479,13 +479,13 @@ impl World {
             && self.unaware().is_empty()
     }
 
-    /// Arranges an event `delay` units from now.
+    /// Schedules an event `delay` units from now.
     pub(crate) fn after(&mut self, delay: u64, event: Event) {
         self.sequence += 1;
         self.queue.insert((self.now + delay, self.sequence), event);
     }
 
-    /// Shows a fact to every invariant, unless it is about what a member does that is not in the cluster any more.
+    /// Reports a fact to every invariant, unless its member is outside the cluster.
     pub(crate) fn judge(&mut self, fact: &Fact<'_>) {
         if fact.acts().is_some_and(|member| self.is_outside(member)) {
             return;
@@ -578,7 +578,7 @@ impl World {
         self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
     }
 
-    /// Looks whether there is a leader whom all members know; if not, there must be one later.
+    /// Checks whether there is a leader that all members know. If not, checks again later.
     fn settle(&mut self) {
         let statuses: Vec<Status> = self.present().map(|(_, member)| member.status).collect();
         let leader = statuses.iter().find(|status| status.role == Role::Leader);

@@ -1,5 +1,4 @@
-//! The same seed gives the same trace, byte for byte, in two processes: no clock, no address, no
-//! hash seed and no thread gets into a run.
+//! The same seed gives the same trace, byte for byte, in two processes: no clock, address, hash seed or thread affects a run.
 
 use std::process::Command;
 

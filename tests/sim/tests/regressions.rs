@@ -1,14 +1,14 @@
-//! Seeds that once broke an invariant, with what they found. They stay clean.
+//! Seeds that once broke an invariant, and what they found. They must stay clean.
 
 use witan_sim::{
     scenario::Scenario,
     sweep::{failure, run},
 };
 
-/// A seed, its number of members and what it found, with the simulator of its day: when the
-/// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
+/// Seeds, numbers of members and findings, with the simulator of that time. A seed gives another run when the simulator
+/// changes, so each bug has its own test where it was.
 const FOUND: [(u64, usize, &str); 17] = [
-    // `TakenMessages`: a leader takes a message once.
+    // `TakenMessages`: a leader takes a message once
     (
         1358,
         5,
@@ -89,13 +89,13 @@ const FOUND: [(u64, usize, &str); 17] = [
         5,
         "a member that went on alone heard the old leader, who had other entries of the same term",
     ),
-    // the simulator's own: no disk holds a member up any more when the faults have stopped
+    // the simulator's own: no disk delays a member once the faults have stopped
     (
         1252,
         1,
         "a leader with whom the members had settled was still held up by its disk",
     ),
-    // the simulator's own: what is on a disk at the start counts as written
+    // the simulator's own: the content of a disk at the start counts as written
     (
         16830,
         3,

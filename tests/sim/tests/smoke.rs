@@ -1,15 +1,15 @@
-//! A modest number of seeds for each size of cluster: every run ends without a violation, and the
-//! runs together did what they are there for.
+//! A small number of seeds for each cluster size. Every run ends without a violation, and together the runs cover what they
+//! should.
 
 use witan_sim::{
     sweep::{failure, sweep},
     world::Counts,
 };
 
-/// Seeds swept for each number of members.
+/// Seeds for each number of members.
 const SEEDS: u64 = 20;
 
-/// Seeds swept for sizes that other runs do not have.
+/// Seeds for cluster sizes that other runs do not have.
 const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> Counts {

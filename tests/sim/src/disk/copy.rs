@@ -43,22 +43,22 @@ impl Disk {
         self.written = None;
     }
 
-    /// Whether only the disk is simulated, so that it can be copied here.
+    /// Returns whether the disk is only simulated, so that it can be copied here.
     pub(crate) fn can_be_copied(&self) -> bool {
         self.files.is_none()
     }
 
-    /// Whether the disk is a copy whose member does not vote yet.
+    /// Returns whether the disk is a copy whose member does not vote yet.
     pub(crate) fn is_copied(&self) -> bool {
         self.copies.is_copy
     }
 
-    /// Whether the disk is an older copy that lacks what its member has acknowledged.
+    /// Returns whether the disk is an older copy that lacks what its member has acknowledged.
     pub(crate) fn is_older(&self) -> bool {
         self.copies.replaced.is_some()
     }
 
-    /// The last durable entry at the time when an older copy replaced the disk; 0 if none did.
+    /// Returns the last durable entry when an older copy replaced the disk, or 0 if none did.
     pub(crate) fn forgotten_index(&self) -> u64 {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }
@@ -68,8 +68,8 @@ impl Disk {
         self.copies.kept = Some(self.image());
     }
 
-    /// Replaces the disk with the last copy. Returns whether there is one. The power is off, and the next start
-    /// recognizes the copy if `recognized` is set.
+    /// Replaces the disk with the last copy while the power is off. The next start recognizes the copy if `recognized` is set.
+    /// Returns whether there is a copy.
     pub(crate) fn use_copy(&mut self, recognized: bool) -> bool {
         let Some(image) = self.copies.kept.take() else {
             return false;
@@ -80,7 +80,7 @@ impl Disk {
         true
     }
 
-    /// Puts back the disk that an older copy replaced. Returns whether there is one. The power is off.
+    /// Restores the disk that an older copy replaced, while the power is off. Returns whether there is one.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(image) = self.copies.replaced.take() else {
             return false;
@@ -94,7 +94,7 @@ impl Disk {
         self.copies.is_copy = true;
     }
 
-    /// Records that the member is up to date.
+    /// Marks the disk as the member's own: the member is up to date.
     pub(crate) fn mark_as_own(&mut self) {
         self.copies.is_copy = false;
         self.copies.replaced = None;

@@ -1,5 +1,4 @@
-//! Real storage beside the simulated disk: what it keeps at a power cut, and with a flipped bit, against what was
-//! durable.
+//! Compares real storage with the simulated disk after a power cut or a flipped bit.
 
 use bytes::Bytes;
 use witan_replica::host::{LogBatch, Recovered};
@@ -11,26 +10,26 @@ use crate::{
     rng::Rng,
 };
 
-/// The data directory of the member, and what it does.
+/// A member's data directory and the step under way in it.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) directory: Box<dyn DataDirectory>,
     /// The state that the next start reads.
     pub(super) recovered: Option<Recovered>,
-    /// The step that is under way between two verbs, or that the power cut to come interrupts.
+    /// The step that is under way between two verbs, or that the next power cut interrupts.
     pub(super) step: Option<InterruptedStep>,
 }
 
 /// The states that the files may have after a power cut.
 struct Expected {
-    /// Logs, each with the index of the checkpoint that it goes with.
+    /// Logs, each with the index of its checkpoint.
     states: Vec<(Log, u64)>,
-    /// A hard state that need not be synced goes with the next batch: one of these.
+    /// The possible hard states. One that need not be synced may or may not survive until the next batch.
     hard_states: Vec<Option<Bytes>>,
 }
 
 impl Expected {
-    /// Adds a batch that was appended. The states before it are no longer expected.
+    /// Adds a batch that was appended. Earlier states are no longer expected.
     fn takes(&mut self, batch: &LogBatch) {
         let (log, checkpoint) = &mut self.states[0];
         log.write(batch);
@@ -41,7 +40,7 @@ impl Expected {
         self.states = vec![(log.clone(), *checkpoint)];
     }
 
-    /// Adds a step. The states before it stay expected if the power cut interrupted it.
+    /// Adds a step. Earlier states stay expected if the power cut interrupted it.
     fn steps(&mut self, step: &InterruptedStep, interrupted: bool) {
         let (before, hard_states) = (self.states.clone(), self.hard_states.clone());
         let log = &self.states[0].0;
@@ -76,18 +75,18 @@ fn checkpoint_index(recovered: &Recovered) -> u64 {
 }
 
 impl Disk {
-    /// Puts real storage beside it, whose first start reads `first`.
+    /// Adds real storage to the disk. Its first start reads `first`.
     pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
         self.files = Some(Files { directory, recovered: Some(first), step: None });
     }
 
-    /// The member never starts again: real storage is given back.
+    /// Releases the real storage of a member that never starts again.
     pub(crate) fn abandon(&mut self) {
         self.files = None;
     }
 
-    /// Real storage takes some of the batches, and the power goes in the next one, or in another step. Fails
-    /// if it keeps less than what was durable, or anything else.
+    /// Lets real storage take some of the batches, and cuts the power in the next one or in another step. Returns an error if
+    /// it keeps less than what was durable, or something else.
     pub(super) fn crash_files(
         &mut self,
         batches: &[LogBatch],
@@ -98,7 +97,7 @@ impl Disk {
             return Ok(());
         };
         let step = files.step.take();
-        // an installation comes after all that was written
+        // an installation comes after everything written before
         let installs = matches!(step, Some(InterruptedStep::Install(_)));
         let whole = if installs { batches.len() } else { whole };
         let torn = batches.get(whole).cloned().map(InterruptedStep::Append);
@@ -131,8 +130,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Flips a bit in a file while the member is down. Returns `true` if the member cannot start, without files
-    /// always; fails if it would start from something else.
+    /// Flips a bit in a file while the member is down. Returns `true` if the member cannot start, or if there are no files.
+    /// Returns an error if it would start from a different state.
     pub(crate) fn flip_bit(&mut self, rng: &mut Rng) -> Result<bool, String> {
         let Some(files) = &mut self.files else {
             return Ok(true);
@@ -142,7 +141,7 @@ impl Disk {
         };
         let found = Log::of(&recovered);
         let index = checkpoint_index(&recovered);
-        // it may have fallen back to the checkpoint before, and reaches as far
+        // it may have fallen back to the previous checkpoint, but must reach as far
         let last = |log: &Log| log.span().1.max(index);
         let same = last(&found) >= last(&self.durable).max(self.newest.index)
             && self.durable.above(index) == found.above(index)
@@ -162,7 +161,7 @@ impl Disk {
         Ok(false)
     }
 
-    /// Takes the content of the files as the state of the disk.
+    /// Takes over the content of the files as the state of the disk.
     fn reflect(&mut self, recovered: Recovered) {
         self.durable = Log::of(&recovered);
         self.live = self.durable.clone();

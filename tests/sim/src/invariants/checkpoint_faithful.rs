@@ -1,5 +1,5 @@
-//! Log compaction (§7): a checkpoint or a snapshot holds exactly the state after the entry at which
-//! it says it stands, for every member and after every crash.
+//! Log compaction (§7): a checkpoint or a snapshot holds exactly the state after the entry that it names, for every member and
+//! after every crash.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{ByIndex, Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CheckpointFaithful {
-    /// The fingerprints of executed states, by lineage. A restored state is compared with them, now or once its index
+    /// The fingerprints of executed states, by lineage. A restored state is compared with them, immediately or once its index
     /// is known.
     states: BTreeMap<u64, ByIndex<u64>>,
 }

@@ -1,6 +1,6 @@
-//! A command on v3 keys is executed exactly if the alarms, the users and the roles of the entries before it
-//! admit it, on every member and after every restart; users and roles are changed by administrators alone.
-//! The alarms, users and roles are replayed from the log; no member is asked for them.
+//! A command on v3 keys is executed exactly if the alarms, users and roles of the entries before it admit it, on every member
+//! and after every restart. Only administrators change users and roles. The alarms, users and roles are replayed from the log,
+//! without asking any member.
 
 mod access;
 
@@ -20,7 +20,7 @@ use super::{Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CommandsAdmitted {
-    /// Highest index that was looked at.
+    /// Highest index that was checked.
     seen: u64,
     rules: Rules,
     /// The rules before the entry at each index that changed them.
@@ -54,7 +54,7 @@ impl Invariant for CommandsAdmitted {
         for applied in batch.iter().filter(|applied| applied.index > seen) {
             let index = applied.index;
             self.seen = index;
-            // nothing here depends on a change of membership
+            // a membership change does not matter here
             if let Some(entry) = scene.command(*member, index) {
                 let before = self.rules.clone();
                 self.rules
@@ -76,7 +76,7 @@ impl Invariant for CommandsAdmitted {
 }
 
 impl Rules {
-    /// Holds the answer of an entry against the state before it, and changes that as the answer says.
+    /// Compares the answer of an entry with the state before it, and applies the answer to that state.
     fn replay(&mut self, entry: &Entry, reply: &Reply) -> Result<(), String> {
         let caller = entry.caller.as_ref();
         match (&entry.command, reply) {
@@ -127,7 +127,7 @@ impl Rules {
         ))
     }
 
-    /// Why the caller may not do it.
+    /// Returns why the caller is denied the operation.
     fn denial(&self, operation: &KvOperation, caller: Option<&Caller>) -> Option<AuthError> {
         let accesses = accesses(operation);
         if !self.enabled || accesses.is_empty() {
@@ -165,8 +165,8 @@ impl Rules {
         self.revision.unwrap_or(1)
     }
 
-    /// An operation on users or roles is done exactly if its caller is an administrator, while authentication
-    /// is on.
+    /// Checks that an operation on users or roles succeeds exactly if its caller is an administrator, while authentication is
+    /// enabled.
     fn administer(
         &mut self,
         operation: &AuthOperation,
@@ -192,7 +192,7 @@ impl Rules {
         }
     }
 
-    /// An operation on users or roles was done.
+    /// Applies a successful operation on users or roles.
     fn change(&mut self, operation: &AuthOperation) {
         let changes = match operation {
             AuthOperation::Enable(_) => {
@@ -247,7 +247,7 @@ impl Rules {
         self.revision = Some(self.revision() + u64::from(changes));
     }
 
-    /// The member has the same alarms, users, roles and permissions.
+    /// Checks that the member has the same alarms, users, roles and permissions.
     fn compare(&self, view: &View) -> Result<(), String> {
         let auth = &view.machine.auth;
         let users = auth.users().map(|user| {

@@ -1,5 +1,5 @@
-//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on
-//! disk, so that no crash can take it away.
+//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on disk, so that no crash can
+//! remove it.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ impl Invariant for CommittedOnQuorum {
         let Fact::Executed { member, batch, .. } = fact else {
             return Ok(());
         };
-        // disks that held an entry are lost, and one more may give up its own removal
+        // the lost disks may have held the entry, and the survivor may drop its own removal
         if scene.forces {
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Invariant for CommittedOnQuorum {
     }
 }
 
-/// Whether most of `voters` have the entry on disk.
+/// Returns whether most of `voters` have the entry on disk.
 fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
     let mut covered = 0;
     let mut held: Vec<Ident> = Vec::new();
@@ -47,7 +47,7 @@ fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
         match disk.durable_entry(index) {
             Some(record) => held.push(Ident::of(record)),
             None if disk.checkpoint_index() >= index => covered += 1,
-            // its member had it when it acknowledged it
+            // the member had it on disk when it acknowledged it
             None if disk.forgotten_index() >= index => covered += 1,
             None => {}
         }

@@ -1,5 +1,5 @@
-//! Membership: those who count for raft are those whom the registry names, in their roles, in each state
-//! that a member executes, restores or receives; who was removed is not among them, and stays removed.
+//! Membership: in each state that a member executes, restores or receives, raft's configuration equals the registry, with the
+//! same roles. Removed members are not in it and stay removed.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct ConfigurationAgrees {
-    /// The last state that was looked at, and who was removed by then.
+    /// The last state that was checked, and the members removed by then.
     removed: (u64, BTreeSet<u64>),
 }
 

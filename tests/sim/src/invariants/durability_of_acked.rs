@@ -1,6 +1,6 @@
-//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in
-//! every state at or after its index, as the client was told. Where a member goes on alone, this holds for the
-//! writes that it has: the oracle forgets the answers to the others.
+//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after its
+//! index, as the client was told. Where a member goes on alone, this holds for the writes that it has: the oracle forgets the
+//! answers to the others.
 
 use witan_machine::{kv, view::View};
 use witan_tree::Watch;
@@ -11,12 +11,12 @@ use crate::{
     workload::{Effect, effect},
 };
 
-/// At a read, so many of the latest acknowledged writes are looked up; at the end all are.
+/// Number of the latest acknowledged writes that are checked at a read. At the end all are.
 const RECENT_OPS: usize = 24;
 
 #[derive(Debug, Default)]
 pub(super) struct DurabilityOfAcked {
-    /// Operations answered so far, in the order of their answers.
+    /// The operations answered so far, in the order of their answers.
     acknowledged: Vec<u64>,
 }
 
@@ -62,7 +62,7 @@ impl DurabilityOfAcked {
     }
 }
 
-/// Why `view` does not hold what `op` was told, if it should and does not.
+/// Returns why `view` lacks what `op` was told, if it should have it.
 fn missing(op: &Op, view: &View) -> Option<String> {
     let (Ask::Write(command), End::Applied { index, outcome, .. }) = (&op.ask, &op.end) else {
         return None;
@@ -87,8 +87,8 @@ fn missing(op: &Op, view: &View) -> Option<String> {
     }
 }
 
-/// The pairs of a range at a revision; none if that was compacted, an impossible pair if the state
-/// does not reach so far.
+/// Returns the pairs of a range at a revision: none if the revision was compacted, an impossible pair if the state does not
+/// reach it.
 fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec<kv::KeyValue>> {
     let range = kv::Range {
         key: key.to_vec().into(),

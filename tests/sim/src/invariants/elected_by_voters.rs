@@ -1,5 +1,5 @@
-//! Elections (§5.2, §5.4): a member votes once in a term, and who leads a term has on disk the votes of
-//! most of those who vote as it knew them. Learners and removed members do not count.
+//! Elections (§5.2, §5.4): a member votes once per term, and the leader of a term has votes on the disks of most voters that it
+//! knew. Learners and removed members do not count.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use witan_replica::replica::Role;
 
 use super::{Fact, Invariant, Scene};
 
-/// Term, vote and commit index as they are on disk (`wire` of the core; its layout does not change).
+/// Term, vote and commit index as on disk (see `wire` in the core; the layout does not change).
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(crate) struct Vote {
     #[prost(uint64, tag = "1")]
@@ -28,14 +28,14 @@ impl Vote {
 
 #[derive(Debug, Default)]
 pub(super) struct ElectedByVoters {
-    /// For whom each member has voted in each term.
+    /// The vote of each member in each term.
     votes: BTreeMap<(u64, u64), u64>,
-    /// The last term on the disk of each member. A member that entered a later term at once has no vote of the
-    /// term before on its disk, and cannot vote in that term any more.
+    /// The last term on the disk of each member. A member that skipped a term has no vote of that term on its disk, and
+    /// cannot vote in it any more.
     terms: BTreeMap<u64, u64>,
-    /// The last term of the votes that a member has forgotten, because an older copy took the place of its disk. It may
-    /// vote again in these terms: all voters must have told it how far their logs go by then, so no leader of such a
-    /// term has committed anything that the new one lacks.
+    /// The last term of the votes that a member has forgotten because an older copy replaced its disk. It may vote again in
+    /// these terms: all voters have told it by then how far their logs go, so no leader of such a term has committed anything
+    /// that the new one lacks.
     forgotten: BTreeMap<u64, u64>,
     /// The last term whose leader was seen, for each member.
     seen: BTreeMap<u64, u64>,

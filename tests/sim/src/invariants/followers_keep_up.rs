@@ -1,6 +1,5 @@
-//! Replication under load (§7): once the network is whole, a member that has caught up stays close behind
-//! the leader while clients write, from the leader's log: it needs no snapshot again, unless its state is to be
-//! replaced.
+//! Replication under load (§7): once the network is whole, a member that has caught up stays close behind the leader while
+//! clients write. It uses the leader's log and needs no further snapshot, unless its state is to be replaced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,24 +9,24 @@ use witan_replica::replica::Role;
 use super::{Fact, Invariant, Scene};
 use crate::scenario::UNITS_PER_TICK;
 
-/// Units after which those who keep up must have an entry that the leader has committed. When they execute it
-/// depends on how long the commands before it take.
+/// Units within which members that keep up must have an entry that the leader has committed. The time of its execution depends
+/// on the duration of the commands before it.
 const LAG: u64 = 20 * UNITS_PER_TICK;
 
-/// Units that a member has to catch up, from when the members had settled or from its first turn after it.
+/// Units that a member has for catching up, from when the members had settled or from its first turn after that.
 const CATCH_UP: u64 = 30 * UNITS_PER_TICK;
 
 #[derive(Debug, Default)]
 pub(super) struct FollowersKeepUp {
-    /// Whether clients have begun again.
+    /// Whether clients have resumed.
     serves: bool,
-    /// Members that ask for the leader's state and have not got it.
+    /// Members that have requested the leader's state and not received it.
     rebuild: BTreeSet<u64>,
     /// Since when each member takes part.
     since: BTreeMap<u64, u64>,
-    /// The times and commit indexes of leaders, as far as they are not older than the lag.
+    /// The times and commit indexes of leaders, as far as they are within the lag.
     committed: VecDeque<(u64, u64)>,
-    /// The highest commit index before that: every member is to know it.
+    /// The highest commit index before that, which every member must know.
     due: u64,
 }
 
@@ -62,7 +61,7 @@ impl Invariant for FollowersKeepUp {
             let rebuilt = self.rebuild.remove(member);
             if let Some(since) = self.since.get_mut(member) {
                 if rebuilt {
-                    // it takes part anew, and what it asked for may come twice
+                    // it starts anew, and what it requested may arrive twice
                     *since = now;
                 }
                 if *since + CATCH_UP < now {

@@ -1,6 +1,6 @@
-//! A member that goes on alone (`--force-new-cluster`) keeps all entries of its log, or those up to its own removal if
-//! it does not know that to be committed. It is the only member then, and no member of the old cluster ever comes
-//! back, or leads one of the new.
+//! A member that goes on alone (`--force-new-cluster`) keeps all entries of its log, or those up to its own removal if it does
+//! not know the removal to be committed. It is then the only member. No member of the old cluster ever returns or leads one of
+//! the new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use super::{Fact, Ident, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct ForcedAlone {
-    /// The entries that stay.
+    /// The entries that must stay.
     log: BTreeMap<u64, Ident>,
-    /// The entry behind which there is nobody of the old cluster.
+    /// The entry after which no member of the old cluster is left.
     end: u64,
     outside: BTreeSet<u64>,
 }
@@ -53,7 +53,7 @@ impl Invariant for ForcedAlone {
 }
 
 impl ForcedAlone {
-    /// The disk of the member that goes on has what is to stay, and not its removal.
+    /// Checks that the disk of the surviving member has the entries that must stay, and not its removal.
     fn begins(
         &self,
         member: u64,

@@ -11,7 +11,7 @@ use super::{Fact, Ident, Invariant, Scene};
 pub(super) struct LeaderCompleteness {
     /// Committed entries, each with a term by which it was committed.
     committed: BTreeMap<u64, (Ident, u64)>,
-    /// The entries that the member whose turn it is has executed: member, index and entry.
+    /// The entries that the member has executed in its current turn: member, index and entry.
     executed: Vec<(u64, u64, Ident)>,
     seen: BTreeSet<u64>,
 }
@@ -33,7 +33,7 @@ impl Invariant for LeaderCompleteness {
         let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };
-        // a crash leaves those of a turn that never ended
+        // a crash leaves the entries of an unfinished turn
         for (executor, index, ident) in self.executed.drain(..) {
             if executor != *member {
                 continue;
@@ -48,7 +48,7 @@ impl Invariant for LeaderCompleteness {
             .disk(*member)
             .map_or(0, |disk| disk.checkpoint_index());
         for (index, (ident, term)) in self.committed.range(base + 1..) {
-            // a process that was stopped may begin to lead when others lead a later term already
+            // a paused process may become a leader when others already lead a later term
             if *term < status.term && scene.ident(*member, *index) != Some(*ident) {
                 return Err(format!(
                     "m{member} leads term {} without the committed entry {index}",

@@ -1,5 +1,5 @@
-//! A member that hears its leader follows it within two election timeouts (§5.2), also if it believed by mistake
-//! that the leader had ended.
+//! A member that hears its leader follows it within two election timeouts (§5.2), even if it believed by mistake that the
+//! leader had ended.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{Fact, Invariant, Scene};
 struct Ignored {
     leader: u64,
     term: u64,
-    /// When it was heard first and last. It was heard at least once in each election timeout between.
+    /// Since when and until when it was heard, at least once per election timeout.
     since: u64,
     last: u64,
 }
@@ -27,7 +27,7 @@ impl Invariant for LeaderFollowed {
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Heard { member, leader, term, timeout, status } = fact {
             let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
-            // it may believe again before its turn ends that the leader has ended
+            // it may again believe that the leader has ended before its turn is over
             self.stands(*member, *status);
             ignored?;
         }
@@ -45,7 +45,7 @@ impl Invariant for LeaderFollowed {
 }
 
 impl LeaderFollowed {
-    /// A member follows the leader that it ignored, or knows a later term.
+    /// Stops tracking a leader that the member now follows, or whose term it has left.
     fn stands(&mut self, member: u64, Status { leader: MemberId(leader), term, .. }: Status) {
         let follows = |ignored: &Ignored| {
             (ignored.leader, ignored.term) == (leader, term) || ignored.term < term

@@ -1,5 +1,5 @@
-//! Answers about leases are linearizable: a lease that was granted before the question is not unknown while no
-//! entry has ended it, and one whose end a client knew before the question is not there any more.
+//! Answers about leases are linearizable: a lease granted before the question is known as long as no entry has ended it, and a
+//! lease whose end a client knew before the question no longer exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::oracle::{Ask, End, Op};
 
 #[derive(Debug, Default)]
 pub(super) struct LeaseAnswers {
-    /// The last entry that any member has executed, and the leases after it.
+    /// The last entry executed by any member, and the leases after it.
     index: u64,
     leases: BTreeSet<LeaseId>,
     /// When a client learned that a lease has ended. Its id is not granted again.
@@ -48,7 +48,7 @@ impl Invariant for LeaseAnswers {
 }
 
 impl LeaseAnswers {
-    /// Clients ask about leases whose grant was acknowledged.
+    /// Checks an answer about a lease. Clients only ask about leases whose grant was acknowledged.
     fn answered(
         &mut self,
         lease: LeaseId,
@@ -86,7 +86,7 @@ impl LeaseAnswers {
     }
 }
 
-/// The lease that an answered operation has revoked.
+/// Returns the lease that an answered operation has revoked.
 fn revoked(op: &Op) -> Option<LeaseId> {
     match (&op.ask, &op.end) {
         (

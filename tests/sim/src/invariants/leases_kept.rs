@@ -1,5 +1,5 @@
-//! Leases: none is ended by the leader, or called overdue, before the time is over that its client was promised, none
-//! that nobody keeps alive stays, and every key that has one has one that exists.
+//! Leases: the leader neither ends a lease nor reports it overdue before the time that its client was promised. A lease that
+//! nobody keeps alive does not stay. Every key with a lease has one that exists.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ use crate::{
     world::UNIT_NS,
 };
 
-/// Units in a second.
+/// Units per second.
 const SECOND: u64 = 10 * UNITS_PER_TICK;
-/// Units for which a lease may stay beyond its time: the extension that a new leader gives, a member's
-/// slow clock, and the way of the entry that ends it.
+/// Units for which a lease may outlive its time: the extension by a new leader, a member's slow clock, and the delay of the
+/// entry that ends it.
 const PATIENCE: u64 = 4 * SECOND;
 
 /// The promises to clients about one lease.
@@ -44,9 +44,9 @@ struct Promises {
 pub(super) struct LeasesKept {
     /// Until when each lease was promised to last.
     promised: BTreeMap<LeaseId, Promises>,
-    /// Entries that were looked at.
+    /// Highest index that was checked.
     seen: u64,
-    /// Leases that have ended, and by which entry: an id is granted once in a run.
+    /// The entry that ended each lease. An id is granted once per run.
     ended: BTreeMap<LeaseId, u64>,
     /// When the faults had stopped and there was a leader.
     settled: Option<u64>,
@@ -76,7 +76,7 @@ impl Invariant for LeasesKept {
         if let Fact::Forced { kept, lost, .. } = fact {
             self.seen = self.seen.min(*kept);
             self.ended.retain(|_, index| *index <= *kept);
-            // one of these may have taken a note of the remaining time back, before a promise
+            // a lost entry may have reset a persisted remaining TTL before a promise
             if *lost > 0 {
                 self.promised.clear();
             }
@@ -97,7 +97,7 @@ impl Invariant for LeasesKept {
 }
 
 impl LeasesKept {
-    /// At `now`, a client is promised that the lease lasts for its TTL from when it asked.
+    /// Records that a client is promised at `now` that the lease lasts for its TTL since the request.
     fn promise(&mut self, lease: LeaseId, ttl_s: i64, asked: u64, now: u64) {
         let promises = self.promised.entry(lease).or_default();
         let units = ttl_s as u64 * SECOND;
@@ -109,7 +109,7 @@ impl LeasesKept {
         }
     }
 
-    /// Takes in an answer about a lease, and compares what it has left with the promises before the question.
+    /// Compares the remaining time in an answer with the promises made before the question.
     fn answered(
         &mut self,
         lease: LeaseId,
@@ -149,7 +149,7 @@ impl LeasesKept {
         Ok(())
     }
 
-    /// The client counts from when it asked.
+    /// Records a grant. The client counts from its request.
     fn granted(&mut self, op: &Op, now: u64) {
         if let End::Applied { outcome, .. } = &op.end
             && let Some(lease) = workload::granted(&op.ask, outcome)
@@ -192,7 +192,7 @@ impl LeasesKept {
         };
         for (id, lease) in view.machine.kv.leases().iter() {
             let since = self.until(id);
-            // the present leader began to count when it was settled, at the latest
+            // the present leader started to count when it was settled, at the latest
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {
                 return Err(format!("lease {} should have ended by {over}", id.0));
@@ -202,7 +202,7 @@ impl LeasesKept {
     }
 }
 
-/// Every key with a lease goes with a lease that there is, and no other key does.
+/// Checks that every key with a lease has one that exists, and that no other key is attached.
 fn attached(view: &View) -> Result<(), String> {
     let kv = &view.machine.kv;
     let all = kv::Range {

@@ -1,8 +1,8 @@
-//! Linearizable reads (§8): a read sees every write, and nothing older than every read, that was
-//! completed before it was invoked; what it sees was really written.
+//! Linearizable reads (§8): a read sees every write completed before it was invoked, and nothing older than any read completed
+//! before that. Everything that it sees was written.
 //!
-//! v3 revisions and the v2 index order all writes, so holding each read against the floors of its
-//! invocation is the whole check: no search for an order is needed.
+//! v3 revisions and the v2 index order all writes. It is therefore enough to compare each read with the floors of its
+//! invocation; no search for an order is needed.
 
 use witan_machine::kv;
 
@@ -88,7 +88,7 @@ fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> 
     Ok(())
 }
 
-/// A key that existed at revision `least` is absent only if a client asked for its deletion.
+/// Checks that a key that existed at revision `least` is absent only if a client requested its deletion.
 fn absence_is_right(op: &Op, key: &[u8], least: i64, scene: &Scene<'_>) -> Result<(), String> {
     let asked = scene
         .oracle

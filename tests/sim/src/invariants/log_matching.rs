@@ -1,5 +1,5 @@
-//! Log Matching (§5.3): two entries with the same index and term are the same entry, and so are all
-//! entries before them. It is enough that they agree on their predecessor's term.
+//! Log Matching (§5.3): two entries with the same index and term are the same entry, and so are all entries before them. It
+//! suffices that they agree on the term of their predecessor.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{Fact, Ident, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct LogMatching {
-    /// Payload of the entry at an index and term, and the term before it where it is known.
+    /// Payload of the entry at an index and term, and the term of its predecessor if known.
     entries: BTreeMap<(u64, u64), (u64, Option<u64>)>,
 }
 

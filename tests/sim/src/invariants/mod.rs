@@ -1,8 +1,8 @@
 //! The invariants of every run, one file each. Section numbers are those of the extended Raft paper
 //! (Ongaro and Ousterhout, 2014).
 //!
-//! An invariant is told [`Fact`]s in the order in which they happen and looks at the [`Scene`]; it
-//! never sees the inside of a replica, so it cannot be fooled by the bug it is to find.
+//! An invariant receives [`Fact`]s in the order in which they happen and looks at the [`Scene`]. It never sees the inside of a
+//! replica, so the bug that it must find cannot fool it.
 
 mod applied_once;
 mod checkpoint_faithful;
@@ -60,7 +60,7 @@ pub enum Fact<'a> {
         member: u64,
         /// The status of its replica.
         status: Status,
-        /// The voters, as far as it knew before the turn, and knows after it.
+        /// The voters that the member knew before the turn, and those that it knows after it.
         voters: &'a [Vec<u64>; 2],
     },
     /// A member's disk took these records.
@@ -72,7 +72,7 @@ pub enum Fact<'a> {
         /// Its term, vote and commit index with them.
         hard_state: Option<&'a Bytes>,
     },
-    /// A member executed entries and handed the results out.
+    /// A member executed entries and returned the results.
     Executed {
         /// The member's id.
         member: u64,
@@ -94,7 +94,7 @@ pub enum Fact<'a> {
     Answered {
         /// The operation, not yet ended.
         op: &'a Op,
-        /// The state it was given.
+        /// The state that it was given.
         view: &'a View,
     },
     /// A client received the answer to its question about a lease.
@@ -116,24 +116,24 @@ pub enum Fact<'a> {
         term: u64,
         /// The election timeout in units.
         timeout: u64,
-        /// Where the member stands then.
+        /// The status of the member.
         status: Status,
     },
-    /// An older copy took the place of a member's disk, and the member knows that it has a copy.
+    /// An older copy replaced a member's disk, and the member recognizes the copy.
     OlderDisk {
         /// The member's id.
         member: u64,
     },
-    /// A member was told to replace its state by the leader's.
+    /// A member was told to replace its state with the leader's.
     Rebuilds {
         /// The member's id.
         member: u64,
     },
-    /// A member read its disk in order to start, or received a snapshot.
+    /// A member read its disk for a start, or received a snapshot.
     Restored {
         /// The member's id.
         member: u64,
-        /// Whether it starts with it, rather than going on with it.
+        /// Whether this is a start rather than a snapshot.
         starts: bool,
         /// The state that it found.
         view: &'a View,
@@ -144,34 +144,34 @@ pub enum Fact<'a> {
     Forced {
         /// The member's id.
         member: u64,
-        /// The last entry that any member has executed and that it has, too.
+        /// The last entry that any member has executed and that the member has, too.
         kept: u64,
         /// The revision after it.
         revision: i64,
-        /// Entries behind it that others have executed.
+        /// Number of later entries that others have executed.
         lost: u64,
-        /// The part of its log that is to stay: entries behind a checkpoint of its own.
+        /// The part of the member's log that must stay: entries after its checkpoint.
         log: &'a BTreeMap<u64, Ident>,
-        /// Its removal behind these, which is not to stay, and the index of that.
+        /// The index and identity of its removal after these, which must not stay.
         dropped: Option<(u64, Ident)>,
-        /// Members that were in the cluster, or were to be. They never come back.
+        /// Members of the old cluster, including pending ones. They never return.
         outside: &'a BTreeSet<u64>,
     },
-    /// A member does not start from what a crash left of its disk, or ends without a reason to.
+    /// A member does not start from what a crash left of its disk, or ends without reason.
     NotStarted {
         /// The member's id.
         member: u64,
         /// The error of the core.
         error: String,
     },
-    /// Real storage keeps something else than what was durable.
+    /// Real storage keeps something other than what was durable.
     StorageDiffers {
         /// The member's id.
         member: u64,
         /// The difference.
         what: String,
     },
-    /// The faults have stopped for `scenario`'s time to settle: there must be a leader.
+    /// The time to settle after the faults is over: there must be a leader.
     Settled {
         /// The status of every member.
         statuses: &'a [Status],
@@ -180,16 +180,16 @@ pub enum Fact<'a> {
     Ended {
         /// The members of the cluster and their states.
         views: &'a [(u64, View)],
-        /// Members that run, whom the cluster has removed and who should know it.
+        /// Running members that the cluster has removed and that should know it.
         unaware: &'a [u64],
-        /// The leader, 0 if there is none.
+        /// The leader, or 0 if there is none.
         leader: u64,
     },
 }
 
 impl Fact<'_> {
-    /// The member that has done something, or answered. None for what concerns all members, and for what is wrong
-    /// whoever does it.
+    /// Returns the member that has acted or answered, or `None` for facts that concern all members and for violations by any
+    /// member.
     pub(crate) fn acts(&self) -> Option<u64> {
         match self {
             Self::Turned { member, .. }
@@ -210,33 +210,33 @@ impl Fact<'_> {
     }
 }
 
-/// The parts of the simulation that an invariant may look at.
+/// The parts of the simulation that an invariant may inspect.
 #[derive(Debug)]
 pub struct Scene<'a> {
     /// Virtual time in units.
     pub now: u64,
-    /// The members' disks; that of member `n` at `n - 1`.
+    /// The members' disks. The disk of member `n` is at `n - 1`.
     pub disks: &'a [Disk],
     /// The requests of clients and their answers.
     pub oracle: &'a Oracle,
     /// The entries that the cluster has executed, and its voters.
     pub truth: &'a Truth,
-    /// Whether most disks are lost, and one member is about to go on alone.
+    /// Whether most disks are lost and one member is about to go on alone.
     pub forces: bool,
 }
 
 impl Scene<'_> {
-    /// The disk of a member.
+    /// Returns the disk of a member.
     pub(crate) fn disk(&self, member: u64) -> Option<&Disk> {
         self.disks.get((member - 1) as usize)
     }
 
-    /// The identity of the entry that `member` holds at `index`.
+    /// Returns the identity of the entry that `member` holds at `index`.
     pub(crate) fn ident(&self, member: u64, index: u64) -> Option<Ident> {
         self.disk(member)?.entry(index).map(Ident::of)
     }
 
-    /// The command entry that `member` holds at `index`; `None` for a change of membership, which has its command
+    /// Returns the command entry that `member` holds at `index`, or `None` for a membership change, which has its command
     /// elsewhere.
     pub(crate) fn command(&self, member: u64, index: u64) -> Option<Entry> {
         let record = self.disk(member)?.entry(index)?;
@@ -244,13 +244,13 @@ impl Scene<'_> {
     }
 }
 
-/// One rule.
+/// An invariant.
 pub trait Invariant: std::fmt::Debug {
-    /// Takes a fact in; an error says what is wrong.
+    /// Checks a fact. An error states the violation.
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String>;
 }
 
-/// All of them, each with the name of its file.
+/// Returns all invariants, each with the name of its file.
 pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
     macro_rules! named {
         ($($file:ident::$rule:ident,)*) => {
@@ -289,7 +289,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
     ]
 }
 
-/// An entry as far as logs can tell entries apart.
+/// The identity of an entry, as far as logs distinguish entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ident {
     pub(crate) term: u64,
@@ -305,7 +305,7 @@ impl Ident {
     }
 }
 
-/// The first value seen for each index, and who showed it.
+/// The first value seen for each index, and the member that had it.
 #[derive(Debug)]
 pub(crate) struct ByIndex<T> {
     seen: BTreeMap<u64, (T, u64)>,
@@ -318,12 +318,12 @@ impl<T> Default for ByIndex<T> {
 }
 
 impl<T: PartialEq + Clone> ByIndex<T> {
-    /// Forgets what is behind `index`.
+    /// Forgets everything after `index`.
     pub(crate) fn cut(&mut self, index: u64) {
         self.seen.split_off(&(index + 1));
     }
 
-    /// Remembers `value`; gives back the first value and its member if they differ.
+    /// Remembers `value`, or returns the first value and its member if they differ.
     pub(crate) fn agree(&mut self, index: u64, value: &T, member: u64) -> Result<(), (T, u64)> {
         match self.seen.get(&index) {
             None => {
@@ -336,7 +336,7 @@ impl<T: PartialEq + Clone> ByIndex<T> {
     }
 }
 
-/// The fingerprint of everything that replicas must agree on.
+/// Returns the fingerprint of everything that replicas must agree on.
 pub fn fingerprint(view: &View) -> u64 {
     let machine = &view.machine;
     let mut hash = Fnv::default()
@@ -352,7 +352,7 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.members.cluster_id)
         .bytes(machine.members.cluster_version.as_bytes())
         .bytes(machine.members.downgrade_target.as_bytes());
-    // raft lists them in an order that differs by member
+    // raft's order of members differs between replicas
     for ids in [&view.position.voters, &view.position.learners] {
         let ids: BTreeSet<u64> = ids.iter().copied().collect();
         hash = ids.into_iter().fold(hash.number(0), Fnv::number);

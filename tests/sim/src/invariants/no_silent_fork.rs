@@ -1,6 +1,6 @@
-//! Two members never run with different histories at the same time. A member that came back with an older, unrecognized
-//! disk may have helped to elect a leader that lacks acknowledged entries. Members that executed those entries must
-//! end, once that leader commits in its term: before that it answers nobody, and cannot confirm that it leads.
+//! Two members never run with different histories at the same time. A member that returned with an older, unrecognized disk may
+//! have helped to elect a leader that lacks acknowledged entries. Members that executed those entries must end once that leader
+//! commits in its term. Before that it answers no client and cannot confirm its leadership.
 //!
 //! Logs distinguish entries only by their terms. If a member forgot that it led a term, or for whom it voted in it, that
 //! term may have two leaders. Nobody can tell their entries at one index apart, nor the logs before them.

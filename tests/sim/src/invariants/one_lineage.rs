@@ -1,5 +1,5 @@
-//! Members that start with different states end with one state. It has one lineage, and all records are equal at the
-//! same entry, including the places of keys in their blocks.
+//! Members that start with different states end with the same one: it has one lineage, and all records are equal after the same
+//! entry, including the places of keys in their blocks.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Invariant for OneLineage {
     }
 }
 
-/// All records of a checkpoint except the position, in which raft lists members in varying order.
+/// Returns all records of a checkpoint except the position, in which raft lists members in varying order.
 fn records(view: &View) -> Records {
     let mut records = Records::new();
     view.machine.changes(None, &mut |change| match change {

@@ -1,6 +1,5 @@
-//! Liveness of writes (§5.6, with a majority alive): once the network is whole there is a leader
-//! within the stated time, it takes every proposal and answers it in time, and all members end in
-//! the same place.
+//! Liveness of writes (§5.6, with a majority alive): once the network is whole, there is a leader within the stated time, it
+//! takes every proposal and answers it in time, and all members end with the same entry.
 
 use witan_machine::{member::MemberId, versions::FIRST};
 use witan_replica::replica::{ProposalRejected, Role};
@@ -33,7 +32,7 @@ impl Invariant for ProposalLiveness {
             };
             let is_newer = command.since() > Some(FIRST);
             let late = match &op.end {
-                // the version of the cluster may be too low for it
+                // the cluster version may be too low for it
                 End::Refused(ProposalRejected::ClusterVersion) if is_newer => false,
                 End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,

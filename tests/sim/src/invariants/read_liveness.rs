@@ -1,5 +1,5 @@
-//! Liveness of reads (§8, with a majority alive): a read that was taken is answered within the
-//! stated time once the network is whole, even if it was asked in the middle of the chaos.
+//! Liveness of reads (§8, with a majority alive): once the network is whole, an accepted read is answered within the stated
+//! time, even if it was requested during the chaos.
 
 use super::{Fact, Invariant, Scene};
 use crate::oracle::{Ask, End};

@@ -1,5 +1,5 @@
-//! Persistence (§5.1, §7): whatever a crash leaves on a disk, the member starts from it. A healthy
-//! disk that the core refuses would stop a member for good.
+//! Persistence (§5.1, §7): a member starts from whatever a crash leaves on its disk. A healthy disk that the core refuses would
+//! stop a member for good.
 
 use super::{Fact, Invariant, Scene};
 

@@ -1,6 +1,6 @@
-//! Removal: a member that was removed ends by itself once the network is whole, although the entry of its
-//! removal may never reach it, if most of those whom it knows refuse it; one that knows of its removal and
-//! leaves a single voter ends if that one refuses it.
+//! Removal: once the network is whole, a removed member ends by itself if most of the members that it knows refuse it, since
+//! the entry of its removal may never reach it. If it knows of its removal and leaves a single voter, it ends when that one
+//! refuses it.
 
 use super::{Fact, Invariant, Scene};
 

@@ -1,5 +1,5 @@
-//! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same
-//! answer, and are in the same state after it; so is a member that executes it again after a crash.
+//! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same answer, and have the same state
+//! after it. The same holds for a member that executes it again after a crash.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{ByIndex, Fact, Ident, Invariant, Scene};
 pub(super) struct StateMachineEquality {
     entries: ByIndex<Ident>,
     outcomes: ByIndex<Outcome>,
-    /// By lineage: states of different lineages differ in size until the leader's state replaces them.
+    /// By lineage. States of different lineages differ in size until the leader's state replaces them.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 
@@ -70,7 +70,7 @@ impl Invariant for StateMachineEquality {
     }
 }
 
-/// The part of an outcome that is equal on all members: read pairs are returned only where a request waits for them.
+/// Returns the part of an outcome that is equal on all members. Pairs are only read where a request waits for them.
 fn without_pairs(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     if let Reply::Kv(Ok(kv::KvReply::Op(reply))) = &mut outcome.reply {

@@ -1,6 +1,5 @@
-//! Watches (I7): who reads a member's history by a cursor sees every change once and in order: across
-//! compactions of the same round, snapshots that replace the state, and restarts of the member. All
-//! members show the same changes.
+//! Watches (I7): a reader of a member's history with a cursor sees every change once and in order, across compactions of the
+//! same round, snapshots that replace the state, and restarts of the member. All members show the same changes.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +7,14 @@ use witan_machine::kv::Kv;
 
 use super::{Fact, Invariant, Scene};
 
-/// One change: its number within the revision, the key, and whether it deletes that.
+/// A change: its number within the revision, the key, and whether the key is deleted.
 type Change = (u64, Vec<u8>, bool);
 
 #[derive(Debug, Default)]
 pub(super) struct WatchComplete {
-    /// The changes of each revision, as they were first seen.
+    /// The changes of each revision, as first seen.
     changes: BTreeMap<i64, Vec<Change>>,
-    /// The revision that a watcher at each member reads next.
+    /// The next revision that a watcher at each member reads.
     cursors: BTreeMap<u64, i64>,
 }
 
@@ -30,7 +29,7 @@ impl Invariant for WatchComplete {
         }
         if let Fact::Restored { member, view, .. } = fact {
             let kv = &view.machine.kv;
-            // the watcher is told that it was compacted, and begins again behind that
+            // the watcher is told about the compaction, and restarts after it
             let cursor = self.cursors.entry(*member).or_insert(2);
             *cursor = (*cursor).max(kv.compacted() + 1);
             self.read(*member, kv)?;

@@ -1,4 +1,4 @@
-//! The keys that a command of v3 reads and writes, and whether permissions cover them.
+//! The keys that a v3 command reads and writes, and whether permissions cover them.
 
 use bytes::Bytes;
 use witan_machine::{
@@ -13,7 +13,7 @@ pub(super) struct Access {
     writes: bool,
 }
 
-/// Whether an operation contains a put.
+/// Returns whether an operation contains a put.
 pub(super) fn puts(operation: &KvOperation) -> bool {
     match operation {
         KvOperation::Put(_) => true,
@@ -22,18 +22,18 @@ pub(super) fn puts(operation: &KvOperation) -> bool {
     }
 }
 
-/// Whether an operation attaches a key to a lease.
+/// Returns whether an operation attaches a key to a lease.
 pub(super) fn attaches(operation: &KvOperation) -> bool {
     matches!(operation, KvOperation::Put(Put { lease, .. }) if *lease != 0)
 }
 
-/// The operations of both branches; clients of a run nest no transaction.
+/// Returns the operations of both branches. Clients of a run do not nest transactions.
 fn operations(txn: &Txn) -> impl Iterator<Item = &TxnOpKind> {
     let ops = txn.success.iter().chain(&txn.failure);
     ops.filter_map(|TxnOp { kind }| kind.as_ref())
 }
 
-/// The ranges that an operation reads or writes.
+/// Returns the ranges that an operation reads or writes.
 pub(super) fn accesses(operation: &KvOperation) -> Vec<Access> {
     let access = |key: &Bytes, range_end: &Bytes, writes| Access {
         key: key.clone(),
@@ -77,9 +77,9 @@ pub(super) fn accesses(operation: &KvOperation) -> Vec<Access> {
     all
 }
 
-/// Whether the permissions together reach over the whole range.
+/// Returns whether the permissions together cover the whole range.
 pub(super) fn covers(permissions: &[&Permission], access: &Access) -> bool {
-    // a single key ends before its successor, and a range without an end above all keys
+    // the end of a single key is its successor; an open range ends above all keys
     let end_of = |key: &Bytes, range_end: &Bytes| match range_end.as_ref() {
         [] => Some([key.as_ref(), b"\0"].concat()),
         [0] => None,
