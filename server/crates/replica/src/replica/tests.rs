@@ -128,7 +128,7 @@ fn a_refused_snapshot_does_not_replace_the_accepted_one() {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(snapshot(1, 5, 60));
     replica.receive(snapshot(3, 4, 50));
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     assert_eq!(host.installs, [60]);
     assert_eq!(replica.view().position.index, 60);
 }
@@ -140,7 +140,7 @@ fn a_snapshot_without_its_state_counts_as_lost() {
     let other = snapshot(1, 5, 61).snapshot;
     replica.receive(Envelope { snapshot: other, ..snapshot(1, 5, 60) });
     replica.receive(envelope(1, Bytes::from_static(b"?")));
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     assert!(host.installs.is_empty());
     assert_eq!(replica.view().position.index, 1);
 }
@@ -158,12 +158,12 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
         replica.tick(now_ns);
     }
     assert!(leads(&replica) && !replica.is_linearizable());
-    replica.turn(&mut Noted::default()).expect("it goes on");
+    replica.turn(&mut Noted::default()).expect("no halt");
     assert!(replica.is_linearizable());
     let mut replica = follower();
     for now_ns in ticks {
         replica.tick(now_ns);
-        replica.turn(&mut Noted::default()).expect("it goes on");
+        replica.turn(&mut Noted::default()).expect("no halt");
         assert!(!replica.is_linearizable());
     }
 }
@@ -189,10 +189,10 @@ fn asks_for_vote(term: u64) -> Envelope {
 fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     host.sent.clear();
     replica.receive(asks_for_vote(3));
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     let [answer] = &host.sent[..] else {
         panic!("one answer, not {:?}", host.sent);
     };

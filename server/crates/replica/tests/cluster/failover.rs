@@ -199,7 +199,7 @@ fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
             if (ms * MS).is_multiple_of(TICK_NS) {
                 replica.take(Input::Tick { now_ns: now_ns.cast_signed() });
             }
-            replica.turn(world).expect("it goes on");
+            replica.turn(world).expect("no halt");
             let sent = world.sent.drain(..);
             on_the_way.extend(sent.map(|envelope| (ms + delay_ms, envelope)));
         }

@@ -75,7 +75,7 @@ fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
     let queue = cluster.stopped.remove(&old).expect("it was stopped");
     let asked = cluster.ask_lease(old, LEASE, LeaseQuestion::Renew);
     let (replica, world) = cluster.members.get_mut(&old).expect("it runs");
-    replica.turn(world).expect("it goes on");
+    replica.turn(world).expect("no halt");
     for envelope in queue {
         cluster.deliver(envelope);
     }

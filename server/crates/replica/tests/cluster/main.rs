@@ -218,7 +218,7 @@ impl Cluster {
     /// Runs a member's turn; returns what it sends.
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
         let (replica, world) = self.members.get_mut(&id).expect("it runs");
-        replica.turn(world).expect("it goes on");
+        replica.turn(world).expect("no halt");
         std::mem::take(&mut world.sent)
     }
 

@@ -331,7 +331,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
         ..Recorder::default()
     };
     let mut replica = Replica::new(config(1), host.disk.clone()).unwrap();
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
         let command = Command::Kv(many(&read("k", "l"), 2000, bounded));
@@ -341,7 +341,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     assert!(crashed.is_err() && !host.disk.records.is_empty());
     (host.crashes, host.applied) = (false, Vec::new());
     let mut again = Replica::new(config(2), host.disk.clone()).unwrap();
-    again.turn(&mut host).expect("it goes on");
+    again.turn(&mut host).expect("no halt");
     let replies: Vec<&Reply> = host.applied.iter().map(|a| &a.outcome.reply).collect();
     let Some(Reply::Kv(Ok(reply))) = replies.iter().find(|r| matches!(r, Reply::Kv(Ok(_)))) else {
         panic!("the old entry was not executed")

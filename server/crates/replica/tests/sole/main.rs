@@ -75,7 +75,7 @@ fn fresh() -> (Replica, Recorder) {
     let mut host = Recorder::default();
     host.disk.checkpoint = Some(genesis(1, vec![member]));
     let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk");
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     (replica, host)
 }
 
@@ -117,11 +117,11 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
     let publish = PublishAttributes { id: ID, name: "m".into(), ..PublishAttributes::default() };
     propose(&mut replica, 1, Command::Publish(publish));
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     let before = replica.view();
     let mut again = Replica::new(config(2), host.disk.clone()).expect("a healthy disk");
     host.applied.clear();
-    again.turn(&mut host).expect("it goes on");
+    again.turn(&mut host).expect("no halt");
     assert_eq!(again.view().machine.members, before.machine.members);
     assert!(host.applied.iter().all(|a| a.ticket.is_none()));
 }
@@ -131,7 +131,7 @@ fn a_log_that_ends_below_the_commit_is_refused() {
     let (mut replica, mut host) = fresh();
     for ticket in 1..=3 {
         propose(&mut replica, ticket, set("/a"));
-        replica.turn(&mut host).expect("it goes on");
+        replica.turn(&mut host).expect("no halt");
     }
     host.disk.records.truncate(1);
     let error = Replica::new(config(2), host.disk).expect_err("entries are missing");
@@ -160,7 +160,7 @@ fn learner(id: u64) -> ChangeMembers {
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
     let ticket = host.applied.len() as u64 + 100;
     propose(replica, ticket, Command::Members(change));
-    replica.turn(host).expect("it goes on");
+    replica.turn(host).expect("no halt");
     let answers = host.applied.iter().rev();
     let mut answers = answers.filter(|applied| applied.ticket == Some(Ticket(ticket)));
     answers.next().map(|applied| applied.outcome.reply.clone())
@@ -219,7 +219,7 @@ fn one_change_of_members_at_a_time() {
         let mut applied = host.applied.iter();
         applied.any(|applied| applied.ticket == Some(Ticket(ticket)))
     };
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     assert!(member(&host, 1) && !member(&host, 2));
     replica.take(Input::Tick { now_ns: 0 });
     replica.turn(&mut host).expect("it goes on");

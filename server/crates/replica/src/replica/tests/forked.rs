@@ -11,7 +11,7 @@ fn committed() -> (Replica, Noted) {
         (m.index, m.log_term, m.commit) = (1, 1, 2);
         m.entries = vec![RaftEntry { index: 2, term: 5, ..RaftEntry::default() }].into();
     }));
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     assert_eq!(replica.status().committed, 2);
     host.sent.clear();
     (replica, host)
