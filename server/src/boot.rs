@@ -207,16 +207,16 @@ impl RunningMember {
     }
 }
 
-/// Opens the TLS of the client ports and of peers, for self-signed certificates if `made_here`, else for certificates from
+/// Opens the TLS of the client ports and of peers, for self-signed certificates if `self_signed`, else for certificates from
 /// files.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
-    made_here: bool,
+    self_signed: bool,
 ) -> Result<(Option<ServerTls>, Option<PeerTls>), BootError> {
     let wanted = |port: &PortTls| {
         let own = matches!(port.certificate, Some(ServerCertificate::SelfSigned { .. }));
-        own == made_here
+        own == self_signed
     };
     let server = match wanted(&config.tls) {
         true => ServerTls::open(config, metrics)?,

@@ -149,7 +149,7 @@ async fn serve(
     }
     let websocket = websocket::is_requested(request);
     let route = limit_to_surface(surface, route(&ctx.settings, path), path);
-    let acts = websocket || !request.method().is_safe() || acts_when_read(route);
+    let acts = websocket || !request.method().is_safe() || has_side_effect(route);
     if acts && let Err(refusal) = check_origin(request, &ctx.settings, route) {
         if !websocket {
             reply::drain(&mut payload).await;
@@ -262,7 +262,7 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
 
 /// Returns whether a request on this route has a side effect although its method is safe: it takes one of the token places, or
 /// counts all requests for a while.
-fn acts_when_read(route: Route) -> bool {
+fn has_side_effect(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",
         Route::V3 | Route::NotFound => false,

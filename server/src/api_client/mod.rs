@@ -158,7 +158,9 @@ impl Session {
 }
 
 /// Returns the requests of a watch stream with one watch. The stream stays open until it is dropped.
-pub(crate) fn one_watch(create: WatchCreateRequest) -> impl Stream<Item = WatchRequest> {
+pub(crate) fn single_watch_requests(
+    create: WatchCreateRequest,
+) -> impl Stream<Item = WatchRequest> {
     let request_union = Some(RequestUnion::CreateRequest(create));
     stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }

@@ -86,7 +86,7 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
             check_not_started(super::own_id(config), &clusters).map(|()| None)
         }
         ClusterState::Existing => {
-            let cluster = ask_until_answered(&urls, dialer).await;
+            let cluster = fetch_clusters_with_retry(&urls, dialer).await;
             let cluster = cluster.map_err(JoinError::Unreachable)?;
             etcd::refuse(&urls, dialer).await?;
             joined(config, &cluster).map(Some)
@@ -96,7 +96,7 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
 
 /// Asks the members at these URLs repeatedly for [`JOIN_PATIENCE`], until at least one answers. Returns all answers of that
 /// round. The error gives each member's failure.
-async fn ask_until_answered(
+async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
 ) -> Result<Vec<RemoteCluster>, String> {

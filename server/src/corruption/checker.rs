@@ -86,7 +86,7 @@ impl CorruptionChecker {
         if !self.checks.initial || self.is_alone().await {
             return Ok(());
         }
-        match self.make_sound().await {
+        match self.repair_state().await {
             Ok(Standing::Sound { rebuilt }) => {
                 tracing::info!(rebuilt, "initial corruption checking passed; no corruption");
                 Ok(())
@@ -178,7 +178,7 @@ impl CorruptionChecker {
             if handled || self.is_alone().await {
                 continue;
             }
-            match self.make_sound().await {
+            match self.repair_state().await {
                 // A client has raised the alarm and must lower it.
                 Ok(Standing::Sound { rebuilt: false }) => handled = true,
                 Ok(Standing::Sound { rebuilt: true }) => {
@@ -201,7 +201,7 @@ impl CorruptionChecker {
 
     /// Replaces this member's state until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns how the state
     /// compares in the end.
-    async fn make_sound(&self) -> Result<Standing, CompareError> {
+    async fn repair_state(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
         for _ in 0..REBUILD_ATTEMPTS {
@@ -251,11 +251,11 @@ impl CorruptionChecker {
         }
         tokio::select! {
             rebuilt = self.node.rebuild() => Ok(rebuilt?),
-            () = self.until_leading() => Err(RebuildError::Leads),
+            () = self.wait_until_leading() => Err(RebuildError::Leads),
         }
     }
 
-    async fn until_leading(&self) {
+    async fn wait_until_leading(&self) {
         while !self.leads() {
             sleep(ALARM_INTERVAL).await;
         }

@@ -32,14 +32,14 @@ impl Copier<'_> {
     /// Compacts to the source's compacted revision and compares the hashes at its revision. Returns `None` if the source was
     /// compacted further in the meantime.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
-        let there = self.hash_there().await?;
+        let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
         self.compact(there.compacted).await?;
         self.compare_with(there).await
     }
 
     /// Asks the source for its hash, and keeps copying until it answers.
-    async fn hash_there(&mut self) -> Result<SourceHash, CopyError> {
+    async fn source_hash(&mut self) -> Result<SourceHash, CopyError> {
         let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());
         loop {
@@ -52,7 +52,7 @@ impl Copier<'_> {
     }
 
     /// Compares after the cut-over, when the source no longer changes. Failures are logged.
-    pub(super) async fn compare_after(&self) {
+    pub(super) async fn compare_after_cut_over(&self) {
         let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,
             Err(error) => Err(error.into()),

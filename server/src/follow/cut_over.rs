@@ -77,7 +77,7 @@ impl Copier<'_> {
         // The requester may be gone.
         let _ = to.send(answer);
         if let Ok(true) = done {
-            self.compare_after().await;
+            self.compare_after_cut_over().await;
         }
         done
     }

@@ -71,7 +71,7 @@ impl Fences {
             let id = alarm.member_id;
             if members.contains(&id) {
                 continue;
-            } else if recorded.has_begun_fence(id) {
+            } else if recorded.is_recorded_fence(id) {
                 fences.own.push(alarm);
             } else if !fences.foreign.contains(&id) {
                 fences.foreign.push(id);
@@ -137,7 +137,10 @@ async fn lower<C: FenceCalls>(
 }
 
 /// Returns the fences once the source refuses writes because of the last attempt's fence.
-async fn in_force<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<Fences, C::Error> {
+async fn ensure_in_force<C: FenceCalls>(
+    calls: &C,
+    recorded: &MemberRegistry,
+) -> Result<Fences, C::Error> {
     let id = recorded.fence_id(recorded.cut_over_attempt);
     let fences = calls.fences(recorded).await?;
     if !fences.has(id) || calls.takes_writes().await? {
@@ -154,7 +157,7 @@ pub(super) async fn take_over<C: FenceCalls>(
     copy: impl AsyncFnOnce(i64) -> Result<(), C::Error>,
 ) -> Result<i64, C::Error> {
     raise(calls, recorded).await?;
-    in_force(calls, recorded).await?.check()?;
+    ensure_in_force(calls, recorded).await?.check()?;
     let revision = calls.revision().await?;
     copy(revision).await?;
     let cut_over = CutOver { revision, attempt: recorded.cut_over_attempt };
@@ -219,6 +222,6 @@ pub(super) async fn guard<C: FenceCalls>(
     }
     raise(calls, &recorded).await?;
     lower(calls, &fences.own, AlarmType::Nospace).await?;
-    in_force(calls, &recorded).await?;
+    ensure_in_force(calls, &recorded).await?;
     Ok((Guarded::RaisedAgain, calls.revision().await?))
 }

@@ -21,7 +21,7 @@ use witan_replica::limits::COMMAND_BYTES_MAX;
 
 use super::fence::Fences;
 use crate::api_client::{
-    Session, in_time, one_watch,
+    Session, in_time, single_watch_requests,
     tls::{ClientTlsError, TlsClient},
 };
 
@@ -126,7 +126,7 @@ impl SourceSession<'_> {
 
     /// Watches all keys, starting at revision `from`.
     pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, SourceError> {
-        let requests = one_watch(WatchCreateRequest {
+        let requests = single_watch_requests(WatchCreateRequest {
             key: ALL_KEYS.into(),
             range_end: ALL_KEYS.into(),
             start_revision: from,

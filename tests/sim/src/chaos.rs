@@ -73,7 +73,7 @@ pub(crate) struct Climate {
     /// Longest pause of a client between two requests in the serving phase.
     pub(crate) serving_pause: u64,
     /// Whether the membership does not change.
-    pub(crate) calm_members: bool,
+    pub(crate) stable_membership: bool,
     /// Longest pause of the operator between two checks.
     pub(crate) operator_pause: u64,
     /// Number of entries that a leader keeps in memory for members that lag behind.
@@ -133,7 +133,7 @@ impl Climate {
             election_ticks: 10,
             sent_crash_percent: 0,
             log_entries: 10,
-            calm_members: true,
+            stable_membership: true,
             lags: true,
             ..self
         }
@@ -149,7 +149,7 @@ impl Climate {
             election_ticks: 4,
             drop_percent: 0,
             sent_crash_percent: 0,
-            calm_members: true,
+            stable_membership: true,
             operator_pause: 100,
             mix: Mix { leases_percent: 30, keep_alive_percent: 30, lease_s_min: 10 },
             ..self
@@ -163,7 +163,7 @@ impl Climate {
             down: 60,
             delay: 10,
             sent_crash_percent: 0,
-            calm_members: false,
+            stable_membership: false,
             operator_pause: 20,
             end_crash_percent: 50,
             ..self
@@ -190,7 +190,7 @@ impl Climate {
             stall_percent: *rng.pick(&[0, 0, 1, 5]),
             stall: *rng.pick(&[5, 40, 30 * UNITS_PER_TICK]),
             serving_pause: *rng.pick(&[3, 20, 150]),
-            calm_members: rng.chance(40),
+            stable_membership: rng.chance(40),
             operator_pause: *rng.pick(&[40, 120, 400]),
             log_entries: *rng.pick(&[5, 20, 60]),
             snapshot_pieces: *rng.pick(&[1, 4, 12]),
@@ -208,9 +208,9 @@ impl Climate {
 
 impl World {
     /// Injects one fault and schedules the next.
-    pub(crate) fn strike(&mut self) {
+    pub(crate) fn inject_fault(&mut self) {
         let pause = self.chance.range(1, self.climate.chaos_pause);
-        self.after(pause, Event::Strike);
+        self.after(pause, Event::InjectFault);
         if self.members.iter().any(|member| member.left_behind) {
             // the others must continue, so that it falls behind
             return;
@@ -235,7 +235,7 @@ impl World {
     }
 
     /// Takes a member other than the leader down until the others have cut their logs above the end of its log.
-    pub(crate) fn leave_behind(&mut self) {
+    pub(crate) fn take_down_long(&mut self) {
         let leads = |member: &Member| member.status.role == Role::Leader;
         let candidates: Vec<usize> = (0..self.members.len())
             .filter(|place| !leads(&self.members[*place]))
@@ -319,7 +319,7 @@ impl World {
     }
 
     /// Returns whether a member that has just sent something loses power before it does anything else.
-    pub(crate) fn tempted(&mut self) -> bool {
+    pub(crate) fn crashes_after_send(&mut self) -> bool {
         let percent = self.climate.sent_crash_percent;
         self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)
     }

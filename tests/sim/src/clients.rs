@@ -21,13 +21,13 @@ impl World {
             Phase::Serving => self.climate.serving_pause.min(slow),
             Phase::Chaos | Phase::Healing => slow,
         };
-        let pause = self.whim.range(1, pause);
+        let pause = self.client_rng.range(1, pause);
         self.after(pause, Event::Client);
         let voters = self.current(|person| !person.learner);
-        let member = *self.whim.pick(&voters);
+        let member = *self.client_rng.pick(&voters);
         let place = (member - 1) as usize;
         let floor = self.oracle.floor();
-        if let Some(lease) = workload::keep_alive(&mut self.whim, floor, self.climate.mix) {
+        if let Some(lease) = workload::keep_alive(&mut self.client_rng, floor, self.climate.mix) {
             let asked = self.now;
             if self.scenario.has_lease_questions() {
                 let question = LeaseQuestion::Remaining;
@@ -42,7 +42,7 @@ impl World {
             floor: self.oracle.floor(),
             mix: self.climate.mix,
         };
-        let drawn = workload::draw(&mut self.whim, member, &hint);
+        let drawn = workload::draw(&mut self.client_rng, member, &hint);
         let about_users = self
             .scenario
             .has_users()

@@ -176,7 +176,7 @@ impl World {
         if !self.scenario.has_disaster() || self.climate.lags {
             return;
         }
-        self.climate.calm_members = false;
+        self.climate.stable_membership = false;
         self.climate.operator_pause = self.climate.operator_pause.min(OPERATOR_PAUSE);
         let chaos = self.climate.chaos_units;
         let delay = self.disaster.chance.range(chaos / 4, chaos / 2);
@@ -257,7 +257,7 @@ impl World {
 
     /// Returns whether `to` refuses messages of `from`, a member of the old cluster that it never knew. A leader knows all its
     /// members.
-    pub(crate) fn refuses_stranger(&self, from: u64, to: u64) -> bool {
+    pub(crate) fn refuses_unknown_sender(&self, from: u64, to: u64) -> bool {
         let receiver = &self.members[(to - 1) as usize];
         self.is_outside(from)
             && !self.is_outside(to)

@@ -163,7 +163,7 @@ impl<'a> Turn<'a> {
                 continue;
             };
             let member = &mut self.world.members[self.place];
-            if let Some((lease, asked)) = member.clearings.remove(&op) {
+            if let Some((lease, asked)) = member.remaining_ttl_clears.remove(&op) {
                 let question = LeaseQuestion::Renew;
                 member.inbox.ask(Request::Lease { lease, question, asked });
             }
@@ -281,7 +281,7 @@ impl Host for Turn<'_> {
         for envelope in envelopes.into_iter().take(count) {
             self.world.post(Packet::new(envelope), self.stalled);
         }
-        if !self.crashed && self.world.tempted() {
+        if !self.crashed && self.world.crashes_after_send() {
             self.crashed = true;
             self.trace(|id| format!("m{id} loses power after it has sent"));
         }

@@ -80,7 +80,7 @@ pub(crate) struct Member {
     /// Leases whose persisted remaining TTL must be cleared before they can be kept alive, with the time of the request.
     pub(crate) noted: Vec<(LeaseId, u64)>,
     /// Operations that clear a remaining TTL, after which the keep-alive is tried again.
-    pub(crate) clearings: BTreeMap<u64, (LeaseId, u64)>,
+    pub(crate) remaining_ttl_clears: BTreeMap<u64, (LeaseId, u64)>,
     /// Whether it is to replace its state with the leader's.
     pub(crate) rebuilds: bool,
     /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.
@@ -142,7 +142,7 @@ impl Member {
             waiting: BTreeMap::new(),
             lease_questions: BTreeMap::new(),
             noted: Vec::new(),
-            clearings: BTreeMap::new(),
+            remaining_ttl_clears: BTreeMap::new(),
             rebuilds: false,
             paused_until: 0,
             left_behind: false,
@@ -175,7 +175,7 @@ impl Member {
         self.waiting = BTreeMap::new();
         self.lease_questions = BTreeMap::new();
         self.noted = Vec::new();
-        self.clearings = BTreeMap::new();
+        self.remaining_ttl_clears = BTreeMap::new();
     }
 
     /// Returns whether it has streams to a member.
@@ -257,7 +257,9 @@ impl World {
     /// Delivers a packet, unless its sender was removed.
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let place = (packet.to - 1) as usize;
-        if self.members[place].replica.is_none() || self.refuses_stranger(packet.from, packet.to) {
+        if self.members[place].replica.is_none()
+            || self.refuses_unknown_sender(packet.from, packet.to)
+        {
             return;
         }
         // the processes of the forced cluster started when these were removed
@@ -372,8 +374,14 @@ impl World {
         }
         for (lease, asked) in std::mem::take(&mut self.members[place].noted) {
             let op = self.oracle.next_id();
-            self.members[place].clearings.insert(op, (lease, asked));
-            self.ask(place, Ask::Write(workload::forget_note(lease)), None);
+            self.members[place]
+                .remaining_ttl_clears
+                .insert(op, (lease, asked));
+            self.ask(
+                place,
+                Ask::Write(workload::clear_remaining_ttl(lease)),
+                None,
+            );
         }
     }
 
@@ -549,7 +557,7 @@ impl World {
         let first = self.chance.range(1, UNITS_PER_TICK);
         self.after(first, Event::Tick { place, incarnation });
         self.next_checkpoint(place);
-        self.process_back(place);
+        self.report_process_start(place);
     }
 
     fn settings(&mut self, id: u64) -> Config {

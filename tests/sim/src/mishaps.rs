@@ -54,25 +54,25 @@ impl World {
         }
         let about = self.members[place].status.leader.0;
         self.counts.mistakes += 1;
-        self.hears_of(place, about, PeerEvent::ProcessGone, 1);
+        self.schedule_peer_event(place, about, PeerEvent::ProcessGone, 1);
         if self.mishaps.chance(BACK_PERCENT) {
             let delay = self.mishaps.range(1, BACK_UNITS);
-            self.hears_of(place, about, PeerEvent::StreamOpened, delay);
+            self.schedule_peer_event(place, about, PeerEvent::StreamOpened, delay);
         }
     }
 
     /// Reports the start of a process. Others open streams to it, and those that believed that it had ended notice.
-    pub(crate) fn process_back(&mut self, place: usize) {
+    pub(crate) fn report_process_start(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
             let runs = other != place && self.members[other].replica.is_some();
             if runs && self.mishaps.chance(BACK_PERCENT) {
-                self.hears_of(other, place as u64 + 1, PeerEvent::StreamOpened, delay);
+                self.schedule_peer_event(other, place as u64 + 1, PeerEvent::StreamOpened, delay);
             }
         }
     }
 
-    fn hears_of(&mut self, place: usize, about: u64, event: PeerEvent, delay: u64) {
+    fn schedule_peer_event(&mut self, place: usize, about: u64, event: PeerEvent, delay: u64) {
         let incarnation = self.members[place].incarnation;
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }

@@ -149,7 +149,7 @@ impl World {
     }
 
     fn add(&mut self, learner: bool) {
-        if self.truth.registry.by_id.len() >= MEMBERS_MAX || self.climate.calm_members {
+        if self.truth.registry.by_id.len() >= MEMBERS_MAX || self.climate.stable_membership {
             return;
         }
         let id = self.members.len() as u64 + 1;
@@ -164,7 +164,7 @@ impl World {
 
     /// Removes a voter, often the leader.
     fn remove_voter(&mut self, voters: &[u64]) {
-        if voters.len() < 2 || self.climate.calm_members {
+        if voters.len() < 2 || self.climate.stable_membership {
             return;
         }
         let leader = self.leader().filter(|id| voters.contains(id));
@@ -177,7 +177,7 @@ impl World {
 
     /// Flips a bit of a disk. A member that cannot start with it must be removed, and a new one may be added.
     fn lose_disk(&mut self, voters: &[u64]) {
-        if voters.len() < 3 || self.climate.calm_members || !self.is_certain() {
+        if voters.len() < 3 || self.climate.stable_membership || !self.is_certain() {
             return;
         }
         let lost = *self.hand.pick(voters);

@@ -80,7 +80,7 @@ impl World {
         let busy = transfer.arrived + 1 >= transfer.pieces && receiver.inbox.snapshot.is_some();
         let open = receiver.replica.is_some()
             && !receiver.registry.removed_ids.contains(&MemberId(way.0))
-            && !self.refuses_stranger(way.0, way.1)
+            && !self.refuses_unknown_sender(way.0, way.1)
             && !self.net.cut.contains(&way)
             && !self.net.cut.contains(&(way.1, way.0));
         if receiver.incarnation != transfer.receiver {

@@ -81,7 +81,7 @@ pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<Lease
 }
 
 /// Returns the command that clears the persisted remaining TTL of a lease.
-pub(crate) fn forget_note(lease: LeaseId) -> Command {
+pub(crate) fn clear_remaining_ttl(lease: LeaseId) -> Command {
     let remaining = vec![lease::RemainingTtl { id: lease.0, seconds: 0 }];
     lease::LeaseCheckpoint { remaining }.into()
 }

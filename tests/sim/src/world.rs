@@ -95,7 +95,7 @@ pub(crate) enum Event {
     /// A client sends a request.
     Client,
     /// A fault is injected.
-    Strike,
+    InjectFault,
     /// A mishap happens.
     Mishap,
     /// A member that is down starts.
@@ -124,7 +124,7 @@ impl Event {
             | Self::Checkpoint { place, .. } => Some(*place),
             Self::Deliver(packet) => Some((packet.to - 1) as usize),
             Self::Client
-            | Self::Strike
+            | Self::InjectFault
             | Self::Mishap
             | Self::Start { .. }
             | Self::Piece { .. }
@@ -266,7 +266,7 @@ pub struct World {
     /// Random generator for members, disks and packets.
     pub(crate) chance: Rng,
     /// Random generator for the requests of clients.
-    pub(crate) whim: Rng,
+    pub(crate) client_rng: Rng,
     /// Random generator for the callers and for requests about users.
     pub(crate) callers: Rng,
     /// Random generator for the mishaps of some seeds.
@@ -328,7 +328,7 @@ impl World {
             climate,
             phase: Phase::Chaos,
             chance,
-            whim: Rng::new(scenario.seed, 2),
+            client_rng: Rng::new(scenario.seed, 2),
             hand: Rng::new(scenario.seed, 3),
             callers: Rng::new(scenario.seed, 4),
             mishaps: Rng::new(scenario.seed, 5),
@@ -379,11 +379,11 @@ impl World {
         for _ in 0..CLIENTS {
             self.after(20, Event::Client);
         }
-        self.after(30, Event::Strike);
+        self.after(30, Event::InjectFault);
         self.after(40, Event::Operate);
         if self.scenario.has_copies() {
             // a lost disk in addition to an older one is too much for a quorum
-            self.climate.calm_members = true;
+            self.climate.stable_membership = true;
         }
         if self.scenario.has_mishaps() {
             self.after(30, Event::Mishap);
@@ -543,12 +543,12 @@ impl World {
                     self.decide_version(place, &members, &running);
                 }
             }
-            Event::LeaveBehind => self.leave_behind(),
+            Event::LeaveBehind => self.take_down_long(),
             Event::LoseMost => self.lose_most(),
             Event::Client => self.ask_something(),
-            Event::Strike => {
+            Event::InjectFault => {
                 if self.phase == Phase::Chaos {
-                    self.strike();
+                    self.inject_fault();
                 }
             }
             Event::Mishap => self.mishap(),

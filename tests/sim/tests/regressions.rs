@@ -36,7 +36,7 @@ const FOUND: [(u64, usize, &str); 17] = [
         1,
         "a rejection that was overtaken by an acknowledgment took a follower back below its log",
     ),
-    // `Replica::tell_term`
+    // `Replica::send_current_term`
     (
         76457,
         5,

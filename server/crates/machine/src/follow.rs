@@ -325,7 +325,7 @@ impl StateMachine {
         if self.kv.revision() != asked.revision {
             return Err(FollowError::Gap { revision: self.kv.revision() });
         }
-        self.kv.give_full_time();
+        self.kv.reset_remaining_ttls();
         self.members.follows = false;
         self.members.fenced_at = asked.revision;
         Ok(())
@@ -340,7 +340,7 @@ impl MemberRegistry {
     }
 
     /// Returns whether this cluster has recorded an attempt whose fence has this id.
-    pub fn has_begun_fence(&self, id: u64) -> bool {
+    pub fn is_recorded_fence(&self, id: u64) -> bool {
         let attempt = id & u64::from(u32::MAX);
         let begun = 1..=u64::from(self.cut_over_attempt);
         begun.contains(&attempt) && id - attempt == self.fence_id(0)
@@ -468,9 +468,9 @@ mod tests {
         assert_ne!(one.fence_id(1), one.fence_id(2));
         assert_ne!(one.fence_id(1), other.fence_id(1));
         let begun = MemberRegistry { cut_over_attempt: 2, ..one.clone() };
-        let has = |attempt| begun.has_begun_fence(one.fence_id(attempt));
+        let has = |attempt| begun.is_recorded_fence(one.fence_id(attempt));
         assert_eq!([0, 1, 2, 3].map(has), [false, true, true, false]);
-        assert!(!begun.has_begun_fence(other.fence_id(1)));
+        assert!(!begun.is_recorded_fence(other.fence_id(1)));
     }
 
     #[test]

@@ -38,7 +38,7 @@ use auth::{AccessCheck, Auth, Caller};
 use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
-use record::{CorruptRecord, Emit, LeaveOut, RecordChange, in_section};
+use record::{CorruptRecord, Emit, RecordChange, SkipRecord, in_section};
 use witan_tree::{Tree, TreeError, TreeReply};
 
 /// The replicated state of one member. Cloning is O(1) and freezes it.
@@ -200,17 +200,17 @@ impl StateMachine {
 
     /// Emits the records that turn a checkpoint of `since` (empty if `None`) into one of `self`.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
-        self.changes_but(since, &|_| false, emit);
+        self.changes_except(since, &|_| false, emit);
     }
 
     /// Like [`Self::changes`], without the key space's blocks that `leave_out` selects. Encoding these is most of the work.
-    pub(crate) fn changes_but(
+    pub(crate) fn changes_except(
         &self,
         since: Option<&StateMachine>,
-        leave_out: &LeaveOut<'_>,
+        leave_out: &SkipRecord<'_>,
         emit: &mut Emit<'_>,
     ) {
-        self.kv.changes_but(
+        self.kv.changes_except(
             since.map(|m| &m.kv),
             &|key| leave_out(&[&[record::KV], key].concat()),
             &mut in_section(record::KV, emit),

@@ -84,7 +84,7 @@ impl From<witan_tree::CorruptTree> for CorruptRecord {
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 
 /// Decides by the key of a record, before it is encoded, whether to leave it out.
-pub type LeaveOut<'a> = dyn Fn(&[u8]) -> bool + 'a;
+pub type SkipRecord<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
 /// Returns an emitter that prefixes every key with the section byte.
 pub(crate) fn in_section(section: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {

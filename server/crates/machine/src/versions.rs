@@ -48,7 +48,7 @@ pub fn release(version: &str) -> Option<Release> {
 
 impl MemberRegistry {
     /// Returns whether all members know a command, by the cluster version. Before it is decided, they only know [`FIRST`].
-    pub fn all_know(&self, command: &Command) -> bool {
+    pub fn all_members_support(&self, command: &Command) -> bool {
         match command.since() {
             Some(FIRST) => true,
             Some(since) => release(&self.cluster_version).is_some_and(|now| since <= now),
@@ -59,12 +59,12 @@ impl MemberRegistry {
 
 impl StateMachine {
     /// Returns the size of the values that a command keeps. Limits their lengths in the command if all members support that.
-    pub fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
+    pub fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
         if bounded {
-            return self.kv.bound_kept_values(command);
+            return self.kv.limit_kept_values(command);
         }
-        self.kv.bound_kept_values(&mut command.clone())
+        self.kv.limit_kept_values(&mut command.clone())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     StateMachine,
-    record::{self, CorruptRecord, Emit, LeaveOut, RecordChange},
+    record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
 };
 
 /// Position of a state in the log, and raft's configuration at it.
@@ -55,13 +55,18 @@ impl View {
     /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes last. All of them must become
     /// visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
-        self.changes_but(since, &|_| false, emit);
+        self.changes_except(since, &|_| false, emit);
     }
 
     /// Like [`Self::changes`], without the key space's blocks that `leave_out` selects.
-    pub fn changes_but(&self, since: Option<&View>, leave_out: &LeaveOut<'_>, emit: &mut Emit<'_>) {
+    pub fn changes_except(
+        &self,
+        since: Option<&View>,
+        leave_out: &SkipRecord<'_>,
+        emit: &mut Emit<'_>,
+    ) {
         self.machine
-            .changes_but(since.map(|v| &v.machine), leave_out, emit);
+            .changes_except(since.map(|v| &v.machine), leave_out, emit);
         let value = prost::Message::encode_to_vec(&self.position);
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }

@@ -41,18 +41,18 @@ trait Room {
 #[test]
 fn machine_scripts_hold() {
     for name in ["kv", "txn", "alarm", "lease"] {
-        folder(name, &|| Box::new(machine::MachineRoom::default()));
+        folder(name, &|| Box::new(machine::MachineScript::default()));
     }
 }
 
 #[test]
 fn auth_scripts_hold() {
-    folder("auth", &|| Box::new(auth::AuthRoom::default()));
+    folder("auth", &|| Box::new(auth::AuthScript::default()));
 }
 
 #[test]
 fn v2_scripts_hold() {
-    folder("v2", &|| Box::new(tree::TreeRoom::default()));
+    folder("v2", &|| Box::new(tree::TreeScript::default()));
 }
 
 /// Runs every script of a folder and reports all differences.

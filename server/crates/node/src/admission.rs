@@ -55,7 +55,7 @@ impl Admission {
         if command.changes_followed() {
             node.refuse_while_following()?;
         }
-        let kept = bound_kept_values(node, command).await?;
+        let kept = limit_kept_values(node, command).await?;
         let growth = command.growth();
         if exceeds_quota(node, command, growth.saturating_add(kept))? {
             // A future of its own, so that those of all other commands stay small.
@@ -99,7 +99,7 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
 }
 
 /// Notes in a command how long the values may be that it keeps; returns their bytes now.
-async fn bound_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
+async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
     let Command::Kv(command) = command else {
         return Ok(0);
     };
@@ -107,7 +107,7 @@ async fn bound_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
         return Ok(0);
     }
     let view = Box::pin(node.view()).await?;
-    Ok(view.machine.bound_kept_values(command))
+    Ok(view.machine.limit_kept_values(command))
 }
 
 impl Node {

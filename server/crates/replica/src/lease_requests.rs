@@ -11,7 +11,7 @@ use crate::{
 
 /// The receiver of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum LeaseAsker {
+pub(crate) enum LeaseRequester {
     /// A request of this process.
     Own(Ticket),
     /// A process of another member.
@@ -27,7 +27,7 @@ pub(crate) enum LeaseAsker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
-    pub(crate) asker: LeaseAsker,
+    pub(crate) asker: LeaseRequester,
     pub(crate) lease: LeaseId,
     pub(crate) question: LeaseQuestion,
     /// The answer according to the state at `applied`.
@@ -92,7 +92,7 @@ impl LeaseRequests {
 
     /// Makes the next turn resend all waiting requests, because the leader has changed.
     pub(crate) fn ask_again(&mut self) {
-        self.ask_those_again(|_| true);
+        self.resend_where(|_| true);
     }
 
     /// Drops and returns requests that have waited for more than `patience` ticks. The next turn resends those sent
@@ -102,12 +102,12 @@ impl LeaseRequests {
             |_: &u64, request: &mut LeaseRequest| tick.saturating_sub(request.since) > patience;
         let expired = self.waiting.extract_if(.., is_old);
         let expired = expired.map(|(ticket, _)| Ticket(ticket)).collect();
-        self.ask_those_again(|asked| tick >= asked + READ_INDEX_RETRY_TICKS);
+        self.resend_where(|asked| tick >= asked + READ_INDEX_RETRY_TICKS);
         expired
     }
 
     /// Makes the next turn resend each sent request for whose send tick `due` is true.
-    fn ask_those_again(&mut self, due: impl Fn(u64) -> bool) {
+    fn resend_where(&mut self, due: impl Fn(u64) -> bool) {
         for (ticket, request) in &mut self.waiting {
             if request.asked.is_some_and(&due) {
                 request.asked = None;

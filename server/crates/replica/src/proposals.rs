@@ -147,7 +147,7 @@ impl Proposals {
     }
 
     /// Makes the next turn hand in all entries that were held for later.
-    pub(crate) fn later_is_now(&mut self) {
+    pub(crate) fn release_deferred(&mut self) {
         self.held.extend(self.later.drain(..));
     }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     host::{Connection, Ticket},
-    lease_requests::{LeaseAsker, UnprovenAnswer},
+    lease_requests::{LeaseRequester, UnprovenAnswer},
     limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
     request_group::{RequestGroup, Source},
 };
@@ -96,7 +96,7 @@ pub(crate) struct ReadIndexQueue {
     /// Number of reads and lease requests in all confirmed rounds.
     confirmed_len: usize,
     /// Members with a lease request in a confirmed round. A repeated request is not recorded twice.
-    askers: BTreeSet<LeaseAsker>,
+    askers: BTreeSet<LeaseRequester>,
     /// Number of the last attempt.
     number: u64,
     /// On a leader: seed and number of the last request taken from each member.
@@ -339,7 +339,7 @@ mod tests {
         let mut reads = ReadIndexQueue::new(1, 9);
         let unproven = |ticket, applied| UnprovenAnswer {
             term: 2,
-            asker: LeaseAsker::Own(Ticket(ticket)),
+            asker: LeaseRequester::Own(Ticket(ticket)),
             lease: LeaseId(7),
             question: LeaseQuestion::Remaining,
             answer: LeaseAnswer::Remaining(None),

@@ -61,10 +61,10 @@ use apply_queue::ApplyQueue;
 use copied::{CopiedDisk, is_vote_request};
 use deferred_commits::DeferredCommits;
 use disk_room::DiskRoom;
-use failover::{AskedPreVote, Failover};
+use failover::{Failover, PendingPreVote};
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
-use membership::{OwnRemoval, PendingRemoval, told_commit};
+use membership::{OwnRemoval, PendingRemoval, commit_index_of};
 use witan_machine::{StateMachine, member::MemberId, view::View};
 
 /// Settings of a replica.
@@ -208,7 +208,7 @@ pub struct Replica {
     monotonic_ns: u64,
     /// Campaigns because the leader's process ended.
     failover: Option<Failover>,
-    asked_pre_vote: Option<AskedPreVote>,
+    asked_pre_vote: Option<PendingPreVote>,
     /// How often this leader tried to hand over, so that it can be removed.
     handovers: u32,
     pending_removal: PendingRemoval,
@@ -274,7 +274,7 @@ impl Replica {
         if !expired.is_empty() {
             self.drop_expired();
         }
-        self.proposals.later_is_now();
+        self.proposals.release_deferred();
         self.request_snapshot();
         expired.extend(self.lease_requests.tick(self.ticks, patience));
         expired.extend(self.read_index.expire(self.ticks, patience));
@@ -416,8 +416,8 @@ impl Replica {
             || (is_vote_request(kind) && !self.may_vote_for(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
-            || self.falls_short(&message)
-            || self.asks_twice(&message)
+            || self.is_outdated_snapshot(&message)
+            || self.would_repeat_snapshot_request(&message)
         {
             return Ok(());
         }
@@ -435,7 +435,7 @@ impl Replica {
             return Ok(());
         }
         if kind == MessageType::MsgRequestVote && message.term < self.raft.raft.term {
-            self.tell_term(message.from);
+            self.send_current_term(message.from);
             return Ok(());
         }
         self.pass_to_raft(message);
@@ -453,7 +453,7 @@ impl Replica {
     /// Passes a checked message to raft, and notes what it says of its sender.
     fn pass_to_raft(&mut self, message: Message) {
         self.note_pre_vote(&message);
-        let told = (message.from, message.term, told_commit(&message));
+        let told = (message.from, message.term, commit_index_of(&message));
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
         // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);

@@ -21,7 +21,7 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
-    record::{self, Emit, LeaveOut, RecordChange},
+    record::{self, Emit, RecordChange, SkipRecord},
     view::View,
 };
 
@@ -45,7 +45,7 @@ use super::{
 const LINKS_BEFORE_REWRITE: usize = 48;
 
 /// Emits the changed records, except those left out.
-pub(super) type EmitChanges<'a> = dyn Fn(&LeaveOut<'_>, &mut Emit<'_>) + 'a;
+pub(super) type EmitChanges<'a> = dyn Fn(&SkipRecord<'_>, &mut Emit<'_>) + 'a;
 
 /// The checkpoint of one member.
 #[derive(Debug)]
@@ -250,7 +250,7 @@ impl Checkpoint {
     /// Writes a checkpoint of `view`, durable on return. `since` is the state of the checkpoint on disk: only the difference to
     /// it is written. `None` writes the whole state. On an error the previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
-        let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_but(None, leave_out, emit);
+        let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_except(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
@@ -260,7 +260,7 @@ impl Checkpoint {
         match since {
             Some(since) => {
                 let difference: &EmitChanges<'_> =
-                    &|leave_out, emit| view.changes_but(Some(since), leave_out, emit);
+                    &|leave_out, emit| view.changes_except(Some(since), leave_out, emit);
                 self.store(Some(difference), whole)
             }
             None => self.store(None, whole),
@@ -385,7 +385,7 @@ impl Checkpoint {
     fn write_link(
         &self,
         before: Option<&RunReuse>,
-        changes: impl FnOnce(&LeaveOut<'_>, &mut Emit<'_>),
+        changes: impl FnOnce(&SkipRecord<'_>, &mut Emit<'_>),
     ) -> io::Result<PendingLink> {
         let (link, mut outcome) = (RefCell::new(PendingLink::default()), Ok(()));
         let keep = |key: &[u8]| {

@@ -1,5 +1,5 @@
 //! Makes files and names durable, and accessible only to the owner. Tests observe every durable step through [`watched`], and
-//! make each call fail that starts with [`may_fail`].
+//! make each call fail that starts with [`inject_failure`].
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -32,7 +32,7 @@ pub(super) fn private() -> OpenOptions {
 
 /// Creates or truncates a file that only the owner can read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    may_fail()?;
+    inject_failure()?;
     private().create(true).truncate(true).open(path)
 }
 
@@ -99,11 +99,11 @@ pub(super) fn replace_with(
     let staged: PathBuf = dir.join(format!("{name}.tmp"));
     let write = || {
         let mut file = create(&staged)?;
-        may_fail()?;
+        inject_failure()?;
         file.write_all(&content(&file.metadata()?))?;
         drop(file);
         sync_file(&staged)?;
-        may_fail()?;
+        inject_failure()?;
         fs::rename(&staged, dir.join(name))
     };
     write().inspect_err(|_| {
@@ -125,7 +125,7 @@ pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 
 /// Makes the content of a file durable, even if another process or library has written it.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
-    may_fail()?;
+    inject_failure()?;
     File::open(path)?.sync_all()?;
     watched(path);
     Ok(())
@@ -133,7 +133,7 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
 
 /// Makes the entries of a folder durable: created, renamed and removed files.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    may_fail()?;
+    inject_failure()?;
     File::open(dir)?.sync_all()?;
     watched(dir);
     Ok(())
@@ -149,7 +149,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    may_fail()?;
+    inject_failure()?;
     fs::remove_file(path)
 }
 
@@ -161,8 +161,8 @@ use super::tests::disk::watched;
 
 /// For tests: called before each operation on checkpoint files, which fails if this does.
 #[cfg(not(test))]
-pub(super) fn may_fail() -> io::Result<()> {
+pub(super) fn inject_failure() -> io::Result<()> {
     Ok(())
 }
 #[cfg(test)]
-pub(super) use super::tests::failing_calls::may_fail;
+pub(super) use super::tests::failing_calls::inject_failure;

@@ -14,7 +14,7 @@ use std::{
 use witan_base::sync::Mutex;
 
 use super::{
-    files::{may_fail, remove, replace, sync_dir},
+    files::{inject_failure, remove, replace, sync_dir},
     ledger::Ledger,
     manifest::{CURRENT, Manifest, Run, copy_name, copy_number},
     manifest_file,
@@ -230,7 +230,7 @@ impl CheckpointFolder {
         installs: u64,
     ) -> io::Result<()> {
         // Listed first: the list does not contain later runs, and all earlier ones are known.
-        may_fail()?;
+        inject_failure()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<_>>()?;

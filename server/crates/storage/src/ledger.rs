@@ -85,7 +85,7 @@ impl Ledger {
     }
 
     /// Returns whether a file exists at the ballast's path, including a file that is not our ballast.
-    pub(super) fn is_in_the_way(&self) -> bool {
+    pub(super) fn path_exists(&self) -> bool {
         self.path.exists()
     }
 

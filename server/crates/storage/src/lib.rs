@@ -237,7 +237,7 @@ fn open_parts(
     install::finish(member, &mut log, &mut checkpoint)?;
     let applied = view.as_ref().map_or(0, |view| view.position.index);
     if origin == Origin::Copied {
-        begin_behind(applied, &mut log);
+        restart_log_after(applied, &mut log);
     }
     check(member, &log, view.as_ref())?;
     // Other members may need entries older than the checkpoint.
@@ -294,7 +294,7 @@ fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
 }
 
 /// If a copied directory's log is older than its checkpoint, restarts the log after the checkpoint.
-fn begin_behind(applied: u64, log: &mut RaftLog) {
+fn restart_log_after(applied: u64, log: &mut RaftLog) {
     let last = log.last_index();
     if log.is_empty() || last >= applied {
         return;
@@ -326,7 +326,7 @@ fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenEr
     let line = log.log_start();
     let begin = line.begin;
     let Some(view) = view else {
-        if line.was_cut() {
+        if line.is_truncated() {
             let what = format!("there is no checkpoint, but the log begins at entry {begin}");
             return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
         }

@@ -117,7 +117,7 @@ impl LogStart {
     }
 
     /// Returns whether entries were ever cut, so that a checkpoint is required.
-    pub(super) fn was_cut(self) -> bool {
+    pub(super) fn is_truncated(self) -> bool {
         self.begin != self.origin
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 
-use super::{files::may_fail, lock::wait_until_unlocked};
+use super::{files::inject_failure, lock::wait_until_unlocked};
 
 /// sled's segment size, which is part of the format: sled can only read a database with the segment size that wrote it. A line
 /// must fit into a quarter of it, because sled writes larger values to separate files.
@@ -40,7 +40,7 @@ const LEFT_AFTER: Duration = Duration::from_secs(60);
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
-            may_fail()?;
+            inject_failure()?;
             let db = open(scratch)?;
             for (number, line) in (0_u32..).zip(lines.lines()) {
                 db.insert(number.to_be_bytes(), line)?;
@@ -51,7 +51,7 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
         catch_in_library(write).unwrap_or_else(panicked)?;
         let path = scratch.join(DATABASE);
         wait_until_unlocked(&path)?;
-        may_fail()?;
+        inject_failure()?;
         fs::read(&path)
     })?;
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -74,7 +74,7 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     }
     let lines = in_scratch(dir, |scratch| {
         let path = scratch.join(DATABASE);
-        may_fail()?;
+        inject_failure()?;
         fs::write(&path, bytes)?;
         let read = || -> io::Result<Vec<u8>> {
             let mut lines = Vec::new();

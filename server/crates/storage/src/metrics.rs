@@ -15,6 +15,7 @@ pub struct StorageMetrics {
 
 impl StorageMetrics {
     #[rustfmt::skip]
+    /// Registers the metrics of the storage.
     pub fn register(on: &Register) -> Self {
         Self {
             wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "Durations of making the raft log durable.", 0.001, 14),

@@ -48,7 +48,7 @@ impl LogLink {
     }
 
     /// Returns whether the link still exists at its path and points to `folder`.
-    pub(super) fn is_there(&self, folder: &Path) -> bool {
+    pub(super) fn still_points_to(&self, folder: &Path) -> bool {
         let at = Path::new(&self.path);
         let leads = || Some(fs::canonicalize(at).ok()? == fs::canonicalize(folder).ok()?);
         let found = Self::read(at, at).ok().flatten();

@@ -14,7 +14,7 @@ use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    files::{create, may_fail, sync_file},
+    files::{create, inject_failure, sync_file},
     record_stream::RecordTotals,
 };
 
@@ -99,7 +99,7 @@ impl SummedFile {
 
 impl Write for SummedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        may_fail()?;
+        inject_failure()?;
         let written = self.file.write(bytes)?;
         Ok(self.count(&bytes[..written]))
     }

@@ -167,7 +167,7 @@ impl SpaceMonitor {
         };
         space.measure();
         let held = space.ledger.holds_ballast();
-        let unfit = !held && space.ledger.is_in_the_way();
+        let unfit = !held && space.ledger.path_exists();
         if unfit || (held && space.is_full()) {
             space.release_at_start();
         }

@@ -46,7 +46,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
             true => move_log(&log, &target, identity)?,
             false => begin_log(&log, &target, identity)?,
         }
-    } else if !leads_to(&log, &target) {
+    } else if !links_to(&log, &target) {
         let what = format!("{} is a link to another folder", log.display());
         return Err(OpenError::WalDir { path: target, what });
     } else if target.exists() {
@@ -54,12 +54,12 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     }
     // Durable before anything is acknowledged through the link, even if an earlier process created it.
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-    remove_left(&member).map_err(|error| OpenError::io(&member, error))
+    remove_move_leftovers(&member).map_err(|error| OpenError::io(&member, error))
 }
 
 /// Returns whether a link points to the folder. The folder may be missing if its disk is not mounted, which [`super::open`]
 /// reports.
-fn leads_to(link: &Path, target: &Path) -> bool {
+fn links_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,
         Err(_) => fs::read_link(link).is_ok_and(|named| named == target),
@@ -73,7 +73,10 @@ fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     };
     if let Some(found) = LogOwner::read(target)? {
         found.check_ids(identity, (&member_of(log), target))?;
-        if found.link().is_some_and(|link| link.is_there(target)) {
+        if found
+            .link()
+            .is_some_and(|link| link.still_points_to(target))
+        {
             return Err(refusal);
         }
     }
@@ -179,7 +182,7 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
 
 /// Removes what a move to `--wal-dir` leaves in the member's folder: the old log folder ([`EXCHANGED`]) and the old ballast;
 /// see [`ballast_of`]. Missing files are not an error. The removal is not made durable.
-fn remove_left(member: &Path) -> io::Result<()> {
+fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     let exchanged = member.join(EXCHANGED);
     if exchanged.is_dir() && !exchanged.is_symlink() {
         fs::remove_dir_all(&exchanged)?;

@@ -147,7 +147,7 @@ impl registry::Registry for Registry {
     async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
-        let requests = api_client::one_watch(WatchCreateRequest {
+        let requests = api_client::single_watch_requests(WatchCreateRequest {
             key: key.into(),
             range_end: range_end.into(),
             start_revision: i64::try_from(since.index).unwrap_or(0).saturating_add(1),

@@ -16,7 +16,7 @@ use super::{
     leaf::BLOCKS_MAX,
     version::ByteReader,
 };
-use crate::record::{COUNT_MAX, CorruptRecord, Emit, LeaveOut, RecordChange};
+use crate::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
 
 /// Key of the counters, which sorts before the blocks.
 const META: u8 = b'a';
@@ -89,14 +89,14 @@ impl Kv {
 
     /// Emits the records that changed since `since` (all records if `None`), without leases, which are emitted separately.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
-        self.changes_but(since, &|_| false, emit);
+        self.changes_except(since, &|_| false, emit);
     }
 
     /// Like [`Self::changes`], without the blocks that `leave_out` selects.
-    pub(crate) fn changes_but(
+    pub(crate) fn changes_except(
         &self,
         since: Option<&Kv>,
-        leave_out: &LeaveOut<'_>,
+        leave_out: &SkipRecord<'_>,
         emit: &mut Emit<'_>,
     ) {
         let meta = self.meta();
@@ -407,7 +407,7 @@ mod tests {
         );
         assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
         let mut rest = Vec::new();
-        kv.changes_but(None, &odd, &mut |change| rest.push(change.key().to_vec()));
+        kv.changes_except(None, &odd, &mut |change| rest.push(change.key().to_vec()));
         // every checkpoint has the counters
         keys.retain(|key| key == &[META] || !odd(key));
         assert_eq!(rest, keys);

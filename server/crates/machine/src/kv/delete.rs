@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::Walked};
+use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::WalkStep};
 
 impl Kv {
     /// Deletes the live keys of a range. Returns their number, with their pairs if requested. A range without live keys changes
@@ -23,9 +23,9 @@ impl Kv {
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };
         self.index.visit_live(&span, &mut |walked| {
             match walked {
-                Walked::Deleted(passed) if charged => outcome = reads.passed(passed),
-                Walked::Deleted(_) => {}
-                Walked::Live(key, location) => {
+                WalkStep::Deleted(passed) if charged => outcome = reads.passed(passed),
+                WalkStep::Deleted(_) => {}
+                WalkStep::Live(key, location) => {
                     keys.push(Bytes::copy_from_slice(key));
                     if returns && let Some(kv) = self.history.key_value(location) {
                         outcome = reads

@@ -72,7 +72,7 @@ impl Kv {
     }
 
     /// Gives all leases their full TTL, because their clients could not keep them alive here.
-    pub(crate) fn give_full_time(&mut self) {
+    pub(crate) fn reset_remaining_ttls(&mut self) {
         self.leases.clear_checkpoints();
     }
 

@@ -41,7 +41,7 @@ impl AsRef<[u8]> for IndexRow<'_> {
 }
 
 /// One step of a walk over the live keys of a range.
-pub(super) enum Walked<'a> {
+pub(super) enum WalkStep<'a> {
     /// A key and the location of its newest version.
     Live(&'a [u8], Location),
     /// This many keys whose newest version is a deletion.
@@ -290,13 +290,13 @@ impl Index {
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,
-        visit: &mut dyn FnMut(Walked<'a>) -> bool,
+        visit: &mut dyn FnMut(WalkStep<'a>) -> bool,
     ) {
         let one = |key, entry: IndexEntry| {
             if entry.tombstone {
-                Walked::Deleted(1)
+                WalkStep::Deleted(1)
             } else {
-                Walked::Live(key, entry.location)
+                WalkStep::Live(key, entry.location)
             }
         };
         if let KeyRange::One(_) = span {
@@ -304,7 +304,7 @@ impl Index {
         }
         for (leaf, from) in self.leaves_of(span) {
             if leaf.live() == 0 && is_whole(leaf, from, span) {
-                if !visit(Walked::Deleted(leaf.len())) {
+                if !visit(WalkStep::Deleted(leaf.len())) {
                     return;
                 }
                 continue;
@@ -466,8 +466,8 @@ mod tests {
                     let (mut seen, mut deleted) = (Vec::new(), 0);
                     index.visit_live(&span, &mut |walked| {
                         match walked {
-                            Walked::Live(key, location) => seen.push((key.to_vec(), location)),
-                            Walked::Deleted(keys) => deleted += keys,
+                            WalkStep::Live(key, location) => seen.push((key.to_vec(), location)),
+                            WalkStep::Deleted(keys) => deleted += keys,
                         }
                         true
                     });

@@ -27,7 +27,7 @@ impl Kv {
     /// Returns the size of the values that a command keeps, by the current state; for a transaction, that of its larger branch.
     /// Stores in the command how long each value may be when it is applied: up to the next power of two, so that a change in
     /// between rarely matters.
-    pub(crate) fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
+    pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.bound_kept_value(put),
             Some(KvOperation::Txn(txn)) => self.bound_kept_values_of_txn(txn),
@@ -36,7 +36,7 @@ impl Kv {
         }
     }
 
-    /// Like [`Self::bound_kept_values`], for a transaction.
+    /// Like [`Self::limit_kept_values`], for a transaction.
     fn bound_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
@@ -50,7 +50,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Like [`Self::bound_kept_values`], for a put.
+    /// Like [`Self::limit_kept_values`], for a put.
     fn bound_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;
@@ -114,7 +114,7 @@ mod tests {
         let kept = |operation| {
             let mut command = command(operation);
             let keeps = command.keeps_values();
-            (keeps, kv.bound_kept_values(&mut command))
+            (keeps, kv.limit_kept_values(&mut command))
         };
         assert_eq!(kept(KvOperation::Put(keep("large"))), (true, 10_000));
         assert_eq!(kept(KvOperation::Put(keep("none"))), (true, 0));
@@ -134,8 +134,8 @@ mod tests {
         let of_earlier_release = before.clone();
         let txn = txn(vec![TxnOpKind::Put(keep("key"))], vec![]);
         let mut within = command(KvOperation::Txn(txn));
-        kv.bound_kept_values(&mut before);
-        kv.bound_kept_values(&mut within);
+        kv.limit_kept_values(&mut before);
+        kv.limit_kept_values(&mut within);
         put(&mut kv, "key", 500);
         assert!(kv.apply(&before).is_ok());
         put(&mut kv, "key", 100_000);
@@ -145,7 +145,7 @@ mod tests {
         }
         assert_eq!((kv.revision(), kv.size_bytes()), (revision, size));
         apply(&mut kv, of_earlier_release.operation.unwrap());
-        kv.bound_kept_values(&mut before);
+        kv.limit_kept_values(&mut before);
         assert!(kv.apply(&before).is_ok());
         assert_eq!(
             kv.newest(b"key").unwrap().value,

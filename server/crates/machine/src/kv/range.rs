@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     KeyRange, KeyValue, Kv, KvError, Range, RangeReply, ReadBudget, SortOrder, SortTarget,
     history::BlockVersion,
-    index::{Count, Walked},
+    index::{Count, WalkStep},
     version::Version,
 };
 
@@ -235,8 +235,8 @@ impl Kv {
             }),
             None => self.index.visit_live(span, &mut |walked| {
                 goes_on(match walked {
-                    Walked::Live(_, location) => found(newest.get(location), reads),
-                    Walked::Deleted(keys) => reads.passed(keys).map(|()| true),
+                    WalkStep::Live(_, location) => found(newest.get(location), reads),
+                    WalkStep::Deleted(keys) => reads.passed(keys).map(|()| true),
                 })
             }),
         }
@@ -274,7 +274,7 @@ impl Kv {
     /// Returns whether a range may take longer than reading `keys` keys at the newest revision.
     pub fn reads_longer_than(&self, range: &Range, keys: u64) -> bool {
         let history = range.reads_history(self.revision);
-        range.compares_values() || self.reads_more_than(range, keys_in_time(keys, history))
+        range.compares_values() || self.reads_more_than(range, reachable_keys(keys, history))
     }
 
     /// Charges at least the work of a range; fails if the budget is exhausted.
@@ -328,7 +328,7 @@ impl Kv {
 }
 
 /// Returns how many keys can be read in the time that `keys` take at the newest revision.
-pub(super) fn keys_in_time(keys: u64, history: bool) -> u64 {
+pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY
     } else {

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use super::{
     Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Kv, KvError, OpReply,
     RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
-    range::keys_in_time,
+    range::reachable_keys,
 };
 use crate::lease::LeaseId;
 
@@ -89,7 +89,7 @@ impl Kv {
     /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
-        txn.compares_values() || self.txn_reads_more_than(txn, keys_in_time(keys, history))
+        txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
     /// Returns whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.

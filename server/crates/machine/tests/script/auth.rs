@@ -25,13 +25,13 @@ use witan_machine::{
 use crate::{Room, auth_paths as paths, kv as keys};
 
 #[derive(Default)]
-pub(crate) struct AuthRoom {
+pub(crate) struct AuthScript {
     machine: StateMachine,
     /// User name, and the revision if it is not the current one.
     caller: Option<(String, Option<u64>)>,
 }
 
-impl Room for AuthRoom {
+impl Room for AuthScript {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
         if let ["v2", words @ ..] = &words[..] {
@@ -66,7 +66,7 @@ impl Room for AuthRoom {
     }
 }
 
-impl AuthRoom {
+impl AuthScript {
     fn caller(&self) -> Option<Caller> {
         let (user, revision) = self.caller.clone()?;
         Some(Caller {

@@ -18,14 +18,14 @@ use witan_machine::{
 use crate::{Room, kv as keys};
 
 #[derive(Default)]
-pub(crate) struct MachineRoom {
+pub(crate) struct MachineScript {
     machine: StateMachine,
     /// The state whose records are below.
     written: Option<StateMachine>,
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Room for MachineRoom {
+impl Room for MachineScript {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
         let id = |word: &str| word.parse::<i64>().unwrap();
@@ -56,7 +56,7 @@ impl Room for MachineRoom {
     }
 }
 
-impl MachineRoom {
+impl MachineScript {
     fn lease(&mut self, verb: LeaseOperation) -> String {
         let Reply::Lease(reply) = self.apply(verb.into()) else {
             panic!("a command about leases answers as one")

@@ -25,13 +25,13 @@ use witan_tree::{
 
 use crate::Room;
 
-pub(crate) struct TreeRoom {
+pub(crate) struct TreeScript {
     tree: Tree,
     now_ns: i64,
     watches: BTreeMap<String, (Watch, u64)>,
 }
 
-impl Default for TreeRoom {
+impl Default for TreeScript {
     fn default() -> Self {
         let mut tree = Tree::default();
         (0..3).for_each(|_| tree.advance_index());
@@ -39,7 +39,7 @@ impl Default for TreeRoom {
     }
 }
 
-impl Room for TreeRoom {
+impl Room for TreeScript {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split(' ').collect();
         match words[0] {
@@ -67,7 +67,7 @@ impl Room for TreeRoom {
     }
 }
 
-impl TreeRoom {
+impl TreeScript {
     fn request(&mut self, method: &str, words: &[&str]) -> String {
         let (path, query) = words[0].split_once('?').unwrap_or((words[0], ""));
         let path = Bytes::from(decoded(path, false));

@@ -35,7 +35,7 @@ use crate::{host::Lane, wire::PeerMessage};
 #[derive(Clone, Debug, Default)]
 pub(super) struct CopiedDisk {
     /// The leader that was asked whether it still leads.
-    asked: Option<AskedLeader>,
+    asked: Option<QueriedLeader>,
     /// The confirmed leader.
     confirmed: Option<ConfirmedLeader>,
     /// The last vote request of each voter.
@@ -58,7 +58,7 @@ impl CopiedDisk {
 
 /// A leader that was asked whether it still leads.
 #[derive(Clone, Copy, Debug)]
-struct AskedLeader {
+struct QueriedLeader {
     leader: u64,
     term: u64,
     /// Number of the first question.
@@ -142,7 +142,7 @@ impl Replica {
         if asks && self.may_lead(message) {
             let number = self.ask_whether_it_leads(leader);
             let first = known.map_or(number, |asked| asked.first);
-            let asked = AskedLeader { leader, term, first, last: self.ticks };
+            let asked = QueriedLeader { leader, term, first, last: self.ticks };
             self.copied.iter_mut().for_each(|it| it.asked = Some(asked));
         }
         true

@@ -137,7 +137,7 @@ impl Replica {
             ..Message::default()
         };
         message.set_msg_type(MessageType::MsgAppend);
-        self.tell_lineage(&mut message);
+        self.attach_lineage(&mut message);
         self.post(to, Lane::Bulk, &PeerMessage::Raft(message));
     }
 }

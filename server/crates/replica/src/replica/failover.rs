@@ -33,7 +33,7 @@ pub(super) struct Failover {
 
 /// The last request for a pre-vote. Raft ignores such a request while this member hears a leader.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AskedPreVote {
+pub(super) struct PendingPreVote {
     candidate: u64,
     term: u64,
     /// Index and term of the last entry of the candidate's log.
@@ -44,7 +44,7 @@ impl Replica {
     /// Keeps a pre-vote request in case the report about the leader's process arrives after it. Ignores other messages.
     pub(super) fn note_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
-            self.asked_pre_vote = Some(AskedPreVote {
+            self.asked_pre_vote = Some(PendingPreVote {
                 candidate: message.from,
                 term: message.term,
                 last: (message.index, message.log_term),
@@ -90,7 +90,7 @@ impl Replica {
     /// Starts campaigns if the process of the leader that this follower knows ended, with a delay by this voter's rank, so that
     /// voters do not disturb each other. Forgets the leader, drops its late messages for an election timeout, and grants
     /// pre-votes from then on. Does nothing without pre-vote, because a campaign that cannot be won would disturb the others.
-    pub(super) fn process_gone(&mut self, member: u64) {
+    pub(super) fn peer_process_ended(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower
             || raft.leader_id != member
@@ -114,7 +114,7 @@ impl Replica {
 
     /// Accepts messages of `member` again if it is the leader whose process was believed to have ended. Its next message ends
     /// the campaigns. Until then they continue, because a restarted process does not lead.
-    pub(super) fn process_back(&mut self, member: u64) {
+    pub(super) fn peer_process_returned(&mut self, member: u64) {
         let failover = self.failover.as_mut();
         if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
             failover.ignored_until_ns = 0;

@@ -171,7 +171,7 @@ impl Replica {
             self.term_and_leader = now;
             self.handovers = 0;
             self.deferred_commits = DeferredCommits::default();
-            self.proposals.later_is_now();
+            self.proposals.release_deferred();
             self.lease_requests.ask_again();
             self.read_index.drop_unproven();
         }

@@ -9,7 +9,7 @@ use super::Replica;
 use crate::{
     forward::{ForwardedLeaseAnswer, ForwardedLeaseRequest, ForwardedLeaseRequests, LeaseResult},
     host::{Answer, Envelope, Lane, LeaseAnswer, LeaseQuestion, ProposalRejected, Ticket},
-    lease_requests::{LeaseAsker, UnprovenAnswer},
+    lease_requests::{LeaseRequester, UnprovenAnswer},
     wire::PeerMessage,
 };
 
@@ -39,7 +39,7 @@ impl Replica {
         if raft.state == StateRole::Leader {
             for (ticket, lease, question) in requests {
                 // A request that this leader cannot answer yet is repeated after some ticks.
-                self.examine(LeaseAsker::Own(ticket), lease, question);
+                self.examine(LeaseRequester::Own(ticket), lease, question);
             }
             return;
         }
@@ -57,7 +57,7 @@ impl Replica {
     /// does not lead that term or cannot answer yet.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
-            let asker = LeaseAsker::Member {
+            let asker = LeaseRequester::Member {
                 member: from,
                 incarnation: request.incarnation,
                 ticket: request.ticket,
@@ -80,14 +80,14 @@ impl Replica {
         // Without an answer, the request is repeated after some ticks.
         let is_own = self.proposals.incarnation() == message.incarnation;
         if let Some(answer) = answer.filter(|_| is_own) {
-            self.deliver(LeaseAsker::Own(Ticket(message.ticket)), Some(answer));
+            self.deliver(LeaseRequester::Own(Ticket(message.ticket)), Some(answer));
         }
     }
 
     /// Computes the answer to a request about a lease. It is delivered once a ReadIndex round has proven that this member
     /// leads; for a sole voter, immediately. Returns `false` without an answer if this member does not lead, does not track
     /// leases yet, or has too many waiting reads.
-    fn examine(&mut self, asker: LeaseAsker, lease: LeaseId, question: LeaseQuestion) -> bool {
+    fn examine(&mut self, asker: LeaseRequester, lease: LeaseId, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
@@ -149,14 +149,14 @@ impl Replica {
 
     /// Delivers an answer about a lease to the waiting request of this process, or sends it to the member that asked. `None`
     /// means that this member does not lead; a request of this process then keeps waiting.
-    fn deliver(&mut self, asker: LeaseAsker, answer: Option<LeaseAnswer>) {
+    fn deliver(&mut self, asker: LeaseRequester, answer: Option<LeaseAnswer>) {
         match asker {
-            LeaseAsker::Own(ticket) => {
+            LeaseRequester::Own(ticket) => {
                 if let Some(answer) = answer.filter(|_| self.lease_requests.answered(ticket)) {
                     self.answers.push((ticket, Answer::Lease(answer)));
                 }
             }
-            LeaseAsker::Member { member, incarnation, ticket } => {
+            LeaseRequester::Member { member, incarnation, ticket } => {
                 let (result, value) = LeaseResult::of(answer);
                 let message =
                     ForwardedLeaseAnswer { ticket, incarnation, result: result as i32, value };

@@ -16,7 +16,7 @@ use super::Replica;
 impl Replica {
     /// Adds the lineage of this leader's state to a message with entries. Clusters that were never adopted have no
     /// lineage, so nothing is added.
-    pub(super) fn tell_lineage(&self, message: &mut Message) {
+    pub(super) fn attach_lineage(&self, message: &mut Message) {
         let lineage = self.raft.store().position().lineage;
         if lineage != 0 && message.get_msg_type() == MessageType::MsgAppend {
             message.context = lineage.to_be_bytes().to_vec().into();
@@ -28,7 +28,7 @@ impl Replica {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;
         }
-        let differs = lineage_told(message) != Some(self.raft.store().position().lineage);
+        let differs = lineage_of_message(message) != Some(self.raft.store().position().lineage);
         self.other_lineage_term = differs.then_some(message.term);
     }
 
@@ -60,7 +60,7 @@ impl Replica {
 }
 
 /// Decodes the lineage that a leader sent; `None` if the bytes are not a lineage.
-pub(super) fn lineage_told(message: &Message) -> Option<u64> {
+pub(super) fn lineage_of_message(message: &Message) -> Option<u64> {
     if message.context.is_empty() {
         return Some(0);
     }

@@ -37,7 +37,7 @@ pub(super) struct OwnRemoval {
 }
 
 /// Returns the commit index in a leader's message; 0 for other messages.
-pub(super) fn told_commit(message: &Message) -> u64 {
+pub(super) fn commit_index_of(message: &Message) -> u64 {
     let kind = message.get_msg_type();
     if kind == MessageType::MsgSnapshot {
         return message.get_snapshot().get_metadata().index;
@@ -50,7 +50,7 @@ impl Replica {
     /// Returns whether this leader transfers leadership instead of accepting its own removal now. The removal is then proposed
     /// to the next leader. If nobody takes over, it is accepted anyway, unless only one voter would be left. That voter could
     /// not learn that the removal was committed, and would wait for the other's vote forever.
-    pub(super) fn hands_over_before(&mut self, change: &ConfChange) -> bool {
+    pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
@@ -207,7 +207,7 @@ impl Replica {
     /// Returns whether a message with entries was in flight when this member requested the leader's state: raft would repeat
     /// the request, and the leader would send its state twice. The caller drops it. After an election timeout the request may
     /// be lost.
-    pub(super) fn asks_twice(&mut self, message: &Message) -> bool {
+    pub(super) fn would_repeat_snapshot_request(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend
             && message.term == raft.term
@@ -224,7 +224,7 @@ impl Replica {
 
     /// Returns whether a snapshot is earlier than the requested one. Raft would install it and forget entries that this member
     /// has acknowledged. The caller drops it.
-    pub(super) fn falls_short(&self, message: &Message) -> bool {
+    pub(super) fn is_outdated_snapshot(&self, message: &Message) -> bool {
         let asked = self.raft.raft.pending_request_snapshot;
         message.get_msg_type() == MessageType::MsgSnapshot
             && message.get_snapshot().get_metadata().index < asked

@@ -64,11 +64,11 @@ impl Replica {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
             PeerEvent::ProcessGone => {
                 self.raft.report_unreachable(member);
-                self.process_gone(member);
+                self.peer_process_ended(member);
             }
-            PeerEvent::ProcessBack => self.process_back(member),
+            PeerEvent::ProcessBack => self.peer_process_returned(member),
             PeerEvent::StreamOpened => {
-                self.process_back(member);
+                self.peer_process_returned(member);
                 self.forward_again(member);
             }
             PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
@@ -90,7 +90,7 @@ impl Replica {
         let others = raft.prs().iter().filter(|(id, _)| **id != self.config.id);
         let receiving = others.filter(|(id, peer)| {
             peer.recent_active
-                || self.was_heard(**id)
+                || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
         // For a member that has not answered this leader yet, raft assumes the entry before the next one to send: the last one
@@ -132,7 +132,7 @@ impl Replica {
     }
 
     /// Returns whether a member has answered this leader within an election timeout.
-    fn was_heard(&self, id: u64) -> bool {
+    fn has_answered_recently(&self, id: u64) -> bool {
         let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
         let heard = self.leader_tasks.heard_at(id);
         heard.is_some_and(|at| at >= since)
@@ -140,7 +140,7 @@ impl Replica {
 
     /// Tells a candidate of an earlier term the current one. Raft does not: the candidate would request votes in one earlier
     /// term after another while a member that it cannot hear is ahead of it.
-    pub(super) fn tell_term(&mut self, candidate: u64) {
+    pub(super) fn send_current_term(&mut self, candidate: u64) {
         let mut message = Message {
             to: candidate,
             from: self.config.id,
@@ -204,7 +204,8 @@ impl Replica {
             .iter()
             .filter(|(id, _)| **id != own && Some(**id) != except && voters.contains(id));
         // After each quorum check, raft knows of no answers until the next ones arrive.
-        let heard = others.filter(|(id, peer)| peer.recent_active || self.was_heard(**id));
+        let heard =
+            others.filter(|(id, peer)| peer.recent_active || self.has_answered_recently(**id));
         heard
             .max_by_key(|(id, peer)| (peer.matched, peer.recent_active, Reverse(**id)))
             .map(|(id, _)| *id)

@@ -73,7 +73,7 @@ impl Replica {
         if entry
             .command
             .as_ref()
-            .is_some_and(|it| !members.all_know(it))
+            .is_some_and(|it| !members.all_members_support(it))
         {
             return Err(ProposalRejected::ClusterVersion);
         }
@@ -164,7 +164,7 @@ impl Replica {
             if self.awaits_version(command) {
                 return Err(NotAppended::NotNow);
             }
-            if !self.machine.members.all_know(command) {
+            if !self.machine.members.all_members_support(command) {
                 return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
             }
             // A member that has just joined does not know it yet.
@@ -177,7 +177,7 @@ impl Replica {
         if let Some(change) = &change {
             self.append_batch();
             // one at a time, because raft silently drops a second one
-            if self.raft.raft.has_pending_conf() || self.hands_over_before(change) {
+            if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {
                 return Err(NotAppended::NotNow);
             }
             self.check_change(change).map_err(NotAppended::Refused)?;

@@ -406,7 +406,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
         fill_metadata(message.mut_snapshot(), &view.position);
         snapshot = Some(Box::new(view));
     }
-    replica.tell_lineage(&mut message);
+    replica.attach_lineage(&mut message);
     replica.name_voters(&mut message);
     Some(Envelope {
         to: MemberId(message.to),

@@ -38,7 +38,7 @@ const SYNCS: [usize; 3] = [1, 8, 12];
 
 /// Injected storage faults, to show that they are detected.
 #[derive(Clone, Copy, PartialEq)]
-enum Lie {
+enum InjectedFault {
     None,
     /// The last entry is lost in a power cut.
     PowerCut,
@@ -49,7 +49,7 @@ enum Lie {
 /// Shared state of the members of one run.
 struct Run {
     dir: TempDir,
-    lie: Lie,
+    lie: InjectedFault,
     /// Number of power cuts during an append, a checkpoint and an installation.
     interrupted: [AtomicU64; 3],
 }
@@ -137,7 +137,7 @@ impl MemberDirectory {
     }
 
     /// Loses the last entry, if that is this run's fault.
-    fn lose(&self, lie: Lie, mut recovered: Recovered) -> Recovered {
+    fn lose(&self, lie: InjectedFault, mut recovered: Recovered) -> Recovered {
         if self.run.lie == lie {
             recovered.records.pop();
         }
@@ -228,7 +228,10 @@ impl DataDirectory for MemberDirectory {
         self.disk = watch(&self.data(), &self.planned);
         self.disk.keep_all();
         let recovered = self.open().map_err(|error| error.to_string())?;
-        Ok(PowerCut { recovered: self.lose(Lie::PowerCut, recovered), interrupted })
+        Ok(PowerCut {
+            recovered: self.lose(InjectedFault::PowerCut, recovered),
+            interrupted,
+        })
     }
 
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered> {
@@ -243,7 +246,7 @@ impl DataDirectory for MemberDirectory {
         fs::write(path, content).unwrap();
         self.disk.keep_all();
         let recovered = self.open().ok()?;
-        Some(self.lose(Lie::Flip, recovered))
+        Some(self.lose(InjectedFault::Flip, recovered))
     }
 }
 
@@ -267,7 +270,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 }
 
 /// Runs a seed. Also returns how often a power cut interrupted each kind of step.
-fn run(seed: u64, lie: Lie) -> (Verdict, [u64; 3]) {
+fn run(seed: u64, lie: InjectedFault) -> (Verdict, [u64; 3]) {
     let run = Arc::new(Run { dir: TempDir::new(), lie, interrupted: Default::default() });
     let made = run.clone();
     let make: Box<MakeDirectory> = Box::new(move |id, state| {
@@ -288,7 +291,7 @@ fn simulated_clusters_keep_their_promises_on_this_storage() {
     let (start, seeds) = (number(START, 0), number(SEEDS, SEEDS_USUAL));
     let (mut counts, mut interrupted) = (Counts::default(), [0; 3]);
     for seed in start..start + seeds {
-        let (verdict, steps) = run(seed, Lie::None);
+        let (verdict, steps) = run(seed, InjectedFault::None);
         if let Some(violation) = verdict.violation {
             panic!("{violation:?}\n  reproduce: {START}={seed} {SEEDS}=1 and this test");
         }
@@ -307,14 +310,17 @@ fn simulated_clusters_keep_their_promises_on_this_storage() {
 
 #[test]
 fn an_entry_that_is_lost_in_a_power_cut_is_found() {
-    let violation = run(0, Lie::PowerCut).0.violation.expect("it is found");
+    let violation = run(0, InjectedFault::PowerCut)
+        .0
+        .violation
+        .expect("it is found");
     assert_eq!(violation.invariant, "storage_faithful");
 }
 
 #[test]
 fn an_entry_that_is_lost_with_a_flipped_bit_is_found() {
     let mut seeds = SEED_WITH_FLIP..SEED_WITH_FLIP + 100;
-    let violation = seeds.find_map(|seed| run(seed, Lie::Flip).0.violation);
+    let violation = seeds.find_map(|seed| run(seed, InjectedFault::Flip).0.violation);
     let violation = violation.expect("it is found");
     assert_eq!(violation.invariant, "storage_faithful");
 }

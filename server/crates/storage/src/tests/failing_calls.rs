@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// Counts a call of this thread; returns the error if this call is planned to fail.
-pub(in super::super) fn may_fail() -> io::Result<()> {
+pub(in super::super) fn inject_failure() -> io::Result<()> {
     match FAILS.get() {
         Some((0, error)) => {
             FAILS.set(None);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    workload::{Driven, Expected, step_until_killed},
+    workload::{Driven, Expected, run_steps_until_killed},
     *,
 };
 use crate::{
@@ -56,7 +56,7 @@ impl Drop for Small {
 #[test]
 fn a_full_disk_under_the_log_ends_the_process() {
     if let Some(data) = std::env::var_os(CHILD) {
-        step_until_killed(Path::new(&data));
+        run_steps_until_killed(Path::new(&data));
     }
     let dir = TempDir::new();
     let Some(disk) = Small::mount(&dir.data(), 24) else {

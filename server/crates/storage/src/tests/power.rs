@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     disk::Disk,
-    workload::{Driven, Expected, chances, step_until_killed},
+    workload::{Driven, Expected, chances, run_steps_until_killed},
     *,
 };
 
@@ -218,7 +218,7 @@ fn reach_the_device(dir: &Path, chance: &mut dyn FnMut(u64) -> u64) {
 #[test]
 fn a_power_cut_on_a_real_disk_loses_nothing() {
     if let Some(data) = std::env::var_os(CHILD) {
-        step_until_killed(Path::new(&data));
+        run_steps_until_killed(Path::new(&data));
     }
     for round in 0..cuts().div_ceil(CUTS_OF_ONE) {
         let Some(volume) = Volume::mount(None) else {

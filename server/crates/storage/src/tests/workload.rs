@@ -219,7 +219,7 @@ impl Driven {
 }
 
 /// Writes entries and prints which are acknowledged, until the process is killed.
-pub(super) fn step_until_killed(data: &Path) -> ! {
+pub(super) fn run_steps_until_killed(data: &Path) -> ! {
     let mut driven = Driven::start(data);
     loop {
         writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
