@@ -11,7 +11,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("metrics", Text, "basic", "`basic`, or `extensive` to add histograms of the durations of gRPC calls.", supported("extensive_metrics_time_calls")),
     Flag::new("enable-console", Bool, "false", "Whether to serve the console, a web page that acts with the rights of its logged-in user, at /console/. etcd has no such flag.", supported("the_console_is_there_by_a_flag")),
     Flag::new("flight-recorder-megabytes", Integer, "0", "Size of the flight recorder's files in DATA_DIR/recorder, in MiB; 0 turns it off. etcd has no such flag.", supported("a_change_of_the_leader_is_recorded_and_replayed")),
-    Flag::new("flight-recorder-values", Bool, "false", "Whether the flight recorder stores values in clear text instead of lengths and hashes. etcd has no such flag.", supported("values_are_recorded_when_asked_for")),
+    Flag::new("flight-recorder-values", Bool, "false", "Whether the flight recorder stores values in clear text instead of zeros. etcd has no such flag.", supported("values_are_recorded_when_asked_for")),
     Flag::new("enable-pprof", Bool, "false", "Whether Go profiles are served.", accepted("this program is not written in Go")),
     Flag::new("logger", Text, "zap", "Logger of etcd; if given, log lines are JSON even on a terminal.", accepted("lines have the shape of zap's")),
     Flag::new("log-level", Text, "info", "Lowest level that is logged: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),
