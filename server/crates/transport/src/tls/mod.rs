@@ -8,10 +8,9 @@
 //! Not here: the rules about flags (`config::security`, `config::peer_security`).
 //!
 //! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (checks of certificates;
-//! `pool`: authorities; `chain_paths` bounds the cost) → `peer` (the peer's certificate) → `members` (TLS between
+//! `pool`: authorities) → `peer` (the peer's certificate) → `members` (TLS between
 //! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream`, `polled`, `dialed` → `error`.
 
-mod chain_paths;
 mod dialed;
 mod error;
 mod files;

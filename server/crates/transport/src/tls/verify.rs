@@ -19,7 +19,7 @@ use rustls::{
 };
 
 use super::{
-    chain_paths, peer,
+    peer,
     pool::{Purpose, TrustedPool},
     subject_names,
 };
@@ -135,7 +135,6 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if !self.trusted.holds(end_entity, now, Purpose::Client)? {
-            chain_paths::check(end_entity, intermediates)?;
             self.chain
                 .verify_client_cert(end_entity, intermediates, now)?;
         }
@@ -216,7 +215,6 @@ impl ServerCertVerifier for ServerVerifier {
         let verified = if trusted.holds(end_entity, now, Purpose::Server)? {
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
         } else {
-            chain_paths::check(end_entity, intermediates)?;
             let chain = self.chain.as_ref().ok_or(CertificateError::UnknownIssuer)?;
             chain
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
