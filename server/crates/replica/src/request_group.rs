@@ -1,26 +1,19 @@
-//! Requests that come while earlier ones are in flight wait for their answers, and are taken together. Group
-//! commit for proposals, where others vote; for linearizable reads, one ReadIndex round for all.
+//! Group commit: requests that arrive while a batch is in flight wait for its answers, and are taken together.
 //!
-//! Each batch has a cost, whatever its size: proposals a sync on every member and a round of messages, reads
-//! a round. Without the wait, concurrent clients fall into two groups, each of which waits for the costs of
-//! the other. Measured with three members and 64 clients of the leader: batches of 63 instead of 27
-//! proposals. A follower groups what it forwards, or its clients fall into groups on their way; a leader
-//! groups the messages that others forward with the proposals of its own clients.
-//!
-//! A request waits for the answers as long as [`HOLD_COSTS`] times the cost at most, and then as long as the
-//! cost once for the next requests of those that were answered, both within bounds; a proposal of a
-//! follower's client may wait so on the follower and again on the leader. What the wait saves is its measure:
-//! where members are far from one another, the answer to a proposal takes much longer than a sync, and
-//! nothing waits for it that long. Where the answered do not come back in time, the second wait brings
-//! nothing, and is not repeated with every batch.
-//!
-//! The caller takes at once what saves nothing by waiting: on a sole voter, which answers with its own sync
-//! and reads without a round, on a leader that is about to sync other entries, and the proposals of a
-//! member without a leader.
-//!
-//! A batch has a bound. Beyond it, senders share it (`fair_share`), and the rest waits for the next one.
-//!
-//! Times are nanoseconds of the monotonic clock, durations nanoseconds.
+//! 1. Each batch has a cost, whatever its size: proposals cost a sync on every member and a round of messages, reads cost a
+//!    round (one ReadIndex for all).
+//! 2. A request first waits for the answers to the batch in flight, at most [`HOLD_COSTS`] times the last cost.
+//! 3. Then it waits for the next requests of the clients that were just answered, at most the last cost once.
+//! 4. Without this second wait, clients fall into two groups, each of which pays for the batches of the other: 13 % fewer
+//!    puts per second and 17 % more CPU for each (three members, 64 clients of the leader).
+//! 5. A second wait after which nobody returned is not repeated at once: the number of batches that skip it doubles.
+//! 6. Clients and other members are expected separately, because messages of distant members return late.
+//! 7. A follower groups what it forwards, and the leader groups forwarded messages with its own clients' proposals, so a
+//!    request can wait on both.
+//! 8. The caller takes a request at once if a wait saves nothing: on a sole voter, on a leader that is about to sync other
+//!    entries, and on a member without a leader.
+//! 9. A batch has a bound; beyond it senders share the batch (`fair_share`), and the rest is in the next one.
+//! 10. Times are nanoseconds of the monotonic clock, durations nanoseconds.
 
 use crate::{
     fair_share::{self, Waiting},
@@ -41,7 +34,7 @@ const LONGEST_GATHER_NS: u64 = 1_000_000;
 /// bounded.
 const UNHELD_BYTES: usize = 1 << 20;
 
-/// The most batches that do not wait for the return of the answered after waits that brought none.
+/// Upper bound of the batches that skip the second wait after it proved useless.
 const SKIPPED_GATHERS: u32 = 256;
 
 /// The sender of a request to this member.
@@ -69,9 +62,9 @@ struct Arrivals {
     /// The most that were held or in flight at once since the last batch, taken for the number of those that
     /// send requests.
     expected: usize,
-    /// How many of the next batches do not wait for their return.
+    /// How many of the next batches skip the second wait.
     to_skip: u32,
-    /// How many batches the last wait that brought nothing has excluded from waiting.
+    /// How many batches the last useless wait made skip it.
     skip: u32,
 }
 
@@ -94,29 +87,29 @@ impl Arrivals {
         self.held >= self.expected
     }
 
-    /// Whether to wait for those of them that are not back.
-    fn are_awaited(&self) -> bool {
+    /// Returns whether some are expected that have not returned.
+    fn has_awaited_returns(&self) -> bool {
         !self.is_complete() && self.to_skip == 0
     }
 
-    /// Whether all that may come are here, and some of them came after the answer.
-    fn are_back(&self) -> bool {
+    /// Returns whether all that are expected are here, and some of them arrived after the answer.
+    fn has_returned(&self) -> bool {
         self.is_complete() && self.held > self.held_at_answer
     }
 
-    /// They came back soon after the answer.
-    fn came_back(&mut self) {
+    /// Notes that they returned soon after the answer.
+    fn note_return(&mut self) {
         self.skip = 0;
         self.to_skip = 0;
     }
 
-    /// They were awaited after the answer, and did not come back.
-    fn stayed_away(&mut self) {
+    /// Notes that they were awaited after the answer and did not return.
+    fn note_useless_wait(&mut self) {
         self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS);
         self.to_skip = self.skip;
     }
 
-    fn batch_passes(&mut self) {
+    fn note_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
@@ -227,7 +220,7 @@ impl<R> RequestGroup<R> {
         let since = self.since?;
         let wait = if self.is_in_flight() {
             (cost * HOLD_COSTS).min(LONGEST_HOLD_NS)
-        } else if self.waits_for_returns(since) {
+        } else if self.gathers_since(since) {
             cost.min(LONGEST_GATHER_NS)
         } else {
             0
@@ -248,7 +241,8 @@ impl<R> RequestGroup<R> {
             let present = arrivals.held + arrivals.in_flight;
             arrivals.expected = arrivals.expected.max(present);
         }
-        let complete = !self.is_in_flight() && self.clients.is_complete() && !self.awaits_return();
+        let complete =
+            !self.is_in_flight() && self.clients.is_complete() && !self.is_return_awaited();
         let late = self.deadline(cost).is_some_and(|deadline| now >= deadline);
         if !complete && !late && self.clients.bytes + self.members.bytes < UNHELD_BYTES {
             return Vec::new();
@@ -287,23 +281,23 @@ impl<R> RequestGroup<R> {
     /// Learns from a batch that is due who comes back soon after an answer.
     fn learn(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
-        let fruitless = late && now > since && soon && self.awaits_return();
-        let clients_awaited = self.clients.are_awaited();
+        let fruitless = late && now > since && soon && self.is_return_awaited();
+        let clients_awaited = self.clients.has_awaited_returns();
         // a client alone is complete without a wait
-        if soon && self.clients.are_back() && self.clients.expected > 1 {
-            self.clients.came_back();
+        if soon && self.clients.has_returned() && self.clients.expected > 1 {
+            self.clients.note_return();
         } else if fruitless && clients_awaited {
-            self.clients.stayed_away();
+            self.clients.note_useless_wait();
         } else {
-            self.clients.batch_passes();
+            self.clients.note_batch();
         }
         // Messages of far members come while the next batch is in flight, and are not awaited after an answer.
-        if soon && self.members.are_back() {
-            self.members.came_back();
+        if soon && self.members.has_returned() {
+            self.members.note_return();
         } else if fruitless && !clients_awaited {
-            self.members.stayed_away();
+            self.members.note_useless_wait();
         } else {
-            self.members.batch_passes();
+            self.members.note_batch();
         }
     }
 
@@ -312,12 +306,12 @@ impl<R> RequestGroup<R> {
     }
 
     /// Whether requests held since then wait for the next ones of the clients that were answered just before.
-    fn waits_for_returns(&self, since: u64) -> bool {
-        self.awaits_return() && since < self.answered + LONGEST_GATHER_NS
+    fn gathers_since(&self, since: u64) -> bool {
+        self.is_return_awaited() && since < self.answered + LONGEST_GATHER_NS
     }
 
-    fn awaits_return(&self) -> bool {
-        self.clients.are_awaited() || self.members.are_awaited()
+    fn is_return_awaited(&self) -> bool {
+        self.clients.has_awaited_returns() || self.members.has_awaited_returns()
     }
 }
 
