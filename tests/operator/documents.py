@@ -27,7 +27,7 @@ class Documents:
         self.clean("helm")
         with open(os.path.join(ROOT, "README.md")) as file:
             readme = file.read()
-        said = self.run_page("README.md", blocks(readme[readme.index("\n## Kubernetes\n") : readme.index("\n## Where to go on\n")]))
+        said = self.run_page("README.md", blocks(readme[readme.index("\n## Kubernetes\n") : readme.index("\n## Comparison with etcd\n")]))
         for expected in ("etcdcluster.witan.dev/plain created", "condition met", '"etcdserver"', "etcd_server_has_leader 1", "witan_operator_leader 1"):
             assert expected in said, f"README.md: no {expected!r}"
         self.clean("helm")

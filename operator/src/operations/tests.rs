@@ -243,7 +243,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
         (json!({"rotateCertificates": {}}), "issues no certificate"),
         (
             json!({"recoverQuorum": {"survivor": "other-1"}}),
-            "no member of orders",
+            "is not a member of orders",
         ),
     ] {
         ask(&fake, "b", &early(), &spec);

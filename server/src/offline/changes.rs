@@ -335,7 +335,7 @@ mod tests {
             change(&mut bytes);
             fs::write(path, bytes).unwrap();
         };
-        refused("flip", "does not fit the digest", &|folder| {
+        refused("flip", "do not match the digest", &|folder| {
             rewrite(folder, &|bytes| bytes[30] ^= 1)
         });
         refused("cut", "is broken", &|folder| {

@@ -215,7 +215,7 @@ async fn a_cluster_returns_to_its_kept_disks() {
     }
     ask(&fake, "back", &early(), &undo);
     let failed = next(&fake, "back").await;
-    says(failed.message, "1 of the 3 PVCs");
+    says(failed.message, "1 of the 3 kept PVCs");
     put_served(
         &fake,
         &json!({"clusterID": null, "restore": kept("Starting")}),

@@ -142,7 +142,7 @@ async fn a_lost_or_broken_segment_is_refused() {
     missing(
         &store,
         Until::Newest,
-        "revisions 21 to 24 are missing: a segment",
+        "revisions 21 to 24 are missing: an earlier segment",
     )
     .await;
     missing(&store, Until::Time(at(145)), "revisions 21 to 24").await;

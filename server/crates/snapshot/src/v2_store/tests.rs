@@ -263,16 +263,16 @@ fn damaged_stores_are_refused() {
     let time = r#"{"CurrentIndex":1,"Root":{"Children":{"a":{"ExpireTime":"soon"}}}}"#;
     let table = [
         ("", "unexpected end of JSON input"),
-        ("[]", "no object"),
+        ("[]", "expected an object"),
         ("{}", "missing"),
         (&STORE[..STORE.len() / 2], "unexpected end of JSON input"),
         (&nested(257), "components"),
         (&nested(100_000), "exceeded max depth"),
         (twice, "node /a occurs twice"),
-        (time, "no time"),
+        (time, "not an expiration time"),
         (
             r#"{"CurrentIndex":9223372036854775807,"Root":{}}"#,
-            "too far",
+            "is too large",
         ),
     ];
     for (json, expect) in table {
