@@ -108,10 +108,4 @@ impl Stage {
         let count = || self.server.metric(&series).map_or(0, |count| count as u64);
         wait::until(&series, || Some(count()).filter(|count| *count >= least))
     }
-
-    /// Processor time that the server has used, in seconds.
-    pub(crate) fn cpu_s(&self) -> f64 {
-        let spent = self.server.metric("process_cpu_seconds_total");
-        spent.expect("a series")
-    }
 }
