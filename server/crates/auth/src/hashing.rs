@@ -117,14 +117,18 @@ impl PasswordHasher {
     ) -> Result<T, HashError> {
         let waiting = account.hold(Resource::Passwords, 1);
         let waiting = waiting.ok_or(HashError::TooMany)?;
-        let permit = timeout(WAIT_TIMEOUT, account.permit(JobKind::Password)).await;
-        let permit = permit.map_err(|_| HashError::TooMany)?;
-        drop(waiting);
-        let done = panics::run_blocking(move || {
-            let _permit = permit;
-            work()
+        let account = account.clone();
+        let hashed = panics::in_task(async move {
+            let permit = timeout(WAIT_TIMEOUT, account.permit(JobKind::Password)).await;
+            let permit = permit.map_err(|_| HashError::TooMany)?;
+            drop(waiting);
+            let done = panics::run_blocking(move || {
+                let _permit = permit;
+                work()
+            });
+            done.await.map_err(|_| HashError::Failed)
         });
-        done.await.map_err(|_| HashError::Failed)
+        hashed.await.map_err(|_| HashError::Failed)?
     }
 }
 

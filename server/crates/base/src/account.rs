@@ -143,8 +143,8 @@ impl Totals {
 /// Every connection has one account, and the member has one for its own requests. Each account counts its charges for
 /// each [`Resource`], and [`Totals`] counts those of all accounts. A charge is granted if the account then holds no more
 /// than was free before. So one connection alone gets half of a limit, two get a third each, and a connection that holds
-/// little is still served when the one that holds the most is refused. A charge is also granted while nobody else holds
-/// anything, because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own
+/// little is still served when the one that holds the most is refused. A charge is also granted while nothing is
+/// charged, because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own
 /// connection, then among all connections in the order in which they came. A connection holds or awaits at most its share
 /// of the permits, so many jobs of one connection delay another connection by one round. An account does not know
 /// addresses: a client with many connections has many accounts, and limits per address belong to the network.

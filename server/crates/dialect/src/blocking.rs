@@ -20,12 +20,16 @@ pub async fn run<T: Send + 'static>(
     account: &Account,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NodeError> {
-    let permit = account.permit(JobKind::Message).await;
-    let done = panics::run_blocking(move || {
-        let _permit = permit;
-        work()
+    let account = account.clone();
+    let done = panics::in_task(async move {
+        let permit = account.permit(JobKind::Message).await;
+        let done = panics::run_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await
     });
-    done.await.map_err(|_| NodeError::Stopped)
+    done.await.flatten().map_err(|_| NodeError::Stopped)
 }
 
 /// Runs `work` at once on this thread, or with a permit on another thread if it is `large`; `Stopped` if the
@@ -84,6 +88,23 @@ mod tests {
         assert_eq!(run_if(&account, false, || 3).await, Ok(3));
         drop(go);
         assert_eq!(second.await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn callers_that_are_not_polled_keep_no_permits() {
+        let account = Totals::register(&Register::default()).open();
+        let go = occupy(&account).await;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut unpolled: Vec<_> = (0..processors)
+            .map(|number| Box::pin(run(&account, move || number)))
+            .collect();
+        for call in &mut unpolled {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        tokio::task::yield_now().await;
+        drop(go);
+        assert_eq!(run(&account, || 7).await, Ok(7));
+        assert_eq!(unpolled.remove(0).await, Ok(0));
     }
 
     #[tokio::test]

@@ -9,7 +9,8 @@ use witan_replica::{
 
 use crate::{
     format::{
-        Compaction, Gap, Head, Input, InputKind, LogEntry, MAGIC, Part, Settings, Start, Turn,
+        Compaction, FRAME_BYTES_MAX, Gap, Head, Input, InputKind, LogEntry, MAGIC, Part, Settings,
+        Start, Turn,
     },
     frame,
     redact::Redaction,
@@ -42,6 +43,14 @@ impl Encoder {
     /// Appends the settings and the state with which a replica begins. A start that is too large is left out, and the
     /// recording is only shown.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
+        let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
+        if log_bytes > FRAME_BYTES_MAX {
+            tracing::warn!(
+                log_bytes,
+                "the log is too large for the flight recorder: this recording can be shown, not replayed"
+            );
+            return;
+        }
         let redaction = Redaction { values_in_clear: self.head.values_in_clear };
         let log = recovered.records.iter().map(|record| LogEntry {
             index: record.index,

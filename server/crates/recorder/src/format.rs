@@ -1,5 +1,5 @@
 //! The files of a recording: [`MAGIC`], then frames. A frame is the length of its payload and a CRC-32 of it, four
-//! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers never change.
+//! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers do not change once a release has written them.
 
 #![expect(missing_docs, reason = "where a name says all")]
 

@@ -66,6 +66,26 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
     }
 }
 
+/// Returns the bytes of the command or message in an input.
+pub(crate) fn bytes(input: &Input) -> usize {
+    match input {
+        Input::Message(envelope) => envelope.message.len(),
+        Input::Propose { entry, .. } => entry.encoded_len(),
+        Input::Tick { .. }
+        | Input::Clock { .. }
+        | Input::Peer { .. }
+        | Input::Durable { .. }
+        | Input::Executed(_)
+        | Input::LogRoom { .. }
+        | Input::Turned { .. }
+        | Input::Rebuild
+        | Input::Transfer { .. }
+        | Input::Decide { .. }
+        | Input::Read { .. }
+        | Input::Lease { .. } => 0,
+    }
+}
+
 fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));

@@ -11,7 +11,7 @@ use witan_replica::{
 
 use crate::{
     effects,
-    format::{self, Effect, Turn},
+    format::{self, Effect, FRAME_BYTES_MAX, InputKind, Turn},
     input,
     redact::Redaction,
 };
@@ -33,8 +33,33 @@ struct Recording {
     redaction: Redaction,
     /// The turn that is under way.
     turn: Turn,
+    /// Bytes of the commands and messages in it.
+    bytes: usize,
     /// The status after the last turn.
     status: Option<Status>,
+}
+
+impl Recording {
+    /// Notes an input, unless the turn is too large for a frame.
+    fn note(&mut self, input: &Input) {
+        self.bytes += input::bytes(input);
+        if self.bytes <= FRAME_BYTES_MAX {
+            let kind = Some(input::note(input, self.redaction));
+            self.turn.inputs.push(format::Input { kind });
+        }
+    }
+
+    /// Hands the turn to the sink, and begins the next one. Of a turn that is too large only its length is kept.
+    fn end_turn(&mut self) {
+        let next = Turn { number: self.turn.number + 1, ..Turn::default() };
+        let mut turn = std::mem::replace(&mut self.turn, next);
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes > FRAME_BYTES_MAX {
+            let kind = Some(InputKind::Omitted(bytes as u64));
+            (turn.inputs, turn.effects) = (vec![format::Input { kind }], Vec::new());
+        }
+        self.sink.turn(turn);
+    }
 }
 
 /// A [`Replica`], recorded or not.
@@ -64,20 +89,22 @@ impl RecordedReplica {
         recovered: Recovered,
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Self, CorruptRecord> {
-        let recording = sink.map(|mut sink| {
-            sink.start(config.clone(), recovered.clone());
+        let start = sink.map(|sink| (sink, config.clone(), recovered.clone()));
+        // records that this release does not know must not reach a file
+        let replica = Replica::new(config, recovered)?;
+        let recording = start.map(|(mut sink, config, recovered)| {
+            sink.start(config, recovered);
             let redaction = Redaction { values_in_clear: sink.values_in_clear() };
             let turn = Turn { number: 1, ..Turn::default() };
-            Box::new(Recording { sink, redaction, turn, status: None })
+            Box::new(Recording { sink, redaction, turn, bytes: 0, status: None })
         });
-        Ok(Self { replica: Replica::new(config, recovered)?, recording })
+        Ok(Self { replica, recording })
     }
 
     /// As [`Replica::take`]; the input is noted.
     pub fn take(&mut self, input: Input) {
         if let Some(recording) = &mut self.recording {
-            let kind = Some(input::note(&input, recording.redaction));
-            recording.turn.inputs.push(format::Input { kind });
+            recording.note(&input);
         }
         self.replica.take(input);
     }
@@ -87,13 +114,12 @@ impl RecordedReplica {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);
         };
-        let Recording { sink, turn, status, .. } = &mut **recording;
+        let Recording { turn, status, .. } = &mut **recording;
         let note = &mut |kind| turn.effects.push(Effect { kind: Some(kind) });
         let halted = effects::turn(&mut self.replica, host, status, note);
-        let next = Turn { number: turn.number + 1, ..Turn::default() };
-        sink.turn(std::mem::replace(turn, next));
+        recording.end_turn();
         if halted.is_err() {
-            sink.close();
+            recording.sink.close();
         }
         halted
     }

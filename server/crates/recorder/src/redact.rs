@@ -1,5 +1,6 @@
 //! Commands as a recording holds them: values are replaced by zeros of the same length, so that entries and messages keep
-//! their sizes. Passwords and tokens are always replaced; values stay if the user asks for them.
+//! their sizes. Passwords and the tokens of users are always replaced; values and discovery
+//! tokens stay if the administrator asks for them.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;

@@ -23,7 +23,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{AbortHandle, JoinError, JoinHandle, spawn_blocking};
 
 use self::planted::PlantedPanic;
 
@@ -215,6 +215,22 @@ pub fn spawn<T: Send + 'static>(
 ) -> JoinHandle<Result<T, CaughtPanic>> {
     let plan = PlantedPanic::current();
     spawn_blocking(move || plan.during(|| catch(PanicSource::Job, work)))
+}
+
+/// Runs `work` in a task of its own, which is aborted when the caller is dropped. A call is not polled while its
+/// connection has unsent output, so it must not wait for a permit by itself: it would keep the permit and not use it.
+pub async fn in_task<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    struct AbortOnDrop(AbortHandle);
+    impl Drop for AbortOnDrop {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let task = tokio::spawn(catch_in(PanicSource::Job, work));
+    let _abort = AbortOnDrop(task.abort_handle());
+    Ok(task.await?.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
 /// Resumes a caught panic in the task that handles the request, without reporting it again.
