@@ -229,7 +229,7 @@ impl<M: Members> Actor<'_, M> {
         self.annotate(ordinal, (RETIRED, None), what).await
     }
 
-    /// Sets or removes the cluster as the owner of a claim, as the retention policy asks. Keeps other owners.
+    /// Adds or removes the cluster's owner reference on a claim, according to the retention policy. Keeps other owners.
     async fn own_claim(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));

@@ -57,7 +57,7 @@ impl Members {
         Self::of(endpoints.iter(), flags)
     }
 
-    /// Returns the same members with new connections. An address can be that of a service, which only chooses another member
+    /// Returns the same members with new connections. An address can belong to a service, which only chooses another member
     /// for a new connection. Rereads the files, because certificates and the password can change while the process runs.
     pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
         Self::of(self.members.iter().map(|(url, _)| url), &self.flags)

@@ -2,7 +2,7 @@
 
 use crate::reason::BackupError;
 
-/// Bytes of a backup's name; a longer one is refused. It is part of a file name, for which most file systems
+/// Maximum size of a backup's name in bytes; a longer name is refused. It is part of a file name, for which most file systems
 /// allow 255 bytes.
 const NAME_BYTES_MAX: usize = 200;
 

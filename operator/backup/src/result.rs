@@ -8,7 +8,7 @@ use witan_members::KeysHash;
 
 use crate::{changes::history::RevisionDigest, reason::BackupError};
 
-/// Bytes of a result; beyond them its texts and lists are cut. Kubernetes keeps this many bytes of a
+/// Maximum size of a result in bytes; beyond it, texts and lists are truncated. Kubernetes keeps this many bytes of a
 /// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 

@@ -19,7 +19,7 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Bytes of a backup's record; a larger object is not a record. A record has some hundred bytes.
+/// Maximum size of a backup's record in bytes; a larger object is not a record. A record has some hundred bytes.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
 #[derive(Clone)]

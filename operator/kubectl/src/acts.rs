@@ -17,7 +17,7 @@ use super::{
     target::Target,
 };
 
-/// Characters of an error in a table; longer ones are cut.
+/// Maximum number of characters of an error in a table; longer errors are truncated.
 const ERROR_MAX: usize = 100;
 
 /// Creates an operation after checking that its cluster exists. Without the cluster, the operation would wait for it.
@@ -32,7 +32,7 @@ pub(super) async fn create_for_cluster(
     ask(target, &made, wait).await
 }
 
-/// Makes an operation on exactly this cluster. Its name contains the verb and the time.
+/// Creates an operation on exactly this cluster. Its name contains the verb and the time.
 pub(super) fn operation(
     (cluster, verb): (&EtcdCluster, &str),
     asked: EtcdOperationSpec,

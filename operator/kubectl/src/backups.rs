@@ -19,8 +19,8 @@ use super::{
     target::Target,
 };
 
-/// Characters of a cluster's name in the default name of a backup; further ones are left out. Names of backups
-/// have at most 52.
+/// Maximum number of characters of a cluster's name in the default name of a backup; further characters are left out. Names of
+/// backups have at most 52.
 const NAME_PART_MAX: usize = 36;
 
 pub(super) async fn list(
@@ -65,7 +65,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
     table.text().unwrap_or_else(none)
 }
 
-/// Creates an EtcdBackup from the flags or with the settings of a schedule. With `--wait`, shows its progress.
+/// Creates an EtcdBackup from the flags or from a schedule's settings. With `--wait`, shows its progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
     // a mistyped name would make a backup that waits forever
     target.cluster(&flags.cluster).await?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{command::Decode, table::clipped};
 
-/// Characters of a value that are shown; longer values are cut.
+/// Maximum number of characters of a value to show; longer values are truncated.
 pub(super) const SHOWN_MAX: usize = 60;
 const MAGIC: &[u8] = b"k8s\0";
 const ENCRYPTED: &[u8] = b"k8s:enc:";

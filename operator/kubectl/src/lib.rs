@@ -7,7 +7,7 @@
 //! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
 //! members. The plugin acts with the credentials of the kubeconfig, and only creates resources that a user could write by hand.
 
-/// Makes a [`PluginError`] from a text, with the syntax of `format!`.
+/// Creates a [`PluginError`] from a text, with the syntax of `format!`.
 macro_rules! words {
     ($($text:tt)*) => {
         $crate::PluginError::Words(format!($($text)*))

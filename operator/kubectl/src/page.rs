@@ -5,7 +5,7 @@ use witan_members::page::PageError;
 
 use super::table::clipped;
 
-/// Characters of a failed answer that are shown; longer answers are cut.
+/// Maximum number of characters of a failed answer to show; longer answers are truncated.
 const ANSWER_MAX: usize = 200;
 
 /// Returns why a page of a member could not be read. The text calls the member `it`: the caller names it before.

@@ -228,7 +228,7 @@ fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
     Ok(Some(Login { user: user.clone(), password }))
 }
 
-/// Returns the client certificate from the flags, or else that of the operator.
+/// Returns the client certificate from the flags, or else the operator's.
 async fn certificate(
     target: &Target,
     cluster: &EtcdCluster,

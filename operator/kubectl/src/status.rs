@@ -28,7 +28,7 @@ const WANTED: [(&str, &str); 9] = [
 
 /// The reason of `Progressing` while a cluster matches its spec.
 const STABLE: &str = "Stable";
-/// Characters of a message in a table; longer ones are cut.
+/// Maximum number of characters of a message in a table; longer messages are truncated.
 const MESSAGE_MAX: usize = 160;
 /// Days left at which a certificate is highlighted.
 const DAYS_FEW: i64 = 14;
@@ -212,7 +212,7 @@ fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     ))
 }
 
-/// Returns the conditions that differ from those of a cluster that matches its spec; `None` if none does.
+/// Returns the conditions that differ from the conditions of a cluster that matches its spec; `None` if none does.
 fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let differs = |condition: &&Condition| {
         let wanted = WANTED.iter().find(|(kind, _)| *kind == condition.type_);

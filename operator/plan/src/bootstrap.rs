@@ -1,7 +1,7 @@
 //! The first start of a cluster, and the start of its pods while no quorum serves.
 //!
 //! All first members start at once from one static list or one discovery token, and compute the same cluster id from it. A
-//! majority is enough to serve, and the membership does not change. Growing from one seed would cost a start, a snapshot and
+//! majority is enough to serve, and the membership does not change. Growing from one seed would take a startup, a snapshot and
 //! two membership changes for every further member. The risk of a static list is a second cluster under the same name. The
 //! status excludes it: it records the number of members before the first pod starts, and the cluster id from the first answer.
 //! A cluster with an id is never bootstrapped again.

@@ -1,4 +1,4 @@
-//! Keeps the owner, the labels and the size of members' claims as the spec asks.
+//! Keeps the owner, the labels and the size of members' claims in line with the spec.
 
 use witan_crd::Storage;
 

@@ -152,7 +152,7 @@ pub struct PodSeen {
     pub start: StartKind,
     /// Its label `witan.dev/role`.
     pub role: Role,
-    /// Its container runs. Otherwise the container waits for its image or for its start.
+    /// True if the container is running; otherwise it is waiting for its image or has not started yet.
     pub running: bool,
     /// The version in the tag of its image, comparable with `spec.version`. Members themselves report the version of etcd that
     /// they implement.

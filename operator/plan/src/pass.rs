@@ -61,8 +61,8 @@ impl<'a> Pass<'a> {
         self.seen.fenced.contains(&ordinal)
     }
 
-    /// Returns whether a quorum has ever served. Such a cluster is never bootstrapped again. A single first member that answers
-    /// does not count.
+    /// Returns whether a quorum has ever served. Such a cluster is never bootstrapped again. A lone first member does not count
+    /// as a quorum, even if it answers: both the cluster id and [`Pass::joined`] come only from a list that a quorum confirmed.
     pub(super) fn has_served(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }

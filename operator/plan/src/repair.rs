@@ -123,7 +123,7 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
 }
 
 /// Deletes the first pod that must be recreated and can be: its disk stays, or its member never started. A leader with an
-/// outdated template hands over first, and a change of peer TLS is recorded on the claim first.
+/// outdated template first transfers leadership, and a peer TLS change is first recorded on the claim.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;

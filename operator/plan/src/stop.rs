@@ -35,9 +35,10 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
-/// Waits for a person if two quorums serve under one cluster id. Each is a majority of its own list, so the operator cannot
-/// tell which one has the data to keep. One side may be silent: then the other's list lacks most of the voters in the status. A
-/// reported fork lasts until every pod and claim is in the list.
+/// Returns a step that waits for manual intervention if the cluster may have forked: pods serve with two quorums under one
+/// cluster id, or the confirmed list lacks most of the voters in the status, because the other side does not answer. Each
+/// quorum is a majority of its own list, so the operator cannot tell which one has the data to keep. A fork stays reported
+/// until every pod and claim belongs to a member in the list.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();

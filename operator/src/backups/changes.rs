@@ -116,8 +116,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Asks the pod of changes for its progress. Without an answer, the result has the reason: an old pod is still terminating, the
-/// pod crashed, or the call failed.
+/// Queries the pod that stores a schedule's changes for its progress. `trouble` says why changes are not being stored: an old
+/// pod is still terminating, or the pod has crashed, did not answer, or reports an error.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()

@@ -52,7 +52,7 @@ pub(super) fn parts<K: Object>(
     (store, trigger_with(changes, owner::<K>).boxed())
 }
 
-/// Stores the objects of a watch. Returns the store and the stream of their changes.
+/// Keeps the objects delivered by a watch in a local store. Returns the store and the stream of changed objects.
 pub(super) fn stored<K: Object>(
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
 ) -> (

@@ -18,8 +18,8 @@ const FIRST_REVISION: i64 = 1;
 
 /// Returns the list of members and their reports; `None` if no member answered.
 ///
-/// Prefers a list that a quorum confirmed, then the list of a leader, then that of the member with the highest applied index.
-/// `known` are the ordinals with a pod or a claim.
+/// Prefers a list that a quorum confirmed, then the list of a leader, then the list of the member with the highest applied
+/// index. `known` are the ordinals with a pod or a claim.
 pub(super) fn judge(
     cluster: &Cluster<'_>,
     answers: &[Answer],
@@ -93,7 +93,8 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` can follow from that of `earlier`: the removals in between left a quorum of its voters.
+/// Returns whether the list of `later` can follow from the list of `earlier`: the removals in between left a quorum of its
+/// voters.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (

@@ -56,6 +56,8 @@ fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
+/// Compares the key hashes of all members at `revision`. Returns a message: `Ok` if all agree, `Err` if some differ. The error
+/// names the members that differ from the majority, or all groups if there is no majority.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

@@ -5,7 +5,7 @@ use witan_plan::model::Notice;
 
 use super::{alarm_message, is_true};
 
-/// The reason of a member whose peer URL is not that of its pod.
+/// The reason of a member whose peer URL is not its pod's.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
 /// The reason of `Degraded` while a pod has an earlier template because the present one was refused.

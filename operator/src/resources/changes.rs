@@ -59,7 +59,7 @@ pub(crate) fn changes_pod(
     };
     let mut template = backup::merged(template, of)?;
     if let Some(spec) = &mut template.spec {
-        // drop containers that only the template mentions, such as those of a verification
+        // drop containers that only the template mentions, such as the containers of a verification
         spec.containers
             .retain(|container| container.image.is_some());
         let init = spec.init_containers.iter_mut();

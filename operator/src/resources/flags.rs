@@ -94,7 +94,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the name of a member for `--initial-cluster`: that of its ordinal, its own name, or its id.
+/// Returns the name of a member for `--initial-cluster`: the name for its ordinal, its own name, or its id.
 fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     match member.ordinal {
         Some(ordinal) => cluster.resource.member(ordinal),

@@ -223,7 +223,7 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// Returns the image of members: `spec.image`, or the operator's member image tagged with `spec.version`.
+/// Returns the member image: `spec.image`, or the operator's member image tagged with `spec.version`.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

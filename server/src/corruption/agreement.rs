@@ -1,4 +1,4 @@
-//! Evaluates the state hashes of all members at one log index. Pure.
+//! Compares the state hashes of all members at one log index. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Metrics of the comparisons.
+//! Metrics for the comparisons of state hashes.
 
 use prometheus::{IntCounter, IntCounterVec};
 use witan_base::metrics::Register;

@@ -40,7 +40,7 @@ pub(super) trait FenceCalls {
     /// Why a call failed. The call may still take effect, now or later.
     type Error: From<FenceError>;
 
-    /// Returns this cluster's members and its last attempt, by a linearizable read.
+    /// Returns this cluster's members and its last attempt, obtained with a linearizable read.
     async fn recorded(&self) -> Result<MemberRegistry, Self::Error>;
     /// Records an operation in the log of this cluster.
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
@@ -48,9 +48,9 @@ pub(super) trait FenceCalls {
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
     /// Returns the source's alarms that belong to fences.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
-    /// Returns whether the source would accept a deletion, tested by a request without effect.
+    /// Returns whether the source would accept a deletion, tested with a request that has no effect.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;
-    /// Returns the source's last revision, by a linearizable read.
+    /// Returns the source's latest revision, obtained with a linearizable read.
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
@@ -150,7 +150,8 @@ async fn ensure_in_force<C: FenceCalls>(
 }
 
 /// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes. Returns the last
-/// revision of the source. After an error, the caller gives up the attempt.
+/// revision of the source. On error, the caller must abandon the attempt ([`give_up`]): the cut-over may nevertheless
+/// have taken effect.
 pub(super) async fn take_over<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,

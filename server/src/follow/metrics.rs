@@ -1,4 +1,4 @@
-//! Metrics of following.
+//! Metrics for following another cluster.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::Register;

@@ -14,7 +14,7 @@ use super::{
     seed::SnapshotFolder,
 };
 
-/// How far this member has followed its source.
+/// Progress of this member in following its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FollowStatus {

@@ -403,7 +403,8 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Ends a process. It starts again, or it loses its disk and another cluster starts in its place.
+    /// Ends a random process and starts another: half of the time for the same cluster, otherwise for a new cluster or a
+    /// random one, as after the loss of its disk.
     fn end(&mut self) {
         if self.processes.is_empty() {
             return;

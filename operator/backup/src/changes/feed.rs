@@ -25,7 +25,7 @@ use crate::{
 /// The smallest key. As both ends of a range, it selects all keys.
 const FIRST_KEY: &[u8] = b"\0";
 
-/// Bytes of a watch message; a longer one ends the watch with an error. A message has at least one change,
+/// Maximum size of a watch message in bytes; a longer message ends the watch with an error. A message has at least one change,
 /// which is as large as the members' flags allow: 1.5 MiB by default.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 

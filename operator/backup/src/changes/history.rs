@@ -1,7 +1,7 @@
 //! Digests of revisions. They show whether a member, a snapshot and segments have the same history.
 //!
-//! A cluster can return to an earlier revision and keep its id, by a recovery from a member that was behind or by a restore
-//! under the same name. Its later revisions then differ from the stored ones with the same numbers.
+//! A cluster can go back to an earlier revision under the same id: when it is recovered from a member that was behind, or
+//! restored under the same name. Its later revisions then differ from the stored revisions with the same numbers.
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};

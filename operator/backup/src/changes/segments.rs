@@ -12,7 +12,7 @@ use crate::{
 
 /// The folder for the segments of all clusters.
 const FOLDER: &str = "changes";
-/// Bytes of a segment; a larger file is refused as foreign. A segment has some MiB, or one revision of any size
+/// Maximum size of a segment in bytes; a larger file is refused as foreign. A segment has some MiB, or one revision of any size
 /// that members accept.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Segments that one run of a retention deletes; the next run deletes the rest. They are those of half a day

@@ -11,8 +11,8 @@ use super::super::{page::explain, reach::Reach};
 const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Bytes of a recording; the report notes the failure to read a larger one. It is held in memory, and a report
-/// is sent to somebody.
+/// Maximum size of a recording in bytes; the report notes the failure to read a larger recording. It is held in memory, and a
+/// report is sent to somebody.
 const BYTES_MAX: usize = 256 << 20;
 
 /// Returns whether the members of a cluster record.

@@ -24,7 +24,7 @@ use crate::{
 
 /// How long a member may take in addition to the seconds of counting.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Characters of a name that are shown; longer names are cut.
+/// Maximum number of characters of a name to show; longer names are truncated.
 const NAME_MAX: usize = 80;
 
 #[derive(Debug, Default, Serialize, Deserialize)]

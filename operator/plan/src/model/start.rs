@@ -9,7 +9,7 @@ use super::{MemberId, Ordinal, PeerTls, Role};
 pub struct PodPlan {
     /// The member's ordinal.
     pub ordinal: Ordinal,
-    /// The flags that say how it starts or joins its cluster.
+    /// The flags that determine how the member bootstraps or joins its cluster.
     pub bootstrap: Bootstrap,
     /// Its peer TLS.
     pub peer_tls: PeerTls,

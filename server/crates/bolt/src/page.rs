@@ -6,7 +6,7 @@ pub const PAGE_BYTES: usize = 4096;
 /// Bytes before a page's elements: id, kind, count, number of overflow pages.
 pub const HEADER_BYTES: usize = 16;
 
-/// Bytes of a branch or leaf element.
+/// Size of a branch or leaf element, in bytes.
 pub const ELEMENT_BYTES: usize = 16;
 
 /// A branch page: elements refer to pages.

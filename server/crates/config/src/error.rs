@@ -1,4 +1,4 @@
-//! Errors of configuration, with etcd's texts where it has one.
+//! Configuration errors, worded as in etcd where etcd reports the same error.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The series of health questions and probes.
+//! Metrics for health questions and probes.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 use witan_base::metrics::Register;
@@ -17,7 +17,7 @@ pub struct HealthMetrics {
 }
 
 impl HealthMetrics {
-    /// Registers the series of health checks.
+    /// Registers the metrics for health checks.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {

@@ -176,7 +176,7 @@ async fn read_large<T: Send + 'static>(
     Ok(job.run(look).await?.0)
 }
 
-/// Returns the bytes of an event's paths and values, which a text that shows them has at least.
+/// Returns a lower bound on the size of the rendered event: the total length of its paths and values.
 pub fn least_bytes(event: &Event) -> usize {
     of_node(&event.node) + event.prev.as_ref().map_or(0, of_node)
 }

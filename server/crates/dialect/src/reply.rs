@@ -72,14 +72,14 @@ pub fn allows(request: &HttpRequest, allow: &str) -> bool {
         .any(|method| method == request.method().as_str())
 }
 
-/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES` bytes,
+/// Creates a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES` bytes,
 /// else with its length.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Makes a body of a text whose memory is charged, in the framing of [`framed`].
+/// Creates a body of a text whose memory is charged, in the framing of [`framed`].
 pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefused>) -> FramedBody {
     let size = match &text {
         Ok(text) if text.bytes.len() <= UNCHUNKED_BYTES => BodySize::Sized(text.bytes.len() as u64),
@@ -93,7 +93,7 @@ pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefuse
     }
 }
 
-/// Makes a body in chunks, whatever its length, as Go's server sends one whose length it does not know.
+/// Creates a body in chunks, whatever its length, as Go's server sends one whose length it does not know.
 pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     FramedBody {

@@ -1,4 +1,4 @@
-//! The series of v2 requests. The node counts their effects on the tree.
+//! Metrics for v2 requests. The node counts their effects on the tree.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub struct V2Metrics {
 }
 
 impl V2Metrics {
-    /// Registers the series of v2 requests.
+    /// Registers the metrics for v2 requests.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);

@@ -1,4 +1,4 @@
-//! The series of v3 calls: watches, ranges, leases, and work over the whole store.
+//! Metrics for v3 calls: watches, ranges, leases, and work over the whole store.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct V3Metrics {
 }
 
 impl V3Metrics {
-    /// Registers the series of v3 calls.
+    /// Registers the metrics for v3 calls.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let ranges = on.striped_histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);

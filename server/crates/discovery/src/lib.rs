@@ -40,8 +40,8 @@ const SIZE_DEFAULT: u64 = 3;
 /// Members of a new cluster; a token for more is refused. Raft is not used with so many, and one list holds
 /// them.
 const SIZE_MAX: u64 = 32;
-/// Bytes of a registration; a longer one is refused. It has a name, which is the member's id, and `NAME=URL`
-/// for each of the member's URLs.
+/// Maximum size of a registration in bytes; a longer registration is refused. It has a name, which is the member's
+/// id, and `NAME=URL` for each of the member's URLs.
 const REGISTRATION_BYTES_MAX: usize = 1024;
 /// The limit counts the tokens of this period.
 const RATE_PERIOD: Duration = Duration::from_secs(60);

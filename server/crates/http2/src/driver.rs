@@ -125,7 +125,8 @@ where
         Poll::Pending
     }
 
-    /// Writes output. Returns whether the connection can do more because of it.
+    /// Writes as much pending output as the socket accepts and flushes it. Returns whether any bytes were written, in which
+    /// case the connection should run again.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut sent = false;
         while !self.connection.output().is_empty() {

@@ -61,7 +61,7 @@ pub(crate) struct Stream<S: Service> {
 /// State of the request: what the client is expected to send.
 #[derive(Debug)]
 pub(crate) enum Receiving {
-    /// A message that is collected for the call, and once complete, the message.
+    /// Collects the single request message of a unary call; `message` is set once it is complete.
     Message {
         assembler: Assembler,
         message: Option<Bytes>,
@@ -87,7 +87,7 @@ pub(crate) enum ResponseEnd {
     /// `grpc-status: 0`.
     Ok,
     Trailers(HeaderMap),
-    /// An end without trailers, for a response that is not gRPC.
+    /// No trailers, for a response that is not gRPC.
     Plain,
 }
 

@@ -1,8 +1,8 @@
 //! Checkpoint records: the only representation of the state outside memory. Used by the checkpoint on disk, by snapshots
 //! between members and by the simulated disk.
 //!
-//! A record is a key and a value of bytes. The first byte of a key names the section. The sections choose the rest so that
-//! records can be loaded in ascending key order.
+//! A record is a key and a value of bytes. The first byte of a key identifies the section. Each section
+//! defines the rest of its keys, so that records can be loaded in ascending key order.
 
 pub use witan_tree::COUNT_MAX;
 
@@ -10,7 +10,7 @@ use super::kv;
 
 /// Section of the v3 key space.
 pub const KV: u8 = b'k';
-/// Section of the leases; loaded after the key space.
+/// Section for leases; loaded after the key space.
 pub const LEASE: u8 = b'l';
 /// Section of the v2 tree.
 pub const TREE: u8 = b't';

@@ -42,7 +42,7 @@ impl ApplySeries {
         Self(series)
     }
 
-    /// Makes a tally for the thread that applies commands.
+    /// Creates a tally for the thread that applies commands.
     pub(super) fn tally(&self) -> ApplyTally {
         ApplyTally(array::from_fn(|at| {
             self.0[at].as_ref().map(Histogram::local)

@@ -20,7 +20,7 @@ pub fn now_s() -> i64 {
 pub(super) struct MonotonicClock(Instant);
 
 impl MonotonicClock {
-    /// Makes a clock that begins at 0 now.
+    /// Creates a clock that starts at zero now.
     pub(super) fn new() -> Self {
         Self(Instant::now())
     }

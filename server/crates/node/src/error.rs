@@ -48,7 +48,7 @@ pub enum NodeError {
     /// This member was removed from the cluster. The command was not applied and never will be.
     #[error("this member was removed from the cluster")]
     Removed,
-    /// The answer is that of another request: a bug of this server. The command was applied.
+    /// The answer belongs to another request: a bug of this server. The command was applied.
     #[error("answer of another command")]
     Internal,
 }

@@ -132,7 +132,7 @@ impl Host for NodeHost {
             let position = &incoming.received.view.position;
             (position.index, position.term) == (index, snapshot.position.term)
         }) else {
-            // without its files the state would be lost at the next start
+            // without its files the state would be lost at the next startup
             tracing::error!(
                 index,
                 "the replica installs a snapshot that was not received"

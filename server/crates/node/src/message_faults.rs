@@ -20,7 +20,7 @@ pub(super) struct MessageFaultSeries {
 }
 
 impl MessageFaultSeries {
-    /// Makes the counters of all reasons, which exist from the start with 0.
+    /// Creates the counters of all reasons, which exist from startup with 0.
     pub(super) fn new(series: &IntCounterVec) -> Self {
         let of = |reason| series.with_label_values(&[reason]);
         Self {
@@ -51,7 +51,7 @@ pub(super) struct MessageFaults {
 }
 
 impl MessageFaults {
-    /// Makes a counter of dropped faulty peer messages that increments the metrics in `series`.
+    /// Creates a counter of dropped faulty peer messages that increments the metrics in `series`.
     pub(super) fn new(series: MessageFaultSeries) -> Self {
         Self { series, logged: None, since: 0 }
     }

@@ -1,5 +1,5 @@
-//! The series of the node: raft, what commands do (`counts`, `applies`), and at a scrape what a view
-//! holds. Those that others feed with what they read are fed through [`Node`].
+//! Node metrics: raft, what commands do (`counts`, `applies`), and at a scrape what a view holds. Other modules feed
+//! the metrics of what they read through [`Node`].
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
@@ -69,7 +69,7 @@ struct StateSeries {
 }
 
 impl NodeMetrics {
-    /// Registers the series of the node.
+    /// Registers the node's metrics.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
@@ -109,7 +109,7 @@ impl NodeMetrics {
         }
     }
 
-    /// Sets the series that follow the state; without a view those of the state are 0 or empty.
+    /// Sets the series that follow the state; without a view, the series of the state are 0 or empty.
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
         self.state.set_view(node, view);
@@ -238,7 +238,7 @@ impl StateSeries {
     }
 }
 
-/// Returns the value of etcd's label for the type of an alarm.
+/// Returns the value of etcd's alarm-type label.
 fn alarm_type(kind: i32) -> String {
     match AlarmType::try_from(kind) {
         Ok(AlarmType::None) => "NONE".into(),

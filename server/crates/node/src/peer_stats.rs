@@ -43,7 +43,7 @@ struct Batch {
 /// Append messages in one direction: how many so far, and how many messages and bytes a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TrafficStats {
-    /// Messages since the start.
+    /// Messages since startup.
     pub messages: u64,
     /// Messages a second.
     pub message_rate: f64,

@@ -17,7 +17,7 @@ pub trait Post: fmt::Debug + Send {
     fn follow(&mut self, members: &MemberRegistry);
 
     /// Waits until a message of another member arrives or the thread is woken, for `timeout` at most, and appends the
-    /// messages that have arrived, those of the control lane first. Their bytes are bounded; the next call returns the
+    /// messages that have arrived, messages of the control lane first. Their bytes are bounded; the next call returns the
     /// others.
     fn wait(&mut self, timeout: Duration, waker: &Waker, messages: &mut Vec<Envelope>);
 }

@@ -55,7 +55,7 @@ pub const EXIT_REMOVED: i32 = 34;
 /// Exit code of a member whose data directory was emptied or replaced.
 pub const EXIT_LOG_LOST: i32 = 35;
 
-/// Exit code of a member whose committed entries contradict those of the leader.
+/// Exit code of a member whose committed entries contradict the leader's.
 const EXIT_FORKED: i32 = 40;
 
 /// Exit code of a member whose log does not decode, as at start.
@@ -391,7 +391,7 @@ impl ReplicaLoop {
         self.shared.metrics.copied.set(0);
         match copy.mark_up_to_date() {
             Ok(()) => tracing::info!("the data directory was a copy; this member is up to date"),
-            // A member must run on a full disk, too. Its next start recognizes the copy again.
+            // A member must run on a full disk, too. The next startup recognizes the copy again.
             Err(error) => {
                 tracing::warn!(%error, "failed to mark the copied data directory as up to date");
             }

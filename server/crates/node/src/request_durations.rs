@@ -89,6 +89,7 @@ pub(super) fn request_type(command: &Command) -> Option<RequestType> {
     }
 }
 
+/// Returns the request type of a key space operation; `None` for a sweep, which is not a client request.
 fn of_kv(operation: &KvOperation) -> Option<RequestType> {
     Some(match operation {
         KvOperation::Put(_) => RequestType::Put,

@@ -14,12 +14,12 @@ use witan_machine::{Reply, view::View};
 
 use super::{LoopRequest, Node, NodeError};
 
-/// Hashes that are kept; etcd keeps ten.
+/// Number of hashes to keep; etcd keeps ten.
 const HASHES_KEPT: usize = 16;
 
-/// Frozen states that wait to be hashed; beyond them the oldest one is not hashed. A start freezes states for
-/// the commands of the log that it executes again. Members that start together compare at once, so one turn can
-/// freeze a state for each member.
+/// Maximum number of frozen states that wait to be hashed; beyond it, the oldest one is not hashed. Startup freezes
+/// states for the commands of the log that it executes again. Members that start together compare at once, so one
+/// turn can freeze a state for each member.
 const FROZEN_MAX: usize = 8;
 
 /// How long receiving and installing the leader's state may take.
@@ -58,7 +58,7 @@ pub struct FrozenStates {
 }
 
 impl FrozenStates {
-    /// Makes a queue of states to hash, and its end. Without `compactions`, states after compactions are
+    /// Creates a queue of states to hash, and its end. Without `compactions`, states after compactions are
     /// not queued.
     pub fn new(compactions: bool) -> (Self, StatesToHash) {
         let (to, frozen) = broadcast::channel(FROZEN_MAX);

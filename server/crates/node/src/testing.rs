@@ -8,7 +8,7 @@ use witan_replica::limits::INBOX_MAX;
 use super::{completions::CompletionBatch, *};
 use witan_machine::{StateMachine, kv::Kv};
 
-/// Makes a node without a replica, for tests of what brings it messages.
+/// Creates a node without a replica, for tests of what brings it messages.
 pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
     let (node, _) =
         stalled_as(ProcessIdentity { member_id, cluster_id, ..ProcessIdentity::default() });
@@ -35,7 +35,7 @@ pub struct NodeOfStates {
 }
 
 impl NodeOfStates {
-    /// Makes a node that begins with a state of the key space.
+    /// Creates a node that begins with a state of the key space.
     pub fn begin(kv: &Kv) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (node, requests) = stalled_until(ProcessIdentity::default(), stopping);
@@ -72,7 +72,7 @@ impl NodeOfStates {
     }
 }
 
-/// Makes a node that is stopping. Its requests go to the returned receiver.
+/// Creates a node that is stopping. Its requests go to the returned receiver.
 pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let (_, stopping) = watch::channel(false);
     stalled_until(identity, stopping)

@@ -1,7 +1,7 @@
 //! Simple tokens, in memory. The log entry of a log-in assigns its token on every member, and each
 //! member counts by itself how long a token was not used there. A token ends when its user is
 //! deleted or changes the password, when auth is disabled, and with the process: entries that the
-//! log held at the start assign none, because their tokens may be older than a lifetime.
+//! log held at startup assign none, because their tokens may be older than a lifetime.
 //!
 //! Where there are too many, the user who has most of them loses the one that was not used for
 //! longest, so that nobody's log-ins end the tokens of others who have few.
@@ -34,7 +34,7 @@ const ORDER_PARTS: u32 = 64;
 pub struct Tokens {
     ttl: Duration,
     known: Mutex<TokenTable>,
-    /// The last entry that the log held at the start.
+    /// The last entry that the log held at startup.
     replayed: u64,
     /// The last entry whose token is known here.
     assigned: AtomicU64,
@@ -143,8 +143,8 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Makes an empty set of tokens that end when they are not used for `ttl`. `replayed` is the last entry
-    /// in the log at the start.
+    /// Creates an empty set of tokens that end when they are not used for `ttl`. `replayed` is the last entry
+    /// in the log at startup.
     pub(super) fn new(ttl: Duration, replayed: u64) -> Self {
         Self {
             ttl,
@@ -183,7 +183,7 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Assigns or ends tokens after an applied command on users. `index` is that of its entry.
+    /// Assigns or ends tokens after an applied command on users. `index` is the index of its entry.
     pub(super) fn applied(&self, reply: &AuthReply, index: u64) {
         match reply {
             AuthReply::Authenticated { user, prefix }

@@ -63,7 +63,7 @@ struct StreamWaker {
 }
 
 impl WatchStreams {
-    /// Sets the published and the notified revision to those of the recovered state.
+    /// Sets the published and the notified revision to the revision of the recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
         let mut watch_state = self.0.lock();
         (watch_state.published, watch_state.notified_revision) = (kv.revision(), kv.revision());

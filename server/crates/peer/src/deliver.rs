@@ -1,5 +1,5 @@
-//! Streams that carry one snapshot each: opens one to the member that needs a snapshot, and receives those of other members.
-//! `snapshot` defines the contents of such a stream after its raft message.
+//! Streams that carry one snapshot each: opens one to the member that needs a snapshot, and receives the snapshots of other
+//! members. `snapshot` defines the contents of such a stream after its raft message.
 
 use std::{io, sync::Arc, time::Duration};
 

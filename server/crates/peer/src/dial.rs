@@ -126,8 +126,8 @@ impl PeerDialer {
         }
     }
 
-    /// Connects to the first address of a host that accepts; else returns the last error. With a local address, tries only
-    /// addresses of its family.
+    /// Tries the host's addresses in order and connects to the first one that accepts. Otherwise, returns the last error. With
+    /// a local address, tries only addresses of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);

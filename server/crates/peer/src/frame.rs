@@ -10,13 +10,13 @@ use tokio::{
 };
 use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Bytes before the contents.
+/// Size of a frame's header, before the contents, in bytes.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// Bytes of a frame's contents; a longer frame ends the stream. Three bytes hold its length.
+/// Maximum size of a frame's contents in bytes; a longer frame ends the stream. Three bytes hold its length.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
-/// Bytes of a raft message in addition to its entries.
+/// Maximum size of a raft message without its entries, in bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 
 const _: () = assert!(

@@ -16,7 +16,7 @@ pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 /// The version of the protocol, sent after [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Bytes of a handshake, its answer, a pong or the body of a request; a longer one is refused. URLs that do not
+/// Maximum size of a handshake, its answer, a pong or a request body in bytes; a longer message is refused. URLs that do not
 /// fit are left out of a handshake.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
@@ -73,7 +73,7 @@ pub(super) struct Handshake {
     pub(super) peer_urls: Vec<String>,
 }
 
-/// Bytes of a handshake up to and including the number of ancestors of the opener's data directory.
+/// Size of a handshake in bytes, up to and including the number of ancestors of the opener's data directory.
 const FIXED_BYTES: usize = 42;
 
 impl Handshake {

@@ -20,7 +20,7 @@ use witan_transport::PeerStream;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
-/// Bytes of the head of a request on the peer port; a longer one is refused.
+/// Maximum size of the head of a request on the peer port, in bytes; a longer head is refused.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// Answers the request that begins with `first`. The caller limits the time.

@@ -24,14 +24,14 @@ use super::{
     metrics::PeerSeries,
 };
 
-/// Bytes of a stream that are read in one turn, so that a member that catches up still answers heartbeats. The rest stays in
-/// the socket.
+/// Maximum number of bytes to read from a stream in one turn, so that a member that catches up still answers heartbeats. The
+/// rest stays in the socket.
 const TURN_BYTES: usize = 16 << 20;
 
-/// Bytes that one call reads.
+/// Maximum number of bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
 
-/// Bytes for which each read of a stream counts; a shorter read counts as this many. A TLS record has as many.
+/// Minimum number of bytes that each read of a stream counts; a shorter read counts as this many. A TLS record has as many.
 const READ_BYTES_MIN: usize = 16 << 10;
 
 /// A stream of another member with messages for this member's replica.

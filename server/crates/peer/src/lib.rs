@@ -141,7 +141,7 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// Passes messages of the replica's thread to the streams, and those of other members to the replica's thread.
+/// Passes messages of the replica's thread to the streams, and messages of other members to the replica's thread.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
@@ -165,7 +165,9 @@ impl Drop for LinkTasks {
     }
 }
 
-/// Starts the listeners and the links to `members`.
+/// Starts the peer network: accepts connections on `sockets` and opens streams to every other member in `members`. Returns
+/// the handle that monitors and stops it, and the [`PeerPost`] through which the replica's thread sends messages. Fails if
+/// the runtime cannot be created, a socket cannot be registered with it, or the thread cannot be spawned.
 pub fn start(
     node: Node,
     sockets: Vec<BoundPeer>,

@@ -55,14 +55,14 @@ pub(super) struct Peer {
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
-    /// When the member last sent something on its own streams, in milliseconds since the start.
+    /// When the member last sent something on its own streams, in milliseconds since startup.
     heard_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
 
 impl Peer {
     pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
-        // export the series from the start
+        // export the series from the beginning
         series.active.set(0);
         Self {
             id,
@@ -95,13 +95,13 @@ impl Peer {
         self.retry.notify_waiters();
     }
 
-    /// Records that the member has sent something on its own streams, `since_start` after the start.
+    /// Records that the member has sent something on its own streams, `since_start` after startup.
     pub(super) fn on_heard(&self, since_start: Duration) {
         let ms = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(ms, Relaxed);
     }
 
-    /// Returns how long after the start the member last sent something on its own streams.
+    /// Returns how long after startup the member last sent something on its own streams.
     fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Relaxed))
     }

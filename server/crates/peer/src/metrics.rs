@@ -1,4 +1,4 @@
-//! The metrics of peers, under etcd's names.
+//! Peer metrics, with etcd's metric names.
 
 use prometheus::{
     GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,

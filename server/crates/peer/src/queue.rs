@@ -10,8 +10,8 @@ use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
 
-/// Bytes that wait for a stream; further messages are dropped, and raft sends them again when the other member
-/// reports the gap. Each message counts at least [`SMALL_BYTES`], and one can always wait.
+/// Maximum number of bytes that wait for a stream; further messages are dropped, and raft sends them again when the other
+/// member reports the gap. Each message counts at least [`SMALL_BYTES`], and one can always wait.
 const BYTES_MAX: usize = 64 << 20;
 
 /// The size at which a batch is complete.

@@ -66,11 +66,12 @@ impl Encoder {
         frame::put(into, Part::Start(start));
     }
 
+    /// Appends a record saying that turns `from` to `to` (inclusive) were not recorded.
     pub(crate) fn gap(from: u64, to: u64, into: &mut Vec<u8>) {
         frame::put(into, Part::Gap(Gap { from, to }));
     }
 
-    /// Appends a turn. Of one that is too large only its length is kept.
+    /// Appends a turn. If the turn is too large, only its length is kept.
     pub fn turn(turn: Turn, into: &mut Vec<u8>) {
         let Turn { number, at_ns, .. } = turn;
         let bytes = turn.encoded_len() as u64;

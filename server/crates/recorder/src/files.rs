@@ -20,7 +20,7 @@ use crate::{
 /// Full files of a ring.
 const SEGMENTS: u64 = 8;
 
-/// Bytes for which each file counts; a shorter file counts as this many. It bounds the number of small files
+/// Minimum number of bytes that each file counts; a shorter file counts as this many. It bounds the number of small files
 /// after many starts.
 const COUNTED_BYTES_MIN: u64 = 64 << 10;
 
@@ -45,7 +45,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Makes the folder and the first file.
+    /// Creates the folder and the first file.
     pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
         let head = Head {
             began_ns: now_ns(),

@@ -12,7 +12,8 @@ use witan_replica::{
 /// How each file begins.
 pub const MAGIC: &[u8; 8] = b"WITANREC";
 
-/// Bytes of a frame's payload; a larger turn is not recorded, and a file with a larger frame counts as damaged.
+/// Maximum size of a frame's payload in bytes; a larger turn is not recorded, and a file with a larger frame counts as
+/// damaged.
 /// A start can hold the log of a member.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
@@ -155,7 +156,7 @@ pub struct LogEntry {
 /// One turn: what came in since the one before, and what it brought about.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Turn {
-    /// Counted from 1 on since the start of the process.
+    /// Counted from 1 on since the process started.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// Unix time in nanoseconds.
@@ -334,7 +335,7 @@ pub struct Input {
     pub kind: Option<InputKind>,
 }
 
-/// The kinds of inputs, which are those of `witan_replica::input::Input`.
+/// The kinds of inputs, the same as in `witan_replica::input::Input`.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(
     missing_docs,

@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::format::{FRAME_BYTES_MAX, Frame, Head, MAGIC, Part};
 
-/// Bytes before the payload of a frame.
+/// Size of a frame's header, before the payload, in bytes.
 pub(crate) const HEADER_BYTES: usize = 8;
 
 /// The lengths of payloads are below this, and so no frame begins as a file does.

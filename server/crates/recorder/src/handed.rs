@@ -15,7 +15,7 @@ use crate::{
     frame::{self, HEADER_BYTES},
 };
 
-/// Bytes that are read at once.
+/// Number of bytes to read at once.
 const CHUNK_BYTES: u64 = 256 << 10;
 
 /// See the module's description.

@@ -69,7 +69,7 @@ impl Iterator for Recordings {
     type Item = Step;
 
     /// Reads the next part; `None` at the end of the last file. A file that cannot be read or is damaged gives a part with
-    /// the fault, and the next part is that of the next file.
+    /// the fault, and the next part belongs to the next file.
     fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {

@@ -21,7 +21,7 @@ use crate::{
 pub struct ShownTurn<'a> {
     /// The process.
     pub head: &'a Head,
-    /// Counted from 1 on since the start of the process.
+    /// Counted from 1 on since the process started.
     pub number: u64,
     /// When it ended: Unix time in nanoseconds.
     pub at_ns: i64,

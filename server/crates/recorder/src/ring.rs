@@ -1,7 +1,7 @@
 //! A recording in production: the replica's thread encodes turns into a bounded queue, and a thread of its own writes them to
 //! the files of a ring. While the queue is full, turns are left out and the file says so.
 //!
-//! Turns are written every [`WRITE_INTERVAL`]: those of the last one are lost when the process is killed.
+//! Turns are written every [`WRITE_INTERVAL`]: the turns of the last interval are lost when the process is killed.
 
 use std::{
     io,

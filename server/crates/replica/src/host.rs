@@ -171,7 +171,7 @@ pub trait Host {
     fn cut_log(&mut self, below: u64);
     /// Reports a message that was dropped because no member sends it, for a person to see.
     fn message_dropped(&mut self, from: MemberId, fault: MessageFault);
-    /// Sends messages to other members. May drop, delay, reorder and duplicate them.
+    /// Sends messages to other members. May drop, delay, reorder or duplicate them.
     fn send(&mut self, envelopes: Vec<Envelope>);
     /// Executes a command that takes long, and returns the result. `None` if another thread executes it:
     /// [`crate::input::Input::Executed`] follows, and nothing else is applied before.

@@ -3,7 +3,7 @@
 
 /// Returns the ticks until this member campaigns: `election_ticks` plus up to as many again.
 ///
-/// `campaigns` counts the member's campaigns since its start, so that two members that collided get different timeouts the next
+/// `campaigns` counts the member's campaigns since startup, so that two members that collided get different timeouts the next
 /// time.
 pub(crate) fn election_ticks(
     seed: u64,

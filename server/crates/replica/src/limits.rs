@@ -1,6 +1,6 @@
 //! The limits of the replica (I10).
 
-/// Bytes of a command; a longer one is refused. They hold v2's form of 10 MiB, its path and framing.
+/// Maximum size of a command in bytes; a longer command is refused. It holds v2's form of 10 MiB, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
 /// Entries that are committed and not yet applied; beyond them proposals are refused, as in etcd.
@@ -21,8 +21,8 @@ pub const INBOX_MAX: usize = 32_768;
 /// Minimum size in bytes that a held message with proposals counts as.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
-/// Bytes of proposals in flight, with the overhead of each; further ones wait. Writing them takes some tens of
-/// milliseconds. Senders share the queue of those that wait (`fair_share`); the order of the log is final.
+/// Maximum size of proposals in flight in bytes, with the overhead of each; further proposals wait. Writing them takes some
+/// tens of milliseconds. Senders share the queue of those that wait (`fair_share`); the order of the log is final.
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Maximum bytes of proposals in one message to the leader; a larger proposal gets its own message.
@@ -69,15 +69,16 @@ pub const TERM_RISE_MAX: u64 = 1 << 32;
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Maximum bytes of these entries, and of committed ones that wait for a long command. Beyond it, the older half of the former
-/// is dropped, and a member that needs them gets a snapshot. The leader's appends are dropped and resent.
+/// Maximum size of these entries in bytes, and of the committed entries that wait for a long command. Above this limit, the
+/// older half of the applied entries is dropped, and a member that still needs them gets a snapshot. The leader's appends are
+/// dropped and resent.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Maximum bytes of applied entries kept in memory for members that are receiving a snapshot or entries. A member that falls
 /// further behind gets another snapshot.
 pub const RECEIVERS_BYTES: usize = 256 << 20;
 
-/// Bytes of entries in one append message to another member; further entries go into the next message.
+/// Maximum size of the entries in one append message in bytes; further entries go into the next message.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// Maximum bytes of proposals that are appended together: less than an append message holds, including encoding overhead, so

@@ -79,7 +79,7 @@ pub struct Config {
     /// The election timeout in nanoseconds.
     pub election_ns: u64,
     /// Seeds the election jitter and distinguishes this process from earlier ones of the member, so
-    /// it must differ at every start; from the OS in production, from the scenario in the
+    /// it must differ at every startup; from the OS in production, from the scenario in the
     /// simulator.
     pub seed: u64,
     /// Ask before campaigning (raft thesis 9.6).
@@ -180,11 +180,11 @@ pub struct Replica {
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,
     deferred_commits: DeferredCommits,
-    /// Ticks since the start.
+    /// Ticks since startup.
     ticks: u64,
     /// The highest term that messages raise this member's to in the present election timeout.
     term_max: u64,
-    /// Number of campaigns since the start.
+    /// Number of campaigns since startup.
     campaigns: u64,
     /// Role and term at the last check, to count campaigns.
     role_and_term: (Role, u64),
@@ -222,7 +222,7 @@ pub struct Replica {
     /// Members that permanently refuse this one, because it was removed or its data directory was replaced.
     refused_at: BTreeSet<u64>,
     /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
-    /// before the start, with the indexes of those entries.
+    /// before startup, with the indexes of those entries.
     removed_in_log: BTreeMap<u64, u64>,
     /// The term whose leader has a state of another lineage.
     other_lineage_term: Option<u64>,

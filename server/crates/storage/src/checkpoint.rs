@@ -5,7 +5,7 @@
 //!   Replacing that file is the atomic step (I4): a crash before it leaves the old chain unchanged, and after it the new chain
 //!   is complete and durable.
 //! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5). If the newest link is
-//!   damaged, the start uses the previous chain and the log.
+//!   damaged, startup uses the previous chain and the log.
 //! - **Outdated chains stay for a while** (`retention`), with the copies of the manifests that name them.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs of the chain that
 //!   contain few outdated records (`reuse`).
@@ -41,7 +41,7 @@ use super::{
     space::checkpoint_log_bytes,
 };
 
-/// A longer chain is rewritten as a base. Each link costs a start a few milliseconds.
+/// A longer chain is rewritten as a base. Each link adds a few milliseconds to startup.
 const LINKS_BEFORE_REWRITE: usize = 48;
 
 /// Emits the changed records, except those left out.
@@ -61,7 +61,7 @@ pub struct Checkpoint {
     installs: u64,
     /// Whether the next write must be a new base.
     base_required: bool,
-    /// Whether the start found the newest chain or its manifest damaged.
+    /// Whether startup found the newest chain or its manifest damaged.
     fell_back: bool,
     /// Outdated bytes that any chain may hold: as many as the log has between two checkpoints.
     outdated_bytes: u64,
@@ -137,7 +137,7 @@ impl Checkpoint {
                     checkpoint.fell_back |= refusal.is_some();
                     checkpoint.base_required = checkpoint.fell_back;
                     if refusal.is_some() {
-                        // The next start must find it too, even if the directory no longer counts as a copy.
+                        // The next startup must find it too, even if the directory no longer counts as a copy.
                         let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
                         checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
@@ -242,7 +242,7 @@ impl Checkpoint {
         self.outdated.keep_for(kept_for);
     }
 
-    /// Returns whether the start could not read the newest checkpoint and no base was written since.
+    /// Returns whether startup failed to read the newest checkpoint and no base has been written since.
     pub(super) fn fell_back(&self) -> bool {
         self.fell_back
     }
@@ -494,7 +494,7 @@ impl Checkpoint {
         &self.folder
     }
 
-    /// Returns the unfinished installation that the start found, if any.
+    /// Returns the unfinished installation that startup found, if any.
     pub(super) fn install(&self) -> Option<Install> {
         self.manifest.install
     }
@@ -539,7 +539,7 @@ fn size(change: &RecordChange) -> u64 {
     (HEADER_BYTES + change.key().len() + value) as u64
 }
 
-/// Returns a number greater than those of all runs.
+/// Returns a number greater than the numbers of all runs.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {

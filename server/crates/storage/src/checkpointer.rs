@@ -86,7 +86,7 @@ impl Checkpointer {
             cleaned.changed.notify_all();
         });
         if checkpoint.fell_back() {
-            // The start fell back to the last readable checkpoint, so a second one is written at once.
+            // Startup fell back to the last readable checkpoint, so a second one is written at once.
             let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Returns whether the last write succeeded. Before the first write: whether the start could read the newest checkpoint.
+    /// Returns whether the last write succeeded. Before the first write: whether startup could read the newest checkpoint.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }

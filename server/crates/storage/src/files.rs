@@ -148,6 +148,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Deletes a file. The deletion is durable only after [`sync_parent`]. Tests can make it fail.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     inject_failure()?;
     fs::remove_file(path)

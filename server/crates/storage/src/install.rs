@@ -1,6 +1,6 @@
 //! Replaces the state on disk with a received snapshot. The replacement of the file `current` is atomic: it makes the
 //! snapshot's runs the checkpoint (I4) and marks the log as void. Then the log restarts after the snapshot. If a crash
-//! interrupts this, the next start finishes it.
+//! interrupts this, the next startup finishes it.
 //!
 //! The previous checkpoint and log are not kept: a member that has acknowledged a snapshot must not fall back behind it.
 

@@ -142,8 +142,8 @@ impl Ledger {
         self.claims.lock().left(free)
     }
 
-    /// Records that the log has written `bytes`. These include all announced bytes except `held`; on a follower they also
-    /// include the leader's.
+    /// Records that the log has written `bytes`. `bytes` includes everything announced except `held`. On a follower it also
+    /// includes entries received from the leader.
     pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = self.claims.lock();
         let held = held.min(claims.promised);

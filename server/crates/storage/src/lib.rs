@@ -12,7 +12,7 @@
 //!
 //! Reading order: `format`, `lock` → `log` (`tail` checks it after a crash) → `checkpoint`, made of `run`s that `manifest`
 //! lists (`manifest_file` stores it) and `merge` reads as one. `pending_link` is the link being written, `reuse` tracks
-//! reusable runs, `read_ahead` lets a start use two cores. → `checkpointer` (the thread that writes it) → `received` (snapshots
+//! reusable runs, `read_ahead` lets startup use two cores. → `checkpointer` (the thread that writes it) → `received` (snapshots
 //! from other members) and `install` (makes one the checkpoint). `folder` is their shared state. `space` monitors the free
 //! space, `ledger` allocates it to the threads, `log_writer` retries a log write that found no space, and writes zeros ahead of
 //! it. `files` makes files durable. `create` creates a complete directory. `wal_dir` places the log elsewhere; `owner` records
@@ -114,7 +114,7 @@ pub struct DirectoryCopy {
 }
 
 impl DirectoryCopy {
-    /// Records that the member is up to date, so that its next start does not see a copy. Durable on return.
+    /// Records that the member is up to date, so that its next startup does not see a copy. Durable on return.
     pub fn mark_up_to_date(self) -> io::Result<()> {
         let stored = StoredIdentity { outdated: false, ..self.stored };
         format::write(&stored, &self.member)
@@ -186,7 +186,7 @@ pub fn open(
         match format::write(&stored, &member).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = stored.store.clone(),
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // A member must also start on a full disk. It uses its original's store id until the next start.
+            // A member must also start on a full disk. It uses its original's store id until the next startup.
             Err(error) => {
                 tracing::warn!(%error, "failed to give the copied data directory its own store id");
             }

@@ -71,7 +71,7 @@ pub struct RaftLog {
     unsaved: bool,
     /// Whether `log_start` is newer than on disk.
     start_unsaved: bool,
-    /// Entries that no start needs and that are kept for a while.
+    /// Entries that startup does not need and that are kept for a while.
     outdated: Outdated<OutdatedEntries>,
     /// Maximum cost of outdated entries.
     outdated_max: u64,
@@ -79,7 +79,7 @@ pub struct RaftLog {
     appended: u64,
     /// False only with `--unsafe-no-fsync`.
     fsync: bool,
-    /// Size of the entries that the start replays.
+    /// Size of the entries that startup replays.
     replayed: u64,
     metrics: StorageMetrics,
 }
@@ -143,7 +143,7 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Also returns raft's stored hard state. `fresh` says that the directory is
+    /// Opens the log and repairs a torn last write. Also returns raft's stored hard state. `fresh` is true if the directory is
     /// being set up; otherwise missing files are an error, because the log was lost. A copied directory may lack files at the
     /// front that were purged during the copy.
     pub(super) fn open(
@@ -238,7 +238,7 @@ impl RaftLog {
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from`, for a start from a checkpoint at `applied`. Starts later if those entries were cut
+    /// Reads the entries from index `from`, for startup from a checkpoint at `applied`. Starts later if those entries were cut
     /// or are outdated, and returns nothing if the log ends earlier. An error if an entry in between is missing or damaged.
     /// Records the payload bytes above `applied` as replayed.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
@@ -261,7 +261,7 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Returns the bytes of the entries after the checkpoint that the start has replayed.
+    /// Returns the size of the entries after the checkpoint that startup has replayed, in bytes.
     pub fn replayed_bytes(&self) -> u64 {
         self.replayed
     }
@@ -271,6 +271,7 @@ impl RaftLog {
         self.log_start == LogStart::default()
     }
 
+    /// Returns the indexes of the first entry that the log ever had, must still have, and still needs.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }

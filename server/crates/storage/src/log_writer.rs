@@ -86,7 +86,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
         let made = retried(&self.ledger, || self.files.create(&path))?;
-        // a file system without modes was reported at the start
+        // a file system without modes was reported at startup
         let _ = make_private(path.as_ref());
         Ok(made)
     }

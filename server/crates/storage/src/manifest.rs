@@ -72,7 +72,7 @@ pub(super) struct Manifest {
     pub(super) install: Option<Install>,
 }
 
-/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void. A start restarts it
+/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void. Startup restarts it
 /// after the snapshot instead of treating it as a log that lost its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Install {

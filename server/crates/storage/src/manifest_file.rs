@@ -3,7 +3,7 @@
 //!
 //! sled's `flush` does not order writes to the disk, and sled repairs damage that looks like a torn write. Therefore a database
 //! is written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step, which the
-//! caller makes durable. They are checked before sled opens a copy of them. The folder is in memory, so that a start needs no
+//! caller makes durable. They are checked before sled opens a copy of them. The folder is in memory, so that startup needs no
 //! free space.
 
 use std::{
@@ -26,7 +26,7 @@ const SEGMENT_BYTES: usize = 16 << 10;
 const CACHE_BYTES: u64 = 1 << 20;
 /// The file of a closed database from which sled restores the others.
 const DATABASE: &str = "db";
-/// Bytes of the checksum at the end of the file.
+/// Size of the checksum at the end of the file, in bytes.
 const SUM_BYTES: usize = 4;
 /// Parent of the in-memory folders.
 const MEMORY: &str = "/dev/shm";

@@ -1,4 +1,4 @@
-//! Metrics of the log and of checkpoints.
+//! Log and checkpoint metrics.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 use witan_base::metrics::Register;
@@ -9,7 +9,7 @@ pub struct StorageMetrics {
     pub(super) wal_fsync: Histogram,
     pub(super) wal_write_bytes: IntGauge,
     pub(super) backend_commit: Histogram,
-    /// Failed writes since the start, plus one if the start found the newest checkpoint damaged.
+    /// Failed writes since startup, plus one if startup found the newest checkpoint damaged.
     pub(super) checkpoint_failures: IntCounter,
 }
 

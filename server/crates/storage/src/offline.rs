@@ -1,4 +1,4 @@
-//! Reads the data directory of a stopped member without writing to it. A start would repair a torn last write or finish an
+//! Reads the data directory of a stopped member without writing to it. Startup would repair a torn last write or finish an
 //! interrupted installation. This module repairs a copy instead, in the folder for temporary files: it copies the log and links
 //! the runs.
 
@@ -43,7 +43,7 @@ pub fn read(
     Ok(Some((identity, opened.recovered)))
 }
 
-/// A temporary folder with copies of the files that a start changes, and links to those that it only reads. It is removed on
+/// A temporary folder with copies of the files that startup changes, and links to those that it only reads. It is removed on
 /// drop.
 struct Copy(PathBuf);
 

@@ -31,7 +31,7 @@ enum Place {
 }
 
 /// The link of a chain that is being written. Blocks of the key space, which are most of the data, have their own runs. Each of
-/// these has its own stretch of keys, so a start has few runs open at once, however many of them bases reuse.
+/// these has its own stretch of keys, so startup has few runs open at once, however many of them bases reuse.
 #[derive(Default)]
 pub(super) struct PendingLink {
     /// The runs of the previous chain that a base reuses, by their indexes in `RunReuse`, with the keys that are current there.

@@ -1,4 +1,4 @@
-//! Reads records on another thread while the state is restored from them, so that a start uses two cores: reading a run takes
+//! Reads records on another thread while the state is restored from them, so that startup uses two cores: reading a run takes
 //! about as long as building the state from it. Not here: the meaning of records.
 
 use std::{

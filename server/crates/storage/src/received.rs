@@ -2,7 +2,7 @@
 //! them as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
 //!
 //! At most one snapshot is received at a time. Its runs stay when its stream breaks, and the next stream of the same snapshot
-//! continues from there; the state is then read from the disk, as at a start. Memory holds at most two runs, one of which is
+//! continues from there; the state is then read from the disk, as at startup. Memory holds at most two runs, one of which is
 //! being written, and the new state in addition to the current one.
 
 use std::{

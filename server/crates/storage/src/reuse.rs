@@ -7,7 +7,7 @@
 //!
 //! A run of blocks with a few outdated ones is also reused: their newer versions are in runs with higher numbers, which win. A
 //! deleted key has no newer version, so a run with an outdated record of it is not reused. Runs of other records, which may be
-//! secrets, are not reused if any record is outdated. This information is not on disk: after a start, a base only reuses runs
+//! secrets, are not reused if any record is outdated. This information is not on disk: after startup, a base only reuses runs
 //! written since.
 
 use std::{collections::BTreeMap, ops::Bound};

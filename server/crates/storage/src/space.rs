@@ -36,10 +36,10 @@ const FLOOR_PART: u64 = 32;
 /// Divides the file system's size to give the log between two checkpoints.
 const CHECKPOINT_PART: u64 = 32;
 
-/// Bytes of log between two checkpoints; a checkpoint is due then. A start replays up to that, and the disk
-/// keeps about three times as much log (I5).
+/// Maximum size of the log between two checkpoints in bytes; a checkpoint is due then. Startup replays up to this
+/// size, and the disk keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of log between two checkpoints on a small file system; a checkpoint is never due earlier.
+/// Minimum size of the log between two checkpoints in bytes, on a small file system; a checkpoint is never due earlier.
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// Settings of the reserve and the ballast.

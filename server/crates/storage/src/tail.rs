@@ -31,7 +31,7 @@ const FILE_VERSION: u64 = 2;
 /// A record's header: its length and the offset of its footer, eight bytes each.
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
-/// Bytes that a disk writes atomically; a torn write leaves whole sectors of zeros.
+/// Number of bytes that a disk writes atomically; a torn write leaves whole sectors of zeros.
 const SECTOR_BYTES: usize = 512;
 /// Number of digits in a file name before the suffix.
 const SEQ_DIGITS: usize = 16;

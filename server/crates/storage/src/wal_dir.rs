@@ -1,5 +1,5 @@
 //! The raft log outside of the data directory (`--wal-dir`): `member/log` is a symbolic link to the folder `log` there. Offline
-//! commands, and a start without the flag, therefore find it.
+//! commands, and startup without the flag, therefore find it.
 //!
 //! A log in the data directory is copied, then its folder is exchanged with the link atomically: a crash leaves one or the
 //! other. In `--wal-dir` this process deletes only its own copy, because other files may belong to another member. The folder

@@ -90,7 +90,7 @@ pub(super) struct CallSeries {
 }
 
 impl CallSeries {
-    /// Makes the series of all methods, which exist from the start as in etcd, so that a rate sees the first
+    /// Creates the series of all methods, which exist from startup as in etcd, so that a rate sees the first
     /// failure.
     pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();

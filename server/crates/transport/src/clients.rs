@@ -12,7 +12,7 @@ use witan_base::{
 
 /// Client versions that have series of their own; further ones share one.
 const VERSIONS_MAX: usize = 64;
-/// Bytes of a client version with series of its own; longer ones share one.
+/// Maximum size of a client version with series of its own, in bytes; longer versions share one.
 const VERSION_BYTES_MAX: usize = 32;
 
 /// Name of a client without the header, as in etcd.
@@ -27,7 +27,7 @@ pub(super) struct ClientVersions {
     seen: Mutex<HashSet<String>>,
 }
 
-/// Counters of clients of one version. A connection keeps those of its client.
+/// Counters of clients of one version. A connection keeps the counters of its client.
 #[derive(Debug)]
 pub(super) struct ClientRequests {
     unary: Striped<IntCounter>,

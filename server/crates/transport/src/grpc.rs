@@ -75,7 +75,7 @@ pub(super) struct ConnectionInfo {
 struct CallRules {
     metrics: Arc<TransportMetrics>,
     panics: PanicMetrics,
-    /// How long a unary call may take without a warning.
+    /// Unary calls that take longer than this are logged as slow.
     expected: Duration,
 }
 

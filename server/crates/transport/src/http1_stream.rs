@@ -81,7 +81,7 @@ pub(super) struct Http1Stream<S> {
 }
 
 impl<S> Http1Stream<S> {
-    /// Makes a stream of a client: whether it is inside TLS, and the client's certificate.
+    /// Creates a stream of a client: whether it is inside TLS, and the client's certificate.
     pub(super) fn new(stream: S, (over_tls, certificate): (bool, Option<PeerCertificate>)) -> Self {
         Self {
             stream,

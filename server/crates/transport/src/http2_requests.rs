@@ -46,7 +46,7 @@ type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix
 pub(super) struct Http2Requests(Rc<HttpService>);
 
 impl Http2Requests {
-    /// Makes the service that calls `handler`.
+    /// Creates the service that calls `handler`.
     pub(super) async fn new(
         handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>,
     ) -> Result<Self, ()> {
@@ -64,7 +64,7 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Makes the service of one connection, which charges memory to its account.
+    /// Creates the service of one connection, which charges memory to its account.
     pub(super) fn of_connection(
         &self,
         client: &ConnectionInfo,
@@ -120,7 +120,7 @@ impl ConnectionRequests {
     }
 }
 
-/// Makes an HTTP/1 request. `None` if the types of actix reject a part of the head.
+/// Creates an HTTP/1 request. `None` if the types of actix reject a part of the head.
 fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
     let parts = head.parts();
     let has_content = content.is_some();
@@ -148,7 +148,7 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
     Some(request)
 }
 
-/// Makes an HTTP/2 response, without a body for HEAD.
+/// Creates an HTTP/2 response, without a body for HEAD.
 fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     let (answer, body) = answer.into_parts();
     let size = body.size();

@@ -70,12 +70,12 @@ pub type Outgoing = witan_http2::CallResponse<Body>;
 
 /// Answers gRPC calls.
 pub trait CallHandler: Clone + Send + 'static {
-    /// Makes a copy for one worker, which shares no reference counts with other workers.
+    /// Creates a copy for one worker, which shares no reference counts with other workers.
     fn clone_for_worker(&self) -> Self {
         self.clone()
     }
 
-    /// Makes a copy for one connection.
+    /// Creates a copy for one connection.
     fn of_connection(&self, _: &Account) -> Self {
         self.clone()
     }

@@ -17,7 +17,7 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a client whose TLS handshake failed to read why.
 pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that are read and dropped before closing; a client that sends more can lose the last bytes of the
+/// Maximum number of bytes to read and drop before closing; a client that sends more can lose the last bytes of the
 /// answer.
 pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 10;
 
@@ -28,7 +28,7 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// reconnect.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Bytes of a form, or of an answer of another service; a longer one is refused. v2's forms are the largest
+/// Maximum size of a form, or of an answer of another service, in bytes; a longer body is refused. v2's forms are the largest
 /// bodies, as in etcd. Bodies of JSON calls follow `--max-request-bytes`.
 pub const BODY_BYTES_MAX: usize = 10 << 20;
 
@@ -38,7 +38,7 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Bytes of a response that an HTTP/2 stream takes at once.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Bytes of an HTTP/2 frame's head, which an honest client sends at once.
+/// Size of an HTTP/2 frame's head in bytes, which an honest client sends at once.
 pub(super) const FRAME_HEAD_BYTES: usize = 9;
 
 /// Consecutive reads of fewer bytes than a frame's head; the next one ends the connection.

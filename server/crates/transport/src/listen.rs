@@ -172,7 +172,7 @@ pub enum PeerListener {
     Unix(tokio::net::UnixListener),
 }
 
-/// Binds every peer URL of the configuration. Needs a tokio runtime.
+/// Binds a listener for every configured peer URL. Needs a tokio runtime.
 pub fn bind_peers(config: &Config) -> Result<Vec<BoundPeer>, BindError> {
     let urls = config.listen_peer_urls.iter();
     urls.map(|url| {

@@ -1,4 +1,4 @@
-//! The series of the port: gRPC calls (`calls`), client versions (`clients`), TLS.
+//! Listener metrics: gRPC calls (`calls`), client versions (`clients`) and TLS.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::{Register, Striped};
@@ -27,7 +27,7 @@ pub(super) struct TlsMetrics {
 }
 
 impl TransportMetrics {
-    /// Registers the series of the client ports and those of the peer port's TLS; with `extensive` calls are timed, too.
+    /// Registers the metrics for the client ports and for the peer port's TLS; with `extensive` calls are timed, too.
     #[rustfmt::skip]
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];

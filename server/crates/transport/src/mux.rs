@@ -145,7 +145,7 @@ where
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
-    /// Makes the service that one worker runs for each accepted connection.
+    /// Creates the service that one worker runs for each accepted connection.
     pub(super) fn factory<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<S, Config = (), Response = (), Error = io::Error, InitError = ()> {
@@ -210,7 +210,7 @@ where
         })
     }
 
-    /// Makes the handler of one request, over either HTTP version. A panic in it ends only that request.
+    /// Creates the handler of one request, over either HTTP version. A panic in it ends only that request.
     fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;
@@ -242,7 +242,7 @@ where
         }
     }
 
-    /// Makes the HTTP/1 service of actix, with its timeouts.
+    /// Creates the HTTP/1 service of actix, with its timeouts.
     fn http_service<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<
@@ -281,7 +281,7 @@ fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
     request.conn_data().filter(|_| asked).cloned()
 }
 
-/// Makes the answer for a body whose charge is refused: status 503, after which the connection closes,
+/// Creates the answer for a body whose charge is refused: status 503, after which the connection closes,
 /// because the body is not read.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()

@@ -19,7 +19,7 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// Makes a stream that returns the bytes `first`, at most as many as the preface has, before those of `stream`.
+    /// Creates a stream that returns the bytes `first`, at most as many as the preface has, before the bytes of `stream`.
     pub(super) fn after(first: &[u8], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
         head[..first.len()].copy_from_slice(first);

@@ -58,7 +58,7 @@ struct StoredEvent {
     prev: Option<StoredEventNode>,
 }
 
-/// A node as an event contains it, without children.
+/// A node as recorded in an event, without its children.
 #[derive(Clone, PartialEq, Message)]
 struct StoredEventNode {
     #[prost(bytes = "bytes", tag = "1")]

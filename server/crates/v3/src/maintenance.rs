@@ -1,4 +1,5 @@
-//! Calls for operators. Calls that read the whole store run on other threads and on a frozen view, and only a few at once.
+//! Calls for operators. Calls that read the whole store run on separate threads against a frozen view, and only a few
+//! run at once.
 
 use std::time::Instant;
 

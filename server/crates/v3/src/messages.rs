@@ -99,6 +99,8 @@ impl UnaryResponse for TxnResponse {
     }
 }
 
+/// Returns the number of pairs and the total size of their keys and values in bytes. The size is 0 if the count alone makes
+/// the response large, see [`UnaryResponse::weight`].
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
         return (pairs.len(), 0);

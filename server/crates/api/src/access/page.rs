@@ -28,8 +28,8 @@ register a member, because a member without a cluster has no user yet. Creating 
 as either authentication is on.
 
 With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>`
-is 404, with `--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and requires the
-same access. `--enable-grpc-gateway=false` turns the gateway off. `/console` is 404 without `--enable-console`.
+is 404, with `--enable-v1=false` those of v1. Both are enabled by default; v1 exposes the same keys as v2 and
+requires the same access. `--enable-grpc-gateway=false` turns the gateway off. `/console` is 404 without `--enable-console`.
 
 This page is generated from `server/crates/api/src/access`, by which the server routes and authorizes.
 `tests/e2e/tests/access` calls every row of a running member without credentials, with wrong ones, as a

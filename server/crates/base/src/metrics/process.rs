@@ -1,4 +1,4 @@
-//! Metrics of the process from the system, under the names of Prometheus clients and of etcd.
+//! Process metrics from the system, with the metric names of Prometheus clients and etcd.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The series of panics.
+//! Panic metrics.
 
 use std::sync::Arc;
 

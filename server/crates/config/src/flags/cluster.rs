@@ -1,4 +1,4 @@
-//! Flags of a cluster's bootstrap and membership.
+//! Flags for cluster bootstrap and membership.
 
 use super::{Flag, FlagKind, accepted, refused, supported};
 use FlagKind::{Bool, Duration, Integer, Text};

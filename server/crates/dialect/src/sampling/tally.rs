@@ -12,7 +12,7 @@ use witan_api::top::{KeySpace, TopCounts, TopRow};
 const ROWS_MAX: usize = 2048;
 /// Segments of a path that are a prefix: what objects of Kubernetes have before their namespace.
 const SEGMENTS: usize = 2;
-/// Bytes of a prefix; segments of the key that end later are left out. A key can have 2 MiB.
+/// Maximum size of a prefix in bytes; segments of the key that end later are left out. A key can have 2 MiB.
 const PREFIX_BYTES_MAX: usize = 256;
 
 /// See the module's description.

@@ -397,7 +397,7 @@ impl<S: Service> Connection<S> {
         frame::goaway(&mut self.writer.output, last, reason, debug_data);
     }
 
-    /// Counts a stream that ended in error. Fails if such streams outnumber the successful ones by more than [`FAULTS_MAX`].
+    /// Counts a stream that ended in error. Each success cancels one earlier fault; fails above [`FAULTS_MAX`].
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

@@ -29,7 +29,7 @@ const COMPACTED_SLOT: u16 = u16::MAX;
 pub(super) enum SlotDirectory {
     /// One offset for each slot, [`COMPACTED_SLOT`] included.
     Full(Vec<u16>),
-    /// Slot and offset of each remaining version; smaller once half of the slots are compacted.
+    /// Slot and offset of each remaining version; smaller than `Full` once half of the slots are compacted.
     Sparse(Vec<(u16, u16)>),
 }
 
@@ -293,8 +293,8 @@ impl Block {
         self.rebuilt(self.entries(), apart)
     }
 
-    /// Returns a copy of the block with these versions (slot and byte range, ascending). The values in `apart` (ascending slots
-    /// of `entries`) are stored apart, all others inline.
+    /// Returns a copy of the block with these versions (slot and byte range, ascending). `apart` lists, in ascending slot
+    /// order, the values to store out of line; all other values are stored inline.
     fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());

@@ -3,7 +3,7 @@
 //! The limits are part of the state machine: a command beyond them is refused on every member, at the same operation, without
 //! any change. Charges must therefore be the same on all members. They depend only on which keys a range has and which of them
 //! are deleted, and both follow from the log (deletions leave the index in sweeps, see `compact`). The layout of index pages
-//! differs between members, because a start fills pages anew: walking pages is never charged. Not here: what each operation
+//! differs between members, because startup repacks them, so walking pages is never charged. Not here: what each operation
 //! reads.
 
 use super::{KeyValue, KvError, index::Count};

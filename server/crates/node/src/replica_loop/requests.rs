@@ -60,7 +60,8 @@ pub(crate) enum LoopRequest {
         to: Option<MemberId>,
         taken: oneshot::Sender<Result<MemberId, TransferRefused>>,
     },
-    /// The leader has decided something from these members.
+    /// Propose a command that this leader derived from `members`, unless the membership, the cluster version or the downgrade
+    /// target has changed since.
     Decide {
         command: Command,
         members: Arc<MemberRegistry>,
@@ -79,7 +80,7 @@ pub(crate) struct Proposal {
     pub(crate) now_ns: i64,
     /// The length of the command in the log.
     pub(crate) bytes: usize,
-    /// Whether it may raise what counts against the quota.
+    /// Whether the command may increase the usage that counts against the quota.
     pub(crate) grows: bool,
     pub(crate) to: CompletionSender<AppliedCommand>,
 }
@@ -102,7 +103,7 @@ impl ReplicaLoop {
                 self.host.completions.push(to, view);
             }
             LoopRequest::Rewrite { done } => {
-                // since a start there may have been no tick
+                // there may have been no tick since startup
                 self.check_disk();
                 match self.space.room() {
                     SpaceLevel::Enough => self.rewrite(done),
@@ -124,8 +125,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and no start
-    /// needs it.
+    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and startup does not
+    /// require it.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, bytes, grows, to, connection } = proposal;
         let has_space = self.space.take(bytes as u64, grows);
@@ -139,7 +140,7 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes a decision of the leader, unless the disk has no space for it and no start needs it.
+    /// Proposes a decision of the leader, unless the disk has no space for it and startup does not require it.
     fn decide(
         &mut self,
         command: Command,

@@ -1,4 +1,4 @@
-//! The metrics of snapshots between members, under etcd's names.
+//! Metrics for snapshots sent between members, with etcd's metric names.
 
 use std::time::Instant;
 

@@ -9,11 +9,11 @@ use witan_storage::RecordTotals;
 /// Version of the format of all parts, including records.
 pub(super) const FORMAT: u32 = 1;
 
-/// Bytes of a snapshot's record; a longer one ends the transfer. It is far above the bounds of the state, and
-/// bounds the memory that a malformed length can take.
+/// Maximum size of a snapshot's record in bytes; a longer record ends the transfer. It is far above the bounds of the state,
+/// and bounds the memory that a malformed length can take.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
-/// Bytes of a record before its key: two lengths.
+/// Size of the two lengths before the key of a record, in bytes.
 const LENGTHS_BYTES: usize = 8;
 
 /// The first part of a snapshot.
@@ -84,7 +84,7 @@ const ALIVE: u8 = 5;
 const OUTCOME: u8 = 6;
 const RESTART: u8 = 7;
 
-/// Bytes of a records frame before the records.
+/// Size of a records frame's header, before the records, in bytes.
 pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {

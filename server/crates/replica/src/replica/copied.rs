@@ -40,7 +40,8 @@ pub(super) struct CopiedDisk {
     confirmed: Option<ConfirmedLeader>,
     /// The last vote request of each voter.
     log_ends: BTreeMap<u64, LogEnd>,
-    /// Index of the last membership change in the log at the start, 0 for none. From there on, the voters are known.
+    /// Index of the last membership change that the log contained at startup; 0 if none. The voters are known from that index
+    /// on.
     last_change: u64,
 }
 
@@ -241,8 +242,8 @@ impl Replica {
         }
     }
 
-    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and reports its last
-    /// log entry to all voters. It sends the report as a pre-vote request; raft ignores the answers.
+    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and reports its
+    /// last log entry to all voters. It sends the report as a pre-vote request; raft ignores the answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;

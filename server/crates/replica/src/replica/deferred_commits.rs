@@ -1,8 +1,8 @@
 //! Commit indexes that a leader does not send by themselves: under load the next append is about to carry them, and a
 //! message of its own costs each follower a wake-up, and the leader an answer.
 //!
-//! A commit index goes at once to a member that waits for it because it has forwarded an entry. One that reads gets it with
-//! the heartbeats of the read.
+//! A commit index goes at once to a member that waits for it because it has forwarded an entry. A member that reads gets it
+//! with the heartbeats of the read.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,8 @@ impl DeferredCommits {
         }
     }
 
-    /// Notes an entry that a member has forwarded.
+    /// Records that `member` forwarded the entry at `index`, so that the commit index covering it is sent to that member at
+    /// once.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;

@@ -239,7 +239,7 @@ mod tests {
                 .iter()
                 .all(|id| forced.members.removed_ids.contains(id))
         );
-        // the next start with the flag removes nobody
+        // the next startup with the flag removes nobody
         assert!(is_alone(&mut recovered, 2));
     }
 

@@ -127,8 +127,8 @@ impl Replica {
     }
 
     /// Hands in a request that was held with so many `bytes`. Returns the ticket of a proposal of this process that
-    /// waits still. What a member has forwarded that was removed since is dropped: its clients hear that it was not
-    /// executed.
+    /// still waits. A proposal forwarded by a member that has been removed since is dropped: the member's clients are told
+    /// that it was not executed.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own { ticket, entry } if self.proposals.waits(ticket) => {

@@ -89,7 +89,8 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns the claim in a leader's message that contradicts this log, if there is one.
+    /// Returns how a leader's message contradicts this log: its commit index is beyond `last` (the log's last index), or an
+    /// entry at a committed index has another term. `None` if it does neither.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -203,9 +204,12 @@ impl Replica {
         answers || answers_copy
     }
 
-    /// Drops a leader's claim if its message shows that the log does not contradict it: the log now has the claimed entries, or
-    /// the leader counts this member's acknowledgments from the fork on. Restarts the election timeout if a leader contradicts
-    /// the log again.
+    /// Handles a leader's message that does not contradict this log, while an earlier claim is recorded. A heartbeat or append
+    /// of the claim's leader and term drops the claim if it refutes it: the log now has the claimed entries, an append follows
+    /// an entry of this log at the fork or after it, or a heartbeat's commit index, which is at most what this member has
+    /// acknowledged, reaches the fork. Otherwise, if the message is not outdated and comes from another leader or term, or is a
+    /// heartbeat that does not repeat a claim about acknowledged entries, the claim must again be confirmed, and be repeated
+    /// for an election timeout from now on, before this member halts.
     fn doubt_contradiction(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;

@@ -52,6 +52,7 @@ pub(super) struct ProposalBatch {
 }
 
 impl ProposalBatch {
+    /// Returns the number of entries in the batch.
     pub(super) fn len(&self) -> u64 {
         self.entries.len() as u64
     }

@@ -83,7 +83,7 @@ fn visit_containing<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl
 }
 
 impl<V> TreapNode<V> {
-    /// Recomputes `reach` from the node's own end and those of its children.
+    /// Recomputes `reach` from the node's own end and the ends of its children.
     fn updated(mut self: Box<Self>) -> Box<Self> {
         let children = [&self.left, &self.right].into_iter().flatten();
         let reach = children.map(|child| &child.reach).max();

@@ -127,7 +127,7 @@ impl V2Store {
         }
     }
 
-    /// Executes a change of a member's peer URLs (a raft entry). Does nothing if the member is missing.
+    /// Applies a raft entry that updates a member's peer URLs. Does nothing if the member is missing.
     pub fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) {
         self.update_member(asked.id, |known| {
             known.peer_urls = Some(asked.peer_urls.clone());

@@ -7,9 +7,9 @@ use witan_http2::target;
 
 use super::header::{self, HeaderMeaning};
 
-/// Bytes of a line that is judged as a whole; a request with a longer one is refused. Such lines are a relevant
-/// header, and all lines about an upgrade together. In a chunked body they are the line before a chunk and the trailer,
-/// as in Go.
+/// Maximum size of a line that is judged as a whole, in bytes; a request with a longer line is refused. Such lines are a
+/// relevant header, and all lines about an upgrade together. In a chunked body they are the line before a chunk and the
+/// trailer, as in Go.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// The method whose requests may become a tunnel.
@@ -249,8 +249,8 @@ impl RequestFilter {
         Some(Vec::new())
     }
 
-    /// Ends a head: decides how the body is framed, and whether the lines about an upgrade pass. Returns the bytes that
-    /// replace the empty line; `None` if it passes as it is.
+    /// Finishes the request head: determines the body framing and whether the Upgrade headers are passed on. Returns the
+    /// bytes that replace the empty line; `None` if the empty line is passed on unchanged.
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let websocket = head.get && head.upgrade && head.websocket == Some(true);
@@ -316,7 +316,7 @@ fn replaced(part: &[u8], line: Cow<'_, [u8]>, by: Option<Vec<u8>>) -> FilterActi
 }
 
 /// Returns what follows a line of a chunked body; `None` if the line is malformed. A carriage return or a line feed
-/// alone is, because actix ends a line of the trailer at the former.
+/// alone makes it malformed, because actix ends a line of the trailer at a carriage return.
 fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     let line = line.strip_suffix(b"\r\n")?;
     if line.contains(&b'\r') {

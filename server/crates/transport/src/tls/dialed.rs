@@ -44,12 +44,12 @@ enum Layer {
 }
 
 impl DialedStream {
-    /// Makes a stream without TLS.
+    /// Creates a stream without TLS.
     pub fn plain(socket: TcpStream) -> Self {
         Self::new(socket, Layer::Plain(BytesMut::new()))
     }
 
-    /// Makes a stream inside TLS after its handshake.
+    /// Creates a stream inside TLS after its handshake.
     pub fn secured(stream: TlsStream<TcpStream>) -> Self {
         let (socket, tls) = stream.into_inner();
         Self::new(socket, Layer::Tls(Box::new(tls)))

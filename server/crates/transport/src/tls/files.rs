@@ -90,7 +90,7 @@ pub(super) struct Files {
     hostnames: Vec<ServerName<'static>>,
     common_names: Vec<String>,
     choice: SuiteChoice,
-    /// Whether the certificate is self-signed, as those of the other members.
+    /// Whether the certificate is self-signed, like the other members' certificates.
     self_signed: bool,
 }
 
@@ -169,7 +169,7 @@ impl Files {
         Ok(TlsParts { chain, key, authorities: self.authorities()? })
     }
 
-    /// Makes the server's TLS configuration of what was read, without ALPN protocols.
+    /// Creates the server's TLS configuration of what was read, without ALPN protocols.
     pub(super) fn config(
         &self,
         parts: &TlsParts,
@@ -194,7 +194,7 @@ impl Files {
         Ok(config)
     }
 
-    /// Makes the TLS configuration for calls to members: it presents the certificate, and accepts certificates of the
+    /// Creates the TLS configuration for calls to members: it presents the certificate, and accepts certificates of the
     /// authority that are not revoked. Without an authority it trusts the system's authorities, or accepts any
     /// certificate if its own is self-signed.
     pub(super) fn client_config(
@@ -249,7 +249,7 @@ impl Files {
         Ok(Some(Arc::new(pool)))
     }
 
-    /// Makes the check of clients' certificates; `None` without authorities.
+    /// Creates the check of clients' certificates; `None` without authorities.
     fn clients(
         &self,
         parts: &TlsParts,

@@ -60,7 +60,7 @@ impl PeerTls {
     }
 
     /// Does the handshake with a connecting member; `None` if that fails or its certificate is refused, which is logged
-    /// and counted. `hosts` are those of the members' URLs. Also returns the certificate if it has names of hosts.
+    /// and counted. `hosts` are the hosts in the members' URLs. Also returns the certificate if it has names of hosts.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,

@@ -48,7 +48,8 @@ impl AsFd for PolledTls {
 impl io::Read for PolledTls {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
-            // as `Secured`: frames mark their own ends
+            // As in `Secured`, treat a missing close_notify as end of stream: frames delimit themselves, so truncation
+            // is still detected.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             read => read,
         }

@@ -42,7 +42,7 @@ pub(super) struct TrustedPool {
 }
 
 impl TrustedPool {
-    /// Makes a pool of the certificates of a file. The error says why one of them is not the certificate of an authority.
+    /// Creates a pool of the certificates of a file. The error says why one of them is not the certificate of an authority.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
@@ -52,7 +52,7 @@ impl TrustedPool {
         Ok(Self { roots: Arc::new(roots), certificates })
     }
 
-    /// Makes a pool of the system's authorities.
+    /// Creates a pool of the system's authorities.
     pub(super) fn of_system() -> Self {
         let roots = Arc::new(system_roots());
         Self { roots, certificates: HashSet::new() }

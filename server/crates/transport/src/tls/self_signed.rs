@@ -64,7 +64,7 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a certificate that is valid from now on for `years` years of 365 days, and its key;
+/// Creates a certificate that is valid from now on for `years` years of 365 days, and its key;
 /// returns both in PEM. It names the hosts of all TCP URLs and is its own issuer.
 fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error::Error>> {
     let mut hosts: Vec<String> = urls

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Refuses a verified certificate if none of its alternative names resolves to `remote`; without names it is accepted.
-/// `hosts` are those of the members' URLs, which are used for names with a wildcard.
+/// `hosts` are the hosts in the members' URLs, which are used for names with a wildcard.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,

@@ -33,7 +33,7 @@ pub(super) async fn list(
     ))
 }
 
-/// Answers with one role; `RoleMissing` if v2 has no role of this name.
+/// Answers with one role; `RoleMissing` if v2 has no role with this name.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -89,7 +89,7 @@ pub(super) async fn put(
     ))
 }
 
-/// Returns a role with its patterns; `None` if v2 has no role of this name.
+/// Returns a role with its patterns; `None` if v2 has no role with this name.
 pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
     Some(api_role(name.to_owned(), auth.patterns(name)?))
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and executes a range, and records its duration. The answer shares its bytes with the state until it is
+/// Checks, authorizes and executes a range, and records its duration. The response shares its bytes with the state until it is
 /// encoded; a large read holds a permit until then.
 pub(crate) async fn range(
     ctx: &Context,

@@ -287,8 +287,9 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads a group's events at noted locations. If the layout was replaced since, the next read goes by revision. If the
-    /// locations were compacted, the group's synced watchers are canceled.
+    /// Reads the group's pending changes at their recorded history locations and delivers them to its synced watchers. If the
+    /// history layout has been replaced, puts the group back to be read by revision. If the changes have been compacted,
+    /// cancels the synced watchers.
     fn read_noted(
         &mut self,
         states: &HistoryStates,

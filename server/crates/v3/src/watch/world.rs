@@ -289,6 +289,7 @@ fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     all.chain(stream::pending())
 }
 
+/// Creates the context of requests to `node`, with the default configuration and metrics of its own.
 fn context(node: Node, log_level: &LogLevelHandle) -> Context {
     let on = Register::default();
     let config = config();
