@@ -178,7 +178,7 @@ impl FetchFlags {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the members")]
 pub(crate) struct ClientFlags {
-    /// CA certificates that sign the members' certificates, PEM; by default those of the system.
+    /// CA certificates that sign the members' certificates, PEM; by default the CA certificates of the system.
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
     /// Client certificate, PEM.

@@ -71,7 +71,7 @@ pub(crate) fn report(endpoint: &str) -> Report {
     }
 }
 
-/// What a test member sends: the size that it announces, and the pieces.
+/// A response of a test member: its announced size and its pieces.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) total: u64,

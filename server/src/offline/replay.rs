@@ -92,16 +92,13 @@ fn json_line(turn: &ShownTurn<'_>) -> String {
 
 /// Formats the result of a replay in one line, followed by the effects that differ.
 fn result(replayed: &Replayed) -> String {
-    let Replayed { head, read, equal, first, .. } = replayed;
+    let Replayed { head, read, equal, .. } = replayed;
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);
     let mut text = format!(
         "member {member}, witan {}, recorded from Unix time {began} on: ",
         printable(&head.version)
     );
     let _ = match &replayed.verdict {
-        Verdict::Reproduced if *first > 1 => {
-            writeln!(text, "reproduced {equal} turns, from turn {first} on")
-        }
         Verdict::Reproduced => writeln!(text, "reproduced {equal} turns"),
         Verdict::Shown { why } => {
             writeln!(

@@ -112,7 +112,7 @@ impl<'a> Archiver<'a> {
                 };
                 self.retry = Retry::default();
                 let begun_ms = record.started_at.as_millisecond();
-                // a new generation may have begun meanwhile
+                // a new generation can have started in the meantime
                 archive.needs_backup &= begun.is_none_or(|begun| begun_ms < begun);
                 return Ok(());
             }
@@ -199,7 +199,7 @@ impl<'a> Archiver<'a> {
         if self.saving.is_some() || !self.is_backup_missing() || !self.retry.is_due(now) {
             return Ok(());
         }
-        // a schedule or a person may have saved one meanwhile
+        // a schedule or a user can have saved a backup in the meantime
         if self.retry.message().is_some()
             && let Some(archive) = &self.archive
         {

@@ -148,7 +148,7 @@ impl Feed {
         self.head
     }
 
-    /// Reads the granted TTLs of leases; returns those that were answered in time.
+    /// Reads the granted TTLs of leases. Leases without an answer in time are left out.
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
         let asked = async {

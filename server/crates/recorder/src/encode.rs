@@ -29,11 +29,6 @@ impl Encoder {
         Self { head }
     }
 
-    /// Whether values are recorded as they are.
-    pub fn values_in_clear(&self) -> bool {
-        self.head.values_in_clear
-    }
-
     /// Begins a file.
     pub fn head(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
@@ -76,10 +71,20 @@ impl Encoder {
         let Turn { number, at_ns, .. } = turn;
         let bytes = turn.encoded_len() as u64;
         if !frame::put(into, Part::Turn(turn)) {
-            let kind = Some(InputKind::Omitted(bytes));
-            let inputs = vec![Input { kind }];
-            let turn = Turn { number, at_ns, inputs, effects: Vec::new() };
-            frame::put(into, Part::Turn(turn));
+            frame::put(into, Part::Turn(Turn::omitted(number, at_ns, bytes)));
+        }
+    }
+}
+
+impl Turn {
+    /// Returns a turn whose contents are too large for a frame: only their size in bytes is kept.
+    pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
+        let kind = Some(InputKind::Omitted(bytes));
+        Self {
+            number,
+            at_ns,
+            inputs: vec![Input { kind }],
+            effects: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use witan_replica::{
 
 use crate::{
     effects,
-    format::{self, Effect, FRAME_BYTES_MAX, InputKind, Turn},
+    format::{self, Effect, FRAME_BYTES_MAX, Turn},
     input,
     redact::Redaction,
 };
@@ -55,8 +55,7 @@ impl Recording {
         let mut turn = std::mem::replace(&mut self.turn, next);
         let bytes = std::mem::take(&mut self.bytes);
         if bytes > FRAME_BYTES_MAX {
-            let kind = Some(InputKind::Omitted(bytes as u64));
-            (turn.inputs, turn.effects) = (vec![format::Input { kind }], Vec::new());
+            turn = Turn::omitted(turn.number, turn.at_ns, bytes as u64);
         }
         self.sink.turn(turn);
     }

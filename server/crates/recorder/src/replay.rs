@@ -61,8 +61,6 @@ pub enum Verdict {
 pub struct Replayed {
     /// The process.
     pub head: Head,
-    /// The number of the first turn that was read.
-    pub first: u64,
     /// Turns that were read.
     pub read: u64,
     /// Turns that were executed, with equal effects.
@@ -117,7 +115,6 @@ impl Run {
     fn new(head: Head) -> Self {
         let result = Replayed {
             head,
-            first: 0,
             read: 0,
             equal: 0,
             verdict: Verdict::Reproduced,
@@ -172,9 +169,6 @@ impl Run {
                 last.saturating_add(1),
                 turn.number.saturating_sub(1)
             )),
-        }
-        if self.result.read == 0 {
-            self.result.first = turn.number;
         }
         self.last = turn.number;
         self.result.read += 1;

@@ -7,7 +7,7 @@ use crate::{
     replica::{Role, Status},
 };
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct BatchesInFlight {
     batches: VecDeque<Batch>,
     /// Bytes for which their proposals count.
@@ -15,7 +15,7 @@ pub(crate) struct BatchesInFlight {
 }
 
 /// A batch of proposals that were handed in together.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Ticket of the last of them that came from this process.
     pub(crate) ticket: Option<Ticket>,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const REQUEST_BYTES: usize = 512;
 
 /// A request that waits.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Waiting<S, R> {
     pub(crate) sender: S,
     pub(crate) bytes: usize,

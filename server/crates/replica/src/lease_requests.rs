@@ -35,7 +35,7 @@ pub(crate) struct UnprovenAnswer {
     pub(crate) applied: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct LeaseRequest {
     lease: LeaseId,
     question: LeaseQuestion,
@@ -44,7 +44,7 @@ struct LeaseRequest {
     asked: Option<u64>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct LeaseRequests {
     waiting: BTreeMap<u64, LeaseRequest>,
     /// Tickets to send in the next turn.

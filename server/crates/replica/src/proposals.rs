@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX, ticket_map::TicketMap};
 use witan_machine::command::Stamp;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Proposals {
     forwarded: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct WaitingProposal {
     /// The tick at which it arrived.
     since: u64,
@@ -34,7 +34,7 @@ struct WaitingProposal {
 }
 
 /// How far a proposal has come.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Stage {
     /// Held before it is handed in, so it is in no log.
     Held,
@@ -59,7 +59,7 @@ impl Stage {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct ProposalCopy {
     /// Where it was handed in; `None` while it is certainly in no log.
     handed_in: Option<HandedIn>,

@@ -27,7 +27,7 @@ const READER: Source = Source::Client(Connection(0));
 /// A request context on the wire: member, seed and number, 8 bytes each.
 type Context = [u64; 3];
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct ReadIndexRound {
     /// Number of the first attempt; all numbers from it to the last one belong to this round.
     first_number: u64,
@@ -56,7 +56,7 @@ pub(crate) struct ReadIndexTry {
 }
 
 /// A request that waits until the index of its confirmed round is applied.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct ConfirmedRound {
     /// The index to wait for.
     index: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Released {
     pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,

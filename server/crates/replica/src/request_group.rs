@@ -50,7 +50,7 @@ pub(crate) enum Source {
 type Batch<R> = Vec<Waiting<Source, R>>;
 
 /// The requests that one kind of source has sent, and those that are expected from it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Arrivals {
     held: usize,
     /// The bytes of those that are held.
@@ -69,7 +69,7 @@ struct Arrivals {
 }
 
 /// The requests that wait to be taken together.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
     /// Whether some were left because they were too many when the last ones were taken.

@@ -6,7 +6,7 @@ use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 
 /// See the module's description. A message of another term is never taken, so the first one of the next term that this
 /// member leads empties this.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
     /// By member and incarnation, ordered by their latest messages.
@@ -35,7 +35,7 @@ impl TakenMessages {
 }
 
 /// Numbers of messages of one process that have come. It counts them from 1 on, and most come in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct TakenNumbers {
     highest: u64,
     /// Lower numbers that have not arrived.

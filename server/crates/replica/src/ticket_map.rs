@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use crate::host::Ticket;
 
 /// Values by ticket.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TicketMap<T>(HashMap<Ticket, T, FixedState>);
 
 impl<T> Default for TicketMap<T> {

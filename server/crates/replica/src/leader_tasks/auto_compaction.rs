@@ -34,20 +34,20 @@ pub enum AutoCompaction {
 }
 
 /// See the module's description.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
     /// Revision and tick of the last proposed compaction, until it is known whether the log accepted it.
     in_flight: Option<(i64, u64)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Schedule {
     Periodic(Periodic),
     Revisions(Revisions),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Periodic {
     period: u64,
     /// Ticks between two checks.
@@ -62,7 +62,7 @@ struct Periodic {
     begun: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Revisions {
     keep: i64,
     check_interval_ticks: u64,

@@ -32,7 +32,7 @@ use super::{
 use crate::{host::Lane, wire::PeerMessage};
 
 /// The state of a member whose data directory is a copy.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct CopiedDisk {
     /// The leader that was asked whether it still leads.
     asked: Option<QueriedLeader>,
@@ -81,7 +81,7 @@ struct ConfirmedLeader {
 }
 
 /// The term of a voter, the last entry of its log, and the voters that it knows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct LogEnd {
     /// Tick at which the voter reported them.
     tick: u64,

@@ -15,7 +15,7 @@ use super::Replica;
 use crate::{host::Lane, limits::COMMIT_DEFERRAL_NS, wire::PeerMessage};
 
 /// See the module's description. It holds for the term that this member leads.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct DeferredCommits {
     /// When this leader appended before the last time, and the last time, on the monotonic clock.
     appended_ns: (u64, u64),

@@ -16,7 +16,7 @@ use crate::{
 use witan_machine::{command::Entry, member::MemberId};
 
 /// A request that waits for the proposals in flight.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum HeldProposal {
     /// A proposal of this process.
     Own { ticket: Ticket, entry: Box<Entry> },

@@ -20,7 +20,7 @@ use witan_machine::member::MemberId;
 const LEARNER_READY_PERCENT: u64 = 90;
 
 /// The member whose removal is in the log of this leader and not executed, looked up once.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct PendingRemoval {
     /// Term and index up to which membership changes can be in the log.
     until: (u64, u64),
@@ -28,7 +28,7 @@ pub(super) struct PendingRemoval {
 }
 
 /// The state that decides when this member ends after its own removal.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct OwnRemoval {
     /// The highest commit index that this process has received from another leading member.
     leader_commit: u64,
