@@ -23,13 +23,3 @@ pub fn text() -> String {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     format!("etcd Version: {API}\nWitan Version: {WITAN}\nOS/Arch: {os}/{arch}\n")
 }
-
-#[cfg(test)]
-mod tests {
-    use witan_machine::versions::{LATEST, release};
-
-    #[test]
-    fn the_core_knows_the_commands_of_the_version_that_is_announced() {
-        assert_eq!(release(super::API), Some(LATEST));
-    }
-}

@@ -188,3 +188,13 @@ impl Monitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_announced_version_is_the_latest_that_the_state_machine_executes() {
+        assert_eq!(release(version::API), Some(versions::LATEST));
+    }
+}
