@@ -8,10 +8,10 @@ use std::{
 };
 
 use witan_base::panics;
-use witan_config::Config;
+use witan_config::{Config, SpaceConfig};
 use witan_machine::{StateMachine, alarm::Alarms, member::MemberRegistry};
 use witan_snapshot::{self as snapshot, BoltError};
-use witan_storage::SpaceConfig;
+use witan_storage as storage;
 
 use super::{
     fence::FenceError,
@@ -161,7 +161,7 @@ impl SnapshotFile {
             let total = received.saturating_add(part.remaining_bytes);
             let announced = match announced {
                 Some(announced) => announced,
-                None if disk.has_room(&self.0, total) => *announced.insert(total),
+                None if storage::has_room(disk, &self.0, total) => *announced.insert(total),
                 None => return Err(SeedError::NoRoom { bytes: total, path: path() }),
             };
             if received > announced.saturating_add(digest::DIGEST_BYTES) {

@@ -4,12 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 use witan_gocompat::text;
-use witan_storage::SpaceConfig;
 
 use super::{
     AuthSettings, AutoCompaction, ClusterState, Config, ConnectionSettings, DEFAULT_NAME,
     FlightRecorder, LogConfig, LogFormat, LogOutput, PeerTlsConfig, PortTls, Rotation, Settings,
-    Url,
+    SpaceConfig, Url,
     error::ConfigError,
     flags::{self, FlagKind},
     url::UrlError,

@@ -20,6 +20,7 @@ mod peer_security;
 mod peers;
 mod security;
 mod source;
+mod space;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -28,7 +29,6 @@ mod values;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
-use witan_storage::SpaceConfig;
 
 pub use build::{MembersError, members};
 pub use client::ClientSettings;
@@ -39,6 +39,7 @@ pub use follow::FollowSource;
 pub use peers::PeerSettings;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
+pub use space::SpaceConfig;
 pub use url::{Address, Url, UrlError};
 pub use values::Environment;
 

@@ -85,7 +85,7 @@ pub use metrics::StorageMetrics;
 pub use offline::read;
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
-pub use space::{SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
+pub use space::{SpaceLevel, SpaceMonitor, SpaceStatus, has_room};
 pub use wal_dir::place_log;
 
 /// An opened data directory. Its parts go to different threads: the log to the replica's thread, the checkpoint to a

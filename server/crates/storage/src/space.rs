@@ -16,6 +16,8 @@ use std::{
     },
 };
 
+use witan_config::SpaceConfig;
+
 use super::{
     ledger::{Ledger, measure},
     lock::DirectoryLock,
@@ -42,29 +44,18 @@ const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
 /// Minimum size of the log between two checkpoints in bytes, on a small file system; a checkpoint is never due earlier.
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
-/// Settings of the reserve and the ballast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SpaceConfig {
-    /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 disables monitoring.
-    pub reserve_bytes: Option<u64>,
-    /// `--disk-ballast-bytes`; `None` chooses by the file system's size, 0 keeps none.
-    pub ballast_bytes: Option<u64>,
+/// Returns the bytes of a file system of this size that must stay free; 0 without monitoring.
+fn reserve_bytes(settings: SpaceConfig, total: u64) -> u64 {
+    let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
+    settings.reserve_bytes.unwrap_or(default)
 }
 
-impl SpaceConfig {
-    /// Returns the bytes of a file system of this size that must stay free; 0 without monitoring.
-    fn reserve_of(self, total: u64) -> u64 {
-        let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
-        self.reserve_bytes.unwrap_or(default)
-    }
-
-    /// Returns whether a file of this many bytes leaves the reserve free at `path`; always true without monitoring.
-    pub fn has_room(self, path: &Path, bytes: u64) -> bool {
-        let measured = measure(path);
-        match self.reserve_of(measured.total) {
-            0 => true,
-            reserve => measured.free >= bytes.saturating_add(reserve),
-        }
+/// Returns whether a file of this many bytes leaves the reserve free at `path`; always true without monitoring.
+pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
+    let measured = measure(path);
+    match reserve_bytes(settings, measured.total) {
+        0 => true,
+        reserve => measured.free >= bytes.saturating_add(reserve),
     }
 }
 
@@ -145,7 +136,7 @@ impl SpaceMonitor {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
         let total = measure(dir).total.min(measure(&log).total);
-        let reserve_bytes = wanted.reserve_of(total);
+        let reserve_bytes = reserve_bytes(wanted, total);
         let ballast = (total / BALLAST_PART).min(DEFAULT_BALLAST_BYTES);
         let ballast_bytes = match reserve_bytes {
             0 => 0,

@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
+use witan_config::SpaceConfig;
+
 use super::{
     workload::{Driven, Expected, run_steps_until_killed},
     *,
 };
-use crate::{
-    SnapshotError, SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure, run::run_number,
-};
+use crate::{SnapshotError, SpaceLevel, SpaceMonitor, ledger::measure, run::run_number};
 
 /// Size of a ballast.
 const BALLAST_BYTES: u64 = 200_000;
