@@ -1,5 +1,5 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
-//! raft, no disk and no thread, only these methods.
+//! raft, no disk and no thread, only these methods and the types in `replica_types`.
 //!
 //! Reading order: this file → `replica_loop` (the loop that owns the replica, and what it is sent) → `raft_inbox` (what
 //! it takes first), `waker` (how it is woken) → `host` (where its effects go) → `checkpoints` (when the state is
@@ -33,6 +33,7 @@ mod post;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
+mod replica_types;
 mod request_durations;
 mod state_hashes;
 mod status;
@@ -80,6 +81,7 @@ pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
+pub use replica_types::*;
 pub use request_durations::RequestType;
 pub use state_hashes::{FrozenStates, StateHashes, StatesToHash};
 pub use status::AuthState;

@@ -9,8 +9,7 @@ use witan_api::v1::{
 use witan_dialect::read_counters::ReadCounters;
 use witan_gocompat::{json, text};
 use witan_machine::{member::Member, view::View};
-use witan_node::Node;
-use witan_replica::replica::Role;
+use witan_node::{Node, Role};
 use witan_tree::WriteCounts;
 
 use super::{error::V1Error, render, request::V1Stats, text};

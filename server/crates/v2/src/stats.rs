@@ -15,8 +15,7 @@ use witan_api::v2::{
 use witan_dialect::{Context, read_counters::ReadCounters, reply};
 use witan_gocompat::{json, text};
 use witan_machine::member::MemberId;
-use witan_node::{FollowerCounts, Node};
-use witan_replica::replica::Role;
+use witan_node::{FollowerCounts, Node, Role};
 use witan_tree::WriteCounts;
 
 /// The minimum of an empty set of latencies, as in etcd.

@@ -4,8 +4,7 @@ use std::convert::Infallible;
 
 use witan_auth::{HashError, TokenError};
 use witan_machine::{auth, kv, lease, member};
-use witan_node::{NodeError, ProposeError, TransferError, UnsafeReconfiguration};
-use witan_replica::replica::TransferRefused;
+use witan_node::{NodeError, ProposeError, TransferError, TransferRefused, UnsafeReconfiguration};
 
 use crate::error::RpcError;
 

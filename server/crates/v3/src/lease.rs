@@ -24,8 +24,7 @@ use witan_machine::{
     lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl},
     view::View,
 };
-use witan_node::{NodeError, now_ns};
-use witan_replica::lessor::{LeaseDeadlines, Renewal};
+use witan_node::{LeaseDeadlines, NodeError, Renewal, now_ns};
 
 use super::{
     RpcResult, authorize, header,

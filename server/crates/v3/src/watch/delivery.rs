@@ -5,7 +5,7 @@ use std::{collections::VecDeque, iter, vec};
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
 use witan_machine::member::MemberId;
-use witan_replica::watch::keys::WatcherGroupId;
+use witan_node::WatcherGroupId;
 
 use super::{
     answer::WatchAnswer,
@@ -269,7 +269,7 @@ mod tests {
         metrics::Register,
     };
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
-    use witan_replica::watch::keys::PendingChanges;
+    use witan_node::PendingChanges;
 
     use super::{
         super::{

@@ -5,10 +5,7 @@ use std::{cell::OnceCell, sync::Arc};
 
 use witan_api::v3::mvccpb;
 use witan_machine::kv::{HistoryLocation, KeyChange, Kv};
-use witan_replica::watch::{
-    keys::PendingChanges,
-    range::{RangeEnd, WatchRange},
-};
+use witan_node::{PendingChanges, RangeEnd, WatchRange};
 
 use super::{
     super::kv::key_value,

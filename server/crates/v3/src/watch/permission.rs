@@ -5,8 +5,7 @@ use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
 use witan_dialect::Context;
 use witan_machine::{StateMachine, auth::Caller};
-use witan_node::AuthState;
-use witan_replica::watch::range::{RangeEnd, WatchRange};
+use witan_node::{AuthState, RangeEnd, WatchRange};
 
 use super::{
     watcher_group::WatcherGroup,

@@ -10,8 +10,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_base::{account::Resource, panics};
 use witan_dialect::Context;
-use witan_node::{Node, StreamChanges, WatchStream};
-use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
+use witan_node::{Node, PendingChanges, StreamChanges, WatchStream, WatcherGroupId};
 
 use super::{
     answer::WatchAnswer,

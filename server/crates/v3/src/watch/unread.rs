@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
+use witan_node::{PendingChanges, WatcherGroupId};
 
 use super::{delivery::ResponseQueue, history_reader::ResumePoint, worker_turn::WorkerTurn};
 
@@ -71,7 +71,7 @@ impl UnreadGroups {
 mod tests {
     use witan_api::v3::etcdserverpb::WatchResponse;
     use witan_machine::kv::Kv;
-    use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
+    use witan_node::{WatchRange, WatcherGroups};
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 

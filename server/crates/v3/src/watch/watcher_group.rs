@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Bound};
 
-use witan_replica::watch::range::WatchRange;
+use witan_node::WatchRange;
 
 /// The watchers of one range in a stream.
 #[derive(Debug)]

@@ -5,8 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
 use witan_base::account::Charge;
-use witan_node::WatchStream;
-use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
+use witan_node::{WatchRange, WatchStream, WatcherGroupId};
 
 use super::{
     limits::{RANGE_BYTES, WATCHER_BYTES},
@@ -303,7 +302,7 @@ pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
 
 /// Returns the memory that is reserved for a range: its key and end, and [`RANGE_BYTES`].
 fn range_bytes(span: &WatchRange) -> usize {
-    use witan_replica::watch::range::RangeEnd;
+    use witan_node::RangeEnd;
     let end = match &span.end {
         RangeEnd::At(end) => end.len(),
         RangeEnd::One | RangeEnd::Never => 0,

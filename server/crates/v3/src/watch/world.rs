@@ -24,8 +24,7 @@ use witan_dialect::{
 };
 use witan_logging::LogLevelHandle;
 use witan_machine::kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put};
-use witan_node::{Node, testing::NodeOfStates};
-use witan_replica::watch::range::WatchRange;
+use witan_node::{Node, WatchRange, testing::NodeOfStates};
 
 use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
 
