@@ -13,8 +13,8 @@ use witan_logging as logging;
 
 use crate::{
     boot,
-    follow::{SeedError, command},
-    offline,
+    follow::{FollowCommandError, SeedError, command},
+    offline::{self, OfflineError},
 };
 
 /// Selects etcdutl by the program's name, else by the arguments: `snapshot`, `adopt`, `export`, `info`, `replay`, `follow`, the
@@ -62,7 +62,7 @@ fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.peekable();
     let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);
     if arguments.peek().is_none_or(asks) {
-        return without_member(command::run(arguments));
+        return called_member(command::run(arguments));
     }
     member(arguments, |config| match config.follow {
         Some(_) => Ok(()),
@@ -93,23 +93,37 @@ fn start(config: Config) -> ExitCode {
 }
 
 /// Prints the result of an offline command; returns its exit code.
-fn without_member(outcome: offline::CommandResult) -> ExitCode {
+fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     match outcome {
-        offline::CommandResult::Done(text) => show(&text),
-        offline::CommandResult::Usage(error) => {
-            // etcdutl's exit code for an unknown command; help is not an error
-            let code = ExitCode::from(u8::from(error.use_stderr()));
-            match error.print() {
-                Ok(()) => code,
-                Err(_) => ExitCode::FAILURE,
-            }
-        }
-        offline::CommandResult::Failed(error) => {
-            // stderr is the last resort
-            let _ = writeln!(io::stderr(), "Error: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        Ok(text) => show(&text),
+        Err(OfflineError::Usage(error)) => usage(&error),
+        Err(error) => failed(&error, ExitCode::from(error.exit_code())),
     }
+}
+
+/// Prints the result of a command that calls a running member; returns its exit code.
+fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
+    match outcome {
+        Ok(text) => show(&text),
+        Err(FollowCommandError::Usage(error)) => usage(&error),
+        Err(error) => failed(&error, ExitCode::FAILURE),
+    }
+}
+
+/// Prints why the arguments are invalid, or the requested help text.
+fn usage(error: &clap::Error) -> ExitCode {
+    // etcdutl's exit code for an unknown command; help is not an error
+    let code = ExitCode::from(u8::from(error.use_stderr()));
+    match error.print() {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
+    // stderr is the last resort
+    let _ = writeln!(io::stderr(), "Error: {error}");
+    code
 }
 
 fn show(text: &str) -> ExitCode {

@@ -9,12 +9,9 @@ use serde_json::Value;
 use witan_config::ClientSettings;
 use witan_transport::exchange;
 
-use crate::{
-    api_client::{
-        connect::Route,
-        tls::{ClientTlsError, TlsClient},
-    },
-    offline::{self, CommandResult},
+use crate::api_client::{
+    connect::Route,
+    tls::{ClientTlsError, TlsClient},
 };
 
 /// The word after the program's name.
@@ -67,10 +64,13 @@ struct MemberArguments {
     write_out: String,
 }
 
-/// Why a command failed.
+/// Why a command printed no result.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum FollowCommandError {
+    /// Invalid arguments or a request for help, which clap prints.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
     #[error(transparent)]
     Tls(#[from] ClientTlsError),
     #[error("{endpoint}: {reason}")]
@@ -79,12 +79,11 @@ pub enum FollowCommandError {
     Refused(String),
 }
 
-/// Runs one of [`VERBS`].
-pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    offline::parse(FOLLOW, arguments, |line: FollowArguments| {
-        let asked = actix_rt::System::new().block_on(ask(&line.verb));
-        Ok(asked?)
-    })
+/// Runs one of [`VERBS`] and returns the text to print.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCommandError> {
+    let program = std::iter::once(OsString::from(FOLLOW));
+    let line = FollowArguments::try_parse_from(program.chain(arguments))?;
+    actix_rt::System::new().block_on(ask(&line.verb))
 }
 
 async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {

@@ -10,17 +10,17 @@ use std::{
 use witan_base::panics;
 use witan_config::{Config, SpaceConfig};
 use witan_machine::{StateMachine, alarm::Alarms, member::MemberRegistry};
-use witan_snapshot::{self as snapshot, BoltError};
+use witan_snapshot::{
+    self as snapshot, BoltError,
+    digest::{self, DigestError},
+};
 use witan_storage as storage;
 
 use super::{
     fence::FenceError,
     source::{Source, SourceError, SourceSession},
 };
-use crate::{
-    api_client::tls::ClientTlsError,
-    offline::{OfflineError, digest},
-};
+use crate::api_client::tls::ClientTlsError;
 
 /// Why a cluster cannot start following.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,9 @@ pub enum SeedError {
     #[error("--from: write {path}: {source}")]
     File { path: String, source: io::Error },
     #[error("--from: {0}")]
-    Digest(#[from] OfflineError),
+    Digest(#[from] DigestError),
+    #[error("--from: the snapshot of the source does not end with a digest")]
+    NoDigest,
     #[error("--from: the snapshot of the source cannot be read: {0}")]
     Snapshot(#[from] BoltError),
 }
@@ -181,7 +183,7 @@ impl SnapshotFile {
     fn read(&self) -> Result<StateMachine, SeedError> {
         let (length, has_digest) = digest::length("stat", &self.0)?;
         if !has_digest {
-            return Err(OfflineError::NoDigest.into());
+            return Err(SeedError::NoDigest);
         }
         digest::check(&self.0, length, &mut |_| {})?;
         let found = snapshot::read(&self.0, length, None, &mut |_| {})?;

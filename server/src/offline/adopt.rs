@@ -2,7 +2,7 @@
 
 use witan_api::ids;
 
-use super::{AdoptArguments, OfflineError, progress::ProgressBar};
+use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar};
 use crate::adopt::{self, Progress};
 
 /// Adopts the data directory; returns the text to print.

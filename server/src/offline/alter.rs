@@ -11,23 +11,20 @@ use witan_machine::{
 };
 use witan_storage::{self as storage, StorageMetrics};
 
-use super::{CommandResult, OfflineError};
+use super::error::OfflineError;
 
 const CRC_BYTES: usize = 4;
 
 /// Runs the test command `alter DIR FROM TO`: in each value of the checkpoint in DIR, replaces the first FROM with TO and
 /// corrects the checksum. Does nothing if FROM and TO differ in length.
-pub(super) fn alter(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+pub(super) fn alter(arguments: impl Iterator<Item = OsString>) -> Result<String, OfflineError> {
     let arguments: Vec<OsString> = arguments.collect();
     let [dir, from, to] = arguments.as_slice() else {
-        return failed(Path::new(""), io::Error::other("alter DIR FROM TO"));
+        let usage = io::Error::other("alter DIR FROM TO");
+        return Err(OfflineError::open("alter", Path::new(""))(usage));
     };
     let (from, to) = (from.as_encoded_bytes(), to.as_encoded_bytes());
-    alter_dir(Path::new(dir), from, to).map_or_else(CommandResult::Failed, CommandResult::Done)
-}
-
-fn failed(dir: &Path, source: io::Error) -> CommandResult {
-    CommandResult::Failed(OfflineError::open("alter", dir)(source))
+    alter_dir(Path::new(dir), from, to)
 }
 
 /// Replaces `from` with `to` in all values of the checkpoint in a data directory. Returns the text to print.

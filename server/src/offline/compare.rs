@@ -6,7 +6,7 @@ use serde::Deserialize;
 use witan_machine::kv::Kv;
 use witan_snapshot as snapshot;
 
-use super::OfflineError;
+use super::error::OfflineError;
 
 /// The fields of a record that are read. `witan-operator backup save` writes it.
 #[derive(Debug, Deserialize)]

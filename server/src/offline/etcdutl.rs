@@ -8,7 +8,7 @@ use witan_base::version;
 use witan_machine::versions;
 use witan_storage as storage;
 
-use super::{OfflineError, SnapshotCommand, show, snapshot};
+use super::{arguments::SnapshotCommand, error::OfflineError, show, snapshot};
 
 /// The oldest version to which etcd's data can be migrated; older ones are refused.
 const MIGRATED_MIN: versions::Release = (3, 5);

@@ -12,7 +12,8 @@ use witan_snapshot::{self as snapshot, SnapshotFile};
 use witan_storage::{self as storage, DataIdentity};
 
 use super::{
-    ExportArguments, OfflineError,
+    arguments::ExportArguments,
+    error::OfflineError,
     progress::ProgressBar,
     stopped::{StoppedMember, read},
 };

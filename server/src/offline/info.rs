@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use witan_snapshot as snapshot;
 
-use super::{OfflineError, stopped};
+use super::{error::OfflineError, show, stopped};
 
 /// A summary of a data directory.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ struct Info {
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),
-        "json" => super::show::json,
+        "json" => show::json,
         _ => return Err(OfflineError::Format),
     };
     let stopped::StoppedMember { identity, view, last } = stopped::read(dir)?;

@@ -7,7 +7,7 @@ use witan_base::panics::UnwindScope;
 use witan_machine::member::MemberId;
 use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
-use super::{OfflineError, ReplayArguments};
+use super::{arguments::ReplayArguments, error::OfflineError};
 
 /// Formats a turn.
 type Form = fn(&ShownTurn<'_>) -> String;

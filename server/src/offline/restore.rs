@@ -8,11 +8,12 @@ use std::{
 
 use witan_config::{Config, Environment, Invocation};
 use witan_machine::view::View;
-use witan_snapshot as snapshot;
+use witan_snapshot::{self as snapshot, digest};
 use witan_storage::{self as storage, DataIdentity};
 
 use super::{
-    OfflineError, RestoreArguments, changes::ChangesFolder, compare, digest, progress::ProgressBar,
+    arguments::RestoreArguments, changes::ChangesFolder, compare, error::OfflineError,
+    progress::ProgressBar,
 };
 use crate::bootstrap;
 

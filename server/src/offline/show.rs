@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use witan_snapshot::{self as snapshot, SnapshotStatus};
+use witan_snapshot::{self as snapshot, SnapshotStatus, digest};
 
-use super::{OfflineError, digest};
+use super::error::OfflineError;
 
 /// etcd's value for the compacted revision if there was no compaction.
 const NEVER_COMPACTED: i64 = -1;

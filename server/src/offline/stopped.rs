@@ -7,7 +7,7 @@ use witan_machine::view::View;
 use witan_replica::replica::{ForceError, Replica};
 use witan_storage::{self as storage, DataIdentity, StorageMetrics};
 
-use super::OfflineError;
+use super::error::OfflineError;
 
 /// The state of a stopped member.
 pub(super) struct StoppedMember {

@@ -1,7 +1,8 @@
-//! Times, durations, booleans and quoted strings as Go prints and parses them.
+//! Times, durations, booleans, quoted strings and system errors as Go prints and parses them.
 
 use std::{
     fmt::{self, Write as _},
+    io,
     time::Duration,
 };
 
@@ -133,6 +134,24 @@ pub fn quote(bytes: &[u8]) -> String {
     }
     out.push('"');
     out
+}
+
+/// Returns Go's text for a common system error, and the system's text for others.
+pub fn io_error(error: &io::Error) -> String {
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        "no such file or directory".into()
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "permission denied".into()
+    } else {
+        error.to_string()
+    }
+}
+
+/// Formats bytes like Go prints a slice: decimal numbers in brackets.
+pub fn byte_slice(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    format!("[{}]", digits.join(" "))
 }
 
 /// Parses a boolean like `strconv.ParseBool`; `None` for its errors.

@@ -1,22 +1,61 @@
 //! The SHA-256 digest at the end of a snapshot file.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use sha2::{Digest as _, Sha256};
+use witan_gocompat::text;
 
-use super::OfflineError;
-
-pub(crate) const DIGEST_BYTES: u64 = 32;
+/// Size of the digest.
+pub const DIGEST_BYTES: u64 = 32;
 
 /// A snapshot's length is a multiple of this, so the length shows whether a digest follows.
 const SECTOR_BYTES: u64 = 512;
 
 const PART_BYTES: usize = 1 << 20;
 
+/// Why a digest was not found or does not match. The texts are etcdutl's.
+#[derive(Debug, thiserror::Error)]
+pub enum DigestError {
+    /// The file was not read.
+    #[error("{verb} {path}: {}", text::io_error(source))]
+    File {
+        /// The failed operation: `open`, `read` or `stat`.
+        verb: &'static str,
+        /// The snapshot.
+        path: String,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The file differs from its digest.
+    #[error(
+        "expected sha256 {}, got {}",
+        text::byte_slice(expected),
+        text::byte_slice(got)
+    )]
+    Mismatch {
+        /// The digest in the file.
+        expected: [u8; DIGEST_BYTES as usize],
+        /// The digest of the snapshot.
+        got: [u8; DIGEST_BYTES as usize],
+    },
+}
+
+impl DigestError {
+    /// For `map_err`: creates [`Self::File`] for the snapshot at `path`.
+    fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::File { verb, path, source }
+    }
+}
+
 /// Returns the length of the snapshot without its digest, and whether it has one. `verb` is used in the error.
-pub(crate) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), OfflineError> {
+pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestError> {
     let length = std::fs::metadata(path)
-        .map_err(OfflineError::open(verb, path))?
+        .map_err(DigestError::file(verb, path))?
         .len();
     let has_digest = length % SECTOR_BYTES == DIGEST_BYTES;
     Ok((
@@ -31,30 +70,26 @@ pub(crate) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), Off
 
 /// Compares the digest of the first `length` bytes with the one that follows them; a mismatch is an error. `progress` gets the
 /// number of bytes of each read.
-pub(crate) fn check(
-    path: &Path,
-    length: u64,
-    progress: &mut dyn FnMut(usize),
-) -> Result<(), OfflineError> {
-    let mut file = File::open(path).map_err(OfflineError::open("open", path))?;
+pub fn check(path: &Path, length: u64, progress: &mut dyn FnMut(usize)) -> Result<(), DigestError> {
+    let mut file = File::open(path).map_err(DigestError::file("open", path))?;
     let mut digest = Sha256::new();
     let mut part = vec![0; PART_BYTES];
     let mut left = length;
     while left > 0 {
         let now = left.min(PART_BYTES as u64) as usize;
         file.read_exact(&mut part[..now])
-            .map_err(OfflineError::open("read", path))?;
+            .map_err(DigestError::file("read", path))?;
         digest.update(&part[..now]);
         left -= now as u64;
         progress(now);
     }
     let mut expected = [0; DIGEST_BYTES as usize];
     file.read_exact(&mut expected)
-        .map_err(OfflineError::open("read", path))?;
+        .map_err(DigestError::file("read", path))?;
     let got: [u8; DIGEST_BYTES as usize] = digest.finalize().into();
     if got == expected {
         Ok(())
     } else {
-        Err(OfflineError::Digest { expected, got })
+        Err(DigestError::Mismatch { expected, got })
     }
 }

@@ -4,9 +4,10 @@
 //! (`witan_v3`).
 //!
 //! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` → `file` (writes a snapshot;
-//! `witan_bolt` writes its pages) → `read`, `status` (read one) → `v2_store` (etcd's v2 store, which is in files of its data
-//! directory instead of its snapshots).
+//! `witan_bolt` writes its pages) → `read`, `status` (read one), `digest` (checks its end) → `v2_store` (etcd's v2 store,
+//! which is in files of its data directory instead of its snapshots).
 
+pub mod digest;
 mod file;
 mod hash;
 mod read;

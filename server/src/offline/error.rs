@@ -1,0 +1,136 @@
+//! Why an offline command failed, with etcdutl's texts and exit codes.
+
+use std::{io, path::Path};
+
+use witan_config::ConfigError;
+use witan_gocompat::text;
+use witan_machine::record::CorruptRecord;
+use witan_snapshot::{BoltError, digest::DigestError};
+use witan_storage::OpenError;
+
+use super::changes::ChangesError;
+use crate::adopt::AdoptError;
+
+/// etcdutl's exit code for general failures.
+const EXIT_ERROR: u8 = 1;
+/// etcdutl's exit code for an unknown output format.
+const EXIT_BAD_FEATURE: u8 = 4;
+/// etcdutl's exit code for invalid arguments.
+const EXIT_BAD_ARGUMENTS: u8 = 128;
+
+/// Why a command printed no result. All but [`Self::Usage`] are printed after `Error: `.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum OfflineError {
+    /// Invalid arguments or a request for help, which clap prints.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    #[error("--mark-compacted required if --revision-bump > 0")]
+    Bump,
+    #[error("unsupported output format")]
+    Format,
+    #[error("{0} not supported as output format")]
+    NotInFormat(&'static str),
+    #[error("{verb} {path}: {}", text::io_error(source))]
+    Open {
+        /// The failed operation: `open`, `read`, `stat` or `remove`.
+        verb: &'static str,
+        path: String,
+        source: io::Error,
+    },
+    #[error("snapshot file {path} is damaged or no snapshot: {source}")]
+    Broken { path: String, source: BoltError },
+    #[error("snapshot missing hash but --skip-hash-check=false")]
+    NoDigest,
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    #[error("data-dir \"{0}\" not empty or could not be read")]
+    DirectoryNotEmpty(String),
+    #[error("mvcc: required revision has been compacted")]
+    Compacted,
+    #[error("mvcc: required revision is a future revision")]
+    FutureRevision,
+    #[error("--compare {path}: {reason}")]
+    Record { path: String, reason: String },
+    #[error("{0}")]
+    OtherKeys(String),
+    #[error("{0}: it has no member data")]
+    NoData(String),
+    #[error("--target-version {0}: not one of 3.5, 3.6 and 3.7")]
+    TargetVersion(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    #[error(transparent)]
+    Recording(#[from] witan_recorder::ReadError),
+    #[error("{0}")]
+    NotReproduced(String),
+    #[error("write the output: {0}")]
+    Output(io::Error),
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    #[error("write {path}: {source}")]
+    Export { path: String, source: io::Error },
+    #[error(
+        "{0}: this member has not received the state of its cluster: take another member's directory"
+    )]
+    NoState(String),
+    #[error("{0}: this member was removed from its cluster: take another member's directory")]
+    NotAMember(String),
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
+    #[error("{dir}: {source}")]
+    Corrupt { dir: String, source: CorruptRecord },
+}
+
+impl OfflineError {
+    /// For `map_err`: creates [`Self::Open`] for the snapshot at `path`. `verb` names the system call.
+    pub(super) fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Open { verb, path, source }
+    }
+
+    /// For `map_err`: creates [`Self::Broken`] for the snapshot at `path`.
+    pub(super) fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Broken { path, source }
+    }
+
+    /// For `map_err`: creates [`Self::Export`] for the data directory at `path`.
+    pub(super) fn export(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Export { path, source }
+    }
+
+    /// Returns the exit code that etcdutl uses for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bump => EXIT_BAD_ARGUMENTS,
+            Self::Format | Self::NotInFormat(_) => EXIT_BAD_FEATURE,
+            Self::Usage(_)
+            | Self::Open { .. }
+            | Self::Broken { .. }
+            | Self::NoDigest
+            | Self::Digest(_)
+            | Self::DirectoryNotEmpty(_)
+            | Self::Compacted
+            | Self::FutureRevision
+            | Self::Record { .. }
+            | Self::OtherKeys(_)
+            | Self::NoData(_)
+            | Self::TargetVersion(_)
+            | Self::Config(_)
+            | Self::Storage(_)
+            | Self::Adopt(_)
+            | Self::Export { .. }
+            | Self::Changes(_)
+            | Self::Recording(_)
+            | Self::NotReproduced(_)
+            | Self::Output(_)
+            | Self::NoState(_)
+            | Self::NotAMember(_)
+            | Self::Corrupt { .. } => EXIT_ERROR,
+        }
+    }
+}
