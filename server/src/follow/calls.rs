@@ -1,16 +1,21 @@
 //! The calls of following. Calls to this cluster are retried until it answers; each call to the source goes to one member.
 
+use std::time::Duration;
+
 use tokio::time::sleep;
 use witan_api::v3::etcdserverpb::{AlarmMember, alarm_request::AlarmAction};
 use witan_machine::{follow::FollowOperation, member::MemberRegistry};
 use witan_node::{Node, NodeError, ProposeError};
 
 use super::{
-    copier::{CopyError, PROPOSE_RETRY},
+    error::CopyError,
     fence::{FenceCalls, Fences},
     source::{Source, SourceError, SourceSession},
     status::FollowHandle,
 };
+
+/// Delay before a failed proposal is repeated.
+const PROPOSE_RETRY: Duration = Duration::from_millis(100);
 
 /// This cluster and a session with the source.
 #[derive(Clone)]

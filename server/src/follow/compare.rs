@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use witan_machine::{follow::FollowOperation, kv::Compact, view::View};
 use witan_snapshot as snapshot;
 
-use super::{
-    copier::{Copier, CopyError},
-    source::SourceHash,
-};
+use super::{copier::Copier, error::CopyError, source::SourceHash};
 
 /// Minimum time between two comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! Copies the source's writes: the events of its watch become revisions, which are proposed in order.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use tonic::{Status, Streaming};
@@ -10,52 +10,12 @@ use witan_node::{Node, NodeError};
 
 use super::{
     calls::Calls,
+    error::CopyError,
     fence::FenceError,
     received::{ENTRY_BYTES, ENTRY_WRITES, ReceivedRevisions, size},
-    seed::SeedError,
-    source::{Source, SourceError},
+    source::Source,
     status::FollowHandle,
 };
-
-/// Delay before a failed proposal is repeated.
-pub(super) const PROPOSE_RETRY: Duration = Duration::from_millis(100);
-
-/// Why following has stopped for now.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CopyError {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(
-        "the source has compacted the revisions after {revision}, which this cluster has not copied: stop its members, \
-         remove their data directories and start over"
-    )]
-    Compacted { revision: i64 },
-    #[error(
-        "{endpoint} is a member of cluster {found:x}, but this cluster follows {expected:x}: name its members with --from"
-    )]
-    OtherCluster {
-        endpoint: String,
-        found: u64,
-        expected: u64,
-    },
-    #[error(transparent)]
-    Refused(#[from] FollowError),
-    #[error(
-        "revision {revision} of the source has {writes} writes, too many for one log entry: stop this cluster's members, remove \
-         their data directories and start over after that revision"
-    )]
-    TooLarge { revision: i64, writes: usize },
-    #[error(transparent)]
-    Fence(#[from] FenceError),
-    #[error("users or roles of the source were changed during the cut-over: try again")]
-    UsersChanged,
-    #[error("the cut-over took longer than {0:?}")]
-    Late(Duration),
-    #[error(transparent)]
-    Users(#[from] SeedError),
-    #[error("this cluster: {0}")]
-    Node(NodeError),
-}
 
 /// Copies through one session with the source.
 pub(super) struct Copier<'a> {

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 use witan_machine::{follow::FollowError, member::MemberRegistry};
 
 use super::{
-    copier::{Copier, CopyError},
+    copier::Copier,
+    error::CopyError,
     fence::{self, FenceCalls as _},
+    status::{CutOverRefused, CutOverReport, CutOverRequest},
 };
 
 /// Revisions that are missing before the source stops writes; with more, the cut-over is refused.
@@ -19,40 +20,6 @@ const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the caller waits while a failed cut-over is given up.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A request for the cut-over: the channel for its result.
-pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
-
-/// The result of a cut-over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct CutOverReport {
-    /// The last revision of the source. This cluster continues with the next one.
-    pub(crate) revision: i64,
-    /// Milliseconds during which neither cluster took writes.
-    pub(crate) pause_ms: u64,
-}
-
-/// Why the cut-over was not done. This cluster still follows the source, which takes writes unless the status says that it is
-/// fenced.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CutOverRefused {
-    #[error(
-        "the keys differ from the source's at revision {0}: stop the members, remove their data directories and start over"
-    )]
-    Differs(i64),
-    #[error("the source was compacted while the keys were compared: try again")]
-    NotCompared,
-    #[error("{0} revisions of the source are not copied yet: try again")]
-    Lags(i64),
-    #[error(
-        "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
-    )]
-    Quota { used: u64, quota: u64 },
-    /// This member does not follow, or the source is unreachable.
-    #[error("{0}")]
-    Failed(String),
-}
 
 impl Copier<'_> {
     /// Runs the cut-over and sends its result to the requester, even before it returns an error. Returns whether it is done;

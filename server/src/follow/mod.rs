@@ -7,13 +7,14 @@
 //!
 //! Reading order: `seed` (the first state) → `source` (requests to etcd) → `received`, `copier` (revisions become entries) →
 //! `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (stops writes at the source), `calls` → `cut_over` →
-//! `status` → `command` (`witan follow status` and related commands).
+//! `status`, `error` → `command` (`witan follow status` and related commands).
 
 mod calls;
 pub(crate) mod command;
 mod compare;
 mod copier;
 mod cut_over;
+mod error;
 mod fence;
 mod metrics;
 pub(crate) mod received;
@@ -36,17 +37,17 @@ use witan_machine::{follow::FollowedRevision, member::MemberRegistry};
 use witan_node::{Node, NodeError};
 
 pub use command::FollowCommandError;
-pub(crate) use cut_over::CutOverRefused;
 pub use seed::SeedError;
 pub(crate) use seed::{SnapshotFolder, seed};
 pub(crate) use source::Source;
-pub(crate) use status::FollowHandle;
+pub(crate) use status::{CutOverRefused, FollowHandle};
 
 use calls::Calls;
-use copier::{Copier, CopyError};
-use cut_over::CutOverRequest;
+use copier::Copier;
+use error::CopyError;
 use fence::Guarded;
 use metrics::FollowMetrics;
+use status::CutOverRequest;
 
 /// Delay before the next endpoint is tried; doubles with each short session.
 const RETRY: Duration = Duration::from_millis(500);

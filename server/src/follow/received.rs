@@ -5,7 +5,7 @@ use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
 use witan_machine::follow::{FollowedRevision, FollowedWrite};
 use witan_replica::limits::COMMAND_BYTES_MAX;
 
-use super::copier::CopyError;
+use super::error::CopyError;
 
 /// Bytes of keys and values in one entry, unless a single revision is larger.
 pub(super) const ENTRY_BYTES: usize = 1 << 20;

@@ -6,13 +6,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use witan_base::sync::Mutex;
 
-use super::{
-    copier::CopyError,
-    cut_over::{CutOverRefused, CutOverReport, CutOverRequest},
-    fence::Guarded,
-    metrics::FollowMetrics,
-    seed::SnapshotFolder,
-};
+use super::{error::CopyError, fence::Guarded, metrics::FollowMetrics, seed::SnapshotFolder};
 
 /// Progress of this member in following its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,6 +53,40 @@ impl FollowStatus {
         self.revision = revision;
         self.source_revision = self.source_revision.max(revision);
     }
+}
+
+/// A request for the cut-over: the channel for its result.
+pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
+
+/// The result of a cut-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CutOverReport {
+    /// The last revision of the source. This cluster continues with the next one.
+    pub(crate) revision: i64,
+    /// Milliseconds during which neither cluster took writes.
+    pub(crate) pause_ms: u64,
+}
+
+/// Why the cut-over was not done. This cluster still follows the source, which takes writes unless the status says that it is
+/// fenced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CutOverRefused {
+    #[error(
+        "the keys differ from the source's at revision {0}: stop the members, remove their data directories and start over"
+    )]
+    Differs(i64),
+    #[error("the source was compacted while the keys were compared: try again")]
+    NotCompared,
+    #[error("{0} revisions of the source are not copied yet: try again")]
+    Lags(i64),
+    #[error(
+        "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
+    )]
+    Quota { used: u64, quota: u64 },
+    /// This member does not follow, or the source is unreachable.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// The status, shared by the following task and its readers.

@@ -8,7 +8,8 @@ use witan_machine::{
 };
 
 use super::{
-    copier::{Copier, CopyError},
+    copier::Copier,
+    error::CopyError,
     fence::{FenceCalls as _, Fences},
     seed,
 };
