@@ -1,10 +1,12 @@
 //! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`,
 //! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips it.
 //!
-//! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns`.
+//! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns` →
+//! `error`.
 //! Connections come from `crate::api_client`.
 
 mod dns;
+mod error;
 mod registry;
 mod srv;
 mod v2;
@@ -13,59 +15,13 @@ mod v3;
 use std::collections::HashSet;
 
 use witan_api::ids;
-use witan_config::{ClusterState, Config, Discovery, MembersError, Url, members};
+use witan_config::{ClusterState, Config, Discovery, Url, members};
 use witan_machine::member::MemberId;
 use witan_storage::DataIdentity;
 
-use crate::api_client::tls::ClientTlsError;
+pub use error::DiscoverError;
 
-/// Why the first members were not found. The texts begin like etcd's.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
-pub enum DiscoverError {
-    #[error(
-        "discovery: size key not found: {0} does not exist. The token is mistyped, expired or was never \
-         created: create one for this cluster"
-    )]
-    SizeNotFound(String),
-    #[error("discovery: size key is bad: {0:?} is not the number of members of a cluster")]
-    BadSize(String),
-    #[error(
-        "discovery: cluster is full: {size} members have registered before this one. Create a token for a \
-         larger cluster, or add this member to the running one and start it with \
-         --initial-cluster-state=existing"
-    )]
-    Full { size: u64 },
-    #[error(
-        "discovery: found duplicate id: {:016x} has registered already. A restarted member needs its \
-         data directory; otherwise delete this registration, or use a new token", .0.0
-    )]
-    Duplicate(MemberId),
-    #[error("discovery: bad discovery endpoint: {0}")]
-    Endpoint(String),
-    #[error("discovery: the registrations {registered:?} do not name members: {source}")]
-    Registrations {
-        registered: String,
-        source: MembersError,
-    },
-    #[error(
-        "discovery cluster {0} has duplicate names or URLs: each member needs a --name and \
-         --initial-advertise-peer-urls of its own"
-    )]
-    NotDistinct(String),
-    #[error("discovery: {0}")]
-    Tls(#[from] ClientTlsError),
-    #[error("discovery: {0}")]
-    Dns(#[from] dns::DnsError),
-    #[error(
-        "cannot find local etcd member {name:?} in SRV records: none of {found} is an address of {own}"
-    )]
-    NotInRecords {
-        name: String,
-        found: String,
-        own: String,
-    },
-}
+use registry::Registration;
 
 /// Returns the configuration with the first members of the cluster. It is unchanged if the directory has an identity or
 /// discovery is not configured.
@@ -103,15 +59,6 @@ pub async fn complete(
         initial_cluster_token: token,
         ..config
     })
-}
-
-/// A member's registration.
-#[derive(Clone, Debug)]
-struct Registration {
-    /// The member's id in the cluster of this token.
-    id: MemberId,
-    /// `NAME=URL` for each peer URL.
-    value: String,
 }
 
 /// Builds this member's registration: its id, computed from its peer URLs and the token, and its name with its URLs.

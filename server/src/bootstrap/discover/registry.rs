@@ -5,12 +5,23 @@
 
 use std::time::Duration;
 
-use super::{DiscoverError, Registration};
+use witan_machine::member::MemberId;
+
+use super::error::DiscoverError;
 
 /// The first pause before a retry; it doubles with each retry.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const RETRY_LONGEST: Duration = Duration::from_secs(32);
+
+/// A member's registration.
+#[derive(Clone, Debug)]
+pub(super) struct Registration {
+    /// The member's id in the cluster of this token.
+    pub(super) id: MemberId,
+    /// `NAME=URL` for each peer URL.
+    pub(super) value: String,
+}
 
 /// A place where members register.
 pub(super) trait Registry {
@@ -173,7 +184,6 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_machine::member::MemberId;
 
     fn entry(id: u64, created: u64) -> Entry {
         Entry {

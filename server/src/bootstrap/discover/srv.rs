@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::SocketAddr};
 
 use witan_config::{Address, Config, SrvDiscovery, Url};
 
-use super::{DiscoverError, dns};
+use super::{dns, error::DiscoverError};
 
 /// The SRV services to look up, with the scheme of their URLs.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];

@@ -12,8 +12,8 @@ use witan_config::V2Discovery;
 use witan_transport::exchange;
 
 use super::{
-    DiscoverError, Registration,
-    registry::{self, Entry, Failure, Look},
+    error::DiscoverError,
+    registry::{self, Entry, Failure, Look, Registration},
 };
 use crate::api_client::{connect::Route, tls::TlsClient};
 

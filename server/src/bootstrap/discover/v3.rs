@@ -14,8 +14,8 @@ use witan_api::{
 use witan_config::V3Discovery;
 
 use super::{
-    DiscoverError, Registration,
-    registry::{self, Entry, Failure, Look},
+    error::DiscoverError,
+    registry::{self, Entry, Failure, Look, Registration},
 };
 use crate::api_client::{self, Session, tls::TlsClient};
 
