@@ -13,9 +13,9 @@ use witan_node::{Node, NodeError, TransferError};
 use witan_peer::PeerDialer;
 
 use super::{
-    CorruptionMetrics,
     agreement::{MemberHash, StateAgreement, decide},
     compare::{self, CompareError, Comparison},
+    metrics::CorruptionMetrics,
 };
 
 /// How often a member checks whether it has the alarm.
