@@ -1,8 +1,8 @@
 //! The server: a replica with a disk, a network and four dialects.
 //!
 //! Reading order: `boot` (composition root) → `bootstrap` (how a member starts) → `api` (HTTP/1.1 frontend) → `corruption`
-//! (compares the members' states) → `adopt` (takes over etcd's data) → `follow` (copies a running etcd and replaces it;
-//! `api_client` connects to it) → `offline` (commands without a member) → `program` (the binary).
+//! (compares the members' states) → `adopt` (takes over etcd's data) → `follow` (copies a running etcd and replaces it) →
+//! `offline` (commands without a member) → `program` (the binary).
 //!
 //! Lower layers are crates in `server/crates`: `node` (the handle that all dialects use), `v1`, `v2`, `v3`, `discovery` (the
 //! dialects), `dialect` (their common parts), `transport` (listeners and protocols), `peer` (other members), `auth`
@@ -11,7 +11,6 @@
 
 pub mod adopt;
 pub mod api;
-mod api_client;
 pub mod boot;
 pub mod bootstrap;
 pub mod corruption;

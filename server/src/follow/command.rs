@@ -6,13 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Parser, Subcommand};
 use http::{Method, Request, Uri, header};
 use serde_json::Value;
+use witan_client::{ClientTlsError, Route, TlsClient};
 use witan_config::ClientSettings;
 use witan_transport::exchange;
-
-use crate::api_client::{
-    connect::Route,
-    tls::{ClientTlsError, TlsClient},
-};
 
 /// The word after the program's name.
 pub(crate) const FOLLOW: &str = "follow";

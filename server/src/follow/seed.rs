@@ -8,6 +8,7 @@ use std::{
 };
 
 use witan_base::panics;
+use witan_client::ClientTlsError;
 use witan_config::{Config, SpaceConfig};
 use witan_machine::{StateMachine, alarm::Alarms, member::MemberRegistry};
 use witan_snapshot::{
@@ -20,7 +21,6 @@ use super::{
     fence::FenceError,
     source::{Source, SourceError, SourceSession},
 };
-use crate::api_client::tls::ClientTlsError;
 
 /// Why a cluster cannot start following.
 #[derive(Debug, thiserror::Error)]

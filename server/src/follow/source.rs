@@ -15,15 +15,12 @@ use witan_api::v3::etcdserverpb::{
     kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
     watch_client::WatchClient,
 };
+use witan_client::{ClientTlsError, Session, TlsClient, in_time, single_watch_requests};
 use witan_config::FollowSource;
 use witan_machine::{lease::LeaseId, member::MemberRegistry};
 use witan_replica::limits::COMMAND_BYTES_MAX;
 
 use super::fence::Fences;
-use crate::api_client::{
-    Session, in_time, single_watch_requests,
-    tls::{ClientTlsError, TlsClient},
-};
 
 /// Bytes of a message of a watch, a snapshot or a list of leases; a longer one ends the session. etcd splits
 /// watch messages at `--max-request-bytes`. A revision larger than an entry of the log is not copied.

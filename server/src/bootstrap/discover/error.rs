@@ -1,10 +1,10 @@
 //! Why discovery ended without the members of the cluster.
 
+use witan_client::ClientTlsError;
 use witan_config::MembersError;
 use witan_machine::member::MemberId;
 
 use super::dns::DnsError;
-use crate::api_client::tls::ClientTlsError;
 
 /// Why the first members were not found. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 //!
 //! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns` →
 //! `error`.
-//! Connections come from `crate::api_client`.
+//! Connections come from `witan_client`.
 
 mod dns;
 mod error;

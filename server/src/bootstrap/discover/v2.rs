@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::time::timeout;
 use witan_api::{discovery::SIZE, v2::error::ErrorCode};
+use witan_client::{Route, TlsClient};
 use witan_config::V2Discovery;
 use witan_transport::exchange;
 
@@ -15,7 +16,6 @@ use super::{
     error::DiscoverError,
     registry::{self, Entry, Failure, Look, Registration},
 };
-use crate::api_client::{connect::Route, tls::TlsClient};
 
 /// Timeout of a request, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,13 +11,13 @@ use witan_api::{
         watch_client::WatchClient,
     },
 };
+use witan_client::{self as client, Session, TlsClient};
 use witan_config::V3Discovery;
 
 use super::{
     error::DiscoverError,
     registry::{self, Entry, Failure, Look, Registration},
 };
-use crate::api_client::{self, Session, tls::TlsClient};
 
 /// A watch without an event is repeated after this time, to notice a registry that has vanished.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl Registry {
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Failure> {
-        let answered = api_client::in_time(&self.asked.client, call).await;
+        let answered = client::in_time(&self.asked.client, call).await;
         answered.map_err(|status| self.failed(&status))
     }
 
@@ -147,7 +147,7 @@ impl registry::Registry for Registry {
     async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
-        let requests = api_client::single_watch_requests(WatchCreateRequest {
+        let requests = client::single_watch_requests(WatchCreateRequest {
             key: key.into(),
             range_end: range_end.into(),
             start_revision: i64::try_from(since.index).unwrap_or(0).saturating_add(1),

@@ -1,11 +1,13 @@
-//! A client for etcd's API: HTTP/2 over plain TCP or TLS, with a user's token. Used by discovery and following.
+//! A client for servers of etcd's API: a [`Session`] carries gRPC calls with a user's token, over HTTP/2 on plain TCP or TLS. A
+//! [`Route`] is a single connection, which HTTP/1.1 uses as well. Discovery and following connect this way.
 //!
-//! Not here: the requests themselves, and the choice of the next endpoint after a failure.
+//! Not here: the requests themselves, the choice of the next endpoint after a failure, and connections between members
+//! (`witan_peer`).
 //!
-//! Reading order: this file (a session with one endpoint) → `connect`, `tls`.
+//! Reading order: this file (a session with one endpoint) → `connect` (routes, proxies) → `tls`.
 
-pub(crate) mod connect;
-pub(crate) mod tls;
+mod connect;
+mod tls;
 
 use std::{
     error::Error,
@@ -29,15 +31,15 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_config::ClientSettings;
 
-use connect::{Connection, Route};
-use tls::TlsClient;
+pub use connect::{Connection, Route};
+pub use tls::{ClientTlsError, TlsClient};
 
 /// How long a failed request waits for the reason why its connection ended.
 const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connection as tonic's clients expect it.
 #[derive(Clone)]
-pub(crate) struct Http2 {
+pub struct Http2 {
     sender: SendRequest<Body>,
     /// Why the connection ended, unless it was closed cleanly. The request itself only learns that it was canceled.
     ended: watch::Receiver<Option<String>>,
@@ -106,7 +108,7 @@ impl Service<Request<Body>> for Http2 {
 
 /// A connection to an endpoint, and the user's token there.
 #[derive(Clone)]
-pub(crate) struct Session {
+pub struct Session {
     service: Http2,
     origin: Uri,
     token: Option<MetadataValue<tonic::metadata::Ascii>>,
@@ -115,7 +117,7 @@ pub(crate) struct Session {
 impl Session {
     /// Connects to an endpoint over HTTP/2, and logs in if there is a user. Fails with `Unavailable` if the endpoint is
     /// unreachable or does not speak HTTP/2, and with `InvalidArgument` if it is not a URL.
-    pub(crate) async fn open(
+    pub async fn open(
         endpoint: &str,
         settings: &ClientSettings,
         tls: &TlsClient,
@@ -143,12 +145,12 @@ impl Session {
     }
 
     /// Creates a service client with its constructor `with_origin`.
-    pub(crate) fn client<C>(&self, with_origin: impl FnOnce(Http2, Uri) -> C) -> C {
+    pub fn client<C>(&self, with_origin: impl FnOnce(Http2, Uri) -> C) -> C {
         with_origin(self.service.clone(), self.origin.clone())
     }
 
     /// Makes a request with the user's token, if there is one.
-    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
+    pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("token", token.clone());
@@ -158,15 +160,13 @@ impl Session {
 }
 
 /// Returns the requests of a watch stream with one watch. The stream stays open until it is dropped.
-pub(crate) fn single_watch_requests(
-    create: WatchCreateRequest,
-) -> impl Stream<Item = WatchRequest> {
+pub fn single_watch_requests(create: WatchCreateRequest) -> impl Stream<Item = WatchRequest> {
     let request_union = Some(RequestUnion::CreateRequest(create));
     stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }
 
 /// Waits for the answer to a call; fails with `DeadlineExceeded` after the request timeout.
-pub(crate) async fn in_time<T>(
+pub async fn in_time<T>(
     settings: &ClientSettings,
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {

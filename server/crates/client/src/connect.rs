@@ -17,29 +17,29 @@ use super::tls::TlsClient;
 const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// A connection as hyper expects it.
-pub(crate) type Connection = TokioIo<Box<dyn PeerStream>>;
+pub type Connection = TokioIo<Box<dyn PeerStream>>;
 
 /// How to reach a server.
-pub(crate) struct Route<'a> {
+pub struct Route<'a> {
     /// The server's URL.
-    pub(crate) uri: &'a Uri,
+    pub uri: &'a Uri,
     /// `host:port` of the proxy, if there is one.
-    pub(crate) proxy: Option<&'a str>,
+    pub proxy: Option<&'a str>,
     /// Used for https.
-    pub(crate) tls: &'a TlsClient,
+    pub tls: &'a TlsClient,
     /// Timeout for connecting, including TLS and the proxy.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
 }
 
 impl Route<'_> {
     /// Returns whether the URL uses https.
-    pub(crate) fn is_tls(&self) -> bool {
+    pub fn is_tls(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }
 
     /// Connects within `patience`, with TLS for https. A proxy, if any, gets a `CONNECT` for https and the plain request for
     /// http. No HTTP request is sent yet. The error contains the authority it connects to.
-    pub(crate) async fn open(&self) -> Result<Connection, String> {
+    pub async fn open(&self) -> Result<Connection, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
@@ -71,7 +71,7 @@ impl Route<'_> {
     }
 
     /// Returns `host:port` of the server.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let usual = if self.is_tls() { 443 } else { 80 };
         format!("{}:{}", self.host(), self.uri.port_u16().unwrap_or(usual))
     }

@@ -22,30 +22,30 @@ pub struct ClientTlsError {
 }
 
 /// The TLS settings of outgoing connections.
-pub(crate) struct TlsClient(TlsConnector);
+pub struct TlsClient(TlsConnector);
 
 impl TlsClient {
     /// Trusts the system's CAs and presents no certificate.
-    pub(crate) fn of_system() -> Result<Self, ClientTlsError> {
+    pub fn of_system() -> Result<Self, ClientTlsError> {
         let builder = builder()?.with_root_certificates(system_roots());
         let config = Arc::new(builder.with_no_client_auth());
         Ok(Self(TlsConnector::from(config)))
     }
 
     /// Creates TLS for HTTP/2 from the flags that name its files.
-    pub(crate) fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
+    pub fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         let mut config = config_of_flags(asked)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
     /// Creates TLS for HTTP/1.1 from the flags that name its files.
-    pub(crate) fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
+    pub fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         Ok(Self(TlsConnector::from(Arc::new(config_of_flags(asked)?))))
     }
 
     /// Performs the TLS handshake with `host` over a connection.
-    pub(crate) async fn secure(
+    pub(super) async fn secure(
         &self,
         host: &str,
         stream: TcpStream,
