@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::timeout};
+use witan_adopt::{self as adopt, Adopted, Progress};
 use witan_auth::Authenticator;
 use witan_base::{
     account::Totals,
@@ -18,6 +19,9 @@ use witan_base::{
     panics::{self, PanicMetrics},
 };
 use witan_config::{AutoCompaction, ClusterState, Config, ConfigError, PortTls, ServerCertificate};
+use witan_corruption::{
+    self as corruption, CorruptionChecker, CorruptionMetrics, InconsistentState,
+};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
 use witan_logging::LogLevelHandle;
 use witan_machine::{StateMachine, command::PublishAttributes, member::MemberId};
@@ -38,12 +42,10 @@ pub use error::BootError;
 
 use crate::api::http::HttpFrontend;
 use crate::{
-    adopt::{self, Adopted, Progress},
     bootstrap::{
         self,
         join::{self, JoinedCluster},
     },
-    corruption::{self, CorruptionChecker, CorruptionMetrics, InconsistentState},
     follow::{self, FollowHandle, SeedError, SnapshotFolder, Source},
     systemd,
 };

@@ -1,7 +1,6 @@
 //! The server: a replica with a disk, a network and four dialects.
 //!
-//! Reading order: `boot` (composition root) → `bootstrap` (how a member starts) → `api` (HTTP/1.1 frontend) → `corruption`
-//! (compares the members' states) → `adopt` (takes over etcd's data) → `follow` (copies a running etcd and replaces it) →
+//! Reading order: `boot` (composition root) → `bootstrap` (how a member starts) → `api` (HTTP/1.1 frontend) → `follow` (copies a running etcd and replaces it) →
 //! `offline` (commands without a member) → `program` (the binary).
 //!
 //! Lower layers are crates in `server/crates`: `node` (the handle that all dialects use), `v1`, `v2`, `v3`, `discovery` (the
@@ -9,11 +8,9 @@
 //! (authentication), `storage` (log and checkpoint), `snapshot` (the state in etcd's format), `config`, `logging`, and `base`
 //! (memory in flight, panics, metrics).
 
-pub mod adopt;
 pub mod api;
 pub mod boot;
 pub mod bootstrap;
-pub mod corruption;
 pub mod follow;
 pub mod offline;
 pub mod program;

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
+use witan_adopt::AdoptError;
 use witan_config::ConfigError;
+use witan_corruption::InconsistentState;
 use witan_machine::record::CorruptRecord;
 use witan_node as node;
 use witan_storage::OpenError;
 use witan_transport::{BindError, TlsError};
 
 use crate::{
-    adopt::AdoptError,
     bootstrap::{discover::DiscoverError, etcd::EtcdMember, join::JoinError},
-    corruption::InconsistentState,
     follow::SeedError,
 };
 

@@ -1,14 +1,14 @@
 //! `witan adopt`: takes over an etcd data directory.
 
+use witan_adopt::Progress;
 use witan_api::ids;
 
 use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar};
-use crate::adopt::{self, Progress};
 
 /// Adopts the data directory; returns the text to print.
 pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> {
     let mut bar = ProgressBar::new();
-    let adopted = adopt::adopt(
+    let adopted = witan_adopt::adopt(
         &arguments.data_dir,
         arguments.wal_dir.as_deref(),
         &mut |progress| match progress {

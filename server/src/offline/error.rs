@@ -2,6 +2,7 @@
 
 use std::{io, path::Path};
 
+use witan_adopt::AdoptError;
 use witan_config::ConfigError;
 use witan_gocompat::text;
 use witan_machine::record::CorruptRecord;
@@ -9,7 +10,6 @@ use witan_snapshot::{BoltError, digest::DigestError};
 use witan_storage::OpenError;
 
 use super::changes::ChangesError;
-use crate::adopt::AdoptError;
 
 /// etcdutl's exit code for general failures.
 const EXIT_ERROR: u8 = 1;

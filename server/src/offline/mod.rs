@@ -2,7 +2,7 @@
 //! `witan info` and `witan replay`.
 //!
 //! Not here: the snapshot format (`snapshot`), the data directories (`storage`, `witan_etcd`), the conversion of etcd's data
-//! (`crate::adopt`).
+//! (`witan_adopt`).
 //!
 //! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show` →
 //! `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands). `alter` is for tests only.
