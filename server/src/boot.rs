@@ -18,6 +18,10 @@ use witan_base::{
     metrics::{MetricsPage, Register},
     panics::{self, PanicMetrics},
 };
+use witan_bootstrap::{
+    self as bootstrap,
+    join::{self, JoinedCluster},
+};
 use witan_config::{AutoCompaction, ClusterState, Config, ConfigError, PortTls, ServerCertificate};
 use witan_corruption::{
     self as corruption, CorruptionChecker, CorruptionMetrics, InconsistentState,
@@ -42,10 +46,6 @@ pub use error::BootError;
 
 use crate::api::http::HttpFrontend;
 use crate::{
-    bootstrap::{
-        self,
-        join::{self, JoinedCluster},
-    },
     follow::{self, FollowHandle, SeedError, SnapshotFolder, Source},
     systemd,
 };

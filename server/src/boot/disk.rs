@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use witan_bootstrap::{self as bootstrap, join::JoinedCluster};
 use witan_config::{ClusterState, Config};
 use witan_machine::{
     StateMachine,
@@ -17,7 +18,6 @@ use witan_replica::{
 use witan_storage::{self as storage, SpaceMonitor, Storage, StorageMetrics};
 
 use super::BootError;
-use crate::bootstrap::{self, join::JoinedCluster};
 
 pub(super) struct OpenedDisk {
     pub(super) storage: Storage,

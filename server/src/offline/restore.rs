@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use witan_bootstrap as bootstrap;
 use witan_config::{Config, Environment, Invocation};
 use witan_machine::view::View;
 use witan_snapshot::{self as snapshot, digest};
@@ -15,7 +16,6 @@ use super::{
     arguments::RestoreArguments, changes::ChangesFolder, compare, error::OfflineError,
     progress::ProgressBar,
 };
-use crate::bootstrap;
 
 /// Creates a data directory from a snapshot; returns the text to print.
 pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {

@@ -1,5 +1,9 @@
-//! Decides how a member without data starts: with a new cluster or in a running one (`join`). `boot` calls it after `discover`
-//! has found the members of a new cluster. `etcd` detects etcd members among them.
+//! Decides how a member without data starts: with a new cluster, or in a running one that it joins.
+//!
+//! Not here: a member that takes over etcd's data (`witan_adopt`), and a cluster that copies another one (`witan_follow`).
+//!
+//! Reading order: `discover` (finds the first members of a new cluster) → this file (the first state) → `join` (asks the
+//! members of a running cluster) → `etcd` (refuses clusters with members of etcd).
 
 pub mod discover;
 pub mod etcd;
