@@ -27,6 +27,7 @@ use witan_corruption::{
     self as corruption, CorruptionChecker, CorruptionMetrics, InconsistentState,
 };
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
+use witan_follow::{self as follow, FollowHandle, SeedError, Source};
 use witan_logging::LogLevelHandle;
 use witan_machine::{StateMachine, command::PublishAttributes, member::MemberId};
 use witan_node::{
@@ -44,11 +45,7 @@ use witan_transport::{
 use disk::OpenedDisk;
 pub use error::BootError;
 
-use crate::api::http::HttpFrontend;
-use crate::{
-    follow::{self, FollowHandle, SeedError, SnapshotFolder, Source},
-    systemd,
-};
+use crate::{api::http::HttpFrontend, systemd};
 
 /// A request times out after this plus two election timeouts, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -294,7 +291,7 @@ async fn prepare(
             source = source.endpoints().join(","),
             "starting from a snapshot of the source"
         );
-        let state = follow::seed(&source, &SnapshotFolder::of(&config)).await?;
+        let state = follow::seed(&source, &config).await?;
         let followed = Some((source, Some(state)));
         return Ok(Prepared { config, joined: None, followed });
     }

@@ -1,6 +1,6 @@
 //! The server: a replica with a disk, a network and four dialects.
 //!
-//! Reading order: `boot` (composition root) → `api` (HTTP/1.1 frontend) → `follow` (copies a running etcd and replaces it) →
+//! Reading order: `boot` (composition root) → `api` (HTTP/1.1 frontend) →
 //! `offline` (commands without a member) → `program` (the binary).
 //!
 //! Lower layers are crates in `server/crates`: `node` (the handle that all dialects use), `v1`, `v2`, `v3`, `discovery` (the
@@ -10,7 +10,6 @@
 
 pub mod api;
 pub mod boot;
-pub mod follow;
 pub mod offline;
 pub mod program;
 pub mod systemd;

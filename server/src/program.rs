@@ -9,11 +9,14 @@ use std::{
 
 use witan_base::{panics, version};
 use witan_config::{self as config, Config, Invocation};
+use witan_follow::{
+    SeedError,
+    command::{self, FollowCommandError},
+};
 use witan_logging as logging;
 
 use crate::{
     boot,
-    follow::{FollowCommandError, SeedError, command},
     offline::{self, OfflineError},
 };
 

@@ -8,10 +8,9 @@ use actix_web::{
 use serde::Serialize;
 use serde_json::json;
 use witan_dialect::{Context, reply};
+use witan_follow::{CutOverRefused, FollowHandle};
 use witan_machine::follow::{FollowOperation, SourceGone};
 use witan_node::ProposeError;
-
-use crate::follow::{CutOverRefused, FollowHandle};
 
 /// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` runs the cut-over and waits for its
 /// result. `POST /follow/source-gone` stops the checks of the source. Other methods get 405; no other path is routed here. A

@@ -22,6 +22,7 @@ use witan_config::Settings;
 use witan_console as console;
 use witan_dialect::{Context, access, client, reply};
 use witan_discovery as discovery;
+use witan_follow::FollowHandle;
 use witan_gocompat::path::{self, Plus};
 use witan_transport::Surface;
 use witan_v1 as v1;
@@ -32,7 +33,6 @@ use witan_v3::{
 };
 
 use super::{follow, log_level, ops, recorder};
-use crate::follow::FollowHandle;
 
 /// Bytes of a request target; a longer one is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;

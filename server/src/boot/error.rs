@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use witan_adopt::AdoptError;
-use witan_bootstrap::{discover::DiscoverError, etcd::EtcdMember, join::JoinError};
+use witan_bootstrap::{EtcdMember, discover::DiscoverError, join::JoinError};
 use witan_config::ConfigError;
 use witan_corruption::InconsistentState;
+use witan_follow::SeedError;
 use witan_machine::record::CorruptRecord;
 use witan_node as node;
 use witan_storage::OpenError;
 use witan_transport::{BindError, TlsError};
-
-use crate::follow::SeedError;
 
 /// Exit code of [`BootError::Corrupt`]. `storage` defines the exit codes of its own errors.
 const CORRUPT_EXIT_CODE: i32 = 30;

@@ -13,8 +13,6 @@ use witan_machine::{
     lease::{LeaseGrant, TTL_MAX_S},
 };
 
-use crate::follow::received;
-
 /// Why changes were not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
@@ -139,7 +137,7 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
 fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     let mut revisions = Vec::new();
     for event in groups.into_iter().flat_map(|group| group.events) {
-        received::add(&mut revisions, event);
+        witan_follow::add_event(&mut revisions, event);
     }
     revisions
 }

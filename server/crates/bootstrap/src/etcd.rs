@@ -21,7 +21,7 @@ impl EtcdMember {
 }
 
 /// Asks the members at these URLs; an error if one of them runs etcd. Unreachable members are ignored.
-pub async fn refuse(urls: &[&Url], dialer: &PeerDialer) -> Result<(), EtcdMember> {
+pub(super) async fn refuse(urls: &[&Url], dialer: &PeerDialer) -> Result<(), EtcdMember> {
     let answers = join_all(urls.iter().map(|url| query::is_etcd(url, dialer))).await;
     let mut found = urls.iter().zip(answers);
     match found.find(|(_, is_etcd)| *is_etcd) {

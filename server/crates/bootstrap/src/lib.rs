@@ -6,7 +6,7 @@
 //! members of a running cluster) → `etcd` (refuses clusters with members of etcd).
 
 pub mod discover;
-pub mod etcd;
+mod etcd;
 pub mod join;
 
 use std::{collections::hash_map::RandomState, hash::BuildHasher as _};
@@ -22,6 +22,8 @@ use witan_replica::replica::genesis;
 use witan_storage::DataIdentity;
 
 use join::JoinedCluster;
+
+pub use etcd::EtcdMember;
 
 /// Returns the identity and the first state of a member without data, for a new cluster or for the running one that it joins.
 pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {

@@ -41,7 +41,7 @@ pub struct SourceError {
 }
 
 /// The etcd cluster that this one follows.
-pub(crate) struct Source {
+pub struct Source {
     asked: FollowSource,
     tls: TlsClient,
     /// Index of the next endpoint to try.
@@ -50,13 +50,13 @@ pub(crate) struct Source {
 
 impl Source {
     /// Reads the TLS files without connecting.
-    pub(crate) fn new(asked: &FollowSource) -> Result<Self, ClientTlsError> {
+    pub fn new(asked: &FollowSource) -> Result<Self, ClientTlsError> {
         let tls = TlsClient::of_flags(&asked.client)?;
         Ok(Self { asked: asked.clone(), tls, next: AtomicUsize::new(0) })
     }
 
     /// Returns the client URLs of the source's members.
-    pub(crate) fn endpoints(&self) -> &[String] {
+    pub fn endpoints(&self) -> &[String] {
         &self.asked.endpoints
     }
 

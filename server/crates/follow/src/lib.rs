@@ -10,14 +10,14 @@
 //! `status`, `error` → `command` (`witan follow status` and related commands).
 
 mod calls;
-pub(crate) mod command;
+pub mod command;
 mod compare;
 mod copier;
 mod cut_over;
 mod error;
 mod fence;
 mod metrics;
-pub(crate) mod received;
+mod received;
 mod seed;
 mod source;
 mod status;
@@ -36,17 +36,17 @@ use witan_config::Config;
 use witan_machine::{follow::FollowedRevision, member::MemberRegistry};
 use witan_node::{Node, NodeError};
 
-pub use command::FollowCommandError;
-pub use seed::SeedError;
-pub(crate) use seed::{SnapshotFolder, seed};
-pub(crate) use source::Source;
-pub(crate) use status::{CutOverRefused, FollowHandle};
+pub use received::add_event;
+pub use seed::{SeedError, seed};
+pub use source::Source;
+pub use status::{CutOverRefused, CutOverReport, FollowHandle, FollowStatus};
 
 use calls::Calls;
 use copier::Copier;
 use error::CopyError;
 use fence::Guarded;
 use metrics::FollowMetrics;
+use seed::SnapshotFolder;
 use status::CutOverRequest;
 
 /// Delay before the next endpoint is tried; doubles with each short session.
@@ -59,7 +59,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts copying the source.
-pub(crate) fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
+pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
     let metrics = FollowMetrics::register(on);
     let folder = SnapshotFolder::of(config);
     let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
@@ -115,7 +115,7 @@ async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
 }
 
 /// Warns, on a member started without `--from`, that it does not check the source.
-pub(crate) async fn warn_if_unguarded(node: &Node) {
+pub async fn warn_if_unguarded(node: &Node) {
     if members(node)
         .await
         .is_ok_and(|members| members.fenced_at != 0)

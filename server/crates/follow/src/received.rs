@@ -34,7 +34,7 @@ impl ReceivedRevisions {
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
             let revisions = self.revisions.len();
-            add(&mut self.revisions, event);
+            add_event(&mut self.revisions, event);
             if self.revisions.len() > revisions {
                 let before = self.revisions.iter().rev().nth(1).map_or((0, 0), weight);
                 self.before = (self.before.0 + before.0, self.before.1 + before.1);
@@ -94,7 +94,7 @@ pub(super) fn size(revision: &FollowedRevision) -> usize {
 }
 
 /// Adds an event to its revision. Events arrive in order of revision.
-pub(crate) fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
+pub fn add_event(revisions: &mut Vec<FollowedRevision>, event: Event) {
     let deletes = event.r#type() == EventType::Delete;
     let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {
         return;

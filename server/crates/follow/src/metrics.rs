@@ -7,7 +7,7 @@ use super::status::FollowStatus;
 
 /// Metrics of a member that follows another cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct FollowMetrics {
+pub(super) struct FollowMetrics {
     following: IntGauge,
     connected: IntGauge,
     lag: IntGauge,
@@ -20,7 +20,7 @@ pub(crate) struct FollowMetrics {
 impl FollowMetrics {
     /// Registers the metrics.
     #[rustfmt::skip]
-    pub(crate) fn register(on: &Register) -> Self {
+    pub(super) fn register(on: &Register) -> Self {
         Self {
             following: on.gauge("witan_follow_following", "Whether this member follows another cluster: 1 before the cut-over."),
             connected: on.gauge("witan_follow_connected", "Whether a member of the followed cluster is read."),

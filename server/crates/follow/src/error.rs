@@ -9,7 +9,7 @@ use super::{fence::FenceError, seed::SeedError, source::SourceError};
 
 /// Why following has stopped for now.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CopyError {
+pub(super) enum CopyError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(

@@ -11,34 +11,34 @@ use super::{error::CopyError, fence::Guarded, metrics::FollowMetrics, seed::Snap
 /// Progress of this member in following its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct FollowStatus {
+pub struct FollowStatus {
     /// Whether the cluster follows; `false` after the cut-over.
-    pub(crate) following: bool,
+    pub following: bool,
     /// The client URLs of the source's members.
-    pub(crate) source: Vec<String>,
+    pub source: Vec<String>,
     /// The member that is being read; `None` while the source is unreachable.
-    pub(crate) endpoint: Option<String>,
+    pub endpoint: Option<String>,
     /// The last copied revision.
-    pub(crate) revision: i64,
+    pub revision: i64,
     /// The source's last known revision.
-    pub(crate) source_revision: i64,
+    pub source_revision: i64,
     /// Revisions that are not copied yet. After the cut-over: revisions that only the source has.
-    pub(crate) lag: i64,
+    pub lag: i64,
     /// Comparisons of all keys with equal hashes, since this member started.
-    pub(crate) equal: u64,
+    pub equal: u64,
     /// Comparisons with different hashes.
-    pub(crate) different: u64,
+    pub different: u64,
     /// Revision of the last comparison with equal hashes.
-    pub(crate) last_equal_revision: i64,
+    pub last_equal_revision: i64,
     /// Whether the source refuses writes because of a cut-over by this or another cluster, whether in progress, done, or not
     /// given up yet.
-    pub(crate) fenced: bool,
+    pub fenced: bool,
     /// Whether this member checks the fence: from the cut-over until an operator declares the source gone.
-    pub(crate) guarding: bool,
+    pub guarding: bool,
     /// How often this member has raised the fence again after the cut-over, since it started.
-    pub(crate) raised_again: u64,
+    pub raised_again: u64,
     /// Why following has stopped for now.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 impl FollowStatus {
@@ -61,17 +61,18 @@ pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRe
 /// The result of a cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct CutOverReport {
+pub struct CutOverReport {
     /// The last revision of the source. This cluster continues with the next one.
-    pub(crate) revision: i64,
+    pub revision: i64,
     /// Milliseconds during which neither cluster took writes.
-    pub(crate) pause_ms: u64,
+    pub pause_ms: u64,
 }
 
 /// Why the cut-over was not done. This cluster still follows the source, which takes writes unless the status says that it is
 /// fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CutOverRefused {
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum CutOverRefused {
     #[error(
         "the keys differ from the source's at revision {0}: stop the members, remove their data directories and start over"
     )]
@@ -91,7 +92,7 @@ pub(crate) enum CutOverRefused {
 
 /// The status, shared by the following task and its readers.
 #[derive(Clone, Debug)]
-pub(crate) struct FollowHandle(Arc<Inner>);
+pub struct FollowHandle(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -103,7 +104,7 @@ struct Inner {
 
 impl FollowHandle {
     /// Creates the handle of a member that follows `source`, and the receiver of its cut-over requests.
-    pub(crate) fn new(
+    pub(super) fn new(
         source: &[String],
         folder: SnapshotFolder,
         metrics: FollowMetrics,
@@ -120,7 +121,7 @@ impl FollowHandle {
     }
 
     /// Returns a copy of the status.
-    pub(crate) fn status(&self) -> FollowStatus {
+    pub fn status(&self) -> FollowStatus {
         self.0.status.lock().clone()
     }
 
@@ -168,7 +169,7 @@ impl FollowHandle {
     }
 
     /// Requests the cut-over and waits for its result.
-    pub(crate) async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
+    pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();
         if !status.following {

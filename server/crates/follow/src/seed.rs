@@ -61,29 +61,27 @@ pub enum SeedError {
 
 /// Where a snapshot is stored until it is read.
 #[derive(Clone, Debug)]
-pub(crate) struct SnapshotFolder {
+pub(super) struct SnapshotFolder {
     /// The data directory.
-    pub(crate) dir: PathBuf,
+    dir: PathBuf,
     /// Bytes that must stay free there.
-    pub(crate) disk: SpaceConfig,
+    disk: SpaceConfig,
 }
 
 impl SnapshotFolder {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         Self { dir: config.data_dir.clone(), disk: config.disk }
     }
 }
 
 /// Reads the source's state from a snapshot, which is stored in the data directory in the meantime. Tries each endpoint once.
 /// The state has no members, but it has the source's cluster id.
-pub(crate) async fn seed(
-    source: &Source,
-    folder: &SnapshotFolder,
-) -> Result<StateMachine, SeedError> {
+pub async fn seed(source: &Source, config: &Config) -> Result<StateMachine, SeedError> {
+    let folder = SnapshotFolder::of(config);
     let mut last = None;
     for _ in source.endpoints() {
         let read = match source.open().await {
-            Ok(session) => first_state(&session, folder).await,
+            Ok(session) => first_state(&session, &folder).await,
             Err(error) => Err(error.into()),
         };
         match read {

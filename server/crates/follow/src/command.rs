@@ -11,10 +11,10 @@ use witan_config::ClientSettings;
 use witan_transport::exchange;
 
 /// The word after the program's name.
-pub(crate) const FOLLOW: &str = "follow";
+pub const FOLLOW: &str = "follow";
 
 /// The subcommands of [`FOLLOW`] that call a running member. Flags start one instead.
-pub(crate) const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--help"];
+pub const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--help"];
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -76,7 +76,7 @@ pub enum FollowCommandError {
 }
 
 /// Runs one of [`VERBS`] and returns the text to print.
-pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCommandError> {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCommandError> {
     let program = std::iter::once(OsString::from(FOLLOW));
     let line = FollowArguments::try_parse_from(program.chain(arguments))?;
     actix_rt::System::new().block_on(ask(&line.verb))
