@@ -14,11 +14,9 @@ use witan_follow::{
     command::{self, FollowCommandError},
 };
 use witan_logging as logging;
+use witan_offline::{self as offline, OfflineError};
 
-use crate::{
-    boot,
-    offline::{self, OfflineError},
-};
+use crate::boot;
 
 /// Selects etcdutl by the program's name, else by the arguments: `snapshot`, `adopt`, `export`, `info`, `replay`, `follow`, the
 /// version, the help text, or a member. Returns when the member has stopped.

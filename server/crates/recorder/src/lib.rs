@@ -5,8 +5,7 @@
 //! turn by turn. [`Ring`] writes them to files on a thread of its own. [`replay()`] executes a recording with the core of this
 //! program and compares.
 //!
-//! Not here: what a command means, who asks for a recording (`witan_config`), and how a replay is printed
-//! (`server/src/offline`).
+//! Not here: what a command means, who asks for a recording (`witan_config`), and how a replay is printed (`witan_offline`).
 //!
 //! Reading order: `recorded` (the seam) → `format` (what a file holds) → `input`, `effects`, `redact`, `state` (from the core
 //! into the format and back) → `encode`, `frame`, `files`, `ring` → `read`, `replay`, `text` → `handed` (the files for another
