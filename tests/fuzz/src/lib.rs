@@ -6,8 +6,7 @@
 //! - `--bin engine` with libFuzzer: guided by coverage, as `tests/fuzz/million` does it;
 //! - `--bin seeds` writes the part of the corpus that a program can make.
 //!
-//! What does *not* live here: the parsers. Those that nobody else may see come through the doors
-//! `server/src/{api,config,peer,storage}/fuzz.rs`.
+//! What does *not* live here: the parsers. The feature `fuzz` of a crate makes its private parsers public, in its `fuzz.rs`.
 
 pub mod corpus;
 pub mod input;
