@@ -17,7 +17,7 @@ use witan_replica::{
 };
 use witan_storage::{self as storage, SpaceMonitor, Storage, StorageMetrics};
 
-use super::BootError;
+use super::error::BootError;
 
 pub(super) struct OpenedDisk {
     pub(super) storage: Storage,

@@ -8,7 +8,7 @@ use witan_recorder::{RecordedReplica, Ring, RingSettings, Sink};
 use witan_replica::{host::Recovered, replica};
 use witan_storage::{SpaceMonitor, SpaceStatus};
 
-use super::BootError;
+use super::error::BootError;
 
 /// Starts the replica, recorded if the flags enable it and the disk has space.
 pub(super) fn start_recorded(

@@ -1,0 +1,231 @@
+//! A member without its client port: starts the replica's thread, the checkpointer and the peer streams on an opened data
+//! directory, and stops them.
+
+use std::{
+    collections::hash_map::RandomState, hash::BuildHasher as _, thread::JoinHandle, time::Duration,
+};
+
+use tokio::sync::watch;
+use witan_base::account::Totals;
+use witan_config::{AutoCompaction, Config};
+use witan_corruption::{self as corruption, InconsistentState};
+use witan_machine::member::MemberId;
+use witan_node::{
+    self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
+    TransferError, now_ns,
+};
+use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
+use witan_replica::replica;
+use witan_storage::{self as storage, Checkpointer, DataIdentity};
+use witan_transport::{BoundPeer, RunningServer, Signal};
+
+use super::{disk::OpenedDisk, error::BootError, recorder};
+
+/// A request times out after this plus two election timeouts, as in etcd.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// How often the number of revisions is checked, as in etcd.
+const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
+
+/// Why a member ends.
+pub(super) enum End {
+    Signal(Signal),
+    Removed,
+    Inconsistent(InconsistentState),
+}
+
+/// The running parts of a member without its client port.
+pub(super) struct RunningMember {
+    pub(super) node: Node,
+    replica: JoinHandle<()>,
+    pub(super) peers: Peers,
+}
+
+impl RunningMember {
+    /// Stops the member and returns the result of the process: `Ok` after a signal, else the error of `end`.
+    pub(super) async fn end(
+        self,
+        end: End,
+        port: Option<RunningServer>,
+        stop: &watch::Sender<bool>,
+    ) -> Result<(), BootError> {
+        let outcome = match end {
+            End::Signal(signal) => {
+                tracing::info!(signal = signal.name(), "received signal; shutting down");
+                Ok(())
+            }
+            End::Removed => Err(BootError::Removed),
+            End::Inconsistent(state) => Err(state.into()),
+        };
+        if !matches!(outcome, Err(BootError::Removed)) {
+            self.hand_over().await;
+        }
+        self.stop(port, stop).await;
+        tracing::info!("stopped");
+        outcome
+    }
+
+    /// If this member leads, transfers leadership before the stop, so that clients need not wait for an election. A failure is
+    /// logged unless no other voter is active.
+    async fn hand_over(&self) {
+        match self.node.transfer_leadership(None).await {
+            Ok(leader) => {
+                let leader = leader.to_string();
+                tracing::info!(leader, "transferred leadership");
+            }
+            // There is no leader or no other voter.
+            Err(TransferError::Refused(_)) => {}
+            Err(error @ TransferError::Fault(_)) => {
+                tracing::warn!(%error, "failed to transfer leadership");
+            }
+        }
+    }
+
+    /// Drains in-flight requests, then stops the replica's thread and the peer streams.
+    async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
+        stop.send_replace(true);
+        if let Some(port) = port {
+            port.stop().await;
+        }
+        self.node.stop();
+        if self.replica.join().is_err() {
+            tracing::error!("the replica's thread panicked");
+        }
+        self.peers.stop().await;
+    }
+}
+
+/// Parts of the peer streams: sockets, dialer, metrics.
+pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
+
+/// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory.
+pub(super) fn start(
+    config: &Config,
+    (disk, (bound_peers, dialer, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
+    (metrics, totals): (NodeMetrics, &Totals),
+    stopping: watch::Receiver<bool>,
+) -> Result<RunningMember, BootError> {
+    let OpenedDisk {
+        storage,
+        mut space,
+        recovered,
+        checkpoint,
+        identity,
+        members,
+        metrics: storage_metrics,
+    } = disk;
+    let copied = storage.copy.is_some();
+    let settings = replica_config(config, identity.member_id, copied);
+    let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
+    let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
+    let shared = shared_parts(config, (&identity, &storage), (metrics, totals), stopping);
+    let parts = NodeParts {
+        replica,
+        log: storage.log,
+        checkpoint_log_bytes: storage.checkpoint_log_bytes,
+        space,
+        shared,
+        tick: config.heartbeat_interval,
+        slow_apply: config.warning_apply_duration,
+        frozen,
+        lock: storage.lock,
+        copy: storage.copy,
+    };
+    let checkpoints = storage.checkpoint;
+    let mut peers = None;
+    let started = node::start(
+        parts,
+        |node| {
+            Checkpointer::start(
+                checkpoints,
+                Some(checkpoint),
+                storage_metrics,
+                move |index| node.durable(index),
+            )
+        },
+        |node, receiver| {
+            let (running, post) = peer::start(
+                node,
+                bound_peers,
+                &members,
+                (config.peers, dialer, peer_metrics),
+                (receiver, snapshot_metrics),
+            )?;
+            peers = Some(running);
+            Ok(Box::new(post))
+        },
+    );
+    let (node, replica) = started.map_err(BootError::io("start the replica's thread"))?;
+    actix_rt::spawn(corruption::hash_states(node.clone(), to_hash));
+    Ok(RunningMember {
+        node,
+        replica,
+        peers: peers.expect("the node has started them"),
+    })
+}
+
+/// Collects the settings and the identity that all node handles share.
+fn shared_parts(
+    config: &Config,
+    (identity, storage): (&DataIdentity, &storage::Storage),
+    (metrics, totals): (NodeMetrics, &Totals),
+    stopping: watch::Receiver<bool>,
+) -> SharedParts {
+    SharedParts {
+        identity: ProcessIdentity {
+            member_id: identity.member_id,
+            cluster_id: identity.cluster_id,
+            store: storage.store.clone(),
+            name: config.name.clone(),
+            started_ns: now_ns(),
+        },
+        election_timeout: config.election_timeout,
+        request_timeout: request_timeout(config),
+        token_ttl: config.settings.auth.token_ttl,
+        stopping,
+        metrics,
+        account: totals.open(),
+        quota_bytes: config.settings.quota_bytes,
+    }
+}
+
+fn request_timeout(config: &Config) -> Duration {
+    REQUEST_TIMEOUT + 2 * config.election_timeout
+}
+
+/// Builds the replica's settings. Times are in ticks of one heartbeat interval.
+fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Config {
+    let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+    replica::Config {
+        id: id.0,
+        election_ticks: usize::try_from(in_ticks(config.election_timeout)).unwrap_or(usize::MAX),
+        heartbeat_ticks: 1,
+        election_ns: u64::try_from(config.election_timeout.as_nanos()).unwrap_or(u64::MAX),
+        seed: RandomState::new().hash_one(now_ns()),
+        pre_vote: config.pre_vote,
+        compaction: config
+            .auto_compaction
+            .map(|wanted| compaction_in_ticks(wanted, config)),
+        request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
+        copied,
+        tuning: replica::Tuning::default(),
+    }
+}
+
+/// Converts the times of automatic compaction into ticks, at least one.
+fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
+    let ticks = |time: Duration| {
+        let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+        u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+    };
+    match wanted {
+        AutoCompaction::Periodic(period) => {
+            replica::AutoCompaction::Periodic { period: ticks(period), hour: ticks(HOUR) }
+        }
+        AutoCompaction::Revisions(keep) => {
+            replica::AutoCompaction::Revisions { keep, check_interval_ticks: ticks(REVISIONS_LOOK) }
+        }
+    }
+}

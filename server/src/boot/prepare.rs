@@ -1,0 +1,115 @@
+//! The startup steps before the data directory is opened: adopts etcd's data, and finds the cluster that this member starts,
+//! joins or follows.
+
+use witan_adopt::{self as adopt, Adopted, Progress};
+use witan_base::panics;
+use witan_bootstrap::{
+    discover,
+    join::{self, JoinedCluster},
+};
+use witan_config::{ClusterState, Config};
+use witan_follow::{self as follow, SeedError, Source};
+use witan_machine::StateMachine;
+use witan_peer::PeerDialer;
+use witan_storage::{self as storage, DataIdentity, OpenError};
+use witan_transport::{PeerTls, TransportMetrics};
+
+use super::error::BootError;
+
+/// The results of the startup steps before the disk is opened.
+pub(super) struct Prepared {
+    /// Includes the first members of the cluster.
+    pub(super) config: Config,
+    /// The running cluster that this member joins.
+    pub(super) joined: Option<JoinedCluster>,
+    /// The cluster that this one follows, with its state if the data directory has none.
+    pub(super) followed: Option<(Source, Option<StateMachine>)>,
+}
+
+/// Finds the first members of the cluster and asks them whether this member joins them. Returns no cluster to join if the
+/// directory has a state. `tls` is from files; a self-signed certificate is created before the members are asked.
+pub(super) async fn prepare(
+    config: Config,
+    tls: Option<&PeerTls>,
+    metrics: &TransportMetrics,
+) -> Result<Prepared, BootError> {
+    let found = match storage::identity(&config.data_dir) {
+        Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config).await?),
+        found => found?,
+    };
+    let config = discover::complete(config, found).await?;
+    let source = config.follow.as_ref().map(Source::new).transpose();
+    let source = source.map_err(SeedError::from)?;
+    if found.is_some() && storage::has_state(&config.data_dir) {
+        let followed = source.map(|source| (source, None));
+        return Ok(Prepared { config, joined: None, followed });
+    }
+    let is_alone =
+        config.initial_cluster.len() == 1 && config.initial_cluster_state == ClusterState::New;
+    if source.is_some() && !is_alone {
+        return Err(SeedError::NotAlone.into());
+    }
+    config.bootstrap()?;
+    if let Some(source) = source {
+        tracing::info!(
+            source = source.endpoints().join(","),
+            "starting from a snapshot of the source"
+        );
+        let state = follow::seed(&source, &config).await?;
+        let followed = Some((source, Some(state)));
+        return Ok(Prepared { config, joined: None, followed });
+    }
+    let own = match tls {
+        Some(_) => None,
+        None => PeerTls::open(&config, metrics)?,
+    };
+    let dialer = PeerDialer {
+        tls: tls.cloned().or(own),
+        local_address: config.peers.local_address,
+    };
+    let joined = join::ask(&config, &dialer).await?;
+    Ok(Prepared { config, joined, followed: None })
+}
+
+/// Adopts the etcd data in the data directory.
+async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
+    let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
+    tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");
+    let adopting = move || {
+        let mut log_step = |progress| {
+            if let Progress::Step(step, bytes) = progress {
+                tracing::info!(step, bytes, "adopting the data of etcd");
+            }
+        };
+        adopt::adopt(&dir, wal_dir.as_deref(), &mut log_step)
+    };
+    let adopted = panics::run_blocking(adopting).await;
+    let adopted =
+        adopted.map_err(|error| BootError::io("adopt the data of etcd")(error.into()))??;
+    let Adopted {
+        identity,
+        index,
+        undecided,
+        revision,
+        keys,
+        members,
+        torn_bytes,
+        shared_names,
+    } = adopted;
+    if !shared_names.is_empty() {
+        tracing::warn!(
+            ?shared_names,
+            "merged v2 and v3 users and roles of the same name"
+        );
+    }
+    tracing::info!(
+        index,
+        undecided,
+        revision,
+        keys,
+        members,
+        torn_bytes,
+        "adopted the data of etcd"
+    );
+    Ok(identity)
+}
