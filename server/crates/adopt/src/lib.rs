@@ -7,7 +7,10 @@
 //! Members of one cluster may be adopted with different states. Each state therefore has a lineage, and a follower compares
 //! lineages to decide whether it must take the leader's state.
 //!
-//! Reading order: `state` (backend and committed entries) → `entry` (converts one log entry) → `lineage`.
+//! Not here: reading etcd's files (`witan_etcd`) and its stores (`witan_snapshot`).
+//!
+//! Reading order: this file ([`adopt`]) → `state` (backend and committed entries) → `entry` (converts one log entry) →
+//! `lineage`.
 
 mod entry;
 mod lineage;

@@ -4,8 +4,8 @@
 //! Members that differ from most voters get the CORRUPT alarm, which stops writes as in etcd, and fetch the leader's state.
 //! Once their state equals the majority's, the alarm is lowered.
 //!
-//! Not here: computing hashes (`snapshot`), storing them (`node`), asking other members (`peer::query`), the effect of an alarm
-//! (`witan_machine::alarm`).
+//! Not here: computing hashes (`witan_snapshot`), storing them (`witan_node`), asking other members (`witan_peer::query`), the
+//! effect of an alarm (`witan_machine::alarm`).
 //!
 //! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
 //! reaction) → `metrics`.

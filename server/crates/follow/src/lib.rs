@@ -5,9 +5,12 @@
 //! After a restart or an outage of the source, it continues from the cluster's revision. After the cut-over, it checks the
 //! source's fence until an operator declares the source gone.
 //!
-//! Reading order: `seed` (the first state) → `source` (requests to etcd) → `received`, `copier` (revisions become entries) →
-//! `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (stops writes at the source), `calls` → `cut_over` →
-//! `status`, `error` → `command` (`witan follow status` and related commands).
+//! Not here: the commands in the log and the state that they change (`witan_machine::follow`), connections (`witan_client`), and
+//! the endpoints at `/follow` (`server/src/api/follow.rs`).
+//!
+//! Reading order: this file (the loop) → `seed` (the first state) → `source` (requests to etcd) → `received`, `copier`
+//! (revisions become entries) → `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (stops writes at the
+//! source), `calls` → `cut_over` → `status`, `error` → `command` (`witan follow status` and related commands).
 
 mod calls;
 pub mod command;

@@ -1,11 +1,14 @@
 //! Offline commands: `witan snapshot status` and `restore` with etcdutl's texts and exit codes, `witan adopt`, `witan export`,
 //! `witan info` and `witan replay`.
 //!
-//! Not here: the snapshot format (`snapshot`), the data directories (`storage`, `witan_etcd`), the conversion of etcd's data
-//! (`witan_adopt`).
+//! A command gets its arguments and returns the text to print, or an [`OfflineError`] with an exit code.
 //!
-//! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show` →
-//! `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands). `alter` is for tests only.
+//! Not here: the snapshot format (`witan_snapshot`), the data directories (`witan_storage`, `witan_etcd`), the conversion of
+//! etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
+//!
+//! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show`
+//! → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands). `alter` is for tests
+//! only.
 
 mod adopt;
 #[cfg(feature = "planted-panics")]
