@@ -169,7 +169,8 @@ pub struct Replica {
     batches: BatchesInFlight,
     /// How long the last sync of the log took.
     sync_cost_ns: u64,
-    batch: proposing::ProposalBatch,
+    /// Bytes of the entries that this leader has appended and not sent.
+    unsent_bytes: u64,
     taken_messages: TakenMessages,
     /// The term and index of the last entry by which this leader changes the cluster version.
     version_change: (u64, u64),
@@ -247,7 +248,7 @@ impl Replica {
     /// leader's tasks; `now_ns` is the wall clock for entries that the leader stamps.
     pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
-        self.append_batch();
+        self.send_appended();
         self.note_heard();
         if self.ticks.is_multiple_of(self.config.election_ticks as u64) {
             self.term_max = self.raft.raft.term + TERM_RISE_MAX;
@@ -388,7 +389,7 @@ impl Replica {
     /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops
     /// those that raft must not see now; `Err` for one that no member sends.
     fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
-        self.append_batch();
+        self.send_appended();
         let metadata = message.get_snapshot().get_metadata();
         let (kind, place) = (message.get_msg_type(), (metadata.index, metadata.term));
         let carried = state.as_ref().map(|v| (v.position.index, v.position.term));
@@ -532,7 +533,7 @@ impl Replica {
             // Rejected now, due again at the next check.
             self.propose_as_leader(term, now_ns, command);
         }
-        self.append_batch();
+        self.send_appended();
         let last = self.last_index();
         self.leader_tasks.lessor.proposed(last);
         if self.machine.members.follows {

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, eraftpb::HardState};
 
-use super::{
-    ApplyQueue, Config, CopiedDisk, DiskRoom, OwnRemoval, PendingRemoval, Replica, Role,
-    proposing::ProposalBatch,
-};
+use super::{ApplyQueue, Config, CopiedDisk, DiskRoom, OwnRemoval, PendingRemoval, Replica, Role};
 use crate::{
     batches_in_flight::BatchesInFlight,
     host::Recovered,
@@ -78,7 +75,7 @@ impl Replica {
             forwarded_bytes: BTreeMap::new(),
             batches: BatchesInFlight::default(),
             sync_cost_ns: 0,
-            batch: ProposalBatch::default(),
+            unsent_bytes: 0,
             taken_messages: TakenMessages::default(),
             version_change: (0, 0),
             read_index: ReadIndexQueue::new(config.id, config.seed),

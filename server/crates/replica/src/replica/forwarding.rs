@@ -71,7 +71,7 @@ impl Replica {
     fn append_held(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_held() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
-            match self.batch_entry(self.config.id, &entry, data) {
+            match self.append_entry(self.config.id, &entry, data) {
                 Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
                 Err(NotAppended::NotNow) => self.proposals.hold_for_later(ticket),
                 Err(NotAppended::Refused(refusal)) => self.refuse(ticket, refusal),
@@ -121,11 +121,11 @@ impl Replica {
             } else if !within_bound || !self.take_room_for(entry.command.as_ref(), data.len()) {
                 Err(NotAppended::NotNow)
             } else {
-                self.batch_entry(from, &entry, data)
+                self.append_entry(from, &entry, data)
             };
             let reason = match done {
                 Ok(()) => {
-                    let index = self.last_index() + self.batch.len();
+                    let index = self.last_index();
                     self.deferred_commits.forwarded(from, index);
                     continue;
                 }

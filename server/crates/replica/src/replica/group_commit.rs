@@ -153,7 +153,7 @@ impl Replica {
         let encoded = || Bytes::from(wire::encode_entry_of(entry, bytes));
         let data = encoded();
         let copy = (!self.is_sole_voter()).then(|| data.clone());
-        match self.batch_entry(self.config.id, entry, data) {
+        match self.append_entry(self.config.id, entry, data) {
             Ok(()) => self.proposals.appended(ticket, copy, self.own_term()),
             Err(NotAppended::NotNow) => {
                 self.proposals.hold(ticket, copy.unwrap_or_else(encoded));

@@ -225,7 +225,7 @@ impl Replica {
 
     /// Transfers leadership without appending held proposals.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
-        self.append_batch();
+        self.send_appended();
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader {
             return Err(TransferRefused::NotLeader);

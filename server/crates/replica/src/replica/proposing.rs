@@ -1,10 +1,11 @@
-//! Proposals for the log while this member leads: they are batched, and appended in one message per turn. They are held first
-//! (`group_commit`). While this member does not lead, its own proposals wait to be forwarded (`forwarding`).
+//! Proposals for the log. A leader appends them at once, and sends all entries of a turn in one message to each other member.
+//! They are held first (`group_commit`). While this member does not lead, its own proposals wait to be forwarded
+//! (`forwarding`).
 
 use bytes::Bytes;
 use raft::{
     StateRole,
-    eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType},
+    eraftpb::{ConfChange, Entry as RaftEntry, EntryType, Message, MessageType},
 };
 
 use super::Replica;
@@ -41,20 +42,6 @@ fn changes_version(command: &Command) -> bool {
         | Command::PeerUrls(_)
         | Command::Members(_)
         | Command::Follow(_) => false,
-    }
-}
-
-/// Entries to append in the same turn.
-#[derive(Debug, Default)]
-pub(super) struct ProposalBatch {
-    entries: Vec<RaftEntry>,
-    bytes: u64,
-}
-
-impl ProposalBatch {
-    /// Returns the number of entries in the batch.
-    pub(super) fn len(&self) -> u64 {
-        self.entries.len() as u64
     }
 }
 
@@ -110,7 +97,7 @@ impl Replica {
             caller: None,
         };
         let data = wire::encode_entry(&entry).into();
-        self.batch_entry(self.config.id, &entry, data).is_ok()
+        self.append_entry(self.config.id, &entry, data).is_ok()
     }
 
     /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
@@ -142,10 +129,9 @@ impl Replica {
         HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
-    /// Batches an entry of `proposer` for [`Self::append_batch`], which appends it in the term that this member leads; nothing
-    /// else appends entries. A membership change is appended at once. Fails with `NotNow` if the entry can be retried, with
-    /// `Refused` if not.
-    pub(super) fn batch_entry(
+    /// Appends an entry of `proposer` to the log in the term that this member leads; nothing else appends entries.
+    /// [`Self::send_appended`] sends it. Fails with `NotNow` if the entry can be retried, with `Refused` if not.
+    pub(super) fn append_entry(
         &mut self,
         proposer: u64,
         entry: &Entry,
@@ -173,34 +159,43 @@ impl Replica {
                 return Err(NotAppended::Refused(ProposalRejected::Follows));
             }
         }
-        let mut proposed = RaftEntry::default();
-        let change = wire::conf_change(entry, &data);
-        if let Some(change) = &change {
-            self.append_batch();
-            // one at a time, because raft silently drops a second one
-            if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {
-                return Err(NotAppended::NotNow);
-            }
-            self.check_change(change).map_err(NotAppended::Refused)?;
-            proposed.set_entry_type(EntryType::EntryConfChange);
-            proposed.data = wire::encode_conf_change(change);
-        } else {
-            proposed.data = data;
+        if let Some(change) = wire::conf_change(entry, &data) {
+            return self.append_change(&change);
         }
-        let bytes = proposed.data.len() as u64;
-        if self.batch.bytes + bytes > PROPOSAL_BATCH_BYTES {
-            self.append_batch();
+        let bytes = data.len() as u64;
+        if self.unsent_bytes + bytes > PROPOSAL_BATCH_BYTES {
+            self.send_appended();
         }
-        self.batch.bytes += bytes;
-        self.batch.entries.push(proposed);
+        self.unsent_bytes += bytes;
+        let mut appended = RaftEntry { data, ..RaftEntry::default() };
+        let taken = self
+            .raft
+            .raft
+            .append_entry(std::slice::from_mut(&mut appended));
+        assert!(taken, "raft does not bound uncommitted entries");
         if entry.command.as_ref().is_some_and(changes_version) {
-            let raft = &self.raft.raft;
-            let index = raft.raft_log.last_index() + self.batch.len();
-            self.version_change = (raft.term, index);
+            self.version_change = (appended.term, appended.index);
         }
-        if change.is_some() {
-            self.append_batch();
+        Ok(())
+    }
+
+    /// Appends a membership change to the log, and sends it. There is one at a time, because raft silently drops a second one.
+    fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
+        self.send_appended();
+        if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {
+            return Err(NotAppended::NotNow);
         }
+        self.check_change(change).map_err(NotAppended::Refused)?;
+        let mut entry = RaftEntry::default();
+        entry.set_entry_type(EntryType::EntryConfChange);
+        entry.data = wire::encode_conf_change(change);
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.config.id;
+        message.set_entries(vec![entry].into());
+        self.deferred_commits.appended(self.monotonic_ns);
+        let appended = self.raft.raft.step(message);
+        appended.expect("a leader appends what is proposed");
         Ok(())
     }
 
@@ -216,22 +211,20 @@ impl Replica {
     /// Returns whether entries that arrived since the last turn must be appended to the log on disk.
     pub(super) fn has_unpersisted(&self) -> bool {
         let log = &self.raft.raft.raft_log;
-        !self.batch.entries.is_empty() || log.persisted < log.last_index()
+        log.persisted < log.last_index()
     }
 
-    /// Appends the batched entries to the log, with one message to each other member. Must be called before anything that may
-    /// end this member's leadership.
-    pub(super) fn append_batch(&mut self) {
-        if self.batch.entries.is_empty() {
-            return;
+    /// Sends the entries that were appended since the last call, in one message to each other member. Must be called before
+    /// anything that may end this member's leadership.
+    pub(super) fn send_appended(&mut self) {
+        if std::mem::take(&mut self.unsent_bytes) > 0 {
+            assert_eq!(
+                self.raft.raft.state,
+                StateRole::Leader,
+                "only a leader appends"
+            );
+            self.deferred_commits.appended(self.monotonic_ns);
+            self.raft.raft.bcast_append();
         }
-        let batch = std::mem::take(&mut self.batch);
-        self.deferred_commits.appended(self.monotonic_ns);
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgPropose);
-        message.from = self.config.id;
-        message.set_entries(batch.entries.into());
-        let appended = self.raft.raft.step(message);
-        appended.expect("a leader appends what is proposed");
     }
 }

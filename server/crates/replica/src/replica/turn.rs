@@ -31,7 +31,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
         replica.notice_leader();
         replica.send_due_commits();
         replica.hand_in_proposals();
-        replica.append_batch();
+        replica.send_appended();
         replica.hand_in_lease_requests();
         issue_reads(replica);
         flush(replica, host);
