@@ -1,8 +1,9 @@
-//! Proposals of this process that wait for their entry. An entry has the proposing process and its ticket. Only that process
-//! answers it, and not after a restart.
+//! Proposals of this process that wait for their entry: one record for each ticket, with the entry until it is applied. Other
+//! queues before the log hold only the ticket. An entry has the proposing process and its ticket. Only that process answers it,
+//! and not after a restart.
 //!
-//! If there are other voters, the encoded entry is kept with the term in which it was handed in. It is proposed again once it
-//! is known that it never entered the log. A sole voter keeps no copies.
+//! The encoded entry is kept with the term in which it was handed in. It is proposed again once it is known that it never
+//! entered the log.
 //!
 //! Tickets increase, so their order is their age.
 
@@ -10,8 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX, ticket_map::TicketMap};
-use witan_machine::command::Stamp;
+use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX, ticket_map::TicketMap, wire};
+use witan_machine::command::{Entry, Stamp};
 
 #[derive(Debug)]
 pub(crate) struct Proposals {
@@ -19,7 +20,7 @@ pub(crate) struct Proposals {
     incarnation: u32,
     waiting: TicketMap<WaitingProposal>,
     /// Tickets whose entries are handed in at the next turn.
-    held: VecDeque<Ticket>,
+    due: VecDeque<Ticket>,
     /// Tickets whose entries are handed in at the next tick, or to the next leader.
     later: Vec<Ticket>,
     /// Number of the last message with forwarded entries.
@@ -33,34 +34,38 @@ struct WaitingProposal {
     stage: Stage,
 }
 
-/// How far a proposal has come.
+/// How far a proposal has come, with its entry.
 #[derive(Debug)]
 enum Stage {
-    /// Held before it is handed in, so it is in no log.
-    Held,
-    /// In the log of a sole voter, without a copy.
-    Appended,
-    Copied(ProposalCopy),
+    /// Held before it is handed in for the first time, so it is in no log.
+    Held(Box<Entry>),
+    Encoded(EncodedProposal),
 }
 
 impl Stage {
-    fn copy(&self) -> Option<&ProposalCopy> {
+    fn encoded(&self) -> Option<&EncodedProposal> {
         match self {
-            Self::Copied(copy) => Some(copy),
-            Self::Held | Self::Appended => None,
+            Self::Encoded(encoded) => Some(encoded),
+            Self::Held(_) => None,
         }
     }
 
-    fn copy_mut(&mut self) -> Option<&mut ProposalCopy> {
+    fn encoded_mut(&mut self) -> Option<&mut EncodedProposal> {
         match self {
-            Self::Copied(copy) => Some(copy),
-            Self::Held | Self::Appended => None,
+            Self::Encoded(encoded) => Some(encoded),
+            Self::Held(_) => None,
         }
+    }
+
+    /// Returns whether the entry may be in a log.
+    fn may_be_appended(&self) -> bool {
+        self.encoded()
+            .is_some_and(|encoded| encoded.handed_in.is_some())
     }
 }
 
 #[derive(Debug)]
-struct ProposalCopy {
+struct EncodedProposal {
     /// Where it was handed in; `None` while it is certainly in no log.
     handed_in: Option<HandedIn>,
     data: Bytes,
@@ -82,7 +87,7 @@ impl Proposals {
             member,
             incarnation: (seed ^ (seed >> 32)) as u32,
             waiting: TicketMap::default(),
-            held: VecDeque::new(),
+            due: VecDeque::new(),
             later: Vec::new(),
             forwarded: 0,
         }
@@ -109,18 +114,23 @@ impl Proposals {
     }
 
     /// Records a ticket as waiting since `tick`; [`Self::expire`] drops it by that time. Its entry is in no log.
-    pub(crate) fn add(&mut self, ticket: Ticket, tick: u64) {
-        let waiting = WaitingProposal { since: tick, stage: Stage::Held };
+    pub(crate) fn add(&mut self, ticket: Ticket, tick: u64, entry: Box<Entry>) {
+        let waiting = WaitingProposal { since: tick, stage: Stage::Held(entry) };
         self.waiting.insert(ticket, waiting);
     }
 
-    /// Records that this member appended the entry of a ticket, with a copy unless it is the sole voter.
-    pub(crate) fn appended(&mut self, ticket: Ticket, copy: Option<Bytes>, to: HandedIn) {
-        if let Some(waiting) = self.waiting.get_mut(ticket) {
-            waiting.stage = match copy {
-                None => Stage::Appended,
-                Some(data) => Stage::Copied(ProposalCopy { handed_in: Some(to), data }),
-            };
+    /// Encodes the held entry of a ticket, whose encoding has so many `bytes`, and keeps the encoding. Returns both; `None` if
+    /// the ticket does not wait any more.
+    pub(crate) fn encode(&mut self, ticket: Ticket, bytes: usize) -> Option<(Box<Entry>, Bytes)> {
+        let waiting = self.waiting.get_mut(ticket)?;
+        let Stage::Held(entry) = &waiting.stage else {
+            return None;
+        };
+        let data = Bytes::from(wire::encode_entry_of(entry, bytes));
+        let encoded = EncodedProposal { handed_in: None, data: data.clone() };
+        match std::mem::replace(&mut waiting.stage, Stage::Encoded(encoded)) {
+            Stage::Held(entry) => Some((entry, data)),
+            Stage::Encoded(_) => None,
         }
     }
 
@@ -129,55 +139,51 @@ impl Proposals {
         Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
-    /// Keeps the entry of a waiting ticket. The next turn that knows a leader hands it in.
-    pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
-        if let Some(waiting) = self.waiting.get_mut(ticket) {
-            waiting.stage = Stage::Copied(ProposalCopy { handed_in: None, data });
-            self.held.push_back(ticket);
-        }
+    /// Makes the next turn that knows a leader hand in the encoded entry of a ticket.
+    pub(crate) fn defer_to_turn(&mut self, ticket: Ticket) {
+        self.due.push_back(ticket);
     }
 
-    /// Holds an entry until the next tick or the next leader, because the current leader does not take it now. Does nothing
-    /// without a copy.
-    pub(crate) fn hold_for_later(&mut self, ticket: Ticket) {
-        if let Some(copy) = self.copy(ticket) {
-            copy.handed_in = None;
+    /// Defers an encoded entry to the next tick or the next leader, because the current leader does not take it now.
+    pub(crate) fn defer_to_tick(&mut self, ticket: Ticket) {
+        if let Some(encoded) = self.encoded(ticket) {
+            encoded.handed_in = None;
             self.later.push(ticket);
         }
     }
 
-    /// Makes the next turn hand in all entries that were held for later.
+    /// Makes the next turn hand in all entries that were deferred to a tick.
     pub(crate) fn release_deferred(&mut self) {
-        self.held.extend(self.later.drain(..));
+        self.due.extend(self.later.drain(..));
     }
 
-    pub(crate) fn has_held(&self) -> bool {
-        !self.held.is_empty()
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// Removes the next ticket to hand in from the queue, and returns it with its entry; `None` if there is none. Skips tickets
-    /// that no longer wait or were handed in. The caller must call [`Self::handed_in`] or [`Self::hold_for_later`], or answer
+    /// that no longer wait or were handed in. The caller must call [`Self::handed_in`] or [`Self::defer_to_tick`], or answer
     /// it; otherwise it waits until its timeout.
-    pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
-        while let Some(ticket) = self.held.pop_front() {
-            if let Some(copy) = self.copy(ticket)
-                && copy.handed_in.is_none()
+    pub(crate) fn take_due(&mut self) -> Option<(Ticket, Bytes)> {
+        while let Some(ticket) = self.due.pop_front() {
+            if let Some(encoded) = self.encoded(ticket)
+                && encoded.handed_in.is_none()
             {
-                return Some((ticket, copy.data.clone()));
+                return Some((ticket, encoded.data.clone()));
             }
         }
         None
     }
 
-    /// Records where the entry of a ticket was handed in. Does nothing without a copy.
+    /// Records where the encoded entry of a ticket was handed in.
     pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
-        if let Some(copy) = self.copy(ticket) {
-            copy.handed_in = Some(to);
+        if let Some(encoded) = self.encoded(ticket) {
+            encoded.handed_in = Some(to);
         }
     }
 
-    fn copy(&mut self, ticket: Ticket) -> Option<&mut ProposalCopy> {
-        self.waiting.get_mut(ticket)?.stage.copy_mut()
+    fn encoded(&mut self, ticket: Ticket) -> Option<&mut EncodedProposal> {
+        self.waiting.get_mut(ticket)?.stage.encoded_mut()
     }
 
     /// Returns the number of the next message with forwarded entries.
@@ -189,47 +195,52 @@ impl Proposals {
     /// Returns whether the entry of this ticket was last handed in at this place.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
         let waiting = self.waiting.get(ticket);
-        let copy = waiting.and_then(|waiting| waiting.stage.copy());
-        copy.is_some_and(|copy| copy.handed_in == Some(to))
+        let encoded = waiting.and_then(|waiting| waiting.stage.encoded());
+        encoded.is_some_and(|encoded| encoded.handed_in == Some(to))
     }
 
     /// Returns the entries that were sent to a member and still wait, by term and number of their message, each in ticket
     /// order.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
-        let copies = self.waiting.values().filter_map(|it| it.stage.copy());
-        for copy in copies {
-            if let Some(there) = copy.handed_in.filter(|there| there.leader == to) {
+        let all = self.waiting.values();
+        for encoded in all.filter_map(|waiting| waiting.stage.encoded()) {
+            if let Some(there) = encoded.handed_in.filter(|there| there.leader == to) {
                 let message = messages.entry((there.term, there.number));
-                message.or_default().push(copy.data.clone());
+                message.or_default().push(encoded.data.clone());
             }
         }
         messages
     }
 
-    /// Holds the entries that were handed in before `term` and still wait. An entry of `term` is applied, so they are in no log
-    /// and never will be.
+    /// Makes the next turn hand in the entries that were handed in before `term` and still wait. An entry of `term` is applied,
+    /// so they are in no log and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
-            let copy = waiting.stage.copy_mut();
-            let copy = copy.filter(|copy| copy.handed_in.is_some_and(|at| at.term < term));
-            copy.is_some_and(|copy| copy.handed_in.take().is_some())
+            let encoded = waiting.stage.encoded_mut();
+            let encoded = encoded.filter(|it| it.handed_in.is_some_and(|at| at.term < term));
+            encoded.is_some_and(|encoded| encoded.handed_in.take().is_some())
         });
-        self.held.extend(lost);
+        self.due.extend(lost);
     }
 
-    /// Forgets and returns the waiting tickets whose entries were handed in or have no copy. A snapshot has replaced entries of
-    /// the log, so it is unknown whether they were written.
+    /// Forgets and returns the waiting tickets whose entries may be in a log. A snapshot has replaced entries of the log, so it
+    /// is unknown whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
-        let is_lost = |waiting: &WaitingProposal| match &waiting.stage {
-            Stage::Held => false,
-            Stage::Appended => true,
-            Stage::Copied(copy) => copy.handed_in.is_some(),
-        };
-        self.forget_all(is_lost)
+        self.forget_where(|waiting| waiting.stage.may_be_appended())
     }
 
-    fn forget_all(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
+    /// Forgets and returns the waiting tickets whose entries are in no log.
+    pub(crate) fn forget_unappended(&mut self) -> Vec<Ticket> {
+        self.forget_where(|waiting| !waiting.stage.may_be_appended())
+    }
+
+    /// Forgets and returns all waiting tickets.
+    pub(crate) fn forget_all(&mut self) -> Vec<Ticket> {
+        self.forget_where(|_| true)
+    }
+
+    fn forget_where(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
         let gone = self.waiting.remove_all(goes).into_iter();
         gone.map(|(ticket, _)| ticket).collect()
     }
@@ -270,6 +281,6 @@ impl Proposals {
 
     /// Drops and returns the tickets that have waited for more than `patience` ticks.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
-        self.forget_all(|waiting| tick.saturating_sub(waiting.since) > patience)
+        self.forget_where(|waiting| tick.saturating_sub(waiting.since) > patience)
     }
 }

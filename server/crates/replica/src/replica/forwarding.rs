@@ -15,14 +15,14 @@ use crate::{
 use witan_machine::command::Stamp;
 
 impl Replica {
-    /// Hands held proposals to the leader, which may be this member; does nothing while no leader is known.
+    /// Hands due proposals to the leader, which may be this member; does nothing while no leader is known.
     pub(super) fn hand_in_proposals(&mut self) {
         let raft = &self.raft.raft;
-        if !self.proposals.has_held() || raft.leader_id == 0 {
+        if !self.proposals.has_due() || raft.leader_id == 0 {
             return;
         }
         if raft.state == StateRole::Leader {
-            return self.append_held();
+            return self.append_due();
         }
         let mut to = HandedIn {
             term: raft.term,
@@ -31,7 +31,7 @@ impl Replica {
         };
         let mut entries = Vec::new();
         let mut bytes = 0;
-        while let Some((ticket, data)) = self.proposals.take_held() {
+        while let Some((ticket, data)) = self.proposals.take_due() {
             if bytes + data.len() > FORWARD_BYTES && !entries.is_empty() {
                 self.forward(to, std::mem::take(&mut entries));
                 to.number = self.proposals.next_number();
@@ -66,16 +66,11 @@ impl Replica {
         }
     }
 
-    /// Appends held proposals on the leader. Proposals that it does not take now are held for later. Refused ones are forgotten
-    /// and answered with the rejection.
-    fn append_held(&mut self) {
-        while let Some((ticket, data)) = self.proposals.take_held() {
+    /// Appends due proposals on the leader.
+    fn append_due(&mut self) {
+        while let Some((ticket, data)) = self.proposals.take_due() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
-            match self.append_entry(self.config.id, &entry, data) {
-                Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
-                Err(NotAppended::NotNow) => self.proposals.hold_for_later(ticket),
-                Err(NotAppended::Refused(refusal)) => self.refuse(ticket, refusal),
-            }
+            self.append_own(ticket, &entry, data);
         }
     }
 
@@ -144,7 +139,7 @@ impl Replica {
         }
     }
 
-    /// Handles the refusal of proposals forwarded to `from`: depending on its reason, each is held to be proposed again, or
+    /// Handles the refusal of proposals forwarded to `from`: depending on its reason, each is deferred to be proposed again, or
     /// forgotten and answered with the rejection. Ignores refusals for another process of this member, for proposals that are
     /// no longer handed in to that leader in that term by that message, and unknown reasons.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
@@ -155,15 +150,15 @@ impl Replica {
                 && self.proposals.was_handed_in(ticket, there);
             match refused.reason.map(ProposalRejected::try_from) {
                 _ if !waits => {}
-                None => self.proposals.hold_for_later(ticket),
+                None => self.proposals.defer_to_tick(ticket),
                 Some(Ok(refusal)) => self.refuse(ticket, refusal),
                 Some(Err(_)) => {}
             }
         }
     }
 
-    /// If the term or leader has changed since the last call, hands in held proposals and all requests about leases again, and
-    /// drops unproven answers about leases.
+    /// If the term or leader has changed since the last call, hands in deferred proposals and all requests about leases again,
+    /// and drops unproven answers about leases.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);

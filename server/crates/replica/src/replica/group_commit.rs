@@ -1,7 +1,9 @@
 //! Proposals on their way to the log or to the leader: those of this process, and on a leader those that other
-//! members forward. They are held in a `RequestGroup` until they are due.
+//! members forward. A `RequestGroup` holds them until they are due. Of the proposals of this process it holds only the tickets
+//! (see `proposals`).
 
 use bytes::Bytes;
+use raft::StateRole;
 
 use super::{Replica, Role, Status, proposing::NotAppended};
 use crate::{
@@ -11,7 +13,6 @@ use crate::{
     host::{Answer, Connection, ProposalRejected, Ticket, Unanswered},
     limits::{FORWARD_AGAIN_BYTES, FORWARDED_COST_BYTES, INBOX_MAX},
     request_group::Source,
-    wire,
 };
 use witan_machine::{command::Entry, member::MemberId};
 
@@ -19,7 +20,7 @@ use witan_machine::{command::Entry, member::MemberId};
 #[derive(Debug)]
 pub(super) enum HeldProposal {
     /// A proposal of this process.
-    Own { ticket: Ticket, entry: Box<Entry> },
+    Own(Ticket),
     /// A message with proposals of another member.
     Forwarded {
         from: u64,
@@ -38,17 +39,11 @@ impl Replica {
     }
 
     /// Holds a proposal of a client, whose entry has so many `bytes`, until it is due.
-    pub(super) fn hold_own(
-        &mut self,
-        connection: Connection,
-        ticket: Ticket,
-        entry: Box<Entry>,
-        bytes: usize,
-    ) {
-        let held = HeldProposal::Own { ticket, entry };
+    pub(super) fn hold_own(&mut self, connection: Connection, ticket: Ticket, bytes: usize) {
+        let held = HeldProposal::Own(ticket);
         self.group.push(Source::Client(connection), held, bytes);
         for excess in self.group.remove_excess(INBOX_MAX) {
-            if let HeldProposal::Own { ticket, .. } = excess {
+            if let HeldProposal::Own(ticket) = excess {
                 self.refuse(ticket, ProposalRejected::TooMany);
             }
         }
@@ -73,7 +68,7 @@ impl Replica {
     pub(super) fn drop_expired(&mut self) {
         let proposals = &self.proposals;
         self.group.remove(|held| match held {
-            HeldProposal::Own { ticket, .. } => !proposals.waits(*ticket),
+            HeldProposal::Own(ticket) => !proposals.waits(*ticket),
             HeldProposal::Forwarded { .. } => false,
         });
     }
@@ -131,11 +126,7 @@ impl Replica {
     /// that it was not executed.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
-            HeldProposal::Own { ticket, entry } if self.proposals.waits(ticket) => {
-                self.hand_in_own(ticket, &entry, bytes)
-            }
-            // it was answered, or has expired
-            HeldProposal::Own { .. } => None,
+            HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),
             HeldProposal::Forwarded { from, message } => {
                 if let Some(held) = self.forwarded_bytes.get_mut(&from) {
                     *held -= bytes;
@@ -148,22 +139,32 @@ impl Replica {
         }
     }
 
-    /// Hands in a proposal of this process. A sole voter loses nothing that it appends, so it keeps no copy.
-    fn hand_in_own(&mut self, ticket: Ticket, entry: &Entry, bytes: usize) -> Option<Ticket> {
-        let encoded = || Bytes::from(wire::encode_entry_of(entry, bytes));
-        let data = encoded();
-        let copy = (!self.is_sole_voter()).then(|| data.clone());
+    /// Hands in a held proposal of this process: appends it as the leader, or has this turn forward it. Returns whether it
+    /// still waits.
+    fn hand_in_own(&mut self, ticket: Ticket, bytes: usize) -> bool {
+        let Some((entry, data)) = self.proposals.encode(ticket, bytes) else {
+            // it was answered, or has expired
+            return false;
+        };
+        if self.raft.raft.state == StateRole::Leader {
+            return self.append_own(ticket, &entry, data);
+        }
+        self.proposals.defer_to_turn(ticket);
+        true
+    }
+
+    /// Appends a proposal of this process to the log that this member leads. Defers it if the log does not take it now, and
+    /// answers it if the log refuses it. Returns whether it still waits.
+    pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
-            Ok(()) => self.proposals.appended(ticket, copy, self.own_term()),
-            Err(NotAppended::NotNow) => {
-                self.proposals.hold(ticket, copy.unwrap_or_else(encoded));
-            }
+            Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
+            Err(NotAppended::NotNow) => self.proposals.defer_to_tick(ticket),
             Err(NotAppended::Refused(refusal)) => {
                 self.refuse(ticket, refusal);
-                return None;
+                return false;
             }
         }
-        Some(ticket)
+        true
     }
 
     /// Forgets a proposal of this process, and answers it with the rejection.
@@ -187,15 +188,5 @@ impl Replica {
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
         due.filter(|_| self.batches.bytes_left() > 0)
-    }
-
-    /// Drops the proposals that are held, which are in no log, and returns their tickets: this member ends.
-    pub(super) fn drop_held(&mut self) -> Vec<Ticket> {
-        let held = self.group.take(usize::MAX).into_iter();
-        let own = held.filter_map(|held| match held.request {
-            HeldProposal::Own { ticket, .. } => Some(ticket),
-            HeldProposal::Forwarded { .. } => None,
-        });
-        own.collect()
     }
 }

@@ -146,12 +146,7 @@ impl Replica {
     /// its vote to learn of the removal. Another leader alone does not prove that this voter knows. This member can have
     /// committed its removal as the leader of an earlier term, and have read it from its log after a restart.
     pub(super) fn notice_own_removal(&mut self) {
-        if !self
-            .machine
-            .members
-            .removed_ids
-            .contains(&MemberId(self.config.id))
-        {
+        if !self.has_applied_own_removal() {
             return;
         }
         let position = self.raft.store().position();
@@ -168,6 +163,12 @@ impl Replica {
             let term = raft.term;
             raft.become_follower(term, 0);
         }
+    }
+
+    /// Returns whether this member has applied its own removal.
+    pub(super) fn has_applied_own_removal(&self) -> bool {
+        let removed = &self.machine.members.removed_ids;
+        removed.contains(&MemberId(self.config.id))
     }
 
     /// Halts this removed member if the remaining voter has not refused it for [`LEAVING_TICKS`] ticks.

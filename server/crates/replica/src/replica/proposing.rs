@@ -70,8 +70,8 @@ impl Replica {
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposalRejected::TooLarge);
         }
-        self.proposals.add(ticket, self.ticks);
-        self.hold_own(connection, ticket, entry, bytes);
+        self.proposals.add(ticket, self.ticks, entry);
+        self.hold_own(connection, ticket, bytes);
         Ok(())
     }
 

@@ -46,11 +46,16 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Ends a turn. If this member was removed, first answers the proposals that it holds: they are in no log.
+/// Ends a turn. If this member was removed, first answers the proposals that are never executed. After it has applied its
+/// removal, these are all that wait: none of its entries follows the removal in the log. Before, they are those that are in no
+/// log.
 fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     if replica.halt == Some(Halt::Removed) {
-        let held = replica.drop_held();
-        replica.end_unanswered(held, Unanswered::Removed);
+        let ended = match replica.has_applied_own_removal() {
+            true => replica.proposals.forget_all(),
+            false => replica.proposals.forget_unappended(),
+        };
+        replica.end_unanswered(ended, Unanswered::Removed);
         flush(replica, host);
     }
     replica.halt.map_or(Ok(()), Err)

@@ -57,6 +57,27 @@ fn a_removed_member_refuses_the_proposals_that_it_holds() {
     assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
+/// No entry of a member follows its removal in the log.
+#[test]
+fn a_member_that_applies_its_removal_refuses_what_it_has_forwarded() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (leader, removed) = (cluster.leader().expect("it leads"), cluster.follower());
+    let waiting = cluster.propose(removed, put("k"));
+    let lost = cluster.turn(removed);
+    assert!(!lost.is_empty(), "it is forwarded");
+    cluster.stop(removed);
+    let remove = ChangeMembers { remove: removed, voters: true, ..ChangeMembers::default() };
+    cluster.propose(leader, Command::Members(remove));
+    cluster.settle();
+    let told = cluster.stopped.remove(&removed).expect("it is stopped");
+    let (replica, world) = cluster.members.get_mut(&removed).expect("it runs");
+    for message in told {
+        replica.take(Input::Message(message));
+    }
+    assert_eq!(replica.turn(world), Err(Halt::Removed));
+    assert_eq!(world.unanswered, [(Ticket(waiting), Unanswered::Removed)]);
+}
+
 /// The removed member refuses its clients, which can ask another one.
 #[test]
 fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
