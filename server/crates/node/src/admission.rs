@@ -175,7 +175,7 @@ impl Node {
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
         let Admission { bytes, grows, memory } = admission;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
-        to.permit = memory;
+        to.waiter.memory = memory;
         self.send(LoopRequest::Propose(Proposal {
             entry: Entry::unstamped(command, caller),
             connection: Connection(self.account.id()),

@@ -23,8 +23,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use witan_base::{account::Charge, sync::Mutex};
-use witan_machine::view::View;
-use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines};
+use witan_machine::{member::MemberId, view::View};
+use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines, replica::TransferRefused};
 
 use super::{AppliedCommand, NodeError};
 
@@ -77,7 +77,9 @@ contents!(
     AppliedCommand(AppliedCommand),
     View(Arc<View>),
     LeaseAnswer(LeaseAnswer),
-    LeaseDeadlines(LeaseDeadlines)
+    LeaseDeadlines(LeaseDeadlines),
+    Transfer(Result<MemberId, TransferRefused>),
+    Decided(bool)
 );
 
 /// A completed request with its slot, or a watch stream to wake.
@@ -190,15 +192,21 @@ fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
     }
 }
 
-/// The sending half of a completion. If it is dropped, the request completes with
+/// The task that waits for a request, whatever its kind. If it is dropped, the request completes with
 /// [`NodeError::Stopped`].
 #[derive(Debug)]
-pub(super) struct CompletionSender<T> {
+pub(super) struct Waiter {
     slot_id: SlotId,
-    value: PhantomData<fn(T)>,
     completion_queue: Option<Arc<CompletionQueue>>,
     /// Memory of the request, released when it is completed.
-    pub(super) permit: Option<Charge>,
+    pub(super) memory: Option<Charge>,
+}
+
+/// A [`Waiter`] for a value of one kind.
+#[derive(Debug)]
+pub(super) struct CompletionSender<T> {
+    pub(super) waiter: Waiter,
+    value: PhantomData<fn(T)>,
 }
 
 impl<T> CompletionSender<T> {
@@ -212,16 +220,22 @@ impl<T> CompletionSender<T> {
         if !checked {
             completion_queue.notify.notify_one();
         }
-        let address = Self {
+        let waiter = Waiter {
             slot_id,
-            value: PhantomData,
             completion_queue: Some(completion_queue),
-            permit: None,
+            memory: None,
         };
         let answer = CompletionFuture { slot_id, value: PhantomData, open: true };
-        (address, answer)
+        (Self { waiter, value: PhantomData }, answer)
     }
 
+    /// Completes with an error at once.
+    pub(super) fn refuse(self, fault: NodeError) {
+        self.waiter.refuse(fault);
+    }
+}
+
+impl Waiter {
     /// Completes with an error at once.
     pub(super) fn refuse(mut self, fault: NodeError) {
         self.send(Err(fault));
@@ -239,7 +253,7 @@ impl<T> CompletionSender<T> {
     }
 }
 
-impl<T> Drop for CompletionSender<T> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         self.send(Err(NodeError::Stopped));
     }
@@ -333,11 +347,17 @@ pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
 impl CompletionBatch {
     /// Collects a reply for the worker that waits; [`CompletionBatch::flush`] delivers it.
-    pub(super) fn push<T: CompletionValue>(&mut self, mut to: CompletionSender<T>, value: T) {
-        if let Some(completion_queue) = to.completion_queue.take() {
+    pub(super) fn push<T: CompletionValue>(&mut self, to: CompletionSender<T>, value: T) {
+        self.complete(to.waiter, value);
+    }
+
+    /// Collects a reply like [`Self::push`]. The request completes with [`NodeError::Internal`] if it waits for a value of
+    /// another kind.
+    pub(super) fn complete(&mut self, mut waiter: Waiter, value: impl CompletionValue) {
+        if let Some(completion_queue) = waiter.completion_queue.take() {
             self.add(
                 completion_queue,
-                Completion::Reply(to.slot_id, Ok(value.wrap())),
+                Completion::Reply(waiter.slot_id, Ok(value.wrap())),
             );
         }
     }
@@ -385,7 +405,7 @@ mod tests {
         drop(lost);
         // takes the slot of the one who gave up
         let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
-        assert_eq!(first.slot_id.slot, third.slot_id.slot);
+        assert_eq!(first.waiter.slot_id.slot, third.waiter.slot_id.slot);
         let worker = std::thread::spawn(move || {
             first.refuse(NodeError::NoLeader);
             third.refuse(NodeError::TooLarge);

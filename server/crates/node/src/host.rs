@@ -5,46 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
 use witan_machine::{Reply, StateMachine, kv::Kv, lease, member::MemberId, view::View};
 use witan_replica::{
-    host::{Answer, Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket},
+    host::{Answer, Applied, Envelope, Host, LogBatch, Ticket},
     long_command::{ExecutedCommand, LongCommand},
-    replica::{MessageFault, Role, TransferRefused},
+    replica::{MessageFault, Role},
     ticket_map::TicketMap,
 };
 use witan_storage::{self as storage, RaftLog, ReceivedSnapshot};
 
 use super::{
-    AppliedCommand, FrozenStates, NodeError, Post, Shared,
+    AppliedCommand, FrozenStates, Post, Shared,
     applies::ApplyTally,
     checkpoints::Checkpoints,
-    completions::{CompletionBatch, CompletionSender},
+    completions::{CompletionBatch, Waiter},
     executor::Executor,
     message_faults::MessageFaults,
 };
-
-/// A request that the replica has taken, and answers under its ticket.
-#[derive(Debug)]
-pub(super) enum PendingRequest {
-    Write(CompletionSender<AppliedCommand>),
-    Read(CompletionSender<Arc<View>>),
-    Lease(CompletionSender<LeaseAnswer>),
-    Transfer(oneshot::Sender<Result<MemberId, TransferRefused>>),
-    Decision(oneshot::Sender<bool>),
-}
-
-impl PendingRequest {
-    fn refuse(self, error: NodeError) {
-        match self {
-            Self::Write(to) => to.refuse(error),
-            Self::Read(to) => to.refuse(error),
-            Self::Lease(to) => to.refuse(error),
-            // the requester sees that the sender is gone
-            Self::Transfer(_) | Self::Decision(_) => {}
-        }
-    }
-}
 
 /// The effects of the replica's thread.
 pub(super) struct NodeHost {
@@ -54,8 +31,8 @@ pub(super) struct NodeHost {
     /// The snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
-    /// The replica bounds them, and ends each of them.
-    pub(super) pending: TicketMap<PendingRequest>,
+    /// The tasks that wait for the requests that the replica has taken. The replica bounds these requests, and answers each.
+    pub(super) waiters: TicketMap<Waiter>,
     /// States that are to be hashed.
     pub(super) frozen: FrozenStates,
     /// Answers of the present turn.
@@ -83,14 +60,6 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Refuses all writes that wait, with this error.
-    pub(super) fn refuse_writes(&mut self, error: NodeError) {
-        let is_write = |it: &PendingRequest| matches!(it, PendingRequest::Write(_));
-        for (_, write) in self.pending.remove_all(is_write) {
-            write.refuse(error);
-        }
-    }
-
     /// Shows what a new state says of this member. Nothing of the state may be published before: a client that sees
     /// its write must see its index too. Returns whether users or roles have changed.
     fn show_state(&self, view: &View) -> bool {
@@ -213,9 +182,9 @@ impl Host for NodeHost {
             {
                 self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
             }
-            let request = ticket.and_then(|ticket| self.pending.remove(ticket));
-            if let Some(PendingRequest::Write(to)) = request {
-                self.completions.push(to, AppliedCommand { outcome, index });
+            if let Some(waiter) = ticket.and_then(|ticket| self.waiters.remove(ticket)) {
+                let applied = AppliedCommand { outcome, index };
+                self.completions.complete(waiter, applied);
             }
         }
         self.shared.tokens.assigned(view.position.index);
@@ -238,8 +207,8 @@ impl Host for NodeHost {
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let view = Arc::new(view.clone());
         for ticket in tickets {
-            if let Some(PendingRequest::Read(to)) = self.pending.remove(*ticket) {
-                self.completions.push(to, view.clone());
+            if let Some(waiter) = self.waiters.remove(*ticket) {
+                self.completions.complete(waiter, view.clone());
             }
         }
         self.completions.flush();
@@ -247,19 +216,14 @@ impl Host for NodeHost {
 
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
         for (ticket, answer) in answers {
-            match (self.pending.remove(ticket), answer) {
-                (Some(request), Answer::Unanswered(reason)) => request.refuse(reason.into()),
-                (Some(PendingRequest::Lease(to)), Answer::Lease(answer)) => {
-                    self.completions.push(to, answer);
-                }
-                // a requester may have stopped waiting
-                (Some(PendingRequest::Transfer(to)), Answer::Transfer(result)) => {
-                    let _ = to.send(result);
-                }
-                (Some(PendingRequest::Decision(to)), Answer::Decided(proposed)) => {
-                    let _ = to.send(proposed);
-                }
-                (Some(_) | None, _) => {}
+            let Some(waiter) = self.waiters.remove(ticket) else {
+                continue;
+            };
+            match answer {
+                Answer::Unanswered(reason) => waiter.refuse(reason.into()),
+                Answer::Lease(answer) => self.completions.complete(waiter, answer),
+                Answer::Transfer(result) => self.completions.complete(waiter, result),
+                Answer::Decided(proposed) => self.completions.complete(waiter, proposed),
             }
         }
         self.completions.flush();

@@ -2,28 +2,31 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 use witan_machine::{
     command::Command,
     member::{MemberId, MemberRegistry},
 };
 
-use super::{LoopRequest, Node, NodeError, TransferError, reconfiguration::Connection};
+use super::{
+    LoopRequest, Node, NodeError, TransferError, completions::CompletionSender,
+    reconfiguration::Connection,
+};
 
 impl Node {
     /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at most as
     /// long as an election takes. Returns the new leader.
     pub async fn transfer_leadership(
         &self,
-        to: Option<MemberId>,
+        member: Option<MemberId>,
     ) -> Result<MemberId, TransferError> {
-        let (taken, answer) = oneshot::channel();
-        self.send(LoopRequest::Transfer { to, taken })?;
-        let to = answer.await.map_err(|_| NodeError::Stopped)??;
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Transfer { member, to })?;
+        let next = answer.await??;
         let mut leader = self.shared.leader.subscribe();
-        let leads = leader.wait_for(|leader| *leader == to);
+        let leads = leader.wait_for(|leader| *leader == next);
         match timeout(self.shared.election_timeout, leads).await {
-            Ok(Ok(_)) => Ok(to),
+            Ok(Ok(_)) => Ok(next),
             Ok(Err(_)) => Err(NodeError::Stopped.into()),
             Err(_) => Err(NodeError::Timeout.into()),
         }
@@ -36,9 +39,9 @@ impl Node {
         command: Command,
         members: Arc<MemberRegistry>,
     ) -> Result<bool, NodeError> {
-        let (taken, answer) = oneshot::channel();
-        self.send(LoopRequest::Decide { command, members, taken })?;
-        answer.await.map_err(|_| NodeError::Stopped)
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Decide { command, members, to })?;
+        answer.await
     }
 
     /// Returns a more exact error for a timeout of a request that began at `begun_ns`: that the leader failed

@@ -123,7 +123,7 @@ pub fn start(
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
-        pending: TicketMap::default(),
+        waiters: TicketMap::default(),
         completions: CompletionBatch::default(),
         tally: shared.metrics.applies.tally(),
         applying: Instant::now(),
@@ -222,8 +222,8 @@ impl ReplicaLoop {
         self.host.log.close();
     }
 
-    /// Refuses the writes that wait and were not executed, because this member was removed; its clients may
-    /// send them to another one.
+    /// Refuses the writes that the replica has not taken, because this member was removed; its clients may send them to
+    /// another one. The replica has refused those that it had taken.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
@@ -232,7 +232,6 @@ impl ReplicaLoop {
             .removed_ids
             .contains(&self.shared.identity.member_id)
         {
-            self.host.refuse_writes(NodeError::Removed);
             for request in requests.try_iter() {
                 if let LoopRequest::Propose(proposal) = request {
                     proposal.to.refuse(NodeError::Removed);

@@ -50,7 +50,7 @@ impl<T> TicketMap<T> {
     }
 
     /// Removes and returns the values that `goes` selects.
-    pub fn remove_all(&mut self, mut goes: impl FnMut(&T) -> bool) -> Vec<(Ticket, T)> {
+    pub(crate) fn remove_all(&mut self, mut goes: impl FnMut(&T) -> bool) -> Vec<(Ticket, T)> {
         let removed = self.0.extract_if(|_, value| goes(value));
         in_order(removed.collect())
     }

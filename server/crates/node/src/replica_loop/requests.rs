@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, mpsc::Receiver};
 
-use tokio::sync::oneshot;
 use witan_machine::{
     command::{Command, Entry},
     lease::LeaseId,
@@ -21,7 +20,9 @@ use witan_storage::{OnDurable, SpaceLevel};
 
 use super::ReplicaLoop;
 use crate::{
-    AppliedCommand, NodeError, completions::CompletionSender, host::PendingRequest, now_ns,
+    AppliedCommand, NodeError,
+    completions::{CompletionSender, Waiter},
+    now_ns,
 };
 
 /// Requests taken from the inbox in one turn. The number is large, so that the clients whose proposals are next are chosen
@@ -57,15 +58,15 @@ pub(crate) enum LoopRequest {
     },
     /// Hand leadership over, to a certain member or to the best.
     Transfer {
-        to: Option<MemberId>,
-        taken: oneshot::Sender<Result<MemberId, TransferRefused>>,
+        member: Option<MemberId>,
+        to: CompletionSender<Result<MemberId, TransferRefused>>,
     },
     /// Propose a command that this leader derived from `members`, unless the membership, the cluster version or the downgrade
     /// target has changed since.
     Decide {
         command: Command,
         members: Arc<MemberRegistry>,
-        taken: oneshot::Sender<bool>,
+        to: CompletionSender<bool>,
     },
     /// Replace the state by the leader's.
     Rebuild,
@@ -116,11 +117,11 @@ impl ReplicaLoop {
                 Some(deadlines) => self.host.completions.push(to, deadlines),
                 None => to.refuse(NodeError::NoLeader),
             },
-            LoopRequest::Transfer { to, taken } => {
-                let ticket = self.wait(PendingRequest::Transfer(taken));
-                self.replica.take(Input::Transfer { ticket, to });
+            LoopRequest::Transfer { member, to } => {
+                let ticket = self.wait(to.waiter);
+                self.replica.take(Input::Transfer { ticket, to: member });
             }
-            LoopRequest::Decide { command, members, taken } => self.decide(command, members, taken),
+            LoopRequest::Decide { command, members, to } => self.decide(command, members, to),
             LoopRequest::Rebuild => self.replica.take(Input::Rebuild),
         }
     }
@@ -134,7 +135,7 @@ impl ReplicaLoop {
         if !has_space && !entry.command.as_ref().is_some_and(is_required) {
             return to.refuse(NodeError::NoSpace);
         }
-        let ticket = self.wait(PendingRequest::Write(to));
+        let ticket = self.wait(to.waiter);
         let input = Input::Propose { ticket, connection, now_ns, entry };
         self.replica.take(input);
         self.proposed = true;
@@ -145,14 +146,12 @@ impl ReplicaLoop {
         &mut self,
         command: Command,
         members: Arc<MemberRegistry>,
-        taken: oneshot::Sender<bool>,
+        to: CompletionSender<bool>,
     ) {
         if self.space.room() == SpaceLevel::None && !command.is_required_at_start() {
-            // the requester may have stopped waiting
-            let _ = taken.send(false);
-            return;
+            return self.host.completions.push(to, false);
         }
-        let ticket = self.wait(PendingRequest::Decision(taken));
+        let ticket = self.wait(to.waiter);
         let (now_ns, command) = (now_ns(), Box::new(command));
         let input = Input::Decide { ticket, members, now_ns, command };
         self.replica.take(input);
@@ -160,7 +159,7 @@ impl ReplicaLoop {
 
     /// Asks for a linearizable read.
     fn read(&mut self, to: CompletionSender<Arc<View>>) {
-        let ticket = self.wait(PendingRequest::Read(to));
+        let ticket = self.wait(to.waiter);
         self.replica.take(Input::Read { ticket });
         self.reads_asked = true;
     }
@@ -172,15 +171,15 @@ impl ReplicaLoop {
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     ) {
-        let ticket = self.wait(PendingRequest::Lease(to));
+        let ticket = self.wait(to.waiter);
         self.replica.take(Input::Lease { ticket, lease, question });
     }
 
-    /// Has a request wait for its answer. Returns its ticket, which is above all earlier ones.
-    fn wait(&mut self, request: PendingRequest) -> Ticket {
+    /// Has a task wait for the answer to its request. Returns the ticket, which is above all earlier ones.
+    fn wait(&mut self, waiter: Waiter) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        self.host.pending.insert(ticket, request);
+        self.host.waiters.insert(ticket, waiter);
         ticket
     }
 
