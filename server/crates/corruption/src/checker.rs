@@ -243,9 +243,8 @@ impl CorruptionChecker {
         if self.leads() {
             let next = {
                 let view = self.node.view().await?;
-                let members = &view.machine.members.by_id;
-                let votes = |id: &&MemberId| members.get(*id).is_some_and(|member| !member.learner);
-                majority.iter().find(votes).copied()
+                let members = &view.machine.members;
+                majority.iter().copied().find(|id| members.is_voter(*id))
             };
             self.node.transfer_leadership(next).await?;
         }

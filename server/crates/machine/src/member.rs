@@ -353,6 +353,16 @@ impl MemberRegistry {
         Ok(())
     }
 
+    /// Returns whether a member is a learner, which does not vote; `false` for an unknown one.
+    pub fn is_learner(&self, id: MemberId) -> bool {
+        self.by_id.get(&id).is_some_and(|member| member.learner)
+    }
+
+    /// Returns whether a member votes; `false` for an unknown one.
+    pub fn is_voter(&self, id: MemberId) -> bool {
+        self.by_id.get(&id).is_some_and(|member| !member.learner)
+    }
+
     /// Returns the size of all members and removed ids, for the quota.
     pub fn size_bytes(&self) -> u64 {
         let members = self.by_id.values().map(of_member);

@@ -62,8 +62,8 @@ impl Node {
 
     /// Whether this member does not vote.
     pub fn is_learner(&self, view: &View) -> bool {
-        let own = view.machine.members.by_id.get(&self.identity().member_id);
-        own.is_some_and(|member| member.learner)
+        let own = self.identity().member_id;
+        view.machine.members.is_learner(own)
     }
 
     /// Whether this member's own alarm about its quota stood after the last turn.

@@ -82,9 +82,8 @@ impl PublishedStatus {
         let auth_changed = self.auth.swap(auth, Relaxed) != auth;
         self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
         self.follows.store(machine.members.follows, Relaxed);
-        let own = machine.members.by_id.get(&member_id);
-        self.learner
-            .store(own.is_some_and(|member| member.learner), Relaxed);
+        let learner = machine.members.is_learner(member_id);
+        self.learner.store(learner, Relaxed);
         auth_changed
     }
 

@@ -29,7 +29,6 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     let kv = &view.machine.kv;
     let raft = ctx.node.status();
     let members = &view.machine.members;
-    let own = members.by_id.get(&ctx.node.identity().member_id);
     let no_leader = (raft.leader == MemberId::NONE).then(|| RpcError::NoLeader.to_string());
     let alarms = ctx.node.alarms(&view, None).map(alarm_text);
     let errors = no_leader.into_iter().chain(alarms).collect();
@@ -44,7 +43,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         errors,
         // includes the history, as in etcd; a compaction leaves no free pages here
         db_size_in_use: bytes(kv.size_bytes()),
-        is_learner: own.is_some_and(|member| member.learner),
+        is_learner: ctx.node.is_learner(&view),
         storage_version: version::STORAGE.into(),
         // etcd reports an unlimited quota as -1, the value of its flag
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
@@ -97,8 +96,7 @@ pub(super) async fn move_leader(
     let target_id = MemberId(request.target_id);
     let votes = {
         let view = ctx.node.view().await?;
-        let target = view.machine.members.by_id.get(&target_id);
-        target.is_some_and(|member| !member.learner)
+        view.machine.members.is_voter(target_id)
     };
     if !votes {
         return Err(RpcError::BadLeaderTransferee);

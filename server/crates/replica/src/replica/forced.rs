@@ -160,8 +160,9 @@ fn replay(
 /// Returns the membership changes that leave `own` as the only voter, in the order in which the registry accepts them.
 fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
     let change = ChangeMembers { voters: true, ..ChangeMembers::default() };
-    let learns = members.by_id.get(&own).is_some_and(|member| member.learner);
-    let promotion = learns.then(|| ChangeMembers { promote: own.0, ..change.clone() });
+    let promotion = members
+        .is_learner(own)
+        .then(|| ChangeMembers { promote: own.0, ..change.clone() });
     let others = members.by_id.keys().filter(|id| **id != own);
     let removals = others.map(|id| ChangeMembers { remove: id.0, ..change.clone() });
     promotion.into_iter().chain(removals).collect()

@@ -162,15 +162,12 @@ impl Replica {
     /// Returns whether the leader is believed only after it has confirmed that it leads: as far as this member knows, it has a
     /// quorum without this member, or it is unknown.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
-        let members = &self.machine.members.by_id;
-        if !members.contains_key(&MemberId(leader)) {
+        let members = &self.machine.members;
+        if !members.by_id.contains_key(&MemberId(leader)) {
             return true;
         }
-        let voters = members.values().filter(|member| !member.learner);
-        let votes = members
-            .get(&MemberId(self.config.id))
-            .is_some_and(|own| !own.learner);
-        !votes || voters.count() >= CONFIRMING_VOTERS
+        let voters = members.by_id.values().filter(|member| !member.learner);
+        !members.is_voter(MemberId(self.config.id)) || voters.count() >= CONFIRMING_VOTERS
     }
 
     /// Sends a leader a ReadIndex and returns its number. This bypasses raft, which may not know this leader and must not see
