@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use witan_machine::{
-    command::{Command, Entry},
+    command::{Command, UnstampedEntry},
     lease::LeaseId,
     member::MemberId,
 };
@@ -234,7 +234,7 @@ impl World {
                             false => None,
                         };
                         let connection = Connection(id % CLIENTS);
-                        let entry = Entry::unstamped(command, caller);
+                        let entry = UnstampedEntry::new(command, caller);
                         Input::Propose { ticket, connection, now_ns, entry }
                     }
                 };

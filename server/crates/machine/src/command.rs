@@ -1,6 +1,8 @@
 //! All commands of the log. The structs are the log payload: prost-derived, prefixed with a version byte (`wire`), and never
 //! messages of a public protocol. Field numbers never change.
 
+use prost::Message as _;
+
 use super::{alarm, auth, follow, kv, lease};
 
 pub use super::member::{
@@ -47,6 +49,50 @@ impl Entry {
             )
             | None => false,
         }
+    }
+}
+
+/// An entry that its proposer has not stamped yet, with the length of its command, which is computed here once.
+#[derive(Debug)]
+pub struct UnstampedEntry {
+    entry: Box<Entry>,
+    command_bytes: usize,
+}
+
+impl UnstampedEntry {
+    /// Creates the entry of a command and its caller.
+    pub fn new(command: Command, caller: Option<auth::Caller>) -> Self {
+        Entry::unstamped(command, caller).into()
+    }
+
+    /// Returns the entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Returns the length of the encoded command.
+    pub fn command_bytes(&self) -> usize {
+        self.command_bytes
+    }
+
+    /// Stamps the entry, and returns it with the length of its encoding.
+    pub fn stamp(self, stamp: Stamp) -> (Box<Entry>, usize) {
+        let Self { mut entry, command_bytes } = self;
+        let head = Entry {
+            stamp: Some(stamp),
+            command: None,
+            caller: entry.caller.take(),
+        };
+        let bytes = head.encoded_len() + command_bytes;
+        (entry.stamp, entry.caller) = (head.stamp, head.caller);
+        (entry, bytes)
+    }
+}
+
+impl From<Box<Entry>> for UnstampedEntry {
+    fn from(entry: Box<Entry>) -> Self {
+        let command_bytes = entry.command.as_ref().map_or(0, Command::encoded_len);
+        Self { entry, command_bytes }
     }
 }
 
@@ -148,5 +194,22 @@ impl From<auth::path_permissions::PathAuthOperation> for Command {
             operation: Some(verb),
         })
         .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamped_entry_has_the_length_of_its_encoding() {
+        let put = kv::Put { key: vec![b'k'; 300].into(), ..kv::Put::default() };
+        let stamp = Stamp { now_ns: -1, member: 7, ticket: 1 << 40, incarnation: 9 };
+        for caller in [None, Some(auth::Caller::default())] {
+            let entry = UnstampedEntry::new(put.clone().into(), caller.clone());
+            let (entry, bytes) = entry.stamp(stamp);
+            assert_eq!(bytes, entry.encoded_len());
+            assert_eq!((entry.stamp, &entry.caller), (Some(stamp), &caller));
+        }
     }
 }

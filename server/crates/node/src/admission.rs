@@ -1,18 +1,17 @@
-//! Admission is the only check before a command is handed to the replica's thread: how long it is, whether this member is
-//! a learner, whether the cluster copies another one, the quota, the alarm about it, the memory for it and a slot in the inbox are asked here and nowhere else
-//! in the shell. All dialects propose through it, so that none can skip a question.
+//! The checks of a command before it is handed to the replica's thread: its length, whether this member is a learner, whether
+//! the cluster copies another one, the quota and its alarm, memory, and a slot in the inbox. All dialects propose through
+//! [`Node::admit`] and [`Node::send_command`], so none can skip a check.
 //!
-//! Not here: who sends the request, which the dialects know (`witan_v3`'s and `witan_dialect`'s access) and which is
-//! asked again when the entry is applied; whether the disk has space, which the replica's thread knows
-//! (`replica_loop/requests.rs`); and which commands an alarm stops when they are applied (`witan_machine::alarm`).
+//! Not here: the caller's permissions, which the dialects check and the state machine checks again; space on the disk, which
+//! the replica's thread checks (`replica_loop/requests.rs`); the checks of the core (`witan_replica`); and which commands an
+//! alarm stops when they are applied (`witan_machine::alarm`).
 
 use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
 
 use witan_base::account::{Charge, Resource, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
-    auth::Caller,
-    command::{Command, Entry},
+    command::{Command, UnstampedEntry},
 };
 use witan_replica::host::Connection;
 
@@ -27,57 +26,13 @@ use super::{
 /// decided on a full member, too, as on etcd, which has no quota for it.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-/// The result of admitting a command: its length, whether it may count against the quota, and the memory it reserves.
-#[derive(Debug)]
-pub(super) struct Admission {
-    /// Length of the command's encoding.
-    pub(super) bytes: usize,
-    /// Whether it may raise what counts against the quota.
-    pub(super) grows: bool,
-    /// Its share of the memory for proposals until it is applied; `None` if it is too small to be counted.
-    pub(super) memory: Option<Charge>,
-}
-
-impl Admission {
-    /// Admits a command, or refuses it: it is too long, the member is a learner, the cluster copies
-    /// another one, the quota (`--quota-backend-bytes`) is
-    /// used up, which raises the alarm NOSPACE, or too many bytes of commands are in flight. Notes in it how long the
-    /// values may be that it keeps. Call it when the caller is authorized: a stranger raises no alarm.
-    pub(super) async fn of(node: &Node, command: &mut Command) -> Result<Self, NodeError> {
-        if let Command::Auth(command) = command
-            && command.is_too_long()
-        {
-            return Err(NodeError::TooLarge);
-        }
-        if !command.is_required_at_start() {
-            node.refuse_learner()?;
-        }
-        if command.changes_followed() {
-            node.refuse_while_following()?;
-        }
-        let kept = limit_kept_values(node, command).await?;
-        let growth = command.growth();
-        if exceeds_quota(node, command, growth.saturating_add(kept))? {
-            // A future of its own, so that those of all other commands stay small.
-            Box::pin(node.raise_no_space()).await;
-            return Err(NodeError::NoSpace);
-        }
-        let admitted = Self::holding(node, command, growth > 0, kept);
-        admitted.inspect_err(|_| node.shared.metrics.proposals_failed.inc())
-    }
-
-    /// Reserves memory for a command of which nothing else is asked. More than [`SMALL_BYTES`], with the bytes of
-    /// values that it keeps, are charged to the connection's account: `TooMany` if that is refused.
-    fn holding(node: &Node, command: &Command, grows: bool, kept: u64) -> Result<Self, NodeError> {
-        let bytes = command.encoded_len();
-        let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
-        if stored <= SMALL_BYTES {
-            return Ok(Self { bytes, grows, memory: None });
-        }
-        let memory = node.account.hold(Resource::Proposals, stored);
-        let memory = memory.ok_or(NodeError::TooMany)?;
-        Ok(Self { bytes, grows, memory: Some(memory) })
-    }
+/// How an admitted command grows the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Growth {
+    /// Whether it may increase the usage that counts against the quota.
+    grows: bool,
+    /// Bytes of the values that it keeps.
+    kept_bytes: u64,
 }
 
 /// Whether the quota does not allow a command that adds so many bytes; `NoSpace` while an alarm says so.
@@ -111,6 +66,43 @@ async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
 }
 
 impl Node {
+    /// Admits a command, or refuses it: it is too long, the member is a learner, the cluster copies another one, or the quota
+    /// (`--quota-backend-bytes`) is used up, which raises the alarm NOSPACE. Notes in it how long the values may be that it
+    /// keeps. Call it when the caller is authorized, so that an unauthorized caller cannot raise the alarm.
+    pub(super) async fn admit(&self, command: &mut Command) -> Result<Growth, NodeError> {
+        if let Command::Auth(command) = command
+            && command.is_too_long()
+        {
+            return Err(NodeError::TooLarge);
+        }
+        if !command.is_required_at_start() {
+            self.refuse_learner()?;
+        }
+        if command.changes_followed() {
+            self.refuse_while_following()?;
+        }
+        let kept_bytes = limit_kept_values(self, command).await?;
+        let growth = command.growth();
+        if exceeds_quota(self, command, growth.saturating_add(kept_bytes))? {
+            // A future of its own, so that those of all other commands stay small.
+            Box::pin(self.raise_no_space()).await;
+            return Err(NodeError::NoSpace);
+        }
+        Ok(Growth { grows: growth > 0, kept_bytes })
+    }
+
+    /// Charges the memory of a proposal to the connection's account until the command is applied. More than [`SMALL_BYTES`],
+    /// with the values that the command keeps, are charged: `TooMany` if the account refuses.
+    fn charge(&self, command_bytes: usize, kept_bytes: u64) -> Result<Option<Charge>, NodeError> {
+        let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
+        let stored = command_bytes.saturating_add(kept_bytes);
+        if stored <= SMALL_BYTES {
+            return Ok(None);
+        }
+        let memory = self.account.hold(Resource::Proposals, stored);
+        memory.map(Some).ok_or(NodeError::TooMany)
+    }
+
     /// Refuses requests that a learner does not serve, as etcd does: a learner may be far behind.
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.learner.load(Relaxed) {
@@ -154,9 +146,8 @@ impl Node {
     /// Proposes a change of an alarm, which takes nothing of the quota and which learners may propose, too. Returns the
     /// raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
-        let command = command.into();
-        let admission = Admission::holding(self, &command, false, 0)?;
-        let answer = self.send_command(command, None, now_ns(), admission)?;
+        let entry = UnstampedEntry::new(command.into(), None);
+        let answer = self.send_command(entry, Growth::default(), now_ns())?;
         Ok(answer.await?.index)
     }
 
@@ -165,23 +156,22 @@ impl Node {
         self.report_alarm(AlarmCommand::hash_state()).await
     }
 
-    /// Hands an admitted command to the replica's thread; the future completes when it is applied or timed out.
+    /// Hands the entry of an admitted command to the replica's thread: `TooMany` if there is no memory or no slot in the inbox
+    /// for it. The future completes when the command is applied or timed out.
     pub(super) fn send_command(
         &self,
-        command: Command,
-        caller: Option<Caller>,
+        entry: UnstampedEntry,
+        growth: Growth,
         now_ns: i64,
-        admission: Admission,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let Admission { bytes, grows, memory } = admission;
+        let memory = self.charge(entry.command_bytes(), growth.kept_bytes)?;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
         to.waiter.memory = memory;
         self.send(LoopRequest::Propose(Proposal {
-            entry: Entry::unstamped(command, caller),
+            entry,
             connection: Connection(self.account.id()),
             now_ns,
-            bytes,
-            grows,
+            grows: growth.grows,
             to,
         }))?;
         Ok(answer)

@@ -57,7 +57,7 @@ use witan_base::account::Account;
 use witan_machine::{
     Outcome, Reply,
     auth::Caller,
-    command::Command,
+    command::{Command, UnstampedEntry},
     kv::KvError,
     member::{MemberId, StoreLineage},
     operation::Operation,
@@ -67,7 +67,6 @@ use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 use witan_tree::Watch;
 
-use admission::Admission;
 use completions::CompletionSender;
 use replica_loop::LoopRequest;
 
@@ -285,10 +284,11 @@ impl Node {
         mut command: Command,
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
-        let admission = Admission::of(self, &mut command).await?;
+        let growth = self.admit(&mut command).await?;
         let request = request_durations::request_type(&command);
         let (begun, begun_ns) = (Instant::now(), now_ns());
-        let done = match self.send_command(command, caller, begun_ns, admission) {
+        let entry = UnstampedEntry::new(command, caller);
+        let done = match self.send_command(entry, growth, begun_ns) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };

@@ -49,7 +49,7 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
             ticket: ticket.0,
             connection: connection.0,
             now_ns: *now_ns,
-            entry: redaction.encode(entry),
+            entry: redaction.encode(entry.entry()),
         }),
         Input::Decide { ticket, members, now_ns, command } => InputKind::Decide(DecisionTaken {
             ticket: ticket.0,
@@ -70,7 +70,7 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
 pub(crate) fn bytes(input: &Input) -> usize {
     match input {
         Input::Message(envelope) => envelope.message.len(),
-        Input::Propose { entry, .. } => entry.encoded_len(),
+        Input::Propose { entry, .. } => entry.command_bytes(),
         Input::Tick { .. }
         | Input::Clock { .. }
         | Input::Peer { .. }
@@ -129,7 +129,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
             ticket: Ticket(proposal.ticket),
             connection: Connection(proposal.connection),
             now_ns: proposal.now_ns,
-            entry: restore_entry(&proposal.entry)?,
+            entry: restore_entry(&proposal.entry)?.into(),
         },
         InputKind::Decide(decision) => {
             let members = decision.members.as_ref();

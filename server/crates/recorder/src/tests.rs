@@ -13,7 +13,7 @@ use prost::Message as _;
 use witan_machine::{
     StateMachine,
     auth::{AuthOperation, Authenticate, UserAdd},
-    command::{Command, Entry},
+    command::{Command, UnstampedEntry},
     kv::{Compare, CompareTarget, KvOperation, Put, TargetValue, Txn, TxnOp, TxnOpKind},
     member::{Member, MemberId},
     view::View,
@@ -182,7 +182,7 @@ fn step(replica: &mut RecordedReplica, turn: u64) {
             ticket: Ticket(2 * turn),
             connection: Connection(1),
             now_ns: 5,
-            entry: Entry::unstamped(command, None),
+            entry: UnstampedEntry::new(command, None),
         });
         let ticket = Ticket(2 * turn + 1);
         replica.take(input::Input::Read { ticket });

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use witan_machine::{
-    command::{Command, Entry},
+    command::{Command, UnstampedEntry},
     lease::LeaseId,
     member::{MemberId, MemberRegistry},
 };
@@ -76,8 +76,8 @@ pub enum Input {
         connection: Connection,
         /// The wall clock as Unix time in nanoseconds.
         now_ns: i64,
-        /// The command, without a stamp. The permissions of its caller are checked when it is applied.
-        entry: Box<Entry>,
+        /// The command. The permissions of its caller are checked when it is applied.
+        entry: UnstampedEntry,
     },
     /// The leader proposes a command that it chose by looking at `members`. `Host::answered` follows with
     /// [`Answer::Decided`].

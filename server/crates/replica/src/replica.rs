@@ -3,6 +3,7 @@
 //! An [`crate::input::Input`] only queues work inside; [`Replica::turn`] drains it and is the only
 //! place where effects happen (I3).
 
+mod admission;
 mod apply_queue;
 mod boot;
 mod copied;
@@ -531,7 +532,7 @@ impl Replica {
             .due(&self.machine, term, self.ticks, now_ns);
         for command in due {
             // Rejected now, due again at the next check.
-            self.propose_as_leader(term, now_ns, command);
+            self.propose_as_leader(now_ns, command);
         }
         self.send_appended();
         let last = self.last_index();
@@ -546,7 +547,7 @@ impl Replica {
             .compaction
             .due(&self.machine.kv, leading, idle, self.ticks);
         for command in due {
-            let taken = self.propose_as_leader(term, now_ns, command);
+            let taken = self.propose_as_leader(now_ns, command);
             self.leader_tasks.compaction.proposal_result(taken);
         }
     }

@@ -44,17 +44,17 @@ struct StoredHardState {
     commit: u64,
 }
 
-/// Returns the length of a command entry as data of a raft entry.
-pub(crate) fn entry_bytes(entry: &Entry) -> usize {
-    1 + entry.encoded_len()
+/// Returns the length of a command entry as data of a raft entry, from the length of its encoding.
+pub(crate) fn data_bytes(encoded_bytes: usize) -> usize {
+    1 + encoded_bytes
 }
 
 /// Encodes a command entry as data of a raft entry: a version byte, then the command entry.
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
-    encode_entry_of(entry, entry_bytes(entry))
+    encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry whose [`entry_bytes`] are known, because computing them takes half as long as encoding a transaction.
+/// Encodes an entry whose [`data_bytes`] are known, because computing them takes half as long as encoding a transaction.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);

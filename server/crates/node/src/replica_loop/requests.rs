@@ -4,7 +4,7 @@
 use std::sync::{Arc, mpsc::Receiver};
 
 use witan_machine::{
-    command::{Command, Entry},
+    command::{Command, UnstampedEntry},
     lease::LeaseId,
     member::{MemberId, MemberRegistry},
     view::View,
@@ -74,13 +74,10 @@ pub(crate) enum LoopRequest {
 
 /// A command that is to be proposed.
 pub(crate) struct Proposal {
-    /// Not stamped yet.
-    pub(crate) entry: Box<Entry>,
+    pub(crate) entry: UnstampedEntry,
     /// Where it came from.
     pub(crate) connection: Connection,
     pub(crate) now_ns: i64,
-    /// The length of the command in the log.
-    pub(crate) bytes: usize,
     /// Whether the command may increase the usage that counts against the quota.
     pub(crate) grows: bool,
     pub(crate) to: CompletionSender<AppliedCommand>,
@@ -129,10 +126,10 @@ impl ReplicaLoop {
     /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and startup does not
     /// require it.
     fn propose(&mut self, proposal: Proposal) {
-        let Proposal { entry, now_ns, bytes, grows, to, connection } = proposal;
-        let has_space = self.space.take(bytes as u64, grows);
-        let is_required = |command: &Command| command.is_required_at_start();
-        if !has_space && !entry.command.as_ref().is_some_and(is_required) {
+        let Proposal { entry, now_ns, grows, to, connection } = proposal;
+        let has_space = self.space.take(entry.command_bytes() as u64, grows);
+        let command = entry.entry().command.as_ref();
+        if !has_space && !command.is_some_and(Command::is_required_at_start) {
             return to.refuse(NodeError::NoSpace);
         }
         let ticket = self.wait(to.waiter);

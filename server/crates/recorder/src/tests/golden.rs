@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use witan_machine::command::Entry;
 use witan_replica::{message_head::MessageHead, wire};
 
 use super::*;

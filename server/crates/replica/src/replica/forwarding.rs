@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use raft::StateRole;
 
-use super::{Replica, deferred_commits::DeferredCommits, proposing::NotAppended};
+use super::{Replica, admission::NotAppended, deferred_commits::DeferredCommits};
 use crate::{
     forward::{ForwardedProposals, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket},
-    limits::{COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES, FORWARD_BYTES},
+    limits::{FORWARD_AGAIN_BYTES, FORWARD_BYTES},
     proposals::HandedIn,
     wire::{self, PeerMessage},
 };
@@ -109,16 +109,9 @@ impl Replica {
         }
         let mut refused = Vec::new();
         for (stamp, entry, data) in proposed {
-            let done = if data.len() > COMMAND_BYTES_MAX {
-                Err(NotAppended::Refused(ProposalRejected::TooLarge))
-            } else if self.is_behind() {
-                Err(NotAppended::Refused(ProposalRejected::TooMany))
-            } else if !within_bound || !self.take_room_for(entry.command.as_ref(), data.len()) {
-                Err(NotAppended::NotNow)
-            } else {
-                self.append_entry(from, &entry, data)
-            };
-            let reason = match done {
+            let admitted = self.admit_forwarded(&entry, data.len(), within_bound);
+            let appended = admitted.and_then(|()| self.append_entry(from, &entry, data));
+            let reason = match appended {
                 Ok(()) => {
                     let index = self.last_index();
                     self.deferred_commits.forwarded(from, index);

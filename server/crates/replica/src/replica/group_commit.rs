@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use raft::StateRole;
 
-use super::{Replica, Role, Status, proposing::NotAppended};
+use super::{Replica, Role, Status, admission::NotAppended};
 use crate::{
     batches_in_flight::Batch,
     fair_share::Waiting,

@@ -8,42 +8,20 @@ use raft::{
     eraftpb::{ConfChange, Entry as RaftEntry, EntryType, Message, MessageType},
 };
 
-use super::Replica;
+use super::{
+    Replica,
+    admission::{NotAppended, changes_version},
+};
 use crate::{
     host::{Connection, ProposalRejected, Ticket},
-    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, PROPOSAL_BATCH_BYTES},
+    limits::PROPOSAL_BATCH_BYTES,
     proposals::HandedIn,
     wire,
 };
 use witan_machine::{
-    command::{Command, Entry},
+    command::{Command, Entry, UnstampedEntry},
     member::MemberRegistry,
-    versions::FIRST,
 };
-
-/// Why this member did not append an entry. Nothing was written.
-pub(super) enum NotAppended {
-    /// This member cannot append the entry now: it does not lead, is transferring leadership, or waits for an earlier change of
-    /// membership or version. The proposer can try again.
-    NotNow,
-    Refused(ProposalRejected),
-}
-
-/// Returns whether a command changes the cluster version or a downgrade.
-fn changes_version(command: &Command) -> bool {
-    match command {
-        Command::ClusterVersion(_) | Command::Downgrade(_) => true,
-        Command::Kv(_)
-        | Command::Lease(_)
-        | Command::Tree(_)
-        | Command::Alarm(_)
-        | Command::Auth(_)
-        | Command::Publish(_)
-        | Command::PeerUrls(_)
-        | Command::Members(_)
-        | Command::Follow(_) => false,
-    }
-}
 
 impl Replica {
     /// Stamps the entry of a client, and holds it for the log or for the leader.
@@ -52,24 +30,11 @@ impl Replica {
         ticket: Ticket,
         connection: Connection,
         now_ns: i64,
-        mut entry: Box<Entry>,
+        entry: UnstampedEntry,
     ) -> Result<(), ProposalRejected> {
-        if self.proposals.is_full() || self.is_behind() {
-            return Err(ProposalRejected::TooMany);
-        }
-        let members = &self.machine.members;
-        if entry
-            .command
-            .as_ref()
-            .is_some_and(|it| !members.all_members_support(it))
-        {
-            return Err(ProposalRejected::ClusterVersion);
-        }
-        entry.stamp = Some(self.proposals.stamp(ticket, now_ns));
-        let bytes = wire::entry_bytes(&entry);
-        if bytes > COMMAND_BYTES_MAX {
-            return Err(ProposalRejected::TooLarge);
-        }
+        let (entry, encoded_bytes) = entry.stamp(self.proposals.stamp(ticket, now_ns));
+        let bytes = wire::data_bytes(encoded_bytes);
+        self.admit(&entry, bytes)?;
         self.proposals.add(ticket, self.ticks, entry);
         self.hold_own(connection, ticket, bytes);
         Ok(())
@@ -80,17 +45,9 @@ impl Replica {
         self.proposals.len()
     }
 
-    /// Proposes a command that only the leader of `term` may propose: it is appended in that term or never. Returns whether it
-    /// was appended.
-    pub(super) fn propose_as_leader(
-        &mut self,
-        term: Option<u64>,
-        now_ns: i64,
-        command: Command,
-    ) -> bool {
-        if term != Some(self.raft.raft.term) {
-            return false;
-        }
+    /// Proposes a command that only a leader may propose: it is appended in the present term or never. Returns whether it was
+    /// appended.
+    pub(super) fn propose_as_leader(&mut self, now_ns: i64, command: Command) -> bool {
         let entry = Entry {
             stamp: Some(self.proposals.internal_stamp(now_ns)),
             command: Some(command),
@@ -115,13 +72,7 @@ impl Replica {
             && now.cluster_version == members.cluster_version
             && now.downgrade_target == members.downgrade_target;
         let current = unchanged && !raft.has_pending_conf();
-        current && self.propose_as_leader(Some(raft.term), now_ns, command)
-    }
-
-    /// Returns whether more than [`APPLY_GAP_MAX`] committed entries wait to be applied here.
-    pub(super) fn is_behind(&self) -> bool {
-        let committed = self.raft.raft.raft_log.committed;
-        committed.saturating_sub(self.raft.store().position().index) > APPLY_GAP_MAX
+        current && self.propose_as_leader(now_ns, command)
     }
 
     /// Returns the place of a proposal that this member appends to its own log in the current term.
@@ -137,28 +88,7 @@ impl Replica {
         entry: &Entry,
         data: Bytes,
     ) -> Result<(), NotAppended> {
-        let raft = &self.raft.raft;
-        let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
-        if !leads || raft.prs().get(self.config.id).is_none() {
-            return Err(NotAppended::NotNow);
-        }
-        // A member that is being removed does not see later entries applied, so it could not answer this proposal.
-        if self.is_removing(proposer) {
-            return Err(NotAppended::NotNow);
-        }
-        // Its proposer may not know of a downgrade.
-        if let Some(command) = &entry.command {
-            if self.awaits_version(command) {
-                return Err(NotAppended::NotNow);
-            }
-            if !self.machine.members.all_members_support(command) {
-                return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
-            }
-            // A member that has just joined does not know it yet.
-            if self.machine.members.follows && command.changes_followed() {
-                return Err(NotAppended::Refused(ProposalRejected::Follows));
-            }
-        }
+        self.admit_to_log(proposer, entry)?;
         if let Some(change) = wire::conf_change(entry, &data) {
             return self.append_change(&change);
         }
@@ -197,15 +127,6 @@ impl Replica {
         let appended = self.raft.raft.step(message);
         appended.expect("a leader appends what is proposed");
         Ok(())
-    }
-
-    /// Returns whether this leader's log may have an unapplied change of the cluster version on which the command depends. The
-    /// command would follow a downgrade and halt the members that applied it.
-    fn awaits_version(&self, command: &Command) -> bool {
-        let (term, index) = self.version_change;
-        let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
-        let open = unapplied || !self.leads_with_all_applied();
-        open && (changes_version(command) || command.since() > Some(FIRST))
     }
 
     /// Returns whether entries that arrived since the last turn must be appended to the log on disk.

@@ -19,7 +19,7 @@ use crate::{
     wire::{self, PeerMessage},
 };
 use witan_machine::{
-    command::{ChangeMembers, Command, Entry},
+    command::{ChangeMembers, Command, Entry, UnstampedEntry},
     kv::KvCommand,
     member::{Member, MemberId},
     view::View,
@@ -94,7 +94,7 @@ fn started(disk: Recovered) -> Replica {
 }
 
 fn propose(replica: &mut Replica, command: Command) -> Result<(), ProposalRejected> {
-    let entry = Entry::unstamped(command, None);
+    let entry = UnstampedEntry::new(command, None);
     replica.propose(Ticket(1), Connection::default(), 0, entry)
 }
 

@@ -2,6 +2,7 @@
 
 use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
+    command::Entry,
     kv::{Compact, Kv, KvCommand},
     record::RecordChange,
 };

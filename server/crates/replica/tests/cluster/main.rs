@@ -23,7 +23,7 @@ use std::{
 
 use bytes::Bytes;
 use witan_machine::{
-    command::{Command, Entry},
+    command::{Command, UnstampedEntry},
     kv,
     lease::LeaseId,
     member::{Member, MemberId},
@@ -383,7 +383,7 @@ impl Cluster {
             ticket,
             connection: Connection::default(),
             now_ns: 0,
-            entry: Entry::unstamped(command, None),
+            entry: UnstampedEntry::new(command, None),
         });
     }
 

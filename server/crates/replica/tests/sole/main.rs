@@ -5,7 +5,7 @@ mod bounds_kv;
 use bytes::Bytes;
 use witan_machine::{
     Reply,
-    command::{ChangeMembers, Command, Entry, PublishAttributes},
+    command::{ChangeMembers, Command, PublishAttributes, UnstampedEntry},
     member::{self, Member, MemberId},
     view::View,
 };
@@ -92,7 +92,7 @@ fn propose(replica: &mut Replica, ticket: u64, command: Command) {
         ticket: Ticket(ticket),
         connection: Connection::default(),
         now_ns: 0,
-        entry: Entry::unstamped(command, None),
+        entry: UnstampedEntry::new(command, None),
     });
 }
 

@@ -8,7 +8,7 @@ use witan_fuzz::{
 };
 use witan_machine::{
     StateMachine,
-    command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp},
+    command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp, UnstampedEntry},
     kv,
     member::Member,
     view::View,
@@ -197,7 +197,7 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
             ticket: Ticket(at as u64),
             connection: Connection::default(),
             now_ns: stamp.now_ns,
-            entry: Entry::unstamped(command.clone(), None),
+            entry: UnstampedEntry::new(command.clone(), None),
         });
         replica.turn(&mut disk).expect("it goes on");
     }

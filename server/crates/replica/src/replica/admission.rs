@@ -1,0 +1,129 @@
+//! The checks of proposals, which are nowhere else in the core: when a client proposes an entry, when another member has
+//! forwarded it, and when the leader appends it.
+//!
+//! Not here: the checks that need the caller, the quota or this process's memory (`witan_node`), and those of a membership
+//! change (`membership`).
+
+use raft::StateRole;
+
+use super::Replica;
+use crate::{
+    host::ProposalRejected,
+    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX},
+};
+use witan_machine::{
+    command::{Command, Entry},
+    versions::FIRST,
+};
+
+/// Why this member did not append an entry. Nothing was written.
+pub(super) enum NotAppended {
+    /// This member cannot append the entry now: it does not lead, is transferring leadership, or waits for an earlier change of
+    /// membership or version. The proposer can try again.
+    NotNow,
+    Refused(ProposalRejected),
+}
+
+impl From<ProposalRejected> for NotAppended {
+    fn from(refusal: ProposalRejected) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Returns whether a command changes the cluster version or a downgrade.
+pub(super) fn changes_version(command: &Command) -> bool {
+    match command {
+        Command::ClusterVersion(_) | Command::Downgrade(_) => true,
+        Command::Kv(_)
+        | Command::Lease(_)
+        | Command::Tree(_)
+        | Command::Alarm(_)
+        | Command::Auth(_)
+        | Command::Publish(_)
+        | Command::PeerUrls(_)
+        | Command::Members(_)
+        | Command::Follow(_) => false,
+    }
+}
+
+impl Replica {
+    /// Checks an entry of `bytes` that a client of this member proposes.
+    pub(super) fn admit(&self, entry: &Entry, bytes: usize) -> Result<(), ProposalRejected> {
+        if self.proposals.is_full() {
+            return Err(ProposalRejected::TooMany);
+        }
+        self.check_length_and_gap(bytes)?;
+        // A leader of an earlier release could not decode it.
+        self.check_version(entry)
+    }
+
+    /// Checks an entry of `bytes` that another member has forwarded, and takes its space on the disk. `within_bound` is whether
+    /// that member's messages do not exceed their bound.
+    pub(super) fn admit_forwarded(
+        &mut self,
+        entry: &Entry,
+        bytes: usize,
+        within_bound: bool,
+    ) -> Result<(), NotAppended> {
+        self.check_length_and_gap(bytes)?;
+        match within_bound && self.take_room_for(entry.command.as_ref(), bytes) {
+            true => Ok(()),
+            false => Err(NotAppended::NotNow),
+        }
+    }
+
+    /// Checks an entry of `proposer` that this member is about to append.
+    pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
+        let raft = &self.raft.raft;
+        let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
+        if !leads || raft.prs().get(self.config.id).is_none() {
+            return Err(NotAppended::NotNow);
+        }
+        // A member that is being removed does not see later entries applied, so it could not answer this proposal.
+        if self.is_removing(proposer) || self.awaits_version(entry) {
+            return Err(NotAppended::NotNow);
+        }
+        // The proposer may not know of a downgrade.
+        self.check_version(entry)?;
+        // A member that has just joined does not know that the cluster follows another one.
+        let changes_followed = entry
+            .command
+            .as_ref()
+            .is_some_and(Command::changes_followed);
+        match self.machine.members.follows && changes_followed {
+            true => Err(ProposalRejected::Follows.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn check_length_and_gap(&self, bytes: usize) -> Result<(), ProposalRejected> {
+        let committed = self.raft.raft.raft_log.committed;
+        let gap = committed.saturating_sub(self.raft.store().position().index);
+        if bytes > COMMAND_BYTES_MAX {
+            Err(ProposalRejected::TooLarge)
+        } else if gap > APPLY_GAP_MAX {
+            Err(ProposalRejected::TooMany)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_version(&self, entry: &Entry) -> Result<(), ProposalRejected> {
+        let members = &self.machine.members;
+        let known = entry
+            .command
+            .as_ref()
+            .is_none_or(|command| members.all_members_support(command));
+        known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
+    }
+
+    /// Returns whether this leader's log may have an unapplied change of the cluster version on which the entry depends. The
+    /// entry would follow a downgrade and halt the members that applied it.
+    fn awaits_version(&self, entry: &Entry) -> bool {
+        let (term, index) = self.version_change;
+        let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
+        let open = unapplied || !self.leads_with_all_applied();
+        let depends = |command: &Command| changes_version(command) || command.since() > Some(FIRST);
+        open && entry.command.as_ref().is_some_and(depends)
+    }
+}
