@@ -105,7 +105,7 @@ REFUSED = [
     (OPERATOR, ["--set", "memberImage.pullSecrets={mine}"], "memberImage.pullSecrets.0: Invalid type"),
     (CLUSTER, ["--set", "tls.certManager.issuerRef.name=ours"], "tls.certManager needs tls.enabled=true"),
     (CLUSTER, ["--set", "tls.existingSecret=given"], "tls.existingSecret needs tls.enabled=true"),
-    (CLUSTER, ["--set", "tls.enabled=true,tls.existingSecret=given,tls.certManager.issuerRef.name=ours"], "one of tls.certManager and tls.existingSecret"),
+    (CLUSTER, ["--set", "tls.enabled=true,tls.existingSecret=given,tls.certManager.issuerRef.name=ours"], "Set only one of tls.certManager and tls.existingSecret"),
     (CLUSTER, ["--set", "tls.enabled=true,tls.existingPeerSecret=peers"], "tls.existingPeerSecret needs tls.existingSecret"),
     (CLUSTER, ["--set", "tls.enabled=true,tls.existingOperatorSecret=operator"], "tls.existingOperatorSecret needs tls.existingSecret"),
     (CLUSTER, ["--set", "tls.enabled=true,tls.certManager.issuer=ours"], "issuer is not allowed"),

@@ -72,15 +72,15 @@ REFUSED = [
     ({"service": {"port": 2380}}, "service.port is 2380"),
     ({"service": {"ports": {"peer": 1}}}, "service.ports.peer is 1"),
     ({"service": {"enabled": False}}, "service.enabled=false"),
-    ({"service": {"type": "NodePort", "nodePorts": {"client": 30000}}}, "nodePorts cannot be chosen"),
+    ({"service": {"type": "NodePort", "nodePorts": {"client": 30000}}}, "nodePorts cannot be set"),
     ({"service": {"name": "one", "headless": {"name": "one"}}}, "are both one"),
     ({"service": {"name": "a.b"}}, "service.name: Does not match pattern"),
-    ({"image": {"repository": "registry.example/witan"}}, "the members' image is image.name"),
+    ({"image": {"repository": "registry.example/witan"}}, "set image.name to the image of the members"),
     ({"resourcesPreset": "micro"}, "resourcesPreset is micro"),
     ({"metrics": {"prometheusRule": {"enabled": True}}}, "alerts are in the chart witan-operator"),
     ({"extraEnvVars": [{"name": "GOMAXPROCS", "value": "2"}]}, "extraEnvVars has GOMAXPROCS"),
     ({"extraEnvVars": [{"name": "ETCD_NAME", "valueFrom": {}}]}, "extraEnvVars has ETCD_NAME"),
-    ({"extraEnvVars": [{"name": "ETCD_QUOTA_BACKEND_BYTES", "value": "4G"}]}, "ETCD_QUOTA_BACKEND_BYTES=4G, which is no number"),
+    ({"extraEnvVars": [{"name": "ETCD_QUOTA_BACKEND_BYTES", "value": "4G"}]}, "ETCD_QUOTA_BACKEND_BYTES=4G, which is not a number"),
     ({"auth": {"rbac": {"create": True, "rootPassword": "x"}}}, "needs tls.enabled=true"),
     ({"auth": {"rbac": {"rootPassword": "x"}}}, "need auth.rbac.create=true"),
     ({"auth": {"rbac": {"allowNoneAuthentication": False}}}, "every client is admitted"),
@@ -237,6 +237,6 @@ def run(report, places, work: pathlib.Path) -> None:
         spec = cluster(render(folder, {}, "my-etcd"))["spec"]
         check_becomes(spec, {("services", "client", "name"): "my-etcd", ("services", "peer", "name"): "my-etcd-headless"})
     with report.case("a release whose name is too long for its members"):
-        check_refused(folder, {}, "choose a shorter name", "n" * 41)
+        check_refused(folder, {}, "choose a shorter name for the release", "n" * 41)
     with report.case("an etcd that is disabled"):
         assert not charts.objects(render(folder, {"enabled": False}), "EtcdCluster")

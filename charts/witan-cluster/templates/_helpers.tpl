@@ -11,7 +11,7 @@ Under an alias it is RELEASE-ALIAS, or RELEASE if that contains the alias, as pa
 {{- $alias := default .Chart.Name .Values.nameOverride }}
 {{- $name = ternary $name (printf "%s-%s" $name $alias) (contains $alias $name) }}
 {{- if and (gt (len $name) 45) (not .Values.fullnameOverride) }}
-{{- fail (printf "The cluster's name would be %s: choose a shorter name of the release, so that it has at most 45 characters." $name) }}
+{{- fail (printf "The name of the cluster would be %s, which has more than 45 characters: choose a shorter name for the release, or set fullnameOverride." $name) }}
 {{- end }}
 {{- else if .Values.nameOverride }}
 {{- $name = printf "%s-%s" $name .Values.nameOverride }}

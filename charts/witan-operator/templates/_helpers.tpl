@@ -69,7 +69,7 @@ annotations:
 {{/* Fails with a sentence when a value asks for a kind that the cluster does not have. */}}
 {{- define "witan-operator.needKind" -}}
 {{- if not (or (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") (.root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" .kind))) }}
-{{- fail (printf "%s=true needs the kind %s (monitoring.coreos.com/v1), which this cluster does not have. Install the Prometheus operator first, or set %s=false. With `helm template`, add --api-versions monitoring.coreos.com/v1." .value .kind .value) }}
+{{- fail (printf "%s=true needs the kind %s (monitoring.coreos.com/v1), which the Kubernetes cluster does not have. Install the Prometheus operator first, or set %s=false. With `helm template`, add --api-versions monitoring.coreos.com/v1." .value .kind .value) }}
 {{- end }}
 {{- end }}
 
