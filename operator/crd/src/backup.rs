@@ -23,7 +23,7 @@ use super::{
     namespaced,
     status = "EtcdBackupStatus",
     derive = "PartialEq",
-    doc = "A snapshot of an EtcdCluster that the operator takes once and keeps in a store. Deleting the resource does not delete the snapshot.",
+    doc = "A single backup of an EtcdCluster: a snapshot in a store. Deleting the resource does not delete the snapshot.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision"),
@@ -39,16 +39,17 @@ use super::{
     validation = Rule::new("self == oldSelf").message("the spec of an EtcdBackup is immutable: create another EtcdBackup").reason(Reason::FieldValueForbidden)
 )]
 pub struct EtcdBackupSpec {
-    /// The EtcdCluster, in the same namespace.
+    /// The EtcdCluster to back up, in the same namespace.
     pub cluster_ref: SecretRef,
-    /// Folder of the store, below the folder of the cluster. The backups of a schedule use a folder with its name.
+    /// Folder of the backup in the store, below the cluster's folder. A schedule stores its backups in a folder named after the
+    /// schedule.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 63),
         regex(pattern = "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")
     )]
     pub folder: String,
-    /// Which earlier backups in the same folder stay in the store after this one succeeds; all by default.
+    /// Earlier backups in the same folder that are kept when this backup succeeds. By default, all are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings that backups and schedules share.
@@ -60,19 +61,20 @@ pub struct EtcdBackupSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSettings {
-    /// Where the snapshot is stored.
+    /// Store of the snapshot.
     pub store: BackupStore,
-    /// Whether the stored snapshot is read back and restored into a scratch directory before the backup succeeds.
+    /// How the stored snapshot is verified before the backup succeeds. `Restore` reads the snapshot back and restores it into a
+    /// scratch directory.
     #[serde(default)]
     pub verify: Verify,
-    /// Time limit for all attempts together.
+    /// Time limit for all attempts of a backup together.
     #[serde(default = "timeout")]
     pub timeout: Span,
-    /// Service account of the pod, for stores that authenticate it by workload identity. Otherwise its token is not mounted.
+    /// Name of the ServiceAccount of the backup pod, for stores that use workload identity. If not set, no token is mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
-    /// Merged into the pod that takes the backup: objects by key, containers and volumes by name.
+    /// Pod template that is merged into the backup pod: objects by key, containers and volumes by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
 }
@@ -89,7 +91,7 @@ pub struct BackupStore {
     /// A bucket of an S3-compatible object store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Store>,
-    /// A volume.
+    /// A PersistentVolumeClaim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<VolumeStore>,
 }
@@ -99,38 +101,38 @@ pub struct BackupStore {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.kmsKeyID) || (has(self.serverSideEncryption) && self.serverSideEncryption == 'aws:kms')").message("kmsKeyID needs serverSideEncryption: aws:kms"))]
 pub struct S3Store {
-    /// Name of the bucket, which must exist.
+    /// Name of the bucket. The bucket must exist.
     #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z0-9][a-z0-9.-]*$"))]
     pub bucket: String,
-    /// Prefix of the keys, without a leading or trailing slash.
+    /// Prefix of the object keys, without a leading or trailing slash.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 512),
         regex(pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$")
     )]
     pub prefix: String,
-    /// URL of the store; AWS by default.
+    /// URL of the object store. If not set, AWS S3 is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https?://"))]
     pub endpoint: Option<String>,
-    /// Region of the bucket.
+    /// AWS region of the bucket.
     #[serde(default = "region")]
     #[schemars(length(max = 64))]
     pub region: String,
-    /// Whether the bucket is in the path of the URL instead of the host name. Most stores other than AWS need this.
+    /// If true, the bucket is part of the URL path instead of the host name. Most stores other than AWS need this.
     #[serde(default)]
     pub path_style: bool,
-    /// A secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if needed, AWS_SESSION_TOKEN. Without it, the pod uses the
-    /// identity of its service account or node.
+    /// Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if needed, AWS_SESSION_TOKEN. If not set, the pod uses the
+    /// identity of its ServiceAccount or node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
-    /// A secret with `ca.crt`: authorities of the store's certificate, in addition to the public ones.
+    /// Secret with CA certificates in `ca.crt`. They are trusted for the store's certificate in addition to the public CAs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
-    /// How the store encrypts the objects at rest; the default of the bucket if not set.
+    /// Server-side encryption of the objects. If not set, the bucket's default applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_side_encryption: Option<Encryption>,
-    /// The key for `aws:kms`; the account's default key if not set.
+    /// ID of the KMS key for `aws:kms`. If not set, the account's default key is used.
     #[serde(rename = "kmsKeyID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub kms_key_id: Option<String>,
@@ -140,13 +142,13 @@ fn region() -> String {
     "us-east-1".to_owned()
 }
 
-/// How the store encrypts objects at rest.
+/// Server-side encryption of the objects. If not set, the bucket's default applies.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// With keys of the store.
+    /// Keys managed by the store.
     #[serde(rename = "AES256")]
     Aes256,
-    /// With a key of the key management service.
+    /// A key of the key management service.
     #[serde(rename = "aws:kms")]
     Kms,
 }
@@ -155,7 +157,7 @@ pub enum Encryption {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStore {
-    /// Name of the claim, in the same namespace.
+    /// Name of the PersistentVolumeClaim, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,
     /// Folder in the volume, without a leading or trailing slash.
@@ -170,23 +172,23 @@ pub struct VolumeStore {
 /// How a backup is verified.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// The checksum is verified while the snapshot is taken.
+    /// Only the checksum is verified, while the snapshot is taken.
     #[default]
     None,
     /// In addition, the stored snapshot is read back and restored into a scratch directory.
     Restore,
 }
 
-/// Which earlier backups stay. A backup stays if either field keeps it; the newest always stays.
+/// Retention of backups. A backup is kept if either field keeps it. The newest backup is always kept.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.keepLast) || has(self.keepWithin)").message("retention needs keepLast or keepWithin"))]
 pub struct BackupRetention {
-    /// How many of the newest backups stay.
+    /// Number of newest backups to keep.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub keep_last: Option<u32>,
-    /// How long a backup stays.
+    /// How long a backup is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_within: Option<Span>,
 }
@@ -195,61 +197,61 @@ pub struct BackupRetention {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdBackupStatus {
-    /// Human-readable summary.
+    /// Phase of the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<BackupPhase>,
-    /// When the job was created.
+    /// Time when the Job was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When the backup succeeded or failed.
+    /// Time when the backup succeeded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
-    /// Where it is stored, as a URL: `s3://bucket/prefix`, or `file:///folder` in a volume.
+    /// URL of the folder that contains the backup: `s3://bucket/prefix`, or `file:///folder` in a volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Its name there, without the extensions `.db` and `.json` of its files.
+    /// Name of the backup in that folder, without the file extensions `.db` and `.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The revision that the snapshot contains at least.
+    /// Lowest possible revision of the snapshot. It can contain later revisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
     /// Size of the snapshot in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
-    /// Size of the snapshot, rounded, with a unit.
+    /// Size of the snapshot, rounded, with its unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
-    /// SHA-256 of the stored file in hexadecimal.
+    /// SHA-256 checksum of the stored file, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Id of the cluster in hexadecimal.
+    /// ID of the cluster, in hexadecimal.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// Version of the member that the snapshot was taken from.
+    /// Version of the member from which the snapshot was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Number of failed attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<i32>,
-    /// Why it has not succeeded.
+    /// Why the backup has not succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// `Succeeded`: True or False after the last attempt, Unknown before.
+    /// Conditions of the backup. `Succeeded` is True or False after the last attempt, and Unknown before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The phase of a backup.
+/// Phase of the backup.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupPhase {
-    /// It cannot start yet.
+    /// The backup cannot start yet.
     Pending,
-    /// Its job runs.
+    /// The backup's Job is running.
     Running,
-    /// It is stored.
+    /// The snapshot is stored.
     Succeeded,
-    /// No attempt succeeded.
+    /// All attempts failed.
     Failed,
 }
 
@@ -285,7 +287,7 @@ impl EtcdBackup {
     namespaced,
     status = "EtcdBackupScheduleStatus",
     derive = "PartialEq",
-    doc = "Creates an EtcdBackup of an EtcdCluster at each time of a schedule, and removes old ones.",
+    doc = "Creates EtcdBackups of an EtcdCluster on a schedule and removes old backups.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
     printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule"),
     printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused"),
@@ -298,20 +300,21 @@ impl EtcdBackup {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EtcdBackupScheduleSpec {
-    /// The EtcdCluster, in the same namespace.
+    /// The EtcdCluster to back up, in the same namespace.
     pub cluster_ref: SecretRef,
-    /// When backups are taken, in UTC: minute, hour, day of the month, month, day of the week; or @hourly, @daily, @weekly,
-    /// @monthly, @yearly.
+    /// Schedule in cron format, in UTC: minute, hour, day of the month, month and day of the week, or @hourly, @daily, @weekly,
+    /// @monthly or @yearly.
     #[schemars(length(min = 1, max = 128))]
     pub schedule: String,
-    /// Whether the schedule is suspended.
+    /// If true, no backups are taken.
     #[serde(default)]
     pub paused: bool,
-    /// Also stores the changes between backups, so that a cluster can be restored to any revision or time since the oldest
-    /// backup.
+    /// Stores the changes between backups, so that a cluster can be restored to any revision or time since the oldest backup. If
+    /// not set, changes are not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChanges>,
-    /// Which backups of this schedule stay in the store, with the changes since the oldest of them; all by default.
+    /// Backups of this schedule that are kept in the store, with the changes since the oldest kept backup. By default, all are
+    /// kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings of the backups.
@@ -323,26 +326,26 @@ pub struct EtcdBackupScheduleSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdBackupScheduleStatus {
-    /// The scheduled time of the last backup.
+    /// Scheduled time of the last backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
-    /// The next scheduled time.
+    /// Scheduled time of the next backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
-    /// When the last successful backup was completed.
+    /// Completion time of the last successful backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_time: Option<Time>,
-    /// The last successful EtcdBackup.
+    /// Name of the last successful EtcdBackup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<String>,
-    /// The EtcdBackup that is running.
+    /// Name of the running EtcdBackup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
-    /// How far the changes are stored.
+    /// The last changes that are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChangesStatus>,
-    /// `Ready`: False if the schedule is invalid or paused, or if its backups fail or are late. `ChangesStored`, with
-    /// `spec.changes`: False if recent changes are not stored yet.
+    /// Conditions of the schedule. `Ready` is False if the schedule is invalid or paused, or if its backups fail or are late.
+    /// With `spec.changes`, `ChangesStored` is False if recent changes are not stored yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

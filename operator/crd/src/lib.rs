@@ -78,7 +78,7 @@ pub fn as_yaml() -> Result<String, serde_yaml::Error> {
 /// Number of members if the spec does not set it.
 pub const REPLICAS_DEFAULT: i32 = 3;
 
-/// An etcd cluster of Witan members.
+/// Desired state of an etcd cluster of Witan members.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -129,99 +129,99 @@ pub const REPLICAS_DEFAULT: i32 = 3;
     validation = Rule::new("(has(self.services) && has(self.services.peer) && has(self.services.peer.name) ? self.services.peer.name : '') == (has(oldSelf.services) && has(oldSelf.services.peer) && has(oldSelf.services.peer.name) ? oldSelf.services.peer.name : '')").message("services.peer.name cannot be set, changed or removed on an existing cluster: members know each other by this name").reason(Reason::FieldValueForbidden)
 )]
 pub struct EtcdClusterSpec {
-    /// Members of the cluster; 0 stops all of them and keeps their disks.
+    /// Number of members. 0 stops all members and keeps their disks.
     #[serde(default = "replicas_default")]
     #[schemars(range(min = 0, max = 9))]
     pub replicas: i32,
-    /// Version of the members. It replaces the tag of the operator's member image.
+    /// Version of the members. It replaces the tag of the operator's default member image.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
         regex(pattern = r"^v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.-]+)?$")
     )]
     pub version: Option<String>,
-    /// Full image of the members, instead of the operator's member image and `version`.
+    /// Full image of the members. It overrides the operator's default member image and `version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
-    /// When the image is pulled.
+    /// When the kubelet pulls the image.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
-    /// Secrets for pulling the image.
+    /// Secrets with the registry credentials for pulling the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<SecretRef>,
-    /// Whether the operator changes nothing and only reports.
+    /// If true, the operator only reports the status and changes nothing else.
     #[serde(default)]
     pub paused: bool,
-    /// How the first members find each other; a static list by default.
+    /// How the first members find each other, or the backup that they restore. By default, they get a static list of members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<BootstrapSource>,
-    /// Disks of the members; a PersistentVolumeClaim of 8Gi for each by default.
+    /// Disks of the members. By default, each member has a PersistentVolumeClaim of 8Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// Whether the claims of removed members are kept.
+    /// Whether PersistentVolumeClaims are kept when a member is removed or the cluster is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
-    /// TLS between members and for clients; plaintext by default.
+    /// TLS for clients and between members. By default, both use plaintext.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Authentication.
+    /// Authentication of clients by user and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Options of the server.
+    /// Server options.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Options>,
-    /// Requests and limits of the member's container.
+    /// Resource requests and limits of the member container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<OpenObject>,
-    /// Affinity of the pods.
+    /// Affinity of the member pods. It overrides `podAntiAffinityPreset`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<OpenObject>,
-    /// Whether members run on different nodes, unless `affinity` is set.
+    /// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` is set.
     #[serde(default)]
     pub pod_anti_affinity_preset: AntiAffinity,
-    /// Spread of the pods; by default over zones where possible.
+    /// How the pods are spread over the topology. By default, they are spread over zones if possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Vec<OpenObject>,
-    /// Labels that the nodes of members must have.
+    /// Labels that a node must have to run a member.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that the pods tolerate.
+    /// Tolerations of the member pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<OpenObject>,
-    /// Priority of the pods.
+    /// Name of the PriorityClass of the member pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub priority_class_name: Option<String>,
-    /// Service account of the pods. Its token is not mounted.
+    /// Name of the ServiceAccount of the member pods. Its token is not mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
-    /// Merged into the member pods: objects by key, containers and volumes by name.
+    /// Pod template that is merged into the member pods: objects by key, containers and volumes by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
-    /// Additional labels and annotations of all objects of the cluster.
+    /// Labels and annotations that are added to all objects of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_metadata: Option<AdditionalMetadata>,
-    /// How many members evictions may stop at once.
+    /// PodDisruptionBudget that limits how many members can be evicted at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<BudgetOptions>,
-    /// How a changed template is rolled out.
+    /// How the operator rolls out changes of the pod template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_strategy: Option<UpdateStrategy>,
-    /// How failed members are replaced.
+    /// When and how the operator replaces failed members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_healing: Option<SelfHealing>,
-    /// Services of the cluster.
+    /// Services through which clients and members connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<Services>,
 }
 
-/// How the first members find each other, or which data they start with.
+/// How the first members find each other, or the backup that they restore. By default, they get a static list of members.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -229,26 +229,26 @@ pub struct EtcdClusterSpec {
     validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct BootstrapSource {
-    /// Through a discovery service, at the first start only.
+    /// The members find each other through a discovery service. It is used only at the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
-    /// From a backup, which each of the first members restores.
+    /// Each of the first members restores this backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
 }
 
-/// A discovery service and a token on it.
+/// A discovery service and a token registered with it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.url) != has(self.local)").message("discovery needs exactly one of url (an existing token URL) or local (the operator creates the token on a running cluster)")
 )]
 pub struct Discovery {
-    /// URL of an existing token for as many members as `replicas`.
+    /// URL of an existing discovery token. The size of the token must equal `replicas`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
     pub url: Option<String>,
-    /// Makes the operator create the token.
+    /// The operator creates the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalDiscovery>,
 }
@@ -257,7 +257,8 @@ pub struct Discovery {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalDiscovery {
-    /// An EtcdCluster in the same namespace; by default the operator's flag `--discovery-service-url`.
+    /// An EtcdCluster in the same namespace on which the token is created. If not set, the operator uses its flag
+    /// `--discovery-service-url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_ref: Option<SecretRef>,
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::restore::{RestoreInPlace, RestorePoint};
 
-/// One operation on a cluster.
+/// The operation to run on the cluster. Exactly one operation must be set.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -24,7 +24,7 @@ use super::restore::{RestoreInPlace, RestorePoint};
     namespaced,
     status = "EtcdOperationStatus",
     derive = "PartialEq",
-    doc = "An operation on an EtcdCluster that the operator runs once. Deleting the resource does not undo it.",
+    doc = "A single operation on an EtcdCluster, such as a restore. Deleting the resource does not undo the operation.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Verb", type_ = "string", json_path = ".status.verb"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
@@ -68,45 +68,45 @@ pub struct EtcdOperationSpec {
     /// Transfers leadership to another voter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub move_leader: Option<MoveLeader>,
-    /// Replaces a member and its disk with a new member.
+    /// Replaces a member with a new member on a new disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<ReplaceMember>,
     /// Restarts all members one at a time, the leader last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<NoSettings>,
-    /// Replaces all members with members that have new claims, one at a time and the leader last. A change of `spec.storage`
-    /// that existing claims cannot follow starts this by itself.
+    /// Replaces all members, one at a time and the leader last, with members that have new PersistentVolumeClaims. The operator
+    /// does the same by itself if a change of `spec.storage` cannot be applied to existing claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate_storage: Option<NoSettings>,
-    /// Renews the certificates that the operator issues and their authority.
+    /// Renews the CA of the cluster and the certificates that the operator issues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<NoSettings>,
-    /// Compares the hashes of the keys of all members at one revision.
+    /// Compares the hashes of the key spaces of all members at one revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_check: Option<NoSettings>,
-    /// Forces a new cluster from one member after most of the others lost their disks.
+    /// Forces a new cluster from one member after the quorum is permanently lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<RecoverQuorum>,
-    /// Stops all members, keeps their disks, and starts as many new members from a backup, in the same EtcdCluster.
+    /// Stops all members, keeps their disks, and starts the same number of new members from a backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreInPlace>,
-    /// Stops all members and returns to the disks that the last restore kept.
+    /// Stops all members and starts the cluster from the disks that a restore kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_restore: Option<UndoRestore>,
-    /// Deadline in seconds, counted from the start of the operation. When it expires, the operation fails with the reason
-    /// DeadlineExceeded. For `restore`, `undoRestore` and `recoverQuorum` (default 3600) it limits the time until they begin to
-    /// stop members; after that they take as long as they need. The other operations have no deadline by default.
+    /// Deadline in seconds, relative to the start of the operation. When it expires, the operation fails with the reason
+    /// DeadlineExceeded. For `restore`, `undoRestore` and `recoverQuorum` (default 3600), the deadline applies only until they
+    /// begin to stop members. The other operations have no deadline by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// Deadline in seconds for the start of the operation, counted from the creation of the resource. When it expires, the
+    /// Deadline in seconds for the start of the operation, relative to the creation of the resource. When it expires, the
     /// operation fails with the reason StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum`,
-    /// `replaceMember` and `migrateStorage`; other operations wait indefinitely.
+    /// `replaceMember` and `migrateStorage`. The other operations wait indefinitely.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub start_deadline_seconds: Option<i64>,
-    /// Seconds after the end of the operation until the resource is deleted. By default, `restore`, `undoRestore`,
-    /// `recoverQuorum`, `replaceMember` and `migrateStorage` are kept, and others are deleted after a day.
+    /// Number of seconds after the end of the operation until the resource is deleted. By default, `restore`, `undoRestore`,
+    /// `recoverQuorum`, `replaceMember` and `migrateStorage` are kept, and the other operations are deleted after a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
@@ -116,10 +116,10 @@ pub struct EtcdOperationSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoSettings {}
 
-/// Transfers leadership.
+/// Transfers leadership to another voter.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct MoveLeader {
-    /// Name of the next leader; by default the healthy voter whose log is furthest ahead.
+    /// Name of the new leader. By default, the operator selects the healthy voter with the most recent log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub to: Option<String>,
@@ -128,15 +128,15 @@ pub struct MoveLeader {
 /// Replaces a member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplaceMember {
-    /// Name of the member.
+    /// Name of the member to replace.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
 }
 
-/// Returns to kept disks.
+/// Starts the cluster from kept disks.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct UndoRestore {
-    /// Name of the EtcdOperation whose restore is undone; by default the last restore that stopped members.
+    /// Name of the EtcdOperation whose restore is undone. By default, the last restore that stopped members is undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub operation: Option<String>,
@@ -145,7 +145,7 @@ pub struct UndoRestore {
 /// Forces a new cluster from one member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverQuorum {
-    /// Name of the member. It must have its disk.
+    /// Name of the member that becomes the first member of the new cluster. It must still have its disk.
     #[schemars(length(min = 1, max = 63))]
     pub survivor: String,
 }
@@ -219,71 +219,71 @@ impl EtcdOperationSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdOperationStatus {
-    /// Name of the verb, such as `MoveLeader`.
+    /// Kind of the operation, such as `MoveLeader`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
     /// Phase of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<OperationPhase>,
-    /// When it began. Recorded before anything changes.
+    /// Start time. Recorded before the operation changes anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When it succeeded or failed.
+    /// Time when the operation succeeded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
-    /// The result, or why it has not begun.
+    /// Result of the operation, or why it has not started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The last observed progress.
+    /// Last observed progress of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
-    /// Field manager of the write that created the resource, such as `kubectl-create`. It names the program, because the API
-    /// server records the user only in its audit log.
+    /// Field manager that created the resource, such as `kubectl-create`. The user is recorded only in the audit log of the API
+    /// server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
-    /// UID of the EtcdCluster that it began on. It does nothing to a later EtcdCluster with the same name.
+    /// UID of the EtcdCluster on which the operation started. The operation never changes a later EtcdCluster with the same name.
     #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
-    /// Name of the member concerned.
+    /// Name of the member that the operation changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// Id of that member in hexadecimal.
+    /// ID of that member, in hexadecimal.
     #[serde(rename = "memberID", skip_serializing_if = "Option::is_none")]
     pub member_id: Option<String>,
-    /// The snapshot that a restore uses, as found when the operation began.
+    /// Snapshot that a restore uses, resolved when the operation starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<RestorePoint>,
-    /// The revision at which keys were compared.
+    /// Revision at which the key spaces were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
-    /// The hash of the keys of each member at that revision.
+    /// Hash of each member's key space at that revision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["member"]))]
     pub hashes: Vec<MemberHash>,
-    /// `Succeeded`: True if it succeeded, False if it failed, Unknown before.
+    /// Conditions of the operation. `Succeeded` is True if the operation succeeded, False if it failed, and Unknown before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The hash of the keys of a member.
+/// Hash of a member's key space.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct MemberHash {
     /// Name of the member.
     pub member: String,
-    /// The hash in hexadecimal.
+    /// The hash, in hexadecimal.
     pub hash: String,
 }
 
-/// The phase of an operation.
+/// Phase of the operation.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationPhase {
-    /// It has not begun.
+    /// The operation has not started.
     Pending,
-    /// It has begun.
+    /// The operation has started.
     Running,
-    /// It is complete.
+    /// The operation is complete.
     Succeeded,
-    /// It was not carried out, or it found an inconsistency.
+    /// The operation was not completed, or it found an inconsistency.
     Failed,
 }

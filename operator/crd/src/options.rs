@@ -37,20 +37,20 @@ pub const OPERATOR_FLAGS: [&str; 26] = [
     "peer-auto-tls",
 ];
 
-/// Options of the server. Use `extraArgs` for other flags.
+/// Server options. Use `extraArgs` for flags that have no field here.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": format!("!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['{}']))", OPERATOR_FLAGS.join("','")), "message": "options.extraArgs holds a flag that the operator manages"}]))]
 pub struct Options {
-    /// Maximum size of the key space.
+    /// Quota of the key space. Beyond it, the members raise the alarm NOSPACE and refuse writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_backend_bytes: Option<ByteQuantity>,
-    /// Whether old revisions are kept by age or by number.
+    /// Whether automatic compaction keeps old revisions by age (`periodic`) or by number (`revision`).
     pub auto_compaction_mode: CompactionMode,
-    /// How long (periodic) or how many (revision) old revisions are kept.
+    /// Age (`periodic`) or number (`revision`) of the old revisions to keep.
     #[schemars(length(max = 32), regex(pattern = "^[0-9]+([.][0-9]+)?[a-z0-9]*$"))]
     pub auto_compaction_retention: String,
-    /// Heartbeat interval of the leader in milliseconds.
+    /// Heartbeat interval in milliseconds.
     #[schemars(range(min = 10))]
     pub heartbeat_interval_ms: i32,
     /// Election timeout in milliseconds.
@@ -64,24 +64,24 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_txn_ops: Option<i32>,
-    /// Lowest log level.
+    /// Minimum level of logged messages.
     pub log_level: LogLevel,
-    /// How detailed the metrics are.
+    /// Level of detail of the metrics. `extensive` adds histograms of gRPC calls.
     pub metrics: MetricsDetail,
-    /// Whether the API of etcd 0.1 is served.
+    /// Whether members serve the v1 API of etcd 0.1.
     pub enable_v1: bool,
-    /// Whether the v2 API and the discovery service are served.
+    /// Whether members serve the v2 API and the discovery service.
     pub enable_v2: bool,
-    /// Whether v3 is also served as JSON over HTTP.
+    /// Whether members also serve the v3 API as JSON over HTTP.
     #[serde(rename = "enableGRPCGateway")]
     pub enable_grpc_gateway: bool,
-    /// Additional flags of the server, without the leading dashes.
+    /// Additional server flags, without the leading dashes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub extra_args: BTreeMap<String, ArgumentText>,
 }
 
-/// The value of a flag.
+/// Value of the flag.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(transparent)]
 #[schemars(inline)]
@@ -107,7 +107,7 @@ impl Default for Options {
     }
 }
 
-/// Which old revisions are kept.
+/// Whether automatic compaction keeps old revisions by age (`periodic`) or by number (`revision`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum CompactionMode {
@@ -117,7 +117,7 @@ pub enum CompactionMode {
     Revision,
 }
 
-/// Log levels.
+/// Minimum level of logged messages.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "values of the server")]
@@ -128,12 +128,12 @@ pub enum LogLevel {
     Error,
 }
 
-/// How detailed the metrics are.
+/// Level of detail of the metrics. `extensive` adds histograms of gRPC calls.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsDetail {
-    /// Without histograms of gRPC calls.
+    /// No histograms of gRPC calls.
     Basic,
-    /// With histograms of gRPC calls.
+    /// Histograms of gRPC calls in addition.
     Extensive,
 }

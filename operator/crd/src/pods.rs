@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Span, share_schema};
 
-/// When an image is pulled.
+/// When the kubelet pulls the image.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "values of Kubernetes")]
 pub enum PullPolicy {
@@ -18,7 +18,7 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Whether members run on different nodes.
+/// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` is set.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AntiAffinity {
@@ -31,36 +31,36 @@ pub enum AntiAffinity {
     Hard,
 }
 
-/// Additional labels and annotations of all objects of a cluster.
+/// Labels and annotations that are added to all objects of the cluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdditionalMetadata {
-    /// Labels. The operator's take precedence.
+    /// Labels. Labels of the operator take precedence.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations. The operator's take precedence.
+    /// Annotations. Annotations of the operator take precedence.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How many members evictions may stop at once.
+/// PodDisruptionBudget that limits how many members can be evicted at the same time.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "!(has(self.minAvailable) && has(self.maxUnavailable))", "message": "set at most one of minAvailable, maxUnavailable"}]))]
 pub struct BudgetOptions {
-    /// Whether a PodDisruptionBudget exists. It follows the number of voters.
+    /// Whether the operator creates a PodDisruptionBudget. The operator adapts it to the number of voters.
     pub enabled: bool,
-    /// Voters that must stay, instead of a quorum.
+    /// Number or percentage of voters that must remain available. The default is a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub min_available: Option<IntOrString>,
-    /// Voters that evictions may stop, instead of all but a quorum.
+    /// Number or percentage of voters that can be evicted. The default is the number of voters minus a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub max_unavailable: Option<IntOrString>,
-    /// Whether unready pods may be evicted regardless of the budget.
+    /// Whether unready pods can be evicted regardless of the budget.
     pub unhealthy_pod_eviction_policy: EvictionPolicy,
 }
 
@@ -75,7 +75,7 @@ impl Default for BudgetOptions {
     }
 }
 
-/// Whether unready pods may be evicted.
+/// Whether unready pods can be evicted regardless of the budget.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvictionPolicy {
     /// Only within the budget.
@@ -84,17 +84,18 @@ pub enum EvictionPolicy {
     AlwaysAllow,
 }
 
-/// How a changed template is rolled out.
+/// How the operator rolls out changes of the pod template.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpdateStrategy {
-    /// Whether the operator restarts members, or a person does by deleting their pods.
+    /// `RollingUpdate`: the operator restarts the members. `OnDelete`: a member restarts with the new template when you delete
+    /// its pod.
     #[serde(rename = "type")]
     pub kind: UpdateKind,
-    /// Whether the restart of the leader waits until the annotation `witan.dev/allow-leader-restart` has the current
-    /// generation.
+    /// If true, the operator restarts the leader only after you set the annotation `witan.dev/allow-leader-restart` to the
+    /// current generation.
     pub supervised: bool,
-    /// Seconds that a member must be ready before the next one is restarted.
+    /// Number of seconds for which a restarted member must be ready before the operator restarts the next member.
     #[schemars(range(min = 0, max = 3600))]
     pub min_ready_seconds: i32,
 }
@@ -109,7 +110,8 @@ impl Default for UpdateStrategy {
     }
 }
 
-/// Who restarts members after a change of the template.
+/// `RollingUpdate`: the operator restarts the members. `OnDelete`: a member restarts with the new template when you delete its
+/// pod.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateKind {
     /// The operator, one member at a time and the leader last.
@@ -118,32 +120,33 @@ pub enum UpdateKind {
     OnDelete,
 }
 
-/// How failed members are replaced.
+/// When and how the operator replaces failed members.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelfHealing {
-    /// Whether members are replaced. Missing pods are always recreated.
+    /// Whether the operator replaces members. It recreates missing pods in any case.
     pub enabled: bool,
-    /// How long a member may be silent before its pod is recreated or, without a disk, the member is replaced.
+    /// How long a member may fail to answer before the operator recreates its pod. If its disk is lost or not durable, the
+    /// operator replaces the member instead.
     pub unhealthy_after: Span,
-    /// How long a silent member's node may not report, or its pod may stay terminating, before the member is replaced although
-    /// its disk may return. Time before the operator started does not count. By default, the operator waits for the node or for
-    /// a person.
+    /// How long the node of a member that does not answer may fail to report, or its pod may be terminating, before the operator
+    /// replaces the member, even though its disk may still exist. Time before the operator started does not count. By default,
+    /// the operator waits until the node returns or you intervene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
-    /// Whether a member whose data differs from the others' is replaced, or only reported.
+    /// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
     pub on_corruption: OnCorruption,
-    /// Compacts old revisions when the alarm NOSPACE is raised, at most every ten minutes, and lowers the alarm if that has
-    /// freed enough. Watches and reads of compacted revisions fail. By default, compaction is left to a person.
+    /// Lets the operator compact old revisions when the alarm NOSPACE is raised, at most every ten minutes, and disarm the alarm
+    /// if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does not compact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_on_no_space: Option<CompactOnNoSpace>,
 }
 
-/// How much history is kept when the store is full.
+/// Number of revisions that the compaction keeps.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CompactOnNoSpace {
-    /// How many of the latest revisions are kept.
+    /// Number of the latest revisions to keep.
     #[schemars(range(min = 0))]
     pub keep_revisions: i64,
 }
@@ -166,61 +169,61 @@ impl Default for SelfHealing {
     }
 }
 
-/// How a member whose data differs from the others' is treated.
+/// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnCorruption {
-    /// It is replaced.
+    /// The operator replaces the member.
     Replace,
-    /// It is only reported.
+    /// The operator only reports the member.
     AlarmOnly,
 }
 
-/// Services of a cluster.
+/// Services through which clients and members connect.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Services {
-    /// The service for clients.
+    /// The Service for clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientService>,
-    /// The headless service, which gives each member its DNS name.
+    /// The headless Service. It gives each member its DNS name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerService>,
 }
 
-/// The service for clients.
+/// The Service for clients.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientService {
-    /// Name of the service, `<cluster>-client` by default. It is immutable.
+    /// Name of the Service. The default is `<cluster>-client`. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
-    /// Type of the service.
+    /// Type of the Service.
     #[serde(rename = "type")]
     pub kind: ServiceType,
-    /// Additional labels.
+    /// Additional labels of the Service.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Additional annotations.
+    /// Additional annotations of the Service.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The `trafficDistribution` of the service, such as PreferClose.
+    /// The `trafficDistribution` of the Service, such as PreferClose.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub traffic_distribution: Option<String>,
 }
 
-/// The headless service.
+/// The headless Service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerService {
-    /// Name of the service, `<cluster>-peer` by default. It is immutable.
+    /// Name of the Service. The default is `<cluster>-peer`. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
 }
 
-/// Type of a service.
+/// Type of the Service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "values of Kubernetes")]
 pub enum ServiceType {

@@ -19,27 +19,26 @@ pub struct Restore {
     /// A successful EtcdBackup in the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_ref: Option<SecretRef>,
-    /// Where the snapshot is stored. Here `prefix` is the full folder of the snapshot.
+    /// Store of the snapshot. Here, `prefix` is the full path of the folder that contains the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
-    /// Name of the backup in the store, or of a file that etcdctl saved, such as `old.db`.
+    /// Name of the backup in the store, or of a snapshot file saved by etcdctl, such as `old.db`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),
         regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
     )]
     pub name: Option<String>,
-    /// Also restores the changes after the snapshot, up to this revision. A schedule with `changes` must have stored them with
-    /// the snapshot.
+    /// Also restores the changes after the snapshot, up to this revision. The changes must have been stored by the same
+    /// EtcdBackupSchedule as the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub to_revision: Option<i64>,
-    /// Also restores the changes after the snapshot that were made until this time. The restore waits until all of them are
-    /// stored.
+    /// Also restores the changes after the snapshot, up to this time. The restore waits until all these changes are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
-    /// Number to add to all revisions. The skipped revisions count as compacted, so watches from clients that saw later
-    /// revisions than the backup contains restart instead of missing changes. 0 adds nothing.
+    /// Number to add to the revision of the restored cluster. The skipped revisions count as compacted. Therefore, a watch of a
+    /// client that has seen later revisions than the backup contains fails and is restarted, and does not miss changes.
     #[serde(default)]
     #[schemars(range(min = 0, max = 4_000_000_000_000_000_i64))]
     pub bump_revision: i64,
@@ -49,15 +48,15 @@ pub struct Restore {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreInPlace {
-    /// The backup.
+    /// The backup to restore.
     #[serde(flatten)]
     pub from: Restore,
-    /// Name of the EtcdCluster that the EtcdBackup was taken from, if it is another one.
+    /// Name of the EtcdCluster of which the EtcdBackup was taken, if it is a different cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 45))]
     pub from_cluster: Option<String>,
-    /// Whether the restore may begin although PVCs of an earlier restore are still kept. After it, `undoRestore` cannot return
-    /// to those PVCs.
+    /// If true, the restore starts even if PersistentVolumeClaims of an earlier restore are still kept. Afterwards, `undoRestore`
+    /// cannot return to these claims.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget_kept_disks: bool,
 }
@@ -66,19 +65,19 @@ pub struct RestoreInPlace {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestorePoint {
-    /// The store.
+    /// Store of the snapshot.
     pub store: BackupStore,
-    /// URL of the folder with the snapshot.
+    /// URL of the folder that contains the snapshot.
     pub location: String,
-    /// Name of the backup, or of the file.
+    /// Name of the backup or of the snapshot file.
     pub name: String,
-    /// The revision up to which changes are restored; with `toTime`, the last revision of that time, once it is known.
+    /// Revision up to which changes are restored. With `toTime`, the last revision at that time, as soon as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<i64>,
-    /// The time up to which changes are restored.
+    /// Time up to which changes are restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
-    /// Number to add to all revisions.
+    /// Number to add to the revision of the restored cluster.
     #[serde(default)]
     pub bump_revision: i64,
 }
@@ -99,39 +98,39 @@ impl RestorePoint {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreStatus {
-    /// Name of the EtcdOperation that requested it.
+    /// Name of the EtcdOperation that requested the restore.
     pub operation: String,
     /// UID of that EtcdOperation.
     #[serde(rename = "operationUID")]
     pub operation_uid: String,
-    /// How many times this cluster was restored from a backup. The cluster token contains the number, so that each restored
-    /// cluster has its own id.
+    /// Number of restores of this cluster from a backup. The cluster token contains this number, so that each restored cluster
+    /// has its own ID.
     pub number: i32,
     /// Phase of the restore.
     pub phase: RestorePhase,
-    /// When it was recorded.
+    /// Time when the restore was recorded.
     pub started_at: Time,
-    /// The snapshot that all members start from; not set if the cluster returns to disks that an earlier restore kept.
+    /// Snapshot from which all members start. Not set if the cluster returns to disks that an earlier restore kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<RestorePoint>,
-    /// Lowest ordinal of the new members, once they may start.
+    /// Lowest ordinal of the new members. Set when they can start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_ordinal: Option<i32>,
-    /// Claims that the cluster returns to.
+    /// PersistentVolumeClaims to which the cluster returns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<String>,
-    /// Id of the cluster on these disks, in hexadecimal.
+    /// ID of the cluster on these disks, in hexadecimal.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// Claims of the stopped members. They are kept, and no member starts from them.
+    /// PersistentVolumeClaims of the stopped members. They are kept, and no member starts from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_disks: Vec<String>,
-    /// Id of the cluster on the kept disks, in hexadecimal; not set if it never served.
+    /// ID of the cluster on the kept disks, in hexadecimal. Not set if that cluster never served.
     #[serde(rename = "keptClusterID", skip_serializing_if = "Option::is_none")]
     pub kept_cluster_id: Option<String>,
 }
 
-/// The phase of a restore in place.
+/// Phase of the restore.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestorePhase {
     /// Members are stopped, and their disks are set aside.

@@ -10,7 +10,7 @@ use super::text::Span;
 /// The name of an object in the same namespace.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretRef {
-    /// Its name.
+    /// Name of the object.
     #[schemars(length(max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
@@ -24,10 +24,10 @@ pub fn secret_file<'a>(secret: &'a Secret, name: &str) -> Option<&'a [u8]> {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Between members, which verify each other's certificates.
+    /// TLS between members. The members verify each other's certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerTlsSource>,
-    /// For clients.
+    /// TLS for clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ServerTlsSource>,
 }
@@ -36,16 +36,16 @@ pub struct Tls {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSource {
-    /// The operator issues it.
+    /// The operator issues the certificate from a CA of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedCertificate>,
-    /// cert-manager issues it, for a Certificate that the operator creates.
+    /// cert-manager issues the certificate. The operator creates the Certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManagerCertificate>,
-    /// A secret with tls.crt, tls.key and ca.crt.
+    /// Secret with tls.crt, tls.key and ca.crt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// Additional DNS names of an issued certificate.
+    /// Additional DNS names in the issued certificate.
     #[serde(
         default,
         rename = "additionalDNSNames",
@@ -53,7 +53,7 @@ pub struct CertificateSource {
     )]
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub additional_dns_names: Vec<String>,
-    /// Additional IP addresses of an issued certificate.
+    /// Additional IP addresses in the issued certificate.
     #[serde(
         default,
         rename = "additionalIPAddresses",
@@ -81,7 +81,7 @@ pub struct ServerTlsSource {
     /// The source.
     #[serde(flatten)]
     pub source: CertificateSource,
-    /// A secret with the operator's client certificate, for use with `secretRef`: tls.crt, tls.key and ca.crt.
+    /// Secret with the client certificate of the operator (tls.crt, tls.key and ca.crt). For use with `secretRef`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator_secret_ref: Option<SecretRef>,
     /// Whether clients must present a certificate.
@@ -93,13 +93,13 @@ fn yes() -> bool {
     true
 }
 
-/// How long an issued certificate is valid, and when it is renewed.
+/// Lifetime and renewal of an issued certificate.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ManagedCertificate {
-    /// How long it is valid.
+    /// Lifetime of the certificate.
     pub duration: Span,
-    /// How long before its end it is renewed.
+    /// How long before its expiry the certificate is renewed.
     pub renew_before: Span,
 }
 
@@ -116,12 +116,12 @@ impl Default for ManagedCertificate {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertManagerCertificate {
-    /// The issuer.
+    /// The issuer of the certificate.
     pub issuer_ref: IssuerRef,
-    /// How long it is valid; cert-manager's default if not set.
+    /// Lifetime of the certificate. If not set, cert-manager's default applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// How long before its end it is renewed; cert-manager's default if not set.
+    /// How long before its expiry the certificate is renewed. If not set, cert-manager's default applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<Span>,
 }
@@ -131,14 +131,14 @@ pub struct CertManagerCertificate {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("issuerRef cannot change: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct IssuerRef {
-    /// Its name.
+    /// Name of the issuer.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Its kind: Issuer, ClusterIssuer, or a kind of another group.
+    /// Kind of the issuer: Issuer, ClusterIssuer, or a kind of another API group.
     #[serde(default = "issuer_kind")]
     #[schemars(length(max = 63))]
     pub kind: String,
-    /// API group of its kind.
+    /// API group of the issuer.
     #[serde(default = "issuer_group")]
     #[schemars(length(max = 253))]
     pub group: String,
@@ -152,14 +152,14 @@ fn issuer_group() -> String {
     "cert-manager.io".to_owned()
 }
 
-/// Authentication.
+/// Authentication of clients by user and password.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!self.enabled || has(self.rootCredentialsSecretRef)").message("auth.enabled needs auth.rootCredentialsSecretRef (kubernetes.io/basic-auth)"))]
 pub struct Auth {
-    /// Whether authentication is on.
+    /// Whether authentication is enabled.
     pub enabled: bool,
-    /// A secret of type kubernetes.io/basic-auth with the password of the user root.
+    /// Secret of type kubernetes.io/basic-auth with the password of the user root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_credentials_secret_ref: Option<SecretRef>,
 }

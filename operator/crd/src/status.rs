@@ -15,7 +15,7 @@ pub struct EtcdClusterStatus {
     /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Human-readable summary.
+    /// Human-readable summary of the state of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Number of members.
@@ -24,26 +24,26 @@ pub struct EtcdClusterStatus {
     /// Number of ready members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
-    /// Number of members whose pod has the current template.
+    /// Number of members whose pods have the current template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_replicas: Option<i32>,
-    /// Number of members without a vote.
+    /// Number of learners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learners: Option<i32>,
     /// Label selector of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Lowest version among the members.
+    /// Lowest version of the members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<String>,
     /// The version in the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_version: Option<String>,
-    /// Id of the cluster in hexadecimal, set when a quorum first serves. A cluster with an id is never bootstrapped again.
+    /// ID of the cluster, in hexadecimal. Set when a quorum first serves. A cluster with an ID is never bootstrapped again.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// The last spec, as JSON, whose pods the API server admitted. Lost pods are recreated from it while the current spec is
-    /// refused.
+    /// Last spec, as JSON, whose pods the API server admitted. While the API server refuses the current spec, lost pods are
+    /// recreated from this spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_spec: Option<String>,
     /// Number of members at bootstrap. Recorded before the first pod is created.
@@ -52,57 +52,57 @@ pub struct EtcdClusterStatus {
     /// Name of the leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// Id of the leader in hexadecimal.
+    /// ID of the leader, in hexadecimal.
     #[serde(rename = "leaderID", skip_serializing_if = "Option::is_none")]
     pub leader_id: Option<String>,
     /// Size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,
-    /// The raised alarms.
+    /// Active alarms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
-    /// Endpoint for clients inside Kubernetes.
+    /// URL at which clients inside Kubernetes connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_endpoint: Option<String>,
-    /// The members.
+    /// Members of the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub members: Vec<MemberStatus>,
-    /// The operator's current action.
+    /// Current action of the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
-    /// The discovery token and the members registered with it.
+    /// Discovery token and the members registered with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
-    /// URL of the snapshot that the first members start from. Recorded before the first pod is created.
+    /// URL of the snapshot from which the first members start. Recorded before the first pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
-    /// The revision up to which changes after that snapshot were restored. For a restore to a time, the first member determines
-    /// it for the others.
+    /// Revision up to which changes after that snapshot were restored. For a restore to a point in time, the first member
+    /// determines this revision for all members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_revision: Option<i64>,
-    /// The requests of EtcdOperations. Only the operator writes this field.
+    /// Requests of EtcdOperations. Only the operator writes this field.
     #[serde(skip_serializing_if = "Requests::is_empty")]
     pub requests: Requests,
-    /// The recovery from a lost quorum that an EtcdOperation requested. Recorded before anything changes.
+    /// Recovery from a lost quorum, requested by an EtcdOperation. Recorded before the operator changes anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
-    /// The last restore in place. Recorded before any member is stopped.
+    /// Last restore in place. Recorded before any member is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreStatus>,
-    /// The last operations that replaced data or disks, each recorded before it begins. An EtcdOperation with the same name
-    /// does not run again.
+    /// Last operations that replaced data or disks, each recorded before it starts. An EtcdOperation with the same name does not
+    /// run again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub past_operations: Vec<PastOperation>,
-    /// The last compaction for the alarm NOSPACE.
+    /// Last compaction because of the alarm NOSPACE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<CompactionStatus>,
-    /// The certificates that the operator issued.
+    /// Certificates that the operator issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub certificates: Vec<CertificateStatus>,
-    /// Conditions.
+    /// Conditions of the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -114,109 +114,109 @@ pub struct EtcdClusterStatus {
 pub struct MemberStatus {
     /// Name of the member and its pod.
     pub name: String,
-    /// Id of the member in hexadecimal.
+    /// ID of the member, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Ordinal of its pod; not set for a member outside this cluster's pods.
+    /// Ordinal of the member's pod. Not set for a member without a pod of this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<i32>,
     /// Phase of the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<MemberPhase>,
-    /// Its version.
+    /// Version of the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether it serves and has no alarm CORRUPT.
+    /// Whether the member serves and has no alarm CORRUPT.
     #[serde(default)]
     pub is_healthy: bool,
-    /// Whether it is the leader.
+    /// Whether the member is the leader.
     #[serde(default)]
     pub is_leader: bool,
-    /// Whether it is a learner, without a vote.
+    /// Whether the member is a learner, which has no vote.
     #[serde(default)]
     pub is_learner: bool,
-    /// Since when it has not answered while others did.
+    /// Time since which the member has not answered although others have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Time>,
-    /// Since when the alarm CORRUPT has been raised for it.
+    /// Time since which the alarm CORRUPT has been active for the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrupt_since: Option<Time>,
-    /// The last applied index of its log.
+    /// Index of the last applied entry of the Raft log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raft_index: Option<i64>,
-    /// Size of its key space.
+    /// Size of the member's key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,
-    /// Why it is not ready.
+    /// Why the member is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// The phase of a member.
+/// Phase of the member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberPhase {
-    /// It has no pod.
+    /// The member has no pod.
     Pending,
-    /// Its pod is starting.
+    /// The member's pod is starting.
     Provisioning,
-    /// It follows the log without a vote.
+    /// The member is a learner.
     Learner,
-    /// It votes and serves.
+    /// The member votes and serves.
     Ready,
-    /// It votes but does not serve.
+    /// The member votes but does not serve.
     Unhealthy,
-    /// It was removed from the cluster, but its pod or claim still exists.
+    /// The member was removed from the cluster, but its pod or claim still exists.
     Removing,
-    /// It is stopped by the annotation `witan.dev/fenced-members`.
+    /// The member is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
 }
 
-/// The operator's current action.
+/// Current action of the operator.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// The step.
+    /// Type of the action.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The member concerned.
+    /// Name of the member that the action changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
     /// Human-readable message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// When it began.
+    /// Time when the action started.
     pub started_at: Time,
 }
 
-/// An operation that has begun, and possibly ended.
+/// An operation that has started, and possibly ended.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PastOperation {
     /// Name of the EtcdOperation.
     pub name: String,
-    /// Its UID.
+    /// UID of the EtcdOperation.
     pub uid: String,
-    /// Its verb.
+    /// Kind of the operation, such as `Restore`.
     pub verb: String,
-    /// When it began.
+    /// Time when the operation started.
     pub started_at: Time,
-    /// Its result, once it has ended.
+    /// Result of the operation. Set when the operation ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<OperationPhase>,
 }
 
-/// The requests of EtcdOperations that the plan of a cluster carries out.
+/// Requests of EtcdOperations. Only the operator writes this field.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Requests {
-    /// The request of the operation that replaces a member, recovers the quorum or migrates the storage. It is removed when the
+    /// Request of the EtcdOperation that replaces a member, recovers the quorum or migrates the storage. Removed when the
     /// operation ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRequest>,
-    /// UID of the last EtcdOperation that restarts the members.
+    /// UID of the last EtcdOperation that requested a restart of the members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
-    /// UID of the last EtcdOperation that renews the certificates and the CA.
+    /// UID of the last EtcdOperation that requested a renewal of the certificates and the CA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<String>,
 }
@@ -227,7 +227,7 @@ impl Requests {
     }
 }
 
-/// The request of a running EtcdOperation.
+/// Request of a running EtcdOperation.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationRequest {
@@ -235,13 +235,13 @@ pub struct OperationRequest {
     pub name: String,
     /// UID of the EtcdOperation.
     pub uid: String,
-    /// Id of the member to replace, in hexadecimal.
+    /// ID of the member to replace, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<String>,
     /// Name of the member from which a new cluster is forced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<String>,
-    /// Whether to replace members whose claims were not created for this operation.
+    /// Whether the operator replaces the members whose claims were created before this operation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub migrate_storage: bool,
 }
@@ -254,32 +254,32 @@ pub struct RecoveryStatus {
     pub member: String,
     /// Phase of the recovery.
     pub phase: RecoveryPhase,
-    /// When it began, or turned out to be unnecessary.
+    /// Time when the recovery started or turned out to be unnecessary.
     pub started_at: Time,
 }
 
-/// The phase of a recovery.
+/// Phase of the recovery.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryPhase {
     /// The other members are stopped, and this member starts alone.
     Running,
-    /// A quorum serves. The record is removed once the EtcdOperation has ended.
+    /// A quorum serves. The record is removed when the EtcdOperation ends.
     Done,
 }
 
-/// A compaction for the alarm NOSPACE.
+/// A compaction because of the alarm NOSPACE.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CompactionStatus {
-    /// When the keys were compacted.
+    /// Time of the compaction.
     pub compacted_at: Time,
-    /// The revision up to which keys were compacted.
+    /// Revision at which the key space was compacted.
     pub revision: i64,
-    /// Whether the alarm was lowered afterwards.
+    /// Whether the alarm was disarmed afterwards.
     pub disarmed: bool,
 }
 
-/// The discovery token and the members registered with it.
+/// Discovery token and the members registered with it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiscoveryStatus {
@@ -289,10 +289,10 @@ pub struct DiscoveryStatus {
     /// Number of registered members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<i32>,
-    /// Number of members that the token was created for.
+    /// Size of the token: the number of members that it was created for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<i32>,
-    /// Names of members of this cluster that are not registered.
+    /// Names of the members of this cluster that are not registered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
 }
@@ -301,9 +301,9 @@ pub struct DiscoveryStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// Name of its secret.
+    /// Name of the Secret that contains the certificate.
     pub name: String,
-    /// When it expires.
+    /// Time when the certificate expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }

@@ -9,7 +9,7 @@ use super::text::{ByteQuantity, OpenObject};
 /// Size of a disk if the spec does not set it.
 const SIZE_DEFAULT: &str = "8Gi";
 
-/// Disks of the members.
+/// Disks of the members. By default, each member has a PersistentVolumeClaim of 8Gi.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -18,33 +18,33 @@ const SIZE_DEFAULT: &str = "8Gi";
     validation = Rule::new("has(self.medium) == has(oldSelf.medium) && (!has(self.medium) || self.medium == oldSelf.medium)").message("storage.medium is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct Storage {
-    /// Size of each disk. Claims grow if the storage class allows it. If the size is reduced, members are replaced, one at a
-    /// time, with members that have new claims.
+    /// Size of each disk. If the size increases, the claims are expanded if the StorageClass allows it. If the size decreases,
+    /// the operator replaces the members, one at a time, with members that have new claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteQuantity>,
-    /// Storage class of the claims; the default class if not set. If it changes, members are replaced, one at a time, with
-    /// members that have new claims.
+    /// Name of the StorageClass of the claims. If not set, the default class is used. If the class changes, the operator replaces
+    /// the members, one at a time, with members that have new claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
-    /// Access modes of the claims; ReadWriteOnce if not set. If they change, members are replaced with members that have new
-    /// claims.
+    /// Access modes of the claims. The default is ReadWriteOnce. If they change, the operator replaces the members, one at a
+    /// time, with members that have new claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub access_modes: Vec<AccessMode>,
-    /// `Memory` keeps the data in memory, up to `size` bytes. A member loses its data with its pod.
+    /// `Memory` keeps the data in the node's memory, limited by `size`. A member loses its data when its pod is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
-    /// Full claim (metadata and spec) instead of `size`. If its spec changes, members are replaced with members that have new
-    /// claims.
+    /// PersistentVolumeClaim template (metadata and spec), instead of `size`. If its spec changes, the operator replaces the
+    /// members, one at a time, with members that have new claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_claim_template: Option<OpenObject>,
-    /// A directory on the node instead of a claim. A member loses its data with its pod.
+    /// An emptyDir volume instead of a claim. A member loses its data when its pod is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<OpenObject>,
 }
 
-/// Access mode of a claim.
+/// Access mode of the claims.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "values of Kubernetes")]
 pub enum AccessMode {
@@ -53,23 +53,23 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// The medium of a member's data.
+/// `Memory` keeps the data in the node's memory, limited by `size`. A member loses its data when its pod is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Medium {
-    /// A claim.
+    /// A PersistentVolumeClaim.
     #[serde(rename = "")]
     Disk,
     /// Memory of the node.
     Memory,
 }
 
-/// Whether the claims of removed members are kept.
+/// Whether PersistentVolumeClaims are kept when a member is removed or the cluster is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimRetention {
-    /// When the EtcdCluster is deleted.
+    /// What happens to the claims when the EtcdCluster is deleted.
     pub when_deleted: Retention,
-    /// When a member is removed, after another one votes in its place. No member starts from a kept claim.
+    /// What happens to the claim when a member is removed by scaling down or replaced. No member starts from a kept claim.
     pub when_scaled: Retention,
 }
 
@@ -82,7 +82,7 @@ impl Default for ClaimRetention {
     }
 }
 
-/// Whether a claim is kept.
+/// Whether the claim is kept (`Retain`) or deleted (`Delete`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// The claim is kept.
