@@ -130,7 +130,7 @@ impl Backups {
         let now = Timestamp::now();
         let status = match found {
             Some(job) if !is_owned(&job, backup.uid().as_deref()) => {
-                let text = format!("another Job has the name {name}: remove it");
+                let text = format!("another Job has the name {name}: delete it");
                 progress::pending(backup, text, now)
             }
             Some(job) => {
@@ -179,7 +179,7 @@ impl Backups {
         if let Some(other) = others.find(|job| !progress::is_over(job)) {
             let other = other.name_any();
             return Ok(Err(format!(
-                "waits for EtcdBackup {other}: one backup of a cluster is taken at a time"
+                "waiting for EtcdBackup {other}: only one backup of a cluster runs at a time"
             )));
         }
         let jobs = self.api::<Job>(Some(namespace));

@@ -201,7 +201,7 @@ impl<M: Members> Operator<M> {
             };
             if tokio::time::timeout(LAST_PASSES, last).await.is_err() {
                 tracing::warn!(
-                    "aborting a pass that did not finish within {} s of the stop signal",
+                    "aborting a pass that did not finish within {} s after the stop signal",
                     LAST_PASSES.as_secs()
                 );
             }
@@ -412,10 +412,7 @@ impl<M: Members> Scope<M> {
         if step.acts() {
             let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
             if self.operator.tried.of(&namespace, &name, done) {
-                tracing::warn!(
-                    step = step.kind(),
-                    "the step has no effect; holding it back"
-                );
+                tracing::warn!(step = step.kind(), "the step has no effect; pausing it");
             }
             self.operator.metrics.step(&namespace, &name, &step.kind());
             if let Some(notice) = &notice {

@@ -27,7 +27,7 @@ pub(crate) enum DiscoveryError {
     },
     #[error("the discovery service {0} has no ready pod")]
     NotReady(String),
-    #[error("cannot get a token of the discovery service at {url}: {why}")]
+    #[error("cannot get a token from the discovery service at {url}: {why}")]
     NoToken { url: String, why: String },
 }
 
@@ -51,7 +51,9 @@ pub(crate) async fn create_token(
         .unwrap_or_default()
         .to_owned();
     if token.is_empty() {
-        return Err(no_token("the answer is not the URL of a token".to_owned()));
+        return Err(no_token(
+            "the response is not the URL of a token".to_owned(),
+        ));
     }
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }

@@ -59,10 +59,7 @@ impl Election {
             let started = Instant::now();
             let attempt = tokio::time::timeout(RENEW_DEADLINE, self.attempt(&mut seen));
             let Ok(attempt) = attempt.await else {
-                tracing::warn!(
-                    lease = self.name,
-                    "the API server did not answer in time to take the lease; retrying"
-                );
+                tracing::warn!(lease = self.name, "timed out acquiring the lease; retrying");
                 continue;
             };
             match attempt {
@@ -70,7 +67,7 @@ impl Election {
                     tracing::info!(
                         lease = self.name,
                         identity = self.identity,
-                        "acquired the lease; this replica acts"
+                        "acquired the lease; this replica is active"
                     );
                     return started;
                 }
@@ -90,7 +87,7 @@ impl Election {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "cannot take the lease; retrying")
+                    tracing::warn!(lease = self.name, %error, "failed to acquire the lease; retrying")
                 }
             }
         }
@@ -110,12 +107,9 @@ impl Election {
                 Ok(Ok(true)) => renewed = started,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = self.name, %error, "cannot renew the lease; retrying")
+                    tracing::warn!(lease = self.name, %error, "failed to renew the lease; retrying")
                 }
-                Err(_) => tracing::warn!(
-                    lease = self.name,
-                    "the API server did not answer in time to renew the lease"
-                ),
+                Err(_) => tracing::warn!(lease = self.name, "timed out renewing the lease"),
             }
         }
     }
@@ -137,11 +131,11 @@ impl Election {
         match tokio::time::timeout(RETRY_PERIOD, released).await {
             Ok(Ok(())) => tracing::info!(lease = self.name, "released the lease"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, %error, "cannot release the lease; it will expire")
+                tracing::warn!(lease = self.name, %error, "failed to release the lease; it will expire")
             }
             Err(_) => tracing::warn!(
                 lease = self.name,
-                "cannot release the lease in time; it will expire"
+                "timed out releasing the lease; it will expire"
             ),
         }
     }

@@ -180,7 +180,9 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let asked = operator.run(options.scopes(), readiness, ended).await;
     metrics.acts(false);
     if !asked {
-        return Err("the lease was lost, or the watches ended: another replica may act now".into());
+        return Err(
+            "the lease was lost, or the watches ended: another replica may be active now".into(),
+        );
     }
     if let Some(election) = &election {
         election.release().await;

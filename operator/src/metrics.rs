@@ -24,16 +24,16 @@ type State = (&'static str, &'static str, fn(&ClusterState) -> i64);
 
 #[rustfmt::skip]
 const STATES: [State; 10] = [
-    ("witan_operator_cluster_members_desired", "Wanted members: spec.replicas.", |of| of.members_desired),
-    ("witan_operator_cluster_members", "Members in the member list.", |of| of.members),
-    ("witan_operator_cluster_members_ready", "Members that are ready.", |of| of.members_ready),
-    ("witan_operator_cluster_learners", "Members that do not vote.", |of| of.learners),
-    ("witan_operator_cluster_has_quorum", "1 if more than half of the voters answer.", |of| of.has_quorum.into()),
-    ("witan_operator_cluster_has_leader", "1 if the members follow a leader.", |of| of.has_leader.into()),
-    ("witan_operator_cluster_available", "1 if the cluster serves reads and writes.", |of| of.available.into()),
-    ("witan_operator_cluster_paused", "1 if spec.paused is set.", |of| of.paused.into()),
-    ("witan_operator_cluster_degraded", "1 if something needs attention: the condition Degraded.", |of| of.degraded.into()),
-    ("witan_operator_cluster_up_to_date", "1 if all members have the present template: the condition UpToDate.", |of| of.up_to_date.into()),
+    ("witan_operator_cluster_members_desired", "Desired number of members (spec.replicas).", |of| of.members_desired),
+    ("witan_operator_cluster_members", "Number of members in the member list.", |of| of.members),
+    ("witan_operator_cluster_members_ready", "Number of ready members.", |of| of.members_ready),
+    ("witan_operator_cluster_learners", "Number of learners.", |of| of.learners),
+    ("witan_operator_cluster_has_quorum", "Whether a quorum of voters answers. 1 is yes, 0 is no.", |of| of.has_quorum.into()),
+    ("witan_operator_cluster_has_leader", "Whether the cluster has a leader. 1 is yes, 0 is no.", |of| of.has_leader.into()),
+    ("witan_operator_cluster_available", "Whether the cluster serves reads and writes. 1 is yes, 0 is no.", |of| of.available.into()),
+    ("witan_operator_cluster_paused", "Whether spec.paused is true. 1 is yes, 0 is no.", |of| of.paused.into()),
+    ("witan_operator_cluster_degraded", "Whether the condition Degraded is true. 1 is yes, 0 is no.", |of| of.degraded.into()),
+    ("witan_operator_cluster_up_to_date", "Whether the condition UpToDate is true: all members have the current template. 1 is yes, 0 is no.", |of| of.up_to_date.into()),
 ];
 
 /// The state of one cluster, exported by [`STATES`].
@@ -89,26 +89,26 @@ impl Metrics {
             Ok(made)
         };
         let durations = HistogramVec::new(
-            HistogramOpts::new("witan_operator_reconcile_duration_seconds", "Duration of a pass over a cluster.")
+            HistogramOpts::new("witan_operator_reconcile_duration_seconds", "Duration of the reconciliation of a cluster in seconds.")
                 .buckets(DURATION_BUCKETS_S.to_vec()),
             &CLUSTER,
         )?;
         registry.register(Box::new(durations.clone()))?;
-        let leader = IntGauge::new("witan_operator_leader", "1 on the replica of the operator that acts.")?;
+        let leader = IntGauge::new("witan_operator_leader", "Whether this replica of the operator is the leader and acts. 1 is yes, 0 is no.")?;
         registry.register(Box::new(leader.clone()))?;
         Ok(Self {
             states: STATES.iter().map(|(name, help, _)| gauge(name, help)).collect::<Result<_, _>>()?,
-            errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
-            steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
-            backups: counters("witan_operator_backups_total", "Finished backups of a cluster, by result.", &["namespace", "name", "result"])?,
-            operations: counters("witan_operator_operations_total", "Finished operations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"])?,
+            errors: counters("witan_operator_reconcile_errors_total", "Total number of failed reconciliations of a cluster.", &CLUSTER)?,
+            steps: counters("witan_operator_steps_total", "Total number of steps that the operator took, by kind.", &["namespace", "name", "step"])?,
+            backups: counters("witan_operator_backups_total", "Total number of finished backups of a cluster, by result.", &["namespace", "name", "result"])?,
+            operations: counters("witan_operator_operations_total", "Total number of finished EtcdOperations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"])?,
             schedule: Punctuality {
-                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule finished.")?,
-                late: gauge("witan_operator_backup_schedule_overdue", "1 if the last two backups of the schedule have not succeeded.")?,
+                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "Time when the last successful backup of a schedule finished, in seconds since the Unix epoch.")?,
+                late: gauge("witan_operator_backup_schedule_overdue", "Whether the last two backups of a schedule have not succeeded. 1 is yes, 0 is no.")?,
             },
             changes: Punctuality {
-                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time up to which all changes of a schedule's cluster are stored.")?,
-                late: gauge("witan_operator_backup_changes_late", "1 if a schedule stores changes, and those of the last seconds are not stored.")?,
+                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time until which all changes of the cluster of a schedule are stored, in seconds since the Unix epoch.")?,
+                late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no.")?,
             },
             process: ProcessSeries::register(&registry)?,
             durations, leader, registry,
@@ -228,11 +228,17 @@ impl ProcessSeries {
         let made = Self {
             cpu: prometheus::Counter::new(
                 "process_cpu_seconds_total",
-                "Processor time in seconds.",
+                "Total user and system CPU time spent in seconds.",
             )?,
-            start: Gauge::new("process_start_time_seconds", "Unix time of the start.")?,
-            resident: Gauge::new("process_resident_memory_bytes", "Memory in RAM.")?,
-            open_fds: Gauge::new("process_open_fds", "File descriptors in use.")?,
+            start: Gauge::new(
+                "process_start_time_seconds",
+                "Start time of the process since unix epoch in seconds.",
+            )?,
+            resident: Gauge::new(
+                "process_resident_memory_bytes",
+                "Resident memory size in bytes.",
+            )?,
+            open_fds: Gauge::new("process_open_fds", "Number of open file descriptors.")?,
         };
         registry.register(Box::new(made.cpu.clone()))?;
         for gauge in [&made.start, &made.resident, &made.open_fds] {

@@ -137,7 +137,7 @@ impl<M: Members> Operations<M> {
         Ok(first(of, &all).map(|other| {
             let (name, phase) = (other.name_any(), phase(other));
             format!(
-                "EtcdOperation {name} ({phase:?}) comes first on this cluster: wait for its end, or delete it to go before it"
+                "waiting for EtcdOperation {name} ({phase:?}) on the same cluster: only one operation runs at a time. To run this operation first, delete {name}"
             )
         }))
     }
@@ -231,7 +231,7 @@ impl<M: Members> Operations<M> {
                 let (leader, change) = (at.observation.address(from), Change::MoveLeader(to));
                 let members = &self.operator.members;
                 match members.change(leader.cloned().as_slice(), &change).await {
-                    Ok(()) => "the leader hands over".to_owned(),
+                    Ok(()) => "the leader is transferring leadership".to_owned(),
                     Err(error) => error.to_string(),
                 }
             }
@@ -292,7 +292,7 @@ impl<M: Members> Operations<M> {
             return self.hold(operation, Some(cluster), why).await;
         }
         let text =
-            format!("{why}; a recovery does not wait: create it again later under another name");
+            format!("{why}; a recovery does not wait: try again later with another EtcdOperation");
         self.end(operation, Some(cluster), Err(text)).await
     }
 

@@ -31,9 +31,9 @@ impl CommandLine {
 pub(crate) enum Command {
     /// Watches EtcdClusters and reconciles them (default).
     Run(Options),
-    /// Prints the CustomResourceDefinition as YAML.
+    /// Prints the CustomResourceDefinitions as YAML.
     Crd,
-    /// Runs the plugin `kubectl witan`, also installed as kubectl-witan: inspects and repairs clusters.
+    /// Runs the plugin `kubectl witan`, which inspects and repairs clusters. It is also installed as kubectl-witan.
     #[command(disable_help_flag = true)]
     Kubectl {
         /// Arguments of the plugin.
@@ -53,7 +53,7 @@ pub(crate) enum Command {
             help_heading = "Log"
         )]
         log_level: String,
-        /// Log format. By default text on a terminal, and json elsewhere. Progress is logged every 5 s.
+        /// Log format; by default text on a terminal, and json otherwise. Progress is logged every 5 s.
         #[arg(
             long,
             env = "LOG_FORMAT",
@@ -82,26 +82,27 @@ pub(crate) struct Options {
     /// Whether replicas of the operator elect a leader through a Lease.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) leader_elect: bool,
-    /// Namespace of the Lease; by default that of the service account, or of the kubeconfig.
+    /// Namespace of the Lease; by default the namespace of the ServiceAccount or of the kubeconfig.
     #[arg(long, env = "POD_NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
     /// Name of the Lease.
     #[arg(long, env = "LEASE_NAME", default_value = "witan-operator")]
     pub(crate) lease_name: String,
-    /// Identity of this replica in the Lease. Use the pod's name, so that a restarted container does not wait for the lease.
+    /// Identity of this replica in the Lease. Use the name of the pod, so that a restarted container does not wait until the
+    /// Lease expires.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
-    /// How many clusters are reconciled at once.
+    /// Maximum number of clusters that are reconciled at the same time.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_reconciles: u16,
-    /// How many clusters are updated at once to a changed template or version, such as that of a new member image. A stuck
-    /// update keeps counting.
+    /// Maximum number of clusters that roll out a changed template, version or member image at the same time. A rollout that is
+    /// stuck counts too.
     #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_rollouts: u16,
     /// Log level: error, warn, info, debug, trace, or a filter such as info,kube=debug.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub(crate) log_level: String,
-    /// Format of the log.
+    /// Log format.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub(crate) log_format: LogFormat,
 }
@@ -109,14 +110,15 @@ pub(crate) struct Options {
 /// Flags of `run` that passes need.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Environment {
-    /// Image of members, as repository:tag. A cluster's spec.version replaces the tag, and spec.image the whole image.
+    /// Image of the members, as repository:tag. spec.version of an EtcdCluster replaces the tag, and spec.image replaces the
+    /// whole image.
     #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")))]
     pub(crate) member_image: String,
     /// Names of the secrets for pulling the member image, separated by commas, for clusters without spec.imagePullSecrets. The
     /// secrets must exist in each namespace.
     #[arg(long, env = "MEMBER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) member_image_pull_secrets: Vec<String>,
-    /// Image of this program for the pods that take and restore backups.
+    /// Image of witan-operator for the pods that take and restore backups.
     #[arg(long, env = "BACKUP_IMAGE", default_value = concat!("ghcr.io/witan/witan-operator:", env!("CARGO_PKG_VERSION")))]
     pub(crate) backup_image: String,
     /// URL of the discovery service for clusters with bootstrap.discovery.local and no clusterRef.

@@ -267,8 +267,8 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     seen.members().flat_map(of).collect()
 }
 
-const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or delete keys, of which kubectl witan top shows the \
-    largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
+const NO_SPACE: &str = "the quota is used up, so v3 writes are refused: compact old revisions, delete keys (kubectl witan top shows \
+    the largest prefixes) or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
 /// Returns a text with the raised alarms, what the operator has done about them and what is left to do.
 fn alarm_message(status: &EtcdClusterStatus) -> String {
@@ -283,12 +283,12 @@ fn alarm_message(status: &EtcdClusterStatus) -> String {
         Some(last) => {
             let (revision, at) = (last.revision, last.compacted_at.0);
             let then = match last.disarmed {
-                true => "disarmed the alarm, which was raised again",
-                false => "that has not freed enough space so far",
+                true => "disarmed the alarm, which was then raised again",
+                false => "has not freed enough space so far",
             };
             format!(
-                "{raised}: {NO_SPACE}. The operator has compacted up to revision {revision} at {at}, and {then}; if \
-                 spec.selfHealing.compactOnNoSpace is set, it compacts again {} minutes after that",
+                "{raised}: {NO_SPACE}. The operator compacted up to revision {revision} at {at}, and {then}; if \
+                 spec.selfHealing.compactOnNoSpace is set, it compacts again {} minutes later",
                 AGAIN_SECONDS / 60
             )
         }

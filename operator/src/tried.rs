@@ -28,7 +28,7 @@ const REFUSED_REMEMBERED: usize = 32;
 /// a change.
 const REPEATS: u32 = 3;
 
-const IDLE: &str = "it was done several times without effect";
+const IDLE: &str = "the step had no effect, although it was repeated several times";
 
 /// The tried steps of all clusters, by namespace and name.
 #[derive(Debug, Default)]

@@ -136,7 +136,7 @@ class Backups:
                 eventually("the first one runs", lambda: self.phase("refused") == "Running")
                 self.back_up("no-secret", "plagued", self.s3("absent"))
                 self.back_up("nobody", "absent", self.s3())
-                self.backup_says("no-secret", "Pending", "waits for EtcdBackup refused")
+                self.backup_says("no-secret", "Pending", "waiting for EtcdBackup refused")
                 self.backup_says("nobody", "Pending", "EtcdCluster absent does not exist")
                 self.backup_says("refused", "Failed", "AWS_SECRET_ACCESS_KEY")
                 assert self.api.get(f"{BACKUPS}/refused")["status"]["conditions"][0]["reason"] == "WrongCredentials"

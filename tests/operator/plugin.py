@@ -131,9 +131,9 @@ class Plugin:
         """Back to the backup, after the name of the cluster was typed, and back to what was written since."""
         self.put(name, "kept", "another value")
         restore = ["restore", name, "--from", "by-plugin", "--in-place", "--wait"]
-        assert "nothing to go back to" in self.witan("restore", name, "--undo", "--yes", fails=True)
-        assert "nothing was done" in self.witan(*restore, fails=True, text="other\n") and self.key(name, "kept") == "another value"
-        assert "succeeded: the cluster serves with the data of" in self.witan(*restore, text=f"{name}\n")
+        assert "nothing to undo" in self.witan("restore", name, "--undo", "--yes", fails=True)
+        assert "nothing was changed" in self.witan(*restore, fails=True, text="other\n") and self.key(name, "kept") == "another value"
+        assert "succeeded: the cluster serves the data of" in self.witan(*restore, text=f"{name}\n")
         eventually("the restored cluster is seen", lambda: self.is_ready(name))
         assert self.key(name, "kept") == "a value of mine" and "Restored     from" in self.witan("status", name)
         assert "succeeded: the cluster serves from" in self.witan("restore", name, "--undo", "--yes", "--wait")
@@ -156,9 +156,9 @@ class Plugin:
             self.keys_of_plugin()
             ids = lambda: {each["name"]: each.get("id") for each in self.cluster("moved")["status"]["members"]}
             before, pods = ids(), {pod["metadata"]["uid"] for pod in self.pods("moved").values()}
-            assert "succeeded: all members were restarted" in self.witan("restart", "moved", "--wait")
+            assert "succeeded: all members have been restarted" in self.witan("restart", "moved", "--wait")
             eventually("all pods are others", lambda: self.is_ready("moved") and not pods & {pod["metadata"]["uid"] for pod in self.pods("moved").values()})
-            assert "has taken the place of moved-2" in self.witan("replace", "moved", "moved-2", "--wait")
+            assert "a new member has replaced moved-2" in self.witan("replace", "moved", "moved-2", "--wait")
             eventually("another member has come", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
             assert "a quorum serves" in self.witan("recover", "moved", "moved-0", "--yes", fails=True)
             self.recovered()
@@ -179,7 +179,7 @@ class Plugin:
         # each member was asked to put
         assert list(dict.fromkeys(values)) == ["new", "old"], values
         assert "2 differences" in self.witan("diff", "moved", f"/a/@{revision}")
-        assert "nothing was done" in self.witan("revert", "moved", f"/a/@{revision}") and self.key("moved", "/a/x/1") == "new"
+        assert "nothing was changed" in self.witan("revert", "moved", f"/a/@{revision}") and self.key("moved", "/a/x/1") == "new"
         self.witan("revert", "moved", f"/a/@{revision}", "--yes")
         assert (self.key("moved", "/a/x/1"), self.key("moved", "/a/x/3"), self.key("moved", "/b/y/1")) == ("old", None, "other")
         assert "no key differs" not in self.witan("diff", "moved", f"/a/@{revision}"), "a key that was put back has another revision"
@@ -192,7 +192,7 @@ class Plugin:
             self.api.delete(f"{CORE}/pods/{pod}?gracePeriodSeconds=0")
         lost = lambda: "Available" in self.witan("status", "moved") and "False" in self.witan("status", "moved")
         eventually("the quorum is lost", lost)
-        assert "nothing was done" in eventually("the quorum is lost for the plugin", lambda: self.refused_recovery(survivor))
+        assert "nothing was changed" in eventually("the quorum is lost for the plugin", lambda: self.refused_recovery(survivor))
         assert "etcdoperation/moved-recover-" in self.witan("recover", "moved", survivor, text="moved\n")
         self.until_ready("after the loss of a quorum", "moved", patience_s=180)
         assert self.key("moved", "/a/x/1") == "old"

@@ -86,12 +86,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
 
 /// Waits for the last work before the process ends, for at most [`LAST_TIMEOUT`].
 async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<(), BackupError> {
-    let late = |_| {
-        BackupError::new(
-            Reason::StoreUnreachable,
-            "the store does not answer in time",
-        )
-    };
+    let late = |_| BackupError::new(Reason::StoreUnreachable, "timed out waiting for the store");
     timeout(LAST_TIMEOUT, work).await.map_err(late)?
 }
 

@@ -17,7 +17,7 @@ use crate::{fetch::Until, location::Location};
 pub enum BackupCommand {
     /// Streams a snapshot of a member to a store.
     Save(SaveFlags),
-    /// Stores the changes since the last snapshot continuously, until stopped.
+    /// Continuously stores the changes since the last snapshot.
     Changes(ChangesFlags),
     /// Lists the backups in a location, newest first.
     List(ListFlags),
@@ -52,16 +52,16 @@ pub(crate) struct MembersFlags {
 pub struct SaveFlags {
     #[command(flatten)]
     pub(crate) members: MembersFlags,
-    /// Where to store the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    /// Store of the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
-    /// Name of the backup, stored as NAME.db and NAME.json. If it already exists, nothing is saved and its record is the
-    /// result.
+    /// Name of the backup. It is stored as NAME.db and NAME.json. If the backup already exists, nothing is saved, and its record
+    /// is the result.
     #[arg(long)]
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) retention: Retention,
-    /// Records the hash of the keys as computed by the member, for `witan snapshot restore --compare`.
+    /// Records the member's hash of the key space, for `witan snapshot restore --compare`.
     #[arg(long)]
     pub(crate) hash_keys: bool,
     /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
@@ -74,11 +74,11 @@ pub struct SaveFlags {
 /// The backups to keep; all of them without a limit. A backup is kept if either limit keeps it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct Retention {
-    /// Number of newest backups to keep. After a successful save, removes the complete backups in exactly this location that
-    /// neither --keep-last nor --keep-within keeps; the newest always stays. Without both flags, all are kept.
+    /// Number of newest backups to keep. After a successful save, backups in this location that neither --keep-last nor
+    /// --keep-within keeps are removed. The newest backup is always kept. Without both flags, all backups are kept.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
-    /// How long to keep backups, such as 30d, 12h or 1h30m.
+    /// How long backups are kept, such as 30d, 12h or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = time_span)]
     pub(crate) keep_within: Option<Duration>,
 }
@@ -88,15 +88,15 @@ pub(crate) struct Retention {
 pub struct ChangesFlags {
     #[command(flatten)]
     pub(crate) members: MembersFlags,
-    /// Location of the snapshots that the changes belong to: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
-    /// below it.
+    /// Location of the snapshots to which the changes belong: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
+    /// below this location.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
-    /// The most recent changes that can be lost with the cluster, as a duration. Changes are stored twice in this time, and
-    /// immediately when they reach 8 MiB.
+    /// Maximum time for which changes can be lost with the cluster. Changes are stored twice in this time, and immediately when
+    /// they reach 8 MiB.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_at_least_a_second)]
     pub(crate) every: Duration,
-    /// Address, such as 0.0.0.0:8080, for reporting the progress as JSON over HTTP.
+    /// Address, such as 0.0.0.0:8080, at which the progress is served as JSON over HTTP.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
     /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
@@ -134,21 +134,21 @@ pub struct FetchFlags {
     /// Location of the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) from: Location,
-    /// Name of the backup, or of a file such as some.db, which needs no record; by default the newest complete backup.
+    /// Name of the backup, or of a snapshot file without a record, such as some.db. By default, the newest complete backup is
+    /// fetched.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Path of the file to write. It is renamed into place once complete, and replaces an existing file.
+    /// Path of the file to write. It is renamed to this path when it is complete, and replaces an existing file.
     #[arg(long, value_name = "PATH")]
     pub(crate) file: PathBuf,
     /// Folder for the changes after the backup, for `witan snapshot restore --changes`. Without --to-revision and --to-time,
     /// all stored changes are fetched.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) changes: Option<PathBuf>,
-    /// Last revision of the restored cluster. Without --name, uses the newest backup that is not later.
+    /// Last revision of the restored cluster. Without --name, the newest backup that is not later is used.
     #[arg(long, value_name = "REVISION", requires = "changes", conflicts_with = "to_time", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) to_revision: Option<i64>,
-    /// Time to restore to, such as 2026-01-31T12:00:00Z: the restored cluster has the changes made until then. Without --name,
-    /// uses the newest backup that is not later.
+    /// Point in time to restore to, such as 2026-01-31T12:00:00Z. Without --name, the newest backup that is not later is used.
     #[arg(long, value_name = "TIME", requires = "changes")]
     pub(crate) to_time: Option<Timestamp>,
     /// File for the record of the backup, for `witan snapshot restore --compare`.
@@ -178,16 +178,16 @@ impl FetchFlags {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the members")]
 pub(crate) struct ClientFlags {
-    /// CA certificates that sign the members' certificates, PEM; by default the CA certificates of the system.
+    /// CA certificates for verifying the members (PEM); by default the CA certificates of the system.
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
-    /// Client certificate, PEM.
+    /// Client certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
-    /// Key of the client certificate, PEM.
+    /// Key of the client certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// User, if authentication is on; a snapshot needs the role root.
+    /// User, if authentication is enabled. A snapshot requires the role root.
     #[arg(long, value_name = "NAME", requires = "password_file")]
     pub(crate) user: Option<String>,
     /// File with the password of the user.
@@ -198,25 +198,25 @@ pub(crate) struct ClientFlags {
 /// How to connect to an object store.
 #[derive(Debug, Clone, Default, Args)]
 #[command(
-    next_help_heading = "Access to the store (credentials are environment variables of AWS: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …)"
+    next_help_heading = "Access to the store (credentials are read from AWS environment variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …)"
 )]
 pub(crate) struct S3Flags {
-    /// URL of the store; AWS by default.
+    /// URL of the object store; AWS S3 by default.
     #[arg(long, value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
-    /// Region of the bucket; AWS_REGION or us-east-1 by default.
+    /// AWS region of the bucket; AWS_REGION or us-east-1 by default.
     #[arg(long, value_name = "REGION")]
     pub(crate) s3_region: Option<String>,
-    /// Whether the bucket is in the path of the URL instead of the host name. Most stores other than AWS need this.
+    /// Whether the bucket is part of the URL path instead of the host name. Most stores other than AWS need this.
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) s3_path_style: bool,
-    /// Additional CA certificates of the store, PEM.
+    /// CA certificates for verifying the store, in addition to the CA certificates of the system (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) s3_cacert: Option<PathBuf>,
-    /// How the store encrypts objects; by default as configured for the bucket.
+    /// Server-side encryption of the objects; by default as configured for the bucket.
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) s3_server_side_encryption: Option<Encryption>,
-    /// Key for aws:kms; the default key of the account if not set.
+    /// ID of the KMS key for aws:kms; by default the default key of the account.
     #[arg(long, value_name = "ID")]
     pub(crate) s3_kms_key_id: Option<String>,
     /// How long to retry a request. If the store is down for longer, the command fails.
@@ -227,10 +227,10 @@ pub(crate) struct S3Flags {
 /// How a store encrypts objects at rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Encryption {
-    /// With keys of the store.
+    /// Keys managed by the store.
     #[value(name = "AES256")]
     Aes256,
-    /// With a key of the key management service.
+    /// A key of the key management service.
     #[value(name = "aws:kms")]
     Kms,
 }
@@ -239,7 +239,7 @@ pub(crate) enum Encryption {
 fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     let span = time_span(text)?;
     if span < Duration::from_secs(1) {
-        return Err(format!("{text:?} is too short: at least 1s"));
+        return Err(format!("{text:?} is too short: the minimum is 1s"));
     }
     Ok(span)
 }

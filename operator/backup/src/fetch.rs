@@ -32,7 +32,7 @@ pub(crate) async fn run(
     if let Some(folder) = &flags.unless_exists
         && has_entries(folder)?
     {
-        tracing::info!(folder = %folder.display(), "the folder is not empty: nothing is fetched");
+        tracing::info!(folder = %folder.display(), "the folder is not empty; nothing is fetched");
         return Ok(None);
     }
     if let Some(name) = &flags.name {
@@ -83,7 +83,7 @@ async fn fetch(
     }
     let digested = digest.finish();
     if let Some(broken) = mismatch(&digested, record.as_ref()) {
-        let message = format!("{url} is broken: {broken}; fetch another backup");
+        let message = format!("{url} is damaged: {broken}. Fetch another backup");
         return Err(BackupError::new(Reason::BackupBroken, message));
     }
     let mut to_revision = None;
@@ -128,16 +128,16 @@ async fn choose(
     let (file, url) = (format!("{}{DATA}", stem.unwrap_or(name)), store.url(name));
     match (store.record(stem.unwrap_or(name)).await?, until) {
         (Some(record), Some(until)) if !until.admits(&record) => missing(format!(
-            "{url} was started at {} with revision {}, later than {until}: name an earlier backup",
+            "{url} was started at {} with revision {}, which is later than {until}: use an earlier backup",
             record.started_at, record.revision
         )),
         (Some(record), _) => Ok((file, Some(record))),
         (None, None) if stem.is_some() => Ok((file, None)),
         (None, Some(_)) => missing(format!(
-            "there is no complete backup {url}: it has no record, so no changes belong to it"
+            "{url} is not a complete backup: it has no record, so changes cannot be restored after it"
         )),
         (None, None) => missing(format!(
-            "there is no complete backup {url}: it has no record; --name {file} fetches a file without one"
+            "{url} is not a complete backup: it has no record. To fetch the file without a record, use --name {file}"
         )),
     }
 }
@@ -147,7 +147,7 @@ fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     if let Some(record) = record {
         if found.bytes != record.bytes {
             return Some(format!(
-                "it has {} bytes instead of {}",
+                "its size is {} bytes instead of {}",
                 found.bytes, record.bytes
             ));
         }

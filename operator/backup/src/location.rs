@@ -28,7 +28,7 @@ impl FromStr for Location {
             "s3" => bucket(rest),
             "file" => folder(rest),
             other => Err(format!(
-                "{other}:// is not known: a location is s3://BUCKET[/PREFIX] or file:///FOLDER"
+                "{other}:// is not supported: a location is s3://BUCKET[/PREFIX] or file:///FOLDER"
             )),
         }
     }
@@ -51,10 +51,9 @@ fn bucket(rest: &str) -> Result<Location, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     if bucket.is_empty() || !bucket.chars().all(allowed) {
-        return Err(format!("{bucket:?} is not the name of a bucket"));
+        return Err(format!("{bucket:?} is not a valid bucket name"));
     }
-    let prefix =
-        Path::parse(prefix).map_err(|error| format!("the prefix cannot be used: {error}"))?;
+    let prefix = Path::parse(prefix).map_err(|error| format!("the prefix is invalid: {error}"))?;
     Ok(Location::Bucket { bucket: bucket.to_owned(), prefix })
 }
 

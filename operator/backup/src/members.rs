@@ -97,14 +97,14 @@ impl Members {
         };
         let has_certificate = self.flags.cert.is_some();
         let session = log_in(channel, login, has_certificate, CALL_TIMEOUT).await;
-        match session.map_err(|status| failed(endpoint, "log in at", &status))? {
+        match session.map_err(|status| failed(endpoint, "authenticate at", &status))? {
             LoggedIn::User(token) => Ok(token),
             LoggedIn::Nobody => Ok(None),
             LoggedIn::Certificate(refusal) => {
                 tracing::warn!(
                     endpoint,
                     error = refusal.message(),
-                    "continuing with only the certificate"
+                    "continuing with only the client certificate"
                 );
                 Ok(None)
             }
@@ -125,7 +125,7 @@ impl Members {
         let (mut client, token) = self.maintenance(endpoint).await?;
         let asked = client.status(request(StatusRequest {}, token));
         let status = within(CALL_TIMEOUT, asked).await;
-        let status = status.map_err(|status| failed(endpoint, "ask for its status", &status))?;
+        let status = status.map_err(|status| failed(endpoint, "get the status of", &status))?;
         let status = status.into_inner();
         let header = status.header.unwrap_or_default();
         Ok(Report {
@@ -163,7 +163,7 @@ impl Source for Members {
 
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
         let (mut client, token) = self.maintenance(endpoint).await?;
-        let refused = |status: Status| failed(endpoint, "ask for a snapshot", &status);
+        let refused = |status: Status| failed(endpoint, "get a snapshot of", &status);
         let asked = client.snapshot(request(SnapshotRequest {}, token));
         let mut stream = within(FIRST_PIECE_TIMEOUT, asked)
             .await
@@ -186,7 +186,7 @@ impl Source for Members {
         let asked = client.hash_kv(request(HashKvRequest { revision }, token));
         let answer = within(HASH_TIMEOUT, asked).await;
         let answer =
-            answer.map_err(|status| failed(endpoint, "ask for a hash of keys", &status))?;
+            answer.map_err(|status| failed(endpoint, "get a hash of the key space of", &status))?;
         let answer = answer.into_inner();
         Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
     }

@@ -16,9 +16,9 @@ pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     } else if name.len() > NAME_BYTES_MAX {
         "it has more than 200 characters"
     } else if name.starts_with('.') {
-        "it begins with a dot"
+        "it starts with a dot"
     } else if !name.chars().all(allowed) {
-        "only letters and digits of ASCII and . _ - are allowed"
+        "only ASCII letters, digits, and . _ - are allowed"
     } else {
         return Ok(());
     };
@@ -31,7 +31,7 @@ pub(crate) fn check_new(name: &str) -> Result<(), BackupError> {
     check(name)?;
     for suffix in [DATA, RECORD] {
         if name.ends_with(suffix) {
-            let message = format!("--name {name:?}: leave {suffix} out, it is added");
+            let message = format!("--name {name:?}: omit {suffix}, which is added automatically");
             return Err(BackupError::internal(message));
         }
     }

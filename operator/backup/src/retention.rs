@@ -92,7 +92,10 @@ pub(crate) async fn apply(
         if let Err(error) = remove(store, &name).await {
             return (removed, Some(error));
         }
-        tracing::info!(name, "removed a backup that the retention does not keep");
+        tracing::info!(
+            name,
+            "removed a backup that the retention policy does not keep"
+        );
         removed.push(name);
     }
     let pruned = prune_changes(store, &complete, &removed, saved).await;

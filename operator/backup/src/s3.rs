@@ -96,9 +96,7 @@ pub(crate) fn open_with(
         .with_retry(retry)
         .with_http_connector(HyperConnector::new(&authorities(flags)?))
         .build()
-        .map_err(|error| {
-            BackupError::internal(format!("the store {bucket} cannot be used: {error}"))
-        })
+        .map_err(|error| BackupError::internal(format!("cannot use the store {bucket}: {error}")))
 }
 
 fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
@@ -141,9 +139,8 @@ impl Address {
                 is_http: false,
             });
         };
-        let wrong = || {
-            format!("--s3-endpoint {endpoint:?}: a URL such as https://s3.example.com is needed")
-        };
+        let wrong =
+            || format!("--s3-endpoint {endpoint:?}: use a URL such as https://s3.example.com");
         let uri: Uri = endpoint.parse().map_err(|_| wrong())?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(wrong());

@@ -77,7 +77,7 @@ async fn retain(
         .unwrap_or_else(|error| (Vec::new(), Some(error)));
     record.removed = removed;
     if let Some(error) = problem {
-        record.warning = Some(format!("the retention was not applied: {error}"));
+        record.warning = Some(format!("failed to apply the retention policy: {error}"));
     }
     if let Some(warning) = &record.warning {
         tracing::warn!(name = record.name, "{warning}");
@@ -92,7 +92,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     let Some(record) = store.record(name).await? else {
         if store.small_file(&file).await?.is_some() {
             let message = format!(
-                "{} exists and is not a record of a backup: use another name",
+                "{} exists but is not a record of a backup: use another name",
                 store.url(&file)
             );
             return Err(BackupError::new(Reason::AlreadyExists, message));
@@ -233,13 +233,15 @@ fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     match before == after {
         true => Ok(before),
         false => Err(not_compared(
-            "keys were compacted while the snapshot was made",
+            "keys were compacted while the snapshot was taken",
         )),
     }
 }
 
 fn not_compared(why: &str) -> String {
-    format!("the keys of the backup cannot be compared with those of the cluster: {why}")
+    format!(
+        "the backup has no hash of the key space, so a restore cannot be compared with the cluster: {why}"
+    )
 }
 
 /// Reads the digest of a member's newest revision, for matching changes with the backup. Without it (`None`), no changes can be
@@ -287,13 +289,13 @@ async fn upload_snapshot(
     }
     let digested = digest.finish();
     let broken = if digested.bytes != snapshot.total {
-        format!("{} of {} bytes arrived", digested.bytes, snapshot.total)
+        format!("received {} of {} bytes", digested.bytes, snapshot.total)
     } else if !digested.sound {
         "the digest at its end does not match".to_owned()
     } else {
         return Ok(digested);
     };
-    let message = format!("{}: the snapshot is broken: {broken}", member.endpoint);
+    let message = format!("{}: the snapshot is damaged: {broken}", member.endpoint);
     Err(BackupError::new(Reason::SnapshotBroken, message))
 }
 

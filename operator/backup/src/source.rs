@@ -59,7 +59,7 @@ pub(crate) fn in_order(
             Ok(member) if member.is_learner => errors.push(BackupError::new(
                 Reason::SourceRefused,
                 format!(
-                    "{}: it is a learner, which cannot send a snapshot",
+                    "{}: the member is a learner, which cannot send a snapshot",
                     member.endpoint
                 ),
             )),
@@ -73,7 +73,7 @@ pub(crate) fn in_order(
             .find(|member| member.cluster_id != first.cluster_id)
     {
         let message = format!(
-            "{} and {} are members of different clusters: --endpoints must name one",
+            "{} and {} are members of different clusters: --endpoints must contain only members of one cluster",
             first.endpoint, other.endpoint
         );
         return Err(BackupError::new(Reason::SourceRefused, message));

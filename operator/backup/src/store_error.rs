@@ -21,8 +21,8 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     }
     // without credentials, object_store queries the metadata service of the node
     if text.contains("169.254.169.254") {
-        let hint = "there are no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a workload identity), and the \
-                    metadata service of the node provides none";
+        let hint = "there are no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a workload identity), and \
+                    the metadata service of the node does not provide any";
         return failed(doing, Reason::WrongCredentials, hint);
     }
     if let Some(error) = cause::<HttpError>(error) {
@@ -35,7 +35,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
         return failed(doing, Reason::NotFound, "it does not exist");
     }
     if is_refused(error, &text) {
-        let hint = "the store refuses it: check the credentials and their permissions";
+        let hint = "the store denies access: check the credentials and their permissions";
         return failed(doing, Reason::WrongCredentials, hint);
     }
     // the connector turns 507 into 413
@@ -101,7 +101,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         | "InvalidIdentityToken" => (Reason::WrongCredentials, "get a new token"),
         "RequestTimeTooSkewed" => (
             Reason::WrongCredentials,
-            "the clocks of the store and of this machine differ: set this one",
+            "the clocks of the store and of this machine differ: correct the clock of this machine",
         ),
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp"
         | "InvalidPayer" => (
@@ -132,7 +132,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         ),
         _ => (
             Reason::StoreUnreachable,
-            "the store refused the request for an unknown reason: see its documentation and log",
+            "the store refused the request for an unknown reason: see the documentation and the log of the store",
         ),
     };
     let message = message.trim().trim_end_matches('.');
@@ -163,7 +163,7 @@ fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let why = if cause.contains("invalid peer certificate") {
         format!("the certificate of the store is not trusted ({cause}): set --s3-cacert")
     } else if cause.contains("corrupt message") {
-        format!("the store does not speak TLS ({cause}): check --s3-endpoint")
+        format!("the store does not use TLS ({cause}): check --s3-endpoint")
     } else if error.kind() == HttpErrorKind::Connect {
         format!(
             "the store cannot be reached ({cause}): check --s3-endpoint, DNS and network policies"

@@ -99,12 +99,12 @@ pub(super) async fn recover(
     };
     if serves(&answers) {
         return Err(words!(
-            "a quorum serves: there is nothing to recover, and a lost member is replaced without it"
+            "a quorum serves, so there is nothing to recover: use kubectl witan replace to replace a lost member"
         ));
     }
     print(&warning(&resource, &answers, &survivor))?;
     if !yes && !confirmed(cluster)? {
-        return Err(words!("nothing was done"));
+        return Err(words!("canceled: nothing was changed"));
     }
     let recover_quorum = Some(RecoverQuorum { survivor });
     let spec = EtcdOperationSpec { recover_quorum, ..EtcdOperationSpec::default() };
@@ -120,7 +120,7 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     }
     let (cluster, names) = (resource.name_any(), names.join(", "));
     Err(words!(
-        "{cluster} has no member {member}; its members: {names}"
+        "{cluster} has no member {member}; its members are {names}"
     ))
 }
 
@@ -166,8 +166,8 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
         .filter(|known| known.id.is_some() && !known.is_learner);
     let voters = voters.count();
     let mut text = format!(
-        "\nNo quorum of {} of the {voters} voters serves. A new cluster would be forced from {member}: writes that only the others have are \
-         lost, and their disks are not used again.\n",
+        "\nA quorum needs {} of the {voters} voters, but too few serve. This operation forces a new cluster from {member}: writes that only \
+         the other members have are lost, and their disks are not used again.\n",
         quorum(voters.max(1)),
     );
     let index = |answer: &Answer| answer.report.as_ref().ok().map(|report| report.raft_index);
@@ -184,7 +184,7 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
             |own| format!("is at {own}"),
         );
         text.push_str(&format!(
-            "{name} is at raft index {index} and {member} {own}: {name} would lose less.\n"
+            "{name} is at Raft index {index}, and {member} {own}: a recovery from {name} loses fewer writes.\n"
         ));
     }
     text

@@ -38,9 +38,10 @@ pub(super) struct TargetFlags {
 /// Commands of the plugin.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Shows the state of a cluster and what the operator is doing, or all clusters as a table. Only queries the API server.
+    /// Shows the state of a cluster and the current step of the operator, or a table of all clusters. Only queries the API
+    /// server.
     Status {
-        /// The EtcdCluster; by default all in the namespace.
+        /// The EtcdCluster; by default all EtcdClusters in the namespace.
         cluster: Option<String>,
         /// Lists all namespaces.
         #[arg(short = 'A', long, conflicts_with = "cluster")]
@@ -48,7 +49,7 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         format: FormatFlag,
     },
-    /// Takes a backup of a cluster now, as an EtcdBackup.
+    /// Takes a backup of a cluster now (creates an EtcdBackup).
     Backup(BackupFlags),
     /// Lists EtcdBackups, newest first.
     Backups {
@@ -73,21 +74,22 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Replaces a member and its disk with a new member, once a quorum of the others serves.
+    /// Replaces a member with a new member on a new disk. Waits until a quorum of the other members serves.
     Replace {
         /// The EtcdCluster.
         cluster: String,
-        /// The member.
+        /// The member to replace.
         member: String,
         /// Waits until the operation succeeds or fails.
         #[arg(long)]
         wait: bool,
     },
-    /// Forces a new cluster from one survivor after most other disks are lost. Data that only they had is lost.
+    /// Forces a new cluster from one member after the quorum is permanently lost. Writes that only the other members had are
+    /// lost.
     Recover {
         /// The EtcdCluster.
         cluster: String,
-        /// The surviving member.
+        /// The member that becomes the first member of the new cluster.
         member: String,
         /// Skips the confirmation.
         #[arg(long)]
@@ -108,9 +110,9 @@ pub(super) enum PluginCommand {
     },
     /// Prints the logs of members.
     Logs(LogFlags),
-    /// Counts keys and estimates their bytes by prefix, or shows which are read, written and watched.
+    /// Counts keys and estimates their size by prefix, or shows which keys are read, written and watched.
     Top(TopFlags),
-    /// Lists the versions of a key, newest first, back to its creation or the last compaction.
+    /// Lists the versions of a key since its creation or the last compaction, newest first.
     #[command(allow_missing_positional = true)]
     History {
         /// The EtcdCluster; optional with --endpoints.
@@ -125,7 +127,7 @@ pub(super) enum PluginCommand {
         /// Maximum number of versions.
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// How values are decoded; by default as text.
+        /// How to decode values; by default as text.
         #[arg(long, value_enum)]
         decode: Option<Decode>,
         #[command(flatten)]
@@ -133,7 +135,7 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Lists the keys below a prefix that differ from those at an earlier revision.
+    /// Lists the keys with a prefix that have changed since an earlier revision.
     #[command(allow_missing_positional = true)]
     Diff {
         /// The EtcdCluster; optional with --endpoints.
@@ -146,8 +148,8 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Reverts the keys below a prefix to an earlier revision, in one transaction that fails if any of them has changed since
-    /// it was read. Without --yes, only shows the changes.
+    /// Reverts the keys with a prefix to an earlier revision, in one transaction. The transaction fails if one of the keys
+    /// changes meanwhile. Without --yes, only shows the changes.
     #[command(allow_missing_positional = true)]
     Revert {
         /// The EtcdCluster; optional with --endpoints.
@@ -155,13 +157,13 @@ pub(super) enum PluginCommand {
         cluster: Option<String>,
         /// PREFIX@REVISION.
         at: PrefixAt,
-        /// Makes the changes.
+        /// Applies the changes.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Collects data for support in a file: resources, events, logs, metrics, but no values or secrets.
+    /// Collects data for support in a file: resources, events, logs and metrics, but no values and no Secrets.
     Report(ReportFlags),
 }
 
@@ -195,19 +197,19 @@ pub(super) enum Decode {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the members")]
 pub(super) struct MemberFlags {
-    /// Comma-separated HOST:PORT of members; by default their pods, through the API server.
+    /// Comma-separated HOST:PORT of members. By default, members are reached through the API server.
     #[arg(long, value_delimiter = ',', value_name = "ADDRESSES")]
     pub(super) endpoints: Vec<String>,
-    /// CA certificates that sign the members' certificates, PEM; by default, this, --cert and --key are those of the operator.
+    /// CA certificates for verifying the members (PEM). By default, the operator's --cacert, --cert and --key are used.
     #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
     pub(super) cacert: Option<PathBuf>,
-    /// Client certificate, PEM.
+    /// Client certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "cacert")]
     pub(super) cert: Option<PathBuf>,
-    /// Key of the client certificate, PEM.
+    /// Key of the client certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "cacert")]
     pub(super) key: Option<PathBuf>,
-    /// User, if authentication is on; by default root, with the password from its secret.
+    /// User, if authentication is enabled; by default root, with the password from its Secret.
     #[arg(long, value_name = "NAME", requires = "password_file")]
     pub(super) user: Option<String>,
     /// File with the password of the user.
@@ -233,7 +235,7 @@ impl std::str::FromStr for PrefixAt {
         let (prefix, revision) = text.rsplit_once('@').ok_or_else(wrong)?;
         let revision = revision.parse().ok().filter(|revision| *revision > 0);
         if prefix.is_empty() {
-            return Err("the prefix is empty: this would select all keys".to_owned());
+            return Err("the prefix is empty, which would select all keys".to_owned());
         }
         Ok(Self {
             prefix: prefix.to_owned(),

@@ -58,7 +58,7 @@ pub(super) async fn read(
     let Some(mut next) = newest else {
         let at = revision.unwrap_or(at);
         return Err(words!(
-            "key {name} does not exist at revision {at}; --rev names an earlier one"
+            "key {name} does not exist at revision {at}: choose an earlier revision with --rev"
         ));
     };
     let mut versions = vec![version(&next, decode)];
@@ -103,7 +103,7 @@ pub(super) fn text(history: &History) -> String {
     }
     let end = match history.end {
         End::Created => {
-            "the oldest version created the key; versions before a deletion are not listed"
+            "the oldest listed version created the key; versions before the last deletion are not listed"
         }
         End::Compacted => "older versions were compacted",
         End::Limit => "older versions are not shown; see --limit",

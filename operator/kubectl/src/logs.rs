@@ -74,7 +74,9 @@ async fn members(target: &Target, flags: &LogFlags) -> Result<Vec<String>, Plugi
         return Ok(vec![member.clone()]);
     }
     let (cluster, names) = (&flags.cluster, names.join(", "));
-    Err(words!("{cluster} has no pod {member}; its pods: {names}"))
+    Err(words!(
+        "{cluster} has no pod {member}; its pods are {names}"
+    ))
 }
 
 async fn lines(

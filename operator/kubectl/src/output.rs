@@ -22,7 +22,7 @@ pub(super) fn tell(text: &str) {
 }
 
 pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
-    let failed = |error| words!("cannot ask: {error}; see --yes");
+    let failed = |error| words!("cannot ask for a confirmation: {error}; use --yes to skip it");
     let mut out = std::io::stderr();
     write!(out, "Type the name of the cluster to continue: ").map_err(failed)?;
     out.flush().map_err(failed)?;
@@ -54,5 +54,5 @@ pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, PluginError> {
 }
 
 fn unprintable(error: impl std::fmt::Display) -> PluginError {
-    words!("cannot print this: {error}")
+    words!("cannot format the output: {error}")
 }

@@ -12,7 +12,7 @@ const ANSWER_MAX: usize = 200;
 pub(super) fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {
-            "it requires a user with the role root; see --user and --password-file".to_owned()
+            "a user with the role root is required; see --user and --password-file".to_owned()
         }
         PageError::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
         PageError::Failed(why) => why,

@@ -240,7 +240,7 @@ async fn certificate(
     let name = cluster.secret_of(CertificateRole::Operator);
     let secret = target.get::<Secret>(&name).await;
     let secret =
-        secret.map_err(|error| words!("{error}; give --cacert, --cert and --key instead"))?;
+        secret.map_err(|error| words!("{error}; use --cacert, --cert and --key instead"))?;
     let found = ClientTls::read(|name| secret_file(&secret, name));
     found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
 }
@@ -259,7 +259,7 @@ async fn login(
     };
     let secret = target.get::<Secret>(&secret.name).await;
     let secret =
-        secret.map_err(|error| words!("{error}; give --user and --password-file instead"))?;
+        secret.map_err(|error| words!("{error}; use --user and --password-file instead"))?;
     Ok(secret_file(&secret, "password").and_then(Login::root))
 }
 

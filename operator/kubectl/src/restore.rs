@@ -48,7 +48,7 @@ async fn new_cluster(
     let of = &backup.spec.cluster_ref.name;
     let old = target.cluster(of).await.map_err(|error| {
         words!(
-            "{error}. The new cluster would have its spec: create one with spec.bootstrap.restore by hand"
+            "{error}. The new cluster needs the spec of this EtcdCluster: create an EtcdCluster with spec.bootstrap.restore instead"
         )
     })?;
     let made = EtcdCluster::new(&flags.name, restored(&old.spec, flags));
@@ -115,7 +115,7 @@ async fn in_place(
     };
     print(&warning)?;
     if !flags.yes && !confirmed(&flags.name)? {
-        return Err(words!("nothing was done"));
+        return Err(words!("canceled: nothing was changed"));
     }
     acts::ask(target, &made, flags.wait).await
 }
@@ -165,16 +165,16 @@ fn replaces(
     let of = &backup.spec.cluster_ref.name;
     let other = match *of == name {
         true => String::new(),
-        false => format!("It is a backup of another cluster, {of}.\n"),
+        false => format!("The EtcdBackup was taken of another cluster, {of}.\n"),
     };
     let watches = match flags.bump_revision {
-        0 => "Clients that keep watching may miss changes without --bump-revision.\n",
+        0 => "Without --bump-revision, clients with open watches can miss changes.\n",
         _ => "",
     };
     format!(
-        "The data of {name} is replaced by that of EtcdBackup {from}: revision {revision}, {taken}{}.\n{other}\
-         All members are stopped once it has been restored in a scratch directory, and clients are cut off until the new members \
-         serve.\nLater writes are only on the old disks, which are kept: kubectl witan restore {name} --undo returns to them.\n\
+        "This operation replaces the data of {name} with EtcdBackup {from}: revision {revision}, {taken}{}.\n{other}\
+         When the backup has been restored in a scratch directory, all members are stopped. The cluster is unavailable until the \
+         new members serve.\nLater writes are lost, but the old disks are kept: kubectl witan restore {name} --undo returns to them.\n\
          {watches}",
         changes.unwrap_or_default(),
     )
@@ -189,20 +189,20 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
         .and_then(|status| status.restore.as_ref());
     let Some(last) = last.filter(|last| last.kept_cluster_id.is_some()) else {
         let text = format!(
-            "there is nothing to go back to: no restore of {name} has kept disks of a cluster that served"
+            "there is nothing to undo: no restore of {name} has kept the disks of a cluster that served"
         );
         return Err(text);
     };
     let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
     if last.source.is_none() && last.phase == RestorePhase::Done {
         return Err(format!(
-            "EtcdOperation {operation} already returned {name} to its previous PVCs; those of the restore are kept: {claims}"
+            "EtcdOperation {operation} has already returned {name} to its previous PVCs; the PVCs of the restore are kept: {claims}"
         ));
     }
     Ok(format!(
-        "{name} returns to the PVCs that EtcdOperation {operation} kept: {claims}.\n\
-         All members are stopped, and clients are cut off until those of these PVCs serve.\nWhat was written since the restore \
-         is only on the present PVCs, which are kept.\n"
+        "This operation returns {name} to the PVCs that EtcdOperation {operation} kept: {claims}.\n\
+         All members are stopped. The cluster is unavailable until the members on these PVCs serve.\nWrites since the restore \
+         are lost, but the current PVCs are kept.\n"
     ))
 }
 
@@ -224,7 +224,7 @@ async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginE
         return Ok(());
     }
     Err(words!(
-        "EtcdOperation {name} has not ended, and an undo would wait for it: delete it, which changes nothing by itself (kubectl \
-         delete etcdop {name}), and try again"
+        "EtcdOperation {name} has not ended, and an undo would wait for it: delete it (kubectl delete etcdop {name}) and try \
+         again. The deletion alone changes nothing"
     ))
 }

@@ -112,7 +112,7 @@ impl<'a> Side<'a> {
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
         return words!(
-            "revision {} was compacted, and its values are gone: choose a later revision",
+            "revision {} was compacted: choose a later revision",
             at.revision
         );
     }
@@ -168,7 +168,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     }
     refuse_unrevertible(&found, keys.txn_ops_max)?;
     if !yes {
-        return print("nothing was done; --yes does it in one transaction\n");
+        return print("nothing was changed; with --yes, the changes are made in one transaction\n");
     }
     let mut request = TxnRequest::default();
     for each in &found.keys {
@@ -176,7 +176,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
             Change::Added => None,
             Change::Changed | Change::Deleted => {
                 let (old, _) = keys.get(&each.bytes, at.revision).await?;
-                let gone = || words!("{} was compacted after it was found", each.key);
+                let gone = || words!("revision {} was compacted while the command ran", each.key);
                 Some(old.ok_or_else(gone)?.value.to_vec())
             }
         };
@@ -186,7 +186,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     let answer = keys.txn(request).await?;
     if !answer.succeeded {
         return Err(words!(
-            "a key changed after it was read: nothing was done; run it again"
+            "a key has changed since it was read, so nothing was changed: run the command again"
         ));
     }
     let revision = answer.header.map_or(0, |header| header.revision);
@@ -208,7 +208,7 @@ fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), Plugin
     let leased = found.keys.iter().find(|each| each.lease_then != 0);
     leased.map_or(Ok(()), |each| {
         Err(words!(
-            "{} had a lease, which cannot be restored: choose a prefix without it",
+            "{} had a lease, which cannot be restored: choose a prefix without this key",
             each.key
         ))
     })

@@ -88,9 +88,7 @@ pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     }
     if !facts.unread.is_empty() {
         let unread = facts.unread.join("\n  ");
-        text.push_str(&format!(
-            "\nnot shown, because it cannot be read:\n  {unread}\n"
-        ));
+        text.push_str(&format!("\nThese resources cannot be read:\n  {unread}\n"));
     }
     text
 }
@@ -141,7 +139,7 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
     let seen = status.observed_generation;
     let stale = asked.zip(seen).filter(|(asked, seen)| seen < asked);
     let stale = stale.map(|(asked, seen)| {
-        format!("; this status is for generation {seen}, the spec is at {asked}")
+        format!("; this status is for generation {seen} of the spec, not for {asked}")
     });
     let does = match &status.operation {
         _ if seen.is_none() => "has not reported yet".to_owned(),
@@ -159,7 +157,7 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
                 message.unwrap_or_default(),
             )
         }
-        None if facts.cluster.spec.paused => "changes nothing: spec.paused is set".to_owned(),
+        None if facts.cluster.spec.paused => "changes nothing: spec.paused is true".to_owned(),
         None => waits(status),
     };
     does + &stale.unwrap_or_default()

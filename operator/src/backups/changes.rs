@@ -79,7 +79,7 @@ impl Backups {
             let created = api.create(&PostParams::default(), &wanted).await;
             let trouble = match already_exists(&created) {
                 true => Some(format!(
-                    "another pod has the name {}: it is replaced once it is gone; if its node is gone for good, force-delete it",
+                    "another pod has the name {}: the pod that stores changes is created when that pod is gone; if its node is permanently lost, force-delete it",
                     wanted.name_any()
                 )),
                 false => refused("pod", created)
@@ -127,7 +127,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
             let (name, node) = (pod.name_any(), pod.spec.as_ref());
             let node = node.and_then(|spec| spec.node_name.as_deref());
             let node = node.unwrap_or_default();
-            format!("pod {name} is still terminating; if node {node} is gone for good, force-delete the pod")
+            format!("pod {name} is still terminating; if node {node} is permanently lost, force-delete the pod")
         });
         return Seen { answer: None, trouble: ends };
     };
@@ -197,7 +197,7 @@ pub(super) fn status(
     };
     let ahead = is_ahead.then(|| {
         format!(
-            "the changes have times up to {last}: the clock of the pod that stores them is ahead"
+            "the stored changes have times up to {last}, which is in the future: correct the clock of the node that stores them"
         )
     });
     let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-const RESULT_MISSING: &str = "the job has completed, but none of its pods reports what was stored: look into the store, and \
+const RESULT_MISSING: &str = "the Job has completed, but none of its pods reports a result: check the store, and \
     create another EtcdBackup";
 
 /// Returns the status of a backup that waits for something other than its job.

@@ -48,7 +48,7 @@ impl Times {
             .build();
         let parsed = parser.parse(text);
         parsed.map(Self).map_err(|error| {
-            format!("spec.schedule {text:?} is not a schedule: {error}. It needs five fields: minute, hour, day of the month, month, day of the week")
+            format!("spec.schedule {text:?} is invalid: {error}. A schedule has five fields: minute, hour, day of the month, month, day of the week")
         })
     }
 
@@ -112,7 +112,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         }
     };
     if schedule.spec.paused {
-        status.conditions = ready(schedule, "Paused", "spec.paused is set", now);
+        status.conditions = ready(schedule, "Paused", "spec.paused is true", now);
         return without_backup(delete, status);
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);

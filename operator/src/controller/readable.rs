@@ -35,7 +35,7 @@ pub(crate) fn readable<K: Object>(guard: DeserializeGuard<K>) -> Option<K> {
     let (name, namespace) = (guard.name_any(), guard.namespace());
     let read = guard.0;
     let read = read.inspect_err(|error| {
-        tracing::error!(namespace, name, kind = %K::kind(&()), %error, "this release cannot parse the resource and ignores it");
+        tracing::error!(namespace, name, kind = %K::kind(&()), %error, "ignoring a resource that this release of the operator cannot parse");
     });
     read.ok()
 }

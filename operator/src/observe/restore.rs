@@ -8,7 +8,7 @@ use crate::{
     resources::{Cluster, location},
 };
 
-const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than the one with which the first \
+const ANOTHER: &str = "spec.bootstrap.restore names another backup or another end of the changes than the one with which the first \
     members have started";
 
 /// Looks up the backup for the first members; `None` if there is none or the cluster has served. The inner error says why it

@@ -46,7 +46,7 @@ fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();
     if others.any(|(_, hash)| Some(hash.compact_revision) != compacted) {
-        let text = "members have compacted their keys at different revisions; comparing them again";
+        let text = "the members have compacted at different revisions; comparing again";
         return Compared::Again(text.to_owned());
     }
     let text = |(member, hash): (String, KeysHash)| MemberHash {
@@ -69,15 +69,15 @@ pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, St
     let names = |group: &[&str]| group.join(", ");
     match groups.as_slice() {
         [] | [_] => Ok(format!(
-            "all {most} members have the same keys at revision {revision}"
+            "the key spaces of all {most} members are equal at revision {revision}"
         )),
         [agree, others @ ..] if most * 2 > hashes.len() => Err(format!(
-            "at revision {revision} the keys of {} differ from those of {}",
+            "at revision {revision}, the key spaces of {} differ from those of {}",
             names(&others.concat()),
             names(agree)
         )),
         _ => Err(format!(
-            "at revision {revision} no majority has the same keys: {}",
+            "at revision {revision}, no majority of the members has the same key space: {}",
             groups
                 .iter()
                 .map(|group| names(group))

@@ -26,7 +26,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
         return None;
     }
     let rest = match operation.spec.verb()? {
-        Verb::ReplaceMember(_) => "its request is withdrawn",
+        Verb::ReplaceMember(_) => "its request is removed",
         Verb::MigrateStorage => "the remaining members keep their claims",
         Verb::Restart | Verb::RotateCertificates => {
             "the operator continues with the remaining members"
@@ -37,7 +37,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     let progress = operation.status.as_ref()?.progress.clone();
     let progress = progress.map(|last| format!("; last progress: {last}"));
     Some(format!(
-        "it had not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
+        "the operation had not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
         if stops_all {
             "stopped members"
         } else {

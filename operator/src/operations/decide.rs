@@ -12,9 +12,9 @@ use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, OrdinalSeen,
 use super::restore::{self, UNFINISHED};
 use crate::{observe::is_issued, resources::Cluster};
 
-const NO_QUORUM: &str = "waits for a quorum of the members to serve";
+const NO_QUORUM: &str = "waiting until a quorum of the members serves";
 
-const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluster: if spec.tls names an issuerRef, renew the \
+const NO_CERTIFICATES: &str = "the operator does not issue the certificates of this cluster: if spec.tls has an issuerRef, renew the \
     Certificate with cert-manager; if it names a secretRef, write another certificate into that secret; without spec.tls \
     there are no certificates";
 
@@ -22,7 +22,7 @@ const NO_CLAIMS: &str =
     "the members have no claims: spec.storage keeps their data in emptyDir or memory";
 
 const ON_DELETE: &str =
-    "spec.updateStrategy is OnDelete: the operator restarts no member by itself";
+    "spec.updateStrategy.type is OnDelete: the operator does not restart members";
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Start {
@@ -84,9 +84,9 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
 pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     let spec = cluster.spec();
     let why = if spec.paused {
-        "spec.paused of the EtcdCluster stops the operator"
+        "spec.paused of the EtcdCluster is true: the operator changes nothing"
     } else if spec.replicas == 0 {
-        "the EtcdCluster hibernates: spec.replicas is 0"
+        "the EtcdCluster is hibernated: spec.replicas is 0"
     } else {
         return Ok(());
     };
@@ -119,7 +119,7 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     let why = if on_delete(cluster) {
         ON_DELETE
     } else if serving(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
-        "the only member has no disk: a restart would lose all data"
+        "the only member has no durable disk: a restart would lose all data"
     } else {
         return Ok(Start::Begin(None));
     };
@@ -160,10 +160,7 @@ pub(super) fn advance(
                 return own().unwrap_or_else(watch);
             }
             let id = status.member_id.clone().unwrap_or_default();
-            let text = format!(
-                "another member has taken the place of {} (id {id})",
-                of.name
-            );
+            let text = format!("a new member has replaced {} (id {id})", of.name);
             ended(settled(cluster, seen, |_| true), text).unwrap_or_else(watch)
         }
         Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates if on_delete(cluster) => {
@@ -173,7 +170,7 @@ pub(super) fn advance(
             .or_else(|| {
                 ended(
                     settled(cluster, seen, is_updated),
-                    "all members were restarted",
+                    "all members have been restarted",
                 )
             })
             .unwrap_or_else(watch),
@@ -190,7 +187,7 @@ pub(super) fn advance(
         }
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
-            let text = "all members have certificates of the next authority, and trust no other";
+            let text = "all members have certificates from the new CA, and trust only this CA";
             request(cluster, |after| after.rotate_certificates = operation.uid())
                 .or_else(|| ended(rests && settled(cluster, seen, is_updated), text))
                 .unwrap_or_else(watch)
@@ -219,7 +216,7 @@ fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
     let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;
     let text = format!(
-        "a quorum serves: a new cluster was forced from {survivor}, or the others recovered first"
+        "a quorum serves: a new cluster was forced from {survivor}, or the other members recovered first"
     );
     ended(done, text)
 }
@@ -245,7 +242,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
         return Start::End(Err(format!("{survivor} is not a member of {name}")));
     }
     if confirmed(seen).is_some() {
-        let text = "a quorum serves: there is nothing to recover, and a lost member is replaced by replaceMember";
+        let text = "a quorum serves, so there is nothing to recover: use replaceMember to replace a lost member";
         return Start::End(Err(text.to_owned()));
     }
     let recorded = status.and_then(|status| status.recovery.as_ref());
@@ -277,15 +274,15 @@ fn begin_leader_transfer(
     };
     match found {
         Some(voter) if list.leader == Some(voter.id) => {
-            Start::End(Ok(format!("{} leads already", name(voter))))
+            Start::End(Ok(format!("{} is already the leader", name(voter))))
         }
         Some(voter) => Start::Begin(Some((name(voter), voter.id))),
         None => {
             let voters: Vec<_> = list.voters().map(name).collect();
             let voters = voters.join(", ");
             let text = match to {
-                Some(to) => format!("{to} is not a voter; the voters: {voters}"),
-                None => format!("no other voter is healthy; the voters: {voters}"),
+                Some(to) => format!("{to} is not a voter; the voters are {voters}"),
+                None => format!("no other voter is healthy; the voters are {voters}"),
             };
             Start::End(Err(text))
         }
@@ -303,12 +300,14 @@ fn begin_replacement(
     let Some(member) = list.members.iter().find(|member| name(member) == named) else {
         let all: Vec<_> = list.members.iter().map(name).collect();
         let all = all.join(", ");
-        return Start::End(Err(format!("{named} is not a member; the members: {all}")));
+        return Start::End(Err(format!(
+            "{named} is not a member; the members are {all}"
+        )));
     };
     let why = if member.ordinal.is_none() {
         "is not a pod of this cluster"
     } else if member.learner {
-        "is a learner, which the operator replaces by itself"
+        "is a learner: the operator replaces learners by itself"
     } else {
         return Start::Begin(Some((named.to_owned(), member.id)));
     };
@@ -323,7 +322,7 @@ fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Nex
     let to = recorded_member(status);
     let name = status.member.clone().unwrap_or_default();
     match list.leader {
-        Some(leader) if leader == to => Next::End(Ok(format!("{name} leads"))),
+        Some(leader) if leader == to => Next::End(Ok(format!("{name} is the leader"))),
         Some(from) if list.voters().any(|voter| voter.id == to) => Next::MoveLeader { from, to },
         Some(_) | None => Next::End(Err(format!("{name} is no longer a voter"))),
     }

@@ -53,8 +53,8 @@ pub(super) fn refused(
     if let Some(asked) = other_cluster(operation, cluster) {
         let found = cluster.uid().unwrap_or_default();
         let text = format!(
-            "spec.clusterUID is {asked}, but EtcdCluster {name} has the UID {found}. To run the operation on this EtcdCluster, create one \
-             with its UID"
+            "spec.clusterUID is {asked}, but EtcdCluster {name} has the UID {found}. To run the operation on this EtcdCluster, create an \
+             EtcdOperation with this UID"
         );
         return refusal("ClusterUIDMismatch", text);
     }
@@ -63,7 +63,7 @@ pub(super) fn refused(
             let (name, began) = (operation.name_any(), began.0);
             let text = format!(
                 "the EtcdCluster has a record of another EtcdOperation {name} (UID {uid}) from {began}. To run the operation again, create \
-                 it under another name"
+                 an EtcdOperation with another name"
             );
             return refusal("AlreadyDone", text);
         }
@@ -73,7 +73,7 @@ pub(super) fn refused(
         {
             let (asked, made) = (asked.0, made.0);
             let text = format!(
-                "it was created at {asked}, before EtcdCluster {name} ({made}). If it is meant for this EtcdCluster, create it again under another name"
+                "the EtcdOperation was created at {asked}, before EtcdCluster {name} ({made}). To run the operation on this EtcdCluster, create an EtcdOperation with another name"
             );
             return refusal("ClusterIsYounger", text);
         }
@@ -91,9 +91,9 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     }
     let waited = operation.status.as_ref();
     let waited = waited.and_then(|status| status.message.as_ref());
-    let waited = waited.map(|why| format!(". The last reason: {why}"));
+    let waited = waited.map(|why| format!(". Last reason: {why}"));
     let text = format!(
-        "it did not begin within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}. Create it again under another name",
+        "the operation did not start within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}. To try again, create an EtcdOperation with another name",
         waited.unwrap_or_default()
     );
     refusal("StartDeadlineExceeded", text)

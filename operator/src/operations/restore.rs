@@ -17,15 +17,15 @@ use super::{
 };
 use crate::{observe::FoundBackup, resources::Cluster};
 
-const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that starts from the \
-    backup (spec.bootstrap.restore)";
+const NO_DISKS: &str = "the members have no durable disks that could be kept: delete the EtcdCluster, and create an EtcdCluster that \
+    starts from the backup (spec.bootstrap.restore)";
 
 const FOREIGN: &str = "is not a pod of this EtcdCluster, so the operator cannot stop it: remove it with etcdctl member remove first";
 
-const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this EtcdCluster has kept the disks of a \
+const NOTHING_KEPT: &str = "there is nothing to undo: no restore of this EtcdCluster has kept the disks of a \
     cluster that served";
 
-const GO_BACK: &str = "to go back to the previous disks, delete this EtcdOperation and create one with undoRestore: {}";
+const GO_BACK: &str = "to return to the previous disks, delete this EtcdOperation and create an EtcdOperation with undoRestore: {}";
 
 /// Advice if the EtcdOperation of an unfinished restore was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
@@ -53,7 +53,9 @@ pub(super) fn recorded<'a>(
 /// operator can stop, and no earlier restore may still have kept disks.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
-        return Start::Hold(format!("the members could not start again: {said}"));
+        return Start::Hold(format!(
+            "the pods of the members could not be recreated: {said}"
+        ));
     }
     let kept = kept_by_last(cluster, seen);
     let why = if !cluster.spec().is_durable() {
@@ -76,8 +78,8 @@ fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let kept: Vec<_> = kept.filter(|name| is_usable(cluster, seen, name)).collect();
     (returns && last.kept_cluster_id.is_some() && !kept.is_empty()).then(|| {
         format!(
-            "the restore of EtcdOperation {} has kept the PVCs {}, and undoRestore could no longer return to them: delete \
-             them, or set restore.forgetKeptDisks",
+            "after this restore, undoRestore could no longer return to the PVCs {1}, which the restore of EtcdOperation {0} has \
+             kept: delete these PVCs, or set restore.forgetKeptDisks",
             last.operation,
             kept.join(", ")
         )
@@ -93,7 +95,7 @@ pub(super) fn wrong_cluster(
     let meant = asked.from_cluster.as_deref().unwrap_or(own);
     let of = found.of.as_deref().filter(|of| *of != meant)?;
     Some(format!(
-        "the EtcdBackup is of EtcdCluster {of}, not of {meant}: to restore its data, set restore.fromCluster to {of}"
+        "the EtcdBackup was taken of EtcdCluster {of}, not of {meant}: to restore it nevertheless, set restore.fromCluster to {of}"
     ))
 }
 
@@ -105,7 +107,7 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRes
         && let Some(meant) = meant.filter(|meant| **meant != last.operation)
     {
         return Start::End(Err(format!(
-            "EtcdOperation {meant} has not stopped members, or {} has since then: there is nothing to undo",
+            "there is nothing to undo: EtcdOperation {meant} has not stopped members, or {} has stopped them since then",
             last.operation
         )));
     }
@@ -199,7 +201,7 @@ pub(super) fn result(
             let revision = source.to_revision.filter(|_| source.to_time.is_some());
             let revision = revision.map(|revision| format!(" (revision {revision})"));
             let (url, revision) = (source.url(), revision.unwrap_or_default());
-            format!("the cluster serves with the data of {url}{revision}")
+            format!("the cluster serves the data of {url}{revision}")
         }
         None => format!("the cluster serves from {}", restore.disks.join(", ")),
     };
@@ -208,7 +210,7 @@ pub(super) fn result(
     let kept = match &restore.kept_cluster_id {
         _ if all.is_empty() => String::new(),
         Some(_) if restore.source.is_some() => format!(
-            "; the previous PVCs are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
+            "; the previous PVCs are kept: {all}; to return to them, create an EtcdOperation with undoRestore: {{}}; {delete}"
         ),
         Some(_) => format!("; the PVCs of the restored cluster are kept: {all}; {delete}"),
         None => format!("; the PVCs of members that have never served are kept: {all}; {delete}"),

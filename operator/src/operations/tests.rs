@@ -165,7 +165,7 @@ async fn a_repair_precedes_waiting_operations() {
     ask(&fake, "lost", &late(), &recovery());
     let waits = pass(&fake, &operations, "all").await.message;
     says(waits.clone(), "EtcdOperation lost (Pending)");
-    says(waits, "delete it");
+    says(waits, "delete lost");
     let begun = pass(&fake, &operations, "lost").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
@@ -190,7 +190,7 @@ async fn a_recovery_begins_at_once_or_fails() {
     ask(&fake, "lost", &late(), &recovery());
     let failed = pass(&fake, &operations, "lost").await;
     says(failed.message.clone(), "EtcdOperation check (Running)");
-    says(failed.message, "delete it");
+    says(failed.message, "delete check");
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(requested(&fake), Value::Null);
 }
@@ -240,7 +240,10 @@ async fn impossible_operations_fail_at_once_and_expire() {
     pass(&fake, &operations, "a").await;
     assert_eq!(fake.get("/etcdoperations/a"), None, "it outlived its TTL");
     for (spec, words) in [
-        (json!({"rotateCertificates": {}}), "issues no certificate"),
+        (
+            json!({"rotateCertificates": {}}),
+            "does not issue the certificates",
+        ),
         (
             json!({"recoverQuorum": {"survivor": "other-1"}}),
             "is not a member of orders",

@@ -92,26 +92,26 @@ fn available(seen: &Observed, next: &Step) -> ConditionState {
             Some(_) => state(
                 true,
                 "QuorumHealthy",
-                "a quorum confirms reads and a leader is known",
+                "the cluster has a leader, and a quorum confirms linearizable reads",
             ),
             None => state(
                 false,
                 "QuorumLost",
-                "members answer, but no quorum confirms a read",
+                "members answer, but no quorum confirms linearizable reads",
             ),
         };
     }
     let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
     if waits(&[Why::Unreachable]) {
-        let message = "pods are ready, and no member answers the operator".to_owned();
+        let message = "pods are ready, but no member answers the operator".to_owned();
         return ConditionState { status: "Unknown", reason: "ClusterUnreachable", message };
     }
     let (reason, message) = if waits(&[Why::Hibernated]) {
-        ("Hibernated", "no member runs")
+        ("Hibernated", "no member is running")
     } else if waits(&[Why::QuorumLost, Why::DataLost]) {
         ("QuorumLost", "no member answers")
     } else if seen.pods().next().is_none() {
-        ("NoMembers", "no member runs")
+        ("NoMembers", "no member is running")
     } else {
         ("BootstrapInProgress", "no member answers yet")
     };
@@ -146,7 +146,7 @@ fn ready(
         _ if exact => state(
             true,
             "MembersReady",
-            format!("all {wanted} members vote, are healthy and up to date"),
+            format!("all {wanted} members are healthy voters and up to date"),
         ),
         _ if wanted == 0 => state(false, "Hibernated", "spec.replicas is 0"),
         Some(notice) => state(false, notice.reason, notice.message.clone()),
@@ -182,7 +182,7 @@ fn degraded(
         return state(true, notice.reason, notice.message);
     }
     if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
-        let text = "lost pods are recreated from the last admitted template, because the present one is refused";
+        let text = "the API server refuses pods with the current template, so lost pods are recreated from the last admitted template";
         return state(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
     }
     let unhealthy: Vec<&str> = status
@@ -197,7 +197,7 @@ fn degraded(
         None if !unhealthy.is_empty() => state(
             true,
             "MemberUnhealthy",
-            format!("not healthy: {}", unhealthy.join(", ")),
+            format!("members are not healthy: {}", unhealthy.join(", ")),
         ),
         None => state(false, "Healthy", ""),
     }
@@ -223,7 +223,7 @@ fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
     flag(
         same,
         ["AllMembersUpdated", "MembersOutdated"],
-        format!("{outdated} pods have an earlier template or storage"),
+        format!("{outdated} pods have an earlier template or claim"),
     )
 }
 

@@ -23,8 +23,12 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
     };
     match (is_true(before, "Available"), is_true(after, "Available")) {
         _ if before.cluster_id.is_none() => {}
-        (true, false) => notices.push(notice("QuorumLost", "the cluster does not serve", true)),
-        (false, true) => notices.push(notice("QuorumRestored", "the cluster serves", false)),
+        (true, false) => notices.push(notice(
+            "QuorumLost",
+            "the cluster does not serve linearizable reads",
+            true,
+        )),
+        (false, true) => notices.push(notice("QuorumRestored", "the cluster serves again", false)),
         (true, true) | (false, false) => {}
     }
     let elsewhere = |status: &EtcdClusterStatus| -> Vec<String> {
@@ -39,7 +43,7 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
         .filter(|name| !known.contains(name))
     {
         let message = format!(
-            "the peer URL of member {name} is not that of its pod: other members reach another address, or none"
+            "the peer URL of member {name} is not the address of its pod, so other members cannot reach it there"
         );
         notices.push(Notice {
             reason: FOREIGN_ADDRESS,
@@ -58,7 +62,7 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
         (true, false) => notices.push(notice("AlarmRaised", &alarm_message(after), true)),
-        (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised", false)),
+        (false, true) => notices.push(notice("AlarmCleared", "all alarms are disarmed", false)),
         (true, true) | (false, false) => {}
     }
     notices

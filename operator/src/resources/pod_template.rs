@@ -24,7 +24,7 @@ pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
     let mut init = containers("initContainers").filter_map(name);
     if let Some(name) = init.find(|name| RESERVED_INIT_CONTAINERS.contains(name)) {
         return refused(format!(
-            "init container {name} has a name that the operator uses"
+            "the name of init container {name} is reserved for the operator"
         ));
     }
     let own = containers("containers").filter(|one| name(one) == Some(CONTAINER));

@@ -122,13 +122,13 @@ impl ClusterArchive {
         let answered = message.header.map_or(0, |header| header.cluster_id);
         if answered != self.cluster_id {
             return refused(format!(
-                "the answering member belongs to cluster {answered:x}"
+                "the member that answered belongs to another cluster, {answered:x}"
             ));
         }
         let now_ms = Timestamp::now().as_millisecond();
         match self.pending.add(message.events, message.fragment, now_ms) {
             Ok(()) => Ok(()),
-            Err(error) => refused(format!("the watch is not in order: {error}")),
+            Err(error) => refused(format!("the watch returned events out of order: {error}")),
         }
     }
 

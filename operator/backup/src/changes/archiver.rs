@@ -104,7 +104,7 @@ impl<'a> Archiver<'a> {
                 let begun = archive.tail.as_ref().map(|tail| tail.at.generation);
                 let record = match saved {
                     Err(error) if !is_final(error.reason) => {
-                        tracing::warn!(%error, "the backup that the changes start from failed");
+                        tracing::warn!(%error, "the backup from which the changes start failed");
                         self.retry.failed(&error, Instant::now());
                         return Ok(());
                     }
@@ -231,7 +231,9 @@ impl<'a> Archiver<'a> {
         };
         if head.cluster_id != *cluster_id {
             let answered = head.cluster_id;
-            let refusal = refused(format!("it is now a member of cluster {answered:x}"));
+            let refusal = refused(format!(
+                "the member now belongs to another cluster, {answered:x}"
+            ));
             self.archive = None;
             return refusal;
         }
@@ -276,7 +278,7 @@ impl<'a> Archiver<'a> {
         let name = Timestamp::now()
             .strftime("after-gap-%Y%m%dT%H%M%SZ")
             .to_string();
-        tracing::info!(name, "saving a backup for the changes to start from");
+        tracing::info!(name, "saving a backup from which the changes start");
         let (location, stop, members) = (self.location, self.stop, self.members.reconnected()?);
         self.saving = Some(Box::pin(async move {
             let new = NewBackup { name: &name, begins_changes: true, hash_keys: false };

@@ -62,7 +62,7 @@ impl SegmentStore {
             return Ok(());
         }
         let message = format!(
-            "{} was written by another process that also stores the changes of this cluster: stop one of them",
+            "{} was written by another process that stores the changes of the same cluster: stop one of the processes",
             self.store.url(&file)
         );
         Err(BackupError::new(Reason::AlreadyExists, message))
@@ -78,8 +78,8 @@ impl SegmentStore {
             return Ok(());
         }
         let message = format!(
-            "{}: the store overwrites existing files despite If-None-Match: storing changes needs a store with \
-             conditional writes",
+            "{}: the store overwrites existing files despite If-None-Match: use a store that supports conditional \
+             writes",
             self.folder_url()
         );
         Err(BackupError::internal(message))
@@ -90,7 +90,10 @@ impl SegmentStore {
         let file = id.file_name();
         let (length, mut pieces) = self.store.read(&file).await?;
         if length > SEGMENT_BYTES_MAX {
-            let message = format!("{}: it is too large for a segment", self.store.url(&file));
+            let message = format!(
+                "{}: the file is too large for a segment",
+                self.store.url(&file)
+            );
             return Err(BackupError::new(Reason::ForeignFormat, message));
         }
         let mut bytes = Vec::new();
@@ -119,7 +122,7 @@ impl SegmentStore {
         })?;
         if format!("{:x}", segment.cluster_id) != self.cluster_id {
             let message = format!(
-                "{}: it is broken: it belongs to cluster {:x}",
+                "{}: the file is invalid: it belongs to another cluster, {:x}",
                 url(),
                 segment.cluster_id
             );

@@ -115,7 +115,7 @@ fn after<'a>(
         (None, None) => Ok(own),
         (None, Some(first)) => {
             let message = format!(
-                "{}: the changes begin with revision {}, and the backup {} has revision {}: start from a later backup",
+                "{}: the changes start at revision {}, but the backup {} has revision {}: use a later backup",
                 segments.folder_url(),
                 first.first,
                 record.name,
@@ -163,8 +163,8 @@ fn check_history(
     }
     let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);
     let message = format!(
-        "{folder}: the backup {name} and these changes may not be of one history, because they do not have the same \
-         changes at revision {revision}: take another backup"
+        "{folder}: the backup {name} and these changes may have different histories, because their changes at revision \
+         {revision} differ: use another backup"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
@@ -178,8 +178,8 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
     }
     let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
     let message = format!(
-        "the clock that stamped the changes around {wanted} was ahead (up to {found}), so the state at {wanted} is not \
-         certain: restore to a revision (toRevision, --to-revision)"
+        "the changes around {wanted} have times up to {found}, because a clock was ahead. The state at {wanted} is not \
+         certain: restore to a revision instead (toRevision, --to-revision)"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
@@ -265,8 +265,8 @@ fn not_stored(
         )
     });
     let message = format!(
-        "{folder}: the changes up to {until} are not stored: the last revision is {last}{time}; --to-revision {last} restores everything \
-         that is there{}",
+        "{folder}: the changes up to {until} are not stored: the last revision is {last}{time}; to restore all stored \
+         changes, use --to-revision {last}{}",
         later.unwrap_or_default()
     );
     BackupError::new(Reason::ChangesMissing, message)

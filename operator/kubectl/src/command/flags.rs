@@ -14,16 +14,16 @@ use super::{Decode, FormatFlag, MemberFlags};
 pub(crate) struct BackupFlags {
     /// The EtcdCluster.
     pub(crate) cluster: String,
-    /// Where to store the backup: s3://BUCKET[/PREFIX] on AWS, or pvc://CLAIM[/FOLDER].
+    /// Store of the backup: s3://BUCKET[/PREFIX] on AWS, or pvc://CLAIM[/FOLDER].
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Option<String>,
-    /// Secret with the credentials for the bucket; by default, the identity of the pod's node is used.
+    /// Secret with the credentials for the bucket. By default, the identity of the node is used.
     #[arg(long, value_name = "SECRET", conflicts_with = "like")]
     pub(crate) credentials: Option<String>,
-    /// EtcdBackupSchedule whose store and settings are used. Required for stores other than AWS.
+    /// EtcdBackupSchedule whose store and settings are used. Required for object stores other than AWS.
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) like: Option<String>,
-    /// Name of the EtcdBackup; by default the name of the cluster and the time.
+    /// Name of the EtcdBackup; by default the name of the cluster with the time.
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Verifies the backup: reads the stored snapshot back and restores it into a scratch directory.
@@ -38,24 +38,24 @@ pub(crate) struct BackupFlags {
 #[derive(Debug, Clone, Default, Args)]
 #[command(group(clap::ArgGroup::new("operation").args(["in_place", "undo"])))]
 pub(crate) struct RestoreFlags {
-    /// Name of the new EtcdCluster; with --in-place or --undo, of the existing one.
+    /// Name of the new EtcdCluster. With --in-place or --undo, name of the existing EtcdCluster.
     pub(crate) name: String,
-    /// The EtcdBackup.
+    /// The EtcdBackup to restore.
     #[arg(long, value_name = "BACKUP", required_unless_present = "undo")]
     pub(crate) from: Option<String>,
     /// Replaces the data of an existing EtcdCluster, and keeps its disks.
     #[arg(long)]
     pub(crate) in_place: bool,
-    /// Returns to the disks that the last restore in place kept.
+    /// Undoes the last restore in place: returns to the disks that it kept.
     #[arg(long, conflicts_with_all = ["from", "to_revision", "to_time", "bump_revision"])]
     pub(crate) undo: bool,
     /// Also restores the changes after the backup, up to this revision.
     #[arg(long, value_name = "REVISION", conflicts_with = "to_time", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) to_revision: Option<i64>,
-    /// Also restores the changes after the backup that were made until this time, such as 2026-01-31T12:00:00Z.
+    /// Also restores the changes after the backup, up to this time, such as 2026-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub(crate) to_time: Option<Timestamp>,
-    /// Number to add to all revisions, so that clients with open watches restart them.
+    /// Number to add to the revision of the restored cluster, so that clients with open watches do not miss changes.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=4_000_000_000_000_000))]
     pub(crate) bump_revision: i64,
     /// Prints the resource as YAML without creating it.
@@ -64,7 +64,7 @@ pub(crate) struct RestoreFlags {
     /// Skips the confirmation.
     #[arg(long, requires = "operation")]
     pub(crate) yes: bool,
-    /// Waits until the restore in place or its undo succeeds or fails.
+    /// Waits until the operation succeeds or fails.
     #[arg(long, requires = "operation")]
     pub(crate) wait: bool,
 }
@@ -74,7 +74,7 @@ pub(crate) struct RestoreFlags {
 pub(crate) struct LogFlags {
     /// The EtcdCluster.
     pub(crate) cluster: String,
-    /// The member; by default all of them, with the name of the member before each line.
+    /// The member. By default, the logs of all members are printed, with the name of the member before each line.
     pub(crate) member: Option<String>,
     /// Follows the logs until interrupted.
     #[arg(short, long)]
@@ -96,16 +96,16 @@ pub(crate) struct TopFlags {
     /// Only keys with this prefix.
     #[arg(long, default_value = "")]
     pub(crate) prefix: String,
-    /// Number of key segments in a row.
+    /// Number of key segments by which keys are grouped.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) depth: u16,
-    /// Maximum number of rows. Rows with the most bytes or requests come first.
+    /// Maximum number of rows. The largest prefixes or those with the most requests come first.
     #[arg(long, default_value_t = 20)]
     pub(crate) rows: usize,
-    /// Maximum requests per second. Each reads at most 1000 keys or one value.
+    /// Maximum number of requests per second. Each request reads at most 1000 keys or one value.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) rate: u16,
-    /// Shows which kind of object a prefix contains.
+    /// Shows the kind of the objects under a prefix.
     #[arg(long, value_enum)]
     pub(crate) decode: Option<Decode>,
     #[command(flatten)]
@@ -121,7 +121,7 @@ pub(crate) struct TopFlags {
 pub(crate) struct ReportFlags {
     /// The EtcdCluster.
     pub(crate) cluster: String,
-    /// Path of the file; by default CLUSTER-report.tar.gz.
+    /// Path of the report; by default CLUSTER-report.tar.gz.
     #[arg(long, value_name = "PATH")]
     pub(crate) file: Option<PathBuf>,
     /// Namespace of the operator.
@@ -134,11 +134,11 @@ pub(crate) struct ReportFlags {
 /// Flags of `top --rates`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RatesFlags {
-    /// Shows which keys are read, written and watched: all members count their requests for some seconds. Asks for the user root if
-    /// authentication is on.
+    /// Shows which keys are read, written and watched. All members count their requests for some seconds. Requires the user root
+    /// if authentication is enabled.
     #[arg(long, conflicts_with_all = ["prefix", "depth", "rate", "decode"])]
     pub(crate) rates: bool,
-    /// How many seconds to count requests.
+    /// Number of seconds for which requests are counted.
     #[arg(long, requires = "rates", default_value_t = SECONDS_DEFAULT, value_parser = clap::value_parser!(u64).range(*SECONDS.start()..=*SECONDS.end()))]
     pub(crate) seconds: u64,
 }

@@ -92,6 +92,6 @@ fn restore_in_place_explains_its_effects() {
 fn undo_returns_only_to_disks_that_served() {
     for cluster in [facts("healthy.yaml").cluster, restored_in_place(None)] {
         let why = returns(&cluster).unwrap_err();
-        assert!(why.starts_with("there is nothing to go back to"), "{why}");
+        assert!(why.starts_with("there is nothing to undo"), "{why}");
     }
 }

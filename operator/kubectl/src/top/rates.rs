@@ -51,7 +51,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
         let got = get(&address.url(&path), Some(address), patience, PAGE_BYTES_MAX).await;
         let read = got.map_err(explain).and_then(|json| {
             serde_json::from_slice(&json)
-                .map_err(|error| format!("its page is unreadable: {error}"))
+                .map_err(|error| format!("cannot parse its response: {error}"))
         });
         let member = address.member.clone();
         match read {
@@ -74,7 +74,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
 fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
-            format!("it has no page {PATH}: its version is older than this plugin")
+            format!("it does not serve {PATH}, because its version is older than this plugin")
         }
         error @ (PageError::Status(..) | PageError::Failed(_)) => page::explain(error),
     }

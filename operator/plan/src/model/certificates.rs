@@ -37,9 +37,9 @@ pub enum Rotation {
 impl Rotation {
     pub(super) fn text(self) -> &'static str {
         match self {
-            Rotation::Introduced => "trusting the next authority in addition to the present one",
-            Rotation::Switched => "signing with the next authority",
-            Rotation::Rest => "no longer trusting the former authority",
+            Rotation::Introduced => "trusting the next CA in addition to the current CA",
+            Rotation::Switched => "issuing certificates from the next CA",
+            Rotation::Rest => "removing the former CA from the trusted CAs",
         }
     }
 }

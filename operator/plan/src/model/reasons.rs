@@ -35,13 +35,13 @@ impl Removal {
         let (reason, because, warning) = match self {
             Removal::ScaleIn => (
                 "MemberRemoved",
-                "spec.replicas asks for fewer members",
+                "spec.replicas is lower than the number of members",
                 false,
             ),
             Removal::Silent => ("ReplacingDeadMember", "it did not recover in time", true),
             Removal::BadDisk => (
                 "ReplacingDeadMember",
-                "its process reports that its disk cannot be used; the disk is kept until another member votes",
+                "its process reports that its disk cannot be used; the disk is kept until a new member votes",
                 true,
             ),
             Removal::Asked => ("ReplacingMember", "an EtcdOperation replaces it", false),
@@ -53,7 +53,7 @@ impl Removal {
             ),
             Removal::Corrupt => (
                 "ReplacingCorruptMember",
-                "its data differs from that of the others",
+                "its data differs from the data of the other members",
                 true,
             ),
             Removal::Ephemeral => (
@@ -68,12 +68,12 @@ impl Removal {
             ),
             Removal::StuckLearner => (
                 "LearnerRemoved",
-                "it does not answer, and a voter has to be replaced first",
+                "it does not answer, and a voter must be replaced first",
                 true,
             ),
             Removal::Migrated => (
                 "StorageMigrated",
-                "another member has a claim as spec.storage asks for and votes in its place",
+                "a member with a claim that matches spec.storage votes in its place",
                 false,
             ),
         };
@@ -112,17 +112,23 @@ pub enum Stop {
 impl Stop {
     pub(super) fn notice(self, pod: String) -> Notice {
         let (reason, because) = match self {
-            Stop::NotAMember => ("PodRemoved", "it belongs to no member of the cluster"),
-            Stop::ScaleIn => ("MemberStopped", "spec.replicas asks for fewer members"),
+            Stop::NotAMember => ("PodRemoved", "it is not a pod of a member"),
+            Stop::ScaleIn => (
+                "MemberStopped",
+                "spec.replicas is lower than the number of members",
+            ),
             Stop::Outdated => ("MemberUpdated", "its template changed"),
-            Stop::PeerTls => ("MemberUpdated", "it changes between clear text and TLS"),
+            Stop::PeerTls => (
+                "MemberUpdated",
+                "its peer port changes between plaintext and TLS",
+            ),
             Stop::Ended => (
                 "MemberRestarted",
                 "its container has terminated and is not restarted",
             ),
             Stop::WrongStart => (
                 "MemberRestarted",
-                "its flags do not fit the present state of the cluster",
+                "its flags do not match the current state of the cluster",
             ),
             Stop::Silent => (
                 "MemberRestarted",

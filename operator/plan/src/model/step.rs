@@ -115,23 +115,22 @@ pub enum Step {
     DisableAuth,
 }
 
-const BUDGET_DELETED: &str = "deleting the pod disruption budget";
+const BUDGET_DELETED: &str = "deleting the PodDisruptionBudget";
 
 const LEARNER_ADDED: &str = "adding member {member} as a learner";
 
 const URL_CHANGED: &str = "changing the peer URL of member {member}";
 
-const QUOTA_USED_UP: &str =
-    "the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it";
+const QUOTA_USED_UP: &str = "the quota is used up, and spec.selfHealing.compactOnNoSpace is set";
 
-const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
+const SPACE_FREED: &str = "disarming the alarm NOSPACE: the compaction has freed space";
 
 const RECOVERY_BEGUN: &str = "an EtcdOperation forces a new cluster from member {member}: \
-    the others are stopped for good, and their disks are kept";
+    the other members are stopped and do not start again; their disks are kept";
 
 const POLICY_APPLIED: &str = "applying the retention policy to the claim of {member}";
 
-const RETURNED: &str = "returning to the disks that the last restore kept";
+const RETURNED: &str = "starting the cluster from the disks that the last restore kept";
 
 impl Step {
     /// Returns the name of the variant, a label of a metric.
@@ -189,9 +188,11 @@ impl Step {
         Some(match self {
             Step::Done => return None,
             Step::Wait { why, .. } => why.notice(cluster, seen),
-            Step::ApplyServices => tell.all("ServicesApplied", "applying the services"),
+            Step::ApplyServices => tell.all("ServicesApplied", "applying the Services"),
             Step::ApplyBudget(Some(voters)) => {
-                let text = format!("an eviction must leave {voters} voters");
+                let text = format!(
+                    "applying the PodDisruptionBudget: evictions must leave {voters} voters"
+                );
                 tell.all("DisruptionBudgetApplied", text)
             }
             Step::ApplyBudget(None) => tell.all("DisruptionBudgetDeleted", BUDGET_DELETED),
@@ -199,7 +200,7 @@ impl Step {
                 tell.all("CertificateIssued", of("issuing the certificate", role))
             }
             Step::RequestCertificate(role) => {
-                let text = of("asking cert-manager for the certificate", role);
+                let text = of("requesting the certificate from cert-manager", role);
                 tell.all("CertificateRequested", text)
             }
             Step::OwnCertificate(role) => {
@@ -221,9 +222,11 @@ impl Step {
                 tell.pod(plan.ordinal, "MemberStarted", text)
             }
             Step::AddLearner { ordinal, .. } => tell.pod(*ordinal, "MemberAdded", LEARNER_ADDED),
-            Step::Promote(id) => {
-                tell.member(*id, "LearnerPromoted", "giving member {member} its vote")
-            }
+            Step::Promote(id) => tell.member(
+                *id,
+                "LearnerPromoted",
+                "promoting the learner {member} to a voter",
+            ),
             Step::LabelPod { ordinal, role } => {
                 let text = match role {
                     Role::Voter => "member {member} is a voter",
@@ -233,7 +236,7 @@ impl Step {
             }
             Step::MoveLeader { from, to } => {
                 let from = tell.name_of(*from);
-                let text = format!("handing leadership over from {from} to {{member}}");
+                let text = format!("transferring leadership from {from} to {{member}}");
                 tell.member(*to, "LeaderTransferred", text)
             }
             Step::RemoveMember { id, reason } => reason.notice(tell.name_of(*id)),
@@ -245,13 +248,13 @@ impl Step {
             }
             Step::RetireClaim { ordinal, held } => {
                 let until = held
-                    .then_some(" until another one votes")
+                    .then_some(" until a new member votes")
                     .unwrap_or_default();
                 let text = format!("keeping the claim of the removed member {{member}}{until}");
                 tell.pod(*ordinal, "ClaimRetained", text)
             }
             Step::ReviveClaim(ordinal) => {
-                let text = "the claim of {member} is used again";
+                let text = "using the claim of {member} again";
                 tell.pod(*ordinal, "ClaimRevived", text)
             }
             Step::BeginRestored { members, .. } => {
@@ -261,15 +264,15 @@ impl Step {
             Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
             Step::OwnClaim(ordinal) => tell.pod(*ordinal, "ClaimOwned", POLICY_APPLIED),
             Step::ApplyClaim { ordinal, .. } => {
-                let text = "applying owner and labels of the claim of {member}";
+                let text = "applying the owner and the labels of the claim of {member}";
                 tell.pod(*ordinal, "ClaimApplied", text)
             }
             Step::GrowClaim { ordinal, bytes } => {
-                let text = format!("growing the claim of {{member}} to {bytes} bytes");
+                let text = format!("expanding the claim of {{member}} to {bytes} bytes");
                 tell.pod(*ordinal, "StorageResized", text)
             }
             Step::DisarmCorrupt(id) => {
-                let text = format!("lowering the alarm CORRUPT of the removed member {id:x}");
+                let text = format!("disarming the alarm CORRUPT of the removed member {id:x}");
                 tell.all("AlarmCleared", text)
             }
             Step::Compact(revision) => {
@@ -277,8 +280,8 @@ impl Step {
                 tell.all("KeysCompacted", text)
             }
             Step::DisarmNoSpace => tell.all("AlarmCleared", SPACE_FREED),
-            Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
-            Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
+            Step::EnableAuth => tell.all("AuthEnabled", "enabling authentication"),
+            Step::DisableAuth => tell.all("AuthDisabled", "disabling authentication"),
         })
     }
 }

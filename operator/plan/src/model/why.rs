@@ -102,48 +102,52 @@ pub enum Why {
 pub const FORKED: &str = "Forked";
 
 // the longer texts of the table below
-const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
-const CANNOT_STOP: &str = "spec.replicas is 0, and the claim of {member} is being deleted: the members are not stopped, because \
-    the disk would be lost. Set spec.replicas to another number until another member has taken the place of {member}";
-const STORAGE_TOO_SMALL: &str = "the members do not move to smaller claims, because spec.storage requests less than twice the size of the data: request a \
-    larger size";
-const QUORUM_LOST: &str = "too few voters serve; members with a disk are started, \
+const CANNOT_HIBERNATE: &str = "spec.replicas is 0, but the members have no disks: to stop them would lose all data. Set spec.replicas to \
+    another number";
+const CANNOT_STOP: &str = "spec.replicas is 0, but the claim of {member} is being deleted: the members are not stopped, because \
+    the disk would be lost. Set spec.replicas to another number until another member has replaced {member}";
+const STORAGE_TOO_SMALL: &str = "spec.storage requests less than twice the size of the data, so the members do not move to smaller claims: \
+    request a larger size";
+const QUORUM_LOST: &str = "the cluster has no quorum, because too few voters serve: members with a disk are started, and \
     nothing else is changed";
-const CANNOT_RECOVER: &str = "too few voters serve, and the survivor {member} of the EtcdOperation has no \
-    vote, no disk, or a fence: delete the EtcdOperation, and create one under another name whose survivor votes and has its disk";
-const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are not pods of this cluster, so the operator cannot tell whether they \
-    have ended: no new cluster is forced from {member}";
-const STILL_LISTED: &str = "the leader has removed {member}, and another member lists it: its pod and disk are kept until all \
+const CANNOT_RECOVER: &str = "the cluster has no quorum, and the survivor {member} of the EtcdOperation is fenced, or has no vote or \
+    no disk: delete the EtcdOperation, and create one with another name whose survivor votes and has its disk";
+const FOREIGN_VOTERS: &str = "the cluster has no quorum, and some voters are not pods of this cluster, so the operator cannot tell whether \
+    they are stopped: no new cluster is forced from {member}";
+const STILL_LISTED: &str = "the leader has removed {member}, but another member still lists it: its pod and disk are kept until all \
     members agree";
-const RECOVERING: &str = "member {member} starts alone: see the log of its pod if this lasts";
+const RECOVERING: &str = "a new cluster is forced from member {member}: if the member does not start, see the log of its pod";
 const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
-const OLD_DISKS: &str = "disks of an earlier cluster of this name exist, and spec.bootstrap.restore asks for a backup: delete \
-    their claims to restore it, or create the EtcdCluster without spec.bootstrap.restore to keep their data";
+const OLD_DISKS: &str = "spec.bootstrap.restore is set, but disks of an earlier cluster with this name exist: delete their claims to \
+    restore the backup, or recreate the EtcdCluster without spec.bootstrap.restore to keep their data";
 const CERT_MANAGER_MISSING: &str =
     "cert-manager is not installed: the API server has no kind Certificate";
-const ROLLOUT_QUEUED: &str = "the members are updated after other clusters: \
-    the operator's --max-concurrent-rollouts is reached";
+const ROLLOUT_QUEUED: &str = "the rollout waits for rollouts of other clusters: \
+    the operator's limit --max-concurrent-rollouts is reached";
 const UNHEALTHY: &str = "member {member} is not healthy; \
-    it is replaced or restarted if it does not recover in time";
+    if it does not recover in time, it is restarted or replaced";
 const SILENT: &str = "member {member} does not answer, and there is no evidence that its disk is \
     bad; its pod was recreated within the last hour. To replace the \
     member, create an EtcdOperation with replaceMember";
 const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its disk cannot be used, but \
     no member serves with the same image and flags: see the log of pod \
     {member}";
-const CANNOT_REPLACE: &str = "member {member} must be replaced, but the others alone have no \
-    quorum or spec.selfHealing forbids it";
-const CORRUPT: &str = "the data of member {member} differs from that of the others; \
-    spec.selfHealing leaves it to a person";
-const FOREIGN_UNHEALTHY: &str = "member {member} is not a pod of this cluster, and is not healthy";
-const CANNOT_FENCE: &str = "member {member} cannot be fenced: the others alone have no quorum";
-const FENCED: &str = "member {member} is fenced; planned changes wait until the annotation \
-    witan.dev/fenced-members no longer names it";
-const APPROVAL: &str = "the leader {member} is the last to restart and waits for the \
-    annotation witan.dev/allow-leader-restart";
-const SETTLING: &str = "member {member} has just become ready";
-const ONLY_COPY: &str = "member {member} has the only copy of the data and no disk: \
-    scale out to change its template";
+const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other members have no \
+    quorum without it, or spec.selfHealing forbids the replacement";
+const CORRUPT: &str = "the data of member {member} differs from the data of the other members, and \
+    spec.selfHealing forbids the replacement: create an EtcdOperation with replaceMember to replace the member";
+const FOREIGN_UNHEALTHY: &str =
+    "member {member}, which is not a pod of this cluster, is not healthy";
+const CANNOT_FENCE: &str =
+    "member {member} cannot be fenced: the other members have no quorum without it";
+const FENCED: &str = "member {member} is fenced: planned changes wait until you remove it from the annotation \
+    witan.dev/fenced-members";
+const APPROVAL: &str = "the leader {member} is the last member to restart: to restart it, set the \
+    annotation witan.dev/allow-leader-restart to the generation of the EtcdCluster";
+const SETTLING: &str =
+    "member {member} became ready recently: waiting for spec.updateStrategy.minReadySeconds";
+const ONLY_COPY: &str = "member {member} has the only copy of the data and no durable disk: \
+    increase spec.replicas, so that its template can change without a loss of data";
 
 impl Why {
     /// Returns whether the wait ends with the effect of an earlier step.
@@ -193,7 +197,7 @@ impl Why {
         let missing = || Vec::from_iter(seen.missing_secrets.iter().map(String::as_str)).join(", ");
         match self {
             Why::Deleting => tell.all("Deleting", "the cluster is being deleted"),
-            Why::Paused => tell.all("Paused", "spec.paused is set: nothing is changed"),
+            Why::Paused => tell.all("Paused", "spec.paused is true: nothing is changed"),
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
             Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
             Why::CannotStop(at) => warn.pod(*at, "ClaimDeleted", CANNOT_STOP),
@@ -214,12 +218,12 @@ impl Why {
                     let text = "is being deleted with an earlier cluster of this name";
                     return tell.all("NameTaken", format!("{whose} {text}"));
                 }
-                let text = "has a name that this cluster needs: remove it, \
-                            or give the cluster another name";
+                let text = "has a name that this cluster needs: delete it, \
+                            or use another name for the cluster";
                 warn.all("NameTaken", format!("{whose} {text}"))
             }
             Why::SecretsMissing => {
-                let text = "secrets that the specification names do not exist";
+                let text = "secrets that the spec refers to do not exist";
                 warn.all("SecretMissing", format!("{text}: {}", missing()))
             }
             Why::BackupMissing => {
@@ -227,15 +231,15 @@ impl Why {
             }
             Why::OldDisks => warn.all("OldDisks", OLD_DISKS),
             Why::CertificatesPending => {
-                let text = "cert-manager has not written these secrets with ca.crt, tls.crt and \
-                            tls.key; their Certificates say why";
+                let text = "cert-manager has not written ca.crt, tls.crt and tls.key into these secrets; \
+                            see the status of their Certificates";
                 tell.all("CertificatePending", format!("{text}: {}", missing()))
             }
             Why::CertManagerMissing => warn.all("CertManagerMissing", CERT_MANAGER_MISSING),
             Why::GrowthRefused(at) => {
                 let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
                 let text = "the claim of {member} cannot grow to the size in spec.storage";
-                let help = "an EtcdOperation with migrateStorage replaces the members with members that have larger claims";
+                let help = "create an EtcdOperation with migrateStorage to replace the members with members that have larger claims";
                 warn.pod(*at, "StorageNotResized", format!("{text}: {said}; {help}"))
             }
             Why::StorageTooSmall => warn.all("SpecRejected", STORAGE_TOO_SMALL),
@@ -298,15 +302,15 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
         return QUORUM_LOST.to_owned();
     };
     format!(
-        "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has applied the log up to \
-         index {index}; an EtcdOperation with recoverQuorum and the survivor {cluster}-{ordinal} forces a new cluster from it"
+        "{QUORUM_LOST}. If the disks of the other members are permanently lost, create an EtcdOperation with recoverQuorum and \
+         the survivor {cluster}-{ordinal}, which answers and has applied the log up to index {index}"
     )
 }
 
 fn unreachable(seen: &Observed) -> String {
     let error = seen.call_error.as_deref();
     let error = error.unwrap_or("no pod has an address");
-    format!("pods are ready and no member answers the operator: {error}")
+    format!("pods are ready, but no member answers the operator: {error}")
 }
 
 /// Lists the pods on each side of a cluster with two histories.
@@ -324,8 +328,8 @@ fn forked(cluster: &str, seen: &Observed) -> String {
         names.collect::<Vec<_>>().join(", ")
     };
     format!(
-        "the cluster has split: {} and {} each have, or had, a quorum under the same cluster ID. Nothing is changed. \
-         Stop the clients, compare both sides, and delete the claims and then the pods of the side that you give up \
+        "the cluster has split: {} and {} each have, or had, a quorum with the same cluster ID. Nothing is changed. \
+         Stop the clients, compare both sides, and delete the claims, and then the pods, of the side that you discard \
          (docs/operating/runbook.md#two-histories)",
         names(&apart),
         names(&others),
@@ -343,17 +347,17 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let others: Vec<_> = others.collect();
     if !others.is_empty() {
         return format!(
-            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed \
-             until a person decides which data to keep and deletes the claims, and then the pods, \
-             of the other members. The claims may need the annotation witan.dev/allow-deletion=true",
+            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed. \
+             Decide which data to keep, and delete the claims, and then the pods, of the other \
+             members. The claims may need the annotation witan.dev/allow-deletion=true",
             others.join(", ")
         );
     }
     let all = list.into_iter().flat_map(|list| list.reports.keys());
     let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
     format!(
-        "these members are in cluster {id:x}, which is not the cluster of this EtcdCluster: {}. Nothing is changed \
-         until a person decides. To use the cluster's own data, restore its claims; to use the data \
+        "these members are in cluster {id:x}, which is not the cluster of this EtcdCluster: {}. Nothing is changed. \
+         To use the cluster's own data, restore its claims; to use the data \
          of these members, recreate the EtcdCluster without its status and with their number of \
          replicas; to discard their data, delete their claims, and then their pods. The claims may need the annotation \
          witan.dev/allow-deletion=true",

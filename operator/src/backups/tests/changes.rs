@@ -131,7 +131,7 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
     let (_, condition) = status(&of, &ahead, every, now);
     assert!(
-        condition.message.contains("is ahead"),
+        condition.message.contains("is in the future"),
         "{}",
         condition.message
     );

@@ -17,7 +17,7 @@ use crate::{
     warnings,
 };
 
-const CHECKS: &str = "the backup is restored in a scratch directory before any member is stopped";
+const CHECKS: &str = "restoring the backup in a scratch directory, before any member is stopped";
 
 impl<M: Members> Operations<M> {
     /// Has a job restore the backup in a scratch directory, and records the restore once the job has succeeded. If the job
@@ -30,7 +30,8 @@ impl<M: Members> Operations<M> {
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
             let text =
-                "status.source was removed from this EtcdOperation: create another one".to_owned();
+                "status.source was removed from this EtcdOperation: create another EtcdOperation"
+                    .to_owned();
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
         let (client, name) = (&self.operator.client, check_name(operation));
@@ -99,7 +100,7 @@ impl<M: Members> Operations<M> {
         let what = "record the restore in the EtcdCluster";
         let text = match write_status(client, cluster, &after, what).await? {
             true => "the members are stopped, and their disks are kept",
-            false => "the EtcdCluster has changed: reading it again",
+            false => "the EtcdCluster has changed; reading it again",
         };
         self.watch(at.operation, text.to_owned()).await
     }

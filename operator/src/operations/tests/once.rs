@@ -76,7 +76,7 @@ async fn an_operation_does_not_wait_for_a_later_cluster() {
     is_refused(
         &next(&fake, "soon").await,
         "ClusterIsYounger",
-        "create it again",
+        "create an EtcdOperation with another name",
     );
     fake.remove(CLUSTER);
     for (limit, age) in [(json!({}), 600), (json!({"startDeadlineSeconds": 60}), 60)] {

@@ -180,7 +180,10 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     put_backup(&fake, "Succeeded");
     let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
     let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
-    for (cluster, words) in [(memory, "no disks"), (elsewhere, "far is not a pod")] {
+    for (cluster, words) in [
+        (memory, "no durable disks"),
+        (elsewhere, "far is not a pod"),
+    ] {
         fake.put_cluster(&cluster);
         ask(&fake, "again", &early(), &restore());
         let failed = next(&fake, "again").await;
@@ -205,7 +208,7 @@ async fn a_cluster_returns_to_its_kept_disks() {
     let undo = json!({"undoRestore": {}});
     ask(&fake, "back", &early(), &undo);
     let failed = next(&fake, "back").await;
-    says(failed.message, "nothing to go back to");
+    says(failed.message, "nothing to undo");
     put_served(
         &fake,
         &json!({"clusterID": null, "restore": kept("Starting")}),

@@ -28,7 +28,7 @@ impl Retry {
         let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
         let wait = wait.min(WAIT_MAX);
         let message = format!(
-            "the stored changes cannot be restored: the backup that they start from failed, and is retried after {} s: {}",
+            "the stored changes cannot be restored yet: the backup from which they start failed, and is retried after {} s: {}",
             wait.as_secs(),
             error.message
         );

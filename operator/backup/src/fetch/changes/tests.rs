@@ -160,7 +160,7 @@ async fn a_lost_or_broken_segment_is_refused() {
 async fn changes_that_begin_later_are_refused() {
     let (store, _) = stored(id(15), &log()[1..]).await;
     for until in [Until::Newest, Until::Revision(16), Until::Time(at(125))] {
-        missing(&store, until, "the changes begin with revision 15").await;
+        missing(&store, until, "the changes start at revision 15").await;
     }
 }
 
@@ -200,7 +200,10 @@ async fn two_histories_are_never_mixed() {
         let error = fetched_after(&store, &wrong, Until::Newest)
             .await
             .unwrap_err();
-        assert!(error.message.contains("be of one history"), "{error}");
+        assert!(
+            error.message.contains("have different histories"),
+            "{error}"
+        );
     }
 }
 
