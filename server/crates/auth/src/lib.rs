@@ -39,7 +39,7 @@ pub enum TokenError {
     #[error("token signing attempted with verify-only key")]
     VerifyOnly,
     /// The system gave no random numbers.
-    #[error("the system provides no random numbers")]
+    #[error("the system does not provide random numbers")]
     NoRandomness,
 }
 
@@ -70,7 +70,7 @@ impl Authenticator {
         let kind = match name {
             "simple" => TokenKind::Simple,
             "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options)?)),
-            _ => return Err("not one of simple, jwt".into()),
+            _ => return Err("it must be one of simple, jwt".into()),
         };
         Ok(Self {
             kind,

@@ -35,11 +35,14 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
     }
     if config.name == DEFAULT_NAME {
-        warnings
-            .push("--name is the default; each member of a cluster needs a unique name".to_owned());
+        warnings.push(
+            "--name has its default value; each member of a cluster needs a unique name".to_owned(),
+        );
     }
     if config.unsafe_no_fsync {
-        warnings.push("--unsafe-no-fsync: acknowledged writes may be lost".to_owned());
+        warnings.push(
+            "--unsafe-no-fsync is set: a power failure can lose acknowledged writes".to_owned(),
+        );
     }
 }
 
@@ -157,12 +160,12 @@ impl FlagValues {
     }
 
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
-        text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "not true or false"))
+        text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "it must be true or false"))
     }
 
     pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
         text::parse_duration(self.text(flag))
-            .ok_or_else(|| self.bad(flag, "not a duration such as 100ms or 1h30m"))
+            .ok_or_else(|| self.bad(flag, "it must be a duration such as 100ms or 1h30m"))
     }
 
     pub(super) fn number<N: std::str::FromStr>(
@@ -171,7 +174,7 @@ impl FlagValues {
     ) -> Result<N, ConfigError> {
         self.text(flag)
             .parse()
-            .map_err(|_| self.bad(flag, "not a number in range"))
+            .map_err(|_| self.bad(flag, "it must be a number within the range of the flag"))
     }
 
     /// Returns the value that `choices` pairs with the flag's text. The error for any other text lists the choices.
@@ -185,7 +188,7 @@ impl FlagValues {
             Some((_, value)) => Ok(*value),
             None => {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-                Err(self.bad(flag, &format!("not one of {}", names.join(", "))))
+                Err(self.bad(flag, &format!("it must be one of {}", names.join(", "))))
             }
         }
     }
@@ -343,7 +346,10 @@ impl FlagValues {
         });
         match url {
             Some(_) => Ok(Some(text.to_owned())),
-            None => Err(self.bad(flag, "not a URL such as https://discovery.example.org")),
+            None => Err(self.bad(
+                flag,
+                "it must be a URL such as https://discovery.example.org",
+            )),
         }
     }
 
@@ -390,7 +396,12 @@ impl FlagValues {
             other => return Err(ConfigError::CompactionMode(other.to_owned())),
         };
         let text = self.text(flag);
-        let bad = || self.bad(flag, "neither a number nor a duration such as 5m or 1h30m");
+        let bad = || {
+            self.bad(
+                flag,
+                "it must be a number, or a duration such as 5m or 1h30m",
+            )
+        };
         Ok(match (text.parse::<u32>(), periodic) {
             // etcd also reads an empty text as off
             _ if text.is_empty() => None,

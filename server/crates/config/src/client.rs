@@ -42,7 +42,7 @@ impl FlagValues {
         &self,
         [cert, key]: [&'static str; 2],
     ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
-        let incomplete = |_| self.bad(cert, &format!("--{cert} and --{key} belong together"));
+        let incomplete = |_| self.bad(cert, &format!("--{cert} and --{key} must be set together"));
         self.files([cert, key]).map_err(incomplete)
     }
 
@@ -71,6 +71,6 @@ impl FlagValues {
         let endpoints: Option<Vec<String>> = endpoints.collect();
         endpoints
             .filter(|list| !list.is_empty())
-            .ok_or_else(|| self.bad(flag, "not HOST:PORT or URLs, comma-separated"))
+            .ok_or_else(|| self.bad(flag, "it must be HOST:PORT or URLs, comma-separated"))
     }
 }

@@ -56,7 +56,7 @@ impl FlagValues {
         let fallback = [("exit", false), ("proxy", true)];
         if self.choice("discovery-fallback", &fallback)? {
             warnings.push(
-                "--discovery-fallback=proxy: there is no v2 proxy; a member that finds its cluster full exits"
+                "--discovery-fallback=proxy has no effect: Witan has no v2 proxy, so a member exits if the discovered cluster is full"
                     .to_owned(),
             );
         }
@@ -74,7 +74,7 @@ impl FlagValues {
         };
         let server = self.given("discovery-srv-server").map(|text| {
             let parsed = text.parse();
-            parsed.map_err(|_| self.bad("discovery-srv-server", "not an ADDRESS:PORT"))
+            parsed.map_err(|_| self.bad("discovery-srv-server", "it must be ADDRESS:PORT"))
         });
         Ok(Some(Discovery::Srv(SrvDiscovery {
             domain: domain.trim_end_matches('.').to_owned(),
@@ -87,7 +87,7 @@ impl FlagValues {
     /// plain HTTP.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
-            return Err(self.bad("discovery", "not an http or https URL with a token"));
+            return Err(self.bad("discovery", "it must be an http or https URL with a token"));
         }
         let proxy = match self.given("discovery-proxy") {
             Some(text) if text.starts_with("https://") => {

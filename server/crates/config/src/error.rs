@@ -55,8 +55,7 @@ pub enum ConfigError {
     )]
     PeerHttpsWithoutCertificate(String),
     #[error(
-        "--peer-client-cert-auth needs --peer-trusted-ca-file: the authority whose certificates \
-         members must show"
+        "--peer-client-cert-auth needs --peer-trusted-ca-file, the CA certificate file for verifying members"
     )]
     PeerCertAuthWithoutCa,
     #[error(
@@ -65,7 +64,7 @@ pub enum ConfigError {
     )]
     PeerNames { cns: String, hostnames: String },
     #[error(
-        "--{} and --{} belong together: KeyFile and CertFile must both be present[key: {key}, cert: {cert}]",
+        "--{} and --{} must be set together: KeyFile and CertFile must both be present[key: {key}, cert: {cert}]",
         flags[0],
         flags[1]
     )]
@@ -84,8 +83,7 @@ pub enum ConfigError {
     )]
     MetricsWithoutCertificate,
     #[error(
-        "--client-cert-auth needs --trusted-ca-file: the authority whose certificates clients \
-         must show"
+        "--client-cert-auth needs --trusted-ca-file, the CA certificate file for verifying clients"
     )]
     ClientCertAuthWithoutCa,
     #[error("selfSignedCertValidity is invalid,it should be greater than 0")]

@@ -28,7 +28,7 @@ enum Effect {
     Fixed(bool, &'static str),
 }
 
-const RECORDED: Effect = Effect::Fixed(true, "remaining times of leases are always recorded");
+const RECORDED: Effect = Effect::Fixed(true, "remaining TTLs of leases are always recorded");
 
 /// The gates of etcd 3.7.
 const GATES: [(&str, Effect); 11] = [
@@ -38,13 +38,16 @@ const GATES: [(&str, Effect); 11] = [
     (ALL_BETA, Effect::Switches),
     (
         "FastLeaseKeepAlive",
-        Effect::Fixed(false, "a renewal waits until earlier commits are applied"),
+        Effect::Fixed(
+            false,
+            "a renewal always waits until earlier commits are applied",
+        ),
     ),
     ("LeaseCheckpoint", RECORDED),
     ("LeaseCheckpointPersist", RECORDED),
     (
         "PriorityRequest",
-        Effect::Fixed(false, "requests have no priorities"),
+        Effect::Fixed(false, "Witan does not prioritize requests"),
     ),
     (SET_MEMBER_LOCAL_ADDR, Effect::Switches),
     (
@@ -53,7 +56,7 @@ const GATES: [(&str, Effect); 11] = [
     ),
     (
         "TxnModeWriteWithSharedBuffer",
-        Effect::Fixed(true, "there is no bbolt here"),
+        Effect::Fixed(true, "Witan does not use bbolt"),
     ),
 ];
 

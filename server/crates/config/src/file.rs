@@ -22,13 +22,13 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
         Value::Mapping(mapping) => mapping.into_iter().try_for_each(|(key, value)| {
-            entry(&scalar(&key).ok_or("a key is not a text")?, value, values)
+            entry(&scalar(&key).ok_or("a key is not a string")?, value, values)
         }),
         Value::Bool(_)
         | Value::Number(_)
         | Value::String(_)
         | Value::Sequence(_)
-        | Value::Tagged(_) => Err("not a mapping of flags to values".into()),
+        | Value::Tagged(_) => Err("the file is not a mapping of flags to values".into()),
     }
 }
 
@@ -40,19 +40,20 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
         .or_else(|| flags::find(key));
     match (found, value) {
         (Some(flag), value) => {
-            let text = text_of(flag, &value)
-                .ok_or_else(|| format!("{key}: not a value of the flag --{}", flag.name))?;
+            let text = text_of(flag, &value).ok_or_else(|| {
+                format!("{key}: the value is not valid for the flag --{}", flag.name)
+            })?;
             values.given.insert(flag.name, text);
             Ok(())
         }
         (None, Value::Mapping(section)) => section.into_iter().try_for_each(|(inner, value)| {
-            let inner = scalar(&inner).ok_or_else(|| format!("{key}: a key is not a text"))?;
+            let inner = scalar(&inner).ok_or_else(|| format!("{key}: a key is not a string"))?;
             entry(&format!("{key}.{inner}"), value, values)
         }),
         (None, _) => {
             values
                 .warnings
-                .push(format!("{key} in the configuration file is not known"));
+                .push(format!("unknown key {key} in the configuration file"));
             Ok(())
         }
     }
@@ -122,7 +123,7 @@ mod tests {
         }
         assert_eq!(
             values.warnings,
-            ["nonsense in the configuration file is not known"]
+            ["unknown key nonsense in the configuration file"]
         );
     }
 

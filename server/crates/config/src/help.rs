@@ -10,23 +10,23 @@ Usage:
 
   witan snapshot status FILE
   witan snapshot restore FILE [--data-dir DIR] [--name NAME] [--initial-cluster ...]
-    Inspect a snapshot of etcd or Witan, or start a member from it (witan snapshot help restore).
+    Inspect a snapshot of etcd or Witan, or restore a member from it (witan snapshot help restore).
 
   witan adopt --data-dir DIR
-    Continue with the data of a stopped etcd member (witan adopt --help).
+    Adopt the data of a stopped etcd member (witan adopt --help).
 
   witan export --data-dir DIR --etcd NEWDIR
     Export the data of a stopped member to etcd (witan export --help).
 
   witan info DIR
-    Show what the data directory of a stopped member holds (witan info --help).
+    Show the contents of the data directory of a stopped member (witan info --help).
 
   witan replay FILE|DIR
-    Re-execute a flight recording and compare the results (witan replay --help).
+    Replay a flight recording and compare the results (witan replay --help).
 
   witan follow --from URLS [flags]
   witan follow status | cut-over [--endpoint URL]
-    Copy a running etcd cluster, follow it and replace it (witan follow --help).
+    Copy, follow and replace a running etcd cluster (witan follow --help).
 
   witan --version
     Show the version.
@@ -35,10 +35,10 @@ Usage:
     Show this text.
 
   witan --config-file FILE
-    Start a member from a YAML file. Other flags and the environment are ignored.
+    Start a member with the settings in a YAML file. Other flags and environment variables are ignored.
 
-Every flag can be given as --name=value, --name value or -name value, or as an environment variable
-(ETCD_ and the name in upper case, with _ for -). In the YAML file of --config-file its name is the key.
+Set a flag as --name=value, --name value or -name value, or as an environment variable (ETCD_ and the name
+in upper case, with _ for -). In the YAML file of --config-file, the name of the flag is the key.
 ";
 
 /// Returns the text that `--help` prints.
@@ -58,12 +58,12 @@ pub(super) fn text() -> String {
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\
-         Every flag that etcd 3.4 to 3.7 has, and its effect here. This page is generated from \
-         the table in `server/crates/config/src/flags`; `witan --help` shows the same.\n\n\
-         A flag is given as `--name=value`, `--name value` or `-name value`, as an environment \
-         variable (`ETCD_` and the name in upper case, with `_` for `-`) or as a key of the YAML \
-         file that `--config-file` names. If a file is given, flags and environment variables are \
-         ignored. A flag that is given both on the command line and in the environment is refused.\n",
+         All flags of etcd 3.4 to 3.7 and of Witan, and their status in Witan. This page is generated from \
+         the table in `server/crates/config/src/flags`. `witan --help` prints the same flags.\n\n\
+         Set a flag as `--name=value`, `--name value` or `-name value`, as an environment \
+         variable (`ETCD_` and the name in upper case, with `_` for `-`), or as a key in the YAML \
+         file of `--config-file`. With `--config-file`, other flags and environment variables are \
+         ignored. A flag that is set both on the command line and in the environment is refused.\n",
     );
     for (title, flags) in GROUPS {
         out += &format!("\n## {title}\n\n");
@@ -104,7 +104,7 @@ fn status(flag: &Flag) -> String {
         FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
         FlagStatus::Accepted { why } => format!("no effect: {why}"),
         FlagStatus::Refused { reason } => format!("refused unless default: {reason}"),
-        FlagStatus::Alias { of } => format!("another name of `--{of}`"),
+        FlagStatus::Alias { of } => format!("old name of `--{of}`"),
     }
 }
 

@@ -38,8 +38,8 @@ impl FlagValues {
             let of_files = matches!(certificate, Some(ServerCertificate::Files { .. }));
             if client_ca.is_none() && of_files {
                 warnings.push(
-                    "without --peer-trusted-ca-file the system's authorities must have signed the \
-                     certificates of other members, and the peer port accepts any client"
+                    "without --peer-trusted-ca-file, the certificates of other members are verified with the CA \
+                     certificates of the system, and the peer port accepts any client"
                         .to_owned(),
                 );
             }
@@ -56,8 +56,8 @@ impl FlagValues {
         let named = !allowed_common_names.is_empty() || !allowed_hostnames.is_empty();
         if client_ca.is_none() && (named || crl.is_some()) {
             warnings.push(
-                "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no \
-                 effect without --peer-trusted-ca-file: members are not asked for a certificate"
+                "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no effect without \
+                 --peer-trusted-ca-file, because the peer port does not request certificates"
                     .to_owned(),
             );
         }

@@ -156,8 +156,8 @@ impl FlagValues {
             ] {
                 if given {
                     warnings.push(format!(
-                        "--{flag} has no effect without --trusted-ca-file: clients are not asked for a \
-                         certificate"
+                        "--{flag} has no effect without --trusted-ca-file, because the client port does not request \
+                         certificates"
                     ));
                 }
             }

@@ -29,7 +29,10 @@ fn no_flags_give_the_defaults() {
     let [warning] = &config.warnings[..] else {
         panic!("{:?}", config.warnings)
     };
-    assert!(warning.starts_with("--name is the default"), "{warning}");
+    assert!(
+        warning.starts_with("--name has its default value"),
+        "{warning}"
+    );
     let without = Config { warnings: Vec::new(), ..config };
     assert_eq!(format!("{without:?}"), format!("{default:?}"));
     assert_eq!(
@@ -213,7 +216,8 @@ fn contradictions_of_tls_between_members_are_refused() {
         let config = load(&format!("{line}{ca}"), &[]).unwrap();
         assert!(config.peer_tls.port.certificate.is_some());
         let mut warnings = config.warnings.iter();
-        let of_system = warnings.any(|warning| warning.contains("the system's authorities"));
+        let of_system =
+            warnings.any(|warning| warning.contains("the CA certificates of the system"));
         assert_eq!(of_system, warned, "{ca}");
     }
 }
@@ -328,8 +332,11 @@ fn unsupported_flags_are_refused_with_a_reason() {
             "--max-snapshots many",
             "invalid value \"many\" for --max-snapshots",
         ),
-        ("--initial-cluster-state old", "not one of new, existing"),
-        ("--log-level loud", "not one of debug, info"),
+        (
+            "--initial-cluster-state old",
+            "it must be one of new, existing",
+        ),
+        ("--log-level loud", "it must be one of debug, info"),
     ] {
         let error = refusal(line);
         assert!(error.contains(part), "{line}: {error}");
@@ -356,7 +363,7 @@ fn settings_of_tls_that_contradict_are_refused_in_etcds_words() {
         ),
         (
             "--cert-file c.pem",
-            "--cert-file and --key-file belong together: KeyFile and CertFile must both be \
+            "--cert-file and --key-file must be set together: KeyFile and CertFile must both be \
              present[key: , cert: c.pem]",
         ),
         (
@@ -486,7 +493,7 @@ fn retention_is_a_time_or_a_number() {
     for bad in ["x", "-1", "-5m", "5d", "99999999999999999999"] {
         let refused = refusal(&format!("--auto-compaction-retention {bad}"));
         assert!(
-            refused.contains("neither a number nor a duration"),
+            refused.contains("it must be a number, or a duration"),
             "{refused}"
         );
     }

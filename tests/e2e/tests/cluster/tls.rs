@@ -267,7 +267,7 @@ fn without_a_file_of_authorities_those_of_the_system_count() {
     let mut lone = Cluster::prepare_on("https", 1, &pair);
     lone.start_all();
     lone.member(0)
-        .wait_log(0, "the system's authorities must have signed");
+        .wait_log(0, "are verified with the CA certificates of the system");
 }
 
 /// Members that show the certificate that is their authority, as `openssl req -x509` makes it.

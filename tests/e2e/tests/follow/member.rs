@@ -163,7 +163,7 @@ fn what_cannot_be_followed_is_said_at_the_start() {
             &["--from", &source.url(), "--initial-cluster", peers],
             "begins with one member",
         ),
-        (&["--from", "ftp://x"], "not HOST:PORT or URLs"),
+        (&["--from", "ftp://x"], "it must be HOST:PORT or URLs"),
     ] {
         let mut member = Launch::witan().prepare();
         member.add_args(args.iter().copied());

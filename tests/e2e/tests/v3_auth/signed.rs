@@ -111,7 +111,7 @@ fn keys_that_do_not_fit_stop_the_start() {
     };
     let (empty, weak) = (file("empty", ""), file("weak", WEAK));
     for (token, reason) in [
-        ("opaque".to_owned(), "not one of simple, jwt"),
+        ("opaque".to_owned(), "it must be one of simple, jwt"),
         ("jwt".into(), "is not known"),
         ("jwt,sign-method=ES256".into(), "missing key data"),
         ("jwt,sign-method".into(), "is not NAME=VALUE"),

@@ -3,7 +3,7 @@
 use super::{Flag, FlagKind, FlagStatus, accepted, refused};
 use FlagKind::{Bool, Duration, Integer, Text};
 
-const NO_PROXY: &str = "there is no v2 proxy";
+const NO_PROXY: &str = "Witan has no v2 proxy";
 
 /// Creates the row for an older name of the flag `of`.
 const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
@@ -12,12 +12,12 @@ const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'st
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("proxy", Text, "off", "Whether etcd up to 3.5 is a v2 proxy.", refused(NO_PROXY)),
-    Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which a v2 proxy avoids a failed endpoint.", accepted(NO_PROXY)),
-    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between a v2 proxy's refreshes of its endpoints.", accepted(NO_PROXY)),
-    Flag::new("proxy-dial-timeout", Integer, "1000", "Milliseconds that a v2 proxy waits for a connection.", accepted(NO_PROXY)),
-    Flag::new("proxy-write-timeout", Integer, "5000", "Milliseconds that a v2 proxy waits when it writes.", accepted(NO_PROXY)),
-    Flag::new("proxy-read-timeout", Integer, "0", "Milliseconds that a v2 proxy waits when it reads.", accepted(NO_PROXY)),
+    Flag::new("proxy", Text, "off", "Runs etcd 3.5 or older as a v2 proxy.", refused(NO_PROXY)),
+    Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which the v2 proxy does not use a failed endpoint.", accepted(NO_PROXY)),
+    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between two refreshes of the endpoints of the v2 proxy.", accepted(NO_PROXY)),
+    Flag::new("proxy-dial-timeout", Integer, "1000", "Timeout of the v2 proxy for connections, in milliseconds.", accepted(NO_PROXY)),
+    Flag::new("proxy-write-timeout", Integer, "5000", "Timeout of the v2 proxy for writes, in milliseconds.", accepted(NO_PROXY)),
+    Flag::new("proxy-read-timeout", Integer, "0", "Timeout of the v2 proxy for reads, in milliseconds.", accepted(NO_PROXY)),
     old("experimental-backend-bbolt-freelist-type", Text, "map", "backend-bbolt-freelist-type"),
     old("experimental-bootstrap-defrag-threshold-megabytes", Integer, "0", "bootstrap-defrag-threshold-megabytes"),
     old("experimental-compact-hash-check-enabled", Bool, "false", "compact-hash-check-enabled"),
