@@ -116,7 +116,7 @@ impl Totals {
     /// Makes totals without charges and registers the counters of refused charges.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
-        let refused = on.counters("witan_refused_total", "Requests refused early because too much is in flight already, by what.", &["what"]);
+        let refused = on.counters("witan_refused_total", "Total number of requests refused because a limit is reached, by limit.", &["what"]);
         let charged = Resource::ALL.map(|(_, what)| Total {
             charged: AtomicUsize::default(),
             refused: refused.with_label_values(&[what]),

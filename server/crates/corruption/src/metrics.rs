@@ -17,8 +17,8 @@ impl CorruptionMetrics {
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
-            checks: on.counters("witan_corruption_checks_total", "Comparisons of the members' states that this member has made, by outcome.", &["outcome"]),
-            rebuilds: on.counter("witan_corruption_rebuilds_total", "Times that this member's state was replaced by the leader's because it differed from the majority's."),
+            checks: on.counters("witan_corruption_checks_total", "Total number of comparisons of the states of the members by this member, by outcome.", &["outcome"]),
+            rebuilds: on.counter("witan_corruption_rebuilds_total", "Total number of times that this member replaced its state with the leader's, because it differed from the majority's."),
         }
     }
 

@@ -21,10 +21,10 @@ impl HealthMetrics {
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
-            success: on.counter("etcd_server_health_success", "Health checks that succeeded."),
-            failures: on.counter("etcd_server_health_failures", "Health checks that failed."),
-            results: on.gauges("etcd_server_healthcheck", "1 if a check of a probe went well the last time, else 0.", &["type", "name"]),
-            checks: on.counters("etcd_server_healthchecks_total", "Checks of probes, by how they went.", &["type", "name", "status"]),
+            success: on.counter("etcd_server_health_success", "The total number of successful health checks."),
+            failures: on.counter("etcd_server_health_failures", "The total number of failed health checks."),
+            results: on.gauges("etcd_server_healthcheck", "The result of each kind of healthcheck. 1 if the last check succeeded, 0 otherwise.", &["type", "name"]),
+            checks: on.counters("etcd_server_healthchecks_total", "The total number of each kind of healthcheck.", &["type", "name", "status"]),
         }
     }
 

@@ -44,15 +44,15 @@ impl V2Metrics {
     /// Registers the metrics for v2 requests.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
-        let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);
-        let successful = on.histograms("etcd_http_successful_duration_seconds", "Durations of v2 requests other than watches that succeeded.", (0.0005, 13), &["method"]);
-        let failed = on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]);
+        let received = on.counters("etcd_http_received_total", "Counter of v2 requests received into the system (successfully parsed and authd).", &["method"]);
+        let successful = on.histograms("etcd_http_successful_duration_seconds", "Bucketed histogram of processing time (s) of successfully handled v2 requests (non-watches), by method (GET/PUT etc.).", (0.0005, 13), &["method"]);
+        let failed = on.counters("etcd_http_failed_total", "Counter of handle failures of v2 requests (non-watches), by method (GET/PUT etc.) and code (400, 500 etc.).", &["method", "code"]);
         for method in HttpMethod::LABELS {
             for code in COMMON_FAILURES {
                 failed.with_label_values(&[method, code]);
             }
         }
-        let reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
+        let reads = on.counters("etcd_debugging_store_reads_total", "Total number of v2 reads by action (get/getRecursive), local to this member.", &["action"]);
         Self {
             received: HttpMethod::LABELS.map(|method| received.with_label_values(&[method])),
             successful: HttpMethod::LABELS.map(|method| successful.with_label_values(&[method])),

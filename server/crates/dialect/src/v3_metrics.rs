@@ -32,21 +32,21 @@ impl V3Metrics {
     /// Registers the metrics for v3 calls.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
-        let ranges = on.striped_histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
+        let ranges = on.striped_histograms("etcd_server_range_duration_seconds", "The latency distributions of ranges.", (0.0001, 20), &["success"]);
         Self {
             ranges: ["true", "false"].map(|success| ranges.with_label_values(&[success])),
-            learners_promoted: on.counter("etcd_server_learner_promote_successes", "Learners that became voters through this member."),
-            leases_renewed: on.counter("etcd_debugging_lease_renewed_total", "Keep-alives that this leader took."),
-            defrags_now: on.gauge("etcd_disk_defrag_inflight", "Defragmentations under way."),
-            defrag: on.histogram("etcd_disk_backend_defrag_duration_seconds", "Durations of defragmentations: a checkpoint written anew.", 0.1, 13),
-            snapshot: on.histogram("etcd_disk_backend_snapshot_duration_seconds", "Durations of snapshots sent to clients.", 0.01, 17),
-            hash: on.histogram("etcd_mvcc_hash_duration_seconds", "Durations of hashing the whole store.", 0.01, 15),
-            hash_rev: on.histogram("etcd_mvcc_hash_rev_duration_seconds", "Durations of hashing the key space at a revision.", 0.01, 15),
-            watch_streams: on.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams open now."),
-            watchers: on.gauge("etcd_debugging_mvcc_watcher_total", "Watchers open now."),
-            slow_watchers: on.gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that have not caught up."),
-            pending_events: on.gauge("etcd_debugging_mvcc_pending_events_total", "Events read for watchers and not sent yet."),
-            events: on.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers."),
+            learners_promoted: on.counter("etcd_server_learner_promote_successes", "The total number of successful learner promotions through this member."),
+            leases_renewed: on.counter("etcd_debugging_lease_renewed_total", "The number of renewed leases seen by the leader."),
+            defrags_now: on.gauge("etcd_disk_defrag_inflight", "Whether or not defrag is active on the member. 1 means active, 0 means not."),
+            defrag: on.histogram("etcd_disk_backend_defrag_duration_seconds", "The latency distribution of defragmentation, which rewrites the checkpoint.", 0.1, 13),
+            snapshot: on.histogram("etcd_disk_backend_snapshot_duration_seconds", "The latency distribution of snapshots sent to clients.", 0.01, 17),
+            hash: on.histogram("etcd_mvcc_hash_duration_seconds", "The latency distribution of storage hash operation.", 0.01, 15),
+            hash_rev: on.histogram("etcd_mvcc_hash_rev_duration_seconds", "The latency distribution of storage hash by revision operation.", 0.01, 15),
+            watch_streams: on.gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
+            watchers: on.gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
+            slow_watchers: on.gauge("etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers."),
+            pending_events: on.gauge("etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent."),
+            events: on.counter("etcd_debugging_mvcc_events_total", "Total number of events sent by this member."),
         }
     }
 

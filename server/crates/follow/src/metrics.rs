@@ -22,13 +22,13 @@ impl FollowMetrics {
     #[rustfmt::skip]
     pub(super) fn register(on: &Register) -> Self {
         Self {
-            following: on.gauge("witan_follow_following", "Whether this member follows another cluster: 1 before the cut-over."),
-            connected: on.gauge("witan_follow_connected", "Whether a member of the followed cluster is read."),
-            lag: on.gauge("witan_follow_lag_revisions", "Revisions of the followed cluster that this cluster has not copied, by the last revision that was read there. After the cut-over: revisions that only the followed cluster has."),
-            fenced: on.gauge("witan_follow_source_fenced", "Whether the followed cluster refuses writes because of a cut-over: of one that is done, or that could not be given up yet."),
-            guarding: on.gauge("witan_follow_guarding", "Whether this member checks that the followed cluster refuses writes: 1 from the cut-over until an operator declares that cluster gone."),
-            raised_again: on.counter("witan_follow_fence_raised_again_total", "How often the fence of the followed cluster was found lowered after the cut-over and was raised again."),
-            comparisons: on.counters("witan_follow_comparisons_total", "Comparisons of the hashes of all keys with the followed cluster, by outcome.", &["outcome"]),
+            following: on.gauge("witan_follow_following", "Whether this member follows another cluster. 1 before the cut-over, 0 otherwise."),
+            connected: on.gauge("witan_follow_connected", "Whether this member is connected to a member of the followed cluster. 1 is yes, 0 is no."),
+            lag: on.gauge("witan_follow_lag_revisions", "Number of revisions of the followed cluster that this cluster has not copied. After the cut-over, number of revisions that only the followed cluster has."),
+            fenced: on.gauge("witan_follow_source_fenced", "Whether the followed cluster is fenced, so that it refuses writes. 1 is yes, 0 is no."),
+            guarding: on.gauge("witan_follow_guarding", "Whether this member checks that the followed cluster stays fenced. 1 from the cut-over until an operator declares that the cluster is gone."),
+            raised_again: on.counter("witan_follow_fence_raised_again_total", "Total number of times that the followed cluster was found without its fence after the cut-over and was fenced again."),
+            comparisons: on.counters("witan_follow_comparisons_total", "Total number of comparisons of the key space hash with the followed cluster, by outcome.", &["outcome"]),
         }
     }
 

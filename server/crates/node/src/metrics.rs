@@ -72,39 +72,39 @@ impl NodeMetrics {
     /// Registers the node's metrics.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
-        let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
-        let kv_puts = on.counter("etcd_mvcc_put_total", "Puts that this member has seen.");
-        let kv_deletes = on.counter("etcd_mvcc_delete_total", "Deletions that this member has seen.");
-        let kv_txns = on.counter("etcd_mvcc_txn_total", "Transactions that this member has seen.");
+        let kv_ranges = on.counter("etcd_mvcc_range_total", "Total number of ranges seen by this member.");
+        let kv_puts = on.counter("etcd_mvcc_put_total", "Total number of puts seen by this member.");
+        let kv_deletes = on.counter("etcd_mvcc_delete_total", "Total number of deletes seen by this member.");
+        let kv_txns = on.counter("etcd_mvcc_txn_total", "Total number of txns seen by this member.");
         Self {
             aliases: [
-                (kv_ranges.clone(), on.counter("etcd_debugging_mvcc_range_total", "Ranges that this member has seen (old name).")),
-                (kv_puts.clone(), on.counter("etcd_debugging_mvcc_put_total", "Puts that this member has seen (old name).")),
-                (kv_deletes.clone(), on.counter("etcd_debugging_mvcc_delete_total", "Deletions that this member has seen (old name).")),
-                (kv_txns.clone(), on.counter("etcd_debugging_mvcc_txn_total", "Transactions that this member has seen (old name).")),
+                (kv_ranges.clone(), on.counter("etcd_debugging_mvcc_range_total", "Total number of ranges seen by this member. Old name of etcd_mvcc_range_total.")),
+                (kv_puts.clone(), on.counter("etcd_debugging_mvcc_put_total", "Total number of puts seen by this member. Old name of etcd_mvcc_put_total.")),
+                (kv_deletes.clone(), on.counter("etcd_debugging_mvcc_delete_total", "Total number of deletes seen by this member. Old name of etcd_mvcc_delete_total.")),
+                (kv_txns.clone(), on.counter("etcd_debugging_mvcc_txn_total", "Total number of txns seen by this member. Old name of etcd_mvcc_txn_total.")),
             ],
             kv_ranges,
             kv_puts,
             kv_deletes,
             kv_txns,
-            applies: ApplySeries::new(&on.histograms("etcd_server_apply_duration_seconds", "Durations of applying commands.", (0.0001, 20), &["version", "op", "success"])),
-            requests: RequestDurations::new(on.striped_histograms("etcd_server_request_duration_seconds", "Durations of requests by type.", (0.001, 14), &["type", "success"])),
-            leader_changes: on.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
-            proposals_pending: on.gauge("etcd_server_proposals_pending", "Proposals waiting to be committed."),
-            proposals_failed: on.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
-            copied: on.gauge("witan_data_directory_copied", "1 while this member does not vote because its data directory is a copy, else 0."),
-            message_faults: MessageFaultSeries::new(&on.counters("witan_peer_messages_dropped_total", "Messages of other members that were dropped because no member sends them, by reason.", &["reason"])),
-            slow_apply: on.counter("etcd_server_slow_apply_total", "Slow applies (an overloaded disk or processor)."),
-            slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "Linearizable reads that were not confirmed in time."),
-            read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that failed."),
-            compaction_last: on.gauge("etcd_debugging_mvcc_db_compaction_last", "Unix time of the last compaction."),
-            leases_granted: on.counter("etcd_debugging_lease_granted_total", "Leases that began."),
-            leases_revoked: on.counter("etcd_debugging_lease_revoked_total", "Leases that were ended."),
-            leases_expired: on.counter("etcd_debugging_server_lease_expired_total", "Leases that ended because their time was over."),
-            lease_ttls: on.histogram("etcd_debugging_lease_ttl_total", "Seconds of each lease that began.", 1.0, 24),
+            applies: ApplySeries::new(&on.histograms("etcd_server_apply_duration_seconds", "The latency distributions of applying commands.", (0.0001, 20), &["version", "op", "success"])),
+            requests: RequestDurations::new(on.striped_histograms("etcd_server_request_duration_seconds", "The latency distributions of requests, by type.", (0.001, 14), &["type", "success"])),
+            leader_changes: on.counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
+            proposals_pending: on.gauge("etcd_server_proposals_pending", "The current number of pending proposals to commit."),
+            proposals_failed: on.counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen."),
+            copied: on.gauge("witan_data_directory_copied", "Whether this member does not vote because its data directory is a copy. 1 is yes, 0 is no."),
+            message_faults: MessageFaultSeries::new(&on.counters("witan_peer_messages_dropped_total", "Total number of invalid messages from other members that were dropped, by reason.", &["reason"])),
+            slow_apply: on.counter("etcd_server_slow_apply_total", "The total number of slow apply requests (likely overloaded from slow disk or CPU)."),
+            slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "The total number of linearizable reads that timed out."),
+            read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "The total number of failed linearizable reads."),
+            compaction_last: on.gauge("etcd_debugging_mvcc_db_compaction_last", "The unix time of the last compaction."),
+            leases_granted: on.counter("etcd_debugging_lease_granted_total", "The total number of granted leases."),
+            leases_revoked: on.counter("etcd_debugging_lease_revoked_total", "The total number of revoked leases."),
+            leases_expired: on.counter("etcd_debugging_server_lease_expired_total", "The total number of expired leases."),
+            lease_ttls: on.histogram("etcd_debugging_lease_ttl_total", "Bucketed histogram of lease TTLs.", 1.0, 24),
             tree_writes: tree_writes(on),
-            tree_expires: on.counter("etcd_debugging_store_expires_total", "v2 keys that expired."),
-            tree_watch_requests: on.counter("etcd_debugging_store_watch_requests_total", "v2 watches asked for, new and repeated."),
+            tree_expires: on.counter("etcd_debugging_store_expires_total", "Total number of expired v2 keys."),
+            tree_watch_requests: on.counter("etcd_debugging_store_watch_requests_total", "Total number of incoming v2 watch requests (new or reestablished)."),
             state: StateSeries::register(on),
         }
     }
@@ -126,7 +126,7 @@ impl NodeMetrics {
 
 #[rustfmt::skip]
 fn tree_writes(on: &Register) -> [(witan_tree::Action, IntCounter); 6] {
-    let writes = on.counters("etcd_debugging_store_writes_total", "v2 writes by action, seen by this member.", &["action"]);
+    let writes = on.counters("etcd_debugging_store_writes_total", "Total number of v2 writes (e.g. set/compareAndDelete) seen by this member.", &["action"]);
     [
         (witan_tree::Action::Set, "set"),
         (witan_tree::Action::Create, "create"),
@@ -142,33 +142,33 @@ impl StateSeries {
     #[rustfmt::skip]
     fn register(on: &Register) -> Self {
         Self {
-            has_leader: on.gauge("etcd_server_has_leader", "1 if a leader is known, else 0."),
-            is_leader: on.gauge("etcd_server_is_leader", "1 if this member is the leader, else 0."),
-            is_learner: on.gauge("etcd_server_is_learner", "1 if this member does not vote, else 0."),
-            committed: on.gauge("etcd_server_proposals_committed_total", "Proposals committed (the commit index)."),
-            applied: on.gauge("etcd_server_proposals_applied_total", "Proposals applied (the applied index)."),
-            quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Storage quota in bytes."),
-            tree_bytes: on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history, which counts against the quota."),
-            auth_bytes: on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members, which counts against the quota."),
-            free_bytes: on.gauge("witan_disk_free_bytes", "Free bytes of the file system that holds the data."),
-            reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free bytes below which writes are refused, 0 if free space is not checked."),
-            ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Bytes of the ballast file that is there."),
-            tree_watchers: on.gauge("etcd_debugging_store_watchers", "v2 watchers waiting now."),
-            id: on.gauges("etcd_server_id", "Always 1; the label is this member's id.", &["server_id"]),
-            alarms: on.gauges("etcd_debugging_server_alarms", "1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"]),
-            cluster_version: on.gauges("etcd_cluster_version", "Always 1; the label is the cluster's version.", &["cluster_version"]),
-            known_peers: on.gauges("etcd_network_known_peers", "1 for each known member.", &["Local", "Remote"]),
+            has_leader: on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
+            is_leader: on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
+            is_learner: on.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise."),
+            committed: on.gauge("etcd_server_proposals_committed_total", "The total number of consensus proposals committed."),
+            applied: on.gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."),
+            quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Current storage quota in bytes."),
+            tree_bytes: on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."),
+            auth_bytes: on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."),
+            free_bytes: on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."),
+            reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."),
+            ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."),
+            tree_watchers: on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."),
+            id: on.gauges("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &["server_id"]),
+            alarms: on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"]),
+            cluster_version: on.gauges("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version.", &["cluster_version"]),
+            known_peers: on.gauges("etcd_network_known_peers", "The current number of known peers.", &["Local", "Remote"]),
             db_size: [
-                on.gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the v3 key space."),
-                on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Size of the v3 key space (old name)."),
+                on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."),
+                on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."),
                 // a compaction leaves no free pages
-                on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the v3 key space."),
+                on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of the v3 key space in bytes. Equal to etcd_mvcc_db_total_size_in_bytes."),
             ],
-            live_bytes: on.gauge("witan_v3_live_bytes", "Size of the v3 key space without old revisions."),
-            keys: on.gauge("etcd_debugging_mvcc_keys_total", "Live v3 keys."),
-            revision: on.gauge("etcd_debugging_mvcc_current_revision", "Revision of the v3 key space."),
-            compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
-            auth_revision: on.gauge("etcd_debugging_auth_revision", "Revision of users, roles and permissions."),
+            live_bytes: on.gauge("witan_v3_live_bytes", "Size of the v3 key space in bytes, without old revisions."),
+            keys: on.gauge("etcd_debugging_mvcc_keys_total", "Total number of v3 keys."),
+            revision: on.gauge("etcd_debugging_mvcc_current_revision", "The current revision of the v3 key space."),
+            compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction."),
+            auth_revision: on.gauge("etcd_debugging_auth_revision", "The current revision of users, roles and permissions."),
         }
     }
 

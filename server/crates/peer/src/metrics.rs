@@ -37,15 +37,15 @@ impl PeerMetrics {
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
-            sent_bytes: on.counters("etcd_network_peer_sent_bytes_total", "Bytes sent to other members.", &["To"]),
-            received_bytes: on.counters("etcd_network_peer_received_bytes_total", "Bytes received from other members.", &["From"]),
-            sent_failures: on.counters("etcd_network_peer_sent_failures_total", "Messages to other members that were dropped, and attempts to reach them that failed.", &["To"]),
-            received_failures: on.counters("etcd_network_peer_received_failures_total", "Streams of other members that ended with an error.", &["From"]),
-            round_trips: on.histograms("etcd_network_peer_round_trip_time_seconds", "Round-trip times to other members.", (0.0001, 16), &["To"]),
-            active: on.gauges("etcd_network_active_peers", "Whether another member is connected.", &["Local", "Remote"]),
-            disconnected: on.counters("etcd_network_disconnected_peers_total", "Connections to other members that were lost.", &["Local", "Remote"]),
-            refused: on.counters("witan_peer_refused_total", "Connections to the peer port that were refused, by reason.", &["reason"]),
-            clocks: on.floats("witan_peer_clock_difference_seconds", "Seconds by which the clock of another member is ahead of this one's.", &["To"]),
+            sent_bytes: on.counters("etcd_network_peer_sent_bytes_total", "The total number of bytes sent to peers.", &["To"]),
+            received_bytes: on.counters("etcd_network_peer_received_bytes_total", "The total number of bytes received from peers.", &["From"]),
+            sent_failures: on.counters("etcd_network_peer_sent_failures_total", "The total number of dropped messages to peers and of failed attempts to connect to them.", &["To"]),
+            received_failures: on.counters("etcd_network_peer_received_failures_total", "The total number of streams from peers that ended with an error.", &["From"]),
+            round_trips: on.histograms("etcd_network_peer_round_trip_time_seconds", "Round-Trip-Time histogram between peers.", (0.0001, 16), &["To"]),
+            active: on.gauges("etcd_network_active_peers", "The current number of active peer connections.", &["Local", "Remote"]),
+            disconnected: on.counters("etcd_network_disconnected_peers_total", "The total number of disconnected peers.", &["Local", "Remote"]),
+            refused: on.counters("witan_peer_refused_total", "Total number of refused connections to the peer port, by reason.", &["reason"]),
+            clocks: on.floats("witan_peer_clock_difference_seconds", "Difference between the clock of a peer and this member's clock in seconds. Positive if the peer's clock is ahead.", &["To"]),
         }
     }
 

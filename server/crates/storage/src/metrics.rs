@@ -18,10 +18,10 @@ impl StorageMetrics {
     /// Registers the metrics of the storage.
     pub fn register(on: &Register) -> Self {
         Self {
-            wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "Durations of making the raft log durable.", 0.001, 14),
-            wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
-            backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "Durations of making a checkpoint durable.", 0.001, 14),
-            checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Checkpoints that could not be written."),
+            wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync of the Raft log.", 0.001, 14),
+            wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Total number of bytes written to the Raft log."),
+            backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "The latency distributions of durable checkpoints.", 0.001, 14),
+            checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Total number of failed checkpoints."),
         }
     }
 }

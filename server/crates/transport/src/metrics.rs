@@ -33,22 +33,22 @@ impl TransportMetrics {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
         Self {
             calls: CallSeries::new(&CallLabels {
-                started: on.striped_counters("grpc_server_started_total", "Calls begun.", &labels),
-                received: on.striped_counters("grpc_server_msg_received_total", "Messages received in calls.", &labels),
-                sent: on.striped_counters("grpc_server_msg_sent_total", "Messages sent in calls.", &labels),
-                handled: on.counters("grpc_server_handled_total", "Calls ended, by code.", &["grpc_code", "grpc_method", "grpc_service", "grpc_type"]),
-                handling: extensive.then(|| on.latencies("grpc_server_handling_seconds", "Durations of calls until their end.", &labels)),
+                started: on.striped_counters("grpc_server_started_total", "Total number of RPCs started on the server.", &labels),
+                received: on.striped_counters("grpc_server_msg_received_total", "Total number of RPC stream messages received on the server.", &labels),
+                sent: on.striped_counters("grpc_server_msg_sent_total", "Total number of gRPC stream messages sent by the server.", &labels),
+                handled: on.counters("grpc_server_handled_total", "Total number of RPCs completed on the server, regardless of success or failure.", &["grpc_code", "grpc_method", "grpc_service", "grpc_type"]),
+                handling: extensive.then(|| on.latencies("grpc_server_handling_seconds", "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.", &labels)),
             }),
-            clients: ClientVersions::new(on.striped_counters("etcd_server_client_requests_total", "Requests of clients, by the version that they say they speak.", &["type", "client_api_version"])),
-            grpc_received_bytes: on.striped_counters("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients.", &[]).with_label_values(&[]),
-            grpc_sent_bytes: on.striped_counters("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to gRPC clients.", &[]).with_label_values(&[]),
+            clients: ClientVersions::new(on.striped_counters("etcd_server_client_requests_total", "The total number of client requests per client version.", &["type", "client_api_version"])),
+            grpc_received_bytes: on.striped_counters("etcd_network_client_grpc_received_bytes_total", "The total number of bytes received from grpc clients.", &[]).with_label_values(&[]),
+            grpc_sent_bytes: on.striped_counters("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients.", &[]).with_label_values(&[]),
             tls: TlsMetrics {
-                expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),
-                handshakes_failed: on.counters("witan_tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason.", &["reason"]),
+                expires: on.gauge("witan_tls_certificate_not_after_seconds", "Expiry time of the certificate of the client port in seconds since the Unix epoch, or 0 without TLS."),
+                handshakes_failed: on.counters("witan_tls_handshake_failures_total", "Total number of failed TLS handshakes with clients, by reason.", &["reason"]),
             },
             peer_tls: TlsMetrics {
-                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Unix time at which the certificate of the peer port ends, 0 without one."),
-                handshakes_failed: on.counters("witan_peer_tls_handshake_failures_total", "TLS handshakes with other members that failed, by reason.", &["reason"]),
+                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Expiry time of the certificate of the peer port in seconds since the Unix epoch, or 0 without TLS."),
+                handshakes_failed: on.counters("witan_peer_tls_handshake_failures_total", "Total number of failed TLS handshakes with peers, by reason.", &["reason"]),
             },
         }
     }

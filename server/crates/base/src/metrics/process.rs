@@ -27,18 +27,18 @@ pub(super) struct ProcessSeries {
 impl ProcessSeries {
     #[rustfmt::skip]
     pub(super) fn register(on: &Register) -> Self {
-        let version = on.gauges("etcd_server_version", "Always 1; the label is this server's version.", &["server_version"]);
+        let version = on.gauges("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &["server_version"]);
         version.with_label_values(&[version::API]).set(1);
         Self {
-            cpu: on.seconds("process_cpu_seconds_total", "Processor time in seconds."),
-            start: on.float("process_start_time_seconds", "Unix time of the start."),
-            resident: on.float("process_resident_memory_bytes", "Memory in RAM."),
-            virtual_: on.float("process_virtual_memory_bytes", "Memory mapped."),
-            virtual_max: on.float("process_virtual_memory_max_bytes", "Memory that may be mapped."),
-            open_fds: on.float("process_open_fds", "File descriptors in use."),
-            max_fds: on.float("process_max_fds", "File descriptors that may be in use."),
-            fd_used: on.gauge("os_fd_used", "File descriptors in use."),
-            fd_limit: on.gauge("os_fd_limit", "File descriptors that may be in use."),
+            cpu: on.seconds("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
+            start: on.float("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
+            resident: on.float("process_resident_memory_bytes", "Resident memory size in bytes."),
+            virtual_: on.float("process_virtual_memory_bytes", "Virtual memory size in bytes."),
+            virtual_max: on.float("process_virtual_memory_max_bytes", "Maximum amount of virtual memory available in bytes."),
+            open_fds: on.float("process_open_fds", "Number of open file descriptors."),
+            max_fds: on.float("process_max_fds", "Maximum number of open file descriptors."),
+            fd_used: on.gauge("os_fd_used", "The number of used file descriptors."),
+            fd_limit: on.gauge("os_fd_limit", "The file descriptor limit."),
         }
     }
 

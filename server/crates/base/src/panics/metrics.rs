@@ -15,7 +15,7 @@ impl PanicMetrics {
     /// Registers the counters.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
-        let all = on.counters("witan_panics_total", "Panics that ended one request or connection each, by whose work panicked.", &["handler"]);
+        let all = on.counters("witan_panics_total", "Total number of panics that ended a request or connection, by handler.", &["handler"]);
         Self(Arc::new(PanicSource::LABELS.map(|source| all.with_label_values(&[source]))))
     }
 

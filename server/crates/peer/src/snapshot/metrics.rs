@@ -28,16 +28,16 @@ impl SnapshotMetrics {
     pub fn register(on: &Register) -> Self {
         Self {
             sends: TransferSeries {
-                inflights: on.gauges("etcd_network_snapshot_send_inflights_total", "Snapshots that are being sent to a member.", &["To"]),
-                success: on.counters("etcd_network_snapshot_send_success", "Snapshots that a member has taken.", &["To"]),
-                failures: on.counters("etcd_network_snapshot_send_failures", "Attempts to send a snapshot that failed.", &["To"]),
-                durations: on.histograms("etcd_network_snapshot_send_total_duration_seconds", "Durations of sending a snapshot.", (0.1, 10), &["To"]),
+                inflights: on.gauges("etcd_network_snapshot_send_inflights_total", "Total number of inflight snapshot sends.", &["To"]),
+                success: on.counters("etcd_network_snapshot_send_success", "Total number of successful snapshot sends.", &["To"]),
+                failures: on.counters("etcd_network_snapshot_send_failures", "Total number of snapshot send failures.", &["To"]),
+                durations: on.histograms("etcd_network_snapshot_send_total_duration_seconds", "Total latency distributions of snapshot sends.", (0.1, 10), &["To"]),
             },
             receives: TransferSeries {
-                inflights: on.gauges("etcd_network_snapshot_receive_inflights_total", "Snapshots that are being received from a member.", &["From"]),
-                success: on.counters("etcd_network_snapshot_receive_success", "Snapshots that were received from a member.", &["From"]),
-                failures: on.counters("etcd_network_snapshot_receive_failures", "Attempts to receive a snapshot that failed.", &["From"]),
-                durations: on.histograms("etcd_network_snapshot_receive_total_duration_seconds", "Durations of receiving a snapshot.", (0.1, 10), &["From"]),
+                inflights: on.gauges("etcd_network_snapshot_receive_inflights_total", "Total number of inflight snapshot receives.", &["From"]),
+                success: on.counters("etcd_network_snapshot_receive_success", "Total number of successful snapshot receives.", &["From"]),
+                failures: on.counters("etcd_network_snapshot_receive_failures", "Total number of snapshot receive failures.", &["From"]),
+                durations: on.histograms("etcd_network_snapshot_receive_total_duration_seconds", "Total latency distributions of snapshot receives.", (0.1, 10), &["From"]),
             },
         }
     }
