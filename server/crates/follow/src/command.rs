@@ -18,8 +18,8 @@ pub const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--he
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows an etcd cluster and replaces it. "witan follow --from URLS" with the flags of a member starts a new cluster that
-/// copies it. Add the other members before the cut-over (etcdctl member add).
+/// Follows and replaces an etcd cluster. "witan follow --from URLS" with the flags of a member starts a new cluster that copies
+/// the etcd cluster. Add the other members before the cut-over (etcdctl member add).
 #[derive(Debug, Parser)]
 #[command(name = "witan follow", bin_name = "witan follow")]
 struct FollowArguments {
@@ -29,33 +29,34 @@ struct FollowArguments {
 
 #[derive(Debug, Subcommand)]
 enum FollowVerb {
-    /// Shows how far the member has followed.
+    /// Shows the status of the member that follows.
     Status(MemberArguments),
-    /// Makes the source refuse all writes, copies the last ones, and makes the new cluster accept writes.
+    /// Cuts over to the new cluster: fences the source, so that it refuses writes, copies the last writes, and lets the new
+    /// cluster accept writes.
     CutOver(MemberArguments),
-    /// Declares the source gone for good after the cut-over: it is no longer checked for writes.
+    /// Declares after the cut-over that the source no longer exists, so that it is no longer checked for writes.
     SourceGone(MemberArguments),
 }
 
 /// How to reach the member that follows.
 #[derive(Debug, Args)]
 struct MemberArguments {
-    /// Its client URL.
+    /// Client URL of the member that follows.
     #[arg(long, default_value = "http://127.0.0.1:2379")]
     endpoint: String,
-    /// Certificate authority of the member; the system's when not given.
+    /// CA certificate file for verifying the member; by default the CA certificates of the system.
     #[arg(long)]
     cacert: Option<PathBuf>,
-    /// Client certificate.
+    /// Client certificate file.
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
-    /// Key of --cert.
+    /// Key file of --cert.
     #[arg(long, requires = "cert")]
     key: Option<PathBuf>,
     /// NAME:PASSWORD of a user with the role root.
     #[arg(long, env = "ETCDCTL_USER", hide_env_values = true)]
     user: Option<String>,
-    /// The output format (simple, json).
+    /// Output format (simple, json).
     #[arg(short, long, default_value = "simple", value_parser = ["simple", "json"])]
     write_out: String,
 }

@@ -17,7 +17,7 @@ const MIGRATED_MIN: versions::Release = (3, 5);
 #[derive(Debug, Parser)]
 #[command(name = "etcdutl", bin_name = "etcdutl")]
 pub(super) struct EtcdutlArguments {
-    /// The output format (fields, json, protobuf, simple, table).
+    /// Output format (fields, json, protobuf, simple, table).
     #[arg(short, long, global = true, default_value = "simple")]
     write_out: String,
     #[command(subcommand)]
@@ -31,11 +31,11 @@ enum EtcdutlCommand {
         #[command(subcommand)]
         verb: SnapshotCommand,
     },
-    /// Prints the hash of the keys of a snapshot or of etcd's backend.
+    /// Prints the hash of the key space of a snapshot or of etcd's backend.
     Hashkv {
         /// The file.
         file: PathBuf,
-        /// Revision up to which keys count; the last one unless given.
+        /// Last revision to hash; by default the last revision of the file.
         #[arg(long, default_value_t = 0)]
         rev: i64,
     },
@@ -45,7 +45,7 @@ enum EtcdutlCommand {
         #[arg(long)]
         data_dir: PathBuf,
     },
-    /// Succeeds on a data directory of Witan, which serves every version of a cluster.
+    /// Succeeds on a data directory of Witan, which supports all cluster versions.
     Migrate {
         /// The data directory.
         #[arg(long)]
@@ -53,13 +53,13 @@ enum EtcdutlCommand {
         /// The version, as X.Y.
         #[arg(long)]
         target_version: String,
-        /// No effect: there is nothing that could fail.
+        /// No effect: the command does not change the data directory.
         #[arg(long)]
         force: bool,
     },
     /// Prints the version.
     Version,
-    /// Prints a script for a shell that completes commands.
+    /// Prints a shell completion script.
     Completion {
         /// The shell.
         shell: Shell,

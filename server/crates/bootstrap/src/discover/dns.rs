@@ -86,7 +86,7 @@ fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
 async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> {
     let mut id = [0; 2];
     let drawn = SystemRandom::new().fill(&mut id);
-    drawn.map_err(|_| io::Error::other("the system provides no random numbers"))?;
+    drawn.map_err(|_| io::Error::other("the system does not provide random numbers"))?;
     let id = u16::from_be_bytes(id);
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
