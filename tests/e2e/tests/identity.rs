@@ -125,7 +125,7 @@ fn a_member_with_an_emptied_directory_elects_nobody() {
         .wait_log(mark, "opened the data directory");
     cluster.member_mut(behind).start_unready_again();
     let member = cluster.member(emptied);
-    member.wait_log(mark, "known with another data directory");
+    member.wait_log(mark, "knows this member with another data directory");
     cluster.member_mut(leader).start_again();
     assert_eq!(cluster.member_mut(emptied).wait_exit().code(), Some(35));
     let member = cluster.member(emptied);
@@ -169,7 +169,7 @@ fn a_copy_takes_the_place_of_its_original_for_good() {
     cluster.member_mut(follower).start_unready_again();
     assert_eq!(cluster.member_mut(follower).wait_exit().code(), Some(35));
     let member = cluster.member(follower);
-    member.wait_log(mark, "another copy has taken its place");
+    member.wait_log(mark, "a copy has replaced it");
     exchange();
     cluster.member_mut(follower).start_again();
     let member = cluster.member(follower);

@@ -61,11 +61,10 @@ pub struct DiscoveryService {
 enum NewTokenError {
     #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
     Size(String),
-    #[error("the form of this request is longer than {INLINE_BYTES} bytes or incomplete")]
+    #[error("the form in the request body is incomplete or exceeds {INLINE_BYTES} bytes")]
     Form,
     #[error(
-        "the request names no valid host; start the member with --discovery-service-url to set the \
-         URL of its tokens"
+        "the request has no valid host; start the member with --discovery-service-url to set the base URL of its tokens"
     )]
     Host,
     #[error(
@@ -74,11 +73,11 @@ enum NewTokenError {
     )]
     TooOften,
     #[error(
-        "the registry holds {} tokens, which is the limit; delete unused ones or wait until they expire",
+        "the registry has {} tokens, which is the limit; delete unused tokens or wait until they expire",
         registry::TOKENS_MAX
     )]
     RegistryFull,
-    #[error("the system provides no random numbers")]
+    #[error("the system does not provide random numbers")]
     Random,
     #[error("unable to generate token: {}", String::from_utf8_lossy(&.0.cause.concat()))]
     Store(V2Error),
@@ -168,7 +167,7 @@ impl DiscoveryService {
         drawn.map_err(|_| NewTokenError::Random)?;
         let token: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
         registry::create(&ctx.node, &token, size).await?;
-        tracing::info!(size, "made a discovery token");
+        tracing::info!(size, "created a discovery token");
         Ok(format!("{base}/{token}"))
     }
 

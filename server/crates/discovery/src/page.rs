@@ -53,8 +53,8 @@ fn html(shown: &Shown) -> String {
     let size = shown.size.unwrap_or(0);
     let registered = (members.len() as u64).min(size);
     let summary = match (shown.size, size - registered) {
-        (None, _) => "This token has no size: no member can use it.".to_owned(),
-        (Some(_), 0) => format!("{size} of {size} members have registered, none is missing."),
+        (None, _) => "This token has no size, so members cannot use it.".to_owned(),
+        (Some(_), 0) => format!("All {size} members have registered."),
         (Some(_), missing) => {
             format!("{registered} of {size} members have registered, {missing} missing.")
         }
@@ -87,7 +87,7 @@ fn html(shown: &Shown) -> String {
     if let Some(expires_ns) = shown.directory.expires_ns {
         let time = text::time(expires_ns);
         out += &format!(
-            "<p>The token expires at {time}. A cluster that has begun does not need it.</p>\n"
+            "<p>The token expires at {time}. A cluster that has started no longer needs it.</p>\n"
         );
     }
     out.push_str("</body>\n</html>\n");

@@ -262,11 +262,11 @@ impl Asked<'_> {
     ) -> Result<(), V2Error> {
         let invalid = |cause: String| Err(V2Error::before_store(ErrorCode::InvalidField, cause));
         if params.dir {
-            return invalid("a registration is a value, not a directory".to_owned());
+            return invalid("a registration must be a value, not a directory".to_owned());
         }
         if self.below.len() + params.value.len() > REGISTRATION_BYTES_MAX {
             return invalid(format!(
-                "a registration has at most {REGISTRATION_BYTES_MAX} bytes with its name"
+                "a registration must not exceed {REGISTRATION_BYTES_MAX} bytes, including its name"
             ));
         }
         let registered = directory.nodes.as_deref().unwrap_or_default();
@@ -274,7 +274,7 @@ impl Asked<'_> {
         let key = self.key();
         let is_new = registered.iter().all(|node| node.path != key);
         if is_new && registered.len() as u64 >= limit {
-            let cause = format!("this token has {limit} registrations, which is its limit");
+            let cause = format!("this token already has {limit} registrations, which is the limit");
             return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
         }
         Ok(())

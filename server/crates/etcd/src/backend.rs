@@ -105,7 +105,7 @@ impl BackendMeta {
             (b"members", key) => {
                 let member: Member = json(value)?;
                 if member.id != member_id(key)? {
-                    return Err("its value is that of another member".into());
+                    return Err("its value belongs to another member".into());
                 }
                 self.members.push(member);
             }

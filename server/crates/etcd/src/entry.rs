@@ -50,7 +50,7 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
             if ConfChangeKind::try_from(change.kind).is_err() {
                 let kind = change.kind;
                 return Err(refused(format!(
-                    "its change of the members has the unknown type {kind}"
+                    "its membership change has the unknown type {kind}"
                 )));
             }
             EntryPayload::ConfChange(change)
@@ -66,7 +66,7 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)
-            .map_err(|error| format!("it is neither a request of v3 nor of v2: {error}"))?;
+            .map_err(|error| format!("it is neither a v3 request nor a v2 request: {error}"))?;
         return Ok(EntryPayload::RequestV2(Box::new(request)));
     };
     if let Some(request) = request.v2.take() {
@@ -75,7 +75,7 @@ fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let tags = tags(data).map_err(|error| error.to_string())?;
     if let Some(tag) = tags.iter().find(|tag| !raft_internal::is_known(**tag)) {
         return Err(format!(
-            "it contains a request of a kind that this release does not know (field {tag})"
+            "it contains a request of an unknown kind (field {tag})"
         ));
     }
     let envelope = [raft_internal::ID_TAG, raft_internal::HEADER_TAG];

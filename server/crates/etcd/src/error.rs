@@ -13,13 +13,13 @@ use witan_bolt::BoltError;
 pub enum EtcdError {
     /// The directory is not a data directory, or is one of etcd 2.
     #[error(
-        "{}: there is no such file, so this is not the data directory of a member of etcd 3.4 to 3.7; it is the folder \
-         that etcd gets as --data-dir, which contains the folder \"member\"",
+        "{}: the file does not exist, so this is not the data directory of a member of etcd 3.4 to 3.7. Use the folder \
+         of etcd's --data-dir, which contains the folder \"member\"",
         path.display()
     )]
     NoData { path: PathBuf },
     #[error(
-        "{}: another process has locked it: stop etcd (or etcdutl) on this data directory, and wait until it has ended",
+        "{}: the file is locked by another process. Stop etcd or etcdutl on this data directory, and wait until it has ended",
         path.display()
     )]
     Running { path: PathBuf },
@@ -30,8 +30,8 @@ pub enum EtcdError {
         error: io::Error,
     },
     #[error(
-        "{}: byte {offset}: {what}. The log is damaged, and entries would be lost: take another member's data directory, \
-         or a backup",
+        "{}: byte {offset}: {what}. The log is damaged, and entries would be lost. Use the data directory of another \
+         member, or a backup",
         path.display()
     )]
     Damaged {
@@ -40,8 +40,8 @@ pub enum EtcdError {
         what: String,
     },
     #[error(
-        "{}: the log is not complete: {what}. Look for missing files, and whether etcd ran with --wal-dir; otherwise take \
-         another member's data directory, or a backup",
+        "{}: the log is incomplete: {what}. Check for missing files, and whether etcd used --wal-dir. Otherwise, use \
+         the data directory of another member, or a backup",
         path.display()
     )]
     Log {
@@ -50,13 +50,13 @@ pub enum EtcdError {
         what: String,
     },
     #[error(
-        "entry {index} of the log cannot be decoded: {what}. Start the etcd that wrote it once more with a small \
-         --snapshot-count, write some keys and stop it: the log then begins after this entry"
+        "entry {index} of the log cannot be decoded: {what}. Start the etcd release that wrote the entry with a small \
+         --snapshot-count, write some keys, and stop etcd, so that the log starts after this entry"
     )]
     Entry { index: u64, what: String },
     #[error(
-        "{}: it ends at entry {index}, before raft's snapshot at entry {snapshot}, and {} is missing: take another \
-         member's data directory, or a backup",
+        "{}: the file ends at entry {index}, before the Raft snapshot at entry {snapshot}, and {} is missing. Use the \
+         data directory of another member, or a backup",
         path.display(), received.display()
     )]
     BackendTooOld {

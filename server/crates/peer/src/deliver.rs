@@ -108,7 +108,7 @@ pub(super) async fn receive_snapshot(
     let first = timeout(shared.settings.read_timeout, first).await;
     let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if first.kind != FrameKind::Message {
-        let what = "a snapshot stream begins without its raft message";
+        let what = "a snapshot stream starts without its Raft message";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let transfer = transfer(shared, hello.from);

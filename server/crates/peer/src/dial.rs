@@ -26,11 +26,11 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// The member has no usable URL.
-    #[error("it has no peer URL")]
+    #[error("the member has no peer URL")]
     NoUrl,
     /// The URL requires TLS, which is not configured.
     #[error(
-        "its URL requires TLS, but this member has neither --peer-cert-file nor --peer-auto-tls"
+        "the peer URL requires TLS, but this member has neither --peer-cert-file nor --peer-auto-tls"
     )]
     NoCertificate,
     /// The network or the system failed.
@@ -94,7 +94,8 @@ impl PeerDialer {
             shake_hands(&mut connection.stream, hello).await?;
             Ok(connection)
         };
-        let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
+        let timed_out =
+            |_| io::Error::new(io::ErrorKind::TimedOut, "the member did not answer in time");
         timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
     }
 
@@ -129,7 +130,7 @@ impl PeerDialer {
     /// Tries the host's addresses in order and connects to the first one that accepts. Otherwise, returns the last error. With
     /// a local address, tries only addresses of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let what = "the name has no suitable address";
+        let what = "the host name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
         let local = self.local_address;
         let found = lookup_host((host, port)).await?;
@@ -162,7 +163,12 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
     stream.write_all(&opening).await?;
     stream.flush().await?;
     let answer = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await?;
-    let no_answer = || io::Error::new(io::ErrorKind::InvalidData, "its answer cannot be read");
+    let no_answer = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the response is not a valid handshake",
+        )
+    };
     let answer = Some(answer).filter(|answer| answer.kind == FrameKind::Answer);
     let answer = answer.and_then(|answer| decode_answer(&answer.contents));
     answer.ok_or_else(no_answer)?.map_err(DialError::Refused)

@@ -157,7 +157,10 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
             self.make_room();
             let reading = self.stream.read_buf(&mut self.buffer);
             let read = timeout(silence, reading).await.map_err(|_| {
-                io::Error::new(io::ErrorKind::TimedOut, "the other side sent nothing")
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no data received from the peer in time",
+                )
             })??;
             if read == 0 {
                 return if self.buffer.is_empty() {

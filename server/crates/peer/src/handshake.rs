@@ -264,7 +264,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Protocol(version) => write!(
                 f,
-                "it speaks version {version} of the peer protocol, this member speaks {PROTOCOL}"
+                "it uses version {version} of the peer protocol, but this member uses version {PROTOCOL}"
             ),
             Self::ClusterId(id) => write!(
                 f,
@@ -273,35 +273,33 @@ impl fmt::Display for Refusal {
             ),
             Self::WrongTarget(id) => write!(
                 f,
-                "member {id} listens there; check the peer URLs of the member that was meant"
+                "member {id} listens at this address; check the peer URLs of the expected member"
             ),
             Self::ForeignIdentity => f.write_str(
-                "it has the identity of this member; two members must not run with one data \
-                 directory or one peer URL",
+                "it has the identity of this member; two processes must not use the same data directory or peer URL",
             ),
             Self::Removed => f.write_str("this member was removed from the cluster"),
-            Self::Unknown => f.write_str("it does not know this member (yet)"),
+            Self::Unknown => f.write_str("it does not know this member, or has not applied its addition yet"),
             Self::Malformed => f.write_str("it could not read the handshake"),
             Self::Kind => f.write_str("it does not accept streams of this kind"),
             Self::Certificate => f.write_str(
-                "another stream of this member is open there, with a certificate that is valid for a host of \
-                 its peer URLs, and the certificate of this process is not; check --peer-cert-file and the \
+                "it has a stream from another process with the identity of this member, whose certificate is valid for \
+                 a host of the peer URLs, but the certificate of this process is not; check --peer-cert-file and the \
                  data directory",
             ),
             Self::Store(id) => write!(
                 f,
-                "this member is known with another data directory, of store {id:016x}: the one of this process was \
-                 emptied, or another copy has taken its place; remove this member from the cluster and add it again \
-                 with an empty directory"
+                "it knows this member with another data directory (store {id:016x}): the data directory of this process \
+                 was emptied, or a copy has replaced it; remove this member from the cluster and add it again with an \
+                 empty directory"
             ),
             Self::TargetStore(id) => write!(
                 f,
-                "it runs with another data directory than that of its member, of store {id:016x}: the directory was \
-                 emptied, or another copy has taken its place; remove that member from the cluster and add it again \
-                 with an empty directory"
+                "it does not use the data directory of its member (store {id:016x}): the directory was emptied, or a \
+                 copy has replaced it; remove that member from the cluster and add it again with an empty directory"
             ),
             Self::Copy => f.write_str(
-                "the data directory of this process is a copy, and the member runs with the original; stop one of them",
+                "the data directory of this process is a copy, and the member runs with the original; stop one of the processes",
             ),
         }
     }

@@ -80,6 +80,6 @@ pub(super) fn of_state(node: &Node, query: &str) -> Page {
     };
     match node.state_hashes().at(index) {
         Some(found) => Page::json(&found),
-        None => Page::not_found("no hash of the state at this index"),
+        None => Page::not_found("there is no hash of the state at this index"),
     }
 }

@@ -229,7 +229,7 @@ impl OpenStream {
         match now.saturating_duration_since(self.heard) > silence {
             true => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the other side sent nothing",
+                "no data received from the peer in time",
             )),
             false => Ok(true),
         }

@@ -233,7 +233,7 @@ impl Peers {
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
-            tracing::debug!("some queued messages to other members were not sent");
+            tracing::debug!("failed to send all queued messages to other members");
         }
         // an error means that the thread has ended
         let _ = self.stop.send(());

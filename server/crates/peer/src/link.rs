@@ -380,7 +380,7 @@ pub(super) async fn write_all(
     mut batch: impl Buf,
     patience: Duration,
 ) -> io::Result<()> {
-    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer does not read");
     while batch.has_remaining() {
         let writing = timeout(patience, stream.write_buf(&mut batch));
         if writing.await.map_err(too_slow)?? == 0 {

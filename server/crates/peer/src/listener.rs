@@ -145,7 +145,7 @@ impl Listener {
             let (stream, remote) = match socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, address, "failed to accept a connection of a peer");
+                    tracing::warn!(%error, address, "failed to accept a connection from a peer");
                     sleep(ACCEPT_RETRY).await;
                     continue;
                 }
@@ -305,7 +305,12 @@ impl Listener {
         }
         let (kind, remote_peer_id) = (hello.kind.label(), hello.from.to_string());
         let release = hello.release.clone();
-        tracing::info!(kind, remote_peer_id, release, "accepted a stream of a peer");
+        tracing::info!(
+            kind,
+            remote_peer_id,
+            release,
+            "accepted a stream from a peer"
+        );
         let listener = self.clone();
         let serving = tokio::spawn(async move {
             let serving = async {
@@ -324,7 +329,7 @@ impl Listener {
                 if let Some(peer) = listener.shared.peer(hello.from) {
                     peer.series.received_failures.inc();
                 }
-                tracing::warn!(kind, remote_peer_id, %error, "lost the stream of a peer");
+                tracing::warn!(kind, remote_peer_id, %error, "lost the stream from a peer");
             }
             listener.on_ended(key);
         });
@@ -355,7 +360,7 @@ impl Listener {
             sleep(REMOVAL_INTERVAL).await;
         }
         // the refusal of its next stream contains the reason
-        let what = "its member was removed from the cluster or runs with another data directory";
+        let what = "the member was removed from the cluster, or runs with another data directory";
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 

@@ -119,7 +119,7 @@ impl Monitor {
                         |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
                     return Some((release, clock_ns.map(ahead)));
                 }
-                Err(error) => tracing::debug!(%url, %error, "failed to ask a peer for its version"),
+                Err(error) => tracing::debug!(%url, %error, "failed to get the version of a peer"),
             }
         }
         None
@@ -136,7 +136,7 @@ impl Monitor {
                 true => tracing::warn!(
                     remote_peer_id,
                     clock_drift_s = ahead_s,
-                    "the clock of a peer differs; run a time service on all members"
+                    "the clock of a peer differs from the clock of this member; run a time service on all members"
                 ),
                 false => tracing::info!(remote_peer_id, "the clock of a peer is in sync again"),
             }
@@ -182,7 +182,9 @@ impl Monitor {
             }
             Ok(false) => {
                 self.last_downgrade_check = last_downgrade_check;
-                tracing::debug!("members or version are changing; deciding the version again");
+                tracing::debug!(
+                    "the members or the cluster version are changing; determining the version again"
+                );
             }
             Err(error) => tracing::warn!(%error, "failed to record the cluster version; retrying"),
         }

@@ -85,7 +85,7 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
             .map_err(io::Error::other)?;
         exchange(TokioIo::new(stream), request).await
     };
-    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the member did not answer in time");
     timeout(QUERY_TIMEOUT, asking).await.map_err(too_slow)?
 }
 
@@ -100,20 +100,20 @@ fn cluster_id(answer: &Answer) -> Option<u64> {
 fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     match cluster_id(answer) == Some(wanted) {
         true => Ok(()),
-        false => Err("it belongs to another cluster"),
+        false => Err("the member belongs to another cluster"),
     }
 }
 
 /// Reads the cluster's id and members from the response to `/members`.
 fn cluster_of(answer: &Answer) -> Result<RemoteCluster, &'static str> {
     if answer.status() != StatusCode::OK {
-        return Err("it does not answer like a member");
+        return Err("the response is not from a member");
     }
-    let id = cluster_id(answer).ok_or("its answer has no cluster id")?;
+    let id = cluster_id(answer).ok_or("the response has no cluster id")?;
     let members = serde_json::from_slice(answer.body());
     Ok(RemoteCluster {
         id,
-        members: members.map_err(|_| "its answer is no list of members")?,
+        members: members.map_err(|_| "the response is not a member list")?,
     })
 }
 
@@ -141,14 +141,14 @@ fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str>
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
     let release = page.and_then(|page| versions::release(&page.etcdserver));
     let release = release.filter(|release| *release >= versions::FIRST);
-    release.ok_or("its answer names no version of a member")
+    release.ok_or("the response has no server version")
 }
 
 /// Reads a member's clock in Unix nanoseconds from the response to a probe.
 fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     let page: Option<ProbePage> = serde_json::from_slice(answer.body()).ok();
     let now_ns = page.and_then(|page| text::parse_time(&page.now));
-    now_ns.ok_or("its answer names no time")
+    now_ns.ok_or("the response has no time")
 }
 
 /// Reads the hash of a member's state from its response; `None` for 404.
@@ -157,10 +157,10 @@ fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'stat
     match answer.status() {
         StatusCode::OK => {
             let hash = serde_json::from_slice(answer.body());
-            hash.map(Some).map_err(|_| "its answer is not a hash")
+            hash.map(Some).map_err(|_| "the response is not a hash")
         }
         StatusCode::NOT_FOUND => Ok(None),
-        _ => Err("it does not answer like a member"),
+        _ => Err("the response is not from a member"),
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
                 "{bad}"
             );
         }
-        let elsewhere = Err("it belongs to another cluster");
+        let elsewhere = Err("the member belongs to another cluster");
         assert_eq!(release_of(&answer(200, Some("c1"), page), 0xC2), elsewhere);
         assert_eq!(release_of(&answer(200, None, page), 0xC1), elsewhere);
         let clock = |page| clock_of(&answer(200, None, page));

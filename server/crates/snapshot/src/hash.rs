@@ -48,7 +48,7 @@ pub fn of_state(view: &View) -> StateChecksums {
             others = crc32c::crc32c_append(others, &key);
             others = crc32c::crc32c_append(others, &value);
         }
-        RecordChange::Delete { key } => unreachable!("{key:?} is in no earlier state"),
+        RecordChange::Delete { key } => unreachable!("{key:?} does not exist in an earlier state"),
     });
     StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
 }

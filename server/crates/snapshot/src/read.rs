@@ -48,7 +48,8 @@ pub fn read(
         found.map(|(_, bucket)| bucket)
     };
     let mut machine = StateMachine::default();
-    let keys = find(KEY).ok_or_else(|| BoltError::File("it has no bucket \"key\"".into()))?;
+    let keys =
+        find(KEY).ok_or_else(|| BoltError::File("the snapshot has no bucket \"key\"".into()))?;
     let up_to = up_to.unwrap_or(i64::MAX);
     import_keys(&file, keys, up_to, &mut machine.kv, progress)?;
     let [finished, scheduled] = match find(META) {
@@ -58,7 +59,7 @@ pub fn read(
     let compacted = finished.max(scheduled);
     if compacted > up_to {
         return Err(BoltError::Record(format!(
-            "it is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
+            "the snapshot is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
         )));
     }
     if let Some(leases) = find(LEASE) {
@@ -102,7 +103,7 @@ fn import_keys(
         let (main, sub, deletes) =
             parse_revision(key).ok_or_else(|| wrong("its key is not a revision"))?;
         if (main, sub) <= last {
-            return Err(wrong("its revision occurs twice or out of order"));
+            return Err(wrong("its revision is duplicate or out of order"));
         }
         last = (main, sub);
         if main > up_to {
@@ -277,7 +278,7 @@ fn import_witan_records(
     file.records(own, &mut |_, value| {
         let (key, value) = decode_witan_record(value).ok_or_else(|| {
             BoltError::Record(
-                "a record of the bucket of Witan's own state cannot be decoded".into(),
+                "a record in the bucket of Witan's own state cannot be decoded".into(),
             )
         })?;
         match key.first() {

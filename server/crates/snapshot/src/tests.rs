@@ -340,5 +340,5 @@ fn files_that_are_no_snapshots_are_refused() {
     let mut other = tree_of(3, 4, 4);
     let at = other.windows(3).rposition(|part| part == b"key").unwrap();
     other[at] = b'K';
-    assert_eq!(told(&other), "it has no bucket \"key\"");
+    assert_eq!(told(&other), "the snapshot has no bucket \"key\"");
 }

@@ -176,7 +176,7 @@ impl Checkpoint {
             }
         }
         if manifests.is_empty() && damaged {
-            let what = "the file names no checkpoint";
+            let what = "the file does not list a checkpoint";
             return Err(OpenError::checkpoint(&dir.join(CURRENT), what));
         }
         self.fell_back = !newest && !manifests.is_empty();
@@ -284,7 +284,11 @@ impl Checkpoint {
             Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
             Some(_) | None => self.store_base(difference, whole),
         });
-        stored.unwrap_or_else(|| Err(io::Error::other("writing the checkpoint ended in a panic")))
+        stored.unwrap_or_else(|| {
+            Err(io::Error::other(
+                "a panic occurred while the checkpoint was written",
+            ))
+        })
     }
 
     /// Writes the difference as a new link of the chain, and publishes the chain.
@@ -466,7 +470,7 @@ impl Checkpoint {
         let copies = copies.chain(self.copy).collect();
         if let Err(error) = self.folder.remove_others(runs, &copies, self.installs) {
             let dir = self.folder.dir.display();
-            tracing::warn!(%dir, %error, "failed to clean up the checkpoint's folder");
+            tracing::warn!(%dir, %error, "failed to remove old files from the checkpoint folder");
         }
     }
 

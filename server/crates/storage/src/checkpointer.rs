@@ -254,7 +254,7 @@ impl CheckpointWriter {
             && !is_superseded(&error)
         {
             // the next checkpoint retries
-            tracing::warn!(index, %error, "failed to clean up after an installed snapshot");
+            tracing::warn!(index, %error, "failed to remove old files after a snapshot was installed");
         }
     }
 

@@ -17,8 +17,7 @@ pub const EXIT_WRITE_FAILED: i32 = 29;
 pub enum OpenError {
     /// Another process uses the directory.
     #[error(
-        "the data directory is in use by {}: {} is locked. Stop that process, or choose another \
-         directory with --data-dir",
+        "the data directory is in use by {}: {} is locked. Stop that process, or use another directory with --data-dir",
         pid.map_or("another process".to_owned(), |pid| format!("process {pid}")), path.display()
     )]
     Locked {
@@ -29,8 +28,8 @@ pub enum OpenError {
     },
     /// Another release wrote the data.
     #[error(
-        "{} has format {found}, but this release reads format {FORMAT}. Start the release that wrote it, or \
-         restore its snapshot into an empty directory", path.display()
+        "{} has format {found}, but this release reads format {FORMAT}. Start the release that wrote this directory, or \
+         restore a snapshot into an empty directory", path.display()
     )]
     OtherFormat {
         /// The identity file.
@@ -40,9 +39,8 @@ pub enum OpenError {
     },
     /// The data belongs to another member or cluster.
     #[error(
-        "{} belongs to member {} of cluster {:x}, but this is member {} of cluster {:x}. \
-         Choose this member's own directory with --data-dir, or check --name and \
-         --initial-cluster", path.display(), found.member_id, found.cluster_id, own.member_id,
+        "{} belongs to member {} of cluster {:x}, but this is member {} of cluster {:x}. Use the directory of this \
+         member with --data-dir, or check --name and --initial-cluster", path.display(), found.member_id, found.cluster_id, own.member_id,
         own.cluster_id
     )]
     Foreign {
@@ -64,8 +62,9 @@ pub enum OpenError {
     },
     /// etcd's data in this directory was already adopted.
     #[error(
-        "{} shows that this directory already has Witan's data, of member {} of cluster {:x}. Start witan on it. \
-         To adopt etcd's data again, remove this file first; this loses all writes since the first adoption",
+        "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
+         this directory. To adopt etcd's data again, first remove this file; all writes since the first adoption are \
+         then lost",
         path.display(), found.member_id, found.cluster_id
     )]
     Adopted {
@@ -76,7 +75,7 @@ pub enum OpenError {
     },
     /// A file that Witan did not create has the name of one of its files.
     #[error(
-        "{} is in the way: it was not left by an interrupted adoption. Move it away", path.display()
+        "{} already exists, and was not created by an interrupted adoption. Move it away", path.display()
     )]
     InTheWay {
         /// The file or folder.
@@ -84,9 +83,9 @@ pub enum OpenError {
     },
     /// The log is not where `--wal-dir` puts it.
     #[error(
-        "--wal-dir puts the raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value; \
-         or move the log's folder there by hand and make member/log in the data directory a link to it; or remove \
-         the files there if an earlier data directory or an interrupted move left them", path.display()
+        "--wal-dir puts the raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value; or \
+         move the folder of the log there manually, and make member/log in the data directory a link to it; or remove \
+         the files there if they belong to an earlier data directory or an interrupted move", path.display()
     )]
     WalDir {
         /// The log's folder according to the flag.
@@ -96,9 +95,9 @@ pub enum OpenError {
     },
     /// The link to the raft log points to the log of another data directory.
     #[error(
-        "{} points to a raft log that does not name it as its owner: {what}. Nothing was changed. If this \
-         directory is a copy, copy the log's folder too, and point the link to that copy. If the original is \
-         gone, start once with --wal-dir to make this directory the log's owner", path.display()
+        "{} points to a Raft log that belongs to another data directory: {what}. Nothing was changed. If this directory \
+         is a copy, also copy the folder of the log, and point the link to that copy. If the original no longer \
+         exists, start once with --wal-dir to make this directory the owner of the log", path.display()
     )]
     OtherLog {
         /// The link.
@@ -108,9 +107,9 @@ pub enum OpenError {
     },
     /// etcd ran on the directory after its data was adopted.
     #[error(
-        "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard \
-         etcd's later writes, move etcd's folder snap and its *.wal files away. To keep them, remove {} and adopt \
-         the directory again; this loses all writes through witan", etcd.display(), identity.display()
+        "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
+         later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, remove {} and \
+         adopt the directory again; all writes to witan are then lost", etcd.display(), identity.display()
     )]
     EtcdRanSince {
         /// The folder of etcd's log.
@@ -120,8 +119,8 @@ pub enum OpenError {
     },
     /// The identity file is missing although data exists, is damaged, or belongs to another directory.
     #[error(
-        "{} {what}. Put back this data directory's own file. Without it, remove this member from its cluster and \
-         add it again with an empty directory, or restore a backup into one", path.display()
+        "{} {what}. Restore this file of the data directory. If you do not have it, remove this member from its cluster \
+         and add it again with an empty directory, or restore a backup into an empty directory", path.display()
     )]
     Unreadable {
         /// The identity file.
@@ -131,8 +130,8 @@ pub enum OpenError {
     },
     /// No permission, or a read-only mount.
     #[error(
-        "{} cannot be written: {source}. Make it writable for the user that runs this process, \
-         or choose another directory with --data-dir", path.display()
+        "{} cannot be written: {source}. Make it writable for the user of this process, or use another directory with \
+         --data-dir", path.display()
     )]
     NotWritable {
         /// The file or folder.
@@ -142,8 +141,8 @@ pub enum OpenError {
     },
     /// No space left.
     #[error(
-        "the disk is full: {} cannot be written: {source}. Free some space on that file system \
-         and start again; nothing is lost", path.display()
+        "the disk is full: {} cannot be written: {source}. Free some space on the file system and start again. No data \
+         is lost", path.display()
     )]
     Full {
         /// The file or folder.
@@ -152,7 +151,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Any other failure of the file system.
-    #[error("{} cannot be used: {source}. Check the disk and the system's log", path.display())]
+    #[error("{} cannot be used: {source}. Check the disk and the system log", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -161,9 +160,9 @@ pub enum OpenError {
     },
     /// The raft log is damaged in a way that no crash explains.
     #[error(
-        "the raft log is corrupt: {} at byte {offset}: {what}. Starting would lose acknowledged \
-         writes. Check the disk; restore a backup into an empty directory, or remove this member \
-         from its cluster and add it anew", path.display()
+        "the Raft log is corrupt: {} at byte {offset}: {what}. The member does not start, because acknowledged writes \
+         would be lost. Check the disk, and restore a backup into an empty directory, or remove this member from its \
+         cluster and add it again", path.display()
     )]
     Log {
         /// The file, or the log's folder.
@@ -175,8 +174,8 @@ pub enum OpenError {
     },
     /// The checkpoint is damaged.
     #[error(
-        "the checkpoint is corrupt: {}: {what}. Check the disk; restore a backup into an empty \
-         directory, or remove this member from its cluster and add it anew", path.display()
+        "the checkpoint is corrupt: {}: {what}. Check the disk, and restore a backup into an empty directory, or remove \
+         this member from its cluster and add it again", path.display()
     )]
     Checkpoint {
         /// The folder, or a file in it.

@@ -81,7 +81,7 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
 }
 
 /// Error text for a damaged file.
-const DAMAGED: &str = "is damaged: it was changed or truncated";
+const DAMAGED: &str = "was changed or truncated";
 
 /// Parses the text of the file. `path` is used in errors.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
@@ -231,11 +231,13 @@ pub(super) fn check_known(
     let DataIdentity { cluster_id, member_id, .. } = identity;
     let what = if members.cluster_id != *cluster_id {
         let known = members.cluster_id;
-        format!("says cluster {cluster_id:x}, but the checkpoint is of cluster {known:x}")
+        format!("contains cluster {cluster_id:x}, but the checkpoint belongs to cluster {known:x}")
     } else if members.by_id.contains_key(member_id) || members.removed_ids.contains(member_id) {
         return Ok(());
     } else {
-        format!("says member {member_id}, but the checkpoint is of a cluster without such a member")
+        format!(
+            "contains member {member_id}, but the checkpoint belongs to a cluster without this member"
+        )
     };
     Err(OpenError::identity(path(dir), what))
 }

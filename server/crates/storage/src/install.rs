@@ -47,7 +47,7 @@ pub(super) fn publish(
     };
     if let Err(error) = folder.install(&manifest) {
         let dir = folder.dir.display();
-        tracing::error!(%dir, %error, "cannot publish a received snapshot; the process ends");
+        tracing::error!(%dir, %error, "failed to publish a received snapshot; exiting");
         std::process::exit(EXIT_WRITE_FAILED);
     }
     log.restart(index);
@@ -70,8 +70,8 @@ pub(super) fn finish(
         let last = log.last_index();
         if last != log_last {
             let what = format!(
-                "it ends at entry {last}, but it ended at {log_last} when the snapshot of entry {index} \
-                 replaced it"
+                "it ends at entry {last}, but it ended at entry {log_last} when the snapshot at entry {index} replaced \
+                 it"
             );
             return Err(OpenError::log(&member.join("log"), 0, what));
         }

@@ -231,7 +231,7 @@ fn open_parts(
     let dir_of_checkpoint = member.join("checkpoint");
     let (mut checkpoint, view) = Checkpoint::open(&dir_of_checkpoint, origin, ledger.clone())?;
     if fresh && (view.is_some() || !log.is_empty()) {
-        let what = "is missing, but there is data beside it";
+        let what = "is missing, but the directory contains data";
         return Err(OpenError::identity(format::path(member), what));
     }
     install::finish(member, &mut log, &mut checkpoint)?;
@@ -257,7 +257,8 @@ fn check_log(
 ) -> Result<Option<LogOwner>, OpenError> {
     let log = member.join(wal_dir::LOG);
     if log.is_symlink() && !log.exists() {
-        let what = "it is a link to a folder that is missing; is its disk mounted?";
+        let what =
+            "it is a link to a folder that does not exist; check whether its disk is mounted";
         return Err(OpenError::log(&log, 0, what));
     }
     let owner = owner::check_link(&log)?;
@@ -302,7 +303,7 @@ fn restart_log_after(applied: u64, log: &mut RaftLog) {
     tracing::warn!(
         last,
         applied,
-        "the directory is a copy, whose log is older than its checkpoint; starting from the checkpoint"
+        "the data directory is a copy whose log is older than its checkpoint; starting from the checkpoint"
     );
     log.restart(applied);
 }
@@ -327,20 +328,23 @@ fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenEr
     let begin = line.begin;
     let Some(view) = view else {
         if line.is_truncated() {
-            let what = format!("there is no checkpoint, but the log begins at entry {begin}");
+            let what = format!("there is no checkpoint, but the log starts at entry {begin}");
             return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
         }
         return Ok(());
     };
     let applied = view.position.index;
     if begin > applied + 1 {
-        let what = format!("the checkpoint ends at entry {applied}, the log begins at {begin}");
+        let what =
+            format!("the checkpoint ends at entry {applied}, but the log starts at entry {begin}");
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
     let last = log.last_index();
     // A member of a new cluster may have voted before its first entry.
     if last < applied && !log.is_empty() {
-        let what = format!("the log ends at entry {last}, before the checkpoint's entry {applied}");
+        let what = format!(
+            "the log ends at entry {last}, before the end of the checkpoint at entry {applied}"
+        );
         return Err(OpenError::log(&member.join("log"), 0, what));
     }
     Ok(())

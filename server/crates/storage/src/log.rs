@@ -185,7 +185,7 @@ impl RaftLog {
         match log.engine.get(REGION, LOG_START) {
             Some(bytes) => {
                 log.log_start = LogStart::decode(&bytes).ok_or_else(|| {
-                    OpenError::log(dir, 0, "the record of the log's start is malformed")
+                    OpenError::log(dir, 0, "the record of the start of the log is malformed")
                 })?;
             }
             None if fresh => {
@@ -461,7 +461,7 @@ impl<'a> AbortOnFailure<'a> {
     /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
-        tracing::error!(%dir, error, "cannot write the raft log; the process ends");
+        tracing::error!(%dir, error, "failed to write the Raft log; exiting");
         std::process::exit(super::EXIT_WRITE_FAILED)
     }
 }

@@ -21,7 +21,11 @@ pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send)
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("rewrite".to_owned());
         let done = thread.spawn_scoped(scope, work)?.join();
-        done.unwrap_or_else(|_| Err(io::Error::other("rewriting ended in a panic")))
+        done.unwrap_or_else(|_| {
+            Err(io::Error::other(
+                "a panic occurred while the checkpoint was rewritten",
+            ))
+        })
     })
 }
 

@@ -57,7 +57,7 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     if decode(&bytes, dir)?.as_deref() != Some(lines) {
         return Err(io::Error::other(
-            "sled reads other lines than it has written",
+            "sled does not read the lines that were written",
         ));
     }
     Ok(bytes)

@@ -122,7 +122,7 @@ impl LogOwner {
             return Ok(());
         }
         let what = format!(
-            "says member {member_id} of cluster {cluster_id:x}, but {} says member {} of cluster {:x}",
+            "contains member {member_id} of cluster {cluster_id:x}, but {} contains member {} of cluster {:x}",
             folder.join(FILE).display(),
             self.member_id,
             self.cluster_id
@@ -141,8 +141,8 @@ pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let named = owner.as_ref().and_then(LogOwner::link);
     let what = match named {
         Some(named) if named.inode == own.inode => return Ok(owner),
-        Some(named) => format!("it names {}", named.path),
-        None => format!("the file {FILE} there names no link"),
+        Some(named) => format!("its owner is {}", named.path),
+        None => format!("the file {FILE} there does not name an owner"),
     };
     Err(OpenError::OtherLog { path: PathBuf::from(log), what })
 }

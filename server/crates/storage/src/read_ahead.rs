@@ -31,7 +31,7 @@ pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), Check
     let restored =
         catch_in_library(|| read_ahead(&mut merged, &mut |records| View::restore(records)));
     let restored = restored.unwrap_or_else(|| {
-        Err(CorruptRecord::new("reading the checkpoint ended in a panic").into())
+        Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
     })?;
     Ok((restored, merged.bytes))
 }
@@ -52,7 +52,7 @@ fn read_ahead<T>(
         match reading.join() {
             Ok(Some(())) => restored,
             Ok(None) | Err(_) => {
-                Err(CorruptRecord::new("reading the checkpoint ended in a panic").into())
+                Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())
             }
         }
     })

@@ -205,7 +205,7 @@ impl IncomingSnapshot {
     pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
-            let what = format!("the sender announced {announced:?} and sent {came:?}");
+            let what = format!("the sender announced {announced:?}, but sent {came:?}");
             return Err(SnapshotError::Corrupt(what));
         }
         self.write_run()?;
@@ -220,7 +220,7 @@ impl IncomingSnapshot {
         let position = &view.position;
         if (position.index, position.term) != (self.id.index, self.id.term) {
             let what = format!(
-                "its state is that of entry {} of term {}, the announced one is that of entry {} of term {}",
+                "its state is at entry {} of term {}, but the announced state is at entry {} of term {}",
                 position.index, position.term, self.id.index, self.id.term
             );
             return Err(SnapshotError::Corrupt(what));

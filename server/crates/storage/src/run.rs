@@ -75,7 +75,7 @@ fn length(bytes: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(bytes.len()).ok();
     length
         .filter(|length| *length != REMOVED)
-        .ok_or_else(|| io::Error::other("a record of 4 GiB does not fit into a run"))
+        .ok_or_else(|| io::Error::other("a record exceeds the limit of 4 GiB"))
 }
 
 /// A file with the count and the checksum of the bytes that were read or written.

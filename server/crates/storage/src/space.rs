@@ -176,7 +176,7 @@ impl SpaceMonitor {
             Ok(_lock) => self.ledger.release(),
             // opening the storage reports the holder of the lock
             Err(error) => {
-                tracing::debug!(%error, "keeping the ballast: another process uses the directory")
+                tracing::debug!(%error, "keeping the ballast, because another process uses the directory")
             }
         }
     }
@@ -292,16 +292,19 @@ impl SpaceMonitor {
         if level != self.level {
             match level {
                 SpaceLevel::Enough => {
-                    tracing::info!(free_bytes, "the disk has space again: writes are accepted");
+                    tracing::info!(
+                        free_bytes,
+                        "the disk has free space again; accepting writes"
+                    );
                 }
                 SpaceLevel::Low => tracing::warn!(
                     free_bytes,
                     reserve_bytes,
-                    "the disk is almost full: writes are refused until there is space"
+                    "the disk is almost full; refusing writes until space is free"
                 ),
                 SpaceLevel::None => tracing::error!(
                     free_bytes,
-                    "the disk is full: all commands are refused until there is space"
+                    "the disk is full; refusing all commands until space is free"
                 ),
             }
         }

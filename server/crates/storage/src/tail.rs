@@ -66,11 +66,11 @@ pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
             .rposition(|pair| pair[1].0 != pair[0].0 + 1);
         if let (LogFileKind::Append, Some(at)) = (queue, gap) {
             if origin != Origin::Copied {
-                let what = "the file after it is missing";
+                let what = "the next file is missing";
                 return Err(OpenError::log(&files[at].1, 0, what));
             }
             for (_, path) in files.drain(..=at) {
-                tracing::warn!(file = %path.display(), "removed a log file: later ones were purged during the copy");
+                tracing::warn!(file = %path.display(), "removed a log file, because later files were purged while the directory was copied");
                 fs::remove_file(&path).map_err(|e| OpenError::io(&path, e))?;
             }
         }
@@ -140,7 +140,7 @@ pub(super) fn judge(
     }
     let at = good.unwrap_or(0);
     if !last {
-        let what = "damaged, although a newer file exists: it was synced as a whole, so this is no torn write".into();
+        let what = "the file is damaged, but it was synced completely before the next file was created, so this is not a torn write".into();
         return Err(Damage { at, what });
     }
     let zeros = bytes[at..].iter().all(|b| *b == 0);
@@ -156,8 +156,9 @@ pub(super) fn judge(
     if queue == LogFileKind::Append {
         let search = if good.is_some() { at + 1 } else { 0 };
         if let Some(next) = records_to_the_end(&sums, search, seq) {
-            let what =
-                format!("damaged, although whole records follow from byte {next} to the end");
+            let what = format!(
+                "a record is damaged, but complete records follow from byte {next} to the end"
+            );
             return Err(Damage { at, what });
         }
     }

@@ -140,7 +140,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     let done = new_link(log, target).and_then(|link| {
         name_link(&link, log, target, identity)?;
         files::exchange(&link, log).map_err(|error| {
-            let what = format!("cannot replace the log's folder with a link: {error}");
+            let what = format!("cannot replace the folder of the log with a link: {error}");
             OpenError::WalDir { path: target.to_owned(), what }
         })
     });
@@ -174,7 +174,7 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
     match is_used {
         true => Err(OpenError::WalDir {
             path: target.to_owned(),
-            what: "a log is there already".to_owned(),
+            what: "the folder already contains a log".to_owned(),
         }),
         false => Ok(()),
     }

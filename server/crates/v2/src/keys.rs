@@ -226,7 +226,7 @@ async fn form(
         {
             tracing::warn!(
                 left_out,
-                "ignoring the body of a DELETE: conditions belong in the query"
+                "ignoring the body of a DELETE request: conditions must be in the query"
             );
         }
         return Ok(None);

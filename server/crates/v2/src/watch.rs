@@ -147,7 +147,7 @@ impl WatchBody {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
                 Err(lost) => {
-                    tracing::info!(%lost, "ending a watch that fell behind the history");
+                    tracing::info!(%lost, "ending a watch that has fallen behind the event history");
                     return None;
                 }
             }

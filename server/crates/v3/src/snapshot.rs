@@ -66,9 +66,11 @@ pub(crate) async fn snapshot(
             Ok(bytes) => return done(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 match end_signal.is_told() {
-                    true => tracing::warn!("ended a snapshot: too much has changed since it began"),
+                    true => tracing::warn!(
+                        "ended a snapshot, because too much has changed since it started"
+                    ),
                     false => tracing::warn!(
-                        "a client disconnected during its snapshot, or read it too slowly"
+                        "a client disconnected while a snapshot was sent, or read it too slowly"
                     ),
                 }
                 return;

@@ -203,7 +203,7 @@ fn a_start_adopts_the_data_of_etcd() {
     etcd.terminate();
     let (is_done, said) = try_adopt(&etcd, &[]);
     assert!(
-        !is_done && said.contains("already has Witan's data"),
+        !is_done && said.contains("already contains Witan's data"),
         "{said}"
     );
 }
@@ -236,7 +236,7 @@ fn a_running_etcd_is_refused() {
     for kind in ETCDS {
         let etcd = Launch::new(kind).start();
         let (is_done, said) = try_adopt(&etcd, &[]);
-        assert!(!is_done && said.contains("stop etcd"), "{said}");
+        assert!(!is_done && said.contains("Stop etcd"), "{said}");
         assert!(!data(&etcd).join("member/identity").exists());
     }
 }

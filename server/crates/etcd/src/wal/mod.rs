@@ -46,7 +46,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };
     if !dir.is_dir() {
-        return Err(incomplete("there is no such folder".into()));
+        return Err(incomplete("the folder does not exist".into()));
     }
     let mut found = Vec::new();
     for file in fs::read_dir(dir).map_err(failed)? {
@@ -58,7 +58,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     }
     found.sort_by_key(|segment| segment.sequence);
     if found.is_empty() {
-        return Err(incomplete("there is no file *.wal".into()));
+        return Err(incomplete("the folder has no file *.wal".into()));
     }
     for pair in found.windows(2) {
         let next = pair[0].sequence.saturating_add(1);
@@ -112,7 +112,7 @@ pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>,
     let first = first.ok_or_else(|| {
         let begin = segments[0].index;
         let what = format!(
-            "it begins at entry {begin}, after the newest intact snapshot (member/snap/*.snap), which ends at entry {after}"
+            "it starts at entry {begin}, after the newest intact snapshot (member/snap/*.snap), which ends at entry {after}"
         );
         incomplete(segments, &what)
     })?;

@@ -64,8 +64,9 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
             }
             Stop::End | Stop::Torn => {
                 if let Some(next) = frame::find(&bytes, offset + LENGTH_BYTES) {
-                    let what =
-                        format!("a record is incomplete, and another one follows at byte {next}");
+                    let what = format!(
+                        "a record is incomplete, and another record follows at byte {next}"
+                    );
                     return Err(place.damaged(&what));
                 }
             }
@@ -97,11 +98,11 @@ fn scan_segment(
         };
         let sum = match (kind, *crc) {
             (RecordKind::Crc, None) => record.crc,
-            (_, None) => return invalid("the segment does not begin with a checksum"),
+            (_, None) => return invalid("the segment does not start with a checksum"),
             (_, Some(before)) => crc32c::crc32c_append(before, &record.data),
         };
         if sum != record.crc {
-            return invalid("the record's checksum is wrong");
+            return invalid("the record fails its checksum");
         }
         *crc = Some(sum);
         visit(&Place { path, offset }, kind, record.data)?;

@@ -77,7 +77,7 @@ fn records_behind_a_gap_are_not_passed_over() {
         assert!(
             error
                 .to_string()
-                .contains(&format!("another one follows at byte {next}")),
+                .contains(&format!("another record follows at byte {next}")),
             "{error}"
         );
     }
@@ -113,7 +113,7 @@ fn a_changed_byte_is_found() {
     let last = whole.len() - 12;
     bytes[last] ^= 0xff;
     directory.segment(0, 0, &bytes);
-    directory.refuses("the record's checksum is wrong");
+    directory.refuses("the record fails its checksum");
 }
 
 /// The reader returns the first entries of a damaged log, or refuses it.
@@ -149,7 +149,7 @@ fn an_earlier_segment_is_complete() {
     // its last record is missing completely
     directory.segment(0, 0, &whole[..begin]);
     directory
-        .refuses("0000000000000001-0000000000000004.wal: byte 0: the record's checksum is wrong");
+        .refuses("0000000000000001-0000000000000004.wal: byte 0: the record fails its checksum");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn missing_segments_are_refused() {
     fs::remove_file(&paths[1]).unwrap();
     directory.refuses("the file 0000000000000001-*.wal is missing");
     fs::remove_file(&paths[0]).unwrap();
-    directory.refuses("it begins at entry 3");
+    directory.refuses("it starts at entry 3");
     directory.refuses("which ends at entry 0");
     let error = directory.refused();
     let snapshot = directory.snapshot(2, 1);
@@ -195,7 +195,7 @@ fn missing_segments_are_refused() {
     fs::write(snapshot, "x").unwrap();
     assert_eq!(directory.refused(), error);
     fs::remove_file(&paths[2]).unwrap();
-    directory.refuses("there is no file *.wal");
+    directory.refuses("the folder has no file *.wal");
 }
 
 #[test]

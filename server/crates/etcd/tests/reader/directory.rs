@@ -172,7 +172,7 @@ fn backend_metadata_is_read() {
         .collect();
     assert_eq!(members, [("a", false), ("", true)]);
     directory.backend("db", &[("members", &[("a2", member)])]);
-    directory.refuses("bucket members, key a2: its value is that of another member");
+    directory.refuses("bucket members, key a2: its value belongs to another member");
 }
 
 /// A member that was stopped while it installed its leader's state.
@@ -271,7 +271,7 @@ fn requests_of_a_later_release_are_refused() {
             "of a kind that this release does not know (field 1497)",
         ),
         (b"\x08\x01", "it contains no request"),
-        (b"\xff", "neither a request of v3 nor of v2"),
+        (b"\xff", "neither a v3 request nor a v2 request"),
     ] {
         let error = payload(&normal(1, 1, data.to_vec())).unwrap_err();
         assert!(

@@ -27,7 +27,7 @@ const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReceiveError {
     /// The stream broke; the next one continues from the records on disk.
-    #[error("the snapshot stream broke: {0}")]
+    #[error("the snapshot stream failed: {0}")]
     Stream(#[from] io::Error),
     /// It belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
@@ -126,13 +126,13 @@ where
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     if begin.format != FORMAT {
         return Err(ReceiveError::Protocol(format!(
-            "writes format {}, this member reads format {FORMAT}",
+            "uses format {}, but this member reads format {FORMAT}",
             begin.format
         )));
     }
     if begin.cluster_id != transfer.cluster_id {
         return Err(ReceiveError::Protocol(format!(
-            "belongs to cluster {:x}, this member to {:x}",
+            "belongs to cluster {:x}, but this member belongs to cluster {:x}",
             begin.cluster_id, transfer.cluster_id
         )));
     }
@@ -182,14 +182,13 @@ fn write_records(
         match part {
             Part::Records(at, bytes) => {
                 if at != offset {
-                    let what = format!("sent byte {at} of the records in place of byte {offset}");
+                    let what = format!("sent byte {at} of the records instead of byte {offset}");
                     return Err(ReceiveError::Protocol(what));
                 }
                 offset += bytes.len() as u64;
                 if offset > limit {
-                    let what = format!(
-                        "sent more than {limit} bytes, far above the size that it announced"
-                    );
+                    let what =
+                        format!("sent more than {limit} bytes, which exceeds the announced size");
                     return Err(ReceiveError::Protocol(what));
                 }
                 parser.push(&bytes);
@@ -203,7 +202,7 @@ fn write_records(
             }
             Part::End(totals) => return Ok(incoming.finish(totals)?),
             Part::Restart => {
-                let what = "its records differ from those kept from an earlier stream";
+                let what = "sent records that differ from the records of an earlier stream";
                 return Err(SnapshotError::Corrupt(what.into()).into());
             }
             other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
@@ -258,7 +257,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part,
         Err(error) => return Err(error.into()),
     };
     Part::decode(frame.contents)
-        .ok_or_else(|| ReceiveError::Protocol("sent a frame that cannot be read".into()))
+        .ok_or_else(|| ReceiveError::Protocol("sent an invalid frame".into()))
 }
 
 fn unexpected(part: &Part) -> ReceiveError {

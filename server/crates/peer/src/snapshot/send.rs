@@ -22,7 +22,7 @@ use crate::frame::{FRAME_BYTES_MAX, FrameReader};
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
     /// The stream broke. The next one continues after the receiver's records.
-    #[error("the snapshot stream broke: {0}")]
+    #[error("the snapshot stream failed: {0}")]
     Stream(#[from] io::Error),
     /// The receiver is busy and can accept it soon.
     #[error("the receiver is busy: {0}")]
@@ -31,7 +31,7 @@ pub(in super::super) enum SendError {
     #[error("the receiver refuses the snapshot: {0}")]
     Refused(String),
     /// The receiver's records belong to another snapshot. The next attempt starts over.
-    #[error("the receiver has kept records of another snapshot")]
+    #[error("the receiver has records of another snapshot")]
     Restarted,
 }
 
@@ -146,7 +146,7 @@ async fn send_parts(
             tracing::info!(member, sent, bytes, "sending a snapshot");
         }
     }
-    Err(io::Error::other("the walk of the view ended early").into())
+    Err(io::Error::other("the iteration over the view ended early").into())
 }
 
 /// Sends the view's records to `parts` in checkpoint order, as fast as they are taken, then their end; or a restart if the
@@ -200,7 +200,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
     let frame = reader.next(STALL_TIMEOUT).await?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let what = "a frame that cannot be read";
+    let what = "an invalid frame";
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 

@@ -306,7 +306,7 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
         ("a flipped bit", "checksum", vec![begin.clone(), flipped]),
         (
             "other records",
-            "records differ",
+            "records that differ",
             vec![begin.clone(), framed(&Part::Restart)],
         ),
         (

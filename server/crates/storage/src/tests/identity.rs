@@ -151,7 +151,7 @@ fn the_identity_of_another_directory_is_refused() {
         for error in errors(&dir) {
             assert_eq!(error.exit_code(), 23, "{error}");
             assert!(
-                error.to_string().contains("but the checkpoint is of"),
+                error.to_string().contains("but the checkpoint belongs to"),
                 "{error}"
             );
         }

@@ -116,7 +116,7 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
     for _ in 0..2 {
         let error = open(&dir.data(), &ME).expect_err("its log is missing");
         assert!(
-            error.to_string().contains("is its disk mounted?"),
+            error.to_string().contains("whether its disk is mounted"),
             "{error}"
         );
         // The folder without the log, like an unmounted mount point.

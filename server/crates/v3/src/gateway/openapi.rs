@@ -53,9 +53,8 @@ fn document() -> Value {
         "info": {
             "title": "etcd v3 as JSON",
             "version": version::API,
-            "description": "Calls require POST. Bytes are base64 unless the query says otherwise; integers of \
-                64 bits are strings. \
-                The same calls exist below /v3beta and /v3alpha, with the errors of etcd 3.4.",
+            "description": "Calls require POST. Bytes are base64 by default, and 64-bit integers are strings. The same \
+                calls are available under /v3beta and /v3alpha, with the errors of etcd 3.4.",
         },
         "paths": paths,
         "components": {
@@ -113,7 +112,7 @@ fn parameter() -> Value {
         "description": format!(
             "How requests and answers represent fields of the format \"byte\": as base64, or with utf8 \
                 as plain strings. With utf8, bytes that are not UTF-8 are base64 in a field NAME{} \
-                instead of NAME; requests can use that field, too. Snapshots are always base64.",
+                instead of NAME; requests can also use this field. Snapshots are always base64.",
             encoding::SUFFIX,
         ),
         "schema": {
