@@ -12,8 +12,8 @@ use super::{backup::BackupStore, security::SecretRef};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.backupRef) != has(self.store)").message("restore needs exactly one of backupRef (an EtcdBackup) or store (where the snapshot is)"),
-    validation = Rule::new("has(self.name) == has(self.store)").message("restore.store needs restore.name, so that all members restore the same snapshot; an EtcdBackup knows its own"),
-    validation = Rule::new("!(has(self.toRevision) && has(self.toTime))").message("restore takes one of toRevision and toTime")
+    validation = Rule::new("has(self.name) == has(self.store)").message("restore.store needs restore.name, so that all members restore the same snapshot; with backupRef, name must not be set"),
+    validation = Rule::new("!(has(self.toRevision) && has(self.toTime))").message("restore allows only one of toRevision and toTime")
 )]
 pub struct Restore {
     /// A successful EtcdBackup in the same namespace.
