@@ -215,13 +215,13 @@ def run(report: Report, server: Server) -> None:
     with report.case("the disk of a voter is deleted only if it says so"):
         check_claims(server)
     with report.case("no cluster is created in the namespace of the operator"):
-        is_refused("witan-operator runs in this namespace", server.request, "POST", clusters(server, "witan-system"), bare("inside"))
+        is_refused("not allowed in the namespace of witan-operator", server.request, "POST", clusters(server, "witan-system"), bare("inside"))
     with report.case("tenants set no pod template"):
         server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "admissionPolicies.restrictPodTemplate=true")
         for field, value in (("podTemplate", {"spec": {}}), ("serviceAccountName", "mine"), ("image", "r/i:t")):
             asked = bare("tenant", **{field: value})
             wait_for("the policy", lambda: refusal(server.request, "POST", clusters(server) + "?dryRun=All", asked), server.processes, server.work)
-            is_refused("does not allow spec.podTemplate", server.request, "POST", clusters(server) + "?dryRun=All", asked)
+            is_refused("spec.podTemplate, spec.serviceAccountName and spec.image are not allowed", server.request, "POST", clusters(server) + "?dryRun=All", asked)
         server.request("POST", clusters(server) + "?dryRun=All", bare("tenant"))
         server.helm("rollback", "witan-operator", "1", "--namespace", "witan-system")
     with report.case("helm upgrade and rollback of witan-operator keep the clusters"):

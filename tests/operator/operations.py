@@ -74,7 +74,7 @@ class Operations:
     def moves(self, name):
         to = self.follower(name)
         status = self.succeeds("move", name, moveLeader={"to": to}, ttlSecondsAfterFinished=10)
-        assert status["message"] == f"{to} leads" and status["requestedBy"], status
+        assert status["message"] == f"{to} is the leader" and status["requestedBy"], status
         eventually("it is said", lambda: self.leader(name) == to and self.told("OperationSucceeded", "EtcdOperation move"))
 
     def restarts_once(self, name):

@@ -144,7 +144,7 @@ class Plugin:
         """A person moves the leader, reads and reverts keys, restarts, replaces, and forces a new cluster."""
         with self.brief("moved", writes=False), self.kubelets():
             follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
-            assert self.witan("move-leader", "moved", follower, "--wait").endswith(f"succeeded: {follower} leads\n")
+            assert self.witan("move-leader", "moved", follower, "--wait").endswith(f"succeeded: {follower} is the leader\n")
             eventually("the operator sees the leader", lambda: self.leader("moved") == follower)
             assert "is not a voter" in self.witan("move-leader", "moved", "moved-9", "--wait", fails=True)
             members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
@@ -211,7 +211,7 @@ class Plugin:
             with self.kubelets():
                 assert "0 keys, about 0 B" in self.witan("top", "locked")
                 assert "1 member counted for 1 s" in self.witan("top", "locked", "--rates", "--seconds", "1")
-                assert "succeeded: locked-0 leads already" in self.witan("move-leader", "locked", "locked-0", "--wait")
+                assert "succeeded: locked-0 is already the leader" in self.witan("move-leader", "locked", "locked-0", "--wait")
             assert "locked-operator-tls" in self.witan("status", "locked")
         finally:
             self.remove("locked")

@@ -134,8 +134,9 @@ const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its
     {member}";
 const CANNOT_REPLACE: &str = "member {member} must be replaced, but the other members have no \
     quorum without it, or spec.selfHealing forbids the replacement";
-const CORRUPT: &str = "the data of member {member} differs from the data of the other members, and \
-    spec.selfHealing forbids the replacement: create an EtcdOperation with replaceMember to replace the member";
+const CORRUPT: &str = "the data of member {member} differs from the data of the other members: if the member cannot \
+    restore its state from the leader, it is replaced. With spec.selfHealing.onCorruption: AlarmOnly, create an \
+    EtcdOperation with replaceMember to replace it";
 const FOREIGN_UNHEALTHY: &str =
     "member {member}, which is not a pod of this cluster, is not healthy";
 const CANNOT_FENCE: &str =

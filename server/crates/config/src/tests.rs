@@ -189,11 +189,11 @@ fn contradictions_of_tls_between_members_are_refused() {
         ),
         (
             "--peer-cert-file c".to_owned(),
-            "--peer-cert-file and --peer-key-file belong together",
+            "--peer-cert-file and --peer-key-file must be set together",
         ),
         (
             "--peer-client-key-file k".to_owned(),
-            "--peer-client-cert-file and --peer-client-key-file belong together",
+            "--peer-client-cert-file and --peer-client-key-file must be set together",
         ),
         (
             format!("{pair} --peer-client-cert-auth"),

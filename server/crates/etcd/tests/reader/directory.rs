@@ -268,7 +268,7 @@ fn requests_of_a_later_release_are_refused() {
     for (data, what) in [
         (
             &b"\x08\x01\xca\x5d\x00"[..],
-            "of a kind that this release does not know (field 1497)",
+            "of an unknown kind (field 1497)",
         ),
         (b"\x08\x01", "it contains no request"),
         (b"\xff", "neither a v3 request nor a v2 request"),
