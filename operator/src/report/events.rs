@@ -28,7 +28,11 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
             "the cluster does not serve linearizable reads",
             true,
         )),
-        (false, true) => notices.push(notice("QuorumRestored", "the cluster serves again", false)),
+        (false, true) => notices.push(notice(
+            "QuorumRestored",
+            "the cluster serves linearizable reads",
+            false,
+        )),
         (true, true) | (false, false) => {}
     }
     let elsewhere = |status: &EtcdClusterStatus| -> Vec<String> {
