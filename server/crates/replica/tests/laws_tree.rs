@@ -1,22 +1,18 @@
-//! Laws of the v2 tree, checked on random histories.
+//! Laws of the v2 tree, checked on random histories. `tests/differ` compares the answers with etcd.
 
 #![expect(
     clippy::unwrap_used,
     reason = "test code: clippy knows only the test functions"
 )]
 
-#[path = "laws_tree/model.rs"]
-mod model;
-
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use model::Model;
 use proptest::prelude::*;
 use witan_machine::fingerprint;
 use witan_replica::watch::WatchHub;
 use witan_tree::{
-    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Node, Set, Tree, TreeCommand,
+    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Set, Tree, TreeCommand,
     TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch, limits::TREE_DEPTH_MAX,
 };
 
@@ -165,34 +161,6 @@ fn assert_same(one: &Tree, other: &Tree) {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
-
-    /// Answers, nodes, deadlines and indexes equal those of a model that is too simple to be wrong.
-    #[test]
-    fn the_tree_is_what_a_flat_map_says(history in steps(80)) {
-        let (mut tree, mut model) = (Tree::default(), Model::default());
-        for entry in &history {
-            let before = tree.index();
-            let answer = step(&mut tree, entry);
-            let Step::Do(verb, now_ns) = entry else {
-                model.index += 1;
-                continue;
-            };
-            let expected = model.apply(verb, *now_ns);
-            prop_assert_eq!(answer.clone().unwrap(), expected, "{:?}", verb);
-            prop_assert_eq!(tree.index(), model.index);
-            match answer.unwrap() {
-                Ok(TreeReply::Event(event)) => prop_assert_eq!(event.index, before + 1),
-                Ok(TreeReply::Expired(count)) => prop_assert_eq!(tree.index(), before + count as u64),
-                Err(error) => prop_assert_eq!((error.index, tree.index()), (before, before)),
-            }
-            for (path, node) in model.nodes(*now_ns) {
-                let shown = tree.get(&path, false, *now_ns).unwrap().node;
-                prop_assert_eq!(Node { nodes: None, ..shown }, node);
-            }
-            prop_assert_eq!(tree.get(b"/", true, *now_ns).unwrap().node, model.listing(*now_ns));
-            prop_assert_eq!(tree.next_expiration_ns(), model.next_expiration_ns());
-        }
-    }
 
     /// The same history leads to the same state, and a frozen clone never changes.
     #[test]

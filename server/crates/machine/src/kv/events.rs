@@ -265,31 +265,6 @@ mod tests {
     }
 
     #[test]
-    fn a_change_knows_the_pair_before_it() {
-        let mut kv = Kv::default();
-        put(&mut kv, "k", 1);
-        put(&mut kv, "k", 2);
-        delete(&mut kv, "k");
-        put(&mut kv, "k", 3);
-        let previous = |kv: &Kv| -> Vec<Option<usize>> {
-            kv.changes_from(0, None)
-                .map(|(_, written)| kv.previous(&written).map(|pair| pair.value.len()))
-                .collect()
-        };
-        assert_eq!(previous(&kv), [None, Some(1), Some(2), None]);
-        let creates: Vec<bool> = kv
-            .changes_from(0, None)
-            .map(|(_, written)| written.creates())
-            .collect();
-        assert_eq!(creates, [true, false, false, true]);
-        apply(&mut kv, KvOperation::Compact(Compact { revision: 3 }));
-        assert_eq!(previous(&kv), [None, Some(2), None]);
-        let deletion = kv.changes_from(4, None).find(|(_, w)| w.deletes());
-        let pair = deletion.unwrap().1.pair();
-        assert_eq!((pair.create_revision, pair.mod_revision), (0, 4));
-    }
-
-    #[test]
     fn a_key_with_too_many_changes_is_not_reported_as_compacted() {
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", 1));

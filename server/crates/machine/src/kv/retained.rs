@@ -115,20 +115,6 @@ mod tests {
     }
 
     #[test]
-    fn without_compaction_everything_counts() {
-        let kv = sample(0);
-        assert_eq!(revisions(kv.retained_versions()), [2, 3, 4, 5, 6, 7]);
-        assert_eq!(revisions(kv.hashed_versions(5)), [2, 3, 4, 5]);
-        assert_eq!(revisions(kv.hashed_versions(-3)), [0; 0]);
-        assert_eq!(kv.hash_revision(0), Ok(7));
-        assert_eq!(kv.hash_revision(-3), Ok(-3));
-        assert_eq!(
-            kv.hash_revision(8),
-            Err(KvError::FutureRevision { current: 7 })
-        );
-    }
-
-    #[test]
     fn below_the_compacted_revision_only_the_newest_counts() {
         let kv = sample(4);
         // the deletion at the compacted revision is kept but not hashed
