@@ -118,40 +118,4 @@ mod tests {
             assert_eq!(field.name(), *name);
         }
     }
-
-    #[test]
-    fn form_errors_have_gos_texts() {
-        let table = [
-            ("value=%zz", Some(r#"invalid URL escape "%zz""#)),
-            ("value=%", Some(r#"invalid URL escape "%""#)),
-            ("%4=1", Some(r#"invalid URL escape "%4""#)),
-            ("a;b", Some("invalid semicolon separator in query")),
-            (
-                "value=%zz&a;b",
-                Some("invalid semicolon separator in query"),
-            ),
-            (
-                "a;b&value=%zz",
-                Some("invalid semicolon separator in query"),
-            ),
-            ("&&value=1&=&x", None),
-        ];
-        for (text, expect) in table {
-            assert_eq!(
-                V2Fields::default().read(text.as_bytes()).err().as_deref(),
-                expect,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_first_value_counts() {
-        let mut fields = V2Fields::default();
-        fields.read(b"value=a+b%2Bc&value=z&Value=q").unwrap();
-        fields.read(b"value=query&dir=true").unwrap();
-        assert_eq!(fields.get(V2Field::Value).unwrap(), "a b+c");
-        assert_eq!(fields.get(V2Field::Dir).unwrap(), "true");
-        assert_eq!(fields.get(V2Field::Ttl), None);
-    }
 }

@@ -316,21 +316,3 @@ fn status(event: &Event) -> StatusCode {
         | Action::Expire => StatusCode::OK,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_what_follows_the_prefix() {
-        let table = [
-            ("/v2/keys", "/"),
-            ("/v2/keys/", "/"),
-            ("/v2/keys/a", "/a"),
-            ("/v2/keys/a/b/", "/a/b"),
-        ];
-        for (path, expect) in table {
-            assert_eq!(key(path.as_bytes()), expect, "{path}");
-        }
-    }
-}

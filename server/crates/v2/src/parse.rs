@@ -182,43 +182,6 @@ fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
 mod tests {
     use super::*;
 
-    fn refusal(waiting: WaitParameter, query: &str) -> (u16, String) {
-        let error = params(waiting, query.as_bytes(), None).unwrap_err();
-        assert_eq!(error.index, 0);
-        (
-            error.code.code(),
-            String::from_utf8(error.cause.concat()).unwrap(),
-        )
-    }
-
-    /// Cases that are missing from the recording of etcd's answers; `tests/e2e/tests/pairs` sends the recorded ones.
-    #[test]
-    fn refusals_are_as_observed() {
-        for (query, code, cause) in [
-            ("prevIndex=-1", 203, "invalid value for \"prevIndex\""),
-            ("prevIndex=%2B1", 203, "invalid value for \"prevIndex\""),
-            (
-                "waitIndex=x&prevIndex=y",
-                203,
-                "invalid value for \"prevIndex\"",
-            ),
-            ("dir=tRUE&wait=q", 209, "invalid value for \"wait\""),
-            (
-                "noValueOnSuccess=bogus&ttl=x",
-                209,
-                "invalid value for \"noValueOnSuccess\"",
-            ),
-            ("ttl=abc&prevExist=x", 202, "invalid value for \"ttl\""),
-            ("refresh=true&ttl=", 212, "No TTL value set"),
-        ] {
-            assert_eq!(
-                refusal(WaitParameter::Refused, query),
-                (code, cause.to_owned()),
-                "{query}"
-            );
-        }
-    }
-
     #[test]
     fn accepted_values() {
         let query = b"prevIndex=0&waitIndex=0&wait=t&ttl=&recursive=1&prevExist=FALSE&unknown=%41";
@@ -248,53 +211,6 @@ mod tests {
     fn a_bad_form_is_named_before_a_bad_query() {
         let error = params(WaitParameter::Refused, b"a;b", Some(b"%x")).unwrap_err();
         assert_eq!(error.cause.concat(), *b"invalid URL escape \"%x\"");
-    }
-
-    fn chosen(write: WriteMethod, query: &str) -> &'static str {
-        let params = params(WaitParameter::Refused, query.as_bytes(), None).unwrap();
-        match mutation(write, "/k".into(), params, 0) {
-            TreeOperation::Set(_) => "set",
-            TreeOperation::Create(c) if c.in_order => "in order",
-            TreeOperation::Create(_) => "create",
-            TreeOperation::Update(_) => "update",
-            TreeOperation::CompareAndSwap(_) => "swap",
-            TreeOperation::CompareAndDelete(_) => "delete if",
-            TreeOperation::Delete(_) => "delete",
-            TreeOperation::Expire(_) => "expire",
-        }
-    }
-
-    #[test]
-    fn verbs_are_selected_as_observed() {
-        let table = [
-            (WriteMethod::Put, "value=1", "set"),
-            (WriteMethod::Put, "prevIndex=0", "set"),
-            (
-                WriteMethod::Put,
-                "prevExist=false&prevValue=x&prevIndex=3",
-                "create",
-            ),
-            (WriteMethod::Put, "prevExist=true", "update"),
-            (WriteMethod::Put, "prevExist=true&prevIndex=0", "update"),
-            (WriteMethod::Put, "prevExist=true&prevValue=x", "swap"),
-            (WriteMethod::Put, "prevIndex=3", "swap"),
-            (WriteMethod::Put, "prevValue=x", "swap"),
-            (WriteMethod::Post, "prevExist=true&prevIndex=3", "in order"),
-            (WriteMethod::Delete, "prevValue=x", "delete if"),
-            (
-                WriteMethod::Delete,
-                "prevIndex=3&prevExist=false",
-                "delete if",
-            ),
-            (
-                WriteMethod::Delete,
-                "prevExist=false&recursive=true",
-                "delete",
-            ),
-        ];
-        for (write, query, expect) in table {
-            assert_eq!(chosen(write, query), expect, "{query}");
-        }
     }
 
     #[test]

@@ -175,22 +175,4 @@ mod tests {
             expect
         );
     }
-
-    #[test]
-    fn a_member_is_written_as_observed() {
-        let stats = SelfStats {
-            name: "default".into(),
-            id: "667880157b8812c8".into(),
-            state: state(Role::Leader).into(),
-            start_time: "2026-11-20T04:27:43.998938597Z".into(),
-            leader_info: LeaderInfo {
-                leader: "667880157b8812c8".into(),
-                uptime: text::duration(257_101_551_412),
-                start_time: "2026-11-20T04:27:44.800020702Z".into(),
-            },
-            ..SelfStats::default()
-        };
-        let expect = r#"{"name":"default","id":"667880157b8812c8","state":"StateLeader","startTime":"2026-11-20T04:27:43.998938597Z","leaderInfo":{"leader":"667880157b8812c8","uptime":"4m17.101551412s","startTime":"2026-11-20T04:27:44.800020702Z"},"recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#;
-        assert_eq!(String::from_utf8(json::encode(&stats)).unwrap(), expect);
-    }
 }

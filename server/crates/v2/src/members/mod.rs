@@ -270,24 +270,4 @@ mod tests {
             Ok(MemberId(0x2c_fbef_882b_b60a))
         );
     }
-
-    #[test]
-    fn unknown_and_removed_members_differ() {
-        let mut members = MemberRegistry::default();
-        members.removed_ids.insert(MemberId(0xab));
-        assert_eq!(
-            find_member(&members, MemberId(0xab)),
-            Err(MembersHttpError(
-                StatusCode::GONE,
-                "Member permanently removed: ab".into()
-            ))
-        );
-        assert_eq!(
-            find_member(&members, MemberId(0x1234)),
-            Err(MembersHttpError(
-                StatusCode::NOT_FOUND,
-                "No such member: 1234".into()
-            ))
-        );
-    }
 }
