@@ -165,16 +165,6 @@ fn human(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    fn sample() -> SnapshotStatus {
-        SnapshotStatus {
-            hash: 0x1964_ab9a,
-            revision: 5,
-            keys: 1,
-            bytes: 20_480,
-            version: "3.6.0".into(),
-        }
-    }
-
     #[test]
     fn sizes_are_etcdutls() {
         for (bytes, text) in [
@@ -189,28 +179,5 @@ mod tests {
         ] {
             assert_eq!(human(bytes), text);
         }
-    }
-
-    #[test]
-    fn a_table_is_etcdutls() {
-        assert_eq!(
-            table(&TITLES, &cells(&sample())),
-            "\
-┌──────────┬──────────┬────────────┬────────────┬─────────┐
-│   HASH   │ REVISION │ TOTAL KEYS │ TOTAL SIZE │ VERSION │
-├──────────┼──────────┼────────────┼────────────┼─────────┤
-│ 1964ab9a │        5 │          1 │      20 kB │   3.6.0 │
-└──────────┴──────────┴────────────┴────────────┴─────────┘
-"
-        );
-    }
-
-    #[test]
-    fn json_and_fields_are_etcdutls() {
-        assert_eq!(
-            json(&sample()).unwrap(),
-            "{\"hash\":426027930,\"revision\":5,\"totalKey\":1,\"totalSize\":20480,\"version\":\"3.6.0\"}\n"
-        );
-        assert!(fields(&sample()).ends_with("\"Size\" : 20480\n\"Version\" : 3.6.0\n"));
     }
 }

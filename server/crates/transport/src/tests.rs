@@ -20,11 +20,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower_service::Service;
-use witan_base::{
-    account::Totals,
-    metrics::{MetricsPage, Register},
-    panics::PanicMetrics,
-};
+use witan_base::{account::Totals, metrics::Register, panics::PanicMetrics};
 use witan_config::Config;
 
 use super::{Bound, Handlers, RunningServer, Surface, TransportMetrics, bind, serve};
@@ -54,7 +50,6 @@ impl Service<http::Request<Body>> for Silent {
 struct Port {
     running: RunningServer,
     url: String,
-    page: MetricsPage,
     /// `/held` answers once this is true.
     release: watch::Sender<bool>,
     /// Turns true when `/held` has been asked for.
@@ -99,13 +94,7 @@ async fn port(listen: &str) -> Port {
         connections: Config::default().connections,
         security: None,
     };
-    Port {
-        running: serve(bound, served).unwrap(),
-        url,
-        page: MetricsPage::new(on),
-        release,
-        held,
-    }
+    Port { running: serve(bound, served).unwrap(), url, release, held }
 }
 
 impl Port {
@@ -145,34 +134,6 @@ async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
 
 fn health(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
-}
-
-#[actix_rt::test]
-async fn both_stacks_answer_on_one_port() {
-    let port = port("http://127.0.0.1:0").await;
-    let mut io = port.tcp().await;
-    for path in ["/a", "/b%2Fc"] {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
-        let answer = ask(&mut io, &request, "served").await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("\r\nX-Etcd-Index: 4\r\n"), "{answer}");
-        assert!(answer.ends_with(&format!("{path} served")), "{answer}");
-    }
-    let mut client = HealthClient::new(port.channel().await);
-    let status = client.check(health("")).await.unwrap().into_inner().status;
-    assert_eq!(status, 1);
-    port.running.stop().await;
-    let text = port.page.render();
-    let labels = r#"grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unary"}"#;
-    for line in [
-        format!("grpc_server_started_total{{{labels} 1"),
-        format!("grpc_server_msg_received_total{{{labels} 1"),
-        format!("grpc_server_msg_sent_total{{{labels} 1"),
-        format!("grpc_server_handled_total{{grpc_code=\"OK\",{labels} 1"),
-        "etcd_network_client_grpc_sent_bytes_total 2".to_owned(),
-    ] {
-        assert!(text.lines().any(|l| l == line), "no line {line:?}");
-    }
 }
 
 #[actix_rt::test]
@@ -230,29 +191,6 @@ async fn a_stream_ends_at_its_deadline() {
         stream.message().await.unwrap_err().code(),
         Code::DeadlineExceeded
     );
-    port.running.stop().await;
-}
-
-#[actix_rt::test]
-async fn unknown_calls_are_named() {
-    let port = port("http://127.0.0.1:0").await;
-    for (path, text) in [
-        (
-            "/etcdserverpb.Nothing/Call",
-            "unknown service etcdserverpb.Nothing",
-        ),
-        // counted, but the service is not registered
-        ("/etcdserverpb.KV/Put", "unknown service etcdserverpb.KV"),
-        (
-            "/grpc.health.v1.Health/Call",
-            "unknown method Call for service grpc.health.v1.Health",
-        ),
-    ] {
-        let request = post(path, "application/grpc").body(Body::empty()).unwrap();
-        let answer = raw_call(&port, request).await;
-        assert_eq!(answer.headers()["grpc-status"], "12", "{path}");
-        assert_eq!(answer.headers()["grpc-message"], text);
-    }
     port.running.stop().await;
 }
 

@@ -191,25 +191,4 @@ mod tests {
         }
         assert_eq!(peer_urls(&[]), Err(RpcError::MemberBadUrls));
     }
-
-    #[test]
-    fn members_are_shown_by_id_and_found_or_not() {
-        let mut members = MemberRegistry::default();
-        for id in [7, 3] {
-            let member = Known { id, ..Known::default() };
-            members.by_id.insert(member.member_id(), member);
-        }
-        assert_eq!(
-            api_members(&members)
-                .iter()
-                .map(|m| m.id)
-                .collect::<Vec<_>>(),
-            [3, 7]
-        );
-        assert_eq!(find_member(&members, MemberId(3)).map(|m| m.id), Ok(3));
-        assert_eq!(
-            find_member(&members, MemberId(4)).map(|m| m.id),
-            Err(RpcError::MemberNotFound)
-        );
-    }
 }

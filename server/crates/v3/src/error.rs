@@ -213,14 +213,4 @@ mod tests {
                 .all(|text| text.starts_with("etcdserver: ") != library_texts.contains(text))
         );
     }
-
-    #[test]
-    fn a_status_carries_code_and_text() {
-        let status = Status::from(RpcError::Compacted);
-        assert_eq!(status.code(), Code::OutOfRange);
-        assert_eq!(
-            status.message(),
-            "etcdserver: mvcc: required revision has been compacted"
-        );
-    }
 }

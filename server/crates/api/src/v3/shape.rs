@@ -53,33 +53,3 @@ pub trait Shaped {
     /// Table of the message's fields.
     const SHAPE: &'static MessageShape;
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::v3::etcdserverpb::{PutRequest, TxnRequest};
-
-    #[test]
-    fn messages_have_their_fields() {
-        let fields = PutRequest::SHAPE.fields.iter();
-        let names: Vec<_> = fields
-            .map(|field| (field.name, field.json_name, field.number))
-            .collect();
-        assert_eq!(names[3], ("prev_kv", "prevKv", 4));
-        assert_eq!(names.len(), 6);
-    }
-
-    #[test]
-    fn a_txn_holds_txns() {
-        let success = &TxnRequest::SHAPE.fields[1];
-        let FieldKind::Message(op) = success.kind else {
-            panic!("{:?}", success.name)
-        };
-        assert!(success.list);
-        let inner = &op.fields[3];
-        assert_eq!(inner.oneof, Some("etcdserverpb.RequestOp.request"));
-        assert!(
-            matches!(inner.kind, FieldKind::Message(shape) if std::ptr::eq(shape, TxnRequest::SHAPE))
-        );
-    }
-}

@@ -180,21 +180,3 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
     drop::<oneshot::Sender<()>>(here);
     answer.map_err(RpcError::plain)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_etcds() {
-        assert_eq!(session_key(b"a", LeaseId(0x32)), "a/32");
-        assert_eq!(session_key(b"", LeaseId(255)), "/ff");
-        assert_eq!(session_key(b"a/b", LeaseId(-2)), "a/b/-2");
-        assert_eq!(session_key(b"x", LeaseId(i64::MIN)), "x/-8000000000000000");
-        let range = first_or_last_key(b"a", SortOrder::Ascend);
-        assert_eq!(
-            (&range.key[..], &range.range_end[..]),
-            (&b"a/"[..], &b"a0"[..])
-        );
-    }
-}

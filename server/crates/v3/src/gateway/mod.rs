@@ -335,24 +335,3 @@ fn message<Q: Shaped + Default + Message>(
     let bytes = read.map_err(|told| json::check_first(body).err().unwrap_or(told))?;
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_select_the_version() {
-        assert_eq!(split(b"/v3/kv/put"), Some((GatewayVersion::V3_6, "kv/put")));
-        assert_eq!(
-            split(b"/v3beta/kv/put"),
-            Some((GatewayVersion::V3_4, "kv/put"))
-        );
-        assert_eq!(
-            split(b"/v3alpha/kv/put"),
-            Some((GatewayVersion::V3_4, "kv/put"))
-        );
-        assert_eq!(split(b"/v3/"), Some((GatewayVersion::V3_6, "")));
-        assert_eq!(split(b"/v3gamma/kv/put"), None);
-        assert_eq!(split(b"/v3"), None);
-    }
-}

@@ -48,25 +48,3 @@ pub fn operation(request: PutRequest) -> kv::Put {
 pub(super) fn response(header: Header, reply: PutReply) -> PutResponse {
     PutResponse { header, prev_kv: reply.prev_kv.map(key_value) }
 }
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn the_first_error_in_etcds_order_is_reported() {
-        let both = PutRequest {
-            key: "a".into(),
-            value: "v".into(),
-            lease: 1,
-            ignore_value: true,
-            ignore_lease: true,
-            ..Default::default()
-        };
-        assert_eq!(check(&both), Err(RpcError::ValueProvided));
-        let lease = PutRequest { value: Bytes::new(), ..both };
-        assert_eq!(check(&lease), Err(RpcError::LeaseProvided));
-    }
-}

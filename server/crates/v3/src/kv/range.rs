@@ -116,20 +116,3 @@ pub(crate) fn response(header: Header, reply: RangeReply) -> RangeResponse {
         count: reply.count,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn the_first_error_in_etcds_order_is_reported() {
-        let range_request = RangeRequest { key: "a".into(), sort_order: 7, ..Default::default() };
-        assert_eq!(check(&range_request), Err(RpcError::InvalidSortOption));
-        assert_eq!(
-            check(&RangeRequest { key: Bytes::new(), ..range_request }),
-            Err(RpcError::EmptyKey)
-        );
-    }
-}
