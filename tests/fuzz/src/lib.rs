@@ -4,7 +4,7 @@
 //! Three ways to run them:
 //! - `tests/replay.rs`: the corpus and a fixed number of seeded mutations, in `cargo test`;
 //! - `--bin engine` with libFuzzer: guided by coverage, as `tests/fuzz/million` does it;
-//! - `--bin seeds` writes the part of the corpus that a program can make.
+//! - `--bin seeds` writes the part of the corpus whose format is our own.
 //!
 //! What does *not* live here: the parsers. The feature `fuzz` of a crate makes its private parsers public, in its `fuzz.rs`.
 
