@@ -6,8 +6,7 @@
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
 //! `learners` (what those serve that do not vote) → `forced` (one is left) → `copied` (disks are copies) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
-//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members) →
-//! `tools` (etcdctl).
+//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -28,5 +27,4 @@ mod restart;
 mod snapshot;
 mod tls;
 mod tokens;
-mod tools;
 mod versions;

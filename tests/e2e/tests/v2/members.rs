@@ -83,6 +83,12 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
         cluster.member(leader).peer_url(),
     );
     assert_eq!(listed(&line), SIZE);
+    let health = etcdctl(&["cluster-health"]);
+    assert!(
+        health.stdout.contains("cluster is healthy"),
+        "{}",
+        health.all()
+    );
     for change in ["http://127.0.0.1:2380", &peer_url] {
         healthy(&["member", "update", &ids[at], change]);
         listed(&format!("name=m{at} peerURLs={change} clientURLs="));

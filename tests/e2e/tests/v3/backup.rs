@@ -109,27 +109,6 @@ fn json_says_the_same() {
     gateway::same(CALLS);
 }
 
-#[test]
-fn defragmentation_runs_concurrently_with_writes() {
-    let server = start(Kind::Witan);
-    let url = server.url();
-    Tool::Etcdctl36.run(&url, &["put", "a", "1"]);
-    let said = Tool::Etcdctl36.run(&url, &["defrag"]);
-    assert!(
-        said.stdout
-            .starts_with("Finished defragmenting etcd member["),
-        "{}",
-        said.all()
-    );
-    let metrics = server.http("GET", "/metrics", "").text();
-    assert!(
-        metrics.contains("etcd_disk_backend_defrag_duration_seconds_count 1\n"),
-        "{metrics}"
-    );
-    let got = Tool::Etcdctl36.run(&url, &["get", "a"]);
-    assert_eq!(got.stdout, "a\n1\n");
-}
-
 fn key(choice: &mut Choice) -> String {
     format!("key-{}", choice.below(12))
 }

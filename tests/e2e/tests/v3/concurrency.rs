@@ -271,37 +271,6 @@ fn calls_as_json() {
 }
 
 #[test]
-fn an_election_is_observed_as_lines_of_json() {
-    let [ours, theirs] = pair().map(|server| {
-        let call = |path: &str, body: &str| {
-            server.v3(path, body);
-        };
-        let mut connection = Connection::open(&server.address()).expect("it listens");
-        connection
-            .send("POST", "/v3/election/observe", &[], br#"{"name":"ZQ=="}"#)
-            .expect("sent");
-        call("lease/grant", r#"{"ID":7,"TTL":100}"#);
-        call(
-            "election/campaign",
-            r#"{"name":"ZQ==","lease":7,"value":"djE="}"#,
-        );
-        let head = connection.head("POST").expect("a head");
-        let line = |connection: &mut Connection| {
-            let chunk = connection.chunk().expect("chunks").expect("no end");
-            String::from_utf8(chunk).expect("text")
-        };
-        let mut told = vec![head.status.to_string(), line(&mut connection)];
-        call(
-            "election/proclaim",
-            r#"{"leader":{"name":"ZQ==","key":"ZS83","rev":"2","lease":"7"},"value":"djM="}"#,
-        );
-        told.push(line(&mut connection));
-        told
-    });
-    assert_eq!(ours, theirs);
-}
-
-#[test]
 fn a_disconnected_http_caller_loses_its_key() {
     let server = start(Kind::Witan);
     for id in ["1", "2"] {

@@ -69,30 +69,6 @@ fn keys_and_values_are_strings() {
     assert!(blob.chars().all(in_base64));
 }
 
-#[test]
-fn another_encoding_is_refused() {
-    let server = start(Kind::Witan);
-    let text = "unknown encoding \"hex\": \"base64\" and \"utf8\" are known";
-    let want = json!({ "code": 3, "message": text, "error": text });
-    for path in ["kv/range", "watch", "maintenance/snapshot"] {
-        let answer = server.http("POST", &format!("/v3/{path}?encoding=hex"), "{}");
-        assert_eq!(
-            (answer.status, answer.json()),
-            (400, want.clone()),
-            "{path}"
-        );
-    }
-    let former = server.http("POST", "/v3beta/kv/range?encoding=hex", "{}");
-    assert_eq!(
-        (former.status, &former.json()["error"]),
-        (400, &json!(text))
-    );
-    let mut socket = Socket::open(&server.address(), "/v3/watch?encoding=hex", &[]);
-    let said: Value = serde_json::from_str(&socket.text()).expect("a document");
-    assert_eq!(said, want);
-    server.answers(404, "POST", "/v3/kv/nonsense?encoding=hex", "{}");
-}
-
 /// The first event of a line.
 fn event(line: &Value) -> [&Value; 2] {
     let pair = &line["result"]["events"][0]["kv"];

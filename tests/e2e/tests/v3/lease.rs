@@ -1,5 +1,5 @@
-//! Leases beside etcd 3.7 through the gateway. What etcdctl says of them is in `tests/commands`; random calls about
-//! leases and keys, and what leases have left, are compared by `tests/differ`.
+//! Leases beside etcd 3.7 through the gateway. `tests/differ` compares random calls about leases and keys, and what leases
+//! have left.
 
 use witan_e2e::http::Connection;
 

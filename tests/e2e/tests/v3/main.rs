@@ -1,9 +1,10 @@
 //! The v3 dialect beside etcd 3.6: gRPC and JSON say the same on both. What keys and transactions mean is compared by
-//! `tests/differ`, what etcdctl says by `tests/commands`.
+//! `tests/differ`.
 //!
 //! Reading order: this file → `descriptors` → `grpc` → `gateway` → `encoding` → `lease` →
-//! `concurrency` → `range_stream` → `backup` → `snapshot`.
+//! `concurrency` → `range_stream` → `backup` → `snapshot` → `auth` → `watch`.
 
+mod auth;
 mod backup;
 mod concurrency;
 mod descriptors;
@@ -15,6 +16,7 @@ mod lease_life;
 mod members;
 mod range_stream;
 mod snapshot;
+mod watch;
 mod websocket;
 
 use witan_e2e::{Kind, Launch, Server, wait};

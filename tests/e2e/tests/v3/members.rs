@@ -98,25 +98,6 @@ fn learners_come_and_go_as_in_etcd() {
 }
 
 #[test]
-fn members_move_as_in_etcd() {
-    let [ours, theirs] = pair().map(|server| {
-        let hex = format!("{:x}", own_id(&server));
-        let mut said = Vec::new();
-        for url in [
-            "http://127.0.0.1:7",
-            "http://127.0.0.1:8,http://127.0.0.1:7",
-            "http://127.0.0.1:7",
-        ] {
-            let urls = format!("--peer-urls={url}");
-            said.push(run(&server, &["member", "update", &hex, &urls]));
-            said.push(run(&server, &["member", "list"]));
-        }
-        said
-    });
-    assert_eq!(ours, theirs);
-}
-
-#[test]
 fn a_learner_outlives_kill_9() {
     let mut server = start(Kind::Witan);
     add(&server, LEARNER);

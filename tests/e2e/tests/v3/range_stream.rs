@@ -2,7 +2,7 @@
 
 use tonic::Code;
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, RangeRequest, RangeResponse, kv_client::KvClient, range_request::SortOrder,
+    CompactionRequest, RangeRequest, kv_client::KvClient, range_request::SortOrder,
     range_request::SortTarget,
 };
 use witan_e2e::{Kind, grpc, requests};
@@ -23,54 +23,6 @@ async fn fill(kv: &mut Kv) {
 
 fn everything() -> RangeRequest {
     requests::range("k", "l")
-}
-
-/// All parts; only the last one may have a header.
-async fn streamed(kv: &mut Kv, request: RangeRequest) -> (usize, RangeResponse) {
-    let mut stream = kv
-        .range_stream(request)
-        .await
-        .expect("a stream")
-        .into_inner();
-    let (mut parts, mut whole) = (0, RangeResponse::default());
-    while let Some(part) = stream.message().await.expect("a part") {
-        let part = part.range_response.expect("a part is a range");
-        assert_eq!(whole.header, None, "nothing follows the last part");
-        parts += 1;
-        whole.kvs.extend(part.kvs);
-        (whole.header, whole.more, whole.count) = (part.header, part.more, part.count);
-    }
-    (parts, whole)
-}
-
-#[test]
-fn parts_are_small_and_together_they_are_the_range() {
-    let server = start(Kind::Witan);
-    grpc::runtime().block_on(async {
-        let channel = grpc::connect(&server.address()).await;
-        let mut kv = KvClient::new(channel).max_decoding_message_size(usize::MAX);
-        fill(&mut kv).await;
-        for (request, least_parts) in [
-            (everything(), KEYS / 3),
-            (RangeRequest { limit: 5, ..everything() }, 2),
-            (RangeRequest { count_only: true, ..everything() }, 1),
-            (
-                RangeRequest {
-                    keys_only: true,
-                    revision: 9,
-                    serializable: true,
-                    ..everything()
-                },
-                1,
-            ),
-            (RangeRequest { range_end: "".into(), ..everything() }, 1),
-        ] {
-            let whole = kv.range(request.clone()).await.unwrap().into_inner();
-            let (parts, together) = streamed(&mut kv, request.clone()).await;
-            assert_eq!(together, whole, "{request:?}");
-            assert!(parts >= least_parts, "{parts} parts of {request:?}");
-        }
-    });
 }
 
 #[test]

@@ -336,28 +336,6 @@ fn v2_moves_with_its_history() {
     }
 }
 
-#[test]
-fn status_says_what_etcdutl_says() {
-    let server = start(Kind::Witan);
-    fill(&server, 100);
-    let ours = save(&server);
-    let etcd = start(Kind::Etcd37);
-    fill(&etcd, 100);
-    let theirs = save(&etcd);
-    for file in [&*ours, &*theirs] {
-        for format in ["simple", "table", "json", "fields", "protobuf", "yaml"] {
-            let args = ["status", file, "-w", format];
-            assert_eq!(
-                tool(Kind::Witan, &args),
-                tool(Kind::Etcd37, &args),
-                "{format}"
-            );
-        }
-    }
-    let missing = ["status", "/nowhere/at/all"];
-    assert_eq!(tool(Kind::Witan, &missing), tool(Kind::Etcd37, &missing));
-}
-
 /// The last line of what a tool says, without its log.
 fn complaint(said: &Said) -> (Option<i32>, String) {
     let mut lines = said.stderr.lines();

@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, WatchResponse};
 use witan_e2e::{
     Kind, Launch, grpc,
-    watching::{Watching, cancel, compact, create, delete, from, key, progress, put},
+    watching::{Watching, cancel, create, delete, from, key, put},
 };
 
 /// Plays a scene on both; what it gives must be the same.
@@ -38,17 +38,6 @@ async fn read(stream: &mut Watching, answers: &mut Vec<WatchResponse>, count: us
     for _ in 0..count {
         answers.push(stream.next().await);
     }
-}
-
-/// `a` to `a9`, twice each, one deletion.
-async fn history(channel: &Channel) {
-    for round in 0..2 {
-        for n in 0..10 {
-            put(channel, &format!("a{n}"), format!("{round}-{n}")).await;
-        }
-    }
-    delete(channel, "a3", "").await;
-    delete(channel, "a5", "a8").await;
 }
 
 #[test]
@@ -94,88 +83,6 @@ fn refused_and_ignored_requests() {
 
 fn union_none() -> witan_api::v3::etcdserverpb::WatchRequest {
     witan_api::v3::etcdserverpb::WatchRequest { request_union: None }
-}
-
-#[test]
-fn compacted_watchers() {
-    same(|channel| async move {
-        let mut answers = Vec::new();
-        history(&channel).await;
-        compact(&channel, 15).await;
-        let mut stream = Watching::open(&channel, create(from("a", "b", 14))).await;
-        read(&mut stream, &mut answers, 2).await;
-        for (request, count) in [
-            (create(from("a", "b", 1)), 2),
-            (create(from("a", "b", 15)), 2),
-            (create(from("a1", "", 15)), 1),
-            (create(from("a", "b", -3)), 1),
-            (create(from("b", "a", -3)), 1),
-            // the id is still taken until it is cancelled
-            (create(WatchCreateRequest { watch_id: 1, ..key("x") }), 1),
-            (cancel(1), 1),
-            (create(WatchCreateRequest { watch_id: 1, ..key("x") }), 1),
-            // and until then nobody can say how far the stream has come
-            (progress(), 0),
-            (cancel(0), 1),
-        ] {
-            ask(&mut stream, &mut answers, request, count).await;
-        }
-        // by then the others have caught up
-        put(&channel, "a1", "1").await;
-        let mut both = Vec::new();
-        read(&mut stream, &mut both, 2).await;
-        both.sort_by_key(|answer| answer.watch_id);
-        answers.extend(both);
-        ask(&mut stream, &mut answers, progress(), 1).await;
-        answers
-    });
-}
-
-#[test]
-fn progress_is_sent_when_all_watchers_are_synced() {
-    same(|channel| async move {
-        let mut answers = Vec::new();
-        put(&channel, "a", "0").await;
-        let refused = create(from("b", "a", 0));
-        let mut stream = Watching::open(&channel, refused).await;
-        read(&mut stream, &mut answers, 1).await;
-        ask(&mut stream, &mut answers, progress(), 0).await;
-        ask(&mut stream, &mut answers, create(key("a")), 1).await;
-        ask(&mut stream, &mut answers, progress(), 1).await;
-        put(&channel, "b", "0").await;
-        ask(&mut stream, &mut answers, progress(), 1).await;
-        ask(&mut stream, &mut answers, create(from("a", "", 5)), 1).await;
-        // nobody knows what the second watcher will have missed: no answer
-        ask(&mut stream, &mut answers, progress(), 0).await;
-        put(&channel, "a", "1").await;
-        read(&mut stream, &mut answers, 1).await;
-        put(&channel, "c", "1").await;
-        ask(&mut stream, &mut answers, progress(), 1).await;
-        answers
-    });
-}
-
-#[test]
-fn a_long_past_comes_in_parts() {
-    same(|channel| async move {
-        for n in 0..1200 {
-            put(&channel, "a", format!("{n}")).await;
-        }
-        let mut shapes = Vec::new();
-        for (range_end, start) in [("", 1), ("b", 1), ("", 203), ("b", 202)] {
-            let first = create(from("a", range_end, start));
-            let mut stream = Watching::open(&channel, first).await;
-            stream.next().await;
-            let mut last = 0;
-            while last < 1201 {
-                let answer = stream.next().await;
-                let event = answer.events.last().and_then(|event| event.kv.as_ref());
-                last = event.map_or(0, |kv| kv.mod_revision);
-                shapes.push((answer.header.map(|h| h.revision), answer.events.len(), last));
-            }
-        }
-        shapes
-    });
 }
 
 #[test]

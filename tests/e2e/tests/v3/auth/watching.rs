@@ -6,7 +6,7 @@ use witan_e2e::{
     watching::{Watching, create, from},
 };
 
-use crate::{populate, start};
+use super::{populate, start};
 
 const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 

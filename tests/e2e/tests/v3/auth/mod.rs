@@ -6,7 +6,6 @@
     reason = "clippy knows test functions, not what they call"
 )]
 
-mod gateway;
 mod life;
 mod signed;
 mod watching;

@@ -7,7 +7,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Kind, Launch, Server, grpc, requests, wait};
 
-use crate::{populate, start};
+use super::{populate, start};
 
 struct Client {
     kv: KvClient<Channel>,
