@@ -155,32 +155,6 @@ fn a_file_alone_wins() {
     );
 }
 
-#[test]
-fn environment_variables_speak_where_flags_are_silent() {
-    let mut server = Launch::witan().bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
-    server.add_env("ETCD_LISTEN_CLIENT_URLS", &client);
-    server.add_env("ETCD_ADVERTISE_CLIENT_URLS", &client);
-    server.add_env("ETCD_LISTEN_PEER_URLS", &peer);
-    server.add_env("ETCD_INITIAL_ADVERTISE_PEER_URLS", &peer);
-    server.add_env("ETCD_INITIAL_CLUSTER", &format!("from-environment={peer}"));
-    server.add_env("ETCD_NAME", "from-environment");
-    server.add_env("ETCD_NO_SUCH_FLAG", "1");
-    server.start_again();
-    assert_eq!(
-        server.http("GET", "/v2/stats/self", "").json()["name"],
-        "from-environment"
-    );
-    let warning = server.wait_log(0, "unrecognized environment variable");
-    assert!(warning.contains("ETCD_NO_SUCH_FLAG"), "{warning}");
-    // a value that is given twice is refused, as etcd has it
-    server.terminate();
-    server.add_args(["--name", "from-flag"]);
-    server.start_unready_again();
-    assert!(!server.wait_exit().success());
-    server.wait_log(0, "conflicting environment variable ETCD_NAME is shadowed");
-}
-
 /// Names of flags in a help text.
 fn flags_in(help: &str) -> Vec<&str> {
     help.lines()

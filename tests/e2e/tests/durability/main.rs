@@ -1,0 +1,7 @@
+//! What one member keeps: through kill -9, in copies of its directory, and through compactions.
+
+mod compaction;
+mod copies;
+mod crash;
+mod identity;
+mod linear;
