@@ -254,14 +254,3 @@ pub(crate) fn latency_line(measured: &Measured) -> String {
         measured.server_cpu.as_secs_f64() * 1e6 / count,
     )
 }
-
-/// A load alone and the same load beside a chore that was done so many times.
-pub(crate) fn chores_line(quiet: &Measured, busy: &Measured, times: u64) -> String {
-    let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
-    format!(
-        "{:.0} | {calm:.2} | {:.0} | {then:.2} | x{:.2} | {times} |",
-        rate(quiet),
-        rate(busy),
-        then / calm.max(1e-9),
-    )
-}

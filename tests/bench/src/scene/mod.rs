@@ -1,8 +1,7 @@
-//! Loads that are more than one repeated request: watchers, lease keep-alives, chores beside a load,
-//! a backup. Each scene plays on one server and gives the cells of its line.
+//! Loads that are more than one repeated request: watchers, lease keep-alives, a backup, pauses, TLS. Each
+//! scene plays on one server and gives the cells of its line.
 
 mod backup;
-mod chores;
 mod keepalive;
 mod pauses;
 mod tls;
@@ -23,10 +22,6 @@ pub enum Scene {
     WatchMany,
     /// 1,000 clients that keep a lease alive each, as fast as they are answered.
     KeepAlive,
-    /// 64 writers, quiet at first, then with compactions all the time.
-    Compact,
-    /// 64 writers, quiet at first, then with defragmentations all the time.
-    Defragment,
     /// A backup of a million keys.
     Backup,
     /// One writer while a member with 2 GiB is compacted, defragmented, backed up and hashed.
@@ -37,12 +32,10 @@ pub enum Scene {
 
 impl Scene {
     /// All of them, in the order of the table.
-    pub const ALL: [Scene; 8] = [
+    pub const ALL: [Scene; 6] = [
         Scene::WatchOne,
         Scene::WatchMany,
         Scene::KeepAlive,
-        Scene::Compact,
-        Scene::Defragment,
         Scene::Backup,
         Scene::Pauses,
         Scene::Tls,
@@ -54,8 +47,6 @@ impl Scene {
             Scene::WatchOne => "watch-one",
             Scene::WatchMany => "watch-many",
             Scene::KeepAlive => "keep-alive",
-            Scene::Compact => "compact",
-            Scene::Defragment => "defragment",
             Scene::Backup => "backup",
             Scene::Pauses => "pauses",
             Scene::Tls => "tls",
@@ -68,8 +59,6 @@ impl Scene {
             Scene::WatchOne => "one key, 10,000 watchers",
             Scene::WatchMany => "10,000 keys with a watcher each, 64 writers",
             Scene::KeepAlive => "1,000 leases kept alive on 10 streams",
-            Scene::Compact => "64 writers, then with compactions all the time",
-            Scene::Defragment => "64 writers, then with defragmentations all the time",
             Scene::Backup => "a snapshot of a million keys",
             Scene::Pauses => "one writer, while a member with 2 GiB does its chores",
             Scene::Tls => "64 writers, and clients that connect anew, by TLS",
@@ -84,9 +73,6 @@ impl Scene {
             }
             Scene::KeepAlive => {
                 "| server | keep-alives/s | p50 ms | p99 ms | server us each |\n|---|--:|--:|--:|--:|"
-            }
-            Scene::Compact | Scene::Defragment => {
-                "| server | quiet puts/s | p99 ms | puts/s meanwhile | p99 ms | times | chores done |\n|---|--:|--:|--:|--:|--:|--:|"
             }
             Scene::Backup => "| server | MiB | MiB/s | server CPU s |\n|---|--:|--:|--:|",
             Scene::Pauses => {
@@ -113,10 +99,6 @@ impl Scene {
                 watch::many(&Subject::one(&server), &[server.address()], length).await
             }
             Scene::KeepAlive => keepalive::play(&launch.start(), length).await,
-            Scene::Compact => chores::play(&launch.start(), length, chores::Chore::Compact).await,
-            Scene::Defragment => {
-                chores::play(&launch.start(), length, chores::Chore::Defragment).await
-            }
             Scene::Backup => backup::play(&launch.start()).await,
             Scene::Pauses => pauses::play(&launch.start()).await,
             Scene::Tls => tls::play(launch, length).await,
