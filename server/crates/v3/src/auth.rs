@@ -27,7 +27,7 @@ use witan_machine::auth::{
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// Defines a call whose response contains only a header.
+/// Defines an administrative call whose response contains only a header.
 macro_rules! manage {
     ($name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
@@ -59,7 +59,7 @@ RoleRevoke {
     range_end: request.range_end,
 });
 
-/// Adds a user with the hash of the request's password, or without a password if the options say so.
+/// Adds a user. Stores the hash of the request's password, or no password if the request's options specify this.
 pub(super) async fn user_add(
     ctx: &Context,
     request: AuthUserAddRequest,
@@ -76,7 +76,8 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Replaces a user's password: by the hash of the request's password, or if that is empty, by the base64 hash in the request.
+/// Replaces a user's password with the hash of the password in the request. If that password is empty, decodes the hash that
+/// the request contains as base64.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -93,14 +94,14 @@ pub(super) async fn user_change_password(
     Ok(AuthUserChangePasswordResponse { header })
 }
 
-/// Returns the bcrypt hash of a password. It is slow, so callers check permissions first.
+/// Returns the bcrypt hash of a password. Hashing takes tens of milliseconds, so callers check permissions first.
 async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     let hashing = &ctx.authenticator.hashing;
     Ok(hashing.hash(ctx.account(), password).await?)
 }
 
-/// Checks a password and issues a token. Starts over if users change meanwhile. An unknown user takes as long as a wrong
-/// password.
+/// Checks a password and issues a token. Starts over if users change during the check. An unknown user takes as long as a
+/// wrong password, so that clients cannot probe for user names.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
@@ -140,7 +141,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether v3's authentication is on, and the auth revision. Needs no authentication, as in etcd since 3.7.
+/// Returns whether authentication of v3 is enabled, and the auth revision. Requires no authentication, as in etcd since 3.7.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
@@ -154,7 +155,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns the roles of a user. Users can read their own without the root role.
+/// Returns a user's roles. Users can read their own roles without the root role.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
@@ -174,7 +175,7 @@ pub(super) async fn user_get(
     })
 }
 
-/// Returns the names of all users. While authentication is on, the caller needs the root role.
+/// Returns the names of all users. While authentication is enabled, the caller needs the root role.
 pub(super) async fn user_list(
     ctx: &Context,
     _request: AuthUserListRequest,
@@ -188,7 +189,8 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns the permissions of a role; the root role has one on all keys. Users can read their own roles without the root role.
+/// Returns a role's permissions. The root role has a permission on all keys. Users can read their own roles without the root
+/// role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,
@@ -221,7 +223,7 @@ pub(super) async fn role_get(
     })
 }
 
-/// Returns the names of all roles. While authentication is on, the caller needs the root role.
+/// Returns the names of all roles. While authentication is enabled, the caller needs the root role.
 pub(super) async fn role_list(
     ctx: &Context,
     _request: AuthRoleListRequest,

@@ -1,10 +1,10 @@
 //! Authorization of calls. `witan_api::access` lists the access that each method requires. [`admit`] enforces it before the
 //! message is read, so that unauthorized calls cost nothing, and the verbs do not check it again.
 //!
-//! Permissions that depend on the message are rules of the state machine (`witan_machine::auth`): commands in the log are
-//! checked when they are applied, everything else here.
+//! Permissions that depend on the message are rules of the state machine (`witan_machine::auth`). Commands are checked when
+//! they are applied from the log; all other calls are checked here.
 //!
-//! While authentication is off, each check costs one or two atomic loads.
+//! While authentication is disabled, each check costs one or two atomic loads.
 
 use witan_api::access::{Access, CallType, GrpcRoute};
 use witan_dialect::Context;
@@ -22,8 +22,8 @@ use crate::error::RpcError;
 /// Methods of these packages return errors without codes of their own, as in etcd.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Calls that a learner serves from its own state; `Range` and `MemberList` only if they are not linearizable. etcd's learners
-/// serve the first three.
+/// Calls that a learner serves from its own state. It serves `Range` and `MemberList` only if they are not linearizable.
+/// etcd's learners serve the first three.
 const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -34,8 +34,8 @@ const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.Cluster/MemberList",
 ];
 
-/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. A learner serves methods that are not
-/// in the table of calls (health, reflection).
+/// Refuses a call that a learner does not serve, before all other checks, as in etcd. A learner also serves methods outside
+/// the table of calls (health, reflection).
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
     // check the cheap condition first: nearly all members vote
@@ -54,8 +54,8 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Checks, while v2's or v3's authentication is on, that the caller can call a gRPC method. Each call checks the permission for
-/// its keys itself.
+/// Checks that the caller can call a gRPC method, if authentication of v2 or v3 is enabled. Each call checks the permission
+/// for its keys itself.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
@@ -63,7 +63,7 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     // unlisted methods require an administrator
     match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
-        // the stream begins, and each of its requests is checked and answered, as in etcd
+        // as in etcd, the stream is admitted, and each of its requests is checked and answered
         Access::V3Keys if streams => Ok(()),
         Access::V3Keys
             if PACKAGES_WITHOUT_CODES
@@ -82,8 +82,8 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Returns the caller, or `None` while v3's authentication is off. Call it after taking the view in which permissions are
-/// checked, so that the caller's revision is not older.
+/// Returns the caller, or `None` while authentication of v3 is disabled. Take the view for the permission check before this
+/// call, so that the caller's revision is not older than the view.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -91,7 +91,7 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of an administrative call, or `None` while the authentication of both key spaces is off.
+/// Returns the caller of an administrative call, or `None` while authentication of both key spaces is disabled.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -99,13 +99,14 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller that the request's credentials name; `None` without credentials, `InvalidAuthToken` for an invalid token.
+/// Returns the caller that the request's credentials name. Returns `None` without credentials, and `InvalidAuthToken` for an
+/// invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 
-/// Refuses (`UserEmpty`) a call without an authenticated caller while v3's authentication is on.
+/// Refuses (`UserEmpty`) a call without an authenticated caller while authentication of v3 is enabled.
 fn require_credentials(ctx: &Context) -> RpcResult<()> {
     if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
@@ -113,7 +114,7 @@ fn require_credentials(ctx: &Context) -> RpcResult<()> {
     Ok(())
 }
 
-/// Refuses a caller without the root role while v2's or v3's authentication is on.
+/// Refuses a caller without the root role while authentication of v2 or v3 is enabled.
 pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
@@ -122,14 +123,14 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admin_on(ctx, &view.machine)
 }
 
-/// Like [`require_admin`], on the state that is about to be read.
+/// Checks the same as [`require_admin`], on the state that the call is about to read.
 pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     let caller = admin_caller(ctx)?;
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the check `may` for the caller on the state that is about to be read. Returns the caller, or `None` while v3's
-/// authentication is off.
+/// Runs the check `may` for the caller on the state that the call is about to read. Returns the caller, or `None` while
+/// authentication of v3 is disabled.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
@@ -143,8 +144,8 @@ pub(super) fn on(
     Ok(caller)
 }
 
-/// Runs the check `may` before an operation is proposed, so that a refused one leaves no log entry and raises no quota alarm.
-/// Returns the caller to propose with. Applying the operation checks it again.
+/// Runs the check `may` before an operation is proposed, so that a refused operation leaves no log entry and raises no quota
+/// alarm. Returns the caller to propose with. The check is repeated when the operation is applied.
 pub(super) async fn before_proposal(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,

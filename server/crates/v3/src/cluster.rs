@@ -1,5 +1,5 @@
-//! Calls on membership. A change is first checked against the quorum (`--strict-reconfig-check`), then replicated. Applying it
-//! decides whether it is possible.
+//! Calls that change the membership. The quorum check (`--strict-reconfig-check`) runs before a change is replicated. When
+//! the change is applied, the state machine decides whether it is possible.
 
 use witan_api::{
     ids,
@@ -37,7 +37,7 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a voter or a learner, unless that can cost the quorum. Returns the new member and the list of all members.
+/// Adds a voter or a learner, unless this can cost the quorum. Returns the new member and the list of all members.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
@@ -68,7 +68,7 @@ pub(super) async fn member_add(
     })
 }
 
-/// Removes a member, unless that can cost the quorum; `MemberNotFound` for an unknown id.
+/// Removes a member, unless this can cost the quorum. Returns `MemberNotFound` for an unknown id.
 pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
@@ -84,7 +84,7 @@ pub(super) async fn member_remove(
     })
 }
 
-/// Replaces a member's peer URLs. As in etcd they are not validated; only their total length is limited.
+/// Replaces a member's peer URLs. As in etcd, the URLs are not validated; only their total length is limited.
 pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
@@ -98,7 +98,7 @@ pub(super) async fn member_update(
     })
 }
 
-/// Makes a learner a voter, unless that can cost the quorum or the learner lags too far behind.
+/// Makes a learner a voter, unless this can cost the quorum or the learner lags too far behind.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
@@ -122,7 +122,7 @@ pub(super) async fn member_promote(
     })
 }
 
-/// Refuses a change that can cost the quorum, unless `--strict-reconfig-check` is off.
+/// Refuses a change that can cost the quorum, unless `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     if ctx.settings.strict_reconfig_check {
         ctx.node.check_reconfiguration(change).await?;
@@ -152,7 +152,8 @@ fn api_member(member: &Known) -> Member {
     }
 }
 
-/// Trims and validates peer URLs; `MemberBadUrls` if there are none, one is invalid, or they are too long.
+/// Trims and validates peer URLs. Returns `MemberBadUrls` if the list is empty, a URL is invalid, or the URLs are too long
+/// together.
 fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();

@@ -1,5 +1,5 @@
-//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they match etcd's exactly. Not
-//! here: the mapping of internal errors (`error_map`).
+//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so the texts match etcd's
+//! exactly. The mapping of internal errors is in `error_map`.
 
 use tonic::{Code, Status};
 
@@ -9,12 +9,12 @@ macro_rules! errors {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum RpcError {
             $($(#[$doc])* $name,)*
-            /// An error of locks and elections, which return code `Unknown`.
+            /// An error of locks and elections. Its code is `Unknown`.
             Plain(&'static str),
         }
 
         impl RpcError {
-            /// All errors of the table below.
+            /// All errors that the table below defines.
             pub const ALL: &'static [RpcError] = &[$(RpcError::$name),*];
 
             /// The gRPC code.
@@ -51,7 +51,7 @@ errors! {
     DuplicateKey = InvalidArgument "etcdserver: duplicate key given in txn request";
     /// An unknown sort order or target.
     InvalidSortOption = InvalidArgument "etcdserver: invalid sort option";
-    /// The revision was compacted away.
+    /// The revision was compacted.
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
     /// The revision is in the future.
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
@@ -59,13 +59,13 @@ errors! {
     Follows = FailedPrecondition "etcdserver: this cluster follows another one and takes no writes before the cut-over";
     /// The quota is used up.
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
-    /// No such lease.
+    /// The lease does not exist.
     LeaseNotFound = NotFound "etcdserver: requested lease not found";
-    /// The lease id is taken.
+    /// Another lease has this id.
     LeaseExists = FailedPrecondition "etcdserver: lease already exists";
     /// The TTL is too large.
     LeaseTtlTooLarge = OutOfRange "etcdserver: too large lease TTL";
-    /// The member id is taken.
+    /// Another member has this id.
     MemberExists = FailedPrecondition "etcdserver: member ID already exist";
     /// Another member has one of the peer URLs.
     PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
@@ -73,7 +73,7 @@ errors! {
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
     /// Invalid peer URLs.
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
-    /// No such member, or it was removed.
+    /// The member does not exist, or it was removed.
     MemberNotFound = NotFound "etcdserver: member not found";
     /// The member to promote is not a learner.
     MemberNotLearner = FailedPrecondition "etcdserver: can only promote a learner member";
@@ -83,30 +83,30 @@ errors! {
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
-    /// The answer is too large. etcd has no limit but its memory; above 2 GiB it sends grpc-go's text.
+    /// The answer is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
-    /// A counter of the state has reached its limit. etcd overflows it and panics.
+    /// A counter of the state has reached its limit. In etcd, the counter overflows and the server panics.
     CountersUsedUp = ResourceExhausted "etcdserver: the counters of this cluster are used up";
     /// The snapshot pins more of an older state than the quota allows. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
-    /// A queue is full.
+    /// A queue has reached its limit.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     /// No leader is known.
     NoLeader = Unavailable "etcdserver: no leader";
-    /// Only the leader can do this.
+    /// The request needs the leader, and this member is not the leader.
     NotLeader = FailedPrecondition "etcdserver: not leader";
     /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
-    /// The member was removed, and the request was not executed. By this text, etcd's clients know that they can send a write
-    /// again, to another member.
+    /// The member was removed before it executed the request. This text tells etcd's clients that they can resend a write to
+    /// another member.
     Removed = Unavailable "there is no connection available";
-    /// The request was not answered in time.
+    /// The request timed out.
     Timeout = Unavailable "etcdserver: request timed out";
-    /// Timed out; the leader changed while the request waited.
+    /// The request timed out, and the leader changed while it waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
-    /// Timed out; the leader could not be reached while the request waited.
+    /// The request timed out, and the leader was unreachable while it waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
     /// The membership change could cost the quorum.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
@@ -114,9 +114,9 @@ errors! {
     Corrupt = DataLoss "etcdserver: corrupt cluster";
     /// Learners serve only serializable reads and `Status`.
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
-    /// The target cannot become leader: it is unknown or a learner.
+    /// The target cannot become leader, because it is unknown or a learner.
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
-    /// An invalid version.
+    /// The target version of a downgrade is malformed.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
     /// A cluster can only be downgraded to the previous minor version.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
@@ -132,15 +132,15 @@ errors! {
     RootUserNotExist = FailedPrecondition "etcdserver: root user does not exist";
     /// The user root needs the role root.
     RootRoleNotExist = FailedPrecondition "etcdserver: root user does not have root role";
-    /// The user's name is taken.
+    /// Another user has this name.
     UserAlreadyExist = FailedPrecondition "etcdserver: user name already exists";
     /// A user without a name, or a request without a user.
     UserEmpty = InvalidArgument "etcdserver: user name is empty";
-    /// No such user.
+    /// The user does not exist.
     UserNotFound = FailedPrecondition "etcdserver: user name not found";
-    /// The role's name is taken.
+    /// Another role has this name.
     RoleAlreadyExist = FailedPrecondition "etcdserver: role name already exists";
-    /// No such role.
+    /// The role does not exist.
     RoleNotFound = FailedPrecondition "etcdserver: role name not found";
     /// A role without a name.
     RoleEmpty = InvalidArgument "etcdserver: role name is empty";
@@ -154,15 +154,15 @@ errors! {
     RoleNotGranted = FailedPrecondition "etcdserver: role is not granted to the user";
     /// The role does not have the permission.
     PermissionNotGranted = FailedPrecondition "etcdserver: permission is not granted to the role";
-    /// Auth is off.
+    /// Authentication is disabled.
     AuthNotEnabled = FailedPrecondition "etcdserver: authentication is not enabled";
     /// The token is invalid.
     InvalidAuthToken = Unauthenticated "etcdserver: invalid auth token";
-    /// The change would remove root's access while authentication is on, or the range of a permission is invalid.
+    /// The change would remove root's access while authentication is enabled, or a permission has an invalid range.
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";
-    /// Users or roles changed between authentication and the application of the request.
+    /// Users or roles changed after the request was authenticated and before it was applied.
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
-    /// A password was given for a user that has none. (etcd's server sends this code and text.)
+    /// The request has a password for a user without a password. (etcd's server sends this code and text.)
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
     /// This member has no key to sign tokens. (etcd's server sends this code and text.)
     VerifyOnly = Unknown "auth: token signing attempted with verify-only key";
@@ -171,7 +171,7 @@ errors! {
 }
 
 impl RpcError {
-    /// Returns an error with the same text whose code is `Unknown`, as locks and elections send it.
+    /// Returns an error with the same text and the code `Unknown`, as locks and elections send it.
     pub const fn plain(self) -> Self {
         Self::Plain(self.text())
     }
@@ -200,7 +200,7 @@ mod tests {
         let texts: std::collections::BTreeSet<String> =
             RpcError::ALL.iter().map(RpcError::to_string).collect();
         assert_eq!(texts.len(), RpcError::ALL.len());
-        // texts of etcd's libraries and clients
+        // texts from etcd's libraries and clients
         let library_texts = [
             RpcError::Removed.to_string(),
             RpcError::NoPasswordUser.to_string(),

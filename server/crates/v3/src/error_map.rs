@@ -1,4 +1,4 @@
-//! Maps internal errors to errors of the v3 dialect. No other file does.
+//! Maps internal errors to errors of the v3 dialect. All such mappings are in this file.
 
 use std::convert::Infallible;
 

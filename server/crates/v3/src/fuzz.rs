@@ -1,4 +1,4 @@
-//! The dialect's parsers for `tests/fuzz` and `tests/differ`. Only built with the feature `fuzz`.
+//! Gives `tests/fuzz` and `tests/differ` access to the dialect's parsers. Built only with the feature `fuzz`.
 
 use prost::Message;
 use serde::Serialize;
@@ -14,12 +14,12 @@ use crate::{
     kv as kv_calls,
 };
 
-/// Returns whether the gateway serves a cleaned path, prefix included.
+/// Returns whether the gateway serves a path. The path is cleaned and includes its prefix.
 pub fn gateway_path(path: &[u8]) -> bool {
     gateway::split(path).is_some_and(|(_, call)| GrpcRoute::of_path(call).is_some())
 }
 
-/// Decodes a gateway body with base64 bytes, like etcd 3.4 if `v34` is set, else like 3.6.
+/// Decodes a gateway body with base64 bytes, like etcd 3.4 if `v34` is set, otherwise like etcd 3.6.
 pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Result<Q, String> {
     let gateway_version = if v34 {
         gateway::GatewayVersion::V3_4
@@ -42,7 +42,7 @@ pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
     out
 }
 
-/// Decodes a JSON body like the gateway of that version.
+/// Decodes a JSON body in the way of the given gateway version.
 fn gateway_read<Q: Shaped + Default + Message>(
     body: &[u8],
     gateway_version: gateway::GatewayVersion,
@@ -79,7 +79,7 @@ pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, RpcError>
     Ok(kv_calls::txn::operation(request))
 }
 
-/// Wraps a reply in the response to a transaction of one operation; a compaction's reply becomes the default response.
+/// Wraps a reply in the response to a transaction of one operation. A compaction's reply becomes the default response.
 pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
     let reply = match reply {
         kv::KvReply::Compact => return pb::TxnResponse::default(),

@@ -1,9 +1,9 @@
-//! The header of every answer.
+//! Builds the response header of every call.
 
 use witan_api::v3::etcdserverpb::ResponseHeader;
 use witan_node::Node;
 
-/// Builds a header with this revision, the ids of cluster and member, and raft's current term.
+/// Builds a header with this revision, the cluster id, the member id, and raft's current term.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "messages are optional in every answer"
@@ -18,7 +18,7 @@ pub(super) fn at(node: &Node, revision: i64) -> Option<ResponseHeader> {
     })
 }
 
-/// Builds a header with revision 0, for calls on the cluster.
+/// Builds a header with revision 0, for calls on membership.
 pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
     at(node, 0)
 }

@@ -1,4 +1,5 @@
-//! `grpc.health.v1`: the empty name is this server, which is serving as long as it runs. Other names are unknown, as in etcd.
+//! `grpc.health.v1`. The empty service name stands for this server, which is serving until the process stops. As in etcd,
+//! other names are unknown.
 
 use std::pin::Pin;
 
@@ -38,7 +39,7 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status at once and the final one when the process stops, then ends the stream.
+    /// Sends the current status at once, and the final status when the process stops. Then the stream ends.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

@@ -1,7 +1,7 @@
 //! Calls on leases, and the stream of keep-alives.
 //!
-//! A stream answers keep-alives in order and buffers few of them, so a client that sends many or does not read slows only
-//! itself.
+//! A stream answers keep-alives in order and buffers few of them. A client that sends many keep-alives or does not read
+//! delays only itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -33,18 +33,18 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Interval of checks whether an expiring lease has been removed.
+/// Interval between checks whether an expiring lease was removed.
 const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Checks before the keep-alive fails.
+/// Number of checks before the keep-alive fails.
 const EXPIRING_CHECKS_MAX: u32 = 200;
 
-/// Concurrent keep-alives of one stream.
+/// Number of concurrent keep-alives on one stream.
 const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Grants a lease with the requested id, or a random one for 0. The TTL is at least `lease_ttl_min_s`.
+/// Grants a lease with the requested id. If the id is 0, chooses a random id. The TTL is at least `lease_ttl_min_s`.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -72,7 +72,7 @@ pub(super) async fn lease_revoke(
     Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
-/// Returns the remaining and the granted TTL of a lease in seconds, and its keys if requested. An unknown lease has the TTL -1.
+/// Returns a lease's remaining and granted TTL in seconds, and its keys on request. An unknown lease has the TTL -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
@@ -96,11 +96,11 @@ pub(super) async fn lease_time_to_live(
     let Some(granted_ttl) = granted_ttl else {
         return Ok(WithPermit::without(response));
     };
-    // the lease may have been removed meanwhile
+    // the lease may have been removed since the first lookup
     let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
-    // as in etcd, always below the granted TTL: time has passed even if the lease clock has not ticked
+    // as in etcd, always below the granted TTL, even if the lease clock has not ticked
     response.ttl = left_ns.saturating_sub(1) / SECOND_NS;
     response.granted_ttl = granted_ttl;
     if !request.keys {
@@ -124,7 +124,7 @@ pub(super) async fn lease_time_to_live(
     Ok(WithPermit::new(response, permit))
 }
 
-/// Lists all leases, on the leader in order of expiration, as in etcd. Other members do not know that order.
+/// Lists all leases. As in etcd, the leader lists them in order of expiration. Other members do not know that order.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -149,7 +149,7 @@ pub(super) async fn lease_leases(
     Ok(LeaseLeasesResponse { header, leases: listed? })
 }
 
-/// Lists the leases of a state; fails unless the caller can list the keys of all leases.
+/// Lists the leases in a state. Fails unless the caller can list the keys of all leases.
 fn list(
     machine: &StateMachine,
     caller: Option<&Caller>,
@@ -163,8 +163,8 @@ fn list(
     Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
-/// Keeps a lease alive and returns its TTL, 0 if it is unknown. Takes the header's revision first, so that a lease is never
-/// reported alive at the revision of its removal.
+/// Keeps a lease alive and returns its TTL in seconds, or 0 if the lease is unknown. Reads the header's revision first, so
+/// that no answer reports a lease as alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -176,8 +176,8 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Renews a lease and returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if an expiring lease still
-/// exists after `EXPIRING_CHECKS_MAX` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. Returns `Timeout` if an expiring
+/// lease still exists after `EXPIRING_CHECKS_MAX` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_CHECKS_MAX {
         match ctx.node.renew(id).await? {
@@ -196,8 +196,8 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Answers keep-alives in order, `KEEP_ALIVES_CONCURRENT_MAX` concurrently, until the client ends its requests or the stream must end.
-/// An error ends the stream.
+/// Answers keep-alives in order until the client ends its requests or the stream must end. Processes up to
+/// `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. An error ends the stream.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,
@@ -211,7 +211,7 @@ where
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
-    // each renewal goes through the replica's thread, so send those that have arrived together
+    // each renewal passes through the replica's thread, so send all that have arrived together
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_CONCURRENT_MAX));
     stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {
@@ -222,7 +222,7 @@ where
     })
 }
 
-/// Returns a random positive id of sixteen hexadecimal digits. A collision has the probability 2^-62.
+/// Returns a random positive id with sixteen hexadecimal digits. The probability of a collision is 2^-62.
 fn generate_id() -> LeaseId {
     LeaseId(((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed())
 }

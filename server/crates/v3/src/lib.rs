@@ -1,11 +1,10 @@
 //! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
 //!
-//! A call is implemented once, as `async fn(ctx, request) -> RpcResult<response>`; gRPC and the gateway share it. Not
-//! here: connections, deadlines, message limits and the answer to unknown methods (`transport`), and the JSON mapping
-//! (`witan_api::v3`).
+//! A call is implemented once, as `async fn(ctx, request) -> RpcResult<response>`, and gRPC and the gateway share it.
+//! `transport` handles connections, deadlines, message limits and unknown methods. `witan_api::v3` defines the JSON mapping.
 //!
-//! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `range_stream`, `lease`, `cluster`,
-//! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (its
+//! Reading order: `error` (names and texts of errors) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`,
+//! `cluster`, `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (its
 //! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
@@ -43,7 +42,8 @@ use crate::{error::RpcError, services::RpcService};
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
 
-/// Requests as operations of the state machine, for a caller that only executes them: the log of etcd, which is adopted.
+/// Converts requests to operations of the state machine, for a caller that only executes them: `adopt`, which replays etcd's
+/// log.
 pub mod operation {
     pub use crate::{
         auth::permission,
@@ -53,20 +53,19 @@ pub mod operation {
     };
 }
 
-/// All gRPC services. The transport enforces the limit on message size and names unknown methods.
+/// All gRPC services. The transport enforces the message size limit and answers calls of unknown methods.
 #[derive(Clone, Debug)]
 pub struct Services(Arc<RpcService>);
 
 impl Services {
-    /// Creates the services of the running member.
+    /// Creates the services of a running member.
     pub fn new(ctx: Context) -> Self {
         Self(Arc::new(RpcService { routes: routes(ctx.clone()), ctx }))
     }
 }
 
 impl CallHandler for Services {
-    /// Makes a copy for a worker. Each call changes reference counts; per-worker copies avoid
-    /// contention.
+    /// Clones the services for a worker. Each call changes reference counts, so workers that shared one copy would contend.
     fn clone_for_worker(&self) -> Self {
         Self(Arc::new(RpcService::clone(&self.0)))
     }
@@ -93,7 +92,7 @@ impl CallHandler for Services {
     }
 }
 
-/// Builds the routes of the services that libraries implement: health and reflection.
+/// Builds the routes for services that libraries implement: health and reflection.
 fn routes(ctx: Context) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
@@ -102,8 +101,7 @@ fn routes(ctx: Context) -> Routes {
     routes.routes().prepare()
 }
 
-/// Adds the reflection services `v1` and `v1alpha`, which describe the services of the dialect and
-/// health.
+/// Adds the reflection services `v1` and `v1alpha`, which describe health and the dialect's services.
 fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
     let builder = || {
         tonic_reflection::server::Builder::configure()

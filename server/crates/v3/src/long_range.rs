@@ -1,5 +1,5 @@
-//! The answer to a range of long pairs, encoded while it is sent. The pairs share their bytes with the state, so a list of
-//! gigabytes takes little additional memory.
+//! Encodes the answer to a range of long pairs while it is sent. The pairs share their bytes with the state, so an answer of
+//! gigabytes needs little additional memory.
 
 use std::{
     convert::Infallible,
@@ -14,32 +14,32 @@ use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
 
-/// Bytes that are encoded at once, in about 10 us. A longer pair is encoded whole.
+/// Number of bytes that are encoded at once, in about 10 us. A longer pair is encoded whole.
 const SLICE_BYTES: usize = 64 << 10;
 
-/// How many times larger the encoding is than the in-memory list of pairs, if the pairs count as long. The connection counts
-/// only the encoding that is left, so the list must be a small part of it.
+/// Minimum ratio of the encoded size to the size of the in-memory list for pairs that count as long. The connection counts
+/// only the unsent encoding, so the list must be small in comparison.
 const LONG_PAIRS: usize = 4;
 
 /// Tag and wire type of `RangeResponse.kvs`.
 const PAIR_TAG: u8 = 2 << 3 | 2;
 
-/// The body of an answer: one message with its prefix, and the trailers of success.
+/// The body of an answer: one message with its prefix, and the trailers for success.
 struct LongRange {
-    /// Bytes before the pairs; empty once returned.
+    /// The bytes before the pairs; empty after they were returned.
     head: Bytes,
     /// The remaining pairs in reverse order.
     pairs: Vec<KeyValue>,
-    /// Bytes after the pairs; `None` once returned.
+    /// The bytes after the pairs; `None` after they were returned.
     tail: Option<Bytes>,
-    /// Bytes of the message that are not returned yet.
+    /// Number of message bytes that were not returned yet.
     left: usize,
-    /// The trailers of success; `None` once returned.
+    /// The trailers for success; `None` after they were returned.
     trailers: Option<HeaderMap>,
 }
 
-/// Builds a response that encodes the range while it is sent. Returns the range as the error if its pairs are short, because
-/// those take more memory than their encoding.
+/// Builds a response that encodes the range while it is sent. If the pairs are short, returns the range as the error, because
+/// short pairs use more memory than their encoding.
 pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
     let length = range.encoded_len();
     if length < LONG_PAIRS * size_of_val(range.kvs.as_slice()) {
@@ -73,7 +73,7 @@ pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>,
 }
 
 impl LongRange {
-    /// Encodes the next bytes of the message; empty at the end.
+    /// Encodes the next part of the message. Returns an empty slice at the end.
     fn slice(&mut self) -> Bytes {
         let mut slice = BytesMut::with_capacity(SLICE_BYTES.min(self.left));
         slice.extend_from_slice(&std::mem::take(&mut self.head));

@@ -1,5 +1,5 @@
-//! Calls for operators. Calls that read the whole store run on separate threads against a frozen view, and only a few
-//! run at once.
+//! Calls for administrators. Calls that read the whole store run on separate threads with a frozen view. Only a few run at
+//! once.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use witan_snapshot as snapshot;
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// Returns the status of this member, from its own state.
+/// Returns this member's status from its own state.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -41,7 +41,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        // includes the history, as in etcd; a compaction leaves no free pages here
+        // includes the history, as in etcd; here, a compaction leaves no free pages
         db_size_in_use: bytes(kv.size_bytes()),
         is_learner: ctx.node.is_learner(&view),
         storage_version: version::STORAGE.into(),
@@ -54,10 +54,10 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     })
 }
 
-/// Lists, activates or deactivates alarms. An unknown action does nothing (etcd 3.6 crashes).
+/// Lists, activates or deactivates alarms. An unknown action has no effect (etcd 3.6 crashes).
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
-    // listing needs less access, which was checked before
+    // listing alarms needs fewer permissions, which were checked earlier
     if action != Ok(AlarmAction::Get) {
         authorize::require_admin(ctx).await?;
     }
@@ -84,7 +84,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     })
 }
 
-/// Moves leadership to another voter. Only the leader can.
+/// Moves leadership to another voter. Fails on a member that is not the leader.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -108,7 +108,7 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Returns the hash of the whole store, including members and cluster settings. Equals etcd's hash of equal data.
+/// Returns the hash of the whole store, including members and cluster settings. Equal data has the same hash in etcd.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -120,7 +120,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the key space at a revision. Equals etcd's hash of equal data.
+/// Returns the hash of the key space at a revision. Equal data has the same hash in etcd.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // refuse an invalid revision before waiting
@@ -148,8 +148,8 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     Ok(HashKvResponse { header, hash, compact_revision, hash_revision })
 }
 
-/// Rewrites the checkpoint and waits until it is done, while reads and writes continue. Memory does not fragment like etcd's
-/// file.
+/// Rewrites the checkpoint and waits for its completion, while reads and writes continue. Memory does not fragment as etcd's
+/// file does.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,
@@ -167,8 +167,8 @@ pub(super) async fn defragment(
     Ok(DefragmentResponse { header: None })
 }
 
-/// Validates, begins or cancels a downgrade by one minor version. The leader then lowers the cluster version, and ends the
-/// downgrade when all members run the target.
+/// Validates, starts or cancels a downgrade by one minor version. The leader then lowers the cluster version. When all
+/// members run the target version, the leader ends the downgrade.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -212,8 +212,8 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster version if the cluster can be downgraded to `target`: one minor version lower, with no downgrade in
-/// progress.
+/// Returns the cluster version if the cluster can be downgraded to `target`: the target is one minor version lower, and no
+/// other downgrade is in progress.
 fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
     let now = cluster_version(members)?;
     // the leader may have lowered the cluster version already
@@ -233,14 +233,14 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a whole semantic version, ignoring everything after the minor version.
+/// Parses `MAJOR.MINOR` or a whole semantic version. Ignores everything after the minor version.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
         .or_else(|| release(&format!("{version}.0")))
         .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
-/// Lists all alarms, or those of one kind. As in etcd, the member in the request is ignored.
+/// Lists all alarms, or all alarms of one kind. As in etcd, ignores the member in the request.
 async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);
@@ -254,7 +254,7 @@ fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
     AlarmMember { member_id: member.0, alarm: kind }
 }
 
-/// Formats an alarm as Go prints its message, which omits zero fields.
+/// Formats an alarm like Go, which omits zero fields.
 fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     let kind = match AlarmType::try_from(kind) {
         Ok(known) => known.as_str_name().to_owned(),

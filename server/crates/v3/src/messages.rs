@@ -1,8 +1,8 @@
-//! Decoding the requests and encoding the answers of gRPC calls. A message is read from one buffer and written to one of exact
-//! size. Large messages are decoded and encoded on another thread, except ranges, which are encoded while they are sent
+//! Decodes the requests and encodes the answers of gRPC calls. Each message is read from one buffer and written to a buffer
+//! of exact size. Large messages are decoded and encoded on another thread. Only ranges are encoded while they are sent
 //! (`long_range`).
 //!
-//! The transport decompresses messages before they arrive here.
+//! The transport has already decompressed the messages.
 
 use std::marker::PhantomData;
 
@@ -30,27 +30,28 @@ use witan_transport::{Outgoing, RequestBody, RequestMessages};
 use super::{RpcResult, long_range};
 use crate::error::RpcError;
 
-/// Longer messages are decoded on another thread, because they can hold an operation in every few bytes.
+/// Size in bytes above which a message is decoded on another thread. A few bytes can encode an operation, so decoding a large
+/// message takes long.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
-/// Answers with at most this many pairs are encoded on the worker, within 1 ms.
+/// Maximum number of pairs in an answer that is encoded on the worker. Encoding takes at most 1 ms.
 const INLINE_PAIRS: usize = 16_384;
 
-/// Answers with at most this many bytes of keys and values are encoded on the worker.
+/// Maximum size in bytes of the keys and values in an answer that is encoded on the worker.
 const INLINE_BYTES: usize = 4 << 20;
 
-/// Flag and length before each message.
+/// Size in bytes of the flag and the length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// A response of one message.
+/// A response that consists of one message.
 pub(super) trait UnaryResponse: Message + Sized + 'static {
-    /// Returns the number of pairs in the answer, and its bytes. The bytes are 0 if the number alone makes the answer
-    /// [large](is_large), because the length of many pairs takes long to compute.
+    /// Returns the number of pairs in the answer and the size of their keys and values in bytes. The size is 0 if the number
+    /// alone makes the answer [large](is_large), because it takes long to compute for many pairs.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }
 
-    /// Encodes a large answer, or prepares to encode it while it is sent. Takes long.
+    /// Encodes a large answer, or prepares to encode it while it is sent. Can block for long.
     fn encode_large(self) -> Outgoing {
         Outgoing::Message(framed(&self))
     }
@@ -99,7 +100,7 @@ impl UnaryResponse for TxnResponse {
     }
 }
 
-/// Returns the number of pairs and the total size of their keys and values in bytes. The size is 0 if the count alone makes
+/// Returns the number of pairs and the total size of their keys and values in bytes. The size is 0 if the number alone makes
 /// the response large, see [`UnaryResponse::weight`].
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
@@ -115,8 +116,8 @@ fn is_large(answer: &impl UnaryResponse) -> bool {
     pairs > INLINE_PAIRS || bytes > INLINE_BYTES
 }
 
-/// Decodes the message of a request, runs `verb` on it and encodes its answer. Holds the verb's permit until the answer is
-/// encoded, or until the connection counts the bytes of one that is encoded while it is sent.
+/// Decodes a request message, runs `verb` on it and encodes its answer. Holds the verb's permit until the answer is encoded,
+/// or until the connection counts the bytes of an answer that is encoded while it is sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
@@ -135,7 +136,7 @@ where
     }
 }
 
-/// Decodes the message of a unary call, whose body is collected.
+/// Decodes the message of a unary call with a collected body.
 async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
     let decoded = if message.len() > INLINE_REQUEST_BYTES {
@@ -154,7 +155,7 @@ pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> 
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
 }
 
-/// Returns the only request message of a call whose body is not collected.
+/// Returns the only request message of a call whose body was not collected.
 pub(super) async fn read_first<Q: Message + Default + 'static>(
     body: RequestBody,
 ) -> Result<Q, Status> {
@@ -175,8 +176,8 @@ pub(super) fn stream<A: Message + Default + 'static>(
     Outgoing::Response(response)
 }
 
-/// Encodes a message into a buffer that has the right size from the start, because growing copies a large message several
-/// times.
+/// Encodes a message into a buffer that has the right size from the start. A growing buffer would copy a large message
+/// several times.
 struct ExactEncoder<A>(PhantomData<A>);
 
 impl<A: Message> Encoder for ExactEncoder<A> {
@@ -190,7 +191,7 @@ impl<A: Message> Encoder for ExactEncoder<A> {
     }
 }
 
-/// Returns the message of a body without its prefix (a flag and the length). An error if the body ends too early.
+/// Returns a body's message without its prefix (a flag and the length). Fails if the body ends too early.
 fn message(body: &Bytes) -> Result<Bytes, Status> {
     match body.first_chunk::<PREFIX_BYTES>() {
         Some(&[_compressed, a, b, c, d]) => {
@@ -204,7 +205,7 @@ fn message(body: &Bytes) -> Result<Bytes, Status> {
     }
 }
 
-/// Encodes a message, with its prefix (a flag and the length), into one buffer of exact size.
+/// Encodes a message with its prefix (a flag and the length) into one buffer of exact size.
 fn framed(answer: &impl Message) -> Vec<u8> {
     let length = answer.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);

@@ -1,6 +1,6 @@
-//! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All parts are read at one
-//! revision, each from the state that is current when the client has taken the previous part. Keeping one state would pin
-//! everything that is replaced meanwhile. As in etcd, compacting the revision ends the stream.
+//! RangeStream of etcd 3.7 returns a range in parts, for answers that are too large for one message. All parts have one
+//! revision. Each part is read from the state that is current when the client has taken the previous part, because a retained
+//! state would keep all data that is replaced later. As in etcd, a compaction of the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -21,14 +21,14 @@ use super::{
     kv::{ReadSize, range, run_large},
 };
 
-/// Bytes of pairs in one message, which one pair can exceed.
+/// Size in bytes of the pairs in one message. A single pair can exceed it.
 const PART_BYTES: usize = 1 << 20;
 
-/// Keys read before the task yields.
+/// Number of keys that are read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range in parts of about `PART_BYTES` bytes, all of one revision. Refuses a range that cannot be read
-/// before the first part.
+/// Streams a range's pairs at one revision in parts of about `PART_BYTES` bytes. Before the first part, refuses a range that
+/// cannot be read.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -56,8 +56,8 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Refuses sort orders other than by ascending key, and revision filters, which need the whole answer at once. The texts are
-/// etcd's.
+/// Refuses revision filters and sort orders other than ascending keys, because they need the whole answer at once. The error
+/// texts are etcd's.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -82,31 +82,32 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
     }
 }
 
-/// A range that is being read.
+/// The state of a range that is sent in parts.
 #[derive(Clone)]
 struct RangeReader {
-    /// The unread part of the range, at a fixed revision.
+    /// The unread rest of the range, at a fixed revision.
     range: kv::Range,
-    /// `None` while authentication is off.
+    /// The caller; `None` while authentication is disabled.
     caller: Option<Caller>,
-    /// Pairs left of the limit.
+    /// Number of pairs until the limit is reached.
     left: usize,
     sent: i64,
-    /// Header of the last answer.
+    /// The header of the last answer.
     header: Option<ResponseHeader>,
 }
 
 /// The result of one read step.
 enum Step {
     Message(RangeResponse),
-    /// Only keys without a pair were read.
+    /// The step read only keys without a pair.
     Nothing,
-    /// The next message is the last, and counting the rest is a large read.
+    /// The next message is the last, and counting the remaining keys is a large read.
     LargeCount(ReadSize),
 }
 
 impl RangeReader {
-    /// Prepares to read a range up to its limit, at the revision of `kv` if it names none. The last part carries `header`.
+    /// Prepares to read a range up to its limit. If the range names no revision, reads the revision of `kv`. The last part
+    /// contains `header`.
     fn new(
         kv: &Kv,
         range: kv::Range,
@@ -128,16 +129,16 @@ impl RangeReader {
         }
     }
 
-    /// Checks that the range can be read at its revision, without reading a key.
+    /// Checks that the range can be read at its revision. Reads no key.
     fn readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         kv.range_part(&self.range, &nothing)?;
         Ok(())
     }
 
-    /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part carries the
-    /// header, the count of the whole range (including keys beyond the limit) and `more`. Each step reads the current state,
-    /// and a large count holds no state while it waits for its permit.
+    /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part has the header,
+    /// `more`, and the count of the whole range, including keys beyond the limit. Each step reads the current state, and a
+    /// large count holds no state while it waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine)?;
@@ -153,7 +154,7 @@ impl RangeReader {
         }
     }
 
-    /// Reads up to `PART_KEYS` keys of a state, and advances past the keys in the message.
+    /// Reads up to `PART_KEYS` keys from a state, and advances past the keys in the message.
     fn step(&mut self, machine: &StateMachine) -> RpcResult<Step> {
         self.may_read(machine)?;
         if self.range.count_only {
@@ -179,7 +180,7 @@ impl RangeReader {
         Ok(Step::Message(range::response(None, reply)))
     }
 
-    /// Reads the last part from a state, unless that is a large read.
+    /// Reads the last part from a state, unless this is a large read.
     fn last(&self, machine: &StateMachine) -> RpcResult<Step> {
         match range::size(&machine.kv, &self.rest()) {
             ReadSize::Small => Ok(Step::Message(self.finish(machine)?)),
@@ -187,7 +188,7 @@ impl RangeReader {
         }
     }
 
-    /// Reads the last part, which reaches the limit: its pairs, and the count of everything after them.
+    /// Reads the last part, which reaches the limit: its pairs, and the count of all later keys.
     fn finish(&self, machine: &StateMachine) -> RpcResult<RangeResponse> {
         self.may_read(machine)?;
         let kv = &machine.kv;
@@ -205,12 +206,12 @@ impl RangeReader {
         Ok(kv.range_part(&self.range, &bounds)?)
     }
 
-    /// Returns a range that counts the unread part.
+    /// Returns a range that counts the unread keys.
     fn rest(&self) -> kv::Range {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Checks that the caller can read the range in a state. Permissions may have changed since the call began.
+    /// Checks that the caller can read the range in a state. Permissions may have changed since the call started.
     fn may_read(&self, machine: &StateMachine) -> RpcResult<()> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();
@@ -246,7 +247,7 @@ mod tests {
         kv
     }
 
-    /// Reads the next message of a state.
+    /// Reads the next message from a state.
     fn next(reader: &mut RangeReader, kv: &Kv) -> RpcResult<RangeResponse> {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         loop {
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn parts_together_are_the_range() {
-        // more keys than one step reads, and more bytes than fit into a part
+        // more keys than one step reads, and more bytes than one part holds
         let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
             (0, false, false),

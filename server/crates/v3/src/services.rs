@@ -1,5 +1,5 @@
-//! Serves gRPC calls from the table of calls (`witan_api::access`). Each method passes its messages to a verb, which it shares
-//! with the gateway.
+//! Serves gRPC calls from the table of calls (`witan_api::access`). Each method passes its messages to a verb that the
+//! gateway also uses.
 
 use std::borrow::Cow;
 
@@ -23,20 +23,20 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Metadata key with which a client asks to be refused while no leader is known.
+/// Metadata key that asks the server to refuse the call while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
 
-/// Serves every service of the dialect.
+/// Serves all services of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
     pub(super) ctx: Context,
-    /// The services that libraries implement (health, reflection).
+    /// The services that libraries implement: health and reflection.
     pub(super) routes: Routes,
 }
 
 impl RpcService {
-    /// Returns the context of a call that can begin: this member serves it, a leader is known if the call requires one, and the
-    /// caller has the access that the table names.
+    /// Returns the context of an admitted call. A call is admitted if this member serves it, a leader is known or not
+    /// required, and the caller has the access that the table names.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {
@@ -46,7 +46,7 @@ impl RpcService {
             return Ok(Cow::Borrowed(&self.ctx));
         }
         let ctx = self.with_credentials(head);
-        // boxed, so that this future stays small
+        // boxed, to keep this future small
         Box::pin(authorize::call(&ctx, head.path())).await?;
         Ok(Cow::Owned(ctx))
     }
@@ -59,7 +59,7 @@ impl RpcService {
         self.ctx.of(credentials)
     }
 
-    /// Answers a call with one message each way.
+    /// Answers a call with one request message and one response message.
     async fn unary<Q, A>(
         &self,
         head: &Head,
@@ -77,8 +77,8 @@ impl RpcService {
         answer.await.unwrap_or_else(refused)
     }
 
-    /// Answers a call of one message with a stream, or with an error status if the call is not admitted or `verb` fails. `verb`
-    /// gets the context, the request, and whether the caller requires a leader.
+    /// Answers a call of one message with a stream. Answers with an error status if the call is not admitted or `verb` fails.
+    /// `verb` receives the context, the request, and whether the caller requires a leader.
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,
@@ -124,18 +124,18 @@ impl RpcService {
     }
 }
 
-/// Returns whether a call's metadata requires a leader. Without a known leader, the call is then refused.
+/// Returns whether a call's metadata requires a leader. Such a call is refused while no leader is known.
 fn wants_leader(head: &Head) -> bool {
     let value = head.headers().get(REQUIRE_LEADER);
     value.is_some_and(|value| value == "true")
 }
 
-/// Returns the response to a call that is refused before it begins.
+/// Returns the response to a call that is refused before it starts.
 pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }
 
-/// Tells whether calls of a group collect their message before they begin.
+/// Tells whether the calls in a group collect their message before they start.
 macro_rules! takes_one_message {
     (bidi_stream) => {
         false
@@ -148,7 +148,7 @@ macro_rules! takes_one_message {
     };
 }
 
-/// Implements `UnaryResponse` for answers of one message without many pairs.
+/// Implements `UnaryResponse` for answers that contain few pairs.
 macro_rules! answer_is_short {
     (hot $response:path) => {
         impl UnaryResponse for $response {}
@@ -163,7 +163,7 @@ macro_rules! answer_is_short {
     ($other:ident $response:path) => {};
 }
 
-/// Answers the call of a row.
+/// Answers the call of a table row.
 macro_rules! answer {
     (bidi_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = |ctx: &Context, asked: Streaming<$request>, needs_leader| {
@@ -181,7 +181,7 @@ macro_rules! answer {
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         $service.unary(&$head, &whole($body), verb).await
     }};
-    // boxed, so that the futures of the most frequent calls stay small
+    // boxed, to keep the futures of the most frequent calls small
     ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         Box::pin($service.unary(&$head, &whole($body), verb)).await
@@ -196,7 +196,7 @@ macro_rules! serve {
     )+})+) => {
         $($($(answer_is_short!($group $package::$response);)+)+)+
 
-        /// Returns whether a method takes one message, which is collected before the call begins.
+        /// Returns whether a method takes one message. The transport collects that message before the call starts.
         pub(super) fn takes_one_message(path: &str) -> bool {
             match path {
                 $($($($method => takes_one_message!($group),)+)+)+
@@ -205,7 +205,7 @@ macro_rules! serve {
         }
 
         impl RpcService {
-            /// Answers a call, or returns it if its method is not in the table.
+            /// Answers a call. Returns the call as the error if its method is not in the table.
             pub(super) async fn call(&self, request: Incoming) -> Result<Outgoing, Incoming> {
                 let Incoming { head, body } = request;
                 Ok(match head.path() {
@@ -219,7 +219,7 @@ macro_rules! serve {
     };
 }
 
-/// Returns the collected body of a unary call.
+/// Returns a unary call's collected body.
 fn whole(body: RequestBody) -> Bytes {
     match body {
         RequestBody::Whole(message) => message,

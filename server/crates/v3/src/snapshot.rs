@@ -1,4 +1,4 @@
-//! Snapshot: the state as a file in etcd's format, sent in chunks while writes continue.
+//! Snapshot: sends the state as a file in etcd's format, in chunks, while writes continue.
 
 use std::{
     io,
@@ -24,23 +24,23 @@ use witan_snapshot::SnapshotFile;
 use super::{RpcResult, authorize};
 use crate::error::RpcError;
 
-/// Bytes of a chunk, as in etcd.
+/// Size of a chunk in bytes, as in etcd.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Chunks buffered for a slow client. The file is produced only as fast as the client reads.
+/// Number of chunks buffered for a slow client. The file is produced only as fast as the client reads.
 const CHUNKS_AHEAD: usize = 8;
 
-/// Bytes a second that a client must read of a snapshot on average; the snapshot of a slower one ends. A
-/// snapshot pins a state until it ends.
+/// Rate in bytes per second at which a client must read a snapshot on average; slower snapshots end. A snapshot keeps a state
+/// in memory until it ends.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 
-/// The time a client gets in addition to what the minimum rate allows.
+/// Time that a client gets in addition to the time at the minimum rate.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
 
-/// Streams the state as a file in etcd's format, followed by its digest. Another thread produces it as fast as the client
-/// reads. `TooManyRequests` if no snapshot permit is free.
+/// Streams the state as a file in etcd's format, followed by the file's digest. Another thread produces the file as fast as
+/// the client reads. Returns `TooManyRequests` if no snapshot permit is free.
 pub(crate) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
@@ -91,7 +91,7 @@ pub(crate) async fn snapshot(
     }))
 }
 
-/// Records the duration of a complete snapshot and logs its size.
+/// Records a complete snapshot's duration and logs its size.
 fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     metric.observe(took.as_secs_f64());
     tracing::info!(bytes, ?took, "sent a snapshot");
@@ -102,13 +102,13 @@ struct SnapshotStream {
     node: Node,
     end: ViewEnd,
     pace: Pace,
-    /// Whether the digest, the last part of a snapshot, was sent.
+    /// Whether the digest was sent, which is the snapshot's last part.
     digest_sent: bool,
 }
 
 impl SnapshotStream {
-    /// Waits for the next chunk; `None` after the digest. Fails if the file is incomplete, the snapshot pins too much, the
-    /// client is too slow, or the process stops.
+    /// Waits for the next chunk. Returns `None` after the digest. Fails if the file is incomplete, the snapshot keeps too
+    /// much data, the client is too slow, or the process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
             biased;
@@ -133,14 +133,14 @@ impl SnapshotStream {
 /// The rate at which a client reads a snapshot.
 #[derive(Debug, Default)]
 struct Pace {
-    /// When the client took the first chunk.
+    /// The time at which the client took the first chunk.
     begun: Option<Instant>,
     taken_bytes: u64,
 }
 
 impl Pace {
-    /// Records that the client takes a chunk, and returns whether it has read enough for the elapsed time. A snapshot therefore
-    /// takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
+    /// Records that the client takes a chunk, and returns whether it has read enough for the elapsed time. A snapshot
+    /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);
         let due_ms = time.saturating_sub(PATIENCE).as_millis();
@@ -151,12 +151,12 @@ impl Pace {
     }
 }
 
-/// Returns whether a chunk is the digest after the file: nothing remains, and it has the length of a SHA-256.
+/// Returns whether a chunk is the digest: no bytes of the file remain, and its length is that of a SHA-256 hash.
 fn is_digest(chunk: &SnapshotResponse) -> bool {
     chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }
 
-/// Sends the file and its digest. Returns the file's size.
+/// Sends the file and its digest. Returns the file's size in bytes.
 fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
@@ -177,15 +177,15 @@ fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
 /// Cuts the file into chunks.
 struct ChunkWriter {
     send: ChunkSender,
-    /// Bytes of the file that are not sent yet.
+    /// Number of bytes in the file that were not sent yet.
     left: u64,
     chunk: Vec<u8>,
     digest: Sha256,
 }
 
 impl ChunkWriter {
-    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Keeps the rest until more arrives or
-    /// `flush` is called.
+    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Keeps the rest until more bytes arrive
+    /// or `flush` is called.
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         while !part.is_empty() {
@@ -200,7 +200,7 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Sends the buffered bytes as one chunk, if there are any.
+    /// Sends the buffered bytes, if any, as one chunk.
     fn flush(&mut self) -> io::Result<()> {
         if self.chunk.is_empty() {
             return Ok(());
@@ -221,7 +221,7 @@ impl ChunkWriter {
     }
 }
 
-/// Passes chunks from the thread that produces the file to the client's stream.
+/// Passes chunks from the producing thread to the client's stream.
 struct ChunkSender {
     send: mpsc::Sender<Chunk>,
     end: ViewEnd,
@@ -230,7 +230,7 @@ struct ChunkSender {
 
 impl ChunkSender {
     /// Sends a chunk when the channel has capacity. Fails with `BrokenPipe` if the stream has ended or the snapshot must
-    /// release its state, even while the client reads nothing.
+    /// release its state, even while the client does not read.
     fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
         let Self { send, end, runtime } = self;
         runtime.block_on(async {
@@ -251,14 +251,14 @@ mod tests {
     fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
-        // nothing is due until the patience is used up, then the minimum rate
+        // nothing is due until the patience is used up; then the minimum rate applies
         assert!(pace.keeps_up(begun, CHUNK_BYTES));
         for at in 0..100 {
             let now = begun + PATIENCE + second * at;
             assert!(pace.keeps_up(now, BYTES_PER_SECOND_MIN as usize), "{at}");
         }
         assert!(!pace.keeps_up(begun + PATIENCE + second * 102, CHUNK_BYTES));
-        // a fast start counts
+        // bytes that were read early count later
         let mut pace = Pace::default();
         assert!(pace.keeps_up(begun, 100 * BYTES_PER_SECOND_MIN as usize));
         assert!(pace.keeps_up(begun + PATIENCE + second * 100, 1));

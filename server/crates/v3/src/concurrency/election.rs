@@ -1,4 +1,4 @@
-//! Calls of the Election service, and the stream that observes an election.
+//! Calls of the Election service, and the stream that follows an election's leaders.
 
 use std::collections::VecDeque;
 
@@ -30,7 +30,7 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election. Deletes its key if the caller disconnects first.
+/// Waits until the caller leads the election. Deletes the caller's key if the caller disconnects first.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -39,8 +39,8 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes the key if the caller
-/// disconnects.
+/// Puts the caller's key below the election's name, waits until it is the oldest key, and returns it. Deletes the key if the
+/// caller disconnects.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -65,7 +65,7 @@ async fn win_election(
                 && let Err(error) =
                     put_value(&ctx, &key, own.create_revision, (&value, lease)).await
             {
-                // the lease may have expired, or the caller disconnected
+                // the lease may have expired, or the caller may have disconnected
                 let _ = delete_key(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
@@ -100,7 +100,7 @@ pub(crate) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
-/// Returns the leader's key, which is the oldest of the election; an error if there is none.
+/// Returns the leader's key, which is the oldest key of the election. Fails if the election has no leader.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, first).await.map_err(RpcError::plain)?.answer;
@@ -111,7 +111,7 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if its create revision is the request's.
+/// Deletes the leader's key if its create revision equals the request's.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -122,7 +122,7 @@ pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<R
     Ok(ResignResponse { header })
 }
 
-/// Changes the value of a leader's key; `NOT_LEADER` if its create revision is not `created`.
+/// Changes the value of a leader's key. Fails with `NOT_LEADER` if the key's create revision differs from `created`.
 async fn put_value(
     ctx: &Context,
     key: &Bytes,
@@ -138,14 +138,14 @@ async fn put_value(
     }
 }
 
-/// Deletes a leader's key if its create revision is `created`.
+/// Deletes a leader's key if its create revision equals `created`.
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
     Ok(kv::txn(ctx, txn).await?.answer.header)
 }
 
-/// Streams the leader of an election with its value, and every later leader.
+/// Streams the current leader of an election with its value, and then every later leader or value.
 pub(crate) async fn observe(
     ctx: &Context,
     request: LeaderRequest,
@@ -154,7 +154,7 @@ pub(crate) async fn observe(
     Ok(observed(ctx, request, needs_leader))
 }
 
-/// Builds the stream of an election's leaders and their values. An error is the last item.
+/// Builds the stream of an election's leaders and their values. If the election fails, the error is the last item.
 fn observed(
     ctx: &Context,
     request: LeaderRequest,
@@ -174,7 +174,7 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election that the first of `requests` names; later requests are not read. If there is no request,
+/// Streams the leaders of the election that the first of `requests` names. Does not read later requests. Without any request,
 /// observes the election with the empty name.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
@@ -201,9 +201,9 @@ struct Observer {
     ctx: Context,
     name: Bytes,
     needs_leader: bool,
-    /// The watch of the leader's key.
+    /// The watch on the leader's key.
     followed: Option<WatchResponses>,
-    /// Changes of the leader's key that are not returned yet.
+    /// Changes of the leader's key that were not returned yet.
     ready: VecDeque<LeaderResponse>,
 }
 
@@ -234,7 +234,7 @@ impl Observer {
         }
     }
 
-    /// Finds the leader, waiting for one if there is none, and begins to watch its key. `None` if the watch ends first.
+    /// Finds the leader, or waits for one, and starts to watch its key. Returns `None` if the watch ends first.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, request).await?.answer;
@@ -258,8 +258,8 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below the name, starting at revision `from`. Returns the pair, and a header with the revision of the
-/// put, so that a caller can watch from the next one. `None` if the watch ends first.
+/// Waits for the first put below `name`, starting at revision `from`. Returns the new pair, and a header with the put's
+/// revision, so that the caller can watch from the next revision. Returns `None` if the watch ends first.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

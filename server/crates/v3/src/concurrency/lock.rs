@@ -19,10 +19,10 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
 
-/// Error for a lock whose key was deleted with its lease while the caller waited.
+/// Error text for a lock whose key was deleted with its lease while the caller waited.
 const EXPIRED: &str = "mutex: session is expired";
 
-/// Waits until the caller owns the lock. Deletes its key if the caller disconnects first.
+/// Waits until the caller owns the lock. Deletes the caller's key if the caller disconnects first.
 pub(crate) async fn lock(ctx: &Context, request: LockRequest) -> RpcResult<LockResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
@@ -36,8 +36,8 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
     Ok(UnlockResponse { header })
 }
 
-/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with `EXPIRED` if the key was
-/// deleted with its lease meanwhile.
+/// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns it. Fails with `EXPIRED` if the
+/// key is deleted with its lease while the caller waits.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
@@ -67,16 +67,16 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     }
 }
 
-/// The caller's key, after it was put.
+/// The caller's key in the state after the put.
 struct LockKey {
     header: Option<ResponseHeader>,
-    /// The create revision.
+    /// The key's create revision.
     created: i64,
-    /// Whether it is the name's oldest key.
+    /// Whether it is the oldest key below the name.
     first: bool,
 }
 
-/// Puts the caller's key unless it exists.
+/// Puts the caller's key unless it already exists.
 async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> RpcResult<LockKey> {
     let oldest = || {
         op(Request::RequestRange(first_or_last_key(

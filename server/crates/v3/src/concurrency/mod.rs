@@ -1,7 +1,8 @@
-//! Lock and Election: locks and elections built from transactions, leases and watches, for clients without a library for them.
+//! Lock and Election: locks and elections built from transactions, leases and watches, for clients that have no library for
+//! them.
 //!
-//! A caller puts its own key below the name, `name/LEASE`, and waits until no key there is older. The key is deleted with the
-//! lease, or when the caller disconnects. As in etcd, errors have no codes of their own.
+//! A caller puts its own key below the name, `name/LEASE`, and waits until no key below the name is older. The key is deleted
+//! with the lease, or when the caller disconnects. As in etcd, errors have no codes of their own.
 //!
 //! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
 
@@ -37,7 +38,7 @@ const SESSION_TTL_S: i64 = 60;
 
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-/// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `LeaseId::NONE`.
+/// Returns the caller's lease. If `lease` is `LeaseId::NONE`, grants a lease of `SESSION_TTL_S` seconds.
 async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     if lease != LeaseId::NONE {
         return Ok(lease);
@@ -47,19 +48,19 @@ async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     Ok(LeaseId(granted.id))
 }
 
-/// Returns the prefix of all keys of a name.
+/// Returns the prefix that all keys of a name share.
 fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// Returns the key of a lease below a name. A negative lease is formatted as Go does.
+/// Returns the key of a lease below a name. Formats a negative lease as Go does.
 fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
     let sign: &[u8] = if lease.0 < 0 { b"-" } else { b"" };
     let digits = format!("{:x}", lease.0.unsigned_abs());
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
-/// Builds the range that reads one key of a name: the one created first (`Ascend`) or last (`Descend`).
+/// Builds the range that reads one key below a name: the key created first (`Ascend`) or last (`Descend`).
 fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),
@@ -71,7 +72,7 @@ fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     }
 }
 
-/// Returns the range end of a name's keys. The character `0` follows `/`.
+/// Returns the range end for the keys of a name. In ASCII, `0` follows `/`.
 fn range_end(name: &[u8]) -> Bytes {
     [name, b"0"].concat().into()
 }
@@ -93,8 +94,8 @@ fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means that the key does not
-/// exist.
+/// Builds a transaction that executes `success` if the key's create revision is `revision`. Revision 0 means that the key
+/// does not exist.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -110,7 +111,7 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
-/// Waits until no key of the name has a lower create revision than `created`.
+/// Waits until no key below the name has a lower create revision than `created`.
 async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
     loop {
         let older = RangeRequest {
@@ -125,8 +126,8 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits for the deletion of a key at revision `from` or later; `Compacted` if that history was compacted, `Stopped` if the
-/// watch ends.
+/// Waits for the deletion of a key at revision `from` or later. Returns `Compacted` if that history was compacted, and
+/// `Stopped` if the watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -157,8 +158,8 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 /// Resolves to an error when the caller has disconnected.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs work to its end even if its caller disconnects, and returns its result. The work learns of a disconnect through
-/// `CallerGone`.
+/// Runs `work` to its end even if its caller disconnects, and returns its result. `CallerGone` notifies the work of a
+/// disconnect.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

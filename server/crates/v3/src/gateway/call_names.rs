@@ -7,7 +7,7 @@ use crate::{
     kv, lease, maintenance,
 };
 
-/// Runs the call of a row if it is the requested one.
+/// Runs the call of a table row if the request names it.
 macro_rules! run {
     (server_stream $($row:tt)+) => {};
     (bidi_stream $($row:tt)+) => {};
@@ -29,7 +29,8 @@ macro_rules! dispatch {
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a unary call and returns its answer as JSON; `NotPost` for a streaming call, which begins elsewhere.
+        /// Runs a unary call and returns its answer as JSON. Fails with `NotPost` for a streaming call, which `streams`
+        /// serves.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

@@ -1,7 +1,7 @@
-//! How the gateway's JSON represents bytes: as base64, as in etcd, or with `?encoding=utf8` as plain strings. With `utf8`,
-//! bytes that are not valid UTF-8 are base64 in a field with the suffix `SUFFIX`, in requests and responses.
+//! The representation of bytes in the gateway's JSON: base64, as in etcd, or plain strings with `?encoding=utf8`. With
+//! `utf8`, bytes that are not valid UTF-8 are base64 in a field with the suffix `SUFFIX`, in requests and responses.
 //!
-//! Answers are encoded here; the readers of requests look up field names with `Encoding::field`.
+//! This file encodes answers. The readers of requests find fields with `Encoding::field`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -13,15 +13,15 @@ use super::error::GatewayError;
 
 /// The query parameter.
 pub(super) const PARAMETER: &str = "encoding";
-/// Suffix of a base64 field next to plain ones.
+/// Suffix of the name of a base64 field when other fields are plain strings.
 pub(super) const SUFFIX: &str = "_base64";
 
 /// How a bytes field is represented in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// As standard base64.
+    /// Bytes are standard base64.
     Base64,
-    /// As strings if they are UTF-8.
+    /// Bytes are strings if they are valid UTF-8.
     Utf8,
 }
 
@@ -29,7 +29,7 @@ pub enum Encoding {
 #[derive(Clone, Copy)]
 pub(super) struct NamedField<'s> {
     pub(super) field: &'s FieldShape,
-    /// How this field represents bytes.
+    /// The representation of bytes in this field.
     pub(super) encoding: Encoding,
 }
 
@@ -37,8 +37,8 @@ impl Encoding {
     /// The values of the parameter `encoding`.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// Reads the query parameter `encoding`: base64 by default, `InvalidArgument` for an unknown value. The first of several
-    /// values wins, as in Go.
+    /// Reads the query parameter `encoding`. The default is base64. An unknown value fails with `InvalidArgument`. As in Go,
+    /// the first of several values is used.
     pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {
             return Ok(Self::Base64);
@@ -52,7 +52,8 @@ impl Encoding {
         }
     }
 
-    /// Finds the field with this JSON or proto name or, with `Utf8`, the bytes field whose name plus `SUFFIX` this is.
+    /// Finds the field with this JSON or proto name. With `Utf8`, also finds a bytes field by its name with the suffix
+    /// `SUFFIX`.
     pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
             shape
@@ -85,7 +86,7 @@ impl Encoding {
     }
 }
 
-/// Converts the base64 of a message, nested ones included, to plain strings where the bytes are UTF-8.
+/// Converts base64 in a message and its nested messages to plain strings where the bytes are UTF-8.
 fn plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
@@ -94,7 +95,8 @@ fn plain(value: Value, shape: &MessageShape) -> Value {
     Value::Object(members.map(|one| member(one, shape)).collect())
 }
 
-/// Converts one field of a message. A field whose bytes are not UTF-8 keeps its base64 and gets the suffix `SUFFIX`.
+/// Converts one field of a message. If its bytes are not UTF-8, the field keeps its base64 and its name gets the suffix
+/// `SUFFIX`.
 fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
@@ -111,8 +113,8 @@ fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Valu
     }
 }
 
-/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. One bad element makes the whole list base64, because
-/// all share a field name.
+/// Decodes base64, or a list of base64 strings, to text. Returns `None` if any element is not UTF-8, because all elements
+/// share one field name.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {
@@ -263,7 +265,7 @@ mod tests {
                 r#"{"key_base64":"!!!!"}"#,
                 r#"proto: (line 1:15): invalid value for bytes field key: "!!!!""#,
             ),
-            // two names of one field
+            // two names for one field
             (
                 r#"{"key":"a","key_base64":"YQ=="}"#,
                 r#"proto: (line 1:12): duplicate field "key_base64""#,
@@ -276,14 +278,14 @@ mod tests {
         ] {
             assert_eq!(refused(body), expect, "{body}");
         }
-        // only bytes fields have a second name, and only with the parameter
+        // only bytes fields have a second name, and only with `encoding=utf8`
         let range: RangeRequest = read(r#"{"limit_base64":"x"}"#).unwrap();
         assert_eq!(range, RangeRequest::default());
         let found = Encoding::Base64.field(RangeRequest::SHAPE, b"key_base64");
         assert!(found.is_none());
     }
 
-    /// UTF-8 or arbitrary bytes.
+    /// Generates UTF-8 or arbitrary bytes.
     fn some_bytes() -> impl Strategy<Value = Bytes> {
         prop_oneof![
             ".{0,6}".prop_map(Bytes::from),

@@ -1,4 +1,4 @@
-//! Errors of gateway calls, and their bodies in etcd 3.6 and 3.4.
+//! Errors of gateway calls, and their response bodies in etcd 3.6 and 3.4.
 
 use actix_web::{
     HttpResponse,
@@ -11,12 +11,12 @@ use witan_dialect::reply::{self, BodyError};
 use super::GatewayVersion;
 use crate::error::RpcError;
 
-/// Why a gateway call failed.
+/// The reason why a gateway call failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GatewayError {
-    /// No call has this path.
+    /// The path does not belong to a call.
     NotFound,
-    /// Calls require POST.
+    /// The request does not use POST.
     NotPost,
     /// The call itself failed.
     Status {
@@ -37,7 +37,7 @@ impl From<RpcError> for GatewayError {
 struct ErrorBodyV36<'a> {
     code: i32,
     message: &'a str,
-    /// A field of 3.4's gateway that clients still read.
+    /// A field of etcd 3.4's gateway that clients still read.
     error: &'a str,
 }
 
@@ -58,7 +58,7 @@ impl GatewayError {
         Self::Status { code: Code::Unknown, text }
     }
 
-    /// Returns the error of a call whose handler panicked: `Internal`, without the text of the panic.
+    /// Returns the error for a call whose handler panicked: `Internal`, without the panic's text.
     pub(super) fn panicked() -> Self {
         Self::Status {
             code: Code::Internal,
@@ -66,8 +66,8 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a stream whose first request is unreadable: `Unknown` as in etcd 3.4, and `InvalidArgument` for
-    /// 3.6, where etcd does not answer at all.
+    /// Returns the error for a stream whose first request is unreadable. The code is `Unknown` as in etcd 3.4, and
+    /// `InvalidArgument` for 3.6, where etcd sends no answer.
     pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
         match gateway_version {
             GatewayVersion::V3_6 => Self::invalid(text),
@@ -81,7 +81,7 @@ impl GatewayError {
         Self::Status { code: Code::ResourceExhausted, text }
     }
 
-    /// Returns the error for a request body that could not be read to its end. `max` is the limit in bytes that the text names.
+    /// Returns the error for a request body that could not be read completely. The text names the limit `max` in bytes.
     pub(super) fn unread(error: BodyError, max: usize) -> Self {
         match error {
             BodyError::TooLarge => {

@@ -1,5 +1,5 @@
-//! The v3 dialect as JSON over HTTP/1: the same verbs below `/v3` (like etcd 3.6), and below `/v3beta` and `/v3alpha` (like
-//! 3.4).
+//! The v3 dialect as JSON over HTTP/1. It serves the same verbs below `/v3` (like etcd 3.6), and below `/v3beta` and
+//! `/v3alpha` (like etcd 3.4).
 //!
 //! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding` (base64
 //! or plain strings) → `reader` (bodies, in the JSON dialects of both versions) → `error` → `openapi`.
@@ -42,10 +42,10 @@ const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
-/// Header with which a client asks to be refused while no leader is known.
+/// Header that asks the server to refuse the call while no leader is known.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
-/// Headers that can carry a token; the first one present is used.
+/// Headers that can contain a token. The first header in the request is used.
 const TOKEN_HEADERS: [&str; 3] = [
     "grpc-metadata-token",
     "authorization",
@@ -81,14 +81,14 @@ pub async fn handle(
         let gateway_version =
             split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
         let mut response = GatewayError::panicked().answer(gateway_version);
-        // the body may be unread
+        // the body may not have been read
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
         response
     })
 }
 
-/// Authorizes a request and answers it with one message, or with a stream if the call is one.
+/// Authorizes a request and answers it with one message, or with a stream if the call streams.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -113,7 +113,7 @@ async fn answer(
     if let Some(called) = called
         && let Err(refusal) = authorize::admit(ctx, called.method).await
     {
-        // the remaining requests of a stream or socket may never end
+        // a stream's remaining requests may never end, so they are not drained
         if !(streams(called) || websocket::is_requested(request)) {
             reply::drain(&mut payload).await;
         }
@@ -126,7 +126,7 @@ async fn answer(
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
-            // the remaining requests of a stream may never end
+            // a stream's remaining requests may never end, so they are not drained
             if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }
@@ -153,7 +153,7 @@ async fn answer(
     begun.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
-/// Runs a unary call and builds its response. After an error, drains the rest of the body.
+/// Runs a unary call and builds its response. After an error, drains the remaining body.
 async fn unary(
     ctx: &Context,
     request: &HttpRequest,
@@ -177,13 +177,13 @@ pub(crate) fn streams(route: &GrpcRoute) -> bool {
     [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
 }
 
-/// Returns whether a request makes a call: by POST, or by a WebSocket handshake.
+/// Returns whether a request uses the method of a call: POST, or a WebSocket handshake.
 fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::is_requested(request)
 }
 
-/// Returns the credentials of a request: the token in the first of `TOKEN_HEADERS`, else in the subprotocols of a WebSocket.
-/// Certificates are ignored.
+/// Returns the request's credentials: the token in the first of `TOKEN_HEADERS`, or in the subprotocols of a WebSocket.
+/// Ignores certificates.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -191,7 +191,7 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Splits a path into the imitated version and the call's path; `None` if no prefix matches.
+/// Splits a path into the gateway version and the call's path. Returns `None` if no prefix matches.
 pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
@@ -202,8 +202,8 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body of a call, runs the call and returns its answer as JSON; `NotFound` without a route, `NotPost` for another
-/// HTTP method.
+/// Reads the body of a call, runs the call and returns its answer as JSON. Fails with `NotFound` without a route, and with
+/// `NotPost` for another HTTP method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -223,12 +223,12 @@ async fn serve(
     tokio::select! {
         biased;
         answer = call_names::run(route.method, call) => answer,
-        // as in etcd, a command that is already proposed is still executed
+        // as in etcd, a command that was already proposed is still executed
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }
 
-/// Returns whether the client requires a leader; `NoLeader` if it does and none is known.
+/// Returns whether the client requires a leader. Fails with `NoLeader` if it does and no leader is known.
 fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> {
     let wants = request
         .headers()
@@ -241,7 +241,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> 
     }
 }
 
-/// Returns the size limit of a body. Base64 turns three bytes into four, and some JSON surrounds it.
+/// Returns the size limit of a body in bytes. Base64 turns three bytes into four, and JSON adds some overhead.
 fn body_bytes_max(ctx: &Context) -> usize {
     ctx.settings.max_message_bytes().saturating_mul(2)
 }
@@ -254,7 +254,7 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs a verb that takes no permit, and encodes its answer.
+    /// Decodes the body, runs a verb that needs no permit, and encodes its answer.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
@@ -270,8 +270,8 @@ impl UnaryCall<'_> {
         self.run_with_permit(verb).await
     }
 
-    /// Decodes the body, runs the verb and encodes its answer; large messages on another thread. Holds the verb's permit until
-    /// the answer is encoded.
+    /// Decodes the body, runs the verb and encodes its answer. Processes large messages on another thread. Holds the verb's
+    /// permit until the answer is encoded.
     async fn run_with_permit<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -325,7 +325,7 @@ fn message<Q: Shaped + Default + Message>(
             json::check_first(body)?;
             JsonDialect::Jsonpb
         }
-        // 3.4 had no plain bytes, and accepts invalid UTF-8
+        // etcd 3.4 has no plain bytes, and accepts invalid UTF-8
         (GatewayVersion::V3_6, encoding) | (GatewayVersion::V3_4, encoding @ Encoding::Utf8) => {
             JsonDialect::Protojson(encoding)
         }

@@ -1,5 +1,5 @@
-//! The gateway's OpenAPI document, generated from its table and the calls' descriptors, so that it lists exactly what is
-//! served.
+//! The gateway's OpenAPI document. It is generated from the table of calls and their descriptors, so it lists exactly the
+//! calls that are served.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -18,7 +18,7 @@ use witan_dialect::reply;
 
 use super::encoding::{self, Encoding};
 
-/// Returns the document, which is built once.
+/// Returns the document. It is built once.
 pub fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     HttpResponse::Ok()
@@ -26,7 +26,7 @@ pub fn answer() -> HttpResponse {
         .body(DOCUMENT.clone())
 }
 
-/// Builds the document: a path for each call, and the schemas of all types that the calls use.
+/// Builds the document: a path for each call, and the schemas of all types in the calls.
 fn document() -> Value {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("they are generated and tested");
     let protos = Protos::new(&set);
@@ -104,7 +104,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     })
 }
 
-/// Builds the description of the query parameter `encoding`, which every path takes.
+/// Builds the description of the query parameter `encoding`, which every path accepts.
 fn parameter() -> Value {
     json!({
         "name": encoding::PARAMETER,
@@ -123,7 +123,7 @@ fn parameter() -> Value {
     })
 }
 
-/// Builds the schema `Error`, the body of a failed call.
+/// Builds the schema `Error`, the response body of a failed call.
 fn error() -> Value {
     json!({
         "type": "object",
@@ -139,12 +139,12 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Returns the full name of a type, without the leading dot of a reference in a descriptor.
+/// Returns the full name of a type: a descriptor's reference without the leading dot.
 fn name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }
 
-/// All declarations of the protos, by full name.
+/// All declarations in the protos, by full name.
 struct Protos<'a> {
     messages: Vec<(String, &'a DescriptorProto)>,
     enums: Vec<(String, &'a EnumDescriptorProto)>,
@@ -152,7 +152,7 @@ struct Protos<'a> {
 }
 
 impl<'a> Protos<'a> {
-    /// Collects all messages, enums and methods of the protos by full name.
+    /// Collects all messages, enums and methods in the protos by full name.
     fn new(set: &'a FileDescriptorSet) -> Self {
         let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
         for file in &set.file {
@@ -176,7 +176,7 @@ impl<'a> Protos<'a> {
         protos
     }
 
-    /// Adds a message and everything declared inside it.
+    /// Adds a message and all declarations inside it.
     fn add(&mut self, full: String, message: &'a DescriptorProto) {
         let enums = message.enum_type.iter();
         self.enums

@@ -1,8 +1,8 @@
-//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive): each message is a request, each response a
-//! message.
+//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive). Each incoming message is a request, and each
+//! response is a message.
 //!
-//! As in etcd, the call runs as if sent by POST: the messages form its body, and each line of its answer becomes a message.
-//! Everything runs in sequence, so a client that does not read stops only its own call.
+//! As in etcd, the call runs as if it was sent by POST: the messages form its body, and each line of its answer becomes a
+//! message. A session processes its messages in sequence, so a client that does not read stops only its own call.
 
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
 
@@ -24,11 +24,11 @@ use witan_api::access::GrpcRoute;
 use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_dialect::Context;
 
-/// Interval between pings. A client that is silent for three intervals is disconnected.
+/// Interval between pings. A client that sends nothing for three intervals is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// See [`PING_EVERY`].
+/// Number of unanswered pings after which the session ends, see [`PING_EVERY`].
 const MISSED_PINGS: u32 = 2;
-/// Carries a token as `Bearer, <token>`, because browsers cannot set `Authorization`.
+/// Header that carries a token as `Bearer, <token>`, because browsers cannot set `Authorization`.
 const PROTOCOL: &str = "sec-websocket-protocol";
 const BEARER: &str = "Bearer";
 
@@ -40,7 +40,7 @@ pub fn is_requested(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// Returns the token that a browser sends in the subprotocols of the handshake; `None` if there is none.
+/// Returns the token that a browser sends in the handshake's subprotocols, or `None` without a token.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let given = request
         .headers()
@@ -50,7 +50,7 @@ pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     Some(token.trim())
 }
 
-/// Answers a WebSocket handshake. The session is the body of the response.
+/// Answers a WebSocket handshake. The session is the response's body.
 pub fn begin(
     ctx: &Context,
     request: &HttpRequest,
@@ -67,7 +67,7 @@ pub fn begin(
     }
     let call = super::split(path).map_or("", |(_, call)| call);
     let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
-    // one request waits until the call takes it
+    // one request waits in the channel until the call takes it
     let (requests, asked) = mpsc::channel(1);
     let socket = WebSocketSession {
         payload,
@@ -76,7 +76,7 @@ pub fn begin(
         bytes_max: super::body_bytes_max(ctx),
         account: request.conn_data().cloned(),
         charge: None,
-        // fail early for an unknown path
+        // close the channel at once for an unknown path
         requests: route.map(|_| requests),
         unsent_request: BytesMut::new(),
         streams: route.is_some_and(super::streams),
@@ -104,7 +104,7 @@ pub fn begin(
     }
 }
 
-/// Runs the call that the handshake names, with the messages in `asked` as its request body.
+/// Runs the call that the handshake names. The messages in `asked` form its request body.
 async fn run(
     ctx: Context,
     request: HttpRequest,
@@ -115,7 +115,7 @@ async fn run(
         let part = asked.recv().await?;
         Some((Ok(part), asked))
     });
-    // a failed call drains the rest, so it polls again after the end
+    // a failed call drains the body, so it polls again after the end
     let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
@@ -125,7 +125,7 @@ async fn run(
 enum CallState {
     /// The call has not answered yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
-    /// The rest of the answer.
+    /// The remaining part of the answer.
     Answers(BoxBody),
     Done,
 }
@@ -133,43 +133,43 @@ enum CallState {
 /// One connection after its handshake.
 struct WebSocketSession {
     payload: web::Payload,
-    /// Bytes of an incomplete frame.
+    /// An incomplete frame.
     received: BytesMut,
     /// The parts of a message whose last frame has not arrived.
     partial_message: BytesMut,
-    /// The size limit of a message.
+    /// A message's size limit in bytes.
     bytes_max: usize,
     account: Option<Account>,
-    /// Charge of a large incomplete message.
+    /// The account's charge for a large incomplete message.
     charge: Option<Charge>,
-    /// `None` after the last allowed request.
+    /// The channel to the call; `None` after the last allowed request.
     requests: Option<mpsc::Sender<Bytes>>,
-    /// Requests that the call has not taken yet.
+    /// Requests that the call has not taken.
     unsent_request: BytesMut,
     /// Whether the call takes more than one request.
     streams: bool,
     call: CallState,
-    /// The beginning of an incomplete line of the answer.
+    /// The start of an incomplete line in the answer.
     line: BytesMut,
     ready: VecDeque<Bytes>,
     ping: Interval,
-    /// Consecutive pings without an answer.
+    /// Number of consecutive pings without an answer.
     missed_pings: u32,
     ended: bool,
 }
 
-/// Why a session wakes.
+/// The reason why a session wakes.
 enum SocketEvent {
     Received(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
-    /// The call took the request; `false` if it takes no more.
+    /// The call has taken the request. `false` means that it takes no more requests.
     Taken(bool),
     Ping,
 }
 
 impl WebSocketSession {
-    /// Waits for the next frame to send; `None` when the session has ended.
+    /// Waits for the next frame to send. Returns `None` when the session has ended.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
@@ -201,7 +201,7 @@ impl WebSocketSession {
                 }
                 SocketEvent::Part(Some(part)) => {
                     self.send_lines(&part);
-                    // a large answer is always ready, so yield between its pieces
+                    // a large answer is always ready, so yield between its parts
                     if part.len() > SMALL_BYTES {
                         tokio::task::yield_now().await;
                     }
@@ -212,8 +212,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping, or ends the session if `MISSED_PINGS` are unanswered. While the session does not read (`listens` is
-    /// false), it is not ended.
+    /// Sends a ping. Ends the session if `MISSED_PINGS` pings are unanswered, unless the session is not reading (`listens` is
+    /// false).
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
@@ -223,8 +223,8 @@ impl WebSocketSession {
         self.send(OpCode::Ping, b"");
     }
 
-    /// Handles each complete frame in bytes from the client, until the session ends. A protocol error or an oversized message
-    /// closes it.
+    /// Handles all complete frames that the client has sent, until the session ends. Closes the session on a protocol error
+    /// or an oversized message.
     fn take(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
@@ -242,7 +242,7 @@ impl WebSocketSession {
         self.charge_held();
     }
 
-    /// Charges an incomplete message while it is large; closes the session if that is refused.
+    /// Charges an incomplete message while it is large. Closes the session if the charge is refused.
     fn charge_held(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
@@ -257,7 +257,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Handles one frame: collects the parts of a message, answers a ping, or closes the session.
+    /// Handles one frame: collects a message's parts, answers a ping, or closes the session.
     fn frame(&mut self, last: bool, code: OpCode, data: BytesMut) {
         match code {
             OpCode::Text | OpCode::Binary | OpCode::Continue => {
@@ -277,7 +277,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Queues a complete message as a request. A unary call takes only the first; later ones are dropped.
+    /// Queues a complete message as a request. A unary call takes only the first message; later messages are dropped.
     fn ask(&mut self, message: &[u8]) {
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
             self.unsent_request.extend_from_slice(message);
@@ -285,7 +285,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends the complete lines of the answer as messages and keeps the rest. Examines each byte once, even in long lines.
+    /// Sends the answer's complete lines as messages and keeps the rest. Scans each byte once, even in long lines.
     fn send_lines(&mut self, mut part: &[u8]) {
         while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.line);
@@ -296,7 +296,7 @@ impl WebSocketSession {
         self.line.extend_from_slice(part);
     }
 
-    /// Sends the rest of the last line and closes the session, because the call has completed.
+    /// Sends the rest of the last line and closes the session after the call has completed.
     fn answered(&mut self) {
         self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
@@ -322,7 +322,7 @@ impl WebSocketSession {
     }
 }
 
-/// Sends a message to the call; false if the call takes no more.
+/// Sends a message to the call. Returns false if the call takes no more messages.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),
@@ -332,7 +332,7 @@ async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -
     part.map(|permit| permit.send(asked)).is_some()
 }
 
-/// Waits for the next bytes of the client; an error if the connection has ended or failed.
+/// Waits for the client's next bytes. Fails if the connection has ended or failed.
 async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     match payload.next().await {
         Some(Ok(bytes)) => Ok(bytes),
@@ -340,7 +340,7 @@ async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     }
 }
 
-/// Waits for the response of the call or the next part of its body; never resolves after the end.
+/// Waits for the call's response or the next part of its body. Never resolves after the end.
 async fn answer(call: &mut CallState) -> SocketEvent {
     match call {
         CallState::Begun(response) => SocketEvent::Response(response.await),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and proposes a deletion. One that returns many pairs waits for a large-read permit.
+/// Checks, authorizes and proposes a deletion. A deletion that returns many pairs waits for a large-read permit.
 pub(crate) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
@@ -36,13 +36,13 @@ pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a deletion to the core's type. The read limits (`bounded`) apply only if it returns pairs.
+/// Converts a deletion to the core's type. The read limits (`bounded`) apply only if the deletion returns pairs.
 pub fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,
         prev_kv: request.prev_kv,
-        // a deletion without returned pairs reads nothing, so it can delete any number of keys
+        // without returned pairs, a deletion reads nothing and can delete any number of keys
         bounded: request.prev_kv,
     }
 }

@@ -1,12 +1,12 @@
-//! Finds the operations of a transaction that were executed: those of the branch that its answer names.
+//! Finds the operations that a transaction executed. The answer names the executed branch.
 
 use witan_api::v3::etcdserverpb::{
     TxnRequest, TxnResponse, request_op::Request, response_op::Response,
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with each executed operation and its key or first key, including nested transactions. The depth was checked
-/// before.
+/// Calls `visit` with each executed operation and its first key, including nested transactions. The caller must have checked
+/// the nesting depth.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,
@@ -26,7 +26,7 @@ pub(super) fn each(
             (Some(Request::RequestTxn(nested)), Some(Response::ResponseTxn(answer))) => {
                 each(nested, answer, visit);
             }
-            // an operation and its answer have the same kind, and an empty operation is refused before
+            // an operation and its answer have the same kind, and empty operations were refused earlier
             (Some(Request::RequestTxn(_)) | None, _) => {}
         }
     }

@@ -1,5 +1,5 @@
-//! The calls of the key space, one per file: validation, authorization, the operation for the core, and the answer. Keys and
-//! values are shared, never copied.
+//! The calls on the key space, one per file. Each file has the validation, the authorization, the operation for the core, and
+//! the answer. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
 //! `range_stream` sends a range in parts.
@@ -40,29 +40,29 @@ pub(super) use txn::txn;
 
 type Header = Option<ResponseHeader>;
 
-/// Size of the envelope that etcd counts as part of a request: a header with a request id.
+/// Size in bytes of the envelope that etcd counts as part of a request: a header with a request id.
 const ENVELOPE_BYTES: usize = 14;
 
-/// Requests that read more keys wait for a permit. Few of them run at once, which bounds the memory of answers.
+/// Number of keys above which a read waits for a permit. Permits limit concurrent reads, and so the memory of their answers.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Requests that read more keys run on another thread. Smaller ones block the worker for 1 to 2 ms (5 ms if most keys are
-/// deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
+/// Number of keys above which a read runs on another thread. Smaller reads block the worker for 1 to 2 ms (5 ms if most keys
+/// are deleted). A hand-over would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
-/// Size class of a read.
+/// The size class of a read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,
-    /// The answer takes much memory.
+    /// The answer needs much memory.
     Large,
-    /// The read would also block the worker.
+    /// The answer needs much memory, and the read would block the worker.
     Long,
 }
 
 impl ReadSize {
-    /// Returns the class of a read. `more_than` tells whether it can read more than a number of keys, `longer_than` whether it
-    /// can take longer than reading that many at the newest revision.
+    /// Classifies a read. `more_than` returns whether it can read more keys than its argument. `longer_than` returns whether
+    /// it can take longer than reading that many keys at the newest revision.
     pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long
@@ -74,8 +74,9 @@ impl ReadSize {
     }
 }
 
-/// Runs the read `asked` on `view`, in which the caller was checked. A large read drops the view, waits for a permit, and reads
-/// the current state, in which `may` checks the caller again. Returns the result with the permit; a small read needs none.
+/// Runs the read `asked` on `view`, in which the caller was checked. A large read drops the view, waits for a permit, and
+/// reads the current state, in which `may` checks the caller again. Returns the result with the permit; a small read needs no
+/// permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
@@ -84,7 +85,7 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
     work: impl FnOnce(&View, Q) -> T + Send + 'static,
 ) -> impl Future<Output = RpcResult<(T, Option<Permit>)>> {
-    // outside the future, so that the future does not keep the view
+    // outside the future, so that the future does not hold the view
     if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
         return Either::Left(ready(Ok((work(&view, asked), None))));
     }
@@ -100,8 +101,8 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     Either::Right(Box::pin(large))
 }
 
-/// Runs a read that holds its permit: a `Long` read on another thread, others on this worker. The latter hold the permit past
-/// the current poll of the connection, so that one poll never runs more of them than there are permits.
+/// Runs a read that holds a permit. A `Long` read runs on another thread; other reads run on this worker. They hold the
+/// permit until the connection's current poll ends, so that one poll runs at most as many reads as there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<Permit>,
     size: ReadSize,
@@ -117,8 +118,8 @@ pub(super) async fn run_large<T: Send + 'static>(
     }
 }
 
-/// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the
-/// present state; else returns `None` at once.
+/// Waits for a permit for large reads if a command spans ranges (`spans`) and may read many keys of the present state
+/// (`many`). Otherwise returns `None` at once.
 async fn permit_if(
     ctx: &Context,
     spans: bool,
@@ -131,8 +132,8 @@ async fn permit_if(
     }
 }
 
-/// Proposes an operation and holds its permit, if any, until it is applied or times out. The operation is executed even if the
-/// client disconnects, so disconnecting must not free the permit for another proposal.
+/// Proposes an operation and holds its permit, if any, until the operation is applied or times out. The operation is executed
+/// even if the client disconnects, so a disconnect must not free the permit for another proposal.
 async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,
@@ -147,7 +148,7 @@ async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     Ok((done?, Some(permit)))
 }
 
-/// Refuses (`RequestTooLarge`) a request whose proposal in etcd would exceed `--max-request-bytes`.
+/// Refuses (`RequestTooLarge`) a request if etcd's proposal for it would exceed `--max-request-bytes`.
 fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     if proposal_bytes(request) > ctx.settings.max_request_bytes {
         Err(RpcError::RequestTooLarge)
@@ -156,7 +157,7 @@ fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     }
 }
 
-/// Returns the size of etcd's proposal for a request: the message, its tag and length, and the envelope.
+/// Returns the size in bytes of etcd's proposal for a request: the message, its tag and length, and the envelope.
 fn proposal_bytes(request: &impl Message) -> usize {
     let length = request.encoded_len();
     ENVELOPE_BYTES + 1 + prost::length_delimiter_len(length) + length

@@ -19,7 +19,7 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     Ok(response(header, done.output))
 }
 
-/// Refuses a put without a key, or with a value or lease that it also asks to ignore, in etcd's order.
+/// Refuses a put without a key, or a put with a value or lease that it also ignores. Checks in etcd's order.
 pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)

@@ -1,6 +1,6 @@
-//! Txn: compares, then executes one of two lists of operations under one revision.
+//! Txn: compares, then executes one of two lists of operations at one revision.
 //!
-//! `overlap` checks which operations cannot be combined; `executed` tells which were executed.
+//! `overlap` checks which operations cannot be combined; `executed` finds the executed operations.
 
 use std::time::Instant;
 
@@ -23,27 +23,27 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Transactions with more operations are checked on another thread.
+/// Number of operations above which a transaction is checked on another thread.
 const LARGE_TXN_OPS: usize = 1024;
 
-/// Transactions nested below the outermost one; deeper ones are refused. The log's codec reads messages up to
-/// 100 levels deep: two surround the outermost transaction, and each nested one takes two.
+/// Nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec reads
+/// messages up to 100 levels deep: two levels surround the outermost transaction, and each nested transaction needs two.
 const TXNS_NESTED_MAX: usize = 48;
 
-/// Operations and comparisons of a transaction, nested ones included, in units of `--max-txn-ops`; with more,
-/// it is refused. etcd bounds each list alone, so nesting multiplies without a bound.
+/// Operations and comparisons in a transaction and its nested transactions, in units of `--max-txn-ops`; larger transactions
+/// are refused. etcd limits only each list, so nesting multiplies the total without limit.
 const TXN_LISTS_MAX: usize = 64;
 
-/// Executes a transaction, and counts its operations while the sampler is on.
+/// Executes a transaction. Counts its operations while the sampler runs.
 pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
-        // boxed, so that the usual future stays small
+        // boxed, to keep the usual future small
         return Box::pin(counted(ctx, request)).await;
     }
     execute(ctx, request).await
 }
 
-/// Executes a transaction and counts the operations that were executed.
+/// Executes a transaction and counts the executed operations.
 async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let asked = request.clone();
     let done = execute(ctx, request).await?;
@@ -53,8 +53,8 @@ async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(done)
 }
 
-/// Checks and executes a transaction: on a frozen state if it only reads, else through the log. A large read holds a permit
-/// until its answer is encoded.
+/// Checks and executes a transaction. A read-only transaction reads a frozen state; other transactions go through the log. A
+/// large read holds a permit until its answer is encoded.
 async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     if !reads_only {
@@ -77,7 +77,8 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Checks each operation of a transaction, and all of them together, the latter above `LARGE_TXN_OPS` on another thread.
+/// Checks each operation in a transaction, and then all of them together. Above `LARGE_TXN_OPS` operations, the second check
+/// runs on another thread.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
@@ -87,11 +88,11 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     Box::pin(blocking::run(ctx.account(), check)).await?
 }
 
-/// Reply of a transaction, the revision after it, and its permit.
+/// A transaction's reply, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, i64), Option<Permit>);
 
-/// Authorizes and proposes a transaction; returns its permit if it can read more than `LARGE_READ_KEYS` keys. One that compares
-/// or sorts values is evaluated first, and refused (`AnswerTooLarge`) if it compares too much.
+/// Authorizes and proposes a transaction. Returns its permit if it can read more than `LARGE_READ_KEYS` keys. A transaction
+/// that compares or sorts values is evaluated first, and refused (`AnswerTooLarge`) if it compares too many bytes.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -106,8 +107,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
-/// bytes of values in the present state: while it runs, no other entry is applied.
+/// Waits for a permit for large reads, then refuses (`AnswerTooLarge`) a transaction that compares or sorts too many bytes in
+/// the present state. No other entry is applied while a transaction runs.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
@@ -149,7 +150,7 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Returns whether a transaction consists only of ranges. As in etcd, a nested transaction counts as a write, even if it only
+/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction counts as a write even if it only
 /// reads.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
@@ -164,14 +165,14 @@ fn serializable(request: &TxnRequest) -> bool {
     })
 }
 
-/// Checks a transaction like `checked`, on this thread.
+/// Checks a transaction like `checked`, but always on this thread.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     operations(request, ops_max)?;
     overlaps(request)
 }
 
-/// Checks each operation separately, in linear time. Returns the number of operations and comparisons.
+/// Checks each operation separately in linear time. Returns the number of operations and comparisons.
 fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     let total = ops_max.saturating_mul(TXN_LISTS_MAX);
     let mut left = total;
@@ -179,9 +180,9 @@ fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     Ok(total - left)
 }
 
-/// Checks a transaction and its nested ones. `TooManyOps` if a list exceeds `ops_max` (which shrinks with each level by the
-/// longest list), the depth exceeds `nested_max`, or all operations and comparisons exceed `total`, from which they are
-/// deducted.
+/// Checks a transaction and its nested transactions. Returns `TooManyOps` if a list exceeds `ops_max`, the depth exceeds
+/// `nested_max`, or the number of operations and comparisons exceeds `total`. Deducts that number from `total`. On each
+/// level, `ops_max` shrinks by the length of the longest list.
 fn each(
     request: &TxnRequest,
     ops_max: usize,
@@ -215,14 +216,14 @@ fn each(
     Ok(())
 }
 
-/// Checks that operations that can run together write no key twice, in O(n log n).
+/// Checks that operations that can run together write no key twice. Takes O(n log n).
 fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     BranchWrites::of(&request.success)?;
     BranchWrites::of(&request.failure)?;
     Ok(())
 }
 
-/// Converts a transaction to a `bounded` command: its execution fails (`AnswerTooLarge`) if its reads together exceed the
+/// Converts a transaction to a `bounded` command. Its execution fails (`AnswerTooLarge`) if all its reads together exceed the
 /// limits on keys and bytes.
 pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
@@ -265,7 +266,7 @@ fn compare(compare: Compare) -> kv::Compare {
 /// Converts a reply to a response.
 pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
-        // as in etcd, the header of an operation has only the revision
+        // as in etcd, an operation's header contains only the revision
         let header = Some(ResponseHeader { revision, ..Default::default() });
         let response = match reply {
             OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
@@ -332,7 +333,7 @@ mod tests {
         let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
         let (duplicate, too_many) = (Err(RpcError::DuplicateKey), Err(RpcError::TooManyOps));
         for (at, (ops, expect)) in [
-            // a key is written once
+            // one operation writes a key
             (vec![op_put("a"), op_put("b")], Ok(())),
             (vec![op_put("a"), op_put("a")], duplicate),
             (vec![op_put("a"), op_delete("a", "")], duplicate),
@@ -340,7 +341,7 @@ mod tests {
             (vec![op_delete("a", "c"), op_put("c")], Ok(())),
             (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
             (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
-            // the branches of a nested transaction can put the same key, but no key of an operation next to it
+            // both branches of a nested transaction can put a key, unless an operation next to it also puts the key
             (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
             (
                 vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],
@@ -365,18 +366,18 @@ mod tests {
                 vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])],
                 duplicate,
             ),
-            // nesting uses up operations
+            // nesting reduces the number of allowed operations
             (many(128), Ok(())),
             (many(129), too_many),
             (vec![op_txn(many(127), vec![])], Ok(())),
             (vec![op_txn(many(128), vec![])], too_many),
-            // each list is within the bound, but nesting multiplies them far beyond the total
+            // each list is within its limit, but nesting multiplies them far beyond the total
             (txns(&txns(&ranges, 30), 8), Ok(())),
             (txns(&txns(&ranges, 30), 30), too_many),
-            // deeper than the log's codec allows
+            // nested deeper than the log's codec allows
             (vec![deep(TXNS_NESTED_MAX)], Ok(())),
             (vec![deep(TXNS_NESTED_MAX + 1)], too_many),
-            // the first error in etcd's order
+            // several errors: the first one in etcd's order
             (
                 vec![RequestOp { request: None }],
                 Err(RpcError::KeyNotFound),

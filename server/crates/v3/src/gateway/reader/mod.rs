@@ -1,8 +1,8 @@
-//! Reads the body of a call in one walk over the JSON and the table of the message's fields, in the dialect of Go's `jsonpb` or
+//! Reads a call's body in one pass over the JSON, guided by the table of the message's fields. Imitates Go's `jsonpb` or
 //! `protojson`.
 //!
-//! Here: which members of an object count, in which order, and how deep they can nest. `token` handles strings, `scalar`
-//! values.
+//! This file decides which members of an object count, in which order, and how deeply objects can nest. `token` reads strings
+//! and `scalar` reads values.
 
 mod number;
 mod scalar;
@@ -19,29 +19,29 @@ use witan_gocompat::json::Scanner;
 use self::text::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
-/// Nested messages; deeper ones are refused. prost reads no more.
+/// Nesting depth of messages; deeper messages are refused. prost has the same limit.
 const MESSAGE_DEPTH_MAX: usize = 100;
 
-/// Bytes that `jsonpb` scans for one body; beyond them the body is refused. It scans each level of nesting
-/// again, so deep and large bodies would block a worker. A request of usual size can nest 20 deep.
+/// Bytes that `jsonpb` scans for one body; beyond this, the body is refused. `jsonpb` scans each level of nesting again, so a
+/// deep and large body would block a worker. A body of usual size can nest 20 levels deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
-/// The library whose parsing and error texts are imitated.
+/// The library whose parsing and error texts the reader imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonDialect {
-    /// `jsonpb` on top of Go's decoder, in etcd 3.4: reads the whole object, keeps the last member of each name, then reads the
-    /// fields in proto order.
+    /// `jsonpb` on top of Go's decoder, in etcd 3.4. It reads the whole object, keeps the last member of each name, then
+    /// reads the fields in proto order.
     Jsonpb,
-    /// `protojson` with unknown fields ignored, in etcd 3.6: one pass that stops at the first error and reports line and
-    /// column.
+    /// `protojson` with unknown fields ignored, in etcd 3.6. It makes one pass, stops at the first error, and reports line
+    /// and column.
     Protojson(Encoding),
 }
 
-/// A result with the dialect's error text. If the body is not JSON, the caller replaces the text.
+/// A result whose error is the dialect's text. If the body is not JSON, the caller replaces the text.
 type ReadResult<T> = Result<T, String>;
 
-/// Reads the JSON object at the start of `body` as a message of this shape, and returns its protobuf encoding. For `Jsonpb`,
-/// the caller has checked that it is JSON.
+/// Reads the JSON object at the start of `body` as a message with this shape, and returns its protobuf encoding. For
+/// `Jsonpb`, the caller must first check that the body is JSON.
 pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> ReadResult<Vec<u8>> {
     // positions count from the start of the value
     let mut scanner = Scanner::new(body);
@@ -58,18 +58,18 @@ pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> R
     Ok(reader.out.into_bytes())
 }
 
-/// A body that is being read, and the message that is being built.
+/// The unread part of a body, and the message that is built from it.
 struct Reader<'a> {
     dialect: JsonDialect,
     body: &'a [u8],
     scanner: Scanner<'a>,
     out: MessageWriter,
-    /// Bytes that `jsonpb` can still scan.
+    /// Number of bytes that `jsonpb` can still scan.
     left: usize,
 }
 
 impl Reader<'_> {
-    /// Reads an object of this shape and appends its fields; an error beyond the depth `MESSAGE_DEPTH_MAX`.
+    /// Reads an object with this shape and appends its fields. Fails if `depth` exceeds `MESSAGE_DEPTH_MAX`.
     fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let too_deep = depth > MESSAGE_DEPTH_MAX;
         match self.dialect {
@@ -77,7 +77,7 @@ impl Reader<'_> {
             JsonDialect::Protojson(_) if too_deep => {
                 Err("proto: exceeded max recursion depth".into())
             }
-            // a message without fields
+            // `null` is a message without fields
             JsonDialect::Jsonpb if self.scanner.peek() == Some(b'n') => self.scanner.value(),
             JsonDialect::Jsonpb => self.members_by_field(shape, depth),
             JsonDialect::Protojson(encoding) => {
@@ -89,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an object in proto order. Fields of a oneof come last.
+    /// Reads an object's fields in proto order. Fields of a oneof are last.
     fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let start = self.scanner.at();
         let mut members = Vec::new();
@@ -123,7 +123,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the next member of an object. Skips unknown names and `null`. A second value of a field or of a oneof is an error.
+    /// Reads the next member of an object. Skips unknown names and `null`. Fails on a second value for a field or a oneof.
     fn member(
         &mut self,
         shape: &MessageShape,
@@ -154,10 +154,10 @@ impl Reader<'_> {
         self.field(named, depth)
     }
 
-    /// Reads the value of a field, or each element if it is a list, and appends it to the message.
+    /// Reads a field's value, or each element of a list, and appends it to the message.
     fn field(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let is_container = named.field.list || matches!(named.field.kind, FieldKind::Message(_));
-        // `null` is an empty list or an absent message; as an element of a list, it makes 3.4 panic
+        // `null` is an empty list or an absent message; as a list element, it makes etcd 3.4 panic
         if is_container && self.scanner.peek() == Some(b'n') {
             return self.scanner.value();
         }
@@ -168,7 +168,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads one value of a field, or one element of a list, and appends it to the message.
+    /// Reads one value of a field, or one list element, and appends it to the message.
     fn one(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let FieldKind::Message(shape) = named.field.kind else {
             return self.scalar(named);
@@ -179,7 +179,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads a container that begins with the byte `open`, calling `one` for each member or element.
+    /// Reads a container that starts with the byte `open`, and calls `one` for each member or element.
     fn container(
         &mut self,
         open: u8,
@@ -205,7 +205,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Deducts the length of a text from the bytes that can still be scanned; an error if too few are left.
+    /// Deducts a text's length from the number of bytes that can still be scanned. Fails if too few bytes are left.
     fn spend(&mut self, text: &Range<usize>) -> ReadResult<()> {
         let left = self.left.checked_sub(text.len());
         self.left = left.ok_or("exceeded max depth for its length")?;

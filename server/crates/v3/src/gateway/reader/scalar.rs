@@ -1,4 +1,4 @@
-//! Reads scalar values, and builds the errors for values of the wrong type.
+//! Reads scalar values, and builds the errors for values with a wrong type.
 
 use std::borrow::Cow;
 
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the name of an enum's value; `jsonpb` compares it without undoing escapes.
+    /// Reads the name of an enum value. `jsonpb` compares it without decoding escapes.
     fn enumeration(&mut self, names: &EnumShape) -> ReadResult<Option<u64>> {
         let token = self.token()?;
         let name = match self.dialect {
@@ -60,8 +60,8 @@ impl<'a> Reader<'a> {
         Ok(found.map(|(_, value)| i64::from(*value).cast_unsigned()))
     }
 
-    /// Reads an integer or the number of an enum's value, as the bits of a varint. `jsonpb` ignores quotes around plain digits;
-    /// `protojson` accepts any notation of a whole number.
+    /// Reads an integer or the number of an enum value, and returns the bits of a varint. `jsonpb` ignores quotes around
+    /// plain digits; `protojson` accepts any notation of a whole number.
     fn integer(&mut self, field: &FieldShape) -> ReadResult<u64> {
         let mut token = self.token()?;
         let value = match self.dialect {
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.mismatch(token, field))
     }
 
-    /// Reads text, or bytes in the field's encoding. `jsonpb` also accepts `null` as empty, and a list of numbers as bytes.
+    /// Reads text, or bytes in the field's encoding. `jsonpb` also reads `null` as empty, and a list of numbers as bytes.
     fn bytes(
         &mut self,
         NamedField { field, encoding }: NamedField<'_>,
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         }
         let variant = match self.dialect {
             JsonDialect::Jsonpb => Base64Variant { url: false, padded: true },
-            // accept either alphabet, padded or not
+            // accept both alphabets, with and without padding
             JsonDialect::Protojson(_) => Base64Variant {
                 url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
                 padded: text.len().is_multiple_of(4),
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         Ok(Cow::Owned(octets))
     }
 
-    /// Returns the error for a value that does not fit its field's type.
+    /// Returns the error for a value that does not match its field's type.
     fn mismatch(&self, token: Token<'_>, field: &FieldShape) -> String {
         let [jsonpb, protojson] = kind_names(field.kind);
         let is_number = !matches!(
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the error for a value that should be a container opened by the byte `open`.
+    /// Returns the error for a value in place of a container that starts with the byte `open`.
     pub(super) fn not_container(&self, token: Token<'_>, open: u8) -> String {
         match self.dialect {
             JsonDialect::Jsonpb => {
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns `jsonpb`'s error for a value of the wrong type; `name` is the expected type. The error shows a number only if a
+/// Returns `jsonpb`'s error for a value with a wrong type; `name` is the expected type. The error contains a number only if a
 /// number was expected.
 fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     let what = match raw[0] {
@@ -189,7 +189,7 @@ fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     format!("json: cannot unmarshal {what} into Go value of type {name}")
 }
 
-/// Returns the names of a kind in the errors of `jsonpb` and `protojson`.
+/// Returns a kind's names in the errors of `jsonpb` and `protojson`.
 fn kind_names(kind: FieldKind) -> [&'static str; 2] {
     match kind {
         FieldKind::Bool => ["bool", "bool"],

@@ -1,5 +1,5 @@
-//! The bounds on depth and size of a body. Accepted and refused bodies are compared with etcd in `tests/differ/golden/v3` and
-//! `tests/differ/src/v3/oddity.rs`.
+//! Tests the limits on a body's depth and size. `tests/differ/golden/v3` and `tests/differ/src/v3/oddity.rs` compare accepted
+//! and refused bodies with etcd.
 
 use prost::Message as _;
 use witan_api::v3::{etcdserverpb::TxnRequest, shape::Shaped};

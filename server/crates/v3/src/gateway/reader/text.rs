@@ -9,10 +9,10 @@ use base64::{
 };
 use prost::encoding::encode_varint;
 
-/// Bytes reserved for the length of a nested message, which is written at its end.
+/// Number of bytes reserved for a nested message's length, which is written when the message ends.
 const LENGTH_BYTES: usize = 5;
 
-/// As in Go, ignores the low bits of the last letter.
+/// Ignores the low bits of the last letter, as Go does.
 const LOOSE: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 const PADDED: GeneralPurposeConfig =
@@ -26,14 +26,14 @@ const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 /// A variant of base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base64Variant {
-    /// `-` and `_` instead of `+` and `/`.
+    /// Whether `-` and `_` replace `+` and `/`.
     pub(super) url: bool,
-    /// Whether `=` fills the last group.
+    /// Whether `=` pads the last group.
     pub(super) padded: bool,
 }
 
 impl Base64Variant {
-    /// Decodes base64 text, ignoring line breaks; the error is the offset in Go's message.
+    /// Decodes base64 text and ignores line breaks. The error is the offset that Go's message names.
     pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let engine = match (self.url, self.padded) {
             (false, true) => &STANDARD_PADDED,
@@ -44,7 +44,7 @@ impl Base64Variant {
         engine.decode(text).or_else(|_| self.decode_slowly(text))
     }
 
-    /// Decodes letter by letter, ignoring line breaks; the error is the offset in Go's message.
+    /// Decodes one letter at a time and ignores line breaks. The error is the offset that Go's message names.
     fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let mut letters = text
             .iter()
@@ -70,7 +70,7 @@ impl Base64Variant {
             if filled == 2 {
                 match letters.next() {
                     Some((_, b'=')) => {}
-                    // as in Go, the offset of the preceding character
+                    // as in Go, the offset refers to the preceding character
                     Some((second, _)) => return Err(second - 1),
                     None => return Err(text.len()),
                 }
@@ -89,7 +89,7 @@ impl Base64Variant {
         Ok(out)
     }
 
-    /// Returns the six bits of a letter; `None` if it is not in the alphabet.
+    /// Returns a letter's six bits, or `None` if the letter is not in the alphabet.
     fn bits(self, letter: u8) -> Option<u8> {
         Some(match letter {
             b'A'..=b'Z' => letter - b'A',
@@ -104,7 +104,7 @@ impl Base64Variant {
     }
 }
 
-/// Appends the bytes of an incomplete group of two or three letters.
+/// Appends the bytes that an incomplete group of two or three letters encodes.
 fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     match filled {
         2 => out.push((group >> 4).to_le_bytes()[0]),
@@ -113,13 +113,13 @@ fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     }
 }
 
-/// Parses the four hexadecimal digits of an escape; `None` if there are fewer.
+/// Parses the four hexadecimal digits of an escape. Returns `None` if there are fewer.
 pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Undoes the escapes in the contents of a JSON string. Unpaired surrogates and invalid UTF-8 become replacement characters.
+/// Decodes the escapes in a JSON string's contents. Unpaired surrogates and invalid UTF-8 become replacement characters.
 pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.contains(&b'\\') {
         return match String::from_utf8_lossy(raw) {
@@ -160,7 +160,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// A protobuf message that is being built.
+/// Builds a protobuf message.
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
@@ -177,27 +177,27 @@ impl MessageWriter {
         encode_varint(value, &mut self.0);
     }
 
-    /// Appends a field that is a number, a bool or an enum.
+    /// Appends a field that contains a number, a bool or an enum.
     pub(super) fn number(&mut self, field: u32, value: u64) {
         self.varint(u64::from(field) << 3);
         self.varint(value);
     }
 
-    /// Appends a field of bytes or text.
+    /// Appends a field that contains bytes or text.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    /// Begins a nested message as a field, and reserves space for its length, which `end` writes.
+    /// Starts a nested message as a field, and reserves space for its length. `end` writes the length.
     pub(super) fn begin(&mut self, field: u32) -> Nested {
         self.varint(u64::from(field) << 3 | 2);
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);
         Nested(self.0.len())
     }
 
-    /// Ends a nested message by writing its length before it, padded to the reserved bytes.
+    /// Ends a nested message. Writes its length before it, padded to the reserved size.
     pub(super) fn end(&mut self, nested: &Nested) {
         let mut length = self.0.len() - nested.0;
         let place = &mut self.0[nested.0 - LENGTH_BYTES..nested.0];

@@ -1,4 +1,4 @@
-//! The tokens of a body, the strings that `protojson` refuses, and the positions in its errors.
+//! Reads a body's tokens, checks strings as `protojson` does, and computes the positions in its errors.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -6,7 +6,7 @@ use witan_gocompat::{json::Scanner, text::quote};
 
 use super::{JsonDialect, ReadResult, Reader, text};
 
-/// A scalar value, the name of a member, or the byte that opens a container.
+/// A scalar value, a member's name, or the byte that opens a container.
 #[derive(Clone, Copy)]
 pub(super) struct Token<'a> {
     pub(super) at: usize,
@@ -23,7 +23,7 @@ impl<'a> Token<'a> {
         &self.raw[1..self.raw.len() - 1]
     }
 
-    /// Returns a string's text with escapes undone.
+    /// Returns a string's text with decoded escapes.
     pub(super) fn text(self) -> Cow<'a, [u8]> {
         text::unescape(self.inner())
     }
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         Ok(token)
     }
 
-    /// Consumes the name of a member and the colon after it.
+    /// Consumes a member's name and the colon after it.
     pub(super) fn name(&mut self) -> ReadResult<Token<'a>> {
         self.scanner.peek();
         let at = self.scanner.at();
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         Ok(token)
     }
 
-    /// Consumes a value without reading it, and returns its position.
+    /// Consumes a value without decoding it, and returns its position.
     pub(super) fn value(&mut self) -> ReadResult<Range<usize>> {
         self.scanner.peek();
         let start = self.scanner.at();
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Checks a string: `protojson`, unlike `jsonpb`, refuses invalid UTF-8 and unpaired surrogates.
+    /// Checks a string. Unlike `jsonpb`, `protojson` refuses invalid UTF-8 and unpaired surrogates.
     fn check_string(&self, token: Token<'_>) -> ReadResult<()> {
         if self.dialect == JsonDialect::Jsonpb {
             return Ok(());
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         self.check_utf8(token, &inner[from..])
     }
 
-    /// Checks that bytes of a string are UTF-8. The error names the string's position.
+    /// Checks that bytes in a string are UTF-8. The error names the string's position.
     fn check_utf8(&self, token: Token<'_>, bytes: &[u8]) -> ReadResult<()> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         format!("proto: syntax error {}: {told}", self.place(at))
     }
 
-    /// Formats an offset as line and column, counting from 1; columns in characters.
+    /// Formats an offset as line and column. Both count from 1, and columns count characters.
     fn place(&self, at: usize) -> String {
         let before = &self.body[..at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
