@@ -16,7 +16,7 @@ use crate::limits::{MESSAGE_OVERHEAD, WINDOW_BYTES};
 /// The body of a request.
 #[derive(Debug)]
 pub enum Body {
-    /// One message with its prefix, collected before the call began.
+    /// One message with its prefix, collected before the call started.
     Whole(Bytes),
     /// A stream of messages that the call reads.
     Stream(RequestStream),
@@ -34,7 +34,7 @@ impl fmt::Display for Aborted {
 
 impl std::error::Error for Aborted {}
 
-/// Messages of a request on their way to its call, each with its prefix.
+/// A request's messages on their way to the call, each with its prefix.
 #[derive(Debug)]
 pub struct RequestStream(Arc<RequestQueue>);
 
@@ -45,16 +45,16 @@ pub(crate) struct RequestSender(Arc<RequestQueue>);
 #[derive(Debug)]
 struct RequestQueue {
     queue: Mutex<QueueState>,
-    /// Wakes the stream's connection when the call has taken messages or dropped the queue.
+    /// Wakes the connection when the call has taken messages or dropped the queue.
     connection: Waker,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     messages: VecDeque<Bytes>,
-    /// Memory of `messages` in bytes, bounded by the stream's window and the largest message.
+    /// Memory in bytes that `messages` use. The stream's window and the largest message limit it.
     held: usize,
-    /// Bytes that the call has taken since it last woke the connection.
+    /// Number of bytes that the call has taken since it last woke the connection.
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,
@@ -62,12 +62,12 @@ struct QueueState {
     dropped: bool,
 }
 
-/// Returns the memory of a queued message in bytes.
+/// Returns the memory in bytes that a queued message uses.
 fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
-/// Creates both ends of a queue of messages. `connection` is woken when the call has taken messages.
+/// Creates both ends of a message queue. Wakes `connection` when the call has taken messages.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });
@@ -96,7 +96,7 @@ impl RequestSender {
         }
     }
 
-    /// Ends the stream of messages; only the first call counts. `Aborted` drops the messages that were not taken.
+    /// Ends the stream of messages; only the first call has an effect. `Aborted` drops the messages that were not taken.
     pub(crate) fn end(&self, how: Result<(), Aborted>) {
         let mut queue = self.0.queue();
         if queue.ended.is_some() {
@@ -114,12 +114,12 @@ impl RequestSender {
         }
     }
 
-    /// Returns whether the queue has messages that the call has not taken.
+    /// Returns whether the queue holds messages that the call has not taken.
     pub(crate) fn waits(&self) -> bool {
         !self.0.queue().messages.is_empty()
     }
 
-    /// Returns the memory of the queued messages in bytes.
+    /// Returns the memory in bytes that the queued messages use.
     pub(crate) fn held(&self) -> usize {
         self.0.queue().held
     }
@@ -157,7 +157,7 @@ impl http_body::Body for RequestStream {
         if let Some(message) = queue.messages.pop_front() {
             queue.held -= cost(&message);
             queue.taken += message.len();
-            // the connection opens the client's window when the queue is empty
+            // the connection reopens the client's window when the queue is empty
             let wake = queue.messages.is_empty() || queue.taken >= WINDOW_BYTES as usize / 4;
             if wake {
                 queue.taken = 0;

@@ -1,26 +1,26 @@
-//! Settings of a connection that the server chooses. Fixed bounds are in `limits`.
+//! The settings that the server chooses for its connections. `limits` has the fixed limits.
 
 use std::time::Duration;
 
 /// Settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Streams that a client can have open at once; at most [`crate::limits::STREAMS_MAX`].
+    /// Maximum number of concurrent streams of a client; at most [`crate::limits::STREAMS_MAX`].
     pub streams_max: u32,
-    /// Limit of a request message, after decompression.
+    /// Maximum size in bytes of a request message after decompression.
     pub message_bytes_max: usize,
-    /// Pings to a silent client; `None` sends none.
+    /// Pings to a silent client; `None` disables them.
     pub keepalive: Option<KeepAlive>,
-    /// Minimum interval between pings of a client with calls in progress, while nothing is sent to it.
+    /// Minimum interval between a client's pings while it has calls in progress and the server sends it nothing.
     pub ping_interval_min: Duration,
 }
 
-/// Pings to a silent client.
+/// Times of the pings to a silent client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// Silence before a ping is sent.
+    /// Time without received bytes before a ping is sent.
     pub interval: Duration,
-    /// Further silence before the connection ends.
+    /// Further time without received bytes before the connection ends.
     pub timeout: Duration,
 }
 

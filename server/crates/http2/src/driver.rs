@@ -1,7 +1,7 @@
 //! Drives a connection on a tokio stream: reads, writes and timers.
 //!
-//! Each poll does a bounded amount of work and then lets the runtime poll its sockets, so that a busy connection does not block
-//! the others of its thread.
+//! Each poll does a bounded amount of work and then lets the runtime poll its sockets. A busy connection therefore does not
+//! block the other connections of its thread.
 
 use std::{
     cell::Cell,
@@ -20,22 +20,23 @@ use tokio::{
 
 use crate::{Config, Connection, Service, limits::LINGER_BYTES};
 
-/// Size of the read buffer, which the connections of a thread share.
+/// Size in bytes of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
 
-/// The time in one poll after which the connection yields to the others of its thread. A turn of the state machine is shorter.
+/// Time in one poll after which the connection yields to the other connections of its thread. A turn of the state machine is
+/// shorter.
 const POLL_TIME: Duration = Duration::from_millis(1);
 
-/// How long reading and dropping input can take; see [`LINGER_BYTES`].
+/// Maximum time for reading and dropping input after a failure; see [`LINGER_BYTES`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Read buffer of the connections of a thread.
+    /// The read buffer that the connections of a thread share.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Serves one connection until it ends. When `stopped` resolves, the connection accepts no new calls and ends after the current
-/// ones. Fails if `io` fails.
+/// Serves one connection until it ends. When `stopped` resolves, the connection accepts no new calls and ends after the
+/// current calls. Fails if `io` fails.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,
@@ -49,7 +50,7 @@ where
     let mut driver = Driver::new(io, service, config);
     let mut stopped = pin!(stopped);
     let mut stopping = false;
-    // the driver yields by itself
+    // the driver yields explicitly
     let served = unconstrained(poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -58,13 +59,13 @@ where
         driver.poll(cx)
     }));
     if served.await? == ConnectionEnd::ByServer {
-        // drop a client that does not read
+        // drop the connection if the client does not read
         let _ = timeout(LINGER_TIMEOUT, unconstrained(linger(&mut driver.io))).await;
     }
     Ok(())
 }
 
-/// The side that has ended a connection.
+/// The side that ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
     ByServer,
@@ -74,7 +75,7 @@ enum ConnectionEnd {
 struct Driver<IO, S: Service> {
     io: IO,
     connection: Connection<S>,
-    /// Received bytes that the connection has not processed yet.
+    /// Received bytes that the connection has not processed.
     left: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -97,8 +98,8 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Resolves to the side that ended the connection when nothing
-    /// is left to send or receive.
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. When nothing is left to send or receive, resolves to the
+    /// side that ended the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
@@ -138,14 +139,14 @@ where
             }
             sent = true;
         }
-        // TLS buffers what the socket did not accept
+        // TLS buffers bytes that the socket did not accept
         if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
             flushed?;
         }
         Ok(sent)
     }
 
-    /// Reads bytes and passes them to the connection. Returns their number; 0 is the end of the stream.
+    /// Reads bytes and passes them to the connection. Returns the number of bytes; 0 means the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;
@@ -170,7 +171,7 @@ where
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // a timer that is too early is reset when it fires
+        // a timer that fires too early is reset
         if timer.deadline() > at || timer.is_elapsed() {
             timer.as_mut().reset(at);
         }
@@ -179,7 +180,7 @@ where
     }
 }
 
-/// Reads bytes and passes them to `take`, if there are any. Returns their number; 0 is the end of the stream.
+/// Reads bytes and passes them to `take`, if any arrived. Returns the number of bytes; 0 means the end of the stream.
 fn poll_bytes(
     io: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,

@@ -1,10 +1,10 @@
 //! Frames of HTTP/2 (RFC 9113, sections 4 and 6): parses them, and writes their heads and small frames.
 
-/// Length of a frame's head.
+/// Size in bytes of a frame's head.
 pub const HEAD_BYTES: usize = 9;
 
-/// Bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this many, and this
-/// side announces no more.
+/// Size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size, and the server
+/// announces no larger size.
 pub const PAYLOAD_MAX: usize = 16_384;
 
 /// Frame type `DATA`.
@@ -52,10 +52,10 @@ pub const MAX_FRAME_SIZE: u16 = 5;
 /// `MAX_HEADER_LIST_SIZE`.
 pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// Why a stream or a connection ends (RFC 9113, section 7). Only the codes that this side sends.
+/// The reason why a stream or a connection ends (RFC 9113, section 7). Contains only the codes that the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Nothing is wrong.
+    /// Graceful end, without an error.
     NoError = 0,
     /// The peer violated the protocol.
     Protocol = 1,
@@ -69,9 +69,9 @@ pub enum Reason {
     FrameSize = 6,
     /// The request was not processed.
     Refused = 7,
-    /// The header compression is broken.
+    /// The header block cannot be decoded.
     Compression = 9,
-    /// The client causes too much work, or does not read.
+    /// The client causes too much work, or it does not read.
     Calm = 11,
 }
 
@@ -89,7 +89,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the length of the frame at the start of the bytes, including its head; `None` if the head is incomplete; an
+    /// Returns the length in bytes of the first frame, including its head. Returns `None` if the head is incomplete, and an
     /// error if the frame is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
@@ -102,8 +102,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the frame at the start of `input` and returns it with its total length; `None` if it is incomplete; an error if
-    /// it is too long.
+    /// Parses the first frame in `input` and returns it with its total length in bytes. Returns `None` if the frame is
+    /// incomplete, and an error if it is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);
@@ -124,7 +124,7 @@ impl<'a> Frame<'a> {
         self.flags & flag != 0
     }
 
-    /// Returns the payload without padding; an error if the padding is longer than the payload.
+    /// Returns the payload without padding. Fails if the padding is longer than the payload.
     pub fn unpadded(&self) -> Result<&'a [u8], Reason> {
         if !self.has(PADDED) {
             return Ok(self.payload);
@@ -134,14 +134,14 @@ impl<'a> Frame<'a> {
         Ok(&rest[..length.ok_or(Reason::Protocol)?])
     }
 
-    /// Returns the payload as a 32-bit number; an error if it has another length.
+    /// Returns the payload as a 32-bit number. Fails if it has another length.
     pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))
     }
 }
 
-/// Appends the head of a frame.
+/// Appends a frame's head.
 pub fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
     debug_assert!(length <= PAYLOAD_MAX, "a frame of {length} bytes");
     let [_, a, b, c] = (length as u32).to_be_bytes();
@@ -149,7 +149,7 @@ pub fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) 
     out.extend_from_slice(&[a, b, c, kind, flags, s1, s2, s3, s4]);
 }
 
-/// Appends a frame whose payload is one number.
+/// Appends a frame whose payload is a 32-bit number.
 pub fn number(out: &mut Vec<u8>, kind: u8, stream: u32, value: u32) {
     head(out, 4, kind, 0, stream);
     out.extend_from_slice(&value.to_be_bytes());

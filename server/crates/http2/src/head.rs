@@ -1,4 +1,4 @@
-//! The parsed head of a request. Not here: reading header blocks (`heads`).
+//! The parsed head of a request. `heads` reads header blocks.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use http::{HeaderMap, header, request};
 
 use crate::{Refusal, message::Encoding};
 
-/// How a call receives its request.
+/// The way in which a call receives its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMode {
-    /// The call begins when its only message is complete.
+    /// The call starts when its only message is complete.
     Collected,
-    /// The call begins with the head and reads messages as they arrive.
+    /// The call starts with the head and reads messages as they arrive.
     Streaming,
 }
 
-/// The head of a request, shared by all requests that repeat it.
+/// The head of a request. All requests that repeat it share it.
 #[derive(Debug)]
 pub struct Head<M> {
     pub(crate) parts: request::Parts,
@@ -24,20 +24,20 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// Why every call with this head is refused.
+    /// The reason for refusing every call with this head.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) content_length: Option<u64>,
-    /// Size of the header list as HTTP/2 counts it, in bytes.
+    /// Size of the header list in bytes, as HTTP/2 counts it.
     pub(crate) bytes: usize,
 }
 
 impl<M> Head<M> {
-    /// Returns the path of the request.
+    /// Returns the request's path.
     pub fn path(&self) -> &str {
         self.parts.uri.path()
     }
 
-    /// Returns the headers of the request.
+    /// Returns the request's headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }

@@ -1,4 +1,4 @@
-//! Parses the header blocks of requests, once per distinct block.
+//! Parses header blocks of requests. Equal blocks are parsed once.
 
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::{
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Result of reading a header block.
+/// The result of parsing a header block.
 #[derive(Debug)]
 pub(crate) enum HeaderBlock<M> {
     Request(Rc<Head<M>>),
-    /// Not a request.
+    /// The block is not a valid request.
     Malformed,
     TooLarge,
 }
 
-/// A cached block: its bytes, the generation of the table, and the head.
+/// A cached block: its bytes, the table's generation, and the head.
 type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
-/// Parses the header blocks of a connection and caches the latest heads.
+/// Parses a connection's header blocks and caches the latest heads.
 #[derive(Debug)]
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,
@@ -43,7 +43,7 @@ impl<M> HeadCache<M> {
         Self { decoder: Decoder::default(), remembered: Vec::new(), next: 0 }
     }
 
-    /// Parses the complete header block of a request, or finds it in the cache.
+    /// Parses the complete header block of a request, or finds its head in the cache.
     pub(crate) fn read<S: Service<Method = M>>(
         &mut self,
         block: &[u8],
@@ -66,7 +66,7 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // a block that changes the table means something else the next time
+        // a block that changes the table has another meaning next time
         if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES {
             let entry = (block.to_vec(), generation, head.clone());
             if self.remembered.len() < CACHED_HEADS {
@@ -79,7 +79,7 @@ impl<M> HeadCache<M> {
         Ok(HeaderBlock::Request(head))
     }
 
-    /// Parses a complete block of trailers. `false` if they are invalid or too large.
+    /// Parses a complete block of trailers. Returns `false` if they are invalid or too large.
     pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, HpackError> {
         let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| match field.known {
@@ -108,7 +108,7 @@ struct RequestFields {
 }
 
 impl RequestFields {
-    /// Counts and adds a field. After an invalid field, or above the maximum size, only counts fields.
+    /// Counts a field and adds it. After an invalid field, or above the maximum size, only counts fields.
     fn take(&mut self, field: &HeaderField) {
         self.bytes = self.bytes.saturating_add(field.bytes());
         if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
@@ -117,7 +117,7 @@ impl RequestFields {
         self.wrong = self.keep(field).is_none();
     }
 
-    /// Adds a field; `None` if it makes the request malformed.
+    /// Adds a field. Returns `None` if the field makes the request malformed.
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = field.value();
         let pseudo_is_late = !self.headers.is_empty();
@@ -146,7 +146,7 @@ impl RequestFields {
                     &header::TE => value.as_ref() == b"trailers",
                     other => other != "keep-alive" && other != "proxy-connection",
                 };
-                // no whitespace around a value (RFC 9113, 8.2.1)
+                // no whitespace is allowed around a value (RFC 9113, 8.2.1)
                 let padded = |byte: &u8| matches!(byte, b' ' | b'\t');
                 if value.first().is_some_and(padded) || value.last().is_some_and(padded) {
                     return None;
@@ -160,7 +160,7 @@ impl RequestFields {
         (!twice).then_some(())
     }
 
-    /// Builds a head from the fields; `None` if they are not a valid request.
+    /// Builds a head from the fields. Returns `None` if they do not form a valid request.
     fn request<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;
@@ -172,7 +172,7 @@ impl RequestFields {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
         let (mut parts, ()) = request.into_parts();
-        // gRPC does not use the authority
+        // gRPC ignores the authority
         if let Some(authority) = self.authority.filter(|_| !grpc) {
             parts.headers.insert(header::HOST, authority);
         }
@@ -180,7 +180,7 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query. Accepts what Go's HTTP accepts, which is more than gRPC needs.
+/// Parses a path with an optional query. Accepts the same paths as Go's HTTP library, which are more than gRPC needs.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
@@ -192,7 +192,7 @@ fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     Some(path)
 }
 
-/// Builds a head from these parts and the service's data; `None` if its `content-length` is invalid.
+/// Builds a head from the request's parts and the service's data. Returns `None` if `content-length` is invalid.
 pub(crate) fn head<S: Service>(
     mut parts: request::Parts,
     bytes: usize,
@@ -230,7 +230,7 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// Returns the value of `content-length`, if there is one; the outer `None` means that it is not a single number.
+/// Returns the value of `content-length`, if the header exists. The outer `None` means that the value is not a single number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -247,7 +247,7 @@ fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     Some(length)
 }
 
-/// Returns whether the content type is one of gRPC.
+/// Returns whether the content type belongs to gRPC.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -259,12 +259,12 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the value of `grpc-timeout`; `None` if it is missing or invalid.
+/// Returns the value of `grpc-timeout`. Returns `None` if the header is missing or invalid.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
 }
 
-/// Parses up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`; `None` for any other text.
+/// Parses up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for any other text.
 fn timeout_of(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -355,7 +355,7 @@ mod tests {
             assert_eq!(head.timeout, Some(Duration::from_secs(n as u64)));
         }
         assert!(heads.remembered.len() <= CACHED_HEADS);
-        // 'x: y' is added to the table
+        // the field `x: y` is added to the table
         let entering = [first.as_slice(), b"\x40\x01x\x01y"].concat();
         let entered = request(&mut heads, &entering);
         assert!(!Rc::ptr_eq(&entered, &request(&mut heads, &entering)));

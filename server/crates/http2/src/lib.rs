@@ -1,15 +1,15 @@
 //! HTTP/2 (RFC 9113) for gRPC and HTTP servers, as a state machine without I/O and a thin driver for tokio.
 //!
-//! [`Connection`] takes received bytes and the time, runs the calls that a [`Service`] answers, and returns bytes to send and
-//! the time at which it needs to run again. It opens no socket, reads no clock and spawns no task; a call is a future that the
-//! connection polls itself. [`driver`] connects it to a tokio stream.
+//! [`Connection`] receives bytes and the time, runs the calls that a [`Service`] answers, and returns bytes to send and the
+//! time of its next run. It opens no socket, reads no clock and spawns no task; a call is a future that the connection polls.
+//! [`driver`] connects it to a tokio stream.
 //!
-//! Not here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and the server's work around calls (metrics, budgets,
-//! error texts), which it provides as a [`Service`].
+//! The crate does not contain TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`]
+//! for its own work around calls: metrics, budgets and error texts.
 //!
 //! Reading order: `service` (the server's side) → `config` → `connection` (the state machine: `receive` frames, run a `call`,
-//! `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests), `target` → `send` (outgoing frames, windows)
-//! → `meter` (resources held) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` → `driver`.
+//! `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests), `target` → `send` (outgoing frames,
+//! windows) → `meter` (held resources) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` → `driver`.
 
 mod body;
 mod config;
@@ -42,5 +42,5 @@ pub use status::{Code, Status};
 /// The response body for a request that is not gRPC.
 pub const NOT_GRPC: &str = "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
 
-/// The first bytes of every client's connection.
+/// The first bytes that every client sends.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,5 +1,5 @@
-//! gRPC messages in the body of a request, which arrives in arbitrary chunks: finds them by their length prefixes, limits and
-//! decompresses them.
+//! Extracts gRPC messages from a request body, which arrives in arbitrary chunks: finds them by their length prefixes, limits
+//! their size and decompresses them.
 
 use std::{io::Read as _, mem};
 
@@ -8,10 +8,10 @@ use flate2::read::GzDecoder;
 
 use crate::Refusal;
 
-/// Length of a message's prefix: flag and length.
+/// Size in bytes of a message's prefix: flag and length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
-/// How the messages of a request are compressed.
+/// The compression of a request's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Identity,
@@ -23,17 +23,17 @@ pub(crate) enum Encoding {
 #[derive(Debug)]
 pub(crate) struct Assembler {
     encoding: Encoding,
-    /// The received part of a message, with its prefix.
+    /// The received part of a message, including its prefix.
     buffer: Vec<u8>,
 }
 
 /// Result of [`Assembler::push`].
 pub(crate) struct Assembled<'a> {
-    /// The message that the content has completed, decompressed, with its prefix.
+    /// The message that the content completed, decompressed, with its prefix.
     pub(crate) message: Option<Bytes>,
     /// Content after the end of the message.
     pub(crate) rest: &'a [u8],
-    /// Bytes that were decompressed.
+    /// Number of decompressed bytes.
     pub(crate) inflated: usize,
 }
 
@@ -42,19 +42,19 @@ impl Assembler {
         Self { encoding, buffer: Vec::new() }
     }
 
-    /// Returns the memory of the incomplete message in bytes.
+    /// Returns the memory in bytes that the incomplete message uses.
     pub(crate) fn held(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Removes and returns the bytes of the incomplete message.
+    /// Removes and returns the incomplete message.
     pub(crate) fn unfinished(&mut self) -> Bytes {
         mem::take(&mut self.buffer).into()
     }
 
-    /// Appends the content of a DATA frame to the current message, up to its end, and decompresses a complete message if it is
-    /// flagged. Refuses a message above `max` (before and after decompression), a compressed one without an encoding, an
-    /// unknown flag, and corrupt gzip data.
+    /// Appends the content of a DATA frame to the current message, up to the message's end. Decompresses a complete message
+    /// if it is flagged. Refuses a message above `max` bytes (before and after decompression), a compressed message without
+    /// an encoding, an unknown flag, and corrupt gzip data.
     pub(crate) fn push<'a>(
         &mut self,
         content: &'a [u8],
@@ -94,8 +94,8 @@ impl Assembler {
         self.whole(&message, None, after, max)
     }
 
-    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes. Grows to at most twice what was received, and never
-    /// beyond the message, so that a client cannot reserve memory with a prefix.
+    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes. Grows to at most twice the received size and
+    /// never beyond the message, so that a client cannot reserve memory by sending a prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);
@@ -103,7 +103,7 @@ impl Assembler {
         }
     }
 
-    /// Checks a message's prefix and returns the message's length including the prefix.
+    /// Checks a message's prefix and returns the message's length in bytes, including the prefix.
     fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
@@ -121,7 +121,7 @@ impl Assembler {
         Ok(PREFIX_BYTES + length)
     }
 
-    /// Returns the result for a complete message, given as a slice or a buffer. Decompresses it if it is flagged.
+    /// Returns the result for a complete message in a slice or a buffer. Decompresses the message if it is flagged.
     fn whole<'a>(
         &self,
         slice: &[u8],
@@ -142,8 +142,7 @@ impl Assembler {
     }
 }
 
-/// Decompresses a message and returns it with a prefix. Refuses it, without decompressing the rest, when it exceeds `max`
-/// bytes.
+/// Decompresses a message and returns it with a prefix. Stops and refuses the message when it exceeds `max` bytes.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;
@@ -169,7 +168,7 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Calls `begun` with the length of each message that begins in this chunk.
+    /// Calls `begun` with the length in bytes of each message that starts in this chunk.
     pub(crate) fn follow(&mut self, mut chunk: &[u8], mut begun: impl FnMut(usize)) {
         loop {
             let skip = self.left.min(chunk.len());

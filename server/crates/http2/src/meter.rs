@@ -1,17 +1,18 @@
 //! Counts the resources that a connection holds, and reserves them from the service's budgets.
 //!
-//! Each unit belongs to a [`ResourceCharge`], which releases it on drop, so the count always is the sum of the charges.
+//! Each unit belongs to a [`ResourceCharge`], which releases it on drop. The count therefore always equals the sum of the
+//! charges.
 
 use std::{cell::Cell, rc::Rc};
 
 use crate::{Resource, Service};
 
-/// Units of one resource that one connection holds: bytes, or calls for [`Resource::Calls`].
+/// Units of one resource that one connection holds. The units are bytes, or calls for [`Resource::Calls`].
 #[derive(Debug)]
 pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,
     what: Resource,
-    /// Units held without a reservation.
+    /// Number of units that need no reservation.
     free: usize,
     /// Smallest number of units that is reserved at once, so that small charges rarely call the service.
     step: usize,
@@ -20,7 +21,8 @@ pub(crate) struct ResourceMeter<S: Service> {
 }
 
 impl<S: Service> ResourceMeter<S> {
-    /// Creates an unused meter. The first `free` units are never reserved; the excess is reserved in steps of at least `step`.
+    /// Creates an unused meter. The first `free` units need no reservation; further units are reserved in steps of at least
+    /// `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
@@ -36,8 +38,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds to the used amount. If the reservation does not cover it, reserves a whole step, or if the service refuses that,
-    /// exactly what is missing. Returns `false`, without a change, if the service refuses that, too.
+    /// Adds to the used amount. If the reservation does not cover it, reserves a whole step. If the service refuses the step,
+    /// reserves exactly the missing amount. Returns `false`, without a change, if the service also refuses this.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -57,7 +59,8 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts from the used amount. Releases the unused reservation if none is needed any more or if it exceeds four steps.
+    /// Subtracts from the used amount. Releases the unused reservation if no reservation is needed or if it exceeds four
+    /// steps.
     fn release(&self, bytes: usize) {
         let used = self.used.get() - bytes;
         self.used.set(used);
@@ -94,7 +97,7 @@ impl<S: Service> ResourceCharge<S> {
         self.bytes
     }
 
-    /// Changes the charge to `bytes`. Returns `false`, without a change, if the reservation fails.
+    /// Changes the charge to `bytes` units. Returns `false`, without a change, if the reservation fails.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.meter.take(bytes - self.bytes) {

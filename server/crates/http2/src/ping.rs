@@ -1,16 +1,16 @@
-//! Counts a client's pings like grpc-go: a client that pings more often than the server allows, while nothing is sent to it, is
-//! disconnected.
+//! Counts a client's pings as grpc-go does. A client is disconnected if it pings more often than the server allows while the
+//! server sends it nothing.
 
 use std::time::{Duration, Instant};
 
-/// Debug data of the GOAWAY frame, which tells gRPC libraries to ping less often.
+/// Debug data in the GOAWAY frame. It tells gRPC libraries to ping less often.
 pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 
-/// Contents of our pings, which identify their acknowledgments.
+/// Content of the server's pings, which identifies their acknowledgments.
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
-/// Pings that come too early; the next one ends the connection.
+/// Pings that arrive too early; the next early ping ends the connection.
 const STRIKES_MAX: u32 = 2;
 
 /// Minimum interval between the pings of a client without a call.
@@ -29,8 +29,8 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` tells whether headers or data were sent since the previous ping, `calls` whether a call is in
-    /// progress. Returns `false` if the connection must end.
+    /// Counts a ping. `answered` tells whether headers or data were sent since the previous ping, and `calls` whether a call
+    /// is in progress. Returns `false` if the connection must end.
     pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
@@ -44,7 +44,7 @@ impl Pings {
         !self.too_many()
     }
 
-    /// Returns whether the client has pinged too often, so that its connection ends.
+    /// Returns whether the client has pinged too often, so that its connection must end.
     pub(crate) fn too_many(&self) -> bool {
         self.strikes > STRIKES_MAX
     }
@@ -59,10 +59,10 @@ mod tests {
         let min = Duration::from_secs(5);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        // rarely enough, with a call
+        // long enough intervals with a call
         let mut pings = Pings::new(min);
         assert!((0..10).all(|n| pings.received(at(n * 5), false, true)));
-        // the third one too early is one too many
+        // the third early ping ends the connection
         let mut pings = Pings::new(min);
         let stays: Vec<bool> = (0..4).map(|n| pings.received(at(n), false, true)).collect();
         assert_eq!(stays, [true, true, true, false]);
@@ -72,7 +72,7 @@ mod tests {
             .map(|n| pings.received(at(n * 60), false, false))
             .collect();
         assert_eq!(stays, [true, true, true, false]);
-        // sending a frame in between resets the count
+        // sending a frame between pings resets the count
         let mut pings = Pings::new(min);
         assert!((0..20).all(|n| pings.received(at(n), n % 3 == 0, true)));
     }

@@ -1,4 +1,4 @@
-//! The ready streams of a connection: wakers of calls, and the list that they fill.
+//! A connection's ready streams: the wakers of calls, and the list that they fill.
 
 use std::{
     mem,
@@ -9,7 +9,7 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// The slots whose calls were woken since the connection last looked, each once.
+/// The slots whose calls were woken since the connection last drained the list. Each slot appears once.
 #[derive(Debug, Default)]
 pub(crate) struct ReadyList(Mutex<Ready>);
 
@@ -20,7 +20,7 @@ struct Ready {
 }
 
 impl ReadyList {
-    /// Sets the waker to wake when a call is woken.
+    /// Sets the waker that is called when a call is woken.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut ready = self.ready();
         match &mut ready.connection {
@@ -39,11 +39,11 @@ impl ReadyList {
     }
 }
 
-/// Wakes one slot. It outlives the calls in the slot; a late wake-up is spurious for the next call.
+/// Wakes one slot. The waker outlives the calls in the slot, so a late wake-up is spurious for the next call.
 #[derive(Debug)]
 pub(crate) struct StreamWaker {
     slot: usize,
-    /// Whether the slot is on the list, so that the list is never longer than the number of slots.
+    /// Whether the slot is in the list, so that the list is never longer than the number of slots.
     listed: AtomicBool,
     list: Arc<ReadyList>,
 }
@@ -53,8 +53,8 @@ impl StreamWaker {
         Arc::new(Self { slot, listed: AtomicBool::new(false), list: list.clone() })
     }
 
-    /// Records that the slot was removed from the list, so that the next wake-up lists it again. Must be called before its call
-    /// runs.
+    /// Records that the slot was removed from the list, so that the next wake-up lists it again. Call it before the slot's
+    /// call runs.
     pub(crate) fn unlisted(&self) {
         self.listed.store(false, Ordering::Release);
     }
@@ -71,7 +71,7 @@ impl Wake for StreamWaker {
         }
         let mut ready = self.list.ready();
         ready.slots.push(self.slot);
-        // an awake connection polls all listed slots
+        // a connection that is awake polls all listed slots
         let waker = match ready.slots.len() {
             1 => ready.connection.clone(),
             _ => None,

@@ -1,4 +1,4 @@
-//! Output of a connection: frames ready to be sent, and flow-control windows.
+//! A connection's output: frames that are ready to be sent, and flow-control windows.
 
 use std::collections::VecDeque;
 
@@ -13,35 +13,35 @@ use crate::{
     stream::{ResponseEnd, Stream, unsent},
 };
 
-/// The largest flow-control window; a larger one is an error of the client.
+/// Size in bytes of a flow-control window; a larger window is a client error.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
-/// Initial size of every window, before settings change it.
+/// Initial size in bytes of every window, before settings change it.
 pub(crate) const WINDOW_DEFAULT: i64 = 65_535;
 
 /// Writes frames for one connection.
 #[derive(Debug)]
 pub(crate) struct FrameWriter {
     pub(crate) output: Vec<u8>,
-    /// Bytes of `output` that were sent.
+    /// Number of bytes of `output` that were sent.
     written: usize,
     /// Whether headers or data were sent since the client's last ping.
     pub(crate) answered: bool,
     pub(crate) encoder: Encoder,
     pub(crate) send_window: i64,
-    /// Initial send window of a stream.
+    /// Initial send window of a stream in bytes.
     pub(crate) initial_window: i64,
     pub(crate) receive_window: i64,
-    /// Bytes of queued responses that were written to `output`.
+    /// Number of bytes of queued responses that were written to `output`.
     pub(crate) sent: u64,
-    /// Received bytes that no WINDOW_UPDATE of the connection has acknowledged.
+    /// Number of received bytes that no WINDOW_UPDATE for the connection has acknowledged.
     pub(crate) unacknowledged: usize,
-    /// Streams that wait for the connection's window or for capacity of `output`.
+    /// Streams that wait for the connection's window or for capacity in `output`.
     pub(crate) send_queue: VecDeque<usize>,
 }
 
 impl FrameWriter {
-    /// Creates a writer whose output begins with our settings and a WINDOW_UPDATE that widens the connection's window.
+    /// Creates a writer whose output starts with our settings and a WINDOW_UPDATE that enlarges the connection's window.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [
@@ -71,7 +71,7 @@ impl FrameWriter {
         &self.output[self.written..]
     }
 
-    /// Removes the first `bytes` of the output, which were sent.
+    /// Removes the first `bytes` of the output after they were sent.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written == self.output.len() {
@@ -86,18 +86,18 @@ impl FrameWriter {
         }
     }
 
-    /// Returns whether the output is so full that no call runs.
+    /// Returns whether the output is too full for calls to run.
     pub(crate) fn is_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX
     }
 
-    /// Returns whether the output is so full that no input is processed.
+    /// Returns whether the output is too full for input to be processed.
     pub(crate) fn is_control_full(&self) -> bool {
         self.ready().len() >= 2 * OUTPUT_MAX
     }
 
-    /// Counts the bytes of a received DATA frame; an error if they exceed the connection's window. The window is reopened
-    /// independently of the streams: other limits bound the memory, and an unread stream does not block the others.
+    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens the window
+    /// independently of the streams: other limits bound the memory, and an unread stream does not block other streams.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -130,8 +130,8 @@ impl FrameWriter {
         self.initial_window + stream.send_credit
     }
 
-    /// Writes headers, message and trailers of a successful unary response, if all of it fits into the windows and the output.
-    /// Otherwise writes nothing and returns `false`.
+    /// Writes headers, message and trailers of a successful unary response if all of them fit into the windows and the
+    /// output. Otherwise writes nothing and returns `false`.
     pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
         let length = message.len() as i64;
         let large = message.len() > PAYLOAD_MAX || self.is_full();
@@ -167,8 +167,8 @@ impl FrameWriter {
         self.block(id, &block, end);
     }
 
-    /// Writes pending content within the windows. Returns whether all of it is written. Queues the stream if the connection's
-    /// window or output blocks it.
+    /// Writes pending content within the windows. Returns whether all content was written. Queues the stream if the
+    /// connection's window or output blocks it.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {
@@ -197,7 +197,7 @@ impl FrameWriter {
         true
     }
 
-    /// Adds a stream to the queue of streams that wait for the connection, unless it is already queued.
+    /// Adds a stream to the queue for the connection's window or output, unless it is already queued.
     pub(crate) fn enqueue<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
         if !std::mem::replace(&mut stream.queued, true) {
             self.send_queue.push_back(slot);

@@ -1,4 +1,4 @@
-//! The interface to the server: calls, refusals, budgets, error texts, counting.
+//! The interface to the server: calls, refusals, budgets, error texts and metrics.
 
 use std::{fmt, rc::Rc, time::Duration};
 
@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode, request};
 
 use crate::{Body, Code, Head, RequestMode, RequestStream, Status};
 
-/// A request.
+/// A request that a call receives.
 #[derive(Debug)]
 pub struct CallRequest<M> {
     /// Head of the request.
@@ -19,7 +19,7 @@ pub struct CallRequest<M> {
 /// An answer to a call.
 #[derive(Debug)]
 pub enum CallResponse<B> {
-    /// The message of a successful unary response, with its prefix of five bytes.
+    /// The message of a successful unary response, with its 5-byte prefix.
     Message(Vec<u8>),
     /// Any other response.
     Response(Response<B>),
@@ -28,16 +28,16 @@ pub enum CallResponse<B> {
 /// A resource that a connection holds and reserves for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Bytes of requests: the messages of a stream until the call takes them, or the message of a unary call until it has a
+    /// Request bytes: the messages of a stream until the call takes them, or the message of a unary call until it has a
     /// response.
     Requests,
-    /// Bytes of responses that are unsent because the client does not read them.
+    /// Response bytes that are unsent because the client does not read them.
     Answers,
-    /// Calls beyond the first few of a connection.
+    /// Calls beyond a connection's first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) calls.
     Calls,
 }
 
-/// Why a connection answers a call without the service. [`Service::refuse`] chooses the status.
+/// The reason why a connection answers a call without the service. [`Service::refuse`] chooses the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The call's deadline has passed.
@@ -46,12 +46,12 @@ pub enum Refusal {
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {
-        /// Length of the message, or if it is compressed, the length at which decompression stopped.
+        /// Length of the message in bytes. For a compressed message, the length at which decompression stopped.
         length: usize,
-        /// The limit.
+        /// The limit in bytes.
         max: usize,
     },
-    /// More than one message for a call that takes one.
+    /// The client sent more than one message for a call that takes one.
     SecondMessage,
     /// [`Service::reserve`] refused a reservation.
     NoRoom(Resource),
@@ -72,7 +72,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the HTTP status of the response: 200 for most, as for every gRPC response.
+    /// Returns the HTTP status of the response. It is 200 for most refusals, as for every gRPC response.
     pub(crate) fn http_status(self) -> StatusCode {
         match self {
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
@@ -91,29 +91,29 @@ impl Refusal {
     }
 }
 
-/// The server side of a connection: runs the calls, grants memory and chooses error texts.
+/// The server's side of a connection: runs the calls, grants memory and chooses error texts.
 pub trait Service {
     /// The result of [`Service::method`], computed once per distinct head.
     type Method: fmt::Debug;
-    /// Data of one call in progress, dropped without [`Service::ended`] if the client cancels the call.
+    /// Data about one call in progress. It is dropped without [`Service::ended`] if the client cancels the call.
     type Call;
     /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;
-    /// The body of a response. Its error is the status with which the call ends.
+    /// The body of a response. Its error is the status that ends the call.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not in the cache, and can change it. Returns data about the method, and how the call receives
-    /// its request.
+    /// Examines a head that is not in the cache, and can change it. Returns data about the method, and the way in which the
+    /// call receives its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
-    /// Called when a call begins, before its request is complete.
+    /// Called when a call starts, before its request is complete.
     fn begin(&self, head: &Rc<Head<Self::Method>>) -> Self::Call;
 
     /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
 
-    /// Runs a request that is not gRPC. Its content, if any, is passed on as it arrives. `None` if the service does not accept
-    /// such requests, which then get status 415.
+    /// Runs a request that is not gRPC. Its content, if any, arrives as a stream. Returns `None` if the service does not
+    /// accept such requests, which then get status 415.
     ///
     /// No other method of this trait is called for such a request. A refusal or a failed body resets its stream.
     fn exchange(
@@ -124,22 +124,23 @@ pub trait Service {
         None
     }
 
-    /// Called for each request message with its bytes.
+    /// Called for each request message with its size in bytes.
     fn received(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called for each response message with its bytes.
+    /// Called for each response message with its size in bytes.
     fn sent(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called before the headers of a response are sent; can change them.
+    /// Called before a response's headers are sent. Can change them.
     fn answered(&self, call: &mut Self::Call, headers: &mut HeaderMap);
 
-    /// Called when a call has ended, with its code and duration.
+    /// Called when a call has ended, with its status code and duration.
     fn ended(&self, call: Self::Call, code: Code, took: Duration);
 
     /// Returns whether a call of this method can run forever. A shutdown ends such calls.
     fn may_run_forever(&self, method: &Self::Method) -> bool;
 
-    /// Reserves an amount of a resource; `false` refuses it. The connection releases granted amounts with [`Service::release`].
+    /// Reserves an amount of a resource. Returns `false` to refuse. The connection releases granted amounts with
+    /// [`Service::release`].
     fn reserve(&self, what: Resource, amount: usize) -> bool;
 
     /// Releases an amount that [`Service::reserve`] has granted.

@@ -8,19 +8,19 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Bytes of a status message; the rest is not sent. Clients accept only short headers, and a message can quote
-/// what a client has sent.
+/// Size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and a
+/// message can quote a client's input.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// A status code of gRPC.
 pub type Code = i32;
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The code; 0 for success.
     pub code: Code,
-    /// Error message for people.
+    /// Error message for users.
     pub message: Cow<'static, str>,
 }
 
@@ -35,7 +35,8 @@ impl Status {
         Self { code, message: message.into() }
     }
 
-    /// Returns the code in the trailers; `None` if there is none or it is not ASCII; [`Self::UNKNOWN`] if it is not a number.
+    /// Returns the code in the trailers. Returns `None` if they have no code or it is not ASCII, and [`Self::UNKNOWN`] if it
+    /// is not a number.
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))
@@ -52,7 +53,7 @@ impl Status {
     }
 }
 
-/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes `%` and everything but printable ASCII.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes `%` and all characters except printable ASCII.
 fn encode(text: &str) -> HeaderValue {
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];

@@ -1,4 +1,4 @@
-//! Streams of a connection, found by id for frames and by slot for wake-ups.
+//! A connection's streams, found by id for frames and by slot for wake-ups.
 
 use std::{collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
@@ -14,90 +14,90 @@ use crate::{
     ready::{ReadyList, StreamWaker},
 };
 
-/// A call, with the head of its request.
+/// A call with its request head.
 pub(crate) type ActiveCall<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
 
-/// An open stream: a request whose response is not completely sent.
+/// An open stream: a request whose response was not sent completely.
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
     pub(crate) began: Instant,
-    /// When the first bytes of the current message arrived, for a stream of messages.
+    /// Time at which the first bytes of the current message arrived, for a stream of messages.
     pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
     /// The queue to a call that reads a stream of messages.
     pub(crate) sender: Option<RequestSender>,
-    /// Bytes of the body that are missing according to `content-length`.
+    /// Number of body bytes that are still missing according to `content-length`.
     pub(crate) content_left: Option<u64>,
     pub(crate) receive_window: i64,
-    /// Received bytes that no WINDOW_UPDATE of the stream has acknowledged.
+    /// Number of received bytes that no WINDOW_UPDATE for the stream has acknowledged.
     pub(crate) unacknowledged: usize,
-    /// Charge for the bytes of its request.
+    /// The charge for the request's bytes.
     pub(crate) request: ResourceCharge<S>,
-    /// Bytes of its head, a part of `request`.
+    /// Size of the request's head in bytes, which is part of `request`.
     pub(crate) head_bytes: usize,
     pub(crate) call: Option<ActiveCall<S>>,
-    /// Whether the request is not gRPC, so that its response carries no gRPC status.
+    /// Whether the request is not gRPC. Its response then has no gRPC status.
     pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
-    /// Why the connection will end the call at its next turn.
+    /// The reason why the connection will end the call at its next turn.
     pub(crate) refusal: Option<Refusal>,
     /// The stream's send window minus the connection's initial window.
     pub(crate) send_credit: i64,
-    /// A response body that is not exhausted.
+    /// A response body that still has content.
     pub(crate) body: Option<S::Body>,
     pub(crate) messages: Messages,
     pub(crate) pending: Bytes,
-    /// Charge for the bytes of its response.
+    /// The charge for the response's bytes.
     pub(crate) answer: ResourceCharge<S>,
-    /// The end of the response, to be sent after `pending`.
+    /// The end of the response, which is sent after `pending`.
     pub(crate) end: Option<ResponseEnd>,
     /// Charge against the server's budget of calls.
     pub(crate) call_charge: ResourceCharge<S>,
-    /// Whether it is queued for the connection's window or for capacity of the output.
+    /// Whether the stream waits in the send queue.
     pub(crate) queued: bool,
 }
 
-/// State of the request: what the client is expected to send.
+/// State of the request, which determines the frames that the client may send.
 #[derive(Debug)]
 pub(crate) enum Receiving {
-    /// Collects the single request message of a unary call; `message` is set once it is complete.
+    /// The connection collects the only request message of a unary call. `message` is set when the message is complete.
     Message {
         assembler: Assembler,
         message: Option<Bytes>,
     },
-    /// A stream of messages that the call reads.
+    /// The call reads a stream of messages.
     Stream {
         assembler: Assembler,
     },
-    /// Content of a request that is not gRPC, passed on as it arrives.
+    /// The request is not gRPC, and its content is passed on as it arrives.
     Content,
-    /// A request that is not gRPC and is refused once it is complete. The refusal of a HEAD has no body.
+    /// The request is not gRPC and is refused when it is complete. The refusal of a HEAD request has no body.
     Foreign {
         head_only: bool,
     },
-    /// The content is dropped, because the response does not depend on it.
+    /// The connection drops the content, because the response does not depend on it.
     Unwanted,
     Ended,
 }
 
-/// How an answer ends.
+/// The end of a response.
 #[derive(Debug)]
 pub(crate) enum ResponseEnd {
-    /// `grpc-status: 0`.
+    /// The trailers contain `grpc-status: 0`.
     Ok,
     Trailers(HeaderMap),
-    /// No trailers, for a response that is not gRPC.
+    /// The response is not gRPC and has no trailers.
     Plain,
 }
 
-/// Returns how many bytes a body has left according to its size hint; 0 if unknown. A body that produces its bytes while they
-/// are sent counts as if it held all of them.
+/// Returns the number of bytes left in a body according to its size hint, or 0 if unknown. A body that produces its bytes
+/// while they are sent counts as if it held all of them.
 pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-/// The meters of a connection, to which its streams are charged.
+/// The meters of a connection. Its streams charge them.
 pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) requests: Rc<ResourceMeter<S>>,
     pub(crate) answers: Rc<ResourceMeter<S>>,
@@ -105,7 +105,7 @@ pub(crate) struct ResourceMeters<S: Service> {
 }
 
 impl<S: Service> Stream<S> {
-    /// Creates a stream without a call. If its request has not `ended`, the content is dropped until `receiving` is set.
+    /// Creates a stream without a call. If its request has not `ended`, drops the content until `receiving` is set.
     pub(crate) fn new(
         id: u32,
         began: Instant,
@@ -143,7 +143,7 @@ impl<S: Service> Stream<S> {
         })
     }
 
-    /// Returns the bytes that the request holds: head, incomplete message, and messages that wait for the call.
+    /// Returns the number of bytes that the request holds: head, incomplete message, and messages that wait for the call.
     pub(crate) fn request_bytes(&self) -> usize {
         self.head_bytes
             + self.sender.as_ref().map_or(0, RequestSender::held)
@@ -159,7 +159,7 @@ impl<S: Service> Stream<S> {
             }
     }
 
-    /// Returns whether the headers of the response were written.
+    /// Returns whether the response's headers were written.
     pub(crate) fn answered(&self) -> bool {
         self.body.is_some() || self.end.is_some()
     }
@@ -196,7 +196,7 @@ impl<S: Service> Streams<S> {
         self.by_id.is_empty()
     }
 
-    /// Reserves a slot for a new stream; [`Streams::keep`] fills it.
+    /// Reserves a slot for a new stream. The caller fills it with [`Streams::keep`].
     pub(crate) fn reserve(&mut self, id: u32) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();
@@ -229,7 +229,7 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.wake_by_ref();
     }
 
-    /// Takes a stream out to work on it. [`Streams::keep`] or [`Streams::release`] must follow.
+    /// Takes a stream out of its slot. The caller must then call [`Streams::keep`] or [`Streams::release`].
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
     }

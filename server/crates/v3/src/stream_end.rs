@@ -1,4 +1,4 @@
-//! Decides when the server ends a stream: the process stops, or the leader is lost and the client requires one.
+//! Decides when the server ends a stream: when the process stops, or when the leader is lost and the client requires one.
 
 use std::{pin::Pin, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::error::RpcError;
 
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Consecutive checks without a leader that end the stream, as in etcd.
+/// Number of consecutive checks without a leader after which a stream ends, as in etcd.
 const LEADERLESS_CHECKS: u32 = 3;
 
 /// Waits for the condition that ends a stream.
@@ -22,8 +22,8 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// Creates the end of a stream. With `needs_leader`, the stream also ends when this member has known no leader for too
-    /// long.
+    /// Creates the end condition of a stream. With `needs_leader`, the stream also ends after `LEADERLESS_CHECKS` checks
+    /// without a leader.
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
         Self {
@@ -52,7 +52,7 @@ impl StreamEnd {
     }
 }
 
-/// Checks periodically whether there is a leader.
+/// Checks periodically whether this member knows a leader.
 struct LeaderMonitor {
     checks: Interval,
     leaderless: u32,

@@ -1,37 +1,37 @@
-//! Counts a connection's resources in two independent ways, for tests that nothing leaks.
+//! Counts a connection's resources in two independent ways, for tests that detect leaks.
 
 use super::Connection;
 use crate::Service;
 
-/// Resource counts of a connection. The numbers of each pair are equal between two calls of the connection's methods.
+/// Resource counts of a connection. Between two method calls on the connection, the numbers in each pair are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Open streams.
+    /// Number of open streams.
     pub streams: usize,
-    /// Bytes of requests: as counted, and as the sum of all streams.
+    /// Request bytes: the counter, and the sum over all streams.
     pub requests: (usize, usize),
-    /// Bytes of answers: as counted, and as the sum of all streams.
+    /// Answer bytes: the counter, and the sum over all streams.
     pub answers: (usize, usize),
-    /// Calls: as counted, and as the sum of all streams.
+    /// Calls: the counter, and the sum over all streams.
     pub calls: (usize, usize),
-    /// Deadlines among the timers, and streams with a deadline.
+    /// Number of deadline timers, and number of streams with a deadline.
     pub deadlines: (usize, usize),
-    /// Bytes ready to be sent.
+    /// Number of bytes that are ready to be sent.
     pub output: usize,
     /// Length of the queue of streams that wait for the connection's window.
     pub send_queue: usize,
-    /// Streams that ended in error, minus those that ended successfully.
+    /// Number of streams that ended in error, minus the number that ended successfully.
     pub faults: u32,
-    /// Receive window of the connection.
+    /// The connection's receive window in bytes.
     pub receive_window: i64,
-    /// Send window of the connection.
+    /// The connection's send window in bytes.
     pub send_window: i64,
-    /// Received bytes that no WINDOW_UPDATE has acknowledged.
+    /// Number of received bytes that no WINDOW_UPDATE has acknowledged.
     pub unacknowledged: usize,
 }
 
 impl<S: Service> Connection<S> {
-    /// Counts the connection's resources, in time proportional to the number of streams.
+    /// Counts the connection's resources. Takes time proportional to the number of streams.
     pub fn audit(&self) -> Audit {
         let block = self.open_block.as_ref().map_or(0, |open| open.charged());
         let mut audit = Audit {

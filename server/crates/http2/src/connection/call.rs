@@ -1,4 +1,4 @@
-//! Calls of a connection: how they begin, are polled when woken, are answered and end.
+//! A connection's calls: starting, polling, answering and ending them.
 
 use std::{
     mem,
@@ -39,12 +39,12 @@ impl<S: Service> Connection<S> {
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Begins a stream for a request with this head; `ended` means that it has no body. Starts the call at once if it needs no
+    /// Opens a stream for a request with this head; `ended` means that it has no body. Starts the call at once if it needs no
     /// message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
-        // a head that requests share is not charged to any of them
+        // a head that several requests share is not charged to any of them
         if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
             stream.head_bytes = head.bytes;
         }
@@ -82,7 +82,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Begins a request that is not gRPC. The service runs it, or it is refused once it is complete.
+    /// Opens the stream of a request that is not gRPC. The service runs it, or the connection refuses it when it is complete.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -115,7 +115,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Reserves memory for the call and its request head; an error refuses the call.
+    /// Reserves memory for the call and its request head. Fails with the refusal if the service grants no memory.
     fn admit(stream: &mut Stream<S>) -> Result<(), Refusal> {
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
@@ -138,7 +138,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Polls a started call, or postpones it to the next turn if the output is full.
+    /// Polls a started call. If the output is full, postpones the poll to the next turn.
     fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
         stream.running = Some(running);
@@ -149,8 +149,8 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. A body shorter
-    /// than `content-length` resets the stream.
+    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Fails if the
+    /// body is shorter than `content-length`; the stream is then reset.
     pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
@@ -163,8 +163,8 @@ impl<S: Service> Connection<S> {
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
             Receiving::Message { mut assembler, message } => {
                 let message = message.unwrap_or_else(|| assembler.unfinished());
-                // The call owns the message from here on and is charged for it until it has an answer. Reducing a charge never
-                // fails.
+                // From here on, the call owns the message and is charged for it until it has an answer. Reducing a charge
+                // never fails.
                 stream.request.set(stream.head_bytes + message.len());
                 if let Some((head, _)) = &stream.call {
                     let head = head.clone();
@@ -204,7 +204,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Answers a non-gRPC request that the service does not accept with status 415 and a text (no text for HEAD).
+    /// Answers a non-gRPC request that the service does not accept with status 415 and a text. A HEAD request gets no text.
     fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
         let mut headers = HeaderMap::new();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -215,7 +215,7 @@ impl<S: Service> Connection<S> {
         if head_only {
             return self.finish(slot, stream);
         }
-        // a static text takes no memory, but its charge makes a client that does not read it count as stalled
+        // a static text uses no memory, but its charge makes a client that does not read it count as stalled
         stream.answer.set(NOT_GRPC.len());
         stream.pending = Bytes::from_static(NOT_GRPC.as_bytes());
         stream.end = Some(ResponseEnd::Plain);
@@ -228,7 +228,8 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Runs a stream that was taken out of its slot until it waits, then stores or finishes it.
+    /// Runs a stream until it waits, then stores it in its slot or finishes it. The caller has taken the stream out of the
+    /// slot.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
@@ -249,8 +250,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream until it waits: polls its call, writes its response, and opens its receive window. A pending refusal ends
-    /// it.
+    /// Runs a stream until it waits: polls its call, writes its response, and reopens its receive window. Ends the stream if
+    /// a refusal is pending.
     fn advance(
         &mut self,
         slot: usize,
@@ -268,7 +269,7 @@ impl<S: Service> Connection<S> {
             if progress != StreamProgress::Waits {
                 return progress;
             }
-            // a streamed response can keep its only request, such as the name of an election, until its end
+            // a streamed response can hold its only request, such as the name of an election, until its end
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }
@@ -321,14 +322,14 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Reports a response message of `length` bytes to the service.
+    /// Reports the size in bytes of a response message to the service.
     fn count_sent(&self, stream: &mut Stream<S>, length: usize) {
         if let Some((_, call)) = &mut stream.call {
             self.service.sent(call, length);
         }
     }
 
-    /// Handles a response that is not a single message by writing its headers. A response with its status in the headers ends
+    /// Handles a response that is not a single message: writes its headers. A response whose headers contain its status ends
     /// at once.
     fn respond(
         &mut self,
@@ -342,7 +343,7 @@ impl<S: Service> Connection<S> {
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
         }
-        // a response that fails at once, or has no message, has its status in the headers
+        // the headers contain the status of a response that fails at once or has no message
         if let Some(code) = Status::code_of(&parts.headers) {
             self.ended(stream, code);
         }
@@ -356,8 +357,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Writes pending content and reads more from the response body, until the windows, the output or the body make it wait or
-    /// the response has ended.
+    /// Writes pending content and reads more from the response body. Stops when a window, the output or the body blocks, or
+    /// when the response has ended.
     fn send(
         &mut self,
         slot: usize,
@@ -411,7 +412,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Reports the end of a call and writes the end of its response.
+    /// Reports a call's end and writes the end of its response.
     fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
         let code = match end {
             ResponseEnd::Ok => Status::OK,
@@ -423,7 +424,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Reports the end of a call to the service, once.
+    /// Reports a call's end to the service, once.
     fn ended(&self, stream: &mut Stream<S>, code: Code) {
         if let Some((_, call)) = stream.call.take() {
             let took = self.now.saturating_duration_since(stream.began);
@@ -431,10 +432,10 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its response is complete, with the refusal's status. A request that is not gRPC is reset.
+    /// Ends a call before its response is complete, with the refusal's status. Resets a request that is not gRPC.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         if stream.plain {
-            // tell the client whether it can retry: the call has not started
+            // tell the client that it can retry if the call has not started
             let begun = refusal != Refusal::NoRoom(Resource::Calls);
             let reason = if begun { Reason::Calm } else { Reason::Refused };
             return StreamProgress::Failed(reason);
@@ -468,7 +469,7 @@ impl<S: Service> Connection<S> {
         self.release(slot, &stream);
     }
 
-    /// Resets a stream because of a client error and counts the error. Too many errors end the connection.
+    /// Resets a stream after a client error and counts the error. Too many errors end the connection.
     pub(super) fn reset(
         &mut self,
         slot: usize,
@@ -481,7 +482,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// Remembers an ended stream to classify late frames. `whole` means that its request was complete.
+    /// Records an ended stream, to classify late frames. `whole` means that its request was complete.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_complete(id);

@@ -1,4 +1,4 @@
-//! Frames that concern the connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, GOAWAY.
+//! Handles frames that concern the connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, GOAWAY.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ impl SettingsBucket {
         Self { tokens: SETTINGS_BURST, filled: now }
     }
 
-    /// Takes a token for a SETTINGS frame; an error if there is none.
+    /// Takes a token for a SETTINGS frame. Fails if no token is left.
     fn take(&mut self, now: Instant) -> Result<(), Reason> {
         let seconds = now.saturating_duration_since(self.filled).as_secs();
         if seconds > 0 {
@@ -59,7 +59,7 @@ impl<S: Service> Connection<S> {
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
             match u16::from_be_bytes([id1, id2]) {
-                // the last value wins, but a smaller table in between clears the table
+                // the last value applies, but a smaller value before it clears the table
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
@@ -76,8 +76,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Sets the initial window. This changes the send windows of all streams, because each stores only its difference to it. An
-    /// error if a window would exceed the maximum.
+    /// Sets the initial window. This changes the send windows of all streams, because each stream stores only its difference
+    /// from the initial window. Fails if a window would exceed the maximum.
     fn on_initial_window(&mut self, value: u32) -> Result<(), Reason> {
         let window = i64::from(value);
         if window > WINDOW_MAX {
@@ -96,8 +96,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a ping, unless there were too many. The acknowledgment of the shutdown's ping ends the acceptance of new
-    /// streams.
+    /// Answers a ping, unless the client has sent too many. After the acknowledgment of the shutdown's ping, the connection
+    /// accepts no new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {
@@ -116,7 +116,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Increases the send window of the connection or of a stream, and queues a stream that was blocked by it.
+    /// Increases the send window of the connection or of a stream, and queues a stream that the window blocked.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {
@@ -151,7 +151,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a PRIORITY frame, which is otherwise ignored. A length other than five bytes resets the stream.
+    /// Checks a PRIORITY frame and otherwise ignores it. A length other than five bytes resets the stream.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);
@@ -173,7 +173,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks a GOAWAY frame, which is otherwise ignored: the client finishes its open streams and then closes.
+    /// Checks a GOAWAY frame and otherwise ignores it: the client finishes its open streams and then closes the connection.
     pub(super) fn on_goaway(frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);

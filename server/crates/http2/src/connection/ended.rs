@@ -1,4 +1,4 @@
-//! Remembers ended streams, to classify frames that still arrive for them.
+//! Records ended streams, to classify frames that arrive for them later.
 
 use std::collections::VecDeque;
 
@@ -7,11 +7,11 @@ use crate::limits::{ENDED_EARLY_REMEMBERED, ENDED_REMEMBERED};
 /// Classification of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LateFrame {
-    /// The client may have sent it before it knew that the stream had ended.
+    /// The client may have sent the frame before it received the stream's end.
     Ignored,
     /// The client has ended the stream.
     Closed,
-    /// The client never opened the stream, and can no longer open its id.
+    /// The client never opened the stream and can no longer use its id.
     Unused,
 }
 
@@ -44,7 +44,7 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame of a stream that is not open. `last` means that the frame ends the stream, so later ones are
+    /// Classifies a frame for a stream that is not open. `last` means that the frame ends the stream, so later frames are
     /// [`LateFrame::Closed`].
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {

@@ -1,5 +1,5 @@
-//! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; a stream error ends only its
-//! stream.
+//! Handles the frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; a stream error
+//! ends only the stream.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::{
     stream::{Receiving, Stream},
 };
 
-/// A header block whose last frame was not received yet.
+/// A header block whose last frame has not arrived.
 pub(super) struct OpenBlock<S: Service> {
     stream: u32,
     flags: BlockFlags,
@@ -29,7 +29,7 @@ impl<S: Service> OpenBlock<S> {
     }
 }
 
-/// Properties of a HEADERS frame besides its block.
+/// Properties of a HEADERS frame that are not in its header block.
 #[derive(Clone, Copy)]
 struct BlockFlags {
     end: bool,
@@ -38,7 +38,8 @@ struct BlockFlags {
 }
 
 impl<S: Service> Connection<S> {
-    /// Handles a frame. The first one must be SETTINGS, and nothing can interrupt a header block. Unknown types are ignored.
+    /// Handles a frame. The first frame must be SETTINGS, and no other frame can interrupt a header block. Unknown types are
+    /// ignored.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
@@ -63,12 +64,12 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Returns whether the stream was never opened. Streams with even ids never are: servers open those.
+    /// Returns whether the stream was never opened. This includes all even ids, which only servers use.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
 
-    /// Handles a header block, or keeps its beginning if CONTINUATION frames follow.
+    /// Handles a header block. If CONTINUATION frames follow, keeps the start of the block.
     fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut fragment = frame.unpadded()?;
         // clients use odd ids
@@ -99,13 +100,13 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds to the open header block and handles it when it is complete. An error if it is too large, including the heads of
-    /// its frames.
+    /// Adds to the open header block and handles it when it is complete. Fails if the block with its frame heads is too
+    /// large.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
-        // a compressed block is longer than its list only if codes take more than 8 bits
+        // a compressed block is longer than its list only if codes use more than 8 bits
         let too_much = bytes + open.frames * HEAD_BYTES > 2 * HEADER_LIST_BYTES_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
@@ -118,21 +119,21 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Handles a complete header block: trailers of a known stream, or a new request. A request is refused during a shutdown
+    /// Handles a complete header block: the trailers of a known stream, or a new request. Refuses a request during a shutdown
     /// and above the maximum number of streams.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
             return self.on_trailers(id, flags, block);
         }
-        // after an error, client and server have different tables
+        // after an error, the tables of client and server differ
         let broken = |_| Reason::Compression;
         let read = self.heads.read(block, &*self.service).map_err(broken)?;
         self.highest = id;
         if self.refuses_new_streams || self.streams.len() >= self.streams_max {
             self.writer.reset(id, Reason::Refused);
             self.note_end(id, flags.end);
-            // the client may have sent this before it knew the limit
+            // the client may have sent this before it received the limit
             return if self.settings_acknowledged && !self.refuses_new_streams {
                 self.fault()
             } else {
@@ -155,7 +156,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Validates the trailers of a request, whose fields are not used, and ends the request.
+    /// Validates a request's trailers, ignores their fields, and ends the request.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -180,8 +181,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a frame of a stream that is not open: ignores it if the client may have sent it before it knew of the end;
-    /// otherwise it is an error.
+    /// Handles a frame for a stream that is not open. Ignores it if the client may have sent it before it received the
+    /// stream's end. Otherwise the frame is an error.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),
@@ -190,8 +191,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a DATA frame: checks it, counts it against both windows and passes its content to the request, which END_STREAM
-    /// ends. A stream error resets the stream or refuses its call.
+    /// Handles a DATA frame: checks it, counts it against both windows and passes its content to the request. END_STREAM ends
+    /// the request. A stream error resets the stream or refuses its call.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {
@@ -233,7 +234,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks DATA against the stream's state, receive window and `content-length`.
+    /// Checks DATA against the stream's state, its receive window and `content-length`.
     fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
         if matches!(stream.receiving, Receiving::Ended) {
             return Err(Reason::StreamClosed);
@@ -248,8 +249,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the message that is being collected, and passes complete messages to the call. Refuses messages as
-    /// described at [`crate::Refusal`]. Content that is not gRPC is passed on unchanged.
+    /// Adds content to the incomplete message, and passes complete messages to the call. Refuses messages for the reasons in
+    /// [`crate::Refusal`]. Passes content that is not gRPC on unchanged.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
@@ -290,8 +291,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Opens a stream's receive window if no message waits for the call. A message larger than the window can then arrive, but
-    /// no second one before the call has taken the first.
+    /// Reopens a stream's receive window if no message waits for the call. A message larger than the window can then arrive,
+    /// but no second message can arrive before the call has taken the first.
     pub(super) fn open_window(&mut self, stream: &mut Stream<S>) {
         let waits = stream.sender.as_ref().is_some_and(|s| s.waits());
         if !waits && !matches!(stream.receiving, Receiving::Ended) {
@@ -306,7 +307,7 @@ impl<S: Service> Connection<S> {
             return Err(Reason::Protocol);
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {
-            // the client may have sent it before it received the end of the response
+            // the client may have sent the reset before it received the end of the response
             self.ended.late(frame.stream, true);
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! Timers: deadlines of calls, slow messages, stalled clients, keepalive pings.
+//! Timers for call deadlines, slow messages, stalled clients and keepalive pings.
 
 use std::{
     collections::BTreeSet,
@@ -16,19 +16,19 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct ConnectionTimers {
-    /// Deadlines of streams, at most one per stream.
+    /// Stream deadlines, at most one per stream.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// Time of the next check for slow messages and stalled clients, while there are streams.
+    /// Time of the next check for slow messages and stalled clients; `None` without streams.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
-    /// When bytes were last received.
+    /// Time at which bytes were last received.
     received: Instant,
-    /// When an unanswered keepalive ping was sent.
+    /// Time at which an unanswered keepalive ping was sent.
     ping_sent: Option<Instant>,
 }
 
-/// The start of a period in which responses wait for the client, and the bytes sent before it.
+/// The start of a period in which responses wait for the client, and the number of bytes sent before it.
 #[derive(Clone, Copy, Debug)]
 struct StallMark {
     since: Instant,
@@ -47,23 +47,23 @@ impl ConnectionTimers {
         }
     }
 
-    /// Records that bytes were received: the client is not silent, and a keepalive ping counts as answered.
+    /// Records that bytes were received. The client is not silent, and a keepalive ping counts as answered.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
     }
 
-    /// Adds the deadline of a stream.
+    /// Adds a stream's deadline.
     pub(super) fn add(&mut self, at: Instant, id: u32) {
         self.deadlines.insert((at, id));
     }
 
-    /// Removes the deadline of a stream.
+    /// Removes a stream's deadline.
     pub(super) fn remove(&mut self, at: Instant, id: u32) {
         self.deadlines.remove(&(at, id));
     }
 
-    /// Removes all deadlines, because all streams have ended.
+    /// Removes all deadlines after all streams have ended.
     pub(super) fn clear(&mut self) {
         self.deadlines.clear();
     }
@@ -72,12 +72,12 @@ impl ConnectionTimers {
         self.deadlines.len()
     }
 
-    /// Schedules a check for slow messages and stalled clients, unless one is scheduled.
+    /// Schedules a check for slow messages and stalled clients, unless a check is already scheduled.
     pub(super) fn watch_streams(&mut self, now: Instant) {
         self.next_check.get_or_insert(now + CHECK_INTERVAL);
     }
 
-    /// Returns when to ping a silent client or, after a ping, to close the connection; `None` without keepalive.
+    /// Returns the time to ping a silent client or, after a ping, to close the connection. Returns `None` without keepalive.
     fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
@@ -88,7 +88,7 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
-    /// Returns the time of the next timer. Deadlines do not count while the output is full.
+    /// Returns the time of the next timer. Ignores deadlines while the output is full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
@@ -100,7 +100,8 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Runs all due timers. An error ends the connection. If the client has not answered a ping, closes it at once.
+    /// Runs all due timers. An error ends the connection. Closes the connection at once if the client has not answered a
+    /// ping.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
         if self.timers.next_check.is_some_and(|at| at <= self.now) {
@@ -114,7 +115,7 @@ impl<S: Service> Connection<S> {
         }
         if self.timers.keepalive_at().is_some_and(|at| at <= self.now) {
             if self.timers.ping_sent.replace(self.now).is_some() {
-                // send no GOAWAY: the client does not read
+                // send no GOAWAY, because the client does not read
                 self.streams.clear();
                 self.timers.clear();
                 self.phase = Phase::Closed;
@@ -145,9 +146,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] while fewer than [`PROGRESS_BYTES_MIN`] bytes
-    /// of them went to the output. More bytes restart the period. Nothing is measured while no response waits, as on an idle
-    /// watch.
+    /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] while fewer than [`PROGRESS_BYTES_MIN`]
+    /// bytes of them went to the output. More bytes restart the period. Measures nothing while no response waits, for example
+    /// on an idle watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;
@@ -173,7 +174,7 @@ impl<S: Service> Connection<S> {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
                 (Receiving::Foreign { .. }, _) => (0, stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
-                // the service limits how long other content can take
+                // the service limits the time for other content
                 (
                     Receiving::Stream { .. }
                     | Receiving::Content

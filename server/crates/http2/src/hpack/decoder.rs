@@ -1,4 +1,4 @@
-//! Decodes header blocks with the client's dynamic table.
+//! Decodes header blocks with a connection's dynamic table.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
 
-/// An invalid block. The connection must end, because the tables of both sides now differ.
+/// The block is invalid. The connection must end, because the tables of both sides now differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HpackError;
 
@@ -32,7 +32,7 @@ pub(crate) enum FieldName {
 }
 
 impl FieldName {
-    /// Classifies the name of a field; `Wrong` if it is another pseudo-header or not a valid lower-case name.
+    /// Classifies a field's name. Returns `Wrong` for an unknown pseudo-header or a name that is not valid lower case.
     fn new(text: &[u8]) -> Self {
         match text {
             b":method" => Self::Method,
@@ -59,14 +59,14 @@ impl HeaderField {
         &self.value
     }
 
-    /// Returns the size as HPACK counts it: name, value and 32 bytes.
+    /// Returns the size in bytes as HPACK counts it: name, value and 32 bytes.
     pub fn bytes(&self) -> usize {
         self.name.len() + self.value.len() + FIELD_OVERHEAD
     }
 }
 
 thread_local! {
-    /// The static table as fields.
+    /// The fields of the static table.
     static FIELDS: Rc<[HeaderField]> = STATIC
         .iter()
         .map(|(name, value)| {
@@ -80,11 +80,11 @@ thread_local! {
 #[derive(Debug)]
 pub struct Decoder {
     fields: Rc<[HeaderField]>,
-    /// Newest first.
+    /// The dynamic table, newest field first.
     table: VecDeque<HeaderField>,
     bytes: usize,
     bytes_max: usize,
-    /// The number of changes of the table. While it is unchanged, equal blocks have equal fields.
+    /// Counts the changes of the table. While it is unchanged, equal blocks contain equal fields.
     pub(crate) generation: u64,
 }
 
@@ -101,7 +101,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes a complete block and calls `each` with its fields. An error ends the connection.
+    /// Decodes a complete block and calls `each` with every field. An error ends the connection.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -134,12 +134,12 @@ impl Decoder {
         Ok(())
     }
 
-    /// Returns the number and bytes of the fields in the table.
+    /// Returns the number of fields in the table and their size in bytes.
     pub fn table_size(&self) -> (usize, usize) {
         (self.table.len(), self.bytes)
     }
 
-    /// Reads a literal field, whose name is a string or an index with a prefix of `prefix` bits.
+    /// Reads a literal field. Its name is a string, or an index with a prefix of `prefix` bits.
     fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<HeaderField, HpackError> {
         let (name, known) = match at.number(prefix)? {
             0 => {
@@ -165,7 +165,7 @@ impl Decoder {
         field.ok_or(HpackError)
     }
 
-    /// Adds a field to the table and evicts the oldest ones. A field larger than the table empties it.
+    /// Adds a field to the table and evicts the oldest fields. A field larger than the table empties the table.
     fn insert(&mut self, field: HeaderField) {
         self.generation += 1;
         let bytes = field.bytes();
@@ -176,7 +176,7 @@ impl Decoder {
         }
     }
 
-    /// Removes the oldest fields until the table has at most this many bytes.
+    /// Removes the oldest fields until the table's size is at most `until` bytes.
     fn evict(&mut self, until: usize) {
         while self.bytes > until {
             let Some(oldest) = self.table.pop_back() else {
@@ -204,7 +204,7 @@ impl Reader<'_> {
         if number < full {
             return Ok(number);
         }
-        // four times seven bits are more than any valid number needs
+        // four times seven bits are more than any valid number uses
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
             number += usize::from(byte & 0x7f) << shift;

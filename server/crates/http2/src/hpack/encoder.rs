@@ -1,29 +1,29 @@
 //! Encodes header blocks.
 //!
-//! A block does not depend on earlier ones, with one exception: the headers and trailers of a successful response are added to
-//! the client's table once per connection, and take one byte per field from then on.
+//! A block does not depend on earlier blocks, with one exception. Once per connection, the headers and trailers of a
+//! successful response are added to the client's table. From then on, they need one byte per field.
 
 use http::{HeaderMap, StatusCode};
 
 use super::TABLE_BYTES;
 
-/// `:status: 200`, from the static table.
+/// `:status: 200` from the static table.
 const STATUS_200: u8 = 0x88;
 
-/// `content-type: application/grpc`, not added to the table; the name is from the static table.
+/// `content-type: application/grpc` with a name from the static table. It is not added to the client's table.
 const PLAIN_TYPE: &[u8] = b"\x0f\x10\x10application/grpc";
 
-/// `grpc-status: 0`, added to the client's table.
+/// `grpc-status: 0` with an instruction to add it to the client's table.
 const ENTER_OK: &[u8] = b"\x40\x0bgrpc-status\x010";
 
-/// `grpc-status: 0`, not added to the table.
+/// `grpc-status: 0` without an instruction to add it to the table.
 const PLAIN_OK: &[u8] = b"\x00\x0bgrpc-status\x010";
 
-/// Indexes of the fields that we added to the client's table; the latest has the lowest.
+/// Indexes of the fields that we added to the client's table. The latest field has the lowest index.
 const ENTERED_OK: u8 = 0x80 | 62;
 const ENTERED_TYPE: u8 = 0x80 | 63;
 
-/// Table size update to 0, after which the client's table is no longer used.
+/// Table size update to 0. The client's table is not used after it.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
 /// State of the fields that we add to the client's table.
@@ -33,12 +33,13 @@ enum ClientTable {
     Unknown,
     No,
     Yes,
-    /// The client has shrunk its table: nothing is added any more, and the next block must begin with a table size update.
+    /// The client has shrunk its table. The encoder adds nothing more, and the next block must start with a table size
+    /// update.
     Closing,
     Closed,
 }
 
-/// Writes the header blocks of one connection.
+/// Encodes the header blocks of one connection.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     entered: ClientTable,
@@ -49,7 +50,7 @@ impl Encoder {
         Self { entered: ClientTable::Unknown }
     }
 
-    /// Applies the client's settings. `table_bytes` is the size of its table, if they contain it.
+    /// Applies the client's settings. `table_bytes` is the client's table size, if the settings contain it.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         self.entered = match self.entered {
@@ -64,8 +65,8 @@ impl Encoder {
         };
     }
 
-    /// Returns the encoded headers and trailers of a successful response. The caller must write both without another block in
-    /// between.
+    /// Returns the encoded headers and trailers of a successful response. The caller must write both without another block
+    /// between them.
     pub(crate) fn good(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
@@ -85,8 +86,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes the headers of a response without adding to the client's table. The first block after the client has shrunk its
-    /// table begins with a size update, so the caller must send all blocks in the order in which they were encoded.
+    /// Encodes a response's headers without adding to the client's table. After the client has shrunk its table, the next
+    /// block starts with a size update. The caller must therefore send all blocks in the order of their encoding.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
@@ -105,7 +106,7 @@ impl Encoder {
         fields(trailers, out);
     }
 
-    /// Encodes the headers of [`Encoder::good`] for a caller that writes the trailers later. Adds nothing to the table.
+    /// Encodes the same headers as [`Encoder::good`], for a caller that writes the trailers later. Adds nothing to the table.
     pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.push(STATUS_200);
@@ -118,7 +119,7 @@ impl Encoder {
         out.extend_from_slice(PLAIN_OK);
     }
 
-    /// Writes the table size update that a smaller table requires, once.
+    /// Writes the table size update that a smaller table requires. Writes it only once.
     fn close(&mut self, out: &mut Vec<u8>) {
         if self.entered == ClientTable::Closing {
             self.entered = ClientTable::Closed;

@@ -1,15 +1,15 @@
-//! Huffman decoding of header strings (RFC 7541, appendix B). We do not encode strings. The code is canonical, so the lengths
-//! of the code words determine it.
+//! Huffman decoding of header strings (RFC 7541, appendix B). The encoder does not use Huffman codes. The code is canonical,
+//! so the lengths of the code words determine it.
 
 use super::HpackError;
 
-/// Bits of the longest code word.
+/// Length in bits of the longest code word.
 const LONGEST_CODE: usize = 30;
 
-/// The symbol for the end of a string, which must not occur.
+/// The symbol for the end of a string. It must not occur.
 const EOS: u16 = 256;
 
-/// The code word length in bits of each byte and of the end of a string.
+/// The code word lengths in bits, for each byte and for the end of a string.
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -31,7 +31,7 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The canonical code. Code words of the same length are consecutive, so the number of words per length determines them.
+/// The canonical code. Code words of the same length are consecutive, so the number of words of each length determines them.
 struct CodeTable {
     count: [u32; LONGEST_CODE + 1],
     /// Symbols ordered by code word length, then by value.
@@ -59,7 +59,7 @@ const fn words() -> CodeTable {
     CodeTable { count, symbols }
 }
 
-/// Decodes a string and appends it to `out`; an error if it is not a sequence of code words with valid padding.
+/// Decodes a string and appends it to `out`. Fails if the input is not a sequence of code words with valid padding.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // a code word has at least five bits
     out.reserve(coded.len() * 8 / 5);
@@ -100,7 +100,7 @@ mod tests {
         decode(coded, &mut out).map(|()| out)
     }
 
-    /// Returns the code word of a symbol as a number, computed as the standard does.
+    /// Returns a symbol's code word as a number and its length, computed as in the standard.
     fn word(symbol: usize) -> (u32, usize) {
         let mut code = 0;
         for (length, count) in WORDS.count.iter().enumerate() {
@@ -123,7 +123,7 @@ mod tests {
             let bytes = &bits.to_be_bytes()[..length.div_ceil(8)];
             assert_eq!(decoded(bytes), Ok(vec![symbol as u8]), "{symbol}");
         }
-        // the last word consists of ones only if the lengths of all words are right
+        // the last word contains only ones if the lengths of all words are right
         assert_eq!(word(256), (0x3fff_ffff, 30));
     }
 }

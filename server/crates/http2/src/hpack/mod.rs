@@ -9,10 +9,10 @@ pub(crate) use decoder::FieldName;
 pub use decoder::{Decoder, HeaderField, HpackError};
 pub(crate) use encoder::Encoder;
 
-/// Size of a header table, the protocol's default.
+/// Size of a header table in bytes, the protocol's default.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-/// Bytes that a field counts in the table in addition to its name and value.
+/// Number of bytes that each field counts in addition to its name and value.
 pub(crate) const FIELD_OVERHEAD: usize = 32;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
         fields.iter().map(owned).collect()
     }
 
-    /// RFC 7541, C.4: three requests that share a table.
+    /// Decodes the three requests of RFC 7541, C.4, which share a table.
     #[test]
     fn requests_of_the_standard() {
         let mut decoder = Decoder::default();
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_table_forgets_its_oldest() {
         let mut decoder = Decoder::default();
-        // the table fits one field of 1 + 1 + 32 bytes
+        // the table holds one field of 1 + 1 + 32 bytes
         read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();
         assert_eq!(read(&mut decoder, b"\xbe").unwrap(), pairs(&[("b", "2")]));
         assert_eq!(read(&mut decoder, b"\xbf"), Err(HpackError));
@@ -77,7 +77,7 @@ mod tests {
         let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
         read(&mut decoder, &large).unwrap();
         assert_eq!(decoder.table_size(), (0, 0));
-        // cached heads depend on the generation, which also changes with the size of the table
+        // cached heads depend on the generation, which also changes with the table's size
         let generation = decoder.generation;
         read(&mut decoder, b"\x20").unwrap();
         assert_ne!(decoder.generation, generation);
@@ -92,7 +92,7 @@ mod tests {
             b"\x40",
             b"\x40\x05a",
             b"\x00\x01a\x81\x00",
-            // a table larger than announced, and a size update after a field
+            // a table that is larger than announced, and a size update after a field
             b"\x3f\xe2\x1f",
             b"\x82\x20",
         ] {
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Decodes all blocks of a connection like its client.
+    /// Decodes all blocks of a connection as its client does.
     #[test]
     fn encoded_blocks_are_decoded() {
         let headers = |out: &[u8], decoder: &mut Decoder| read(decoder, out).unwrap();

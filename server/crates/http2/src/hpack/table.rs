@@ -1,6 +1,6 @@
 //! The static table of header compression (RFC 7541, appendix A).
 
-/// Names and values; the first has index 1.
+/// Names and values. The first entry has index 1.
 #[rustfmt::skip]
 pub(super) const STATIC: [(&str, &str); 61] = [
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"),

@@ -1,5 +1,5 @@
-//! Responses of a watch stream. Each event is encoded once for all watchers of the stream: with many watchers of one key,
-//! encoding dominates the cost of an event.
+//! Responses of a watch stream. Each event is encoded once for all watchers of the stream, because encoding dominates the
+//! cost of an event that many watchers receive.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{
@@ -8,7 +8,7 @@ use prost::{
 };
 use witan_api::v3::{etcdserverpb::WatchResponse, mvccpb};
 
-/// An event as it appears in a [`WatchResponse`]: the field's tag, the length and the message.
+/// An event as it appears in a [`WatchResponse`]: the field's tag, the event's length and the message.
 #[derive(Clone, Debug)]
 pub(super) struct EncodedEvent(Bytes);
 
@@ -24,7 +24,7 @@ impl EncodedEvent {
     }
 }
 
-/// A response: its fields without events, and its events, which are last on the wire.
+/// A response: its fields without events, and its encoded events. On the wire, the events are last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchAnswer {
     pub(super) head: WatchResponse,
@@ -32,7 +32,7 @@ pub(crate) struct WatchAnswer {
 }
 
 impl WatchAnswer {
-    /// Decodes the events, for callers that read them.
+    /// Decodes the events, for callers in this process.
     pub(super) fn into_response(self) -> WatchResponse {
         let mut response = self.head;
         for event in &self.events {

@@ -1,4 +1,4 @@
-//! Turns events into responses: recipients, filters, and fragmentation of large responses.
+//! Turns events into responses: selects recipients, applies filters, and fragments large responses.
 
 use std::{collections::VecDeque, iter, vec};
 
@@ -15,12 +15,13 @@ use super::{
     worker_turn::WorkerTurn,
 };
 
-/// One or more equal responses, ready to be sent.
+/// A response, or several equal responses, in the order in which they are sent.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
     /// A single response.
     Response(Box<WatchAnswer>),
-    /// The same response for several watchers, copied one by one: a stream can have a million watchers.
+    /// The same response for several watchers. The queue copies it when it is sent, because a stream can have a million
+    /// watchers.
     Repeated {
         answer: Box<WatchResponse>,
         recipients: Recipients,
@@ -31,7 +32,7 @@ pub(super) enum ReadyResponse {
         next: i64,
         events: Vec<WatchEvent>,
     },
-    /// Events for one unsynced watcher, and the revision of its header.
+    /// Events for one unsynced watcher, and the revision in the response's header.
     Unsynced {
         id: i64,
         events: Vec<WatchEvent>,
@@ -52,11 +53,12 @@ impl ReadyResponse {
     }
 }
 
-/// Responses in the order in which they are sent. Bounded, because nothing is read while the queue is not empty.
+/// Responses in the order in which they are sent. The queue is bounded, because the session reads nothing while the queue is
+/// not empty.
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,
-    /// The number of events in all entries.
+    /// Number of events in all entries.
     events: usize,
 }
 
@@ -65,7 +67,7 @@ pub(super) struct ResponseQueue {
 pub(super) struct ResponseTemplate {
     pub(super) cluster_id: u64,
     pub(super) member_id: MemberId,
-    /// The size at which answers are split, for watchers that asked for it.
+    /// Size in bytes above which a response is split, for watchers that requested fragments.
     pub(super) fragment_bytes: usize,
 }
 
@@ -106,8 +108,8 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues an answer without events for each of the watchers `ids`, and `times` more for `NO_WATCHER`. `next` makes the
-    /// copies and sets their `watch_id`.
+    /// Queues an answer without events for each watcher in `ids`, and `times` more for `NO_WATCHER`. `next` makes the copies
+    /// and sets their `watch_id`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
         let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
         let recipients = ids.into_iter().chain(no_watcher);
@@ -126,15 +128,16 @@ impl ResponseQueue {
         }
     }
 
-    /// Queues a batch of events for one unsynced watcher, unless it is empty. `revision` is that of its header.
+    /// Queues a batch of events for one unsynced watcher, unless the batch is empty. `revision` is the revision in the
+    /// response's header.
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
         if !batch.events.is_empty() {
             self.push_back(ReadyResponse::Unsynced { id, events: batch.events, revision });
         }
     }
 
-    /// Drops queued responses with events of removed watchers. Events that are queued for a group or an unsynced watcher stay;
-    /// `next` skips removed watchers.
+    /// Drops queued responses with events for removed watchers. Events for a group or an unsynced watcher stay in the queue,
+    /// and `next` skips removed watchers.
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
@@ -147,13 +150,13 @@ impl ResponseQueue {
         self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
 
-    /// Returns the number of events that were read and not yet sent to all recipients.
+    /// Returns the number of events that were read but not sent to all recipients.
     pub(super) fn pending(&self) -> usize {
         self.events
     }
 
-    /// Returns the next response; `None` if the queue is empty or `turn` is over, because all events can be filtered out for a
-    /// million watchers. Splits a response above `fragment_bytes` if its watcher has asked for fragments.
+    /// Returns the next response. Returns `None` if the queue is empty or `turn` is over, because all events can be filtered
+    /// out for a million watchers. Splits a response above `fragment_bytes` if its watcher requested fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -187,7 +190,7 @@ impl ResponseQueue {
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
-                    // not for the last one: it would keep a second copy of the events while its client does not read
+                    // not for the last response: it would keep a second copy of the events while its client does not read
                     if let Some(next) = following {
                         self.push_front(ReadyResponse::Synced { group_id, next, events });
                     }
@@ -209,8 +212,8 @@ impl ResponseQueue {
     }
 }
 
-/// Builds the response with the events that a watcher wants, and returns whether it can be split; `None` if the watcher wants
-/// no event. `header_at` builds its header from the revision of the last event.
+/// Builds the response with the events that pass a watcher's filters, and returns whether it can be split. Returns `None` if
+/// no event passes. `header_at` builds the header from the revision of the last event.
 fn events_of(
     id: i64,
     watcher: &mut Watcher,
@@ -243,7 +246,8 @@ fn events_of(
     Some((WatchAnswer { head, events: wanted }, flags.fragment))
 }
 
-/// Splits an answer into parts below `bytes`, each with at least one event. All but the last are marked as fragments.
+/// Splits an answer into parts that are smaller than `bytes`, unless a single event is larger. All parts but the last are
+/// marked as fragments.
 fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
     let bare = WatchAnswer::from(WatchResponse { fragment: true, ..answer.head });
     let bare_bytes = bare.encoded_len();
@@ -301,7 +305,7 @@ mod tests {
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }
 
-    /// A batch of one event.
+    /// Builds a batch with one event.
     fn batch() -> EventBatch {
         let mut kv = Kv::default();
         let put = Put { key: "k".into(), ..Put::default() };
@@ -314,7 +318,7 @@ mod tests {
         read.into_iter().next().expect("there is one")
     }
 
-    /// All recipients of a queued answer, up to a million, can filter its events out.
+    /// All recipients of a queued answer, up to a million, can filter out its events.
     #[test]
     fn filtered_answers_yield_the_worker() {
         let template =

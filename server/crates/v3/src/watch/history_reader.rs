@@ -1,5 +1,5 @@
-//! Reads events from the history: at noted locations of a group, or everything from a revision on. The events of a revision are
-//! never split between batches. Locations are hints: a state with another layout is read by revision.
+//! Reads events from the history, either at the noted locations of a group or from a revision on. A batch contains all events
+//! of a revision or none. Locations are hints: a state with another layout is read by revision.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -14,20 +14,20 @@ use super::{
     worker_turn::WorkerTurn,
 };
 
-/// One event, with the fields that filters need.
+/// An event, with the fields that filters need.
 #[derive(Clone, Debug)]
 pub(super) struct WatchEvent {
     pub(super) revision: i64,
     pub(super) deletes: bool,
-    /// The message, with the previous pair if a watcher wants it and there is one. Shares its bytes with the state.
+    /// The message, with the previous pair if it exists and a watcher requested it. Shares its bytes with the state.
     message: mvccpb::Event,
-    /// The encodings without and with the previous pair. Each is made for the first watcher that gets it; until then the event
-    /// takes no memory of its own.
+    /// The encodings without and with the previous pair. Each encoding is created for its first recipient; until then, the
+    /// event uses no memory of its own.
     encoded: [OnceCell<EncodedEvent>; 2],
 }
 
 impl WatchEvent {
-    /// Returns the encoded event, with the previous pair if `prev_kv` is set and there was one.
+    /// Returns the encoded event. With `prev_kv`, the event contains the previous pair, if it exists.
     pub(super) fn encoded(&self, prev_kv: bool) -> EncodedEvent {
         let previous = self.message.prev_kv.as_ref().filter(|_| prev_kv);
         let encode = || {
@@ -39,55 +39,55 @@ impl WatchEvent {
     }
 }
 
-/// Events of one span, in order.
+/// Events in one range of keys, in order.
 #[derive(Debug, Default)]
 pub(super) struct EventBatch {
     pub(super) events: Vec<WatchEvent>,
     revisions: usize,
     bytes: usize,
-    /// Changes scanned for this batch, including changes that are not events.
+    /// Number of changes scanned for this batch, including changes outside the range.
     scanned_changes: usize,
 }
 
-/// The requested changes were compacted; holds the compacted revision.
+/// The requested changes were compacted. Contains the compacted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) i64);
 
-/// Where reading continues: the first unread change.
+/// The first unread change, at which the next read continues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
     pub(super) revision: i64,
     /// Index of the change within its revision.
     sub: u64,
-    /// The change's location or an earlier one, if known.
+    /// The location of the change or of an earlier change, if known.
     location: Option<HistoryLocation>,
 }
 
 impl ResumePoint {
-    /// Continues at the first change of a revision, which is at or after `location`.
+    /// Returns the first change of a revision as a resume point. The change is at or after `location`.
     pub(super) fn at_revision(revision: i64, location: Option<HistoryLocation>) -> Self {
         Self { revision, sub: 0, location }
     }
 }
 
 impl EventBatch {
-    /// Returns whether the batch has reached a bound, so that another revision has to wait for the next batch.
+    /// Returns whether the batch has reached a limit, so that it starts no further revision.
     fn is_full(&self) -> bool {
         self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES
     }
 
-    /// Returns whether the batch has events of this revision, so that it must get all of them.
+    /// Returns whether the batch contains events of this revision, so that it must receive all of them.
     fn has_begun(&self, revision: i64) -> bool {
         let last = self.events.last();
         last.is_some_and(|last| last.revision == revision)
     }
 
-    /// Returns whether a change of this revision can be added: the batch is not full or has begun the revision.
+    /// Returns whether a change of this revision can be added: the batch is not full, or it contains events of the revision.
     fn accepts(&self, revision: i64) -> bool {
         !self.is_full() || self.has_begun(revision)
     }
 
-    /// Appends a change as an event, with the previous pair if `prev_kv` is set and there is one.
+    /// Appends a change as an event. With `prev_kv`, the event contains the previous pair, if it exists.
     fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
         self.revisions += usize::from(!self.has_begun(revision));
@@ -110,7 +110,7 @@ impl EventBatch {
     }
 }
 
-/// The states that a read can need.
+/// The states that a read can use.
 #[derive(Debug)]
 pub(super) struct HistoryStates {
     pub(super) current: Arc<Kv>,
@@ -119,13 +119,13 @@ pub(super) struct HistoryStates {
 }
 
 impl HistoryStates {
-    /// Returns whether noted locations belong to the current state's layout. If not, the changes are read by revision.
+    /// Returns whether the noted locations refer to the current state's layout. If not, the changes are read by revision.
     pub(super) fn has_layout_of(&self, touched: &PendingChanges) -> bool {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at noted locations of the current layout into batches. Fails if a change was compacted and no
-    /// older state holds it.
+    /// Reads the changes at noted locations of the current layout into batches. Fails if a change was compacted and no older
+    /// state contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
@@ -148,9 +148,9 @@ impl HistoryStates {
         Ok(batches)
     }
 
-    /// Reads changes of a range, starting at `from`, until the batch is full, a scan bound is reached, or the range ends.
-    /// Advances `from`, or sets it to `None` at the end. If `from` is then inside a revision that the batch has begun, the
-    /// batch is incomplete.
+    /// Reads changes in a range, starting at `from`. Stops when the batch is full, a scan limit is reached, or the range
+    /// ends. Advances `from`, or sets it to `None` at the end. The batch is incomplete if `from` is then inside a revision
+    /// that the batch contains.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,
@@ -162,7 +162,7 @@ impl HistoryStates {
         };
         let (kv, end) = self.state_for(at.revision, range.until, range.synced)?;
         let rest = match range.span.end {
-            // a revision that was begun continues after the event that was found
+            // a revision that the batch contains continues after the event that was found
             RangeEnd::One if !batch.has_begun(at.revision) => {
                 let locations = kv.changes_of_key(&range.span.key, at.revision, LINKED_CHANGES);
                 batch.scanned_changes += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
@@ -190,8 +190,8 @@ impl HistoryStates {
         Ok(())
     }
 
-    /// Returns a state that holds a revision, and the last revision to read in it. Only `synced` readers are served older
-    /// states, from before a compaction.
+    /// Returns a state that contains a revision, and the last revision to read in it. Only `synced` readers can use older
+    /// states from before a compaction.
     fn state_for(&self, revision: i64, until: i64, synced: bool) -> Result<(&Kv, i64), Compacted> {
         if revision >= self.current.compacted() {
             return Ok((&self.current, until));
@@ -206,21 +206,21 @@ impl HistoryStates {
     }
 }
 
-/// The changes that a group or an unsynced watcher reads.
+/// The changes to read for a group or an unsynced watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RangeToRead<'a> {
     pub(super) span: &'a WatchRange,
-    /// The last revision.
+    /// The last revision to read.
     pub(super) until: i64,
     pub(super) prev_kv: bool,
-    /// Whether the reader can read what a recent compaction removed.
+    /// Whether the reader can read changes that a recent compaction removed.
     pub(super) synced: bool,
 }
 
 impl RangeToRead<'_> {
     /// Reads one batch of changes, starting at `from`. Advances `from`, or sets it to `None` at the end. As etcd promises, a
-    /// revision with events in the batch is read to its end, but the worker is yielded in between. `states` is called again
-    /// after each yield, because states must not be held across one.
+    /// batch contains a revision's events completely. The worker yields in between. `states` is called again after each
+    /// yield, because a state must not be held across a yield.
     pub(super) async fn next_batch<E, S: Future<Output = Result<HistoryStates, E>>>(
         &self,
         from: &mut Option<ResumePoint>,
@@ -239,7 +239,7 @@ impl RangeToRead<'_> {
             if from.is_none_or(|from| !batch.has_begun(from.revision)) {
                 return Ok(Ok(batch));
             }
-            // a revision with many events is one answer, so encode them between yields instead of all at once
+            // a revision with many events is one answer, so encode the events between yields instead of all at once
             for event in &batch.events[encoded..] {
                 event.encoded(self.prev_kv);
             }
@@ -249,7 +249,7 @@ impl RangeToRead<'_> {
     }
 }
 
-/// Reads changes into a batch. Returns where it stopped before the end, at a full batch or a scan bound; `None` at the end.
+/// Reads changes into a batch. Returns the stop position at a full batch or a scan limit, and `None` at the end.
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
@@ -264,7 +264,7 @@ fn read<'a>(
             break;
         }
         if (revision, sub) < (first.revision, first.sub) {
-            // earlier changes of the block, or changes of the revision that were scanned in another layout
+            // an earlier change in the block, or a change of the revision that was scanned in another layout
             batch.scanned_changes += 1;
             continue;
         }
@@ -317,7 +317,7 @@ mod tests {
         HistoryStates { current: Arc::new(kv.clone()), older: Vec::new() }
     }
 
-    /// Deletes all keys, in one revision.
+    /// Deletes all keys at one revision.
     fn delete_all(kv: &mut Kv) {
         let delete = DeleteRange {
             key: "\0".into(),
@@ -327,13 +327,13 @@ mod tests {
         apply(kv, KvOperation::Delete(delete));
     }
 
-    /// A batch, or why there is none, and how often the read yielded.
+    /// A batch or the reason for its absence, and the number of yields.
     struct BatchRead {
         batch: Result<EventBatch, Compacted>,
         yields: usize,
     }
 
-    /// Reads one batch of a range.
+    /// Reads one batch from a range.
     fn next_batch(
         states: &HistoryStates,
         range: RangeToRead<'_>,
@@ -410,8 +410,8 @@ mod tests {
         assert_eq!(scanned_changes, [part, part, part, 1]);
     }
 
-    /// Yields between the parts of a revision serve other watchers and requests. A revision with an event is nevertheless sent
-    /// as a whole.
+    /// While a revision is read, yields let other watchers and requests run. A revision with an event is nevertheless sent as
+    /// a whole.
     #[test]
     fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
         let mut kv = Kv::default();
@@ -424,7 +424,7 @@ mod tests {
         put(&mut kv, "z", 1);
         let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
         let start = || Some(ResumePoint::at_revision(until, None));
-        // "a" and everything after it: the last event of the revision is far behind the first
+        // "a" and all later keys: the last event of the revision is far behind the first
         let all = WatchRange::new(b"a", b"\0");
         let mut from = start();
         let read = next_batch(&states(&kv), range(&all, until), &mut from);
@@ -435,7 +435,7 @@ mod tests {
             read.yields
         );
         assert!(from.is_none());
-        // one event, and no other in the rest of the revision
+        // one event, and no other event in the rest of the revision
         let one = WatchRange::new(b"a", b"b");
         let mut from = start();
         let read = next_batch(&states(&kv), range(&one, until + 1), &mut from);
@@ -445,8 +445,8 @@ mod tests {
         assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
     }
 
-    /// From the first revision, the key has more changes than links are followed for; from the second, it does not. Following
-    /// the links would return the second revision's change again.
+    /// From the first revision, the key has more changes than the reader follows by links; from the second revision, it has
+    /// fewer. Following the links would return the second revision's change again.
     #[test]
     fn no_event_of_a_begun_revision_comes_twice() {
         let mut kv = Kv::default();
@@ -470,14 +470,14 @@ mod tests {
         }
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 4));
-        // each event has the previous pair, except the first
+        // each event except the first has the previous pair
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"k", b""), 1),
             [3, 2, 2, 2, 1]
         );
     }
 
-    /// A stream that does not read can have 1,024 events of a megabyte each in its queue.
+    /// A stream whose client does not read can queue 1,024 events of a megabyte each.
     #[test]
     fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
         let mut kv = Kv::default();
@@ -508,7 +508,7 @@ mod tests {
             batches(&states(&kv), &WatchRange::new(b"a", b"c"), 1),
             [0, 0, 1]
         );
-        // the batch also takes changes of neighboring revisions
+        // the batch also contains changes of neighboring revisions
         others(&mut kv, SCAN_CHANGES - 2);
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
@@ -521,7 +521,7 @@ mod tests {
         let read = next_batch(&states(&kv), range, &mut from);
         assert_eq!(read.batch.expect("not lost").events.len(), 2);
         assert!(from.is_none());
-        // changes of one key are found by its links
+        // the reader finds changes of one key by links
         let first = kv.revision();
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"b", b""), first),

@@ -1,5 +1,5 @@
-//! Permissions of watchers. They are checked when a watcher is created, and for all watchers of a stream whenever users or
-//! roles change. etcd checks only at creation; here a watcher without permission is canceled before its next event.
+//! Permissions of watchers. They are checked when a watcher is created, and for all watchers of a stream when users or roles
+//! change. etcd checks only at creation; here, a watcher that loses its permission is canceled before its next event.
 
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
@@ -14,14 +14,14 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, authorize};
 
-/// Ranges that are checked before the task yields, when users or roles change.
+/// Number of ranges that are checked before the task yields when users or roles change.
 const RANGES_PER_YIELD: usize = 1024;
 
-/// The auth state that a stream has last checked.
+/// The auth state at a stream's last check.
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
     seen: AuthState,
-    /// The user who created a watcher with authentication on. The token can expire before the stream ends.
+    /// The user who created a watcher while authentication was enabled. The token can expire before the stream ends.
     user: Option<String>,
 }
 
@@ -30,7 +30,8 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns why a watcher cannot be created, or `None` and remembers the stream's user. An error if there is no view.
+    /// Returns the reason why a watcher cannot be created. Returns `None` if it can, and stores the stream's user. Fails if
+    /// no view is available.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
@@ -56,8 +57,8 @@ impl PermissionState {
         })
     }
 
-    /// Returns the watchers that have lost permission to read their range, grouped by reason; none unless users or roles have
-    /// changed since the last call.
+    /// Returns the watchers that have lost permission to read their range, grouped by reason. The list is empty unless users
+    /// or roles have changed since the last call.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
@@ -84,7 +85,7 @@ impl PermissionState {
         Ok(denied)
     }
 
-    /// Adds to `denied` the watchers of `groups` that cannot read their range in a state.
+    /// Adds to `denied` the watchers in `groups` that cannot read their range in a state.
     fn check<'a>(
         &self,
         ctx: &Context,
@@ -116,7 +117,7 @@ impl PermissionState {
     }
 }
 
-/// Returns a range's end as requests encode it: empty for one key, a zero byte for no end.
+/// Returns a range's end as requests encode it: empty for a single key, a zero byte for a range without an end.
 fn range_end(span: &WatchRange) -> &[u8] {
     match &span.end {
         RangeEnd::One => b"",
@@ -125,8 +126,8 @@ fn range_end(span: &WatchRange) -> &[u8] {
     }
 }
 
-/// Formats an error as Go prints a status. etcd reports it as the cancel reason.
+/// Formats an error as Go prints a status. etcd reports this text as the cancel reason.
 pub(super) fn status_text(error: RpcError) -> String {
-    // Go has the same code names
+    // Go uses the same code names
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

@@ -7,24 +7,24 @@ use witan_node::now_ns;
 
 use super::watchers::StreamWatchers;
 
-/// The id in answers to no watcher in particular.
+/// The watch id of answers that do not belong to a single watcher.
 pub(super) const NO_WATCHER: i64 = -1;
 
 /// Decides when progress notifications are due.
 #[derive(Debug, Default)]
 pub(super) struct ProgressNotifier {
-    /// Progress requests without an answer.
+    /// Number of unanswered progress requests.
     asked: u32,
     /// Whether the periodic notification is due.
     due: bool,
-    /// The minimum revision of the next notification.
+    /// The minimum revision that the next notification must report.
     wanted: i64,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ProgressNotifier {
-    /// Counts a progress request, to be answered once the stream has read up to `published`. As in etcd, it is ignored if there
-    /// are no watchers, or while one is compacted or waits for a future revision.
+    /// Counts a progress request. It is answered when the stream has read up to `published`. As in etcd, it is ignored
+    /// without watchers, or while a watcher is compacted or waits for a future revision.
     pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: i64) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
@@ -37,7 +37,8 @@ impl ProgressNotifier {
         self.wanted
     }
 
-    /// Starts the timer if a watcher wants notifications and no timer runs. Drops it if no watcher does.
+    /// Starts the timer if a watcher needs notifications (`wanted`) and no timer runs. Otherwise stops the timer if no
+    /// watcher needs it.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -47,7 +48,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Resolves when the periodic notification is due; never without a timer.
+    /// Resolves when the periodic notification is due. Never resolves without a timer.
     pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,
@@ -55,15 +56,15 @@ impl ProgressNotifier {
         }
     }
 
-    /// Marks the periodic notification as due once the stream has read up to `published`, and drops the timer.
+    /// Marks the periodic notification as due when the stream has read up to `published`, and stops the timer.
     pub(super) fn mark_due(&mut self, published: i64) {
         self.due = true;
         self.wanted = published;
         self.timer = None;
     }
 
-    /// Returns the recipients of a notification that everything up to `notified_revision` was read: watcher ids, and the number
-    /// of requests it answers. `caught_up` means that no watcher is unsynced.
+    /// Returns the recipients of a notification that the stream has read up to `notified_revision`: watcher ids, and the
+    /// number of requests that it answers. `caught_up` means that no watcher is unsynced.
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -97,7 +98,7 @@ impl ProgressNotifier {
     }
 }
 
-/// Returns a random delay of up to a tenth of the interval, so that streams that began together do not notify together.
+/// Returns a random delay of up to a tenth of the interval, so that streams that started together do not notify together.
 fn jitter(interval: Duration) -> Duration {
     let tenth = u64::try_from(interval.as_nanos() / 10).unwrap_or(u64::MAX);
     Duration::from_nanos(now_ns().unsigned_abs() % tenth.max(1))

@@ -1,4 +1,4 @@
-//! One watch stream: requests in, responses out, processed in sequence.
+//! Runs one watch stream, which processes requests and responses in sequence.
 
 use std::sync::Arc;
 
@@ -25,18 +25,19 @@ use super::{
 };
 use crate::{error::RpcError, stream_end::StreamEnd};
 
-/// Watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its end.
+/// Number of watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its
+/// end.
 const WATCHERS_ENDED_MAX: usize = 256;
 
-/// Steps without a response before the task yields, because many requests can arrive at once.
+/// Number of steps without a response before the task yields. Many requests can arrive at once.
 const STEPS_PER_YIELD: usize = 64;
 
 /// One watch stream with all its watchers.
 pub(crate) struct Session<R> {
     ctx: Context,
-    /// `None` after the client has closed its side.
+    /// The client's requests; `None` after the client has closed its side.
     requests: Option<R>,
-    /// Shared with the task that unregisters the watchers after the end.
+    /// The stream's registration, shared with the task that unregisters the watchers at the end.
     reader: Arc<WatchStream>,
     watchers: StreamWatchers,
     out: ResponseQueue,
@@ -44,7 +45,7 @@ pub(crate) struct Session<R> {
     unread: UnreadGroups,
     unsynced: UnsyncedWatchers,
     turn: WorkerTurn,
-    /// All changes up to this revision were taken.
+    /// The revision up to which the stream has taken all changes.
     notified_revision: i64,
     progress: ProgressNotifier,
     template: ResponseTemplate,
@@ -52,7 +53,7 @@ pub(crate) struct Session<R> {
     pending: i64,
 }
 
-/// Why a session wakes.
+/// The reason why a session wakes.
 enum SessionEvent<T> {
     Request(Option<T>),
     Changed,
@@ -61,8 +62,8 @@ enum SessionEvent<T> {
 }
 
 impl<R> Session<R> {
-    /// Creates a session without watchers. With `needs_leader` it ends with an error when the member
-    /// has had no leader for too long.
+    /// Creates a session without watchers. With `needs_leader`, it ends with an error when the member has known no leader for
+    /// too long.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
@@ -93,7 +94,7 @@ impl<R> Session<R> {
         Some(self.template.header(revision, self.ctx.node.status().term))
     }
 
-    /// Creates a watcher, or answers with the reason of its refusal. An error ends the stream.
+    /// Creates a watcher, or queues a response with the reason for its refusal. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {
@@ -142,7 +143,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Builds the response to the end of a watcher, without its id.
+    /// Builds the response for a watcher's end, without the watcher's id.
     fn canceled(&self) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -151,7 +152,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Removes a watcher. Returns whether it existed.
+    /// Removes a watcher and returns whether it existed.
     fn end(&mut self, id: i64) -> bool {
         let Some((watcher, group_id)) = self.watchers.cancel(&self.reader, id) else {
             return false;
@@ -168,7 +169,7 @@ impl<R> Session<R> {
         true
     }
 
-    /// Cancels the watchers that lost permission to read their range.
+    /// Cancels the watchers that have lost permission to read their range.
     async fn recheck_permissions(&mut self) -> Result<(), Status> {
         let denied = self
             .permission_state
@@ -188,7 +189,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Handles one request. An empty one is ignored.
+    /// Handles one request. Ignores an empty request.
     async fn serve(&mut self, request: WatchRequest) -> Result<(), Status> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => self.create(&request).await?,
@@ -201,8 +202,9 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Queues the progress notifications that are due, once the stream has read up to the revision that was published when they
-    /// became due. Periodic ones go to idle synced watchers. Answers to progress requests wait until no watcher is unsynced.
+    /// Queues the due progress notifications after the stream has read up to the revision that was published when they became
+    /// due. Periodic notifications go to idle synced watchers. Answers to progress requests wait until no watcher is
+    /// unsynced.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
         let (watchers, asked) =
@@ -218,7 +220,7 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, watchers, asked);
     }
 
-    /// Marks watchers whose changes were compacted and queues their cancellation. As in etcd, they keep their ids.
+    /// Marks watchers whose changes were compacted, and queues their cancellation. As in etcd, they keep their ids.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
@@ -235,8 +237,8 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, ids, 0);
     }
 
-    /// Reads changes into `out`: for one or a few synced groups, else one batch for an unsynced watcher. Takes new changes
-    /// first if all earlier ones were read. Returns `false` if there was nothing to read.
+    /// Reads changes into `out`: for one or a few synced groups, or else one batch for an unsynced watcher. First takes new
+    /// changes if all earlier changes were read. Returns `false` if no changes were left to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self
@@ -255,13 +257,13 @@ impl<R> Session<R> {
             self.read_groups().await?;
         }
         if self.out.is_empty() {
-            // a good part of the history was scanned without an event
+            // the step scanned a large part of the history without an event
             self.turn.end().await;
         }
         Ok(true)
     }
 
-    /// Reads the unread changes of one group after another, until there is a response or enough changes were scanned.
+    /// Reads the unread changes of one group after another, until a response is queued or enough changes were scanned.
     async fn read_groups(&mut self) -> Result<(), Status> {
         let mut shared = None;
         while let Some((group_id, unread)) = self.unread.take_next(&self.out, &self.turn) {
@@ -277,7 +279,7 @@ impl<R> Session<R> {
                     shared = Some(states);
                 }
                 UnreadChanges::FromRevision(from) => {
-                    // reading can yield, and a state that is kept across that holds memory
+                    // reading can yield, and a state that is held across a yield holds memory
                     shared = None;
                     self.read_rest(group_id, from).await?;
                 }
@@ -312,8 +314,8 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch of a group's changes, starting at `from`, and puts the rest back into `unread`. If they were compacted,
-    /// the group's synced watchers are canceled.
+    /// Reads one batch of a group's changes, starting at `from`, and puts the remaining changes back into `unread`. If they
+    /// were compacted, cancels the group's synced watchers.
     async fn read_rest(
         &mut self,
         group_id: WatcherGroupId,
@@ -359,7 +361,7 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read everything becomes synced. One
+    /// Reads one batch of events for the next unsynced watcher. A watcher that has read all changes becomes synced. A watcher
     /// whose changes were compacted is canceled.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn(self.notified_revision) else {
@@ -397,7 +399,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Marks an unsynced watcher as synced, because it has read everything up to `notified_revision`.
+    /// Marks an unsynced watcher as synced after it has read all changes up to `notified_revision`.
     fn become_synced(&mut self, id: i64) {
         self.unsynced.remove(id);
         if let Some(watcher) = self.watchers.get_mut(id) {
@@ -406,7 +408,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Updates the metric of events that were read and not sent.
+    /// Updates the metric of events that were read but not sent.
     fn count_pending(&mut self) {
         let pending = i64::try_from(self.out.pending()).unwrap_or(i64::MAX);
         if pending != self.pending {
@@ -423,7 +425,7 @@ impl<R> Session<R>
 where
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
-    /// Waits for the next response. Only an error ends the stream.
+    /// Waits for the next response. An error ends the stream.
     pub(crate) async fn next(&mut self) -> Result<WatchAnswer, Status> {
         let mut steps = 0;
         loop {
@@ -451,7 +453,8 @@ where
         }
     }
 
-    /// Serves a request, else reads changes, else queues progress notifications, else waits for the next event and handles it.
+    /// Runs one step: serves a request, reads changes, queues progress notifications, or waits for the next event and handles
+    /// it. Each action runs only if the previous actions had no work.
     async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
@@ -484,7 +487,7 @@ where
         match request {
             Some(Ok(request)) => self.serve(request).await?,
             Some(Err(status)) => return Err(status),
-            // the client has closed its side and still gets events
+            // the client has closed its side but still receives events
             None => self.requests = None,
         }
         Ok(())
@@ -507,7 +510,7 @@ where
     }
 }
 
-/// Returns a state that contains everything up to a notified revision, and the states from before the last compactions.
+/// Returns a state that contains all changes up to a notified revision, and the states from before the last compactions.
 async fn states(
     reader: &WatchStream,
     node: &Node,

@@ -1,4 +1,4 @@
-//! The changes that a stream has taken but whose events it has not read, by watcher group.
+//! The changes that a stream has taken from the registry without reading their events, by watcher group.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl From<PendingChanges> for UnreadChanges {
     }
 }
 
-/// The watcher groups that the stream still has to read.
+/// The watcher groups that have unread changes.
 #[derive(Debug, Default)]
 pub(super) struct UnreadGroups(BTreeMap<WatcherGroupId, UnreadChanges>);
 
@@ -44,8 +44,8 @@ impl UnreadGroups {
         self.0.extend(unread);
     }
 
-    /// Takes the next group to read; `None` if responses must be sent or the worker must yield first. A group whose changes no
-    /// watcher wants gives no response, and a stream can have a million groups.
+    /// Takes the next group to read. Returns `None` if responses must be sent or the worker must yield first. A group yields
+    /// no response if no watcher receives its changes, and a stream can have a million groups.
     pub(super) fn take_next(
         &mut self,
         out: &ResponseQueue,
@@ -57,7 +57,7 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    /// Puts back a group that has more to read.
+    /// Puts back a group that has more changes to read.
     pub(super) fn put_back(&mut self, group_id: WatcherGroupId, from: ResumePoint) {
         self.0.insert(group_id, UnreadChanges::FromRevision(from));
     }
@@ -75,7 +75,7 @@ mod tests {
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
-    /// Builds `count` groups, each with unread changes from a revision on.
+    /// Builds `count` groups with unread changes from a revision on.
     fn unread(count: usize) -> UnreadGroups {
         let first = Kv::default().seek(0);
         let pending = PendingChanges { revision: 2, first, more: Vec::new(), rest: true };

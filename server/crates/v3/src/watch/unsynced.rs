@@ -1,4 +1,4 @@
-//! The unsynced watchers of a stream, which read the history in round-robin order.
+//! A stream's unsynced watchers, which read the history in round-robin order.
 
 use std::{
     collections::BTreeMap,
@@ -7,26 +7,26 @@ use std::{
 
 use super::history_reader::ResumePoint;
 
-/// Unsynced watchers by id, and where each one continues.
+/// Unsynced watchers by id, with the point at which each watcher continues.
 #[derive(Debug, Default)]
 pub(super) struct UnsyncedWatchers {
     resume: BTreeMap<i64, ResumePoint>,
-    /// The watcher that was read last.
+    /// The watcher that was read most recently.
     last: i64,
-    /// The newest header revision among the answers to their creation.
+    /// The newest header revision in the answers to their creation.
     created: i64,
 }
 
 impl UnsyncedWatchers {
-    /// Adds the watcher `id`, which reads from `from` on. `created` is the header revision of the answer to its creation.
+    /// Adds the watcher `id`, which reads from `from` on. `created` is the header revision in the answer to its creation.
     pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: i64) {
         self.resume.insert(id, from);
         self.created = self.created.max(created);
     }
 
-    /// Returns the next watcher in turn, to be read up to `notified_revision`. None is ready while that is below `created`,
-    /// because header revisions must not decrease. The watcher stays until it is removed, because the stream can end while it
-    /// is read.
+    /// Returns the next watcher to read up to `notified_revision`. Returns `None` while `notified_revision` is below
+    /// `created`, because header revisions must not decrease. The watcher stays until it is removed, because the stream can
+    /// end while it is read.
     pub(super) fn next_in_turn(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
         if !self.is_ready(notified_revision) {
             return None;
@@ -37,12 +37,12 @@ impl UnsyncedWatchers {
         Some((id, from))
     }
 
-    /// Lowers the revision that must be notified first. A state that replaced a wrong one can have an earlier revision.
+    /// Lowers the revision that must be notified first. A state that replaced a corrupt state can have an earlier revision.
     pub(super) fn limit(&mut self, published: i64) {
         self.created = self.created.min(published);
     }
 
-    /// Sets where the watcher `id` continues.
+    /// Sets the point at which the watcher `id` continues.
     pub(super) fn advance(&mut self, id: i64, from: ResumePoint) {
         self.resume.insert(id, from);
     }
@@ -52,7 +52,7 @@ impl UnsyncedWatchers {
         !self.resume.is_empty() && notified_revision >= self.created
     }
 
-    /// Returns the revision that must be notified before any watcher is read; 0 without watchers.
+    /// Returns the revision that must be notified before any watcher is read, or 0 without watchers.
     pub(super) fn wanted(&self) -> i64 {
         if self.resume.is_empty() {
             0

@@ -1,4 +1,4 @@
-//! The watchers of one range in a stream. Most often it is a single watcher, which needs no set.
+//! The watchers of one range in a stream. Usually this is a single watcher, which needs no set.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -20,12 +20,12 @@ enum WatcherIds {
 }
 
 impl WatcherGroup {
-    /// Creates a group of one watcher. The caller counts its `prev_kv`.
+    /// Creates a group with one watcher. The caller must count its `prev_kv`.
     pub(super) fn of_one(span: WatchRange, id: i64) -> Self {
         Self { span, members: WatcherIds::One(id), prev_kv: 0 }
     }
 
-    /// Returns the watcher with the next higher id, or the first watcher for `None`; `None` after the last one.
+    /// Returns the watcher with the next higher id, or the first watcher for `None`. Returns `None` after the last watcher.
     pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
         match &self.members {
             WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
@@ -51,7 +51,7 @@ impl WatcherGroup {
         }
     }
 
-    /// Removes a watcher. Returns true if none is left.
+    /// Removes a watcher. Returns true if the group is empty afterwards.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         match &mut self.members {
             WatcherIds::One(_) => true,

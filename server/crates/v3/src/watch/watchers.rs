@@ -1,5 +1,4 @@
-//! The watchers of one stream, by id and by range, so that a range is read once for all its
-//! watchers.
+//! The watchers of one stream, by id and by range. A range is read once for all its watchers.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,25 +12,25 @@ use super::{
 };
 use crate::{RpcResult, error::RpcError};
 
-/// Options of a watcher and its state.
+/// The options and the state of a watcher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct WatcherFlags {
     pub(super) no_put: bool,
     pub(super) no_delete: bool,
     pub(super) prev_kv: bool,
     pub(super) fragment: bool,
-    /// It wants periodic progress notifications.
+    /// The watcher requested periodic progress notifications.
     pub(super) progress_notify: bool,
     /// No event was sent since the last notification.
     pub(super) idle: bool,
-    /// It is unsynced: it reads changes from before its creation.
+    /// The watcher is unsynced: it reads changes from before its creation.
     pub(super) unsynced: bool,
-    /// Its changes were compacted. As in etcd it keeps its id until it is canceled.
+    /// The watcher's changes were compacted. As in etcd, it keeps its id until it is canceled.
     pub(super) compacted: bool,
 }
 
 impl WatcherFlags {
-    /// Converts the options of a request to the flags of a watcher to which nothing was sent.
+    /// Converts a request's options to the flags of a watcher that has received nothing.
     fn requested(request: &WatchCreateRequest) -> Self {
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
         Self {
@@ -57,7 +56,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Whether it gets the events of its group as they come.
+    /// Returns whether the watcher receives its group's events when they are published.
     pub(super) fn is_synced(&self) -> bool {
         !self.flags.unsynced && !self.flags.compacted
     }
@@ -67,33 +66,33 @@ const EMPTY_RANGE: RpcError = RpcError::Plain("mvcc: watcher range is empty");
 const DUPLICATE_ID: RpcError =
     RpcError::Plain("mvcc: duplicate watch ID provided on the WatchStream");
 
-/// A watcher that was created.
+/// The result of a watcher's creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CreatedWatcher {
     pub(super) id: i64,
-    /// The newest published revision: a watch of future changes begins after it.
+    /// The newest published revision. A watch of future changes starts after it.
     pub(super) published: i64,
     pub(super) unsynced: bool,
 }
 
-/// See the module's description. Must be emptied by [`StreamWatchers::unregister`].
+/// The watchers of one stream. The owner must empty it with [`StreamWatchers::unregister`].
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
-    /// Memory of the watchers and of their ranges.
+    /// The charge for the memory of the watchers and their ranges.
     memory: Charge,
     by_id: HashMap<i64, Watcher>,
     groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
-    /// Watchers with `progress_notify`.
+    /// Ids of watchers with `progress_notify`.
     notify: BTreeSet<i64>,
-    /// Watchers that begin at a future revision, ordered by it.
+    /// Watchers that start at a future revision, ordered by this revision.
     future: BTreeSet<(i64, i64)>,
     lost: usize,
 }
 
 impl StreamWatchers {
-    /// Makes the watchers of a stream that has none yet.
+    /// Creates an empty set of watchers, whose memory is charged to `memory`.
     pub(super) fn new(memory: Charge) -> Self {
         Self {
             memory,
@@ -123,7 +122,7 @@ impl StreamWatchers {
         self.groups.get(&group_id)
     }
 
-    /// Iterates over the groups of watchers, one for each range.
+    /// Iterates over the watcher groups. Each range has one group.
     pub(super) fn groups(&self) -> impl Iterator<Item = &WatcherGroup> {
         self.groups.values()
     }
@@ -137,7 +136,7 @@ impl StreamWatchers {
         !self.notify.is_empty()
     }
 
-    /// Whether no watcher was compacted or waits for a revision above `revision`.
+    /// Returns whether no watcher was compacted or waits for a revision above `revision`.
     pub(super) fn all_reach(&self, revision: i64) -> bool {
         self.lost == 0
             && self
@@ -146,7 +145,7 @@ impl StreamWatchers {
                 .is_none_or(|(start, _)| *start <= revision)
     }
 
-    /// Whether a watcher was created for a future revision and that is above `revision`.
+    /// Returns whether a watcher was created for a future revision above `revision`.
     pub(super) fn is_future(&self, id: i64, revision: i64) -> bool {
         let watcher = self.by_id.get(&id);
         watcher.is_some_and(|watcher| {
@@ -154,8 +153,8 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher of the requested range from the requested revision on. `TooManyRequests` if the client's share
-    /// of the memory of watchers is used up.
+    /// Creates a watcher on the requested range, starting at the requested revision. Fails with `TooManyRequests` if the
+    /// account has no memory left for watchers.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -171,7 +170,7 @@ impl StreamWatchers {
         } else {
             start.max(published + 1)
         };
-        // the very next revision is of the future, too, if it was asked for by its number
+        // an explicit start at the next revision also counts as a future revision
         if start > published {
             self.forget_reached(published);
             self.future.insert((next, id));
@@ -188,7 +187,7 @@ impl StreamWatchers {
         Ok(CreatedWatcher { id, published, unsynced })
     }
 
-    /// Removes from `future` the watchers whose start revision is published by now.
+    /// Removes from `future` the watchers whose start revision has been published.
     fn forget_reached(&mut self, published: i64) {
         while let Some((start, _)) = self.future.first()
             && *start <= published
@@ -197,7 +196,7 @@ impl StreamWatchers {
         }
     }
 
-    /// Returns the requested id, `DUPLICATE_ID` if it is in use; for 0 the next free one.
+    /// Returns the requested id, or the next free id if the request has 0. Fails with `DUPLICATE_ID` if the id is in use.
     fn pick_id(&mut self, asked: i64) -> RpcResult<i64> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
@@ -210,8 +209,8 @@ impl StreamWatchers {
         Ok(self.next_id - 1)
     }
 
-    /// Adds a watcher to the group of a range, which is registered if it is new. Returns the group's id
-    /// and the newest published revision.
+    /// Adds a watcher to the group of a range. Registers the range if it is new. Returns the group's id and the newest
+    /// published revision.
     fn join(
         &mut self,
         reader: &WatchStream,
@@ -236,8 +235,8 @@ impl StreamWatchers {
         Ok((group_id, published))
     }
 
-    /// Removes a watcher and returns it, with the id of its group if it was the last one in it; `None` if it does not
-    /// exist.
+    /// Removes a watcher and returns it, with its group's id if it was the last watcher in the group. Returns `None` if it
+    /// does not exist.
     pub(super) fn cancel(
         &mut self,
         reader: &WatchStream,
@@ -262,7 +261,7 @@ impl StreamWatchers {
         Some((watcher, Some(watcher.group_id)))
     }
 
-    /// Marks a watcher as compacted: it gets no further events.
+    /// Marks a watcher as compacted. It receives no further events.
     pub(super) fn mark_compacted(&mut self, id: i64) {
         let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.compacted) else {
             return;
@@ -272,14 +271,13 @@ impl StreamWatchers {
         self.lost += 1;
     }
 
-    /// Unregisters the groups of all watchers.
+    /// Unregisters all groups from the reader.
     pub(super) fn unregister(self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
     }
 }
 
-/// Returns the range of a request; a negative start revision or an empty range is an error, in the
-/// order in which etcd checks.
+/// Returns the requested range. Fails on a negative start revision or an empty range, in etcd's order.
 fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
     let span = WatchRange::new(first_key(request), &request.range_end);
     if request.start_revision < 0 {
@@ -291,7 +289,7 @@ fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
     }
 }
 
-/// Returns the first key of a requested range; an empty key is the smallest one.
+/// Returns the first key of a requested range. An empty key means the smallest key.
 pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     if request.key.is_empty() {
         b"\0"
@@ -300,7 +298,7 @@ pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     }
 }
 
-/// Returns the memory that is reserved for a range: its key and end, and [`RANGE_BYTES`].
+/// Returns the number of bytes that are reserved for a range: its key and end, and [`RANGE_BYTES`].
 fn range_bytes(span: &WatchRange) -> usize {
     use witan_node::RangeEnd;
     let end = match &span.end {
@@ -321,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// The bound is on the memory of all watchers of the process, whichever streams and ranges they share.
+    /// The limit covers the memory of all watchers of the process, independent of their streams and ranges.
     #[test]
     fn watchers_and_their_keys_are_refused_without_memory() {
         let create = |key: &[u8]| WatchCreateRequest {

@@ -1,16 +1,16 @@
-//! The work that a stream does between two yields of its worker.
+//! Limits the work that a stream does between two yields of its worker.
 
 use super::limits::UNWANTED_SCAN_CHANGES;
 
-/// Counts the changes that a stream has scanned since it last yielded, whether or not a watcher wants them. A stream that
-/// counted only events would never yield while it finds none, and would block the worker's other clients.
+/// Counts the changes that a stream has scanned since it last yielded, including changes that no watcher receives. If a
+/// stream counted only events, it would never yield while it finds none, and would block the worker's other clients.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTurn {
     changes: usize,
 }
 
 impl WorkerTurn {
-    /// Counts scanned changes, at least one, because finding them takes time, too.
+    /// Counts scanned changes, at least one change for each call, because the search itself takes time.
     pub(super) fn count(&mut self, changes: usize) {
         self.changes += changes.max(1);
     }

@@ -1,7 +1,7 @@
-//! Runs watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history in
-//! other blocks, like the snapshots of members that were adopted from etcd.
+//! Runs watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history
+//! in different blocks, like snapshots of members that were adopted from etcd.
 //!
-//! Each watcher must get exactly the changes of its range, once and in order, or be canceled.
+//! Each watcher must either receive exactly the changes in its range, once and in order, or be canceled.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -31,10 +31,10 @@ use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
 
-/// How often a stream without a response is polled, with a yield in between, before it counts as idle.
+/// Number of polls, with a yield in between, after which a stream without a response counts as idle.
 const IDLE_POLLS: usize = 64;
 
-/// The range of each watcher of a session, and its start revision, 0 for the current one.
+/// The range of each watcher of a session, and its start revision; 0 means the current revision.
 const WATCHERS: [(&str, &str, i64); 6] = [
     ("a", "", 0),
     ("b", "c", 0),
@@ -44,7 +44,7 @@ const WATCHERS: [(&str, &str, i64); 6] = [
     ("x000", "x1", 0),
 ];
 
-/// A change: revision, key, whether it is a deletion.
+/// A change: its revision, its key, and whether it is a deletion.
 type Change = (i64, Bytes, bool);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>>>>;
@@ -73,7 +73,7 @@ struct World {
     rng: Rng,
     member: NodeOfStates,
     kv: Kv,
-    /// All changes that were ever made.
+    /// All changes since the start.
     history: Vec<Change>,
     sessions: Vec<(Answers, Vec<Received>)>,
     installs: usize,
@@ -108,7 +108,7 @@ impl World {
         }));
     }
 
-    /// Writes one key, writes several keys in one revision, or compacts.
+    /// Writes one key, writes several keys at one revision, or compacts.
     fn write(&mut self) {
         let prefix = ["a", "b", "c", "z"][self.rng.below(4) as usize];
         let key = Bytes::from(format!("{prefix}{}", self.rng.below(20)));
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// Writes more keys than one read covers, then deletes them in one revision.
+    /// Writes more keys than one read covers, then deletes them at one revision.
     fn write_many(&mut self) {
         for at in 0..UNWANTED_SCAN_CHANGES * 3 / 2 {
             let key = Bytes::from(format!("x{at:03}"));
@@ -162,7 +162,7 @@ impl World {
         self.kv.clear_states_before_compaction();
     }
 
-    /// Replaces the state with another member's state, which can be ahead.
+    /// Replaces the state with another member's state, which can be newer.
     fn install(&mut self) {
         let copy = packed(&self.kv);
         let before = std::mem::replace(&mut self.kv, copy);
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// Takes the next answer of a session; `false` if there is none.
+    /// Takes the next answer of a session. Returns `false` if no answer is ready.
     async fn read(&mut self, session: usize) -> bool {
         let (answers, received) = &mut self.sessions[session];
         for _ in 0..IDLE_POLLS {
@@ -202,7 +202,7 @@ impl World {
         false
     }
 
-    /// Reads everything and compares it with the writes. Returns the number of watchers that were not canceled.
+    /// Reads all answers and compares them with the writes. Returns the number of watchers that were not canceled.
     async fn finish(mut self, seed: u64) -> usize {
         for session in 0..self.sessions.len() {
             while self.read(session).await {}
@@ -233,13 +233,13 @@ impl World {
     }
 }
 
-/// Returns the first items of both lists from where they start to differ.
+/// Returns the first items of both lists at the point where they differ.
 fn first_difference<'a>(one: &'a [Change], other: &[Change]) -> &'a [Change] {
     let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     &one[same..one.len().min(same + 4)]
 }
 
-/// Records a response to the watchers of a session.
+/// Records a response for the watchers of a session.
 fn note(received: &mut Vec<Received>, answer: WatchResponse) {
     if answer.created {
         assert_eq!(answer.watch_id, received.len() as i64);
@@ -260,7 +260,7 @@ fn note(received: &mut Vec<Received>, answer: WatchResponse) {
         }));
 }
 
-/// Copies a key space as `witan adopt` reads it from a backend: without the gaps that compactions leave.
+/// Copies a key space as `witan adopt` reads it from a backend, without the gaps that compactions leave.
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
@@ -273,7 +273,7 @@ fn packed(kv: &Kv) -> Kv {
     copy
 }
 
-/// The requests for all watchers of a session; the client never closes its side.
+/// Returns the create requests for all watchers of a session. The client never closes its side.
 fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     let create = |(key, range_end, start_revision): (&str, &str, i64)| WatchCreateRequest {
         key: key.to_owned().into(),
@@ -288,7 +288,7 @@ fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     all.chain(stream::pending())
 }
 
-/// Creates the context of requests to `node`, with the default configuration and metrics of its own.
+/// Creates the context for requests to `node`, with the default configuration and its own metrics.
 fn context(node: Node, log_level: &LogLevelHandle) -> Context {
     let on = Register::default();
     let config = config();
@@ -308,7 +308,7 @@ fn context(node: Node, log_level: &LogLevelHandle) -> Context {
     Context::new(node, shared)
 }
 
-/// The configuration without any flags.
+/// Builds the configuration without any flags.
 fn config() -> Box<Config> {
     match Config::load(std::iter::empty(), &Environment::new()) {
         Ok(Invocation::Start(config)) => config,
