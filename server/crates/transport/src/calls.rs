@@ -1,4 +1,4 @@
-//! The gRPC methods that are counted, as etcd's `grpc_server_*` series label them.
+//! Counts the known gRPC methods, with the labels of etcd's `grpc_server_*` series.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,7 +9,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
 use witan_base::metrics::{Striped, StripedVec};
 
-/// Returns the value of the label `grpc_type` for a kind of methods.
+/// Returns the value of the label `grpc_type` for a kind of method.
 fn label(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Unary => "unary",
@@ -18,7 +18,7 @@ fn label(call_type: CallType) -> &'static str {
     }
 }
 
-/// Names of the gRPC codes 0 to 16 as the label `grpc_code` has them.
+/// The values of the label `grpc_code` for the gRPC codes 0 to 16.
 const CODES: [&str; 17] = [
     "OK",
     "Canceled",
@@ -39,26 +39,26 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// The handles of one method.
+/// The counters of one method.
 #[derive(Debug)]
 pub(super) struct CallMetrics {
-    /// Its kind.
+    /// The method's kind.
     pub(super) call_type: CallType,
-    /// Calls begun.
+    /// Number of started calls.
     pub(super) started: Striped<IntCounter>,
-    /// Received messages.
+    /// Number of received messages.
     pub(super) received: Striped<IntCounter>,
-    /// Messages that went out.
+    /// Number of sent messages.
     pub(super) sent: Striped<IntCounter>,
     handled: [IntCounter; CODES.len()],
-    /// Seconds that calls took, with `--metrics=extensive`.
+    /// Duration of calls in seconds; `None` without `--metrics=extensive`.
     pub(super) handling: Option<Histogram>,
-    /// Its own name.
+    /// The method's name without its service.
     pub(super) method: &'static str,
 }
 
 impl CallMetrics {
-    /// Whether the method has one message each way.
+    /// Returns whether the method has one request message and one response message.
     pub(super) fn is_unary(&self) -> bool {
         self.call_type == CallType::Unary
     }
@@ -82,7 +82,7 @@ pub(super) struct CallLabels {
     pub(super) handling: Option<HistogramVec>,
 }
 
-/// All counted methods by request path.
+/// The counted methods by request path.
 #[derive(Debug)]
 pub(super) struct CallSeries {
     by_path: HashMap<&'static str, Arc<CallMetrics>>,
@@ -90,8 +90,7 @@ pub(super) struct CallSeries {
 }
 
 impl CallSeries {
-    /// Creates the series of all methods, which exist from startup as in etcd, so that a rate sees the first
-    /// failure.
+    /// Creates the series of all methods. As in etcd, they exist from startup, so that a rate includes the first failure.
     pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();
         let mut services = HashSet::new();

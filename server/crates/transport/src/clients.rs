@@ -1,5 +1,5 @@
-//! Requests by the client's API version (`client-api-version`). Clients choose the label, so their
-//! number is bounded.
+//! Counts requests by the client's API version (`client-api-version`). Clients choose this label, so the number of its values
+//! is bounded.
 
 use std::collections::HashSet;
 
@@ -10,24 +10,24 @@ use witan_base::{
     sync::Mutex,
 };
 
-/// Client versions that have series of their own; further ones share one.
+/// Client versions with their own series; further versions share one series.
 const VERSIONS_MAX: usize = 64;
-/// Maximum size of a client version with series of its own, in bytes; longer versions share one.
+/// Size in bytes of a client version with its own series; longer versions share one series.
 const VERSION_BYTES_MAX: usize = 32;
 
-/// Name of a client without the header, as in etcd.
+/// Label for clients without the header, as in etcd.
 const UNKNOWN: &str = "unknown";
-/// Name of clients beyond the bounds.
+/// Label for clients beyond the limits.
 const OTHER: &str = "other";
 
-/// All series of this kind.
+/// The series of all client versions.
 #[derive(Debug)]
 pub(super) struct ClientVersions {
     requests: StripedVec<IntCounterVec>,
     seen: Mutex<HashSet<String>>,
 }
 
-/// Counters of clients of one version. A connection keeps the counters of its client.
+/// Request counters for one client version. Each connection keeps the counters of its client.
 #[derive(Debug)]
 pub(super) struct ClientRequests {
     unary: Striped<IntCounter>,
@@ -35,7 +35,7 @@ pub(super) struct ClientRequests {
 }
 
 impl ClientRequests {
-    /// Returns the counter of calls of this kind.
+    /// Returns the counter for calls of this kind.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         let requests = match call_type {
             CallType::Unary => &self.unary,
@@ -50,8 +50,8 @@ impl ClientVersions {
         Self { requests, seen: Mutex::default() }
     }
 
-    /// Returns the counters for clients of this version: [`UNKNOWN`] if they do not say, [`OTHER`] if the
-    /// text is invalid, too long or one too many.
+    /// Returns the counters for a client version. The label is [`UNKNOWN`] without a version, and [`OTHER`] if the text is
+    /// invalid or too long, or if there are already [`VERSIONS_MAX`] versions.
     pub(super) fn version(&self, version: Option<&[u8]>) -> ClientRequests {
         let version = version.map_or(Ok(UNKNOWN), str::from_utf8);
         let version = match version {
@@ -62,8 +62,8 @@ impl ClientVersions {
         ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
-    /// Whether a version has a label of its own: at most [`VERSION_BYTES_MAX`] long, and one of the first
-    /// [`VERSIONS_MAX`].
+    /// Returns whether a version has its own label: its size is at most [`VERSION_BYTES_MAX`], and it is one of the first
+    /// [`VERSIONS_MAX`] versions.
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {
             return false;

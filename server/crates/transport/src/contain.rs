@@ -1,5 +1,5 @@
-//! Contains panics of a request's work, over HTTP/1 and gRPC: the request is answered with 500 or
-//! `Internal`, or aborted if its answer has begun. The mechanism is in `witan_base::panics`.
+//! Contains panics of requests over HTTP/1 and gRPC. The request is answered with 500 or `Internal`, or aborted if its answer
+//! has started. `witan_base::panics` implements the mechanism.
 
 use std::{
     pin::Pin,
@@ -17,17 +17,17 @@ use witan_base::panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::
 
 use super::{CallHandler, Incoming, Outgoing};
 
-/// Error text of a request that panicked.
+/// Error text for a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
 
-/// Answers a gRPC call, so that a panic in it ends that call alone.
+/// Answers a gRPC call. A panic ends only this call.
 pub(super) async fn call<C: CallHandler>(
     calls: C,
     request: Incoming,
     metrics: PanicMetrics,
 ) -> Outgoing {
     let plan = PlantedPanic::of(|name| request.head.headers().get(name));
-    // the call itself begins in there, too
+    // the creation of the call's future can panic, too
     let call = async move { calls.call(request).await };
     match plan
         .during(|| panics::contain(&metrics, PanicSource::Grpc, call))
@@ -45,7 +45,7 @@ fn internal() -> Status {
     Status::internal(INTERNAL)
 }
 
-/// Wraps the body of a gRPC response, so that a panic in it ends that body alone, with the status `Internal`.
+/// Wraps the body of a gRPC response. A panic ends only this body, with the status `Internal`.
 fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
@@ -54,8 +54,8 @@ fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
     Body::new(ContainedBody { body, source, metrics, plan })
 }
 
-/// Returns the response to an HTTP/1 request, or status 500 if its work panicked. A panic while the body is
-/// sent ends that body alone.
+/// Returns the response to an HTTP/1 request, or status 500 if the request panicked. A later panic while the body is sent
+/// ends only this body.
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
     metrics: &PanicMetrics,
@@ -77,9 +77,9 @@ pub(super) fn response(
     })
 }
 
-/// The body of a response, with contained panics.
+/// A response body whose panics are contained.
 struct ContainedBody<B> {
-    /// `None` after a panic.
+    /// The inner body; `None` after a panic.
     body: Option<B>,
     source: PanicSource,
     metrics: PanicMetrics,
@@ -87,7 +87,7 @@ struct ContainedBody<B> {
 }
 
 impl<B> ContainedBody<B> {
-    /// Polls the body; `failed` makes its last part after a panic.
+    /// Polls the body. After a panic, `failed` creates its last part.
     fn poll<T, E>(
         &mut self,
         failed: impl FnOnce() -> E,
@@ -120,14 +120,14 @@ impl http_body::Body for ContainedBody<Body> {
         self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    // the connection counts by it
+    // the connection uses the hint to count the body
     fn size_hint(&self) -> SizeHint {
         let body = self.body.as_ref();
         body.map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
-/// Ends the connection before the end of the response.
+/// Aborts the connection before the end of the response.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{INTERNAL}")]
 struct InternalError;

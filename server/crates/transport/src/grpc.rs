@@ -1,6 +1,6 @@
-//! The gRPC server: counting, charges and error texts (etcd's, grpc-go) around every call.
-//!
-//! Not here: the protocol, which is `witan_http2`, the calls themselves, and requests that are not gRPC
+//! The gRPC server around each call: counting, charges and error texts (those of etcd and grpc-go).
+//! `witan_http2` implements the protocol, the dialects implement the calls, and `http2_requests` serves requests that are not
+//! gRPC.
 //! (`http2_requests`).
 
 use std::{
@@ -47,14 +47,14 @@ pub(super) const DEADLINE: &str = "context deadline exceeded";
 pub(super) const STOPPED: &str = "etcdserver: server stopped";
 const TOO_MANY: &str = "etcdserver: too many requests";
 
-/// Metadata with the API version of etcd's clients.
+/// Metadata key with the API version of etcd's clients.
 const CLIENT_VERSION: &str = "client-api-version";
 
-/// Serves HTTP/2 connections of one worker.
+/// Serves the HTTP/2 connections of one worker.
 #[derive(Clone)]
 pub(super) struct Server<C> {
     calls: C,
-    /// Serves requests that are not gRPC, on a port for both.
+    /// Serves requests that are not gRPC; `None` on a port for gRPC only.
     requests: Option<Http2Requests>,
     rules: Rc<CallRules>,
     config: Config,
@@ -66,16 +66,16 @@ pub(super) struct Server<C> {
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
     pub(super) over_tls: bool,
-    /// The client's certificate.
+    /// The client's certificate; `None` if it has sent none.
     pub(super) certificate: Option<PeerCertificate>,
 }
 
-/// Settings for the calls of all connections.
+/// Settings that apply to the calls of all connections.
 #[derive(Debug)]
 struct CallRules {
     metrics: Arc<TransportMetrics>,
     panics: PanicMetrics,
-    /// Unary calls that take longer than this are logged as slow.
+    /// Duration above which a unary call is logged as slow.
     expected: Duration,
 }
 
@@ -99,7 +99,7 @@ impl<C: CallHandler> Server<C> {
         }
     }
 
-    /// Serves one connection until it ends or, after the stop, its streams have ended.
+    /// Serves one connection until it ends. After the stop signal, ends it when its streams have ended.
     pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -115,7 +115,7 @@ impl<C: CallHandler> Server<C> {
             counted: RefCell::default(),
         };
         let stopped = async move {
-            // an error means that the sender was dropped, which is a stop too
+            // an error means that the sender was dropped, which also means a stop
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
         driver::serve(stream, client, self.config, stopped).await
@@ -133,27 +133,27 @@ fn config(connections: &ConnectionSettings) -> Config {
     }
 }
 
-/// The server as one client sees it.
+/// The server's state for one client.
 struct ConnectionService<C> {
     calls: C,
     requests: Option<ConnectionRequests>,
     rules: Rc<CallRules>,
     ends: ConnectionInfo,
     account: Account,
-    /// The client's API version, and the counters of its requests.
+    /// The client's API version, and the counters for it.
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
-/// Facts about the method of a call.
+/// Data about the method of a call.
 #[derive(Debug)]
 pub struct MethodInfo {
-    /// The counters of its method, if it is a known one.
+    /// The method's counters; `None` for an unknown method.
     call: Option<Arc<CallMetrics>>,
-    /// Counts requests of clients of this version, if the method is a known one.
+    /// The request counters for the client's version; `None` for an unknown method.
     client: Option<Rc<ClientRequests>>,
 }
 
-/// Returns what an account calls a resource of the protocol.
+/// Maps a resource of the protocol to a resource of an account.
 fn charged(what: Resource) -> account::Resource {
     match what {
         Resource::Requests => account::Resource::Requests,
@@ -315,7 +315,7 @@ fn not_post(head: &Head) -> String {
     format!("Received a HEADERS frame with :method {method:?} which should be POST")
 }
 
-/// Returns the value of a header as text; empty if there is none.
+/// Returns a header's value as text, or an empty text without the header.
 fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     let value = head.headers().get(name);
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
@@ -327,7 +327,7 @@ pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
     http::Request::from_parts(request.head.parts().clone(), body)
 }
 
-/// The body of a request as tonic reads it.
+/// The body of a request, as tonic reads it.
 #[derive(Debug)]
 pub struct RequestMessages(pub witan_http2::Body);
 
@@ -354,7 +354,7 @@ impl http_body::Body for RequestMessages {
     }
 }
 
-/// A running call. Not an async block around the call, whose future would be stored twice.
+/// A running call. This is not an async block around the call, because the call's future would then be stored twice.
 pub(super) enum RunningCall {
     Grpc(Pin<Box<dyn Future<Output = Outgoing>>>),
     Http(RunningRequest),
@@ -384,9 +384,9 @@ impl Future for RunningCall {
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
-    /// Encoded as tonic does, with the statuses of `witan_http2`.
+    /// A gRPC body that tonic encodes, with the statuses of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
-    /// Boxed, because every stream reserves room for its body.
+    /// A body that is not gRPC. It is boxed, because every stream reserves space for its body.
     Http(Box<HttpBody>),
 }
 
@@ -423,7 +423,7 @@ fn to_http2(status: tonic::Status) -> Status {
     Status::new(status.code().into(), status.message().to_owned())
 }
 
-/// Counts the end of a call; a dropped one was canceled by its client.
+/// Counts the end of a call. If it is dropped without a result, the client has canceled the call.
 pub(super) struct CallCounter {
     head: Rc<Head>,
     rules: Rc<CallRules>,
@@ -431,7 +431,7 @@ pub(super) struct CallCounter {
 }
 
 impl CallCounter {
-    /// Counts the end of a call with its code and its time, and warns if a unary call was slow.
+    /// Counts the end of a call with its code and duration, and logs a warning if a unary call was slow.
     fn count(&self, code: Code, took: Duration) {
         let Some(call) = &self.head.method().call else {
             return;
@@ -443,7 +443,7 @@ impl CallCounter {
         }
         if unary {
             if code != Code::Ok {
-                // as in etcd, a refusal counts as a sent message, too
+                // as in etcd, a refusal also counts as a sent message
                 call.sent.here().inc();
             }
             logging::warn_if_slow(call.method, took, self.rules.expected);
@@ -460,7 +460,7 @@ impl CallCounter {
         }
         let whole = self.head.path().trim_start_matches('/');
         let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
-        // a method that is counted is unknown only together with its service
+        // a counted method is unknown only if its service is not registered
         let known = self.rules.metrics.calls.knows_service(service);
         let text = if self.head.method().call.is_none() && known {
             format!("unknown method {method} for service {service}")

@@ -1,4 +1,4 @@
-//! One request of HTTP/1 on a connection of its own: to the ports of members, and to discovery services.
+//! Sends one HTTP/1 request on its own connection. Used for the ports of members and for discovery services.
 
 use std::{future::pending, io};
 
@@ -12,7 +12,7 @@ use hyper::{
 
 use super::BODY_BYTES_MAX;
 
-/// Sends a request with its header `Host` on a connection, and returns the whole answer. The caller bounds the time.
+/// Sends a request with its `Host` header on a connection, and returns the whole answer. The caller must limit the time.
 pub async fn exchange(
     stream: impl Read + Write + Unpin,
     request: Request<String>,
@@ -25,7 +25,7 @@ pub async fn exchange(
         let body = body.map_err(io::Error::other)?.to_bytes();
         Ok(Response::from_parts(head, body))
     };
-    // how the connection ends says nothing about an answer that has come
+    // an answer that has arrived is valid, regardless of how the connection ends
     let connection = async {
         drop(connection.await);
         pending().await

@@ -1,17 +1,17 @@
-//! The byte stream of an HTTP/1 connection between the socket and actix. actix parses and bounds HTTP/1 itself; this
-//! filter stands before it for three answers of etcd that actix cannot give:
+//! The byte stream of an HTTP/1 connection between the socket and actix. actix parses and limits HTTP/1. This filter adds
+//! three behaviors of etcd that actix does not have:
 //!
-//! - A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8, `<`, `#`, …):
+//! - A request target may contain bytes that Go accepts and actix's URI type rejects (raw UTF-8, `<`, `#`, …).
 //!   `request_filter` escapes them in every request line of the connection.
-//! - A wish for another protocol that is refused (`Upgrade: h2c`, a WebSocket with a body) is removed from the head: actix
-//!   would take the body for an endless one.
-//! - A malformed chunk is answered by 400: actix closes the connection without an answer.
+//! - A refused request for another protocol (`Upgrade: h2c`, a WebSocket with a body) is removed from the head, because actix
+//!   would otherwise treat the body as endless.
+//! - A malformed chunk gets a 400 answer. actix would close the connection without an answer.
 //!
-//! To find the next request line the filter must know where bodies end, as actix does. Heads that could be read in two
-//! ways pass, because actix refuses them; `tests::actix_refuses_heads_of_ambiguous_framing` fails if it no longer does.
-//! `header` judges one header line.
+//! To find the next request line, the filter must determine the end of each body exactly as actix does. Ambiguous heads pass,
+//! because actix refuses them; `tests::actix_refuses_heads_of_ambiguous_framing` fails if actix changes this. `header`
+//! classifies each header line.
 //!
-//! When a client closes its side or disconnects, waiting answers end: see [`ClientClosed`].
+//! Waiting answers end when a client closes its side or disconnects: see [`ClientClosed`].
 
 mod header;
 mod request_filter;
@@ -37,34 +37,34 @@ use witan_base::account::Account;
 use self::request_filter::RequestFilter;
 use super::{sniffed::pass_writes, tls::PeerCertificate};
 
-/// Consecutive reads without output before the task yields.
+/// Number of consecutive reads without output before the task yields.
 const EMPTY_READS_IN_A_ROW: u32 = 16;
 
-/// Signals that the client has closed its side.
+/// Notifies a waiting answer that the client has closed its side.
 #[derive(Clone, Debug)]
 pub struct ClientClosed(watch::Receiver<bool>);
 
 impl ClientClosed {
-    /// Resolves when the client closed its side of the connection.
+    /// Resolves when the client closes its side of the connection.
     pub async fn wait(mut self) {
         // an error means that the stream was dropped
         let _ = self.0.wait_for(|ended| *ended).await;
     }
 }
 
-/// Ends actix's input on a connection whose client asked for a tunnel (`CONNECT`, WebSocket) and was refused: actix
-/// treats all following bytes as an endless body, and would read it for seconds before it closes.
+/// Ends actix's input after the client has requested a tunnel (`CONNECT`, WebSocket) that was refused. actix treats all
+/// following bytes as an endless body, and would read it for seconds before it closes the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TunnelRefusal(Arc<AtomicBool>);
 
 impl TunnelRefusal {
-    /// Ends the stream after the answer that is being sent.
+    /// Ends the stream after the current answer.
     pub(super) fn refuse(&self) {
         self.0.store(true, Relaxed);
     }
 }
 
-/// Marks the data of a connection inside TLS.
+/// Marks the data of a TLS connection.
 #[derive(Clone, Copy, Debug)]
 pub struct OverTls;
 
@@ -81,7 +81,7 @@ pub(super) struct Http1Stream<S> {
 }
 
 impl<S> Http1Stream<S> {
-    /// Creates a stream of a client: whether it is inside TLS, and the client's certificate.
+    /// Creates a stream for a client. The pair contains whether the connection uses TLS, and the client's certificate.
     pub(super) fn new(stream: S, (over_tls, certificate): (bool, Option<PeerCertificate>)) -> Self {
         Self {
             stream,
@@ -94,9 +94,9 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Adds what the requests of the connection know of it: the signal that the client has closed its side, the handle
-    /// that ends the stream when a tunnel is refused, its `account`, whether all is inside TLS, and the
-    /// client's certificate.
+    /// Adds the data that requests need about their connection: the signal that the client has closed its side, the handle
+    /// that ends the stream when a tunnel is refused, the connection's `account`, whether it uses TLS, and the client's
+    /// certificate.
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(self.tunnel.clone());
@@ -177,7 +177,7 @@ mod tests {
         ended.wait().await;
     }
 
-    /// A read of zero bytes would be the end of the stream to the reader.
+    /// The reader would treat a read of zero bytes as the end of the stream.
     #[tokio::test]
     async fn withheld_bytes_do_not_end_the_stream() {
         let (mut client, server) = tokio::io::duplex(1);

@@ -1,7 +1,7 @@
-//! Requests over HTTP/2 that are not gRPC. They reach the HTTP/1 handler as if they had arrived over HTTP/1, and its
-//! responses are converted to HTTP/2.
+//! Serves HTTP/2 requests that are not gRPC. The HTTP/1 handler receives them as HTTP/1 requests, and its responses are
+//! converted to HTTP/2.
 //!
-//! Not here: the protocol (`witan_http2`), and gRPC calls (`grpc`).
+//! `witan_http2` implements the protocol, and `grpc` serves gRPC calls.
 
 use std::{
     cell::OnceCell,
@@ -29,7 +29,7 @@ use witan_http2::{RequestStream, Status};
 
 use super::{Head, grpc::ConnectionInfo, http1_stream::OverTls, limits::BODY_PIECE_BYTES};
 
-/// Header fields that describe one HTTP/1 connection; HTTP/2 forbids them.
+/// Header fields that describe an HTTP/1 connection. HTTP/2 forbids them.
 const OF_HTTP1: [header::HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -38,7 +38,7 @@ const OF_HTTP1: [header::HeaderName; 5] = [
     header::HeaderName::from_static("proxy-connection"),
 ];
 
-/// The HTTP handler as actix calls it.
+/// The HTTP handler in the form that actix calls.
 type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix_web::Error>;
 
 /// Serves the requests of one worker.
@@ -51,7 +51,7 @@ impl Http2Requests {
         handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>,
     ) -> Result<Self, ()> {
         let app = App::new()
-            // only HTTP/1 connections can carry data of their own
+            // actix supports connection data only for HTTP/1 connections
             .wrap_fn(|mut request, service| {
                 let connection = request.extensions_mut().remove::<Rc<Extensions>>();
                 if let Some(connection) = connection {
@@ -64,7 +64,7 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Creates the service of one connection, which charges memory to its account.
+    /// Creates the service of one connection. It charges memory to `account`.
     pub(super) fn of_connection(
         &self,
         client: &ConnectionInfo,
@@ -84,7 +84,8 @@ pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     over_tls: bool,
     account: Account,
-    /// The data that [`super::connection_data`] returns. Most connections carry only gRPC calls and need none.
+    /// The connection data that [`super::connection_data`] returns. Most connections carry only gRPC calls and do not need
+    /// it.
     data: OnceCell<Rc<Extensions>>,
 }
 
@@ -92,7 +93,7 @@ pub(super) struct ConnectionRequests {
 pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
 
 impl ConnectionRequests {
-    /// Answers a request, with its content if it has any.
+    /// Answers a request. `content` is its body, if it has a body.
     pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
         let Some(request) = request(head, content) else {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
@@ -120,7 +121,7 @@ impl ConnectionRequests {
     }
 }
 
-/// Creates an HTTP/1 request. `None` if the types of actix reject a part of the head.
+/// Creates an HTTP/1 request. Returns `None` if actix's types reject a part of the head.
 fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
     let parts = head.parts();
     let has_content = content.is_some();
@@ -148,7 +149,7 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
     Some(request)
 }
 
-/// Creates an HTTP/2 response, without a body for HEAD.
+/// Creates an HTTP/2 response. The response to a HEAD request has no body.
 fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     let (answer, body) = answer.into_parts();
     let size = body.size();
@@ -177,7 +178,7 @@ fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     response
 }
 
-/// The content of a request as actix reads it.
+/// The content of a request in the form that actix reads.
 struct Content(RequestStream);
 
 impl Stream for Content {
@@ -192,11 +193,11 @@ impl Stream for Content {
     }
 }
 
-/// The body of a response. Its producer has reserved the memory, so the connection counts only the piece that it sends.
+/// The body of a response. Its producer has reserved the memory, so the connection counts only the part that it sends.
 pub(super) struct HttpBody {
-    /// `None` if there is none, or after its end.
+    /// The remaining body; `None` if there is none or it has ended.
     body: Option<BoxBody>,
-    /// The rest of the part that was last read.
+    /// The unsent rest of the last part.
     piece: Bytes,
 }
 

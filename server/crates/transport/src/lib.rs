@@ -1,11 +1,10 @@
-//! The client port: one port, two stacks, on actix's workers. It is independent of the dialects and the node: it calls
-//! one function for HTTP requests and one for gRPC calls.
+//! The client port: one port with an HTTP/1 stack and an HTTP/2 stack, on actix's workers. The crate does not depend on the
+//! dialects or the node. It calls one function for HTTP requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack), `sniffed` (bytes played back) → `http1_stream`
-//! (filters HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol), `http2_requests` (HTTP/2 that is not
-//! gRPC) → `stall_timeout` (slow clients) →
-//! `signals` → `limits` → `metrics` (series), `calls`, `clients`.
-//! `http1_client` is the other direction: a request of this member.
+//! Reading order: `listen` (sockets) → `tls` → `mux` (selects the stack), `sniffed` (replays bytes) → `http1_stream` (filters
+//! HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol), `http2_requests` (HTTP/2 that is not gRPC) →
+//! `stall_timeout` (slow clients) → `signals` → `limits` → `metrics` (series), `calls`, `clients`. `http1_client` sends
+//! requests of this member.
 
 mod calls;
 mod clients;
@@ -54,7 +53,7 @@ pub use tls::{
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 
-/// Returns data of the connection that a request arrived on, for either HTTP version.
+/// Returns data about a request's connection. Works for both HTTP versions.
 pub fn connection_data<T: 'static>(request: &HttpRequest) -> Option<&T> {
     request.conn_data().or_else(|| request.app_data())
 }
@@ -70,7 +69,7 @@ pub type Outgoing = witan_http2::CallResponse<Body>;
 
 /// Answers gRPC calls.
 pub trait CallHandler: Clone + Send + 'static {
-    /// Creates a copy for one worker, which shares no reference counts with other workers.
+    /// Creates a copy for one worker. It shares no reference counts with other workers.
     fn clone_for_worker(&self) -> Self {
         self.clone()
     }
@@ -80,10 +79,10 @@ pub trait CallHandler: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Whether calls of this path take one message, which is collected before they begin.
+    /// Returns whether calls of this path take one message, which is collected before they start.
     fn takes_one_message(&self, path: &str) -> bool;
 
-    /// Handles a call of any method. An unknown method gets `Unimplemented` without a text.
+    /// Handles a call of any method. An unknown method gets the status `Unimplemented` without a text.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
 }
 
@@ -104,9 +103,9 @@ impl CallHandler for Routes {
 pub struct Handlers<H, C> {
     /// Answers requests that are not gRPC: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
     pub http: H,
-    /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
+    /// The gRPC services. The port enforces the limit on message size, so the services must not.
     pub calls: C,
-    /// Series of connections and calls.
+    /// Series for connections and calls.
     pub metrics: Arc<TransportMetrics>,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
@@ -114,11 +113,11 @@ pub struct Handlers<H, C> {
     pub totals: Totals,
     /// Settings of connections.
     pub connections: ConnectionSettings,
-    /// TLS of the URLs that require it.
+    /// TLS for the URLs that require it.
     pub security: Option<ServerTls>,
 }
 
-/// The running port. Dropping it does not stop it; [`RunningServer::stop`] does.
+/// The running port. Dropping it does not stop the port; call [`RunningServer::stop`].
 #[derive(Debug)]
 pub struct RunningServer {
     handle: ServerHandle,
@@ -127,7 +126,7 @@ pub struct RunningServer {
     unix_sockets: Vec<String>,
 }
 
-/// Starts serving on the worker threads. Must be called inside an actix system.
+/// Starts to serve on the worker threads. Call it inside an actix system.
 pub fn serve<H, F, C>(bound: Vec<Bound>, served: Handlers<H, C>) -> io::Result<RunningServer>
 where
     C: CallHandler,
@@ -188,8 +187,8 @@ where
 }
 
 impl RunningServer {
-    /// Accepts nothing more, lets answers in flight complete (for a bounded time) and ends.
-    /// Long answers must end themselves when the node says that it is stopping.
+    /// Stops the port: accepts no further connections and waits for answers in flight, at most `DRAIN_TIMEOUT`. Long answers
+    /// must end themselves when the node stops.
     pub async fn stop(self) {
         self.handle.pause().await;
         self.stop.send_replace(true);

@@ -1,5 +1,5 @@
-//! Binds the client and the peer URLs: TCP over IPv4 and IPv6, and Unix sockets named as etcd names them.
-//! `peer::listener` accepts peers through [`PeerListener`].
+//! Binds the client and peer URLs: TCP over IPv4 and IPv6, and Unix sockets with etcd's naming. `peer::listener` accepts
+//! peers through [`PeerListener`].
 
 use std::{
     fmt, fs, io,
@@ -21,21 +21,21 @@ use witan_config::{Address, Config, Url};
 
 use super::limits;
 
-/// The protocols of a listener.
+/// The protocols that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// Everything: gRPC and HTTP/1.
+    /// gRPC and HTTP.
     All,
-    /// gRPC alone, because HTTP has URLs of its own.
+    /// Only gRPC, because HTTP has separate URLs.
     Grpc,
-    /// Everything but gRPC.
+    /// All requests except gRPC.
     Http,
-    /// /metrics and /health.
+    /// Only `/metrics` and `/health`.
     Metrics,
 }
 
 impl Surface {
-    /// Returns the name of the surface in logs; the names are etcd's.
+    /// Returns the surface's name for logs, as in etcd.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::All => "grpc+http",
@@ -46,14 +46,14 @@ impl Surface {
     }
 }
 
-/// A socket that is bound and not yet served.
+/// A bound socket that is not served yet.
 #[derive(Debug)]
 pub struct Bound {
     /// The surface to serve.
     pub surface: Surface,
     /// The configured URL.
     pub url: Url,
-    /// The URL of the same address with the other scheme; the first byte of a connection selects one.
+    /// The URL with the same address and the other scheme. The first byte of a connection selects the scheme.
     pub(super) other: Option<Url>,
     pub(super) socket: Socket,
 }
@@ -70,23 +70,23 @@ pub(super) enum Socket {
 pub struct BindError {
     /// The URL.
     pub url: Url,
-    /// The error of the system.
+    /// The error from the operating system.
     pub source: io::Error,
 }
 
 impl Bound {
-    /// Returns the address after binding (a port of 0 has become a real one); `None` for a Unix socket.
+    /// Returns the bound address with the actual port, or `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Returns the one or two URLs that are served.
+    /// Returns the URLs that this socket serves: one, or two with different schemes.
     pub(super) fn urls(&self) -> impl Iterator<Item = &Url> {
         std::iter::once(&self.url).chain(&self.other)
     }
 
-    /// Whether `url` is served on this socket, too: it has the same address and the other scheme. Port 0 is another port
-    /// each time.
+    /// Returns whether this socket also serves `url`: both have the same address and different schemes. Port 0 never matches,
+    /// because every bind gets a new port.
     fn also_serves(&self, url: &Url) -> bool {
         self.url.address() == url.address()
             && self.url.is_tls() != url.is_tls()
@@ -103,8 +103,8 @@ impl Socket {
     }
 }
 
-/// Binds every client URL of the configuration; an http and an https URL of one address share a socket.
-/// Needs a tokio runtime.
+/// Binds all client URLs of the configuration. An http URL and an https URL with the same address share a socket. Needs a
+/// tokio runtime.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     let clients = if config.listen_client_http_urls.is_empty() {
         Surface::All
@@ -135,7 +135,7 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     Ok(bound)
 }
 
-/// A peer URL that is bound, and not accepted on yet.
+/// A bound peer URL that accepts no connections yet.
 #[derive(Debug)]
 pub struct BoundPeer {
     /// The configured URL.
@@ -144,12 +144,12 @@ pub struct BoundPeer {
 }
 
 impl BoundPeer {
-    /// Returns the address after binding; `None` for a Unix socket.
+    /// Returns the bound address, or `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Registers the socket with the tokio runtime of the calling context.
+    /// Registers the socket with the caller's tokio runtime.
     pub fn into_tokio(self) -> io::Result<PeerListener> {
         match self.socket {
             Socket::Tcp(listener) => {
@@ -163,10 +163,10 @@ impl BoundPeer {
     }
 }
 
-/// Accepts connections of peers on a tokio runtime.
+/// Accepts peer connections on a tokio runtime.
 #[derive(Debug)]
 pub enum PeerListener {
-    /// TCP.
+    /// A TCP socket.
     Tcp(tokio::net::TcpListener),
     /// A Unix socket.
     Unix(tokio::net::UnixListener),
@@ -182,14 +182,14 @@ pub fn bind_peers(config: &Config) -> Result<Vec<BoundPeer>, BindError> {
     .collect()
 }
 
-/// A connection of either kind.
+/// A TCP or Unix connection.
 pub trait PeerStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for S {}
 
 /// A connection that this member has accepted.
 pub trait AcceptedStream: PeerStream {
-    /// Takes the connection out of the tokio runtime, for a thread that polls its socket.
+    /// Removes the connection from the tokio runtime, for a thread that polls its socket.
     fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>>;
 }
 
@@ -205,9 +205,9 @@ impl AcceptedStream for tokio::net::UnixStream {
     }
 }
 
-/// A connection whose calls do not wait: they fail with `WouldBlock` instead. Its descriptor is polled for more bytes.
+/// A connection whose calls never block: they fail with `WouldBlock` instead. The owner polls its descriptor for more bytes.
 pub trait PolledStream: io::Read + io::Write + AsFd + fmt::Debug + Send {
-    /// Whether bytes may be left to read while the descriptor has none, because they are decrypted already.
+    /// Returns whether bytes may be readable while the descriptor has none, because they are already decrypted.
     fn keeps_bytes(&self) -> bool {
         false
     }
@@ -218,7 +218,7 @@ impl PolledStream for TcpStream {}
 impl PolledStream for UnixStream {}
 
 impl PeerListener {
-    /// Accepts the next connection; returns it with the address of the remote, `None` for a Unix socket.
+    /// Accepts the next connection. Returns it with the remote address, which is `None` for a Unix socket.
     pub async fn accept(&self) -> io::Result<(Box<dyn AcceptedStream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
@@ -242,10 +242,10 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     socket.map_err(|source| BindError { url: url.clone(), source })
 }
 
-/// Binds and listens on the first IPv4 address of a host, or on its first IPv6 address if it has no other. `::` takes IPv4
-/// as well, and is 0.0.0.0 where the kernel has no IPv6.
+/// Binds and listens on a host's first IPv4 address, or on its first IPv6 address if it has no IPv4 address. `::` also
+/// accepts IPv4, and becomes 0.0.0.0 if the kernel has no IPv6.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
-    // "localhost" may resolve to both families; as etcd, open one listener, on IPv4 if possible
+    // "localhost" may resolve to both families; as in etcd, open one listener, on IPv4 if possible
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let Some(mut address) = addresses.into_iter().next() else {
@@ -265,7 +265,7 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     }
     let socket = socket?;
     socket.set_reuseaddr(true)?;
-    // inherited by accepted sockets: detects clients whose machine is down
+    // accepted sockets inherit this; it detects clients whose machine is down
     socket.set_keepalive(true)?;
     if reuse_port {
         socket.set_reuseport(true)?;
@@ -274,9 +274,9 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.listen(limits::BACKLOG)?.into_std()?))
 }
 
-/// Binds a Unix socket and replaces a stale one. Another file at the path is an error.
+/// Binds a Unix socket and replaces a stale socket. Fails if another kind of file exists at the path.
 fn unix(path: &str) -> io::Result<Socket> {
-    // a socket of a killed process; any other file at that path must not be removed
+    // a killed process leaves its socket; other files at this path must not be removed
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }

@@ -8,7 +8,7 @@ use super::{
     clients::ClientVersions,
 };
 
-/// Series of connections.
+/// Series for connections and calls.
 #[derive(Debug)]
 pub struct TransportMetrics {
     pub(super) calls: CallSeries,
@@ -19,7 +19,7 @@ pub struct TransportMetrics {
     pub(super) peer_tls: TlsMetrics,
 }
 
-/// Series of [`super::ServerTls`].
+/// Series for TLS.
 #[derive(Clone, Debug)]
 pub(super) struct TlsMetrics {
     pub(super) expires: IntGauge,
@@ -27,7 +27,7 @@ pub(super) struct TlsMetrics {
 }
 
 impl TransportMetrics {
-    /// Registers the metrics for the client ports and for the peer port's TLS; with `extensive` calls are timed, too.
+    /// Registers the series of the client ports and of the peer port's TLS. With `extensive`, also measures call durations.
     #[rustfmt::skip]
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];

@@ -1,8 +1,8 @@
-//! One port, two stacks: a connection that starts with the HTTP/2 preface goes to
-//! the crate `http2`, every other to actix-web, both on the actix worker that accepted it. One handler answers what is
-//! not gRPC on either.
+//! Selects the stack of a connection. A connection that starts with the HTTP/2 preface goes to the crate `http2`, and all
+//! others go to actix-web. Both run on the actix worker that accepted the connection. One handler answers non-gRPC requests
+//! of both stacks.
 //!
-//! The first bytes are read and played back; TLS is taken off the stream before that.
+//! The first bytes are read and replayed after TLS is removed from the stream.
 
 use std::{
     io,
@@ -45,19 +45,18 @@ use super::{
     tls::{self, Secured, ServerTls},
 };
 
-/// A connection without its TLS.
+/// A connection after TLS was removed.
 type PlainStream<S> = StallTimeout<Secured<S>>;
 
-/// The stream under HTTP/1.
+/// The stream below HTTP/1.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
-/// A stream that a client opened.
+/// A stream that a client has opened.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
-    /// Returns the address of the client, if it has one.
+    /// Returns the client's address, or `None` for a Unix socket.
     fn client_address(&self) -> Option<SocketAddr>;
-    /// Sets the options of a TCP socket: no delay, and at most as many bytes that are not sent as
-    /// a connection of HTTP/2 holds itself: later frames (an acknowledgment of a ping, the end of a call) wait behind
-    /// them.
+    /// Sets the options of a TCP socket: no delay, and a limit on unsent bytes that equals an HTTP/2 connection's own limit.
+    /// Later frames (a ping's acknowledgment, the end of a call) wait behind unsent bytes.
     fn tune(&self) -> io::Result<()>;
 }
 
@@ -82,7 +81,7 @@ impl ClientStream for UnixStream {
     }
 }
 
-/// The number of open connections in the whole process.
+/// Counts the open connections of the process.
 #[derive(Debug, Default)]
 pub(super) struct OpenConnections {
     count: AtomicUsize,
@@ -94,7 +93,7 @@ impl OpenConnections {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Resolves when no connection is open. One waiter at a time.
+    /// Resolves when no connection is open. Only one caller can wait at a time.
     pub(super) async fn none(&self) {
         loop {
             let closed = self.closed.notified();
@@ -106,11 +105,11 @@ impl OpenConnections {
     }
 }
 
-/// Counts one connection for as long as it lives.
+/// Counts one connection until it is dropped.
 struct OpenConnection(Arc<OpenConnections>);
 
 impl OpenConnection {
-    /// Counts a connection as open until this is dropped.
+    /// Counts a connection as open until the returned value is dropped.
     fn new(open: &Arc<OpenConnections>) -> Self {
         open.count.fetch_add(1, Ordering::SeqCst);
         Self(open.clone())
@@ -120,7 +119,7 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // stores a permit if there is no waiter yet, so that the last close is not missed
+            // stores a permit if no caller waits yet, so that the last close is not missed
             self.0.closed.notify_one();
         }
     }
@@ -130,9 +129,9 @@ impl Drop for OpenConnection {
 #[derive(Clone)]
 pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
-    /// TLS; `None` if no URL of the listener requires it.
+    /// The listener's TLS; `None` if none of its URLs requires TLS.
     pub(super) security: Option<ServerTls>,
-    /// Whether connections that do not begin with a TLS handshake are served, too.
+    /// Whether to serve connections that do not start with a TLS handshake.
     pub(super) plain: bool,
     pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -145,7 +144,7 @@ where
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
-    /// Creates the service that one worker runs for each accepted connection.
+    /// Creates the service that a worker runs for each accepted connection.
     pub(super) fn factory<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<S, Config = (), Response = (), Error = io::Error, InitError = ()> {
@@ -164,7 +163,7 @@ where
                     let mut stopped = mux.stopped.clone();
                     let (security, plain) = (mux.security.clone(), mux.plain);
                     let metrics = mux.served.panics.clone();
-                    // in a box of its own size, because values that are moved into a future are stored twice
+                    // boxed with its exact size, because values that are moved into a future are stored twice
                     let connection = Box::pin(async move {
                         let _counted = counted;
                         stream.tune()?;
@@ -181,7 +180,7 @@ where
                         };
                         let opened = tokio::select! {
                             opened = open => opened?,
-                            // no request has begun, so none is lost
+                            // no request has started, so none is lost
                             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
                         };
                         let Some(((stream, http2), (over_tls, certificate))) = opened else {
@@ -210,7 +209,7 @@ where
         })
     }
 
-    /// Creates the handler of one request, over either HTTP version. A panic in it ends only that request.
+    /// Creates the handler of requests over both HTTP versions. A panic ends only its request.
     fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;
@@ -230,19 +229,19 @@ where
                     .await;
                 let mut response = contain::response(done, &metrics, plan);
                 let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                // an endless answer notices the client's disconnection by reading
+                // an endless answer detects the client's disconnect by reading
                 let ends = !matches!(response.body().size(), BodySize::Stream);
                 if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
                     tunnel.refuse();
                 }
-                // Go writes header names in canonical case, and some clients look for it
+                // Go writes header names in canonical case, and some clients depend on this
                 response.head_mut().set_camel_case_headers(true);
                 response
             }
         }
     }
 
-    /// Creates the HTTP/1 service of actix, with its timeouts.
+    /// Creates actix's HTTP/1 service with its timeouts.
     fn http_service<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<
@@ -259,7 +258,7 @@ where
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // a client may close its side and still read its answer; a waiting answer is notified, and ends
+            // a client may close its side and still read its answer; a waiting answer is notified and ends
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 requests.describe(totals.open(), data);
@@ -267,7 +266,7 @@ where
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
                 async move {
-                    // an error means that the sender was dropped, which is a stop too
+                    // an error means that the sender was dropped, which also means a stop
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 }
             })
@@ -275,14 +274,14 @@ where
     }
 }
 
-/// Returns the handle to call when the request asks for a tunnel and is refused; `None` if it asks for none.
+/// Returns the handle to call if the request's tunnel is refused, or `None` if the request asks for no tunnel.
 fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
     let asked = request.method() == Method::CONNECT || request.head().upgrade();
     request.conn_data().filter(|_| asked).cloned()
 }
 
-/// Creates the answer for a body whose charge is refused: status 503, after which the connection closes,
-/// because the body is not read.
+/// Creates the answer for a body whose charge is refused: status 503. The connection then closes, because the body is not
+/// read.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()
         .content_type("text/plain; charset=utf-8")
@@ -290,9 +289,9 @@ fn too_many() -> HttpResponse {
         .body("etcdserver: too many requests\n")
 }
 
-/// On a surface that serves HTTP/2, reads until the bytes are its preface or differ from it; other surfaces read
-/// nothing and answer `false`. Returns the stream with these bytes, and whether they are the preface. An error if the
-/// stream ends or times out before that.
+/// Reads until the bytes equal the HTTP/2 preface or differ from it. Returns the stream with these bytes, and whether they
+/// are the preface. Reads nothing and returns `false` on a surface without HTTP/2. Fails if the stream ends or times out
+/// first.
 async fn sniff<S: AsyncRead + Unpin>(
     mut stream: StallTimeout<S>,
     surface: Surface,

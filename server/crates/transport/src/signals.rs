@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process.
+//! Handles SIGTERM and SIGINT. The first signal starts a graceful stop, and the second ends the process.
 
 use std::{
     io,
@@ -7,8 +7,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Signals this close together count as one: `timeout` and others signal a process and then its
-/// whole group.
+/// Interval in which several signals count as one. `timeout` and other programs signal a process and then its whole group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// The signal that stops the process.
@@ -21,7 +20,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Returns the exit status that a shell shows for a process that this signal ended: 128 and its number.
+    /// Returns the exit status that a shell shows for a process that this signal ended: 128 plus the signal's number.
     fn exit_code(self) -> i32 {
         match self {
             Self::Terminate => 128 + 15,
@@ -29,7 +28,7 @@ impl Signal {
         }
     }
 
-    /// Returns the name of the signal, as etcd logs it.
+    /// Returns the signal's name as etcd logs it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Terminate => "terminated",
@@ -38,8 +37,7 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on, and resolves at the first one. From then on a second one ends the
-/// process at once.
+/// Catches signals from now on. Resolves at the first signal; a second signal then ends the process at once.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,5 @@
-//! A stream that plays its first bytes back after they were read: `mux` selects a protocol by them,
-//! `tls` refuses bytes that begin no handshake.
+//! Replays the first bytes of a stream after they were read. `mux` uses them to select a protocol, and `tls` to refuse bytes
+//! that do not start a handshake.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 use witan_http2::PREFACE;
 
-/// A stream whose first bytes were read already and are played back first.
+/// A stream that replays its first bytes before it reads further.
 pub(super) struct ReplayedStream<S> {
     head: [u8; PREFACE.len()],
     from: usize,
@@ -19,14 +19,15 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// Creates a stream that returns the bytes `first`, at most as many as the preface has, before the bytes of `stream`.
+    /// Creates a stream that returns the bytes `first`, and then the bytes of `stream`. `first` is at most as long as the
+    /// HTTP/2 preface.
     pub(super) fn after(first: &[u8], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
         head[..first.len()].copy_from_slice(first);
         Self { head, from: 0, to: first.len(), stream }
     }
 
-    /// Returns the stream; `None` while first bytes were not played back.
+    /// Returns the inner stream, or `None` if some of the first bytes were not replayed.
     pub(super) fn into_inner(self) -> Option<S> {
         (self.from == self.to).then_some(self.stream)
     }
@@ -49,7 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {
     }
 }
 
-/// Passes writes on to the field `stream`, for wrappers that change only what is read.
+/// Passes writes to the field `stream`, for wrappers that change only reads.
 macro_rules! pass_writes {
     ($wrapper:ident) => {
         impl<S: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for $wrapper<S> {

@@ -1,7 +1,6 @@
-//! Timeouts of slow clients: one that does not read its answer, one that sends HTTP/2 byte by byte,
-//! and one that does not send its body.
+//! Timeouts for slow clients: clients that do not read their answer, send HTTP/2 byte by byte, or do not send their body.
 //!
-//! Idle connections between requests are not limited here: they use little memory.
+//! Idle connections between requests have no limit here, because they use little memory.
 
 use std::{
     io,
@@ -26,13 +25,13 @@ use super::{connection_data, limits};
 /// A stream that fails when its client stalls.
 pub(super) struct StallTimeout<S> {
     stream: S,
-    /// Runs while a write waits for the client.
+    /// Timer that runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Runs while a flush of TLS's buffer waits for the client.
+    /// Timer that runs while a flush of TLS's buffer waits for the client.
     unflushed: Option<Pin<Box<Sleep>>>,
-    /// Whether whole HTTP/2 frames are expected.
+    /// Whether the client must send whole HTTP/2 frames.
     frames: bool,
-    /// Reads in a row that brought less than the head of a frame.
+    /// Number of consecutive reads that returned less than a frame's head.
     short_reads: u32,
 }
 
@@ -47,12 +46,12 @@ impl<S> StallTimeout<S> {
         }
     }
 
-    /// Tells the stream that HTTP/2 frames are expected from now on.
+    /// Makes the stream expect HTTP/2 frames from now on.
     pub(super) fn expect_frames(&mut self) {
         self.frames = true;
     }
 
-    /// Returns when the connection is closed if the client does not read until then; `None` while no write waits.
+    /// Returns the time at which the connection closes unless the client reads, or `None` if no write waits.
     #[cfg(test)]
     pub(super) fn stalls_at(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
@@ -60,8 +59,8 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// Returns the result of a write or a flush. `stalled` is the timer that runs while it waits for the client; when it ends,
-/// the result is the error `TimedOut`.
+/// Returns the result of a write or a flush. `stalled` is the timer that runs while the result waits for the client. When the
+/// timer ends, the result is the error `TimedOut`.
 fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
@@ -90,7 +89,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let came = buf.filled().len() - before;
-        // a full buffer tells nothing about the client's speed
+        // a full buffer does not indicate the client's speed
         let all = buf.remaining() > 0;
         if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
             self.short_reads += 1;
@@ -137,15 +136,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     }
 }
 
-/// Wraps the body of a request so that reading it fails when it arrives too slowly. A body above
-/// [`SMALL_BYTES`] charges its announced length to the connection's account; one without a length is
-/// charged while it arrives. `None` if the charge is refused, or the connection has no account. A
-/// request without a body is returned as it is.
+/// Wraps a request's body so that reading it fails when it arrives too slowly. A body above [`SMALL_BYTES`] is charged to the
+/// connection's account: with its announced length, or, without a length, as it arrives. Returns `None` if the charge is
+/// refused or the connection has no account. Returns an absent body unchanged.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
     let account = connection_data::<Account>(request)?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
-        // bodies are never read further than this
+        // bodies are never read beyond this limit
         Some(length) => length
             .to_str()
             .ok()
@@ -174,19 +172,19 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
     Some(taken.expect("taking a payload cannot fail"))
 }
 
-/// See [`bounded`].
+/// A body that [`bounded`] has wrapped.
 struct BoundedBody {
     payload: Payload,
     began: Instant,
     received: usize,
-    /// Bytes that are charged, or too few to be.
+    /// Number of bytes that are charged, or that need no charge.
     allowed: usize,
     late: Option<Pin<Box<Sleep>>>,
     charge: Charge,
 }
 
 impl BoundedBody {
-    /// Charges bytes beyond the announced length. Returns whether they were granted.
+    /// Charges bytes beyond the announced length. Returns whether the charge was granted.
     fn charge_received(&mut self) -> bool {
         while self.received > self.allowed {
             if !self.charge.grow(limits::BODY_STEP_BYTES) {
@@ -198,7 +196,7 @@ impl BoundedBody {
     }
 }
 
-/// Returns the deadline of a body of which `received` bytes have arrived.
+/// Returns the deadline for the next bytes of a body after `received` bytes.
 fn due(began: Instant, received: usize) -> Instant {
     let earned = received as u64 / limits::PROGRESS_BYTES_MIN;
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)

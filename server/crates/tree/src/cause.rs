@@ -1,4 +1,4 @@
-//! The field `cause` of an error: what violated a rule of the tree.
+//! The field `cause` of an error: it describes what violated a rule of the tree.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ pub enum Cause {
 }
 
 /// The failed conditions, each with the wanted and the actual value. The values share the memory of the request and the tree,
-/// so that a refused comparison with a large value takes no additional memory.
+/// so a refused comparison with a large value uses no additional memory.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The wanted and the actual value.
@@ -22,8 +22,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns v2's text: `[wanted != actual]` for each failed condition, the value first. It is in pieces, so that values are
-    /// not copied; no character spans two pieces.
+    /// Returns v2's text: `[wanted != actual]` for each failed condition, the value first. The text is split into pieces, so
+    /// that values are not copied. No character spans two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],

@@ -1,5 +1,5 @@
 //! The difference between two versions of the tree, as checkpoint records. Shared subtrees are skipped, so the cost is
-//! proportional to the changes.
+//! proportional to the number of changes.
 
 use imbl::ordmap::DiffItem;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Tree {
-    /// Emits the changes since `since`, or everything for `None`.
+    /// Emits the changes since `since`, or the whole tree for `None`.
     pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);
@@ -27,7 +27,7 @@ impl Tree {
     }
 }
 
-/// Emits the changes below one directory. A side that is not a directory is `None`.
+/// Emits the changes below one directory. `old` or `new` is `None` if it is not a directory in that version.
 fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,
@@ -58,13 +58,13 @@ fn below(
     }
 }
 
-/// Emits the records of a node and of all nodes below it.
+/// Emits the records of a node and all its descendants.
 fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut EmitRecord<'_>) {
     visit(path, link, &mut |path, inode| put_node(path, inode, emit));
 }
 
-/// Returns whether both nodes are directories with equal records, because a directory is copied for every change below it.
-/// `false` for files.
+/// Returns whether both nodes are directories with equal records. Every change below a directory copies it, so an unchanged
+/// record is common. Returns `false` for files.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()
         && new.is_dir()

@@ -1,8 +1,8 @@
 //! The tree as checkpoint records.
 //!
-//! Keys: `h` and a big-endian index for an event of the history; `m` for the metadata; `n` and the path for a node. A path is a
-//! prefix of the paths below it, so ascending key order puts parents before children. Every value ends with the CRC-32 of key
-//! and contents.
+//! Keys: `h` and a big-endian index for an event in the history; `m` for the metadata; `n` and the path for a node. A path is
+//! a prefix of all paths below it, so parents come before children in key order. Every value ends with the CRC-32 of key and
+//! contents.
 
 use bytes::Bytes;
 use prost::Message;
@@ -18,12 +18,11 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// The highest value of every counter; a higher one in a record is corruption. Counting up from below it never
+/// The highest value of every counter; a higher value in a record is corruption. Counting up from a lower value never
 /// overflows.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// The highest counter of an imported state; a state with a higher one is refused, so that the state can still
-/// count.
+/// The highest counter of an imported state; a state with a higher counter is refused, so that the state can still count.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]
@@ -34,7 +33,7 @@ struct StoredNode {
     modified: u64,
     #[prost(sint64, optional, tag = "3")]
     expires_ns: Option<i64>,
-    /// Absent for a directory.
+    /// The value of a file; absent for a directory.
     #[prost(bytes = "bytes", optional, tag = "4")]
     value: Option<Bytes>,
 }
@@ -43,7 +42,7 @@ struct StoredNode {
 struct StoredTreeMeta {
     #[prost(uint64, tag = "1")]
     index: u64,
-    /// In the order of the fields of [`WriteCounts`].
+    /// The write counters in the order of the fields in [`WriteCounts`].
     #[prost(uint64, repeated, tag = "2")]
     counts: Vec<u64>,
 }
@@ -58,7 +57,7 @@ struct StoredEvent {
     prev: Option<StoredEventNode>,
 }
 
-/// A node as recorded in an event, without its children.
+/// A node in an event, without its children.
 #[derive(Clone, PartialEq, Message)]
 struct StoredEventNode {
     #[prost(bytes = "bytes", tag = "1")]
@@ -71,7 +70,7 @@ struct StoredEventNode {
     ttl: i64,
 }
 
-/// Emits the record of a message, with the checksum of key and contents at its end.
+/// Emits a message as a record, with the checksum of key and contents at its end.
 fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
@@ -106,7 +105,7 @@ pub(super) fn put_node(path: &[u8], inode: &Inode, emit: &mut EmitRecord<'_>) {
     put(node_key(path), &stored, emit);
 }
 
-/// Emits the record of one event of the history.
+/// Emits the record of one event in the history.
 fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     let stored = StoredEvent {
         action: event.action as u32,
@@ -165,7 +164,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads one record. Records must come in ascending key order.
+    /// Loads one record. Pass records in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
@@ -181,7 +180,7 @@ impl Tree {
         }
     }
 
-    /// Adds an event to the history; `index` are the bytes of the record's key with its index.
+    /// Adds an event to the history. `index` is the part of the record's key that encodes the event's index.
     fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
@@ -191,7 +190,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Loads the index and the write counters. Fails if one is missing or above `COUNT_MAX`.
+    /// Loads the index and the write counters. Fails if any of them is missing or above `COUNT_MAX`.
     fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredTreeMeta = decode(key, contents)?;
         let counts = stored
@@ -209,7 +208,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Inserts a node at `path` with its expiration time. Fails if the parent directory is not loaded.
+    /// Inserts a node at `path` with its expiration time. Fails if its parent directory was not loaded.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
@@ -221,10 +220,10 @@ impl Tree {
             .map_err(|what| corrupt(key, what))
     }
 
-    /// Inserts a node at `path` with its expiration time. The error says why that is impossible.
+    /// Inserts a node at `path` with its expiration time. The error explains why this is impossible.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
-        // an expiration is looked up by the path with which it was recorded
+        // expirations are looked up by the recorded path
         if name.is_empty() || clean(path) != path {
             return Err("is not a path");
         }
@@ -240,8 +239,8 @@ impl Tree {
         }
     }
 
-    /// Fails if the record of the index is missing or an event is outside of the retained history, and computes the size. Nodes
-    /// are checked when they are loaded, except their indexes.
+    /// Completes the load and computes the size. Fails if the record with the index is missing or an event is outside the
+    /// retained history. Nodes were checked when they were loaded, except their indexes.
     pub fn finish_load(&mut self) -> Result<(), CorruptTree> {
         let holds_nodes = self
             .root
@@ -263,13 +262,13 @@ impl Tree {
     }
 }
 
-/// Decodes the contents of a record. The error names the record by its key.
+/// Decodes a record's contents. The error contains the record's key.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
-    // Copied once, so that values do not keep the whole record alive.
+    // Copied once, so that values do not keep the whole record in memory.
     M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
 }
 
-/// Builds the error for the record with this key; `what` describes the defect.
+/// Builds the error for a record with this key. `what` describes the defect.
 fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     let name = match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
@@ -284,8 +283,7 @@ fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     CorruptTree(format!("{name} {what}"))
 }
 
-/// Emits a record for each event that was added or replaced, and a deletion for each evicted one. Events are compared by
-/// identity.
+/// Emits a record for each added or replaced event, and a deletion for each evicted event. Compares events by identity.
 pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut EmitRecord<'_>) {
     use imbl::ordmap::DiffItem;
     for item in old.history.events.diff(&new.history.events) {

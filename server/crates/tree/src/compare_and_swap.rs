@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Tree {
-    /// Sets value and expiration of a file whose conditions hold. A refresh keeps the value.
+    /// Sets the value and expiration of a file if its conditions hold. A refresh keeps the value.
     pub(super) fn compare_and_swap(
         &mut self,
         swap: &CompareAndSwap,
@@ -23,8 +23,8 @@ impl Tree {
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }
 
-    /// Returns the file at `path` if it has the wanted value and modified index. An empty value and index 0 are no conditions.
-    /// Fails for a directory, or with the failed conditions as the cause.
+    /// Returns the file at `path` if it has the wanted value and modified index. An empty value or index 0 is not a
+    /// condition. Fails for a directory, or with the failed conditions as the cause.
     pub(super) fn compare(
         &self,
         path: &Bytes,

@@ -1,8 +1,8 @@
-//! Write counters of `/v2/stats/store`. Every request counts once, as success or failure.
+//! Write counters for `/v2/stats/store`. Every request counts once, as success or failure.
 
 use super::TreeOperation;
 
-/// Success and failure counts of writes since the store began (`/v2/stats/store`).
+/// Counts successful and failed writes since the store was created (`/v2/stats/store`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub struct WriteCounts {
@@ -22,7 +22,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// Counts a request as success (`done`) or failure of its verb. Expirations are counted elsewhere.
+    /// Counts a request as success (`done`) or failure of its verb. `expire` counts expirations.
     pub(super) fn count(&mut self, verb: &TreeOperation, done: bool) {
         let (success, fail) = match verb {
             TreeOperation::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
@@ -37,7 +37,7 @@ impl WriteCounts {
                 &mut self.compare_and_delete_fail,
             ),
             TreeOperation::Delete(_) => (&mut self.delete_success, &mut self.delete_fail),
-            // the verb counts each removed node itself
+            // `expire` counts each removed node
             TreeOperation::Expire(_) => return,
         };
         *if done { success } else { fail } += 1;
@@ -48,7 +48,7 @@ impl WriteCounts {
         self.numbers().into_iter().fold(0, u64::max)
     }
 
-    /// Returns the counters in the order of the fields, as in the record.
+    /// Returns the counters in the order of the fields, as in a checkpoint record.
     pub(super) fn numbers(&self) -> [u64; 13] {
         let mut copy = *self;
         copy.places().map(|place| *place)

@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tree {
-    /// Removes a node. A directory needs `dir` or `recursive`, a directory that is not empty needs `recursive`. The root cannot
-    /// be removed.
+    /// Removes a node. A directory requires `dir` or `recursive`, and a directory with children requires `recursive`. The
+    /// root cannot be removed.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;
@@ -28,7 +28,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::Delete, &path, now_ns))
     }
 
-    /// Removes a file whose conditions hold. Fails for a directory.
+    /// Removes a file if its conditions hold. Fails for a directory.
     pub(super) fn compare_and_delete(
         &mut self,
         delete: &CompareAndDelete,
@@ -39,7 +39,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::CompareAndDelete, &path, now_ns))
     }
 
-    /// Removes the existing node at `path` and everything below it, as one event.
+    /// Removes the existing node at `path` and all its descendants, as one event.
     pub(super) fn remove_subtree(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);
@@ -60,7 +60,7 @@ impl Tree {
         event
     }
 
-    /// Removes an existing node from its parent directory and returns it. Panics if there is none.
+    /// Removes an existing node from its parent directory and returns it. Panics if the node does not exist.
     fn unlink(&mut self, path: &[u8]) -> NodeRef {
         let (dir, name) = split(path);
         let parent = find_mut(&mut self.root, dir).expect("the node was found before");

@@ -3,7 +3,7 @@
 use super::{Action, Tree};
 
 impl Tree {
-    /// Removes all nodes whose expiration is at or before `now_ns`, with one event and one index each. A directory is removed
+    /// Removes all nodes that expire at or before `now_ns`. Each removal has its own event and index. A directory is removed
     /// with its whole subtree. Returns the number of events.
     pub(super) fn expire(&mut self, now_ns: i64) -> usize {
         let mut expired = 0;

@@ -1,4 +1,4 @@
-//! The hash of a tree. Trees that look the same to readers and watchers have the same hash.
+//! The hash of a tree. Trees that readers and watchers cannot distinguish have the same hash.
 
 use std::hash::{Hash, Hasher};
 

@@ -1,8 +1,8 @@
-//! A reference-counted pointer that compares by identity, so that comparing two versions of the tree skips shared parts.
+//! A reference-counted pointer that compares by identity. Comparing two versions of the tree therefore skips shared parts.
 
 use std::{ops::Deref, sync::Arc};
 
-/// Copy-on-write: [`IdentityArc::make_mut`] copies only if there is another reference.
+/// A copy-on-write pointer: [`IdentityArc::make_mut`] copies only if another reference exists.
 #[derive(Debug, Default)]
 pub(crate) struct IdentityArc<T>(Arc<T>);
 

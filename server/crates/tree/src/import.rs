@@ -1,4 +1,4 @@
-//! Builds a tree from another store's nodes and events, or from a directory of another tree.
+//! Builds a tree from the nodes and events of another store, or from a directory in another tree.
 
 use bytes::Bytes;
 
@@ -11,23 +11,23 @@ use super::{
     ttl::TtlQueue,
 };
 
-/// A node of another store, without its children.
+/// A node from another store, without its children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportedNode {
-    /// Cleaned and absolute; never the root.
+    /// Cleaned and absolute path; never the root.
     pub path: Bytes,
-    /// `None` for a directory.
+    /// The value of a file; `None` for a directory.
     pub value: Option<Bytes>,
-    /// Index of creation.
+    /// Index at which the node was created.
     pub created: u64,
-    /// Index of the last change.
+    /// Index of the node's last change.
     pub modified: u64,
     /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
 }
 
 impl Tree {
-    /// Returns a tree at `index` without nodes, events and counts.
+    /// Returns a tree at `index` that has no nodes, events or counts.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
         if index > COUNT_IMPORT_MAX {
             return Err(CorruptTree(format!("index {index} is too large")));
@@ -35,7 +35,7 @@ impl Tree {
         Ok(Self { index, has_meta: true, ..Self::default() })
     }
 
-    /// Adds a node whose directory was added before.
+    /// Adds a node. Its parent directory must already exist.
     pub fn import_node(&mut self, node: ImportedNode) -> Result<(), CorruptTree> {
         let ImportedNode { path, value, created, modified, expires_ns } = node;
         let body = value.map_or(NodeBody::Dir(Children::new()), NodeBody::File);
@@ -48,7 +48,7 @@ impl Tree {
         added.map_err(|what| CorruptTree(format!("node {} {what}", path.escape_ascii())))
     }
 
-    /// Adds an event to the history, in any order.
+    /// Adds an event to the history. Events can be added in any order.
     pub fn import_event(&mut self, event: Event) {
         self.history.push(event, None);
     }
@@ -62,8 +62,8 @@ impl Tree {
         self.finish_load()
     }
 
-    /// Returns all files below the directory at `path`, including hidden ones, with relative paths (`a/b`) and values; none if
-    /// there is no such directory.
+    /// Returns all files below the directory at `path`, including hidden files, with relative paths (`a/b`) and values.
+    /// Returns nothing if the directory does not exist.
     pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
         let mut files = Vec::new();
         if let Ok(dir) = find(&self.root, path) {
@@ -76,9 +76,10 @@ impl Tree {
         files
     }
 
-    /// Returns the directory at `path` as a tree with the same index and counters; empty if there is no such directory. Its
-    /// history has the events below the directory, in which each expiring node has a TTL of 1 second. The real TTL depends on
-    /// the clock of the member that executed the event, and members must not differ.
+    /// Returns the directory at `path` as a tree with the same index and counters. Returns an empty tree if the directory
+    /// does not exist. The history contains the events below the directory. In these events, each expiring node has a TTL of
+    /// 1 second, because the real TTL depends on the clock of the member that executed the event, and members must not
+    /// differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();
@@ -100,7 +101,8 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory; `None` if its node is outside of it. Reduces a TTL to 1 or 0.
+/// Returns the event with paths relative to a directory, or `None` if its node is outside the directory. Reduces a TTL to 1
+/// or 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

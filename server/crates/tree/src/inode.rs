@@ -1,5 +1,5 @@
-//! The nodes, files and directories, and the lookup of paths. Not here: the index counter, the queue of expirations, the
-//! history.
+//! The nodes of the tree (files and directories) and the lookup of paths. The index counter, the expiration queue and the
+//! history are elsewhere.
 
 use bytes::Bytes;
 use imbl::OrdMap;
@@ -10,7 +10,7 @@ use super::{TreeErrorKind, identity_arc::IdentityArc};
 #[derive(Clone, Debug)]
 pub(crate) struct Inode {
     pub(crate) created: u64,
-    /// Never changes after the creation of a directory.
+    /// Index of the last change; constant for a directory.
     pub(crate) modified: u64,
     /// Absolute expiration in Unix nanoseconds.
     pub(crate) expires_ns: Option<i64>,
@@ -27,7 +27,7 @@ pub(crate) type NodeRef = IdentityArc<Inode>;
 /// Children by component name, in the byte order of listings.
 pub(crate) type Children = OrdMap<Bytes, NodeRef>;
 
-/// A path that does not lead to a node.
+/// A path without a node.
 #[derive(Debug)]
 pub(crate) struct LookupError {
     pub(crate) kind: TreeErrorKind,
@@ -54,14 +54,14 @@ impl Inode {
     }
 }
 
-/// The root, which always exists and is never recorded.
+/// Creates the root, which always exists and is never recorded.
 impl Default for Inode {
     fn default() -> Self {
         Self::dir(0)
     }
 }
 
-/// Returns the non-empty components of an absolute path, each with the offset of its end.
+/// Returns the non-empty components of an absolute path. Each has the offset of its end.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     path.split(|byte| *byte == b'/')
         .skip(1)
@@ -72,7 +72,7 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter(|(_, name)| !name.is_empty())
 }
 
-/// Returns a cleaned copy of a path, without empty components and trailing slash.
+/// Returns a cleaned copy of a path, without empty components and without a trailing slash.
 pub(crate) fn clean(path: &[u8]) -> Bytes {
     let mut clean = Vec::with_capacity(path.len());
     for (_, name) in components(path) {
@@ -91,19 +91,20 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     (&path[..at], path.get(at + 1..).unwrap_or_default())
 }
 
-/// Returns the path relative to a directory, without a leading slash; `None` if it is the directory itself or outside of it.
+/// Returns the path relative to a directory, without a leading slash. Returns `None` if it is the directory itself or outside
+/// it.
 pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let dir = if dir == b"/" { &dir[..0] } else { dir };
     let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;
     (!rest.is_empty()).then_some(rest)
 }
 
-/// Returns whether a component makes its node hidden.
+/// Returns whether a component with this name makes its node hidden.
 pub(crate) fn is_hidden(name: &[u8]) -> bool {
     name.first() == Some(&b'_')
 }
 
-/// Returns the node at `path`. The error names the first missing path or the file in the way.
+/// Returns the node at `path`. The error contains the first missing path or the file in the way.
 pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, LookupError> {
     let mut current = root;
     let mut parent_end = 0;
@@ -122,7 +123,7 @@ pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, Lo
     Ok(current)
 }
 
-/// Returns the node at `path` for writing, after copying shared nodes on the way; `None` if there is none.
+/// Returns the node at `path` for writing, and copies shared nodes on the way. Returns `None` if the node does not exist.
 pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut Inode> {
     let mut current = root.make_mut();
     for (_, name) in components(path) {
@@ -134,8 +135,8 @@ pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut
     Some(current)
 }
 
-/// Returns the children of directory `path` for writing, after creating missing directories with `index`. `None` if a file is
-/// in the way; directories created before it stay, so call [`find`] first.
+/// Returns the children of the directory `path` for writing, and creates missing directories with `index`. Returns `None` if
+/// a file is in the way. Directories that were created before the file stay, so call [`find`] first.
 pub(crate) fn make_dirs<'a>(
     root: &'a mut NodeRef,
     path: &[u8],
@@ -163,7 +164,7 @@ pub(crate) fn make_dirs<'a>(
     }
 }
 
-/// Visits `link` and everything below it, parents first, children in order.
+/// Visits `link` and all its descendants, parents first, children in order.
 pub(crate) fn visit(path: &mut Vec<u8>, link: &NodeRef, each: &mut dyn FnMut(&[u8], &Inode)) {
     each(path, link);
     for (name, child) in link.children().into_iter().flatten() {

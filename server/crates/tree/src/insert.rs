@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tree {
-    /// Inserts a node, whose path is cleaned and whose bytes are copied, with a new index, and creates missing directories.
-    /// With `replace` it can replace a file. Returns the node as answers contain it.
+    /// Inserts a node with a new index and creates missing directories. Cleans the path and copies the value. With `replace`,
+    /// it can replace a file. Returns the node in the form of an answer.
     pub(super) fn insert_node(
         &mut self,
         new: Create,
@@ -56,7 +56,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// Fails for a path of more than `TREE_DEPTH_MAX` components, because walking and dropping the tree use the stack.
+    /// Fails for a path with more than `TREE_DEPTH_MAX` components, because walking and dropping the tree use the stack.
     fn refuse_depth(&self, path: &Bytes) -> Result<(), TreeError> {
         let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
             return Ok(());

@@ -1,10 +1,10 @@
-//! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The rules
-//! are those of etcd 2.2 to 3.5.
+//! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The
+//! rules are those of etcd 2.2 to 3.5.
 //!
-//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures are
-//! persistent, so a clone is O(1). Time comes with each command (I1, I9).
+//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures
+//! are persistent, so a clone takes O(1). Each command contains its time (I1, I9).
 //!
-//! Not here: the log, the state machine around it (`witan_machine`), JSON, HTTP.
+//! The log, the state machine around the tree (`witan_machine`), JSON and HTTP are elsewhere.
 
 mod cause;
 mod changes;
@@ -41,7 +41,7 @@ pub use size::NODE_BYTES;
 
 use bytes::Bytes;
 
-/// The actions with their names on the wire.
+/// The actions of events, with their names on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub enum Action {
@@ -74,10 +74,10 @@ impl Action {
     }
 }
 
-/// One node as answers contain it.
+/// A node in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
-    /// Full path with a leading `/`; empty for the root. Raw bytes, without `/` inside components.
+    /// Full path with a leading `/`; empty for the root. The bytes are raw, and components contain no `/`.
     pub path: Bytes,
     /// Value of a file; `None` for directories and deleted nodes.
     pub value: Option<Bytes>,
@@ -85,110 +85,110 @@ pub struct Node {
     pub dir: bool,
     /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
-    /// Remaining seconds, rounded up, at the time of the action; omitted if 0.
+    /// Remaining seconds, rounded up, at the time of the action; 0 is omitted.
     pub ttl: i64,
-    /// Children sorted by path, for a listed directory with visible ones.
+    /// Children sorted by path, if the directory was listed and has visible children.
     pub nodes: Option<Vec<Node>>,
-    /// Index of the last change.
+    /// Index of the node's last change.
     pub modified: u64,
-    /// Index of creation.
+    /// Index at which the node was created.
     pub created: u64,
 }
 
-/// A change of one node, as writers and watchers see it.
+/// A change to one node, as writers and watchers see it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
     /// The action that changed the node.
     pub action: Action,
     /// The node after the change.
     pub node: Node,
-    /// The node before the change, if there was one.
+    /// The node before the change, if it existed.
     pub prev: Option<Node>,
     /// The event's index (`X-Etcd-Index` of the answer).
     pub index: u64,
-    /// Whether it is a refresh, which watchers do not see.
+    /// Whether the change is a refresh, which watchers do not see.
     pub refresh: bool,
 }
 
-/// The answer to a successful v2 command.
+/// The result of a successful v2 command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TreeReply {
     /// The event of a write.
     Event(Box<Event>),
-    /// The number of nodes that an `ExpireNodes` removed.
+    /// The number of nodes that `ExpireNodes` removed.
     Expired(usize),
 }
 
-/// Why a v2 request failed without a change. Every error carries the index at which it was found (`index` in the JSON, and
-/// `X-Etcd-Index`).
+/// The reason why a v2 request failed without a change. Every error contains the index at which the failure was found
+/// (`index` in the JSON, and `X-Etcd-Index`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind:?} at index {index}: {cause:?}")]
 pub struct TreeError {
     /// The violated rule.
     pub kind: TreeErrorKind,
-    /// The path or comparison; can be empty.
+    /// The path or the failed comparison; can be empty.
     pub cause: Cause,
-    /// The store's index.
+    /// The store's index at the time of the error.
     pub index: u64,
 }
 
-/// The rules that the tree itself checks, with their v2 error codes.
+/// The rules that the tree checks, with their v2 error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TreeErrorKind {
-    /// 100; cause: the first missing path.
+    /// Error code 100. The cause is the first missing path.
     KeyNotFound,
-    /// 101; cause: `[wanted != actual]`.
+    /// Error code 101. The cause is `[wanted != actual]`.
     CompareFailed,
-    /// 102; cause: the path.
+    /// Error code 102. The cause is the path.
     NotFile,
-    /// 104; cause: the file in the way.
+    /// Error code 104. The cause is the file in the way.
     NotDir,
-    /// 105; cause: the path.
+    /// Error code 105. The cause is the path.
     NodeExists,
-    /// 107; cause: `/`.
+    /// Error code 107. The cause is `/`.
     RootReadOnly,
-    /// 108; cause: the path.
+    /// Error code 108. The cause is the path.
     DirNotEmpty,
-    /// 401; cause: `the requested history has been cleared [oldest/wanted]`.
+    /// Error code 401. The cause is `the requested history has been cleared [oldest/wanted]`.
     HistoryCleared,
-    /// 302; cause: which counters.
+    /// Error code 302. The cause names the counters.
     CountersUsedUp,
 }
 
 /// The events that a watcher requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// Cleaned path, `/` for the root.
+    /// Cleaned path; `/` for the root.
     pub path: Bytes,
-    /// Whether descendants are included.
+    /// Whether the watch includes descendants.
     pub recursive: bool,
-    /// The index at which the watcher was registered. Events up to it are matched by the rules of history, later ones by the
-    /// rules of live watching.
+    /// The index at which the watcher was registered. Events up to this index match by the rules for history, and later
+    /// events by the rules for live watching.
     pub registered: u64,
 }
 
-/// Receives changed checkpoint records: a key, and its value unless the record is deleted.
+/// Receives changed checkpoint records: a key and its value, or `None` for a deleted record.
 pub type EmitRecord<'a> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) + 'a;
 
-/// A record of a checkpoint with invalid contents.
+/// A checkpoint record has invalid contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("v2 tree: {0}")]
 pub struct CorruptTree(String);
 
-/// The v2 state. Cloning is O(1).
+/// The v2 state. A clone takes O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    /// Index of the last change.
+    /// Index of the store's last change.
     index: u64,
     root: inode::NodeRef,
     deadlines: ttl::TtlQueue,
     history: history::EventHistory,
     counts: WriteCounts,
-    /// Bytes of all nodes; see `size`.
+    /// Size of all nodes in bytes; see `size`.
     nodes_bytes: u64,
-    /// Bytes of removed and replaced nodes; not replicated state.
+    /// Size in bytes of removed and replaced nodes. It is not replicated.
     dropped_bytes: u64,
-    /// Whether the record with `index` and `counts` was loaded.
+    /// Whether the record that contains `index` and `counts` was loaded.
     has_meta: bool,
 }
 
@@ -211,8 +211,8 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change of cluster data (members, version). As in etcd, that takes an index and a slot of the
-    /// history.
+    /// Advances the index for a change to cluster data (members, version). As in etcd, such a change uses an index and a slot
+    /// in the history.
     pub fn advance_index(&mut self) {
         self.take_index();
     }
@@ -222,7 +222,7 @@ impl Tree {
         self.index
     }
 
-    /// Returns the earliest expiration of any node in Unix nanoseconds.
+    /// Returns the earliest expiration of all nodes in Unix nanoseconds.
     pub fn next_expiration_ns(&self) -> Option<i64> {
         self.deadlines.first().map(|(expires_ns, _)| *expires_ns)
     }
@@ -232,7 +232,7 @@ impl Tree {
         self.counts
     }
 
-    /// Returns the same tree with all write counters at 0.
+    /// Returns the same tree with all write counters set to 0.
     #[must_use]
     pub fn without_counts(&self) -> Self {
         Self { counts: WriteCounts::default(), ..self.clone() }
@@ -251,7 +251,7 @@ impl Tree {
         self.index
     }
 
-    /// Builds the event of a change at the current index and adds it to the history, unless it is a refresh, which watchers do
+    /// Builds the event for a change at the current index. Adds it to the history, unless it is a refresh, which watchers do
     /// not see.
     fn record_event(
         &mut self,
@@ -285,7 +285,7 @@ impl Tree {
     }
 }
 
-/// Copies bytes, because a slice would keep the request's whole buffer in memory.
+/// Copies bytes, because a slice would keep the whole request buffer in memory.
 fn copy_bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

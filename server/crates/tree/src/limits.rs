@@ -1,15 +1,15 @@
-//! The bounds of the tree (I10).
+//! The limits of the tree (I10).
 
-/// Events in the v2 history, store-wide, as in etcd.
+/// Number of events in the v2 history of the whole store, as in etcd.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
-/// Number of later events for which a removed v2 directory is kept, to decide what existed in it. etcd would have dropped a
-/// watcher that is further behind, because its buffer is full; here, the rules of history serve it.
+/// Number of later events for which a removed directory is kept, to decide which paths existed in it. etcd drops a watcher
+/// that lags further, because its buffer is full. Here, the rules for history serve such a watcher.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
-/// Size limit of such a directory in bytes. A larger one is not kept, and every watcher below it is woken.
+/// Size limit of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.
 pub const TREE_REMOVED_BYTES: u64 = 1 << 20;
 
-/// Components of a v2 path; deeper nodes are refused, because walking and dropping the tree takes stack. A
-/// thread of 2 MiB overflowed at 1000. etcd accepts what a request line of 4 KiB holds.
+/// Number of components in a v2 path; deeper nodes are refused, because walking and dropping the tree use the stack. A thread
+/// with 2 MiB of stack overflowed at 1000 components. etcd accepts all paths that fit into a request line of 4 KiB.
 pub const TREE_DEPTH_MAX: usize = 256;

@@ -1,7 +1,6 @@
-//! The operations on the v2 tree. They are stored in the log, so field numbers must never change.
-//!
-//! Paths are cleaned and absolute (`/`, `/a/b`), as bytes. `expires_ns` is absolute Unix time in nanoseconds, computed by the
-//! member that received the request; `None` never expires.
+//! The operations on the v2 tree. The log stores them, so field numbers must never change.
+//! Paths are cleaned and absolute (`/`, `/a/b`), in bytes. `expires_ns` is an absolute Unix time in nanoseconds that the
+//! receiving member computed; `None` means no expiration.
 
 #![expect(missing_docs, reason = "each payload says it")]
 
@@ -18,8 +17,8 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Returns the bytes that the command probably adds to the tree, without missing directories; 0 for deletions, expirations
-    /// and refreshes.
+    /// Returns an estimate of the bytes that the command adds to the tree, without missing directories. Returns 0 for
+    /// deletions, expirations and refreshes.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {
@@ -64,7 +63,7 @@ pub enum TreeOperation {
     Expire(ExpireNodes),
 }
 
-/// The write methods of v2.
+/// The HTTP methods that write v2 keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMethod {
     /// Set, update or compare and swap.
@@ -76,8 +75,8 @@ pub enum WriteMethod {
 }
 
 impl TreeOperation {
-    /// Chooses the operation of a request like etcd. `asked` has everything that the request names, even if the operation does
-    /// not use it.
+    /// Chooses the operation for a request as etcd does. `asked` contains all values in the request, including values that
+    /// the operation ignores.
     pub fn choose(
         method: WriteMethod,
         prev_exist: Option<bool>,
@@ -122,12 +121,12 @@ pub struct Set {
     pub dir: bool,
     #[prost(sint64, optional, tag = "4")]
     pub expires_ns: Option<i64>,
-    /// Keep the value, and do not notify watchers; the node must exist.
+    /// Keep the value, and do not notify watchers. The node must exist.
     #[prost(bool, tag = "5")]
     pub refresh: bool,
 }
 
-/// Creates a node that must not exist; with `in_order`, a child of `path` named by the new index.
+/// Creates a node that must not exist. With `in_order`, creates a child of `path` whose name is the new index.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Create {
     #[prost(bytes = "bytes", tag = "1")]
@@ -155,7 +154,7 @@ pub struct Update {
     pub refresh: bool,
 }
 
-/// Compares and swaps. An absent condition holds; at least one is given.
+/// Compares and swaps. An absent condition holds. At least one condition is present.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CompareAndSwap {
     #[prost(bytes = "bytes", tag = "1")]
@@ -166,10 +165,10 @@ pub struct CompareAndSwap {
     pub expires_ns: Option<i64>,
     #[prost(bool, tag = "5")]
     pub refresh: bool,
-    /// Never empty if given.
+    /// The wanted value. Never empty if present.
     #[prost(bytes = "bytes", optional, tag = "6")]
     pub prev_value: Option<Bytes>,
-    /// Never 0 if given.
+    /// The wanted modified index. Never 0 if present.
     #[prost(uint64, optional, tag = "7")]
     pub prev_index: Option<u64>,
 }
@@ -196,6 +195,6 @@ pub struct Delete {
     pub recursive: bool,
 }
 
-/// Removes everything whose expiration is at or before the entry's stamp; proposed by the leader.
+/// Removes all nodes that expire at or before the entry's stamp. The leader proposes it.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ExpireNodes {}

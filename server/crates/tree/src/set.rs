@@ -1,4 +1,4 @@
-//! `set`: replaces a file or creates a node. A refresh keeps the value but also replaces the node, so its created index
+//! `set`: replaces a file or creates a node. A refresh keeps the value but replaces the node, so the node's created index
 //! changes.
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Tree {
-    /// Replaces a file or creates a node. A refresh keeps the value and needs an existing file. Fails for a directory.
+    /// Replaces a file or creates a node. A refresh keeps the value and requires an existing file. Fails for a directory.
     pub(super) fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&set.path);
         let mut value = None;
@@ -21,7 +21,7 @@ impl Tree {
                 prev = Some(show(old, path.clone(), ListingDepth::Nothing, now_ns));
             }
             Err(miss) if set.refresh => return Err(self.lookup_failed(miss)),
-            // `insert_node` reports what is in the way
+            // `insert_node` reports the file in the way
             Err(_) => {}
         }
         let value = value.unwrap_or_else(|| copy_bytes(&set.value));

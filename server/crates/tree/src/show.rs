@@ -1,4 +1,4 @@
-//! Nodes as answers contain them: without hidden children, sorted, TTLs rounded up.
+//! Converts nodes to the form of answers: without hidden children, sorted, TTLs rounded up.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::{
 
 const NS_PER_S: i64 = 1_000_000_000;
 
-/// How many levels below a directory are listed.
+/// The number of levels that a listing contains below a directory.
 #[derive(Clone, Copy)]
 pub(crate) enum ListingDepth {
     Nothing,
@@ -18,7 +18,7 @@ pub(crate) enum ListingDepth {
 }
 
 impl ListingDepth {
-    /// Returns the depth for the children of a node; `None` if they are not listed.
+    /// Returns the depth for a node's children, or `None` if the listing excludes them.
     fn below(self) -> Option<Self> {
         match self {
             Self::Nothing => None,
@@ -29,8 +29,8 @@ impl ListingDepth {
 }
 
 impl Tree {
-    /// Reads one node; for a directory, with one level of children, or all levels if `recursive`, sorted and without hidden
-    /// ones. Expired nodes are included until an applied command removes them; `now_ns` only affects TTLs. Fails if the node is
+    /// Reads one node. A directory includes one level of children, or all levels if `recursive`, sorted and without hidden
+    /// nodes. Expired nodes are included until a command removes them; `now_ns` affects only TTLs. Fails if the node is
     /// missing or a file is in the way.
     pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
@@ -48,14 +48,14 @@ impl Tree {
         })
     }
 
-    /// Returns whether a directory, or with `recursive` everything below it, has more than `nodes` nodes, including hidden
-    /// ones; `false` if there is no such directory.
+    /// Returns whether a directory has more than `nodes` children, or with `recursive`, descendants, including hidden nodes.
+    /// Returns `false` if the directory does not exist.
     pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         self.shows_more_than(path, recursive, nodes, usize::MAX)
     }
 
-    /// Returns whether a read of `path` shows more than `nodes` nodes below it, or more than `bytes` bytes of paths and values
-    /// in total. Hidden nodes count. `false` if there is no such node.
+    /// Returns whether a read of `path` contains more than `nodes` nodes below it, or more than `bytes` bytes of paths and
+    /// values in total. Counts hidden nodes. Returns `false` if the node does not exist.
     pub fn shows_more_than(
         &self,
         path: &[u8],
@@ -76,8 +76,8 @@ struct ListingLimit {
 }
 
 impl ListingLimit {
-    /// Subtracts the bytes (path and value) of a node and of all nodes listed below it, and the number of the latter. Returns
-    /// `false` if the listing exceeds the limit, which is then meaningless.
+    /// Subtracts the size in bytes (path and value) of a node and its listed descendants, and the number of descendants.
+    /// Returns `false` if the listing exceeds the limit, which is then meaningless.
     fn take(&mut self, inode: &Inode, path_bytes: usize, depth: ListingDepth) -> bool {
         let subtract = |left: &mut usize, taken| {
             let rest = left.checked_sub(taken);
@@ -108,7 +108,7 @@ fn listing_depth(recursive: bool) -> ListingDepth {
     }
 }
 
-/// Returns the node as an answer contains it at `now_ns`.
+/// Returns the node in the form of an answer at `now_ns`.
 pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64) -> Node {
     let (value, nodes) = match &inode.body {
         NodeBody::File(value) => (Some(value.clone()), None),
@@ -128,8 +128,8 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64)
     }
 }
 
-/// Returns the visible children as an answer contains them, including expired ones until an applied command removes them.
-/// `None` if `depth` excludes children or none is visible.
+/// Returns the visible children in the form of an answer. Includes expired children until a command removes them. Returns
+/// `None` if `depth` excludes children or no child is visible.
 fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = depth.below()?;
     let visible = children.iter().filter(|(name, _)| !is_hidden(name));
@@ -139,7 +139,7 @@ fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> O
     (!nodes.is_empty()).then_some(nodes)
 }
 
-/// Returns the remaining seconds, rounded up; negative if the expiration is more than a second late.
+/// Returns the remaining seconds, rounded up. The result is negative if the expiration is more than a second late.
 pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
     let left_ns = expires_ns.saturating_sub(now_ns);
     left_ns / NS_PER_S + i64::from(left_ns % NS_PER_S > 0)

@@ -1,4 +1,4 @@
-//! Memory size of the tree and its history, for the quota. Hidden nodes count. The size is derived and not part of a
+//! Memory size of the tree and its history, for the quota. Hidden nodes count. The size is derived and is not part of a
 //! checkpoint.
 
 use super::{
@@ -6,25 +6,25 @@ use super::{
     inode::{Inode, NodeBody, NodeRef, components, visit},
 };
 
-/// Bytes of a node in addition to its path and value, in the tree and in the checkpoint.
+/// Size in bytes of a node in the tree and in the checkpoint, in addition to its path and value.
 pub const NODE_BYTES: u64 = 256;
 
-/// Bytes of an event in addition to its paths and values.
+/// Size in bytes of an event, in addition to its paths and values.
 const EVENT_BYTES: u64 = 512;
 
 impl Tree {
-    /// Returns the bytes of all nodes and of the history.
+    /// Returns the size in bytes of all nodes and the history.
     pub fn size_bytes(&self) -> u64 {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Returns the bytes of nodes that were dropped since the process loaded a state. A reader of an older state can still hold
-    /// them.
+    /// Returns the size in bytes of nodes that were dropped since the process loaded a state. A reader of an older state can
+    /// still hold them.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }
 
-    /// Counts bytes of removed or replaced nodes.
+    /// Adds the size in bytes of removed or replaced nodes.
     pub(super) fn drop_nodes(&mut self, bytes: u64) {
         self.nodes_bytes -= bytes;
         self.dropped_bytes += bytes;
@@ -32,13 +32,13 @@ impl Tree {
 
     /// Recomputes the size after loading a checkpoint.
     pub(super) fn measure(&mut self) {
-        // the root always exists and counts nothing
+        // the root always exists and is not counted
         self.nodes_bytes = of_subtree(&[], &self.root) - NODE_BYTES;
         let events = self.history.events.values();
         self.history.bytes = events.map(|kept| of_event(&kept.event)).sum();
     }
 
-    /// Returns the bytes of the missing directories that a node at `path` needs.
+    /// Returns the size in bytes of the missing directories that a node at `path` needs.
     pub(super) fn missing_dirs_bytes(&self, path: &[u8]) -> u64 {
         let mut at = Some(&self.root);
         let mut bytes = 0;
@@ -60,7 +60,7 @@ pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     NODE_BYTES + (path.len() + value) as u64
 }
 
-/// Returns the bytes of a node and everything below it.
+/// Returns the size in bytes of a node and its descendants.
 pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     let mut bytes = 0;
     visit(&mut path.to_vec(), link, &mut |path, inode| {
@@ -69,8 +69,8 @@ pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     bytes
 }
 
-/// Returns the bytes of an event in the history. The previous value is shared with an older event, so only the larger of both
-/// values counts.
+/// Returns the size in bytes of an event in the history. The event shares the previous value with an older event, so only the
+/// larger of both values counts.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))

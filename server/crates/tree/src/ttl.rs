@@ -1,24 +1,24 @@
-//! Expiration times in order. Derived from the nodes, not part of a checkpoint.
+//! Expiration times in order. They are derived from the nodes and are not part of a checkpoint.
 
 use bytes::Bytes;
 use imbl::OrdSet;
 
 use super::inode::{Inode, NodeRef, visit};
 
-/// Every node with an expiration, by time, then by path. If a directory and its child expire at the same time, the directory
-/// comes first and removes the child.
+/// All nodes with an expiration, ordered by time, then by path. If a directory and its child expire at the same time, the
+/// directory comes first and its removal includes the child.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TtlQueue(OrdSet<(i64, Bytes)>);
 
 impl TtlQueue {
-    /// Adds the expiration time of a node, if it has one.
+    /// Adds a node's expiration time, if it has an expiration.
     pub(crate) fn insert(&mut self, path: &Bytes, inode: &Inode) {
         if let Some(expires_ns) = inode.expires_ns {
             self.0.insert((expires_ns, path.clone()));
         }
     }
 
-    /// Removes the expiration time of a node, if it has one, but not those of nodes below it.
+    /// Removes a node's expiration time, if it has an expiration. Keeps the expiration times of its descendants.
     pub(crate) fn remove(&mut self, path: &Bytes, inode: &Inode) {
         if let Some(expires_ns) = inode.expires_ns {
             self.0.remove(&(expires_ns, path.clone()));
@@ -37,7 +37,7 @@ impl TtlQueue {
         });
     }
 
-    /// Returns the expiration times at or before `now_ns` in order, with the paths of their nodes.
+    /// Returns the expiration times at or before `now_ns` in order, with the paths of the nodes.
     pub(crate) fn until(&self, now_ns: i64) -> impl Iterator<Item = &(i64, Bytes)> {
         self.0.iter().take_while(move |(at_ns, _)| *at_ns <= now_ns)
     }

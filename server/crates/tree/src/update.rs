@@ -1,5 +1,5 @@
-//! `update`: changes an existing node. As in etcd, only the expiration of a directory changes, and its modified index stays
-//! although the answer shows the new one.
+//! `update`: changes an existing node. As in etcd, an update of a directory changes only its expiration. The directory keeps
+//! its modified index, although the answer shows the new index.
 
 use super::{
     Action, Event, Node, Tree, TreeError, TreeErrorKind, Update, copy_bytes,
@@ -8,8 +8,8 @@ use super::{
 };
 
 impl Tree {
-    /// Sets value and expiration of an existing node. A refresh keeps the value. Fails for the root, and for a directory if a
-    /// value is given.
+    /// Sets the value and expiration of an existing node. A refresh keeps the value. Fails for the root, and for a directory
+    /// if a value is given.
     pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&update.path);
         self.refuse_root(&path)?;
@@ -24,8 +24,8 @@ impl Tree {
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Overwrites the existing node `old` at the cleaned path of `write` with a new index. Returns the node after and before. A
-    /// directory keeps its stored modified index; only the returned node shows the new one.
+    /// Overwrites the existing node `old` at the cleaned path of `write` with a new index. Returns the new and the old node.
+    /// A directory keeps its stored modified index; only the returned node shows the new index.
     ///
     /// # Panics
     /// If the node does not exist.
@@ -33,7 +33,7 @@ impl Tree {
         let path = write.path;
         let prev = show(&old, path.clone(), ListingDepth::Nothing, now_ns);
         self.deadlines.remove(&path, &old);
-        // release it, so that the node can be changed in place
+        // release the reference, so that the node can be changed in place
         drop(old);
         let index = self.take_index();
         let inode = find_mut(&mut self.root, &path).expect("the node was found before");

@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Tree {
-    /// Counts the nodes that a recursive deletion or an expiration removes, at most `max`; 0 for other commands.
+    /// Counts the nodes that a recursive deletion or an expiration removes, up to `max`. Returns 0 for other commands.
     pub fn work(&self, command: &TreeCommand, now_ns: i64, max: u64) -> u64 {
         let mut left = max;
         match &command.operation {
@@ -34,7 +34,8 @@ impl Tree {
         max - left
     }
 
-    /// Subtracts the node at `path` and everything below it from `left`, down to 0; nothing if there is no such node.
+    /// Subtracts the number of nodes in the subtree at `path` from `left`, down to 0. Does nothing if the node does not
+    /// exist.
     fn count_below(&self, path: &[u8], left: &mut u64) {
         if let Ok(link) = find(&self.root, path) {
             count(link, left);
@@ -42,7 +43,7 @@ impl Tree {
     }
 }
 
-/// Subtracts a node and everything below it from `left`, down to 0.
+/// Subtracts the number of nodes in a subtree from `left`, down to 0.
 fn count(link: &NodeRef, left: &mut u64) {
     *left = left.saturating_sub(1);
     let mut children = link.children().into_iter().flatten();

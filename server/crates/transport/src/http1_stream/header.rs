@@ -1,7 +1,7 @@
-//! Judges one header line of an HTTP/1 request: whether it determines the length of the body, or
-//! requests another protocol. actix handles all other lines, and refuses the malformed ones of these.
+//! Classifies a header line of an HTTP/1 request: whether it determines the length of the body, or requests another protocol.
+//! actix handles all other lines and refuses malformed ones.
 
-/// A relevant header.
+/// A header that the filter examines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JudgedHeader {
     ContentLength,
@@ -19,27 +19,27 @@ impl JudgedHeader {
     ];
 }
 
-/// Meaning of a header line.
+/// The meaning of a header line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderMeaning<'a> {
-    /// The head ends.
+    /// The empty line that ends the head.
     End,
-    /// Irrelevant, or malformed.
+    /// The line is irrelevant or malformed.
     Nothing,
     Length(u64),
     Chunked,
-    /// The value of `Upgrade`.
+    /// The value of an `Upgrade` header.
     Upgrade(&'a [u8]),
-    /// A `Connection` that names `upgrade`; its other options.
+    /// A `Connection` header that contains `upgrade`, with its other options.
     Connection(Vec<&'a [u8]>),
 }
 
-/// Whether a line that begins like this is judged: its name and the colon must be in the beginning.
+/// Returns whether a line that starts with these bytes is examined. The bytes must include the header's name and the colon.
 pub(super) fn is_relevant(beginning: &[u8]) -> bool {
     split(beginning).is_some()
 }
 
-/// Returns the header of a line and the rest after its colon; `None` for irrelevant lines.
+/// Returns the header in a line and the text after the colon. Returns `None` for an irrelevant line.
 fn split(line: &[u8]) -> Option<(JudgedHeader, &[u8])> {
     if !matches!(line.first()?.to_ascii_lowercase(), b'c' | b't' | b'u') {
         return None;
@@ -51,7 +51,7 @@ fn split(line: &[u8]) -> Option<(JudgedHeader, &[u8])> {
     Some((*header, value))
 }
 
-/// Judges a whole line, including its end.
+/// Classifies a whole line, including its line end.
 pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     if matches!(line, b"\r\n" | b"\n") {
         return HeaderMeaning::End;
@@ -75,8 +75,8 @@ pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     }
 }
 
-/// Judges the value of a header `Connection`: without the option `upgrade` it means nothing, else the other
-/// options are returned.
+/// Classifies the value of a `Connection` header. It is irrelevant without the option `upgrade`; otherwise, returns the other
+/// options.
 fn connection(value: &[u8]) -> HeaderMeaning<'_> {
     let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let (upgrade, others): (Vec<_>, Vec<_>) =
@@ -99,7 +99,7 @@ mod tests {
             ("\n", HeaderMeaning::End),
             ("Content-Length: 5\r\n", HeaderMeaning::Length(5)),
             ("content-length:\t007 \n", HeaderMeaning::Length(7)),
-            // actix refuses it
+            // actix refuses this value
             ("Content-Length: +5\r\n", HeaderMeaning::Length(5)),
             ("Content-Length: 5, 5\r\n", HeaderMeaning::Nothing),
             ("Content-Length:\r\n", HeaderMeaning::Nothing),

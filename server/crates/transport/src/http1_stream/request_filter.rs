@@ -1,5 +1,5 @@
-//! Parses the requests of a connection, heads and bodies in turn, and rewrites what actix would misread: see
-//! [`RequestFilter`]. No I/O here.
+//! Parses the heads and bodies of a connection's requests, and rewrites parts that actix would misread: see
+//! [`RequestFilter`]. Does no I/O.
 
 use std::borrow::Cow;
 
@@ -7,23 +7,23 @@ use witan_http2::target;
 
 use super::header::{self, HeaderMeaning};
 
-/// Maximum size of a line that is judged as a whole, in bytes; a request with a longer line is refused. Such lines are a
-/// relevant header, and all lines about an upgrade together. In a chunked body they are the line before a chunk and the
+/// Size in bytes of a line that is classified as a whole; a request with a longer line is refused. This applies to a relevant
+/// header, and to all lines about an upgrade together. In a chunked body, it applies to the line before a chunk and to the
 /// trailer, as in Go.
 const LINE_BYTES_MAX: usize = 4096;
 
-/// The method whose requests may become a tunnel.
+/// The start of a request line whose request may become a tunnel.
 const GET: &[u8] = b"GET ";
 
-/// An invalid header line: actix answers 400.
+/// An invalid header line. actix answers it with 400.
 const NO_HEADER: &[u8] = b":\r\n\r\n";
 
-/// Filters a stream of requests. A head whose framing is ambiguous passes, because actix refuses it with all that
-/// follows; of every head that actix accepts, this filter must know the end of the body as actix does.
+/// Filters a stream of requests. A head with ambiguous framing passes, because actix refuses it and all following bytes. For
+/// every head that actix accepts, the filter must find the same end of the body.
 #[derive(Debug, Default)]
 pub(super) struct RequestFilter {
     state: FilterState,
-    /// The beginning of the method, or of a line that is withheld until it is whole.
+    /// The start of the method, or of a line that is withheld until it is complete.
     line: Vec<u8>,
     head: HeadState,
 }
@@ -34,67 +34,67 @@ struct HeadState {
     get: bool,
     length: u64,
     chunked: bool,
-    /// `Upgrade` and `Connection` lines, withheld until the head ends.
+    /// The `Upgrade` and `Connection` lines, which are withheld until the head ends.
     upgrade_lines: Vec<u8>,
-    /// Whether the one `Upgrade` is `websocket`; `None` without one.
+    /// Whether the only `Upgrade` header is `websocket`; `None` without an `Upgrade` header.
     websocket: Option<bool>,
-    /// A `Connection` names `upgrade`.
+    /// Whether a `Connection` header contains `upgrade`.
     upgrade: bool,
-    /// The other options of those lines.
+    /// The other options in the `Connection` headers.
     options: Vec<u8>,
 }
 
-/// Position in a request of the next byte.
+/// The position of the next byte within a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum FilterState {
     #[default]
     Method,
-    /// In the rest of the request line.
+    /// In the rest of the request line, after the method.
     Target,
     /// In a header line.
     Header,
     /// In the rest of a long header line that is irrelevant.
     LongHeader,
-    /// In a body, with this many bytes to come.
+    /// In a body with this many remaining bytes.
     Body(u64),
-    /// In a chunk, with this many bytes to come.
+    /// In a chunk with this many remaining bytes.
     Chunk(u64),
-    /// Between chunks, or after the last.
+    /// In a line before, between or after chunks.
     ChunkLine(ChunkLine),
-    /// After the head of a request for another protocol: no request follows.
+    /// After the head of a request for another protocol. No further request follows.
     Tunnel,
-    /// After a refusal: no further bytes are passed on.
+    /// After a refusal. No further bytes pass.
     Refused,
-    /// After a refusal inside a body: no further bytes are passed on.
+    /// After a refusal inside a body. No further bytes pass.
     RefusedBody,
 }
 
-/// A line of a chunked body.
+/// The kind of a line in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkLine {
-    /// The one before a chunk.
+    /// The line before a chunk.
     Size,
-    /// The rest of the line after a chunk.
+    /// The line end after a chunk.
     End,
-    /// One after the last chunk.
+    /// A line after the last chunk.
     Trailer,
 }
 
-/// The action for a piece of the stream.
+/// The action for a part of the stream.
 enum FilterAction {
-    /// Pass this many bytes.
+    /// Pass this number of bytes.
     Pass(usize),
-    /// Replace this many bytes.
+    /// Replace this number of bytes.
     Replace(usize, Vec<u8>),
 }
 
 impl RequestFilter {
-    /// Whether a body was refused. Its reader must be given the end of the stream.
+    /// Returns whether a body was refused. The body's reader must then receive the end of the stream.
     pub(super) fn has_refused_body(&self) -> bool {
         self.state == FilterState::RefusedBody
     }
 
-    /// Filters the next bytes of the stream. Returns replacement bytes, if they differ.
+    /// Filters the next bytes of the stream. Returns the bytes that replace them, or `None` if they pass unchanged.
     pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
         let mut at = 0;
@@ -117,7 +117,7 @@ impl RequestFilter {
         changed
     }
 
-    /// Takes the bytes up to the next change of state, and returns the action for them.
+    /// Consumes the bytes up to the next state change, and returns the action for them.
     fn step(&mut self, rest: &[u8]) -> FilterAction {
         match self.state {
             FilterState::Method => self.method(rest),
@@ -148,7 +148,7 @@ impl RequestFilter {
         }
     }
 
-    /// Passes bytes of a method on to actix, and notes at its end whether it is GET. Empty lines before it are passed on, too:
+    /// Passes a method's bytes to actix, and records at its end whether it is GET. Also passes empty lines before it, because
     /// actix ignores them.
     fn method(&mut self, rest: &[u8]) -> FilterAction {
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
@@ -165,7 +165,7 @@ impl RequestFilter {
         FilterAction::Pass(taken)
     }
 
-    /// Escapes a part of a request line.
+    /// Escapes a part of a request target.
     fn target(&mut self, rest: &[u8]) -> FilterAction {
         let taken = self.rest_of_line(rest);
         match target::escaped(&rest[..taken]) {
@@ -174,7 +174,7 @@ impl RequestFilter {
         }
     }
 
-    /// Returns how many bytes belong to the current line of a head. After its end the next header line begins.
+    /// Returns the number of bytes that belong to the current line. When the line ends, the next header line starts.
     fn rest_of_line(&mut self, rest: &[u8]) -> usize {
         let (part, ends) = line(rest);
         if ends {
@@ -183,7 +183,7 @@ impl RequestFilter {
         part.len()
     }
 
-    /// Returns the current line when it is whole; until then its parts are kept in `self.line`.
+    /// Returns the current line when it is complete. Until then, keeps its parts in `self.line`.
     fn whole_line<'a>(&mut self, part: &'a [u8], ends: bool) -> Option<Cow<'a, [u8]>> {
         if ends && self.line.is_empty() {
             return Some(Cow::Borrowed(part));
@@ -192,7 +192,7 @@ impl RequestFilter {
         ends.then(|| Cow::Owned(std::mem::take(&mut self.line)))
     }
 
-    /// Takes a part of a header line. A relevant line is refused if it is longer than [`LINE_BYTES_MAX`].
+    /// Processes a part of a header line. Refuses a relevant line that is longer than [`LINE_BYTES_MAX`].
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let Some(line) = self.whole_line(part, ends) else {
@@ -214,7 +214,7 @@ impl RequestFilter {
         replaced(part, line, by)
     }
 
-    /// Judges a complete header line; returns its replacement, if there is one.
+    /// Processes a complete header line. Returns its replacement, or `None` if it passes unchanged.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
@@ -249,8 +249,8 @@ impl RequestFilter {
         Some(Vec::new())
     }
 
-    /// Finishes the request head: determines the body framing and whether the Upgrade headers are passed on. Returns the
-    /// bytes that replace the empty line; `None` if the empty line is passed on unchanged.
+    /// Completes the head: determines the body's framing and whether the upgrade headers pass. Returns the bytes that replace
+    /// the empty line, or `None` if the empty line passes unchanged.
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let websocket = head.get && head.upgrade && head.websocket == Some(true);
@@ -276,7 +276,7 @@ impl RequestFilter {
         Some(out)
     }
 
-    /// Takes a part of a line of a chunked body.
+    /// Processes a part of a line in a chunked body.
     fn chunk_line(&mut self, rest: &[u8], kind: ChunkLine) -> FilterAction {
         let (part, ends) = line(rest);
         if self.line.len() + part.len() > LINE_BYTES_MAX {
@@ -292,21 +292,21 @@ impl RequestFilter {
         replaced(part, line, None)
     }
 
-    /// Refuses the rest of the stream; returns invalid bytes that make actix answer 400.
+    /// Refuses the rest of the stream. Returns invalid bytes for actix, which answers them with 400.
     fn refuse(&mut self) -> Vec<u8> {
         self.state = FilterState::Refused;
         NO_HEADER.to_vec()
     }
 
-    /// Refuses a body from here on. actix reports an error in a body as a failed socket, without an answer, so the
-    /// stream ends here for it, as it does when the client closes its side.
+    /// Refuses a body from here on. actix would report an error in a body as a failed socket, without an answer. The stream
+    /// therefore ends for actix as if the client had closed its side.
     fn refuse_body(&mut self, rest: &[u8]) -> FilterAction {
         self.state = FilterState::RefusedBody;
         FilterAction::Replace(rest.len(), Vec::new())
     }
 }
 
-/// Returns the action for the last part of a line that is whole: parts before it were withheld.
+/// Returns the action for the last part of a complete line, whose earlier parts were withheld.
 fn replaced(part: &[u8], line: Cow<'_, [u8]>, by: Option<Vec<u8>>) -> FilterAction {
     match (by, line) {
         (Some(by), _) => FilterAction::Replace(part.len(), by),
@@ -315,8 +315,8 @@ fn replaced(part: &[u8], line: Cow<'_, [u8]>, by: Option<Vec<u8>>) -> FilterActi
     }
 }
 
-/// Returns what follows a line of a chunked body; `None` if the line is malformed. A carriage return or a line feed
-/// alone makes it malformed, because actix ends a line of the trailer at a carriage return.
+/// Returns the state after a line in a chunked body, or `None` if the line is malformed. A single carriage return or line
+/// feed is malformed, because actix ends a trailer line at a carriage return.
 fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     let line = line.strip_suffix(b"\r\n")?;
     if line.contains(&b'\r') {
@@ -334,19 +334,19 @@ fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     })
 }
 
-/// Parses the line before a chunk: hexadecimal digits, then perhaps an extension.
+/// Parses the line before a chunk: hexadecimal digits and an optional extension.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, after) = line.split_at(digits.count());
     let after = after.trim_ascii_start();
-    // digits alone: Rust's parser accepts a sign
+    // check the digits, because Rust's parser also accepts a sign
     if digits.is_empty() || !(after.is_empty() || after.starts_with(b";")) {
         return None;
     }
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Returns the bytes up to and including the end of the line, and whether they include it.
+/// Returns the bytes up to and including the line end, and whether the line end was found.
 fn line(bytes: &[u8]) -> (&[u8], bool) {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..=end], true),
@@ -354,7 +354,8 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns how many of the bytes belong to a part with `left` bytes to come, and how many remain after them.
+/// Returns how many of the bytes belong to a part with `left` remaining bytes, and the number of bytes that remain in it
+/// afterwards.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {
@@ -368,7 +369,7 @@ fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
 mod tests {
     use super::*;
 
-    /// Returns everything that the filter outputs for these bytes, `at_a_time` of them at once.
+    /// Returns the filter's output for these bytes if `at_a_time` bytes arrive together.
     fn passed(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
         let mut lines = RequestFilter::default();
         let parts = bytes.chunks(at_a_time);
@@ -489,7 +490,7 @@ mod tests {
                 assert!(lines.has_refused_body(), "{body}");
             }
         }
-        // any number of leading zeros means the same
+        // leading zeros have no effect
         let zeros = format!("{start}{}2\r\n<<\r\n0\r\n\r\n", "0".repeat(300));
         let given = [zeros.as_bytes(), GET].concat();
         assert_passed(&given, &[zeros.as_bytes(), ESCAPED].concat());

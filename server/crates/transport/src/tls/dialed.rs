@@ -1,5 +1,5 @@
-//! A TCP stream to another member, inside TLS or not, that two threads write: its owner as a tokio stream, and the
-//! replica's thread through a [`DirectWriter`], which does not wait.
+//! A TCP stream to another member, with or without TLS, that two threads write. Its owner uses it as a tokio stream. The
+//! replica's thread uses a [`DirectWriter`], which never blocks.
 
 use std::{
     fmt, io,
@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use witan_base::sync::Mutex;
 
-/// The stream as its owner has it.
+/// The stream for its owner.
 #[derive(Debug)]
 pub struct DialedStream(Arc<Connection>);
 
@@ -37,9 +37,9 @@ struct Connection {
 
 /// The layer between a writer and the socket.
 enum Layer {
-    /// None. Holds the rest of a message of which the socket has taken only a part.
+    /// No TLS. Holds the unsent rest of a partly written message.
     Plain(BytesMut),
-    /// TLS, which holds what it has encrypted and the socket has not taken.
+    /// TLS. It holds encrypted bytes that the socket has not accepted.
     Tls(Box<ClientConnection>),
 }
 
@@ -49,7 +49,7 @@ impl DialedStream {
         Self::new(socket, Layer::Plain(BytesMut::new()))
     }
 
-    /// Creates a stream inside TLS after its handshake.
+    /// Creates a stream with TLS after its handshake.
     pub fn secured(stream: TlsStream<TcpStream>) -> Self {
         let (socket, tls) = stream.into_inner();
         Self::new(socket, Layer::Tls(Box::new(tls)))
@@ -59,16 +59,16 @@ impl DialedStream {
         Self(Arc::new(Connection { socket, layer: Mutex::new(layer) }))
     }
 
-    /// Returns the other thread's writer, which keeps the socket open.
+    /// Returns the writer for the other thread. It keeps the socket open.
     pub fn direct_writer(&self) -> DirectWriter {
         DirectWriter(self.0.clone())
     }
 }
 
 impl DirectWriter {
-    /// Writes a message, which is at most 64 KiB long (the buffer of TLS), without waiting; returns whether the socket has
-    /// taken all of it. If not, the owner of the stream must flush it. Fails with `WouldBlock`, and writes nothing,
-    /// while the rest of an earlier message waits.
+    /// Writes a message of at most 64 KiB (the size of TLS's buffer) without blocking. Returns whether the socket has
+    /// accepted all of it; if not, the owner of the stream must flush it. Fails with `WouldBlock`, and writes nothing, while
+    /// a part of an earlier message is unsent.
     pub fn write(&self, message: &[u8]) -> io::Result<bool> {
         let mut layer = self.0.layer.lock();
         let socket = &self.0.socket;
@@ -89,9 +89,9 @@ impl DirectWriter {
 }
 
 impl Connection {
-    /// Repeats an attempt to read or write until the socket does not make it wait; `poll_ready` waits for the socket. Each
-    /// attempt counts against the task's budget: a member that sends without end, or takes all at once, leaves the thread
-    /// to other streams.
+    /// Repeats an attempt to read or write until the socket makes it wait. `poll_ready` waits for the socket. Each attempt
+    /// counts against the task's budget, so that a member that sends endlessly, or accepts everything at once, does not block
+    /// other streams of the thread.
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
@@ -115,7 +115,7 @@ impl Connection {
 }
 
 impl Layer {
-    /// Writes what it holds; fails with `WouldBlock` if the socket does not take all of it.
+    /// Writes the held bytes. Fails with `WouldBlock` if the socket does not accept all of them.
     fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
         match self {
             Self::Plain(rest) => {
@@ -137,7 +137,7 @@ impl Layer {
         Ok(())
     }
 
-    /// Writes some of the bytes behind what it holds; returns how many it or the socket has taken.
+    /// Writes some of the bytes after the held bytes. Returns how many bytes were held or sent.
     fn write(&mut self, socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;
         match self {
@@ -152,8 +152,8 @@ impl Layer {
         }
     }
 
-    /// Reads into the free part of `into`; leaves it as it is at the end of the stream. Takes from the socket once, since
-    /// the replica's thread waits for the lock; fails with `WouldBlock` if that was no contents.
+    /// Reads into the free part of `into`. Leaves it unchanged at the end of the stream. Reads the socket only once, because
+    /// the replica's thread waits for the lock. Fails with `WouldBlock` if no content was read.
     fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let Self::Tls(tls) = self else {
             return socket.try_read_buf(into).map(drop);
@@ -162,7 +162,7 @@ impl Layer {
         if matches!(&decrypted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             tls.read_tls(&mut TrySocket(socket))?;
             let processed = tls.process_new_packets();
-            // an alert; the next writer meets what is wrong with the socket
+            // this may be an alert; the next write reports an error of the socket
             let _ = tls.write_tls(&mut TrySocket(socket));
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             decrypted = tls.reader().read(into.initialize_unfilled());
@@ -231,7 +231,7 @@ impl AsyncWrite for DialedStream {
     }
 }
 
-/// The socket for rustls, which reads and writes it without waiting.
+/// Lets rustls read and write the socket without blocking.
 struct TrySocket<'a>(&'a TcpStream);
 
 impl io::Read for TrySocket<'_> {
@@ -293,7 +293,7 @@ mod tests {
         (DialedStream::secured(near.unwrap()), far.unwrap())
     }
 
-    /// Fills the socket by direct writes, then writes as the owner; the other side must read all of it in order.
+    /// Fills the socket by direct writes, then writes as the owner. The other side must read all bytes in order.
     async fn fill_and_read(mut near: DialedStream, mut far: impl AsyncRead + AsyncWrite + Unpin) {
         let writer = near.direct_writer();
         let mut sent = Vec::new();
@@ -336,7 +336,7 @@ mod tests {
         fill_and_read(near, far).await;
     }
 
-    /// Reads and then writes byte by byte, in one poll each, although the socket has more to read and room to write.
+    /// Reads and then writes byte by byte, in one poll each, although the socket has more bytes and free capacity.
     async fn yields(mut near: DialedStream, mut far: impl AsyncRead + AsyncWrite + Unpin) {
         far.write_all(&[1; MESSAGE_BYTES]).await.unwrap();
         far.flush().await.unwrap();

@@ -1,8 +1,8 @@
-//! Errors of the TLS setup, with flag and file.
+//! Errors in the setup of TLS. They name the flag and the file.
 
 use std::{io, path::PathBuf};
 
-/// An error in the files of TLS.
+/// An error in TLS files.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum TlsError {
@@ -33,7 +33,7 @@ pub enum TlsError {
     Hostname { flag: &'static str, name: String },
     #[error("cannot make a self-signed certificate in {}: {reason}", path.display())]
     SelfSigned {
-        /// Its folder.
+        /// The folder of the file.
         path: PathBuf,
         reason: String,
     },

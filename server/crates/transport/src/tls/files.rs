@@ -1,4 +1,4 @@
-//! The files of TLS: detects changes and reads them.
+//! Reads the files of TLS and detects their changes.
 
 use std::{
     collections::HashSet,
@@ -27,17 +27,17 @@ use super::{
     verify::{ClientVerifier, Revoked, ServerVerifier},
 };
 
-/// The flags of a port's TLS, for messages.
+/// The flags of a port's TLS, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PortFlags {
-    /// Certificate and key.
+    /// The flags for certificate and key.
     pub(super) pair: &'static [&'static str; 2],
     pub(super) ca: &'static str,
     pub(super) crl: &'static str,
     pub(super) hostnames: &'static str,
 }
 
-/// Flags of the client port.
+/// The flags of the client port.
 pub(super) const CLIENT_PORT: PortFlags = PortFlags {
     pair: &["cert-file", "key-file"],
     ca: "trusted-ca-file",
@@ -45,7 +45,7 @@ pub(super) const CLIENT_PORT: PortFlags = PortFlags {
     hostnames: "client-cert-allowed-hostname",
 };
 
-/// Flags of the peer port.
+/// The flags of the peer port.
 pub(super) const PEER_PORT: PortFlags = PortFlags {
     pair: &["peer-cert-file", "peer-key-file"],
     ca: "peer-trusted-ca-file",
@@ -53,33 +53,33 @@ pub(super) const PEER_PORT: PortFlags = PortFlags {
     hostnames: "peer-cert-allowed-hostname",
 };
 
-/// Flags of this member's client certificate for streams to others.
+/// The flags of this member's client certificate, for streams to other members.
 pub(super) const PEER_CLIENT: PortFlags = PortFlags {
     pair: &["peer-client-cert-file", "peer-client-key-file"],
     ..PEER_PORT
 };
 
-/// Metadata of a file; it has changed when any of these has. `None` if it does not exist.
+/// Metadata of a file. The file has changed if any number differs. `None` if the file does not exist.
 type FileStamp = Option<[i64; 6]>;
 
-/// Parsed contents of the files.
+/// The parsed contents of the files.
 #[derive(Debug)]
 pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// Authorities of clients; `None` when clients need no certificate.
+    /// The authorities that sign client certificates; `None` if clients need no certificate.
     authorities: Option<Arc<TrustedPool>>,
 }
 
 impl TlsParts {
-    /// Returns when the certificate ends, in Unix seconds; `None` if it cannot be parsed.
+    /// Returns the certificate's end of validity in Unix seconds, or `None` if it cannot be parsed.
     pub(super) fn expires_s(&self) -> Option<u64> {
         let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
         Some(certificate.validity.not_after.to_unix_duration().as_secs())
     }
 }
 
-/// Everything that makes a configuration of rustls.
+/// The paths and rules that define a rustls configuration.
 #[derive(Debug)]
 pub(super) struct Files {
     flags: PortFlags,
@@ -90,12 +90,12 @@ pub(super) struct Files {
     hostnames: Vec<ServerName<'static>>,
     common_names: Vec<String>,
     choice: SuiteChoice,
-    /// Whether the certificate is self-signed, like the other members' certificates.
+    /// Whether the certificate is self-signed. The other members' certificates are then self-signed, too.
     self_signed: bool,
 }
 
 impl Files {
-    /// Collects the paths and the rules of a port's certificates; reads no file.
+    /// Collects the paths and rules of a port's certificates. Reads no file.
     pub(super) fn new(
         tls: &PortTls,
         flags: PortFlags,
@@ -122,7 +122,7 @@ impl Files {
         })
     }
 
-    /// Returns the stamps of the certificate, the key, the authorities and the revoked certificates.
+    /// Returns the stamps of the certificate, the key, the authorities and the revocation list.
     pub(super) fn stamps(&self) -> [FileStamp; 4] {
         [
             stamp(Some(&self.cert)),
@@ -132,14 +132,14 @@ impl Files {
         ]
     }
 
-    /// Reads the list of revoked certificates; without a file nothing is revoked.
+    /// Reads the revocation list. Without a file, no certificate is revoked.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
         };
         let crl = self.flags.crl;
         let bytes = read(crl, path)?;
-        // etcd reads DER alone; PEM is what most tools write
+        // etcd reads only DER, but most tools write PEM
         let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
             Ok(list) => list.to_vec(),
             Err(_) => bytes,
@@ -159,7 +159,7 @@ impl Files {
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
-    /// Reads the certificate chain, the private key and the CAs of clients from the disk.
+    /// Reads the certificate chain, the private key and the client authorities from the disk.
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let [cert, key] = self.flags.pair;
         let chain = certificates(cert, &self.cert)?;
@@ -169,7 +169,7 @@ impl Files {
         Ok(TlsParts { chain, key, authorities: self.authorities()? })
     }
 
-    /// Creates the server's TLS configuration of what was read, without ALPN protocols.
+    /// Creates the server's TLS configuration from the parsed files, without ALPN protocols.
     pub(super) fn config(
         &self,
         parts: &TlsParts,
@@ -187,16 +187,16 @@ impl Files {
             .with_single_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| self.bad_pair(source))?;
         if authenticates {
-            // a resumed session would skip the checks of the certificate
+            // a resumed session would skip the certificate checks
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
         Ok(config)
     }
 
-    /// Creates the TLS configuration for calls to members: it presents the certificate, and accepts certificates of the
-    /// authority that are not revoked. Without an authority it trusts the system's authorities, or accepts any
-    /// certificate if its own is self-signed.
+    /// Creates the TLS configuration for calls to members. It presents this member's certificate, and accepts certificates
+    /// that the authority signed and that are not revoked. Without an authority, it trusts the system's authorities, or any
+    /// certificate if this member's own certificate is self-signed.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
@@ -208,7 +208,7 @@ impl Files {
             None if self.self_signed => None,
             None => Some(Arc::new(TrustedPool::of_system())),
         };
-        // it is built unless there is no authority
+        // the build fails only without any authority
         let chain = trusted.as_ref().and_then(|trusted| {
             let (roots, provider) = (trusted.roots.clone(), provider.clone());
             let builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
@@ -226,7 +226,7 @@ impl Files {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| self.bad_pair(source))?;
-        // a resumed session would skip the checks of the certificate
+        // a resumed session would skip the certificate checks
         config.resumption = Resumption::disabled();
         Ok(config)
     }
@@ -240,7 +240,7 @@ impl Files {
         }
     }
 
-    /// Reads the authorities that certificates are checked by; `None` if no file is configured.
+    /// Reads the authorities that verify certificates. Returns `None` if no file is configured.
     fn authorities(&self) -> Result<Option<Arc<TrustedPool>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let flag = self.flags.ca;
@@ -249,7 +249,7 @@ impl Files {
         Ok(Some(Arc::new(pool)))
     }
 
-    /// Creates the check of clients' certificates; `None` without authorities.
+    /// Creates the verifier of client certificates. Returns `None` without authorities.
     fn clients(
         &self,
         parts: &TlsParts,
@@ -273,9 +273,9 @@ impl Files {
     }
 }
 
-/// Returns properties that change with a file: its times, size and inode; `None` without a path or a file.
+/// Returns properties that change with a file: its times, size and inode. Returns `None` without a path or a file.
 fn stamp(path: Option<&Path>) -> FileStamp {
-    // follows links, because mounted secrets are replaced by moving one
+    // follow links, because mounted secrets are replaced by moving a link
     let found = fs::metadata(path?).ok()?;
     let number = |n: u64| n.cast_signed();
     Some([
@@ -297,7 +297,7 @@ fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {
     TlsError::Content { flag, path, reason }
 }
 
-/// Reads all certificates of a PEM file; a file without one is an error.
+/// Reads all certificates from a PEM file. Fails if the file contains none.
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(flag, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();

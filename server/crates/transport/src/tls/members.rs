@@ -1,5 +1,5 @@
-//! TLS between members: the peer port as a server, and the client for streams to others. Without an accepted
-//! certificate, nothing of a stream is read.
+//! TLS between members: the peer port as a server, and the client for streams to other members. No stream is read before its
+//! certificate is accepted.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
@@ -17,24 +17,25 @@ use super::{
 };
 use crate::{AcceptedStream, PeerStream, TransportMetrics};
 
-/// TLS between members. Clones share it.
+/// TLS between members. Clones share the state.
 #[derive(Clone)]
 pub struct PeerTls(Arc<Inner>);
 
 struct Inner {
     server: ServerTls,
-    /// This member's files as a client.
+    /// This member's files for client connections.
     client: Files,
-    /// Configuration of the last files that could be read.
+    /// The configuration from the last successful read of the files.
     last: Mutex<Arc<ClientConfig>>,
     skip_san_check: bool,
-    /// Whether this member's client certificate differs from its server certificate; then others' may differ, too.
+    /// Whether this member's client certificate differs from its server certificate. Other members' certificates may then
+    /// differ, too.
     calls_with_another: bool,
 }
 
 impl PeerTls {
-    /// Reads the files that the configuration names; `None` without a certificate. `--peer-auto-tls` writes
-    /// into the data directory, and creates it if need be.
+    /// Reads the files that the configuration names. Returns `None` without a certificate. `--peer-auto-tls` writes into the
+    /// data directory, and creates it if needed.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.peer_tls;
         let pair = match &tls.port.certificate {
@@ -59,8 +60,9 @@ impl PeerTls {
         }))))
     }
 
-    /// Does the handshake with a connecting member; `None` if that fails or its certificate is refused, which is logged
-    /// and counted. `hosts` are the hosts in the members' URLs. Also returns the certificate if it has names of hosts.
+    /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Also returns the member's
+    /// certificate if it names hosts. Returns `None` if the handshake fails or the certificate is refused; both are logged
+    /// and counted.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,
@@ -92,14 +94,14 @@ impl PeerTls {
         Some((Box::new(stream), of_member))
     }
 
-    /// Does the handshake as the client of a member with the name `host`.
+    /// Performs the client handshake with a member whose name is `host`.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.client_config());
         connector.connect(name, stream).await
     }
 
-    /// Returns the configuration of the present files, or of the last ones that could be read.
+    /// Returns the configuration from the current files, or from the last successful read.
     fn client_config(&self) -> Arc<ClientConfig> {
         let mut last = self.0.last.lock();
         match client_config(&self.0.client) {

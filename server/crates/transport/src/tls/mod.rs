@@ -1,15 +1,14 @@
 //! TLS of the client port and of the peer port: rustls with ring.
 //!
-//! Files are checked with every connection, so that a new certificate, authority or revocation list
-//! is used from the next handshake on, without a restart. If a file cannot be read, the previous
-//! certificate stays in use; but without a readable revocation list, no client certificate is
-//! accepted.
+//! Every connection checks whether files have changed, so a new certificate, authority or revocation list applies from the
+//! next handshake, without a restart. If a file cannot be read, the previous certificate stays in use. Without a readable
+//! revocation list, no client certificate is accepted.
 //!
-//! Not here: the rules about flags (`config::security`, `config::peer_security`).
+//! `config::security` and `config::peer_security` define the rules for flags.
 //!
-//! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (checks of certificates;
-//! `pool`: authorities) → `peer` (the peer's certificate) → `members` (TLS between
-//! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream`, `polled`, `dialed` → `error`.
+//! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (certificate checks; `pool`:
+//! authorities) → `peer` (the peer's certificate) → `members` (TLS between members) → `subject_names` → `self_signed`
+//! (`--auto-tls`) → `words` → `stream`, `polled`, `dialed` → `error`.
 
 mod dialed;
 mod error;
@@ -65,14 +64,14 @@ use verify::Revoked;
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Answer to a client that does not speak TLS; Go's text, as an HTTP response.
+/// The answer to a client that does not use TLS: Go's text as an HTTP response.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 const H2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// TLS of all listeners.
+/// TLS for all listeners.
 #[derive(Clone)]
 pub struct ServerTls(Arc<Inner>);
 
@@ -80,21 +79,21 @@ struct Inner {
     files: Files,
     now: Mutex<LoadedTls>,
     metrics: TlsMetrics,
-    /// The endpoint's name in logs.
+    /// The endpoint's name for logs.
     endpoint: &'static str,
-    /// Limits log lines about failed handshakes, which any client can cause.
+    /// Limits the log lines about failed handshakes, because any client can cause them.
     refusals: LogLimit,
 }
 
-/// The configuration that was built from the last read of the files.
+/// The configuration from the last read of the files.
 struct LoadedTls {
     stamps: [Option<[i64; 6]>; 4],
-    /// Certificate and key of the last read that succeeded.
+    /// Certificate and key from the last successful read.
     parts: TlsParts,
     configs: SurfaceConfigs,
 }
 
-/// The configuration of each surface: one certificate, and the ALPN protocols of the surface.
+/// The configuration of each surface: a shared certificate, and the surface's ALPN protocols.
 #[derive(Clone)]
 struct SurfaceConfigs {
     all: Arc<ServerConfig>,
@@ -110,7 +109,7 @@ impl SurfaceConfigs {
             Arc::new(config)
         };
         Self {
-            // etcd's order: a proxy that offers both carries gRPC over the protocol that it gets
+            // etcd's order: a proxy that offers both sends gRPC over the protocol that is selected
             all: with(&[H2, HTTP1]),
             grpc: with(&[H2]),
             http: with(&[HTTP1]),
@@ -127,8 +126,8 @@ impl SurfaceConfigs {
 }
 
 impl ServerTls {
-    /// Reads the files that the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
-    /// the data directory, which must exist.
+    /// Reads the files that the configuration names. Returns `None` if no URL uses TLS. `--auto-tls` writes into the data
+    /// directory, which must exist.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.tls;
         let (cert, key) = match &tls.certificate {
@@ -163,8 +162,8 @@ impl ServerTls {
         })))
     }
 
-    /// Returns the configuration of a surface for one handshake, rebuilt if a file has changed. If the changed files
-    /// are invalid, the previous certificate stays in use.
+    /// Returns a surface's configuration for one handshake. Rebuilds it if a file has changed. If the changed files are
+    /// invalid, the previous certificate stays in use.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
         let mut now = self.0.now.lock();
@@ -176,8 +175,8 @@ impl ServerTls {
         now.configs.of(surface).clone()
     }
 
-    /// Replaces `now` by the contents of the files. Logs errors: an unreadable revocation list refuses all client
-    /// certificates, and an invalid certificate leaves the previous one in use.
+    /// Replaces `now` with the contents of the files. Logs errors: an unreadable revocation list makes the member refuse all
+    /// client certificates, and an invalid certificate leaves the previous certificate in use.
     fn read_again(&self, now: &mut LoadedTls) {
         let files = &self.0.files;
         let revoked = files.revoked().unwrap_or_else(|error| {
@@ -203,7 +202,7 @@ impl ServerTls {
                     %error,
                     "failed to reload the TLS files; the previous ones stay in use"
                 );
-                // a new revocation list is used nevertheless
+                // a new revocation list applies even if the certificate is invalid
                 files.config(&now.parts, revoked)
             }
         };
@@ -215,8 +214,8 @@ impl ServerTls {
         }
     }
 
-    /// Does the handshake within [`HANDSHAKE_TIMEOUT`]. If `plain`, a connection that does not begin with a TLS
-    /// handshake is returned unchanged.
+    /// Performs the handshake within [`HANDSHAKE_TIMEOUT`]. If `plain` is set, returns a connection unchanged if it does not
+    /// start with a TLS handshake.
     async fn handshake<S>(
         &self,
         stream: S,
@@ -263,9 +262,9 @@ impl ServerTls {
     }
 }
 
-/// Closes a stream whose last bytes say why it ends. Reads the bytes in transit first: otherwise the kernel resets the
-/// connection, and the client loses those last bytes. In TLS 1.3 a client sends its request before it learns that
-/// the handshake failed.
+/// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit first. Otherwise, the kernel
+/// resets the connection and the client loses these last bytes. In TLS 1.3, a client sends its request before it receives the
+/// result of the handshake.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;
@@ -275,7 +274,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = timeout(REFUSED_CLOSE_TIMEOUT, drained).await;
 }
 
-/// Sets the gauge of the end of the certificate, and logs a warning if the certificate has ended.
+/// Sets the gauge for the certificate's end of validity, and logs a warning if the certificate has expired.
 fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     let Some(expires_s) = parts.expires_s() else {
         return;
@@ -287,9 +286,9 @@ fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     }
 }
 
-/// Accepts a connection with TLS, if `security` is given, or if `plain` also one without; returns the stream
-/// and the client's certificate. `None` if the handshake failed, which is counted, and logged unless others
-/// were just before.
+/// Accepts a connection. Uses TLS if `security` is given; with `plain`, also accepts a connection without TLS. Returns the
+/// stream and the client's certificate. Returns `None` if the handshake failed. Each failure is counted, and logged unless
+/// another was logged shortly before.
 pub(super) async fn secure<S>(
     security: Option<&ServerTls>,
     plain: bool,
@@ -302,7 +301,7 @@ where
     let Some(security) = security else {
         return Some((Secured::Plain(ReplayedStream::after(&[], stream)), None));
     };
-    // boxed, so that connections without TLS stay small
+    // boxed, so that connections without TLS need little memory
     match Box::pin(security.handshake(stream, surface, plain)).await {
         Ok(stream) => {
             let peer = match &stream {
@@ -328,7 +327,7 @@ where
     }
 }
 
-/// Why the TLS handshake with a client failed.
+/// The reason why the TLS handshake with a client failed.
 #[derive(Debug)]
 enum HandshakeFailure {
     Silent,
@@ -347,7 +346,7 @@ impl HandshakeFailure {
         }
     }
 
-    /// Returns the value of the label `reason`.
+    /// Returns the value for the label `reason`.
     fn label(&self) -> &'static str {
         match self {
             Self::Silent => "closed",

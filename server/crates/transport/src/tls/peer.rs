@@ -1,4 +1,4 @@
-//! The client's identity in its certificate.
+//! The identity in a client's certificate.
 
 use std::sync::Arc;
 
@@ -13,11 +13,10 @@ use x509_cert::{
     name::Name,
 };
 
-/// A verified client certificate. It is in the extensions of a gRPC request and in the connection
-/// data of an HTTP/1 request.
+/// A verified client certificate. It is stored in the extensions of a gRPC request and in the connection data of an HTTP/1
+/// request.
 ///
-/// It must not identify users of the JSON gateway: in etcd those calls come from the gateway's own
-/// client.
+/// It must not identify users of the JSON gateway, because in etcd these calls come from the gateway's own client.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate(Arc<PeerChain>);
 
@@ -28,31 +27,31 @@ struct PeerChain {
 }
 
 impl PeerCertificate {
-    /// Reads the common name of the first certificate of a client's chain, and keeps the whole
-    /// chain. `None` if the client sent no certificate, or the first one does not parse.
+    /// Reads the common name of the first certificate in a client's chain, and keeps the whole chain. Returns `None` if the
+    /// client sent no certificate, or if the first certificate cannot be parsed.
     pub(super) fn of(chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let chain = chain?.to_vec();
         let common_name = common_name(&parse(chain.first()?)?.tbs_certificate.subject);
         Some(Self(Arc::new(PeerChain { common_name, chain })))
     }
 
-    /// Returns the subject's common name, empty if it has none. With several, the last one, as in Go.
+    /// Returns the subject's common name, or an empty text. As in Go, the last of several names counts.
     pub fn common_name(&self) -> &str {
         &self.0.common_name
     }
 
-    /// Returns the client's certificate and those that came with it, in DER.
+    /// Returns the client's certificate and its intermediates in DER.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.chain
     }
 }
 
-/// Parses a certificate in DER; `None` if it is invalid.
+/// Parses a certificate in DER. Returns `None` if it is invalid.
 pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }
 
-/// Returns the common name of a subject, empty if it has none. With several, the last one, as in Go.
+/// Returns a subject's common name, or an empty text. As in Go, the last of several names counts.
 pub(super) fn common_name(subject: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = CN;
     let mut found = String::new();

@@ -1,4 +1,4 @@
-//! A stream of a member that a thread polls by itself, inside TLS or not.
+//! A peer stream, with or without TLS, that the replica's thread polls without a runtime.
 
 use std::{
     io,
@@ -29,7 +29,7 @@ impl AcceptedStream for Secured<Box<dyn AcceptedStream>> {
     }
 }
 
-/// The server's side of TLS.
+/// The server's side of a TLS stream.
 #[derive(Debug)]
 struct PolledTls(StreamOwned<ServerConnection, Box<dyn PolledStream>>);
 

@@ -1,4 +1,4 @@
-//! `--auto-tls` and `--peer-auto-tls`: a self-signed certificate, created once and stored in the data directory.
+//! Creates a self-signed certificate for `--auto-tls` and `--peer-auto-tls`, once, and stores it in the data directory.
 
 use std::{
     fs, io,
@@ -22,8 +22,8 @@ const FOLDER: &str = "fixtures";
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Returns the paths of the certificate and its key, in a folder with the name of the port (`client`, `peer`). If one
-/// of the files is missing, both are created.
+/// Returns the paths of the certificate and its key, in a folder named after the port (`client`, `peer`). If either file is
+/// missing, creates both.
 pub(super) fn files(
     data_dir: &Path,
     port: &str,
@@ -52,7 +52,7 @@ pub(super) fn files(
     Ok((cert, key))
 }
 
-/// Writes and syncs a file; `mode` are its permissions if it is new.
+/// Writes and syncs a file. A new file gets the permissions `mode`.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -64,8 +64,8 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Creates a certificate that is valid from now on for `years` years of 365 days, and its key;
-/// returns both in PEM. It names the hosts of all TCP URLs and is its own issuer.
+/// Creates a certificate that is valid for `years` years of 365 days, and its key. Returns both in PEM. The certificate names
+/// the hosts of all TCP URLs and is its own issuer.
 fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error::Error>> {
     let mut hosts: Vec<String> = urls
         .iter()
@@ -94,7 +94,7 @@ fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error
         KeyUsagePurpose::CrlSign,
         KeyUsagePurpose::KeyCertSign,
     ];
-    // members call each other with the certificate of their port
+    // members call each other with the port's certificate
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,

@@ -11,16 +11,16 @@ use tokio_rustls::server::TlsStream;
 
 use super::ReplayedStream;
 
-/// Without TLS, or decrypted.
+/// A stream without TLS, or a decrypted stream.
 pub(crate) enum Secured<S> {
-    /// Without TLS.
+    /// A stream without TLS.
     Plain(ReplayedStream<S>),
-    /// Inside TLS.
+    /// A stream with TLS.
     Tls(Box<TlsStream<ReplayedStream<S>>>),
 }
 
 impl<S> Secured<S> {
-    /// Whether it is inside TLS.
+    /// Returns whether the stream uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -46,8 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => {
                 let read = Pin::new(stream).poll_read(cx, buf);
-                // many clients close without a TLS alert; requests mark their own ends, so
-                // truncation is detected
+                // Many clients close without a TLS alert. Requests mark their own ends, so truncation is detected.
                 if let Poll::Ready(Err(error)) = &read
                     && error.kind() == io::ErrorKind::UnexpectedEof
                 {

@@ -1,6 +1,6 @@
-//! Checks, as etcd does, that a member's certificate belongs to the host of its connection: one of its subject
-//! alternative names must be the remote address, or resolve to it. Also checks that it belongs to the member that
-//! presents it.
+//! Checks, as etcd does, that a member's certificate belongs to the host of its connection: one of its subject alternative
+//! names must be the remote address or resolve to it. Also checks that the certificate belongs to the member that presents
+//! it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,8 +18,8 @@ use super::{
     words,
 };
 
-/// Refuses a verified certificate if none of its alternative names resolves to `remote`; without names it is accepted.
-/// `hosts` are the hosts in the members' URLs, which are used for names with a wildcard.
+/// Refuses a verified certificate if none of its alternative names resolves to `remote`. Accepts a certificate without names.
+/// `hosts` are the hosts in the members' URLs, which can match a name with a wildcard.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,
@@ -48,12 +48,12 @@ pub(super) async fn check(
     Err(words::mismatch(&names, &remote.to_string()))
 }
 
-/// A verified certificate of a connecting member that is also valid as a server's.
+/// A connecting member's verified certificate that is also valid for a server.
 #[derive(Debug)]
 pub struct MemberCertificate(CertificateDer<'static>);
 
 impl MemberCertificate {
-    /// `None` for a certificate without names of hosts, or one for clients alone.
+    /// Returns `None` for a certificate without host names, or for clients only.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
         let parsed = peer::parse(certificate)?.tbs_certificate;
         let serves = pool::serves(&parsed, Purpose::Server)?;
@@ -61,7 +61,7 @@ impl MemberCertificate {
         (serves && named).then(|| Self(certificate.clone()))
     }
 
-    /// Whether it is valid for one of these hosts.
+    /// Returns whether the certificate is valid for one of these hosts.
     pub fn is_for(&self, hosts: &[String]) -> bool {
         let Ok(parsed) = ParsedCertificate::try_from(&self.0) else {
             return false;
@@ -73,14 +73,14 @@ impl MemberCertificate {
     }
 }
 
-/// Whether a host name resolves to the address `remote`; `false` if it does not resolve.
+/// Returns whether a host name resolves to the address `remote`.
 async fn leads_to(name: &str, remote: IpAddr) -> bool {
     lookup_host((name, 0))
         .await
         .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
 }
 
-/// Returns the host names and the IP addresses, as texts, in a certificate's alternative names; `None` if the
+/// Returns the host names and the IP addresses, as texts, in a certificate's alternative names. Returns `None` if the
 /// certificate cannot be parsed.
 pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let parsed = peer::parse(certificate)?.tbs_certificate;
@@ -100,7 +100,7 @@ pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(text).collect())
 }
 
-/// Returns the text of an IP address of 4 or 16 bytes; for another length, a text that does not parse as an address.
+/// Returns an IP address of 4 or 16 bytes as text. For any other length, returns a text that is not an address.
 fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

@@ -1,4 +1,4 @@
-//! One connection inside TLS: identity of the peer, stalls.
+//! Tests one TLS connection: the peer's identity, and stalls.
 
 use std::{future::poll_fn, path::PathBuf, pin::Pin, task::Poll};
 
@@ -23,7 +23,7 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::*;
 use crate::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout};
 
-/// A folder of files, deleted when this is dropped.
+/// A folder that is deleted on drop.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -38,7 +38,7 @@ struct Both {
     _folder: Folder,
 }
 
-/// Makes a server that asks for certificates, and a client whose certificate has these common names.
+/// Creates a server that requests certificates, and a client whose certificate has these common names.
 fn both(test: &str, names: &[&str]) -> Both {
     let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
@@ -104,7 +104,7 @@ fn both(test: &str, names: &[&str]) -> Both {
 type Ours = Secured<DuplexStream>;
 
 impl Both {
-    /// Both ends of a connection through a pipe of this capacity.
+    /// Connects both ends through a pipe with this capacity in bytes.
     async fn connect(
         &self,
         room: usize,
@@ -139,13 +139,13 @@ async fn the_name_of_a_client_is_in_its_certificate() {
     }
 }
 
-/// TLS buffers more than the socket, so that writes alone do not show a stalled client.
+/// TLS buffers more than the socket, so writes alone do not reveal a stalled client.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);
     let (_client, ours, _) = both.connect(4096).await;
     let mut ours = StallTimeout::new(ours);
-    // it fits into what TLS holds back
+    // the bytes fit into TLS's buffer
     ours.write_all(&[b'x'; 16 << 10]).await.unwrap();
     assert_eq!(ours.stalls_at(), None);
     let before = tokio::time::Instant::now();
@@ -155,8 +155,8 @@ async fn a_client_that_does_not_read_is_disconnected() {
     assert!(ends >= before + STALL_TIMEOUT && ends < before + 2 * STALL_TIMEOUT);
 }
 
-/// In TLS 1.3 a client sends its request before it learns that its certificate is missing. The server must read that
-/// request before it closes: otherwise the kernel resets the connection, and the client does not see the alert.
+/// In TLS 1.3, a client sends its request before it receives the server's refusal. The server must read this request before
+/// it closes. Otherwise, the kernel resets the connection, and the client does not receive the alert.
 #[tokio::test]
 async fn a_client_without_a_certificate_reads_the_alert() {
     let both = both("alert", &["someone"]);
@@ -185,7 +185,7 @@ async fn a_client_without_a_certificate_reads_the_alert() {
     tokio::join!(refused, request);
 }
 
-/// A client that has no certificate.
+/// A client without a certificate.
 #[derive(Debug)]
 struct NoCertificate;
 

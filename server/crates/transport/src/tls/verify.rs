@@ -1,5 +1,5 @@
-//! Verifies certificates: signed by the authority (by webpki), not revoked and, of clients, with an
-//! allowed name (here, as in etcd).
+//! Verifies certificates: webpki checks the signature; this file checks the revocation and, for clients, the allowed names,
+//! as in etcd.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -24,31 +24,31 @@ use super::{
     subject_names,
 };
 
-/// The revocation list.
+/// The state of the revocation list.
 #[derive(Clone, Debug)]
 pub(super) enum Revoked {
-    /// There is no list.
+    /// No list is configured.
     None,
-    /// Serial numbers. As in etcd it does not matter whose they are.
+    /// The revoked serial numbers. As in etcd, the issuer is not compared.
     Serials(Arc<HashSet<Vec<u8>>>),
-    /// The list cannot be read: every certificate may be revoked.
+    /// The list is unreadable, so every certificate may be revoked.
     Unknown,
 }
 
-/// See this file's head.
+/// Verifies client certificates: signature, revocation and allowed names.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) chain: Arc<dyn ClientCertVerifier>,
     pub(super) trusted: Arc<TrustedPool>,
     pub(super) revoked: Revoked,
-    /// Names of which one must be in the certificate; empty for any.
+    /// Allowed host names; a certificate must contain one of them. An empty list allows any name.
     pub(super) hostnames: Vec<ServerName<'static>>,
-    /// Common names of which it must have one; empty for any.
+    /// Allowed common names; a certificate must have one of them. An empty list allows any name.
     pub(super) common_names: Vec<String>,
 }
 
 impl Revoked {
-    /// Refuses a certificate with a revoked serial number, or any if the list of revoked ones cannot be read.
+    /// Refuses a certificate with a revoked serial number. Refuses every certificate if the revocation list is unreadable.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let serials = match self {
             Revoked::None => return Ok(()),
@@ -70,7 +70,7 @@ impl Revoked {
         Err(CertificateError::Revoked.into())
     }
 
-    /// Refuses a chain in which any certificate is revoked, see [`Revoked::check`].
+    /// Refuses a chain that contains a revoked certificate; see [`Revoked::check`].
     fn check_all(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -82,8 +82,7 @@ impl Revoked {
 }
 
 impl ClientVerifier {
-    /// Refuses a certificate whose common name is none of the allowed ones; without allowed ones it takes
-    /// all.
+    /// Refuses a certificate whose common name is not in the list of allowed names. An empty list allows any name.
     fn check_common_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.common_names.is_empty() {
             return Ok(());
@@ -101,8 +100,7 @@ impl ClientVerifier {
         Err(CertificateError::NotValidForName.into())
     }
 
-    /// Refuses a certificate that is valid for none of the allowed host names; without allowed ones it takes
-    /// all.
+    /// Refuses a certificate that is not valid for any of the allowed host names. An empty list allows any name.
     fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.hostnames.is_empty() {
             return Ok(());
@@ -167,7 +165,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Gives the error of a certificate for other names the plain texts of these.
+/// Replaces the error for a certificate with other names by a plain text that lists both.
 fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     let Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) =
         error
@@ -178,19 +176,19 @@ fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     CertificateError::NotValidForNameContext { expected, presented }.into()
 }
 
-/// Verifies the certificate of a member that is called.
+/// Verifies the certificate of a member that this member calls.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
-    /// `None` accepts any certificate (`--peer-auto-tls`): the stream is encrypted, but the other side is not
-    /// authenticated.
+    /// The trusted authorities. `None` accepts any certificate (`--peer-auto-tls`): the stream is encrypted, but the other
+    /// side is not authenticated.
     pub(super) trusted: Option<Arc<TrustedPool>>,
-    /// `None` if the pool has no authority.
+    /// The verifier of chains; `None` if the pool has no authority.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
     pub(super) revoked: Revoked,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// A verifier that accepts the certificate of any server.
+/// Returns a verifier that accepts any server certificate.
 pub fn any_server() -> Arc<dyn ServerCertVerifier> {
     Arc::new(ServerVerifier {
         trusted: None,
