@@ -1,7 +1,7 @@
-//! Alarms: which member raised which one. They block v3 commands that would make things worse.
+//! The alarms that members have raised. Alarms block v3 commands that would worsen the problem.
 //!
-//! The machine does *not* decide whether a member's quota is exhausted: the member measures it and proposes the alarm. The
-//! effect of an alarm is part of the state machine, so it is the same on all members.
+//! The state machine does *not* decide whether a member's quota is exhausted: the member measures it and proposes the alarm.
+//! The state machine defines an alarm's effect, so the effect is the same on all members.
 
 use imbl::OrdSet;
 
@@ -18,10 +18,10 @@ pub struct AlarmCommand {
     /// An [`AlarmAction`].
     #[prost(enumeration = "AlarmAction", tag = "1")]
     pub action: i32,
-    /// The member that the alarm concerns. As in etcd, it need not exist.
+    /// The member that the alarm concerns. As in etcd, the member need not exist.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// An [`AlarmType`]; a later version's type is stored and blocks nothing.
+    /// An [`AlarmType`]. A type of a later version is stored and blocks nothing.
     #[prost(enumeration = "AlarmType", tag = "3")]
     pub kind: i32,
 }
@@ -61,11 +61,11 @@ pub enum AlarmType {
     None = 0,
     /// The quota is exhausted: commands that add data are refused.
     NoSpace = 1,
-    /// Members disagree about the data: all writes are refused.
+    /// Members have different data: all writes are refused.
     Corrupt = 2,
 }
 
-/// A raised alarm. The order is that of listings.
+/// A raised alarm. Its order is the order of listings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
     /// An [`AlarmType`], or the number of a later version's type.
@@ -107,7 +107,7 @@ struct StoredAlarm {
 }
 
 impl Alarms {
-    /// Returns the raised alarms, ordered by kind and member; with `kind`, only those of that kind.
+    /// Returns the raised alarms, ordered by kind and member. With `kind`, returns only alarms of this kind.
     pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         self.raised
             .iter()
@@ -125,8 +125,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm. Returns the alarm that is now raised or was lowered. Returns `None` if there was
-    /// none to lower, if `ALARMS_MAX` is reached, or if the command does neither.
+    /// Raises or lowers the command's alarm. Returns the alarm that is now raised or was lowered. Returns `None` if the alarm
+    /// was not raised before a lowering, if `ALARMS_MAX` is reached, or if the command changes no alarm.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -204,7 +204,7 @@ impl Alarms {
         });
     }
 
-    /// Replaces the raised alarms with those of a checkpoint record; fails if the record cannot be decoded.
+    /// Replaces the raised alarms with the alarms in a checkpoint record. Fails if the record cannot be decoded.
     pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredAlarms = prost::Message::decode(value)
             .map_err(|e| CorruptRecord::new(format!("alarms: {e}")))?;

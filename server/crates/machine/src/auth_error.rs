@@ -1,40 +1,40 @@
-//! Why a command on users and roles was refused, or a command on the key space for lack of permission. The checks are in
-//! `auth`.
+//! The reasons why a command on users and roles was refused, or a command on the key space for lack of permission. The checks
+//! are in `auth`.
 
-/// Why a command was refused; nothing was changed.
+/// The reason why a command was refused. A refused command changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// Enabling needs the root user.
+    /// Authentication cannot be enabled without the root user.
     #[error("root user does not exist")]
     RootUserMissing,
-    /// Enabling needs the root user to have the root role.
+    /// Authentication cannot be enabled unless the root user has the root role.
     #[error("root user does not have root role")]
     RootRoleMissing,
-    /// The name is taken.
+    /// A user with this name exists.
     #[error("user already exists")]
     UserExists,
-    /// A user without a name, or a request without a user.
+    /// The request contains no user, or a user without a name.
     #[error("user name is empty")]
     UserEmpty,
-    /// No such user.
+    /// The user does not exist.
     #[error("user not found")]
     UserNotFound,
-    /// The name is taken.
+    /// A role with this name exists.
     #[error("role already exists")]
     RoleExists,
-    /// No such role.
+    /// The role does not exist.
     #[error("role not found")]
     RoleNotFound,
-    /// A role without a name.
+    /// The request contains a role without a name.
     #[error("role name is empty")]
     RoleEmpty,
     /// The user does not exist or the password is wrong.
     #[error("authentication failed")]
     AuthFailed,
-    /// A grant without a permission.
+    /// The request grants no permission.
     #[error("permission not given")]
     PermissionNotGiven,
-    /// The caller may not do this.
+    /// The caller lacks a permission.
     #[error("permission denied")]
     PermissionDenied,
     /// The user does not have this role.
@@ -43,13 +43,13 @@ pub enum AuthError {
     /// The role does not have this permission.
     #[error("permission is not granted to the role")]
     PermissionNotGranted,
-    /// Auth is off.
+    /// Authentication is disabled.
     #[error("authentication is not enabled")]
     NotEnabled,
     /// Users or roles have changed since the caller was authenticated.
     #[error("revision of auth store is old")]
     OldRevision,
-    /// The change would lock everybody out, or the range is invalid.
+    /// The change would remove all administrators, or the range is invalid.
     #[error("invalid auth management")]
     InvalidManagement,
     /// A counter of the state is exhausted.

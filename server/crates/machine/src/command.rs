@@ -1,5 +1,5 @@
-//! All commands of the log. The structs are the log payload: prost-derived, prefixed with a version byte (`wire`), and never
-//! messages of a public protocol. Field numbers never change.
+//! All commands in the log. The structs are the log's payload: they use prost, have a version byte as prefix (`wire`), and
+//! are never messages of a public protocol. Field numbers never change.
 
 use prost::Message as _;
 
@@ -24,7 +24,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Creates the entry of a command, before its proposer stamps it.
+    /// Creates a command's entry without a stamp. The proposer adds the stamp.
     pub fn unstamped(command: Command, caller: Option<auth::Caller>) -> Box<Self> {
         Box::new(Self { stamp: None, command: Some(command), caller })
     }
@@ -105,7 +105,7 @@ pub struct Stamp {
     /// The proposing member's id.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// Ticket of the proposal, unique within the proposing process (see `proposals`).
+    /// The proposal's ticket, which is unique within the proposing process (see `proposals`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
     /// Distinguishes the proposing process from earlier processes of the member, whose tickets may have the same numbers.
@@ -116,44 +116,44 @@ pub struct Stamp {
 /// The closed list of commands, one variant for each part of the state.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Command {
-    /// v3 key space.
+    /// A command on the v3 key space.
     #[prost(message, tag = "2")]
     Kv(kv::KvCommand),
-    /// v2 tree.
+    /// A command on the v2 tree.
     #[prost(message, tag = "3")]
     Tree(witan_tree::TreeCommand),
-    /// A started member publishes its name and client URLs.
+    /// Publishes a started member's name and client URLs.
     #[prost(message, tag = "4")]
     Publish(PublishAttributes),
-    /// The leader records the version that all members support.
+    /// Records the version that all members support. The leader proposes it.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
-    /// An alarm is raised or lowered.
+    /// Raises or lowers an alarm.
     #[prost(message, tag = "6")]
     Alarm(alarm::AlarmCommand),
     /// Changes a member's peer URLs.
     #[prost(message, tag = "7")]
     PeerUrls(UpdatePeerUrls),
-    /// Leases.
+    /// A command on leases.
     #[prost(message, tag = "8")]
     Lease(lease::LeaseCommand),
-    /// Users and roles.
+    /// A command on users and roles.
     #[prost(message, tag = "9")]
     Auth(auth::AuthCommand),
-    /// Adds, removes or promotes a member; the only command that changes raft's configuration.
+    /// Adds, removes or promotes a member. Only this command changes raft's configuration.
     #[prost(message, tag = "10")]
     Members(ChangeMembers),
-    /// Begins or cancels a downgrade.
+    /// Starts or cancels a downgrade.
     #[prost(message, tag = "11")]
     Downgrade(Downgrade),
-    /// Copies another cluster.
+    /// Copies data from another cluster.
     #[prost(message, tag = "13")]
     Follow(follow::FollowCommand),
 }
 
 impl Command {
-    /// Returns whether a start waits for the command. Such commands are accepted even on a full disk, because they are few and
-    /// small.
+    /// Returns whether the member waits for this command at startup. Such commands are accepted even on a full disk, because
+    /// they are few and small.
     pub fn is_required_at_start(&self) -> bool {
         match self {
             Self::Publish(_) | Self::ClusterVersion(_) => true,

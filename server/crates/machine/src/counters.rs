@@ -1,8 +1,8 @@
 //! The counters of the state, which only increase, and their limits.
 //!
-//! A checkpoint with a counter above [`COUNT_MAX`] does not load, so no command may create one. Once a counter reaches its
-//! limit, commands that would advance it are refused. An imported state must leave enough headroom for more commands than any
-//! cluster executes. Not here: raft indexes and terms, which `witan_replica` limits by the same constants.
+//! A checkpoint with a counter above [`COUNT_MAX`] does not load, so no command may create such a counter. When a counter
+//! reaches its limit, commands that would advance it are refused. An imported state must leave enough headroom for more
+//! commands than any cluster executes. `witan_replica` limits raft indexes and terms with the same constants.
 
 use std::fmt;
 
@@ -20,8 +20,8 @@ use super::{
 };
 pub use witan_tree::{COUNT_IMPORT_MAX, COUNT_MAX};
 
-/// The highest counter at which commands count; beyond it they are refused. One command advances a counter by less
-/// than the difference to [`COUNT_MAX`]: each lease, node or user that it changes takes several bytes.
+/// The highest counter that commands advance; beyond this, they are refused. One command advances a counter by less than the
+/// difference to [`COUNT_MAX`], because each lease, node or user that it changes uses several bytes.
 const COUNT_WRITE_MAX: u64 = COUNT_MAX - (1 << 32);
 
 /// A counter of an imported state is too close to the limit.
@@ -66,7 +66,7 @@ impl StateMachine {
             .try_for_each(|(name, count)| check_import(name, count))
     }
 
-    /// If a counter has reached its limit, returns the refusal of a command that would advance one.
+    /// If a counter has reached its limit, returns the refusal for a command that would advance a counter.
     pub(super) fn refuse_used_up(&self, command: &Command) -> Option<Reply> {
         let used_up = |(_, count)| count > COUNT_WRITE_MAX;
         match self.counters().into_iter().any(used_up) {
@@ -75,8 +75,8 @@ impl StateMachine {
         }
     }
 
-    /// Returns the refusal of a command that advances a counter. Membership, versions and alarms can always change: they only
-    /// advance the v2 index, which stops at [`COUNT_MAX`].
+    /// Returns the refusal for a command that advances a counter. Membership, versions and alarms can always change: they
+    /// advance only the v2 index, which stops at [`COUNT_MAX`].
     fn refuse_to_count(&self, command: &Command) -> Option<Reply> {
         match command {
             Command::Kv(command) => match command.operation {
@@ -151,7 +151,7 @@ mod tests {
         record::RecordChange,
     };
 
-    /// Returns one command of each kind that advances a counter, including the grant of the lease that one of them ends.
+    /// Returns one command of each kind that advances a counter, and the grant of the lease that another command revokes.
     fn commands(number: usize) -> Vec<Command> {
         let key = Bytes::from_static(b"k");
         let (name, id) = (format!("user-{number}"), number as i64 + 1);
@@ -198,7 +198,7 @@ mod tests {
         Ok(loaded)
     }
 
-    /// Returns, for each counter that a test can set, a state in which that counter is `count`.
+    /// Returns, for each counter that a test can set, a state in which the counter is `count`.
     fn at(count: u64) -> [StateMachine; 2] {
         let kv: Kv = at_revision(count.cast_signed());
         [

@@ -1,4 +1,4 @@
-//! Fingerprints of states: equal states have the same one on every machine and in every build. For tests.
+//! Fingerprints of states, for tests. Equal states have the same fingerprint on every machine and in every build.
 
 use std::hash::{Hash, Hasher};
 
@@ -12,7 +12,7 @@ pub fn of(state: &impl Hash) -> u64 {
 /// Multiplies and mixes one word at a time. Not safe against an adversary.
 struct FingerprintHasher(u64);
 
-/// 2^64 divided by the golden ratio, odd.
+/// 2^64 divided by the golden ratio, rounded to an odd number.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Hasher for FingerprintHasher {
@@ -25,7 +25,7 @@ impl Hasher for FingerprintHasher {
         self.write_u64(number as u64);
     }
 
-    /// Mixes words of eight bytes and pads the last one with zeros. Hashed values write their length first.
+    /// Mixes words of eight bytes and pads the last word with zeros. Hashed values write their length first.
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

@@ -1,10 +1,10 @@
-//! Following: the cluster copies another one, revision by revision, and takes no client writes until the cut-over. The commands
-//! are log payload: field numbers never change.
+//! Following: the cluster copies another cluster, revision by revision, and refuses client writes until the cut-over. The
+//! commands are log payload, so field numbers never change.
 //!
-//! Not here: reading the other cluster (the server's `follow`), refusing client writes (`witan_node`), and the effect of the
-//! other cluster's revisions on the keys (`kv/follow.rs`).
+//! The server's `follow` reads the other cluster, `witan_node` refuses client writes, and `kv/follow.rs` applies the other
+//! cluster's revisions to the keys.
 //!
-//! While following, a cluster does not expire leases or compact on its own: both come from the other cluster.
+//! While a cluster follows, it does not expire leases or compact on its own. It copies both from the other cluster.
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ use super::{
     secrets::debug_without_secrets,
 };
 
-/// A command of following as stored in the log.
+/// A command for following, as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowCommand {
     /// The operation.
@@ -29,37 +29,37 @@ pub struct FollowCommand {
 }
 
 impl FollowCommand {
-    /// Returns whether it is the cut-over.
+    /// Returns whether the command is the cut-over.
     pub(super) fn ends_following(&self) -> bool {
         matches!(self.operation, Some(FollowOperation::CutOver(_)))
     }
 }
 
-/// The operations of following.
+/// The operations for following.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum FollowOperation {
-    /// Revisions of the other cluster.
+    /// Writes revisions of the other cluster.
     #[prost(message, tag = "1")]
     Revisions(FollowRevisions),
-    /// The other cluster has compacted its key space.
+    /// Compacts the key space like the other cluster.
     #[prost(message, tag = "2")]
     Compact(Compact),
-    /// The other cluster has granted or ended leases.
+    /// Grants and ends leases like the other cluster.
     #[prost(message, tag = "3")]
     Leases(FollowLeases),
-    /// The other cluster's users and roles.
+    /// Replaces users and roles with the other cluster's.
     #[prost(message, tag = "4")]
     Users(FollowUsers),
-    /// The cluster stops following and takes writes.
+    /// Stops following, so that the cluster accepts writes.
     #[prost(message, tag = "5")]
     CutOver(CutOver),
-    /// A cut-over begins, and any other one is given up.
+    /// Starts an attempt at a cut-over and abandons any other attempt.
     #[prost(message, tag = "6")]
     BeginCutOver(BeginCutOver),
-    /// The source takes writes although the cut-over is done: it gets a fence with a new id.
+    /// Records a fence with a new id, because the source accepts writes after the cut-over.
     #[prost(message, tag = "7")]
     FenceAgain(FenceAgain),
-    /// An operator has declared the source gone: its fence is no longer checked.
+    /// Ends the checks of the source's fence, because an operator has declared the source gone.
     #[prost(message, tag = "8")]
     SourceGone(SourceGone),
 }
@@ -78,7 +78,7 @@ pub struct FollowedRevision {
     /// The revision.
     #[prost(int64, tag = "1")]
     pub revision: i64,
-    /// The writes in order, each of a different key.
+    /// The writes in order. Each write has a different key.
     #[prost(message, repeated, tag = "2")]
     pub writes: Vec<FollowedWrite>,
 }
@@ -112,21 +112,21 @@ impl FollowedWrite {
     }
 }
 
-/// Leases to add and to remove.
+/// Adds and removes leases.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowLeases {
-    /// Leases to add; existing ones are skipped.
+    /// Leases to add. Existing leases are skipped.
     #[prost(message, repeated, tag = "1")]
     pub granted: Vec<LeaseGrant>,
-    /// Leases to remove unless they have keys, whose deletion arrives as a revision.
+    /// Leases to remove, unless they have keys. The deletion of the keys arrives as a revision.
     #[prost(sfixed64, repeated, tag = "2")]
     pub ended: Vec<i64>,
 }
 
-/// All users and roles.
+/// Replaces all users and roles.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowUsers {
-    /// Records as in a checkpoint.
+    /// Records in the form of a checkpoint.
     #[prost(message, repeated, tag = "1")]
     pub records: Vec<UserRecord>,
 }
@@ -145,12 +145,12 @@ pub struct UserRecord {
 
 debug_without_secrets!(UserRecord);
 
-/// Starts an attempt at a cut-over, or ends all attempts. Without it, a logged entry of an earlier attempt could end following
-/// although the other cluster takes writes again.
+/// Starts an attempt at a cut-over, or ends all attempts. Without this command, a logged entry of an earlier attempt could
+/// end following after the other cluster accepts writes again.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BeginCutOver {
-    /// The only attempt that can end following from now on: the number of the last one plus one. It determines the id of the
-    /// fence ([`MemberRegistry::fence_id`]).
+    /// The only attempt that can end following from now on: the number of the last attempt plus one. It determines the
+    /// fence's id ([`MemberRegistry::fence_id`]).
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
 }
@@ -158,7 +158,7 @@ pub struct BeginCutOver {
 /// Ends following.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CutOver {
-    /// The revision that the key space must have: the last one of the other cluster.
+    /// The revision that the key space must have: the last revision of the other cluster.
     #[prost(int64, tag = "1")]
     pub revision: i64,
     /// The attempt that [`BeginCutOver`] started.
@@ -166,7 +166,7 @@ pub struct CutOver {
     pub attempt: u32,
 }
 
-/// A new fence after the cut-over. It has a new id, because a delayed request may still lower an older one.
+/// Creates a new fence after the cut-over. It has a new id, because a delayed request may still lower an older fence.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
     /// The number of the last attempt plus one.
@@ -178,16 +178,16 @@ pub struct FenceAgain {
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct SourceGone {}
 
-/// Why a follow command was refused. Parts before the error stay applied.
+/// The reason why a follow command was refused. The parts before the error stay applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
-    /// The cluster does not follow another one.
+    /// The cluster does not follow another cluster.
     #[error("this cluster follows no source")]
     NotFollowing,
-    /// The cluster still follows another one.
+    /// The cluster still follows another cluster.
     #[error("this cluster still follows another one: cut over first")]
     Following,
-    /// The cut-over is not the one that was started last.
+    /// The cut-over does not belong to the attempt that was started last.
     #[error("this cut-over was given up, or another one has begun")]
     GivenUp,
     /// The next revision is missing.
@@ -196,10 +196,10 @@ pub enum FollowError {
         /// The current revision.
         revision: i64,
     },
-    /// The key space differs from what the other one was before this revision.
+    /// The key space differs from the other cluster's key space before this revision.
     #[error("revision {revision} does not fit the key space: a key has another version here")]
     Differs {
-        /// The revision, of which nothing was written.
+        /// The revision. None of its writes was applied.
         revision: i64,
     },
     /// A lease must be added first.
@@ -224,7 +224,7 @@ impl FollowUsers {
     pub fn of(auth: &Auth) -> Self {
         let mut records = Vec::new();
         auth.changes(None, &mut |change| {
-            // without an earlier state nothing is deleted
+            // without an earlier state, no record is deleted
             if let RecordChange::Put { key, value } = change {
                 records.push(UserRecord { key, value });
             }
@@ -244,7 +244,7 @@ impl FollowUsers {
 }
 
 impl Command {
-    /// Returns whether a cluster that follows another one refuses the command, because it would change copied data.
+    /// Returns whether a following cluster refuses the command, because the command would change copied data.
     pub fn changes_followed(&self) -> bool {
         match self {
             Self::Kv(_) | Self::Lease(_) | Self::Tree(_) => true,
@@ -308,7 +308,7 @@ impl StateMachine {
         }
     }
 
-    /// Starts the attempt after the last one. Repeating the last attempt has no effect, because proposals are repeated.
+    /// Starts the attempt after the last attempt. Repeating the last attempt has no effect, because proposals are repeated.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -333,7 +333,7 @@ impl StateMachine {
 }
 
 impl MemberRegistry {
-    /// Returns the member id that the alarms of an attempt's fence use at the source. The upper half comes from this cluster's
+    /// Returns the member id that an attempt's fence uses in the source's alarms. The upper half comes from this cluster's
     /// id, which contains a nonce, so no other cluster raises or lowers these alarms.
     pub fn fence_id(&self, attempt: u32) -> u64 {
         (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)

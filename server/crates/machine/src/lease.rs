@@ -1,7 +1,7 @@
 //! Leases: their TTL and the keys attached to them.
 //!
-//! Not here: clocks. A lease never expires on its own (I6): the leader tracks its time (`lessor`) and proposes its expiration.
-//! The effects on the key space are in `kv/lease.rs`.
+//! A lease never expires on its own (I6): the leader tracks its time (`lessor`) and proposes its expiration. `kv/lease.rs`
+//! implements the effects on the key space.
 
 use std::fmt;
 
@@ -22,17 +22,17 @@ impl LeaseId {
     pub const NONE: Self = Self(0);
 }
 
-/// Sixteen hexadecimal digits, as in etcd's messages.
+/// Formats the id as sixteen hexadecimal digits, as in etcd's messages.
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
 }
 
-/// Maximum TTL in seconds, as in etcd: in nanoseconds it fits into 63 bits.
+/// Maximum TTL in seconds, as in etcd. In nanoseconds, it fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
 
-/// Bytes that a lease adds to the size of the key space: approximately its memory.
+/// Size in bytes that a lease adds to the size of the key space. It approximates its memory.
 pub const LEASE_BYTES: u64 = 256;
 
 /// A lease command as stored in the log.
@@ -63,10 +63,10 @@ pub enum LeaseOperation {
 /// Grants a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LeaseGrant {
-    /// Chosen by the client or by the server; not [`LeaseId::NONE`].
+    /// The id, which the client or the server chose; not [`LeaseId::NONE`].
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
-    /// TTL in seconds, at least the minimum of the proposer.
+    /// TTL in seconds. It is at least the proposer's minimum.
     #[prost(int64, tag = "2")]
     pub ttl_s: i64,
 }
@@ -93,7 +93,7 @@ impl LeaseRevoke {
     }
 }
 
-/// Removes leases, each with its keys in its own revision; unknown ones are ignored.
+/// Removes leases. Each lease is removed with its keys at its own revision. Unknown leases are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseExpire {
     /// Lease ids, in the order of removal.
@@ -108,7 +108,7 @@ impl LeaseExpire {
     }
 }
 
-/// Records the remaining time of leases; unknown ones are ignored.
+/// Records the remaining time of leases. Unknown leases are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseCheckpoint {
     /// The remaining times.
@@ -122,7 +122,7 @@ pub struct RemainingTtl {
     /// Id of the lease.
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
-    /// Remaining seconds; 0 for the full TTL, after a keep-alive.
+    /// Remaining seconds. 0 means the full TTL, after a keep-alive.
     #[prost(int64, tag = "2")]
     pub seconds: i64,
 }
@@ -157,10 +157,10 @@ pub enum LeaseReply {
     Checkpointed,
 }
 
-/// Why a lease command failed.
+/// The reason why a lease command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    /// The id is taken.
+    /// A lease with this id exists.
     #[error("lease already exists")]
     Exists,
     /// The lease does not exist.
@@ -172,7 +172,7 @@ pub enum LeaseError {
     /// A member's quota is exhausted.
     #[error("database space exceeded")]
     NoSpace,
-    /// Members disagree about the data.
+    /// Members have different data.
     #[error("corrupt cluster")]
     Corrupt,
     /// A counter of the state is exhausted.
@@ -195,7 +195,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Returns the seconds that a new leader gives the lease: the remaining ones of the last checkpoint, or the full TTL.
+    /// Returns the seconds that a new leader gives the lease: the remaining time at the last checkpoint, or the full TTL.
     pub fn remaining_s(&self) -> i64 {
         if self.remaining_ttl_s > 0 {
             self.remaining_ttl_s
@@ -204,17 +204,17 @@ impl Lease {
         }
     }
 
-    /// Returns whether both times are at most [`TTL_MAX_S`] and the remaining one is not negative.
+    /// Returns whether both times are at most [`TTL_MAX_S`] and the remaining time is not negative.
     pub(super) fn is_sound(&self) -> bool {
         self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.remaining_ttl_s)
     }
 }
 
-/// All leases and the keys attached to them. Cloning is O(1).
+/// All leases and the keys attached to them. A clone takes O(1).
 #[derive(Clone, Default)]
 pub struct Leases {
     by_id: OrdMap<LeaseId, Lease>,
-    /// Live keys by lease. Not in a checkpoint, because it is derived from the keys.
+    /// Live keys by lease. They are derived from the keys and not part of a checkpoint.
     attached: OrdSet<(LeaseId, Bytes)>,
 }
 
@@ -248,7 +248,7 @@ impl Leases {
         self.by_id.is_empty()
     }
 
-    /// Returns the keys of a lease in ascending order.
+    /// Returns a lease's keys in ascending order.
     pub fn keys(&self, id: LeaseId) -> impl Iterator<Item = &Bytes> {
         self.attached
             .range((id, Bytes::new())..)
@@ -279,7 +279,7 @@ impl Leases {
         self.by_id.insert(id, lease);
     }
 
-    /// Removes a lease without detaching its keys; `false` if it does not exist.
+    /// Removes a lease without detaching its keys. Returns `false` if it does not exist.
     pub(super) fn remove(&mut self, id: LeaseId) -> bool {
         self.by_id.remove(&id).is_some()
     }
@@ -330,7 +330,7 @@ impl Leases {
         Leases { by_id: self.by_id.clone(), attached: OrdSet::default() }
     }
 
-    /// Emits the leases that changed since `since` (all if `None`), one record each with the id as key.
+    /// Emits the leases that changed since `since`, or all leases for `None`. Each record has the lease id as its key.
     pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
         let mut put = |id: LeaseId, lease: &Lease| {
             emit(RecordChange::Put {

@@ -1,17 +1,17 @@
 //! The state machine: the v3 key space, the v2 tree, the member registry, the alarms, and the users and roles.
 //! [`StateMachine::apply`] makes all changes.
 //!
-//! Not here: raft and tickets (`witan_replica`), sockets, files, threads, clocks, JSON, gRPC.
+//! Raft and tickets are in `witan_replica`. Sockets, files, threads, clocks, JSON and gRPC are in the server.
 //!
-//! It consists of persistent data structures, so a clone is O(1). Readers, checkpoints and snapshots work on a clone while
-//! commands are applied (see [`view::View`]).
+//! The state consists of persistent data structures, so a clone takes O(1). Readers, checkpoints and snapshots work on a
+//! clone while commands are applied (see [`view::View`]).
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
 //! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
 //! readers), `counters` (limits of counters), `versions`, `limits`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
-//! - **I1** no I/O, no clock: the proposer stamps wall time, which is part of the entry (I9).
+//! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).
 //! - **I2** [`StateMachine::apply`] is total and deterministic; a domain error is a reply.
 
 pub mod alarm;
@@ -41,7 +41,7 @@ use member::MemberRegistry;
 use record::{CorruptRecord, Emit, RecordChange, SkipRecord, in_section};
 use witan_tree::{Tree, TreeError, TreeReply};
 
-/// The replicated state of one member. Cloning is O(1) and freezes it.
+/// The replicated state of one member. A clone takes O(1) and is frozen.
 #[derive(Clone, Debug, Default)]
 pub struct StateMachine {
     /// v3 key space (MVCC) and its leases.
@@ -79,7 +79,7 @@ pub enum Reply {
     Auth(Result<auth::AuthReply, auth::AuthError>),
     /// Result of a follow command.
     Followed(Result<(), follow::FollowError>),
-    /// No result, for an entry without a command (raft's own, at the start of a term).
+    /// No result, for an entry without a command. Raft adds such an entry at the start of a term.
     Nothing,
 }
 
@@ -98,8 +98,8 @@ impl StateMachine {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). `answers` says whether the reply contains the results of reads; the resulting state
-    /// does not depend on it.
+    /// Executes a committed command (I2). `answers` selects whether the reply contains the results of reads; the resulting
+    /// state does not depend on it.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
             Some(command) => match self.refuse_used_up(command) {
@@ -163,7 +163,7 @@ impl StateMachine {
             }
             Command::Members(asked) => {
                 let done = self.members.change(asked);
-                // In etcd, a member is a node of the v2 store: it is added, replaced or changed.
+                // In etcd, a member is a node of the v2 store that a command adds, replaces or changes.
                 let entries = match (&asked.add, asked.promote) {
                     (Some(_), _) => 1,
                     (None, 0) => 2,
@@ -185,7 +185,7 @@ impl StateMachine {
             Command::Auth(command) => {
                 let done = self.auth.apply(command, caller);
                 if let Ok(auth::AuthReply::Paths(done)) = &done {
-                    // users and roles are nodes of etcd's v2 store
+                    // in etcd, users and roles are nodes of the v2 store
                     (0..done.index_steps).for_each(|_| self.tree.advance_index());
                 }
                 Reply::Auth(done)
@@ -193,17 +193,18 @@ impl StateMachine {
         }
     }
 
-    /// Returns the permission checks of a caller in this state, without running any.
+    /// Returns the permission checks for a caller in this state. Runs no check yet.
     pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> AccessCheck<'a> {
         AccessCheck::new(&self.auth, caller, self.kv.leases())
     }
 
-    /// Emits the records that turn a checkpoint of `since` (empty if `None`) into one of `self`.
+    /// Emits the records that turn a checkpoint of `since` (empty if `None`) into a checkpoint of `self`.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.changes_except(since, &|_| false, emit);
     }
 
-    /// Like [`Self::changes`], without the key space's blocks that `leave_out` selects. Encoding these is most of the work.
+    /// Emits the same records as [`Self::changes`], without the key space's blocks that `leave_out` selects. Encoding blocks
+    /// is most of the work.
     pub(crate) fn changes_except(
         &self,
         since: Option<&StateMachine>,
@@ -218,7 +219,7 @@ impl StateMachine {
         self.changes_beside_keys(since, emit);
     }
 
-    /// Like [`Self::changes`], without the v3 keys. Members with the same state emit the same records.
+    /// Emits the same records as [`Self::changes`], without the v3 keys. Members with the same state emit the same records.
     pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
@@ -255,7 +256,7 @@ impl StateMachine {
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads a record that [`StateMachine::changes`] emitted. Records must be in ascending key order.
+    /// Loads a record that [`StateMachine::changes`] emitted. Pass records in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));
@@ -273,7 +274,7 @@ impl StateMachine {
         }
     }
 
-    /// Builds derived state and checks consistency. Called once after the last [`StateMachine::load`].
+    /// Builds derived state and checks consistency. Call it once after the last [`StateMachine::load`].
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;

@@ -1,5 +1,5 @@
 //! The member registry: identity, URLs and role of every member, the ids of removed members, and the commands that change it.
-//! The commands are log payload: field numbers never change.
+//! The commands are log payload, so field numbers never change.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -7,34 +7,34 @@ use imbl::{OrdMap, OrdSet};
 
 use super::record::{CorruptRecord, RecordChange};
 
-/// The id of a member, which raft also uses. It is never reused.
+/// A member's id, which raft also uses. It is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct MemberId(pub u64);
 
 impl MemberId {
-    /// No member. As the leader's id: no leader is known.
+    /// No member. As the leader's id, it means that no leader is known.
     pub const NONE: Self = Self(0);
 }
 
-/// Hexadecimal digits without leading zeros, as in etcd's logs, metrics and v2 JSON.
+/// Formats the id as hexadecimal digits without leading zeros, as in etcd's logs, metrics and v2 JSON.
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
     }
 }
 
-/// Identifies the data directory of a member: a new, copied or emptied directory has a different store id.
+/// Identifies a member's data directory. A new, copied or emptied directory has a different store id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreLineage {
-    /// The store id. A start draws it at random for a new directory, and draws another one for a copy. 0 for none.
+    /// The store id; 0 for none. At startup, the member draws a random id for a new or copied directory.
     pub id: u64,
     /// The store ids of the originals that this directory was copied from, latest first.
     pub ancestors: Vec<u64>,
 }
 
 impl StoreLineage {
-    /// Returns whether a member with the registered store id `registered` (0 for none) may run with this directory: the ids are
-    /// equal, or this is a copy.
+    /// Returns whether a member whose registered store id is `registered` (0 for none) can run with this directory: the ids
+    /// are equal, or this directory is a copy of the registered one.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
     }
@@ -43,27 +43,27 @@ impl StoreLineage {
 /// A member of the cluster.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Member {
-    /// Computed as in etcd; never reused.
+    /// The member's id, computed as in etcd and never reused.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
-    /// Empty until the member's first start.
+    /// The member's name; empty until its first start.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// URLs for other members.
+    /// The member's URLs for other members.
     #[prost(string, repeated, tag = "3")]
     pub peer_urls: Vec<String>,
-    /// URLs for clients; empty until the member's first start.
+    /// The member's URLs for clients; empty until its first start.
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
     /// Whether the member receives the log without voting.
     #[prost(bool, tag = "5")]
     pub learner: bool,
-    /// The store id of its data directory; 0 until its first start.
+    /// The store id of the member's data directory; 0 until its first start.
     #[prost(fixed64, tag = "6")]
     pub store_id: u64,
 }
 
-/// A member's attributes, which it proposes at each start.
+/// Publishes a member's attributes, which it proposes at each start.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PublishAttributes {
     /// Member id.
@@ -83,7 +83,7 @@ pub struct PublishAttributes {
     pub store_ancestors: Vec<u64>,
 }
 
-/// New peer URLs of a member.
+/// Replaces a member's peer URLs.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UpdatePeerUrls {
     /// Member id.
@@ -109,12 +109,12 @@ pub struct ChangeMembers {
     /// Id of the learner to promote, 0 for none.
     #[prost(fixed64, tag = "4")]
     pub promote: u64,
-    /// Whether voters may be added and removed and learners promoted; otherwise only learners may be added and removed.
+    /// Whether the change can add and remove voters and promote learners. Otherwise, it can only add and remove learners.
     #[prost(bool, tag = "5")]
     pub voters: bool,
 }
 
-/// The cluster version, `MAJOR.MINOR.0`.
+/// Sets the cluster version, `MAJOR.MINOR.0`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ClusterVersion {
     /// For example `3.6.0`.
@@ -122,7 +122,7 @@ pub struct ClusterVersion {
     pub version: String,
 }
 
-/// Begins or cancels a downgrade of the cluster.
+/// Starts or cancels a downgrade of the cluster.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Downgrade {
     /// Target version, `MAJOR.MINOR.0`; empty cancels.
@@ -133,31 +133,32 @@ pub struct Downgrade {
 /// All members by id, in the numeric order in which etcd lists them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberRegistry {
-    /// Computed once from the first members' ids.
+    /// The cluster id, computed once from the first members' ids.
     pub cluster_id: u64,
-    /// `MAJOR.MINOR.0`; empty until the leader has decided it.
+    /// The cluster version `MAJOR.MINOR.0`; empty until the leader has decided it.
     pub cluster_version: String,
     /// The downgrade target `MAJOR.MINOR.0`; empty for none.
     pub downgrade_target: String,
-    /// Whether the cluster copies another one and takes no client writes.
+    /// Whether the cluster follows another cluster and refuses client writes.
     pub follows: bool,
-    /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, the last fence of the source.
+    /// The last attempt at a cut-over. Only this attempt can succeed. After the cut-over, it identifies the source's last
+    /// fence.
     pub cut_over_attempt: u32,
-    /// The last copied revision of the source, after which it must take no writes. 0 before the cut-over and once an operator
-    /// has declared the source gone.
+    /// The last copied revision of the source, after which the source must refuse writes. 0 before the cut-over and after an
+    /// operator has declared the source gone.
     pub fenced_at: i64,
-    /// The id of the cluster that was copied; 0 if there is none or it is unknown.
+    /// The id of the followed cluster; 0 if there is none or its id is unknown.
     pub source_cluster_id: u64,
-    /// Current members.
+    /// The current members.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
     pub removed_ids: OrdSet<MemberId>,
 }
 
-/// Why the member registry was not changed.
+/// The reason why the member registry was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
-    /// No such member.
+    /// The member does not exist.
     #[error("member not found")]
     NotFound,
     /// Another member has one of the URLs.
@@ -169,18 +170,18 @@ pub enum MembershipError {
     /// The maximum number of learners is reached.
     #[error("too many learners")]
     TooManyLearners,
-    /// The member is a voter, and only a learner can be changed like this.
+    /// The member is a voter, and only a learner can be changed in this way.
     #[error("not a learner")]
     NotLearner,
-    /// There is no other voter.
+    /// The change would remove the last voter.
     #[error("the last voter")]
     LastVoter,
 }
 
-/// Bytes of a member in addition to its texts.
+/// Size in bytes of a member in addition to its texts.
 const MEMBER_BYTES: u64 = 256;
 
-/// Bytes of a removed id.
+/// Size in bytes of a removed id.
 const REMOVED_BYTES: u64 = 64;
 
 /// Returns the size of a member: `MEMBER_BYTES`, its name and its URLs.
@@ -201,7 +202,7 @@ impl MemberRegistry {
 }
 
 impl PublishAttributes {
-    /// Returns the attributes of a member that runs with this data directory.
+    /// Returns the attributes of a member that uses this data directory.
     pub fn new(id: MemberId, name: String, client_urls: Vec<String>, store: StoreLineage) -> Self {
         let StoreLineage { id: store_id, ancestors: store_ancestors } = store;
         Self { id: id.0, name, client_urls, store_id, store_ancestors }
@@ -221,8 +222,8 @@ impl Member {
 }
 
 impl ChangeMembers {
-    /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal keeps the member's id, which was
-    /// counted when it was added.
+    /// Returns the number of bytes that the change can add to `MemberRegistry::size_bytes`. A removal keeps the member's id,
+    /// which was counted when the member was added.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }
@@ -252,7 +253,7 @@ struct StoredRegistry {
 
 impl MemberRegistry {
     /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory that
-    /// another one has replaced.
+    /// another directory has replaced.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;
@@ -271,7 +272,7 @@ impl MemberRegistry {
 
     /// Replaces a member's peer URLs. Fails if the member does not exist, or if another member has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
-        // The list can be as long as a request, and is compared with all others.
+        // The list can fill a whole request, and is compared with all other members' lists.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();
@@ -297,8 +298,8 @@ impl MemberRegistry {
         }
     }
 
-    /// Adds a member. Fails if its id was removed or exists, if another member has one of its peer URLs, if it votes and
-    /// `voters` is not set, or if there are already `learners_max` learners.
+    /// Adds a member. Fails if its id was removed or exists, or if another member has one of its peer URLs. Also fails if it
+    /// votes and `voters` is not set, or if there are already `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.member_id()) {
             return Err(MembershipError::NotFound);
@@ -325,7 +326,7 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Promotes a learner to a voter. Fails if it is not a learner, or if `voters` is not set.
+    /// Promotes a learner to a voter. Fails if the member is not a learner, or if `voters` is not set.
     fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let member = self.by_id.get_mut(&MemberId(asked.promote));
         let member = member.ok_or(MembershipError::NotFound)?;
@@ -336,8 +337,8 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Removes a member and records its id as removed. Fails if it does not exist, if it votes and `voters` is not set, or if
-    /// it is the last voter.
+    /// Removes a member and records its id as removed. Fails if the member does not exist, if it votes and `voters` is not
+    /// set, or if it is the last voter.
     fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let id = MemberId(asked.remove);
         let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
@@ -363,7 +364,7 @@ impl MemberRegistry {
         self.by_id.get(&id).is_some_and(|member| !member.learner)
     }
 
-    /// Returns the size of all members and removed ids, for the quota.
+    /// Returns the size in bytes of all members and removed ids, for the quota.
     pub fn size_bytes(&self) -> u64 {
         let members = self.by_id.values().map(of_member);
         members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
@@ -395,7 +396,7 @@ impl MemberRegistry {
         });
     }
 
-    /// Replaces the registry with that of a checkpoint record; fails if the record cannot be decoded.
+    /// Replaces the registry with the registry in a checkpoint record. Fails if the record cannot be decoded.
     pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredRegistry = prost::Message::decode(value)
             .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;
@@ -441,7 +442,7 @@ mod tests {
         add(member(id, url, true), 1)
     }
 
-    /// Applies changes to a cluster of member 1.
+    /// Applies changes to a cluster whose only member is member 1.
     fn changed(changes: Vec<(ChangeMembers, Result<(), MembershipError>)>) -> MemberRegistry {
         let mut members = MemberRegistry::default();
         members.by_id.insert(MemberId(1), member(1, "a", false));

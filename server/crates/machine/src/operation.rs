@@ -1,7 +1,7 @@
 //! The operations that can be proposed, each with the types of its output and its error.
 //!
 //! Commands and replies cross queues as closed enums ([`Command`], [`Reply`]). Only this table packs an operation into a
-//! command and takes its output out of a reply. Not here: the effects of the operations.
+//! command and extracts its output from a reply. The state machine's modules implement the effects.
 
 use std::convert::Infallible;
 
@@ -19,16 +19,16 @@ use super::{
 
 /// A command with a typed result.
 pub trait Operation: Into<Command> {
-    /// The output of the operation.
+    /// The operation's output.
     type Output;
-    /// The error of a refused operation.
+    /// The error if the operation is refused.
     type Error;
 
-    /// Takes this operation's result out of a reply; `None` if the reply belongs to another operation.
+    /// Extracts this operation's result from a reply. Returns `None` if the reply belongs to another operation.
     fn output(reply: Reply) -> Option<Result<Self::Output, Self::Error>>;
 }
 
-/// Implements one operation: its command, and its replies.
+/// Implements one operation: its command and its replies.
 macro_rules! operation {
     (
         $operation:ty => $output:ty, $error:ty;
@@ -109,7 +109,7 @@ operations! {
     RoleRevoke(auth::RoleRevoke) => (), auth::AuthReply::Done => ();
 }
 
-/// A v2 operation on users and roles. Some have the same fields as v3's, but different results.
+/// A v2 operation on users and roles. Some of them have the same fields as v3's operations, but different results.
 #[derive(Clone, Debug)]
 pub struct ByPath<V>(pub V);
 

@@ -1,6 +1,6 @@
-//! The bytes that count against `--quota-backend-bytes`: the size of a state, and the maximum growth by a command.
+//! The size that counts against `--quota-backend-bytes`: the size of a state, and the maximum growth by a command.
 //!
-//! Not here: values that puts keep (`kv/kept.rs`), and the refusal of commands that exceed the quota (`witan_node`).
+//! `kv/kept.rs` handles values that puts keep, and `witan_node` refuses commands that exceed the quota.
 
 use super::{
     StateMachine,
@@ -10,7 +10,7 @@ use super::{
     lease::{LEASE_BYTES, LeaseCommand, LeaseOperation},
 };
 
-/// Bytes that etcd adds to key and value of each put in its estimate.
+/// Number of bytes that etcd adds to the key and value of each put in its estimate.
 const PUT_BYTES: u64 = 256;
 
 impl StateMachine {
@@ -20,15 +20,15 @@ impl StateMachine {
         self.kv.size_bytes() + self.tree.size_bytes() + registered
     }
 
-    /// Returns how many bytes this state and its predecessors have dropped since the process loaded a state.
+    /// Returns the number of bytes that this state and its predecessors have dropped since the process loaded a state.
     pub fn dropped_bytes(&self) -> u64 {
         self.kv.dropped_bytes() + self.tree.dropped_bytes()
     }
 }
 
 impl Command {
-    /// Returns the bytes by which the command may increase the size that counts against the quota; 0 for a command that adds no
-    /// data.
+    /// Returns the number of bytes by which the command can increase the size that counts against the quota. Returns 0 for a
+    /// command that adds no data.
     pub fn growth(&self) -> u64 {
         match self {
             Self::Kv(command) => command.growth(),

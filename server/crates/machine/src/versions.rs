@@ -1,6 +1,5 @@
-//! The cluster version since which each command exists, and the decision about the cluster version, which the leader makes from
-//! the members' versions. No member proposes a command that is newer than the cluster version, because a member of an earlier
-//! release would have to stop at it.
+//! The cluster version since which each command exists, and the leader's decision about the cluster version. A member never
+//! proposes a command that is newer than the cluster version, because a member of an earlier release would stop at it.
 //!
 //! Every new command, operation and action needs a row here.
 
@@ -19,22 +18,22 @@ use super::{
 /// Major and minor of a version.
 pub type Release = (u64, u64);
 
-/// The first version of a cluster. All members know its commands, even while the cluster has no version.
+/// The first version of a cluster. All members support its commands, even before the cluster has a version.
 pub const FIRST: Release = (3, 0);
 
 const V3_6: Release = (3, 6);
 
-/// The last version of which this release knows all commands.
+/// The last version whose commands this release supports completely.
 pub const LATEST: Release = (3, 7);
 
-/// The version since which a put with `ignore_value` limits the length of the value that it keeps.
+/// The version since which a put with `ignore_value` limits the length of its kept value.
 const BOUNDED_PUTS: Release = V3_6;
 
 /// The version since which a cluster can follow another one.
 const FOLLOW: Release = LATEST;
 
-/// Parses major and minor of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's semantic version parser accepts; `None` for any
-/// other text.
+/// Parses major and minor of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's semantic version parser accepts. Returns
+/// `None` for any other text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -47,7 +46,8 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Returns whether all members know a command, by the cluster version. Before it is decided, they only know [`FIRST`].
+    /// Returns whether all members support a command, according to the cluster version. Before the cluster has a version,
+    /// they support only [`FIRST`].
     pub fn all_members_support(&self, command: &Command) -> bool {
         match command.since() {
             Some(FIRST) => true,
@@ -58,7 +58,8 @@ impl MemberRegistry {
 }
 
 impl StateMachine {
-    /// Returns the size of the values that a command keeps. Limits their lengths in the command if all members support that.
+    /// Returns the size in bytes of the values that a command keeps. Limits their lengths in the command if all members
+    /// support this limit.
     pub fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
         if bounded {
@@ -69,7 +70,8 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the cluster version since which the command exists; `None` if this release does not know its action.
+    /// Returns the cluster version since which the command exists. Returns `None` if this release does not support its
+    /// action.
     pub fn since(&self) -> Option<Release> {
         match self {
             Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
@@ -155,7 +157,7 @@ fn of_paths(operation: &PathAuthOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which an alarm action exists; `None` if this release does not know it.
+/// Returns the cluster version since which an alarm action exists. Returns `None` if this release does not support it.
 fn of_alarm(command: &AlarmCommand) -> Option<Release> {
     match AlarmAction::try_from(command.action).ok()? {
         AlarmAction::Activate | AlarmAction::Deactivate => Some(FIRST),
@@ -174,8 +176,8 @@ pub enum Decision {
     EndDowngrade,
 }
 
-/// Decides by the members' versions; `None` for members whose version is unknown. `waits` says that members of a new cluster
-/// may still start, `ends` that it is time to check whether a downgrade is complete.
+/// Decides from the members' versions, which are `None` if unknown. `waits` means that members of a new cluster may still
+/// start. `ends` means that it is time to check whether a downgrade is complete.
 pub fn decide(
     known: &MemberRegistry,
     running: &[Option<Release>],
@@ -188,7 +190,7 @@ pub fn decide(
         return match lowest {
             Some(lowest) => Decision::Set(lowest),
             None if waits => Decision::Keep,
-            // like etcd, while not all members are known
+            // like etcd while some members' versions are unknown
             None => Decision::Set(FIRST),
         };
     };
@@ -224,19 +226,19 @@ mod tests {
             ("", "", &[NEW, OLD, NEW], (false, true), FALL),
             ("", "", &[NEW, None], (true, true), KEEP),
             ("", "", &[NEW, None], (false, true), Decision::Set(FIRST)),
-            // it rises when all members run a later one, and does not fall without a downgrade
+            // the cluster version rises when all members run a later version, and falls only in a downgrade
             ("3.5.0", "", &[NEW, NEW], (false, true), RISE),
             ("3.5.0", "", &[NEW, OLD], (false, true), KEEP),
             ("3.5.0", "", &[NEW, None], (false, true), KEEP),
             ("3.6.0", "", &[OLD], (false, true), KEEP),
-            // a downgrade lowers it first, and ends when all members run its target
+            // a downgrade first lowers the cluster version, and ends when all members run its target
             ("3.6.0", "3.5.0", &[NEW, None], (false, true), FALL),
             ("3.5.0", "3.5.0", &[NEW, NEW], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[NEW, OLD], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[OLD, None], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, true), END),
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, true), END),
-            // it does not end before it is time to check
+            // the downgrade does not end before the time of the check
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, false), FALL),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, false), KEEP),
         ] {

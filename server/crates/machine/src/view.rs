@@ -5,7 +5,7 @@ use super::{
     record::{self, CorruptRecord, Emit, RecordChange, SkipRecord},
 };
 
-/// Position of a state in the log, and raft's configuration at it.
+/// A state's position in the log, and raft's configuration at this position.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Position {
     /// Index of the last applied entry.
@@ -14,51 +14,51 @@ pub struct Position {
     /// Term of the last applied entry.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// Voting members.
+    /// Ids of voting members.
     #[prost(fixed64, repeated, tag = "3")]
     pub voters: Vec<u64>,
-    /// Members that receive the log without voting.
+    /// Ids of members that receive the log without voting.
     #[prost(fixed64, repeated, tag = "4")]
     pub learners: Vec<u64>,
-    /// Outgoing voters of a joint configuration.
+    /// Ids of outgoing voters in a joint configuration.
     #[prost(fixed64, repeated, tag = "5")]
     pub voters_outgoing: Vec<u64>,
-    /// Learners once the joint configuration is left.
+    /// Ids of members that become learners when the joint configuration ends.
     #[prost(fixed64, repeated, tag = "6")]
     pub learners_next: Vec<u64>,
     /// Whether raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The lineage of the state: unique for a state adopted from etcd, otherwise 0. Members of the same lineage have the same
+    /// The state's lineage: unique for a state adopted from etcd, otherwise 0. Members with the same lineage have the same
     /// records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,
 }
 
 impl Position {
-    /// Returns the number of members that receive the log. A voter on both sides of a joint configuration counts twice.
+    /// Returns the number of members that receive the log. A voter in both halves of a joint configuration counts twice.
     pub fn members(&self) -> usize {
         self.voters.len() + self.learners.len() + self.voters_outgoing.len()
     }
 }
 
-/// An O(1) frozen clone of the state, with its position in the log.
+/// A frozen clone of the state with its position in the log. Creating it takes O(1).
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The frozen state.
     pub machine: StateMachine,
-    /// Position in the log.
+    /// The state's position in the log.
     pub position: Position,
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes last. All of them must become
-    /// visible atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. The position comes last. All records
+    /// must become visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.changes_except(since, &|_| false, emit);
     }
 
-    /// Like [`Self::changes`], without the key space's blocks that `leave_out` selects.
+    /// Emits the same records as [`Self::changes`], without the key space's blocks that `leave_out` selects.
     pub fn changes_except(
         &self,
         since: Option<&View>,
@@ -71,8 +71,8 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Returns a copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would keep replaced data
-    /// in memory.
+    /// Returns a copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would hold replaced
+    /// data in memory.
     pub fn diff_base(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.diff_base();
@@ -92,7 +92,7 @@ impl View {
     }
 }
 
-/// Builds a view from records in ascending key order, or in the order in which [`View::changes`] emits them.
+/// Builds a view from records in ascending key order, or in the order of [`View::changes`].
 #[derive(Debug, Default)]
 pub struct ViewBuilder {
     view: View,

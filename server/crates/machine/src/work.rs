@@ -1,4 +1,4 @@
-//! Estimates how many keys a command touches without executing it: long commands are executed on another thread than the
+//! Estimates the number of keys that a command touches, without executing it. Long commands run on another thread than the
 //! replica's. A single key is not counted, so that single-key commands cost nothing here.
 
 use super::{
@@ -8,7 +8,8 @@ use super::{
 };
 
 impl StateMachine {
-    /// Estimates how many keys, nodes and users an entry touches, at most `max`, at a fraction of the cost of executing it.
+    /// Estimates the number of keys, nodes and users that an entry touches, at most `max`. Costs a fraction of executing the
+    /// entry.
     pub fn work(&self, entry: &Entry, max: u64) -> u64 {
         let work = match &entry.command {
             Some(Command::Kv(command)) => self.kv.work(command, max),
@@ -32,7 +33,8 @@ impl StateMachine {
         work.min(max)
     }
 
-    /// Returns the number of users, all of which may have the role that a command changes; 0 for an authentication.
+    /// Returns the number of users, because all of them may have the role that a command changes. Returns 0 for an
+    /// authentication.
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,
@@ -78,7 +80,7 @@ mod tests {
         }))
     }
 
-    /// Returns a state with 500 keys of a lease and 300 nodes, 100 of which have expired.
+    /// Returns a state with 500 keys attached to a lease and 300 nodes, 100 of which have expired.
     fn filled() -> StateMachine {
         let mut machine = StateMachine::default();
         let grant = LeaseGrant { id: 7, ttl_s: 60 };

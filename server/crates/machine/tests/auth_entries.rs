@@ -1,4 +1,4 @@
-//! Log entries about users that an older release wrote keep their meaning.
+//! Checks that log entries about users from an older release keep their meaning.
 
 use witan_machine::{
     Reply, StateMachine,
@@ -12,7 +12,7 @@ fn apply(machine: &mut StateMachine, verb: auth::AuthOperation, by_either: bool)
     machine.apply(&entry).reply
 }
 
-/// Returns a state with a root user, v2 authentication on and v3 authentication off.
+/// Returns a state with a root user, v2 authentication enabled and v3 authentication disabled.
 fn guarded_by_v2() -> StateMachine {
     let mut machine = StateMachine::default();
     let user = auth::UserAdd {

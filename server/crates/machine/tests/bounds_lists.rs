@@ -1,4 +1,4 @@
-//! Lists in requests: checks take n log n steps and look at shared data once. The same holds for sorting the keys of a
+//! Lists in requests: checks take n log n steps and examine shared data once. The same applies to sorting the keys of a
 //! checkpoint.
 // The core reads no clock; these tests measure time.
 #![expect(
@@ -85,7 +85,7 @@ fn judged(machine: &StateMachine, puts: usize) -> Duration {
 #[test]
 fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
     let machine = leased();
-    // the fastest one, because other processes also take time
+    // take the fastest run, because other processes also use the CPU
     let fastest = |puts| (0..10).map(|_| judged(&machine, puts)).min().expect("ten");
     let (one, many) = (fastest(1), fastest(1000));
     assert!(many < 100 * one, "{many:?} for 1000 puts, {one:?} for one");
@@ -140,8 +140,8 @@ fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
     once().min(once())
 }
 
-/// The short keys are prefixes of the long ones, with other last bytes. If the long keys were compared to their ends for each
-/// short one, the order of the puts would determine the time of a start.
+/// The short keys are prefixes of the long keys, with different last bytes. If each short key were compared with the long
+/// keys to their ends, the order of the puts would determine the startup time.
 #[test]
 fn long_keys_are_not_read_again_for_each_short_one() {
     let short = (0..1500_usize).map(|n| [vec![b'x'; 7 * n], vec![b'w']].concat());

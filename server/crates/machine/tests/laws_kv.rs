@@ -23,10 +23,10 @@ use witan_machine::{
 #[derive(Clone, Debug)]
 enum Step {
     Apply(KvOperation),
-    /// Compacts this many revisions below the current one (above it if negative).
+    /// Compacts at this distance below the current revision (above it if negative).
     CompactBehind(i64),
     Range(Range),
-    /// Writes a checkpoint and continues with the loaded state or with the old one.
+    /// Writes a checkpoint and continues with the loaded state or the old state.
     Checkpoint {
         go_on_with_loaded: bool,
     },
@@ -46,7 +46,7 @@ fn end() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
 }
 
-/// Mostly short values; some fill a block with a few, some need their own block.
+/// Generates mostly short values. Some values fill a block in small numbers, and some need their own block.
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),

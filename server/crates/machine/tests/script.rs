@@ -1,8 +1,8 @@
 //! Golden scripts: commands and their expected output, in `testdata/<area>/*.txt`.
 //!
-//! A script is a list of stanzas: commands, a line `----`, the expected output, a blank line. A command starts in column 0;
-//! indented lines below belong to it. Lines starting with `#` and blank lines between stanzas are comments. Each file starts
-//! with a fresh state.
+//! A script is a list of stanzas: commands, a line `----`, the expected output, a blank line. A command starts in column 0,
+//! and indented lines below it belong to it. Lines starting with `#` and blank lines between stanzas are comments. Each file
+//! starts with a fresh state.
 //!
 //! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes the actual output to the files; review the diff
 //! before committing it.

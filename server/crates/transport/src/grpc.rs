@@ -321,7 +321,7 @@ fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
 }
 
-/// Converts a request into the form that tonic takes.
+/// Converts a request to tonic's type.
 pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
     let body = RequestMessages(request.body);
     http::Request::from_parts(request.head.parts().clone(), body)

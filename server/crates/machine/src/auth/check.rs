@@ -32,8 +32,8 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Requires the root role while v2 or v3 authentication is on, because they share their users. The caller's revision is not
-    /// checked.
+    /// Requires the root role while v2 or v3 authentication is enabled, because both share their users. Does not check the
+    /// caller's revision.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
@@ -61,12 +61,13 @@ impl Auth {
 }
 
 impl<'a> AccessCheck<'a> {
-    /// Prepares the checks of a caller (`None` if not authenticated) against these users, roles and leases.
+    /// Prepares the permission checks for a caller against these users, roles and leases. `None` is an unauthenticated
+    /// caller.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
         Self { auth, caller, leases }
     }
 
-    /// Fails unless the caller has `wish` access to every key of the range. Passes while v3 authentication is off.
+    /// Fails unless the caller has `wish` access to every key in the range. Passes while v3 authentication is disabled.
     fn check_range(
         &self,
         wish: &AccessKind,
@@ -79,8 +80,8 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Returns the keys to which the caller has access. `None` means all keys: v3 authentication is off or the caller has the
-    /// root role. Fails if the caller is not authenticated at the current auth revision.
+    /// Returns the keys to which the caller has access. `None` means all keys, because v3 authentication is disabled or the
+    /// caller has the root role. Fails if the caller is not authenticated at the current auth revision.
     fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
             return Ok(None);
@@ -97,8 +98,8 @@ impl<'a> AccessCheck<'a> {
         }))
     }
 
-    /// Fails unless the caller has access to every key of a lease; looks up one key for each granted range. As in etcd, a lease
-    /// without keys passes, and so does an administrator at any auth revision.
+    /// Fails unless the caller has access to every key of a lease. Looks up one key for each granted range. As in etcd, a
+    /// lease without keys passes, and an administrator passes at any auth revision.
     fn attached(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
@@ -110,17 +111,17 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Returns whether the caller has the root role, or both v2 and v3 authentication are off.
+    /// Returns whether the caller has the root role, or authentication of v2 and v3 is disabled.
     fn is_admin(&self) -> bool {
         self.auth.check_admin(self.caller).is_ok()
     }
 
-    /// Fails unless the caller can read every key of the range.
+    /// Fails unless the caller can read every key in the range.
     pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Read, key, range_end)
     }
 
-    /// Fails unless the caller can write every key of the range.
+    /// Fails unless the caller can write every key in the range.
     pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Write, key, range_end)
     }
@@ -147,8 +148,8 @@ impl<'a> AccessCheck<'a> {
         leases.try_for_each(|lease| self.list_lease(lease))
     }
 
-    /// Fails if the caller may not execute a lease command. Only revocations are checked: as in etcd, everybody may grant
-    /// leases. Only the leader proposes expirations and lease checkpoints.
+    /// Fails if the caller lacks permission for a lease command. Checks only revocations: as in etcd, every user can grant
+    /// leases, and only the leader proposes expirations and lease checkpoints.
     pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
         match &command.operation {
             Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.lease_id()),
@@ -161,7 +162,7 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails if the caller may not execute a command on the key space. As in etcd, everybody may compact.
+    /// Fails if the caller lacks permission for a command on the key space. As in etcd, every user can compact.
     pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
         match &command.operation {
             _ if !self.auth.enabled => Ok(()),
@@ -172,13 +173,14 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails unless the caller can write the key and every key of the lease to attach, and can read the key if the previous
-    /// pair is requested.
+    /// Fails unless the caller can write the key and every key of the attached lease. If the put returns the previous pair,
+    /// the caller must also be able to read the key.
     pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
         self.put_of(put, &mut BTreeSet::new())
     }
 
-    /// Fails unless the caller can write the range, and can read it if the deleted pairs are requested.
+    /// Fails unless the caller can write the range. If the deletion returns the deleted pairs, the caller must also be able
+    /// to read the range.
     pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
         self.write(&delete.key, &delete.range_end)?;
         if delete.prev_kv {
@@ -187,7 +189,7 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Fails unless the caller can read all compared keys and execute every operation of all branches.
+    /// Fails unless the caller can read all compared keys and execute every operation in all branches.
     pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
         let mut leases = BTreeSet::new();
         for compare in txn.comparisons() {
@@ -204,8 +206,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Checks a put like [`Self::put`]. `leases` has the leases that were already checked: a lease may have many keys, and a
-    /// transaction may name it often.
+    /// Checks a put like [`Self::put`]. `leases` contains the leases that were already checked, because a lease may have many
+    /// keys and a transaction may name it often.
     fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease_id()) {

@@ -1,5 +1,5 @@
-//! Users and roles as checkpoint records: one for the v3 switch and the revision, one for each role and each user, one for the
-//! v2 switch, and one for each role's v2 patterns.
+//! Users and roles as checkpoint records: one record for the v3 switch and the revision, one for each role and each user, one
+//! for the v2 switch, and one for each role's v2 patterns.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     secrets::debug_without_secrets,
 };
 
-/// First bytes of record keys.
+/// The first bytes of record keys.
 const META: u8 = b'm';
 const PATHS_META: u8 = b'n';
 const PATTERNS: u8 = b'p';
@@ -55,8 +55,8 @@ struct StoredPaths {
     written: bool,
 }
 
-/// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. A record that cannot be decoded
-/// is emptied.
+/// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. Empties a record that cannot
+/// be decoded.
 pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
     if key.first() != Some(&USER) {
         return;
@@ -71,7 +71,7 @@ pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
 }
 
 impl Auth {
-    /// Emits the records of v2 authentication (its switch and the roles' patterns) that differ from `since`; `None` means an
+    /// Emits the v2 authentication records (the switch and the roles' patterns) that differ from `since`. `None` means an
     /// empty state.
     pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
@@ -85,7 +85,7 @@ impl Auth {
         changed_entries(PATTERNS, patterns, emit, PathPatterns::encode_to_vec);
     }
 
-    /// Emits all records of users, roles and v2 authentication that differ from `since`; `None` means an empty state.
+    /// Emits all records of users, roles and v2 authentication that differ from `since`. `None` means an empty state.
     pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
@@ -108,7 +108,7 @@ impl Auth {
         });
     }
 
-    /// Loads one checkpoint record; [`Self::finish_load`] must follow the last one.
+    /// Loads one checkpoint record. Call [`Self::finish_load`] after the last record.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let corrupt = |error: prost::DecodeError| CorruptRecord::new(format!("auth: {error}"));
         match key.split_first() {
@@ -161,8 +161,8 @@ fn text(name: &[u8]) -> Result<String, CorruptRecord> {
 
 type ByName<T> = OrdMap<String, Arc<T>>;
 
-/// Emits a record for each entry that differs between `old` and `new`: a put of the encoded value, or a deletion. Its key is
-/// `kind` and the entry's name.
+/// Emits a record for each entry that differs between `old` and `new`: a put with the encoded value, or a deletion. The
+/// record's key is `kind` followed by the entry's name.
 fn changed_entries<T: PartialEq>(
     kind: u8,
     (old, new): (&ByName<T>, &ByName<T>),

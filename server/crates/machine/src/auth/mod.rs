@@ -1,8 +1,8 @@
-//! Authentication and authorization: users, roles with permissions on key ranges, and whether they are enforced.
+//! Authentication and authorization: users, roles with permissions on key ranges, and the switches that enforce them.
 //!
-//! Rules and their order are those of etcd 3.7. A command carries its [`Caller`] and is checked when it is applied, so a change
-//! of permissions affects everything after it in the log. Not here: plaintext passwords, hashing and tokens
-//! (`server/crates/auth/src`). The hashes are part of the state; no `Debug` implementation prints them.
+//! Rules and their order are the same as in etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so
+//! a permission change affects every later log entry. Plaintext passwords, hashing and tokens are in
+//! `server/crates/auth/src`. The hashes are part of the state; no `Debug` implementation prints them.
 //!
 //! Reading order: `request`, `payload` (the operations) → `users`, `roles` (their implementation) → `range_set` (union of
 //! permissions) → `check` (permission checks of a caller) → `path_permissions` (the same for v2) → `size` (quota accounting) →
@@ -35,13 +35,13 @@ pub use request::{AuthCommand, AuthOperation, Caller};
 use super::secrets::debug_without_secrets;
 use range_set::RangeSet;
 
-/// The user and the role with all permissions. Neither can be deleted while auth is on.
+/// The name of the user and the role with all permissions. Neither can be deleted while authentication is enabled.
 pub const ROOT: &str = "root";
 
 /// A user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct User {
-    /// Not empty.
+    /// The user's name; not empty.
     pub name: String,
     /// bcrypt hash of the password. If empty, every password is wrong.
     pub password: Bytes,
@@ -63,39 +63,39 @@ debug_without_secrets!(User: name, roles, no_password);
 /// A role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// Not empty.
+    /// The role's name; not empty.
     pub name: String,
-    /// Ordered by first key; permissions with the same first key are in the order of their grants.
+    /// Permissions ordered by first key. Permissions with the same first key are in the order in which they were granted.
     pub permissions: Vec<Permission>,
 }
 
-/// The merged permissions of all roles of a user. Derived; recomputed when one of the roles changes.
+/// The merged permissions of a user's roles. They are derived, and recomputed when one of the roles changes.
 #[derive(Clone, Debug, Default)]
 struct UnifiedPermissions {
     read: RangeSet,
     write: RangeSet,
 }
 
-/// Result of a successful command.
+/// The result of a successful command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthReply {
-    /// Done.
+    /// The command was executed and has no further result.
     Done,
-    /// The password was correct, and the user gets a token.
+    /// The password was correct, and the user receives a token.
     Authenticated {
-        /// Name of the user.
+        /// The user's name.
         user: String,
-        /// Prefix of the token.
+        /// The token's prefix.
         prefix: Secret,
     },
-    /// The user was deleted or its password changed; its tokens are revoked.
+    /// The user was deleted or its password changed, so its tokens are revoked.
     TokensRevoked {
-        /// Name of the user.
+        /// The user's name.
         user: String,
     },
-    /// Auth was disabled; all tokens are revoked.
+    /// Authentication was disabled, so all tokens are revoked.
     Disabled,
-    /// Result of a v2 command.
+    /// The result of a v2 command.
     Paths(path_permissions::PathAuthOutcome),
 }
 
@@ -118,7 +118,7 @@ pub struct Auth {
     roles: OrdMap<String, Arc<Role>>,
     grants: OrdMap<String, Arc<UnifiedPermissions>>,
     paths: path_permissions::PathAuth,
-    /// See [`Auth::size_bytes`].
+    /// Size of users and roles in bytes; see [`Auth::size_bytes`].
     bytes: u64,
 }
 
@@ -197,7 +197,7 @@ impl Auth {
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };
-        // these two have their own rules
+        // these two operations have their own rules
         if !matches!(
             verb,
             AuthOperation::Authenticate(_) | AuthOperation::Paths(_)
@@ -243,7 +243,7 @@ impl Auth {
     }
 
     /// Checks the caller of a log entry from a release without `by_either`: only v3 authentication requires an administrator.
-    /// While only v2 authentication is on, users and roles cannot be changed.
+    /// While only v2 authentication is enabled, users and roles cannot be changed.
     fn check_admin_v3_only(
         &self,
         verb: &AuthOperation,
@@ -257,20 +257,21 @@ impl Auth {
         }
     }
 
-    /// Enables v3 authentication, which needs the root user with the root role. Does nothing if it is already enabled.
+    /// Enables v3 authentication. Requires the root user with the root role. Has no effect if v3 authentication is already
+    /// enabled.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;
             if !root.has(ROOT) {
                 return Err(AuthError::RootRoleMissing);
             }
-            // as in etcd, this is the only change that does not advance the revision
+            // as in etcd, only this change does not advance the revision
             self.enabled = true;
         }
         Ok(())
     }
 
-    /// Disables v3 authentication and advances the auth revision. Does nothing if it is already disabled.
+    /// Disables v3 authentication and advances the auth revision. Has no effect if v3 authentication is already disabled.
     fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;
@@ -278,8 +279,8 @@ impl Auth {
         }
     }
 
-    /// Fails unless the user can get a token: it exists and has a password (which the proposing member has checked), and v3
-    /// authentication is on, or v2 authentication for administrators' tokens.
+    /// Fails unless the user can get a token: the user exists and has a password, which the proposing member has checked. In
+    /// addition, v3 authentication must be enabled, or v2 authentication for administrators' tokens.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);
@@ -294,7 +295,7 @@ impl Auth {
         self.revision += 1;
     }
 
-    /// Recomputes the merged permissions of the users that match `of`.
+    /// Recomputes the merged permissions of all users for which `of` returns true.
     fn refresh_where(&mut self, of: impl Fn(&User) -> bool) {
         let users: Vec<Arc<User>> = self.users.values().filter(|u| of(u)).cloned().collect();
         for user in users {

@@ -16,21 +16,21 @@ pub struct Disable {}
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct Authenticate {
-    /// Name of the user.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Prefix of the token; empty for signed tokens.
+    /// The token's prefix; empty for signed tokens.
     #[prost(string, tag = "2")]
     pub prefix: String,
 }
 
 debug_without_secrets!(Authenticate: user);
 
-/// A new user.
+/// Adds a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserAdd {
-    /// The name.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
     /// bcrypt hash of the password.
@@ -46,7 +46,7 @@ debug_without_secrets!(UserAdd: name, no_password);
 /// Deletes a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UserDelete {
-    /// The name.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
@@ -55,7 +55,7 @@ pub struct UserDelete {
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserPassword {
-    /// The name.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
     /// bcrypt hash of the new password. If empty, every password is wrong.
@@ -68,10 +68,10 @@ debug_without_secrets!(UserPassword: name);
 /// Grants a role to a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UserGrant {
-    /// Name of the user.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Name of the role.
+    /// The role's name.
     #[prost(string, tag = "2")]
     pub role: String,
 }
@@ -79,10 +79,10 @@ pub struct UserGrant {
 /// Revokes a role from a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UserRevoke {
-    /// Name of the user.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Name of the role.
+    /// The role's name.
     #[prost(string, tag = "2")]
     pub role: String,
 }
@@ -90,7 +90,7 @@ pub struct UserRevoke {
 /// Adds a role without permissions.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleAdd {
-    /// The name.
+    /// The role's name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
@@ -98,18 +98,18 @@ pub struct RoleAdd {
 /// Deletes a role and revokes it from all users.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleDelete {
-    /// The name.
+    /// The role's name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
 
-/// Grants a permission to a role, or changes the type of an existing one.
+/// Grants a permission to a role, or changes the type of an existing permission.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleGrant {
-    /// Name of the role.
+    /// The role's name.
     #[prost(string, tag = "1")]
     pub role: String,
-    /// The permission; the command is refused without one.
+    /// The permission. The command is refused without a permission.
     #[prost(message, optional, tag = "2")]
     pub permission: Option<Permission>,
 }
@@ -117,10 +117,10 @@ pub struct RoleGrant {
 /// Revokes the permission on a range from a role.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleRevoke {
-    /// Name of the role.
+    /// The role's name.
     #[prost(string, tag = "1")]
     pub role: String,
-    /// First key.
+    /// First key of the range.
     #[prost(bytes = "bytes", tag = "2")]
     pub key: Bytes,
     /// End of the range.
@@ -131,10 +131,10 @@ pub struct RoleRevoke {
 /// A permission on a range of keys. `range_end` has the same meaning as in a range request.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Permission {
-    /// Type of the permission.
+    /// The permission's type.
     #[prost(enumeration = "PermissionType", tag = "1")]
     pub kind: i32,
-    /// First key.
+    /// First key of the range.
     #[prost(bytes = "bytes", tag = "2")]
     pub key: Bytes,
     /// End of the range.

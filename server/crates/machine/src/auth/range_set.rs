@@ -9,7 +9,7 @@ use crate::kv::KeyRange;
 pub(super) struct RangeSet(Vec<(Bytes, Option<Bytes>)>);
 
 impl RangeSet {
-    /// Builds the set from ranges in request form, merging those that overlap or touch.
+    /// Builds the set from ranges in request form. Merges ranges that overlap or touch.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
             .map(|(key, range_end)| (key.clone(), end(key, range_end)))
@@ -33,7 +33,7 @@ impl RangeSet {
         self.0.len()
     }
 
-    /// Returns whether the set contains every key of a range. An empty range counts as its first key.
+    /// Returns whether the set contains every key in a range. An empty range counts as its first key.
     pub(super) fn cover(&self, key: &[u8], range_end: &[u8]) -> bool {
         match self.end_of(key) {
             None => false,
@@ -46,8 +46,8 @@ impl RangeSet {
         }
     }
 
-    /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above a
-    /// key. It is called at most once for each range of this set, and once more.
+    /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above
+    /// its argument. It is called at most once more than this set has ranges.
     pub(super) fn cover_all<'a>(
         &self,
         mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,
@@ -63,7 +63,8 @@ impl RangeSet {
         true
     }
 
-    /// Returns the end of the range that contains a key: `None` if there is no such range, `Some(None)` if it has no end.
+    /// Returns the end of the range that contains a key. Returns `None` without such a range, and `Some(None)` if the range
+    /// has no end.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;
@@ -72,8 +73,8 @@ impl RangeSet {
     }
 }
 
-/// Returns the exclusive end of a requested range; `None` if it has no end. For a single key, this is the key followed by a
-/// zero byte.
+/// Returns the exclusive end of a requested range, or `None` if it has no end. The end for a single key is the key followed
+/// by a zero byte.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     match KeyRange::new(key, range_end) {
         KeyRange::One(key) => Some([key, b"\0"].concat().into()),

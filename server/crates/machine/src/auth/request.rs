@@ -8,10 +8,10 @@ use super::{
     },
 };
 
-/// The authenticated sender of a request, as determined by the proposing member.
+/// The authenticated user of a request. The proposing member determines it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Caller {
-    /// User name.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub user: String,
     /// Auth revision at which the user was authenticated.
@@ -28,8 +28,8 @@ pub struct AuthCommand {
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub operation: Option<AuthOperation>,
-    /// Whether an administrator is required as soon as v2 or v3 authentication is on. Entries of older releases have `false`:
-    /// only the v3 switch counts, as in those releases.
+    /// Whether the command requires an administrator while v2 or v3 authentication is enabled. Entries of older releases have
+    /// `false`: as in these releases, only the v3 switch counts.
     #[prost(bool, tag = "14")]
     pub by_either: bool,
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::kv::KeyRange;
 
 impl Permission {
-    /// Returns the permission's type; `None` for a later version's type, which allows nothing.
+    /// Returns the permission's type. Returns `None` for a later version's type, which allows nothing.
     pub fn allows(&self) -> Option<PermissionType> {
         PermissionType::try_from(self.kind).ok()
     }
@@ -19,7 +19,7 @@ impl Permission {
         self.key == key && self.range_end == range_end
     }
 
-    /// Returns whether its range can contain a key.
+    /// Returns whether the permission's range can contain a key.
     fn is_valid(&self) -> bool {
         let is_empty = match KeyRange::new(&self.key, &self.range_end) {
             KeyRange::One(_) | KeyRange::From(_) => false,
@@ -30,7 +30,7 @@ impl Permission {
 }
 
 impl Auth {
-    /// Adds a role without permissions; fails if the name is empty or taken.
+    /// Adds a role without permissions. Fails if the name is empty or exists.
     pub(super) fn role_add(&mut self, asked: &RoleAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
             return Err(AuthError::RoleEmpty);
@@ -42,8 +42,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a role and revokes it from all users. Fails if it does not exist, or for the root role while v3 authentication
-    /// is on.
+    /// Deletes a role and revokes it from all users. Fails if it does not exist, and for the root role while v3
+    /// authentication is enabled.
     pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), AuthError> {
         if self.enabled && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -66,7 +66,7 @@ impl Auth {
     }
 
     /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only the first of
-    /// several permissions with the same first key is considered for the latter.
+    /// several permissions with the same first key can change its type.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission

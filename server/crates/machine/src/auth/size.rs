@@ -1,7 +1,7 @@
-//! Accounts for the memory of users, roles and permissions against the quota, and limits the length of their texts. All changes
-//! of the maps go through this module, so the count always matches them.
+//! Accounts for the memory of users, roles and permissions against the quota, and limits the length of their texts. All
+//! changes to the maps go through this module, so the count always matches them.
 //!
-//! The count is derived and not part of a checkpoint.
+//! The count is derived and is not part of a checkpoint.
 
 use std::sync::Arc;
 
@@ -11,26 +11,27 @@ use super::{
 };
 use crate::limits::{AUTH_NAME_BYTES_MAX, LONG_TEXT_BYTES_MAX};
 
-/// Bytes of a user, a role or a role's patterns in addition to their texts.
+/// Size in bytes of a user, a role or a role's patterns, in addition to their texts.
 const RECORD_BYTES: u64 = 256;
 
-/// Bytes of a granted role, a permission, a pattern or a derived range in addition to their texts.
+/// Size in bytes of a granted role, a permission, a pattern or a derived range, in addition to their texts.
 const ITEM_BYTES: u64 = 64;
 
 impl Auth {
-    /// Returns the size of all users and roles, and of the data derived from them.
+    /// Returns the size in bytes of all users and roles, and of the data derived from them.
     pub fn size_bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Inserts or replaces a user and counts its bytes. Does not change merged permissions or the auth revision.
+    /// Inserts or replaces a user and adds its size. Does not change merged permissions or the auth revision.
     pub(super) fn insert_user(&mut self, user: User) {
         self.bytes += of_user(&user);
         let before = self.users.insert(user.name.clone(), Arc::new(user));
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Removes and returns a user, removes its merged permissions and subtracts the bytes of both; `None` if it does not exist.
+    /// Removes and returns a user. Also removes its merged permissions and subtracts both sizes. Returns `None` if the user
+    /// does not exist.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -39,14 +40,15 @@ impl Auth {
         Some(user)
     }
 
-    /// Inserts or replaces a role and counts its bytes. Does not change merged permissions or the auth revision.
+    /// Inserts or replaces a role and adds its size. Does not change merged permissions or the auth revision.
     pub(super) fn insert_role(&mut self, role: Role) {
         self.bytes += of_role(&role);
         let before = self.roles.insert(role.name.clone(), Arc::new(role));
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Removes and returns a role, removes its patterns and subtracts the bytes of both; `None` if it does not exist.
+    /// Removes and returns a role. Also removes its patterns and subtracts both sizes. Returns `None` if the role does not
+    /// exist.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);
@@ -55,14 +57,14 @@ impl Auth {
         Some(role)
     }
 
-    /// Inserts or replaces the patterns of a role and counts their bytes.
+    /// Inserts or replaces a role's patterns and adds their size.
     pub(super) fn insert_patterns(&mut self, name: String, patterns: PathPatterns) {
         self.bytes += of_patterns(&name, &patterns);
         let before = self.paths.patterns.insert(name.clone(), Arc::new(patterns));
         self.bytes -= before.map_or(0, |before| of_patterns(&name, &before));
     }
 
-    /// Inserts or replaces the merged permissions of a user and counts their bytes.
+    /// Inserts or replaces a user's merged permissions and adds their size.
     pub(super) fn insert_grants(&mut self, name: String, grants: UnifiedPermissions) {
         self.bytes += of_grants(&grants);
         let before = self.grants.insert(name, Arc::new(grants));
@@ -111,17 +113,17 @@ fn bytes(lengths: &[usize]) -> u64 {
 /// The sizes that an operation would add to users and roles.
 #[derive(Default)]
 struct Additions {
-    /// Bytes expected to be added to `Auth::size_bytes`, without derived data.
+    /// Size in bytes that the operation probably adds to `Auth::size_bytes`, without derived data.
     growth: u64,
-    /// Length of the longest new name or password hash; both are limited to `AUTH_NAME_BYTES_MAX`.
+    /// Length of the longest new name or password hash. `AUTH_NAME_BYTES_MAX` limits both.
     text: usize,
     /// Length of the longest new key or pattern.
     key: usize,
 }
 
 impl AuthCommand {
-    /// Returns the bytes that the command is expected to add to `Auth::size_bytes`, without derived data. 0 for a password
-    /// change and for commands that only remove.
+    /// Returns the size in bytes that the command probably adds to `Auth::size_bytes`, without derived data. Returns 0 for a
+    /// password change and for commands that only remove data.
     pub fn growth(&self) -> u64 {
         self.additions().growth
     }
@@ -133,7 +135,7 @@ impl AuthCommand {
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
-    /// Measures the additions of the command; all sizes are 0 for a command that only removes.
+    /// Measures the command's additions. All sizes are 0 for a command that only removes data.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
@@ -232,7 +234,7 @@ mod tests {
         let growth = command.growth();
         auth.apply(&command, None).unwrap();
         let grown = auth.size_bytes().saturating_sub(before);
-        // derived data comes on top
+        // derived data is counted in addition
         assert!(grown <= growth + ITEM_BYTES, "{grown} {growth}");
     }
 

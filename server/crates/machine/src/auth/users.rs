@@ -22,7 +22,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a user. Fails if it does not exist, or for root while v2 or v3 authentication is on.
+    /// Deletes a user. Fails if the user does not exist, and for root while v2 or v3 authentication is enabled.
     pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), AuthError> {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -32,8 +32,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Replaces the hash of a user's password. A user without a password still has none afterward; the auth revision advances
-    /// anyway.
+    /// Replaces a user's password hash. A user without a password remains without one, but the auth revision still advances.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)
@@ -63,8 +62,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Revokes a role from a user. Fails if the user does not have it, or if it is root's root role while v3 authentication is
-    /// on.
+    /// Revokes a role from a user. Fails if the user does not have it, and for root's root role while v3 authentication is
+    /// enabled.
     pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {
             return Err(AuthError::InvalidManagement);

@@ -1,9 +1,9 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
-//! A version never changes its slot: compaction removes versions and keeps the numbering. A value equal to that of the previous
-//! version is stored apart, in a shared buffer, so that a put that keeps a large value takes little memory. This only affects
-//! memory: sizes, and therefore the limits of blocks, and the record on disk are those of a block with all values inline. Not
-//! here: the set of blocks and the choice of shared values (`history`), the record on disk (`checkpoint`).
+//! A version never changes its slot: compaction removes versions and keeps the numbering. If a value equals the previous
+//! version's value, it is stored outside the block in a shared buffer. A put that keeps a large value therefore uses little
+//! memory. This affects only memory. Sizes, the limits of blocks, and the record on disk are the same as with all values
+//! inline. `history` manages the blocks and chooses the shared values, and `checkpoint` defines the record.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -14,22 +14,22 @@ use super::{
     version::{Location, Version},
 };
 
-/// A block takes no further version that would grow it beyond this. It is a size class of the allocator, so closed blocks waste
-/// nothing, and it is below the maximum size of a checkpoint record. A larger version gets its own block.
+/// A block accepts no further version that would exceed this size. It is a size class of the allocator, so closed blocks
+/// waste no memory. It is below the maximum size of a checkpoint record. A larger version gets its own block.
 pub(super) const BLOCK_BYTES: usize = 28 << 10;
 
-/// Bytes of a block in addition to versions and directory; counted against [`BLOCK_BYTES`].
+/// Size in bytes of a block in addition to its versions and directory. It counts against [`BLOCK_BYTES`].
 const HEADER_BYTES: usize = 64;
 
 /// Directory entry of a slot whose version was compacted.
 const COMPACTED_SLOT: u16 = u16::MAX;
 
-/// Offsets of the versions.
+/// The offsets of a block's versions.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum SlotDirectory {
-    /// One offset for each slot, [`COMPACTED_SLOT`] included.
+    /// One offset for each slot. Compacted slots have [`COMPACTED_SLOT`].
     Full(Vec<u16>),
-    /// Slot and offset of each remaining version; smaller than `Full` once half of the slots are compacted.
+    /// Slot and offset of each remaining version. Smaller than `Full` when half of the slots are compacted.
     Sparse(Vec<(u16, u16)>),
 }
 
@@ -41,15 +41,15 @@ enum BlockBody {
     Closed(Bytes),
 }
 
-/// See the module documentation.
+/// One block of history.
 #[derive(Debug)]
 pub(super) struct Block {
     number: u64,
-    /// Base revision of the versions' relative revisions.
+    /// The revision to which the versions' revisions are relative.
     base: i64,
     slots: SlotDirectory,
     body: BlockBody,
-    /// The values stored apart, by slot, in ascending order.
+    /// The values stored outside the block, by slot, in ascending order.
     apart: Vec<(u16, Bytes)>,
 }
 
@@ -86,7 +86,7 @@ impl Block {
         }
     }
 
-    /// Builds a block from the parts of a checkpoint record; `None` if a slot, an offset, a version or one of its links is
+    /// Builds a block from the parts of a checkpoint record. Returns `None` if a slot, an offset, a version or a link is
     /// invalid.
     pub(super) fn from_parts(
         number: u64,
@@ -134,13 +134,13 @@ impl Block {
         &self.slots
     }
 
-    /// Returns the size of the versions with all values, which counts against the quota.
+    /// Returns the size in bytes of the versions with all values, which counts against the quota.
     pub(super) fn len(&self) -> usize {
         let apart: usize = self.apart.iter().map(|(_, value)| value.len()).sum();
         self.bytes().len() + apart
     }
 
-    /// Returns the versions' bytes, without the values stored apart.
+    /// Returns the encoded versions, without the values stored outside.
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.body {
             BlockBody::Growing(bytes) => bytes,
@@ -156,7 +156,7 @@ impl Block {
         }
     }
 
-    /// Returns the version in a slot; `None` if it was compacted.
+    /// Returns the version in a slot, or `None` if it was compacted.
     pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
         let offset = match &self.slots {
             SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,
@@ -174,7 +174,7 @@ impl Block {
             .map(|(slot, range)| (slot, self.decode(slot, range.start)))
     }
 
-    /// Returns the slot after the last assigned one.
+    /// Returns the slot after the last assigned slot.
     pub(super) fn end(&self) -> u16 {
         match &self.slots {
             SlotDirectory::Full(offsets) => offsets.len() as u16,
@@ -182,7 +182,7 @@ impl Block {
         }
     }
 
-    /// Returns the versions starting at a slot, in order, without decoding earlier ones.
+    /// Returns the versions starting at a slot, in order. Does not decode earlier versions.
     pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
         let (begin, end) = match &self.slots {
             SlotDirectory::Full(offsets) => (usize::from(slot), offsets.len()),
@@ -218,7 +218,7 @@ impl Block {
         }
     }
 
-    /// Returns the value of a version in a buffer that later versions can share: one that contains little else.
+    /// Returns a version's value in a buffer that later versions can share, because it contains little other data.
     pub(super) fn shareable_value(&self, version: &Version<'_>) -> Bytes {
         match (&self.body, version.apart) {
             (_, Some(apart)) => apart.clone(),
@@ -231,7 +231,7 @@ impl Block {
         }
     }
 
-    /// Appends a version and returns its slot and size; `None` if the block is full or closed.
+    /// Appends a version and returns its slot and size. Returns `None` if the block is full or closed.
     pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
         let new = self.has_no_slots();
         let base = if new { version.main } else { self.base };
@@ -263,12 +263,12 @@ impl Block {
         Some((slot, size))
     }
 
-    /// Returns whether the versions exceed `BLOCK_BYTES`, which only a single large version does.
+    /// Returns whether the versions exceed `BLOCK_BYTES`. Only a single large version exceeds it.
     pub(super) fn is_oversized(&self) -> bool {
         self.len() > BLOCK_BYTES
     }
 
-    /// Closes the block: frees spare memory and accepts no further version.
+    /// Closes the block: frees spare memory and accepts no further versions.
     pub(super) fn close(&mut self) {
         if let BlockBody::Growing(bytes) = &mut self.body {
             self.body = BlockBody::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
@@ -277,8 +277,8 @@ impl Block {
         self.apart.shrink_to_fit();
     }
 
-    /// Returns a copy of the block without the versions in these slots (ascending); `None` if all of them were already removed.
-    /// An open block stays open.
+    /// Returns a copy of the block without the versions in these slots (ascending). Returns `None` if all of them were
+    /// already removed. An open block stays open.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
         let is_dead = |slot: u16| dead.binary_search(&slot).is_ok();
         let mut entries = self.entries();
@@ -288,13 +288,13 @@ impl Block {
         (entries.len() < count).then(|| self.rebuilt(entries, apart.cloned().collect()))
     }
 
-    /// Returns a copy of the block in which exactly these values, of the versions in these slots (ascending), are stored apart.
+    /// Returns a copy of the block in which only these values (slots ascending) are stored outside.
     pub(super) fn with_apart(&self, apart: Vec<(u16, Bytes)>) -> Block {
         self.rebuilt(self.entries(), apart)
     }
 
-    /// Returns a copy of the block with these versions (slot and byte range, ascending). `apart` lists, in ascending slot
-    /// order, the values to store out of line; all other values are stored inline.
+    /// Returns a copy of the block that contains only these versions (slot and byte range, ascending). `apart` lists, by
+    /// ascending slot, the values to store outside; all other values are stored inline.
     fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());
@@ -324,7 +324,7 @@ impl Block {
         Block { number: self.number, base: self.base, slots, body, apart }
     }
 
-    /// Returns whether any value is stored apart.
+    /// Returns whether any value is stored outside the block.
     pub(super) fn has_values_apart(&self) -> bool {
         !self.apart.is_empty()
     }
@@ -343,7 +343,7 @@ impl Block {
             .collect()
     }
 
-    /// Decodes the version in a slot, which starts at an offset of the block's bytes; panics if there is none.
+    /// Decodes the version in a slot, which starts at an offset in the block. Panics if the slot has no version.
     fn decode(&self, slot: u16, offset: usize) -> Version<'_> {
         let bytes = &self.bytes()[offset..];
         let apart = value_in(&self.apart, slot);
@@ -352,15 +352,15 @@ impl Block {
     }
 }
 
-/// Returns a slot's value among those stored apart.
+/// Returns the value of a slot in `apart`, the list of values stored outside.
 pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
     let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
     Some(&apart[at].1)
 }
 
 impl SlotDirectory {
-    /// Builds the directory of a closed block from the slots and offsets of its versions (ascending). It depends on nothing
-    /// else, so members with the same versions write the same records.
+    /// Builds a closed block's directory from the slots and offsets of its versions (ascending). It depends on nothing else,
+    /// so members with the same versions write the same records.
     fn closed(versions: Vec<(u16, u16)>) -> Self {
         let slots = versions
             .last()
@@ -381,7 +381,7 @@ impl SlotDirectory {
         Self::Full(offsets)
     }
 
-    /// Returns slot and offset of each version, in order.
+    /// Returns the slot and offset of each version, in order.
     fn present(&self) -> Cow<'_, [(u16, u16)]> {
         match self {
             Self::Full(offsets) => {
@@ -428,7 +428,8 @@ mod tests {
         block.without(dead).unwrap_or(block)
     }
 
-    /// Members share different values, and close and compact a block in either order. Their records must be equal.
+    /// Members share different values, and close and compact a block in different orders. Their records must nevertheless be
+    /// equal.
     #[test]
     fn a_closed_block_depends_on_its_versions_alone() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {

@@ -1,7 +1,8 @@
-//! The key space as checkpoint records: one for the counters, one for each block.
+//! The key space as checkpoint records: one record for the counters, and one for each block.
 //!
-//! A block's record is written when the block is new or was rewritten by a compaction, and the open block's whenever it has
-//! grown. Every record ends with a CRC-32 of its content. The index is not written: loading the blocks in order rebuilds it.
+//! A block's record is written when the block is new or a compaction has rewritten it. The open block's record is written
+//! whenever the block has grown. Every record ends with a CRC-32 of its content. The index is not written: loading the blocks
+//! in order rebuilds it.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
 
-/// Key of the counters, which sorts before the blocks.
+/// Key of the counters' record, which sorts before the blocks.
 const META: u8 = b'a';
 /// First byte of a block's key; the block's number follows as a big-endian u64.
 const BLOCK: u8 = b'b';
@@ -26,7 +27,7 @@ const BLOCK: u8 = b'b';
 const SLOTS_ALL: u8 = 0;
 const SLOTS_LEFT: u8 = 1;
 
-/// The counters, and the totals that loaded blocks are checked against.
+/// The counters, and the totals that must match the loaded blocks.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct KvMeta {
     #[prost(int64, tag = "1")]
@@ -76,8 +77,8 @@ impl Kv {
         }
     }
 
-    /// Returns a copy for a later [`Kv::changes`], without the index, which changes with every write and would otherwise stay
-    /// in memory twice.
+    /// Returns a copy for a later [`Kv::changes`]. The copy has no index, because the index changes with every write and
+    /// would be in memory twice.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),
@@ -87,12 +88,12 @@ impl Kv {
         }
     }
 
-    /// Emits the records that changed since `since` (all records if `None`), without leases, which are emitted separately.
+    /// Emits the records that changed since `since`, or all records for `None`. Leases are emitted separately.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
         self.changes_except(since, &|_| false, emit);
     }
 
-    /// Like [`Self::changes`], without the blocks that `leave_out` selects.
+    /// Emits the same records as [`Self::changes`], without the blocks that `leave_out` selects.
     pub(crate) fn changes_except(
         &self,
         since: Option<&Kv>,
@@ -134,14 +135,14 @@ impl Kv {
                 removed.push(before.number());
             }
         }
-        // The open block of one state may be a closed one of the other.
+        // The open block of one state may be a closed block of the other state.
         removed.retain(|number| !blocks.contains_key(number) && *number != tail.number());
         removed
             .into_iter()
             .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
     }
 
-    /// Loads one record. Records must be in ascending key order.
+    /// Loads one record. Pass records in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let value = verify_checksum(value)
@@ -176,8 +177,8 @@ impl Kv {
         }
     }
 
-    /// Appends a loaded block, as the open one if its number is `tail`, otherwise as a closed one. Fails if its number or its
-    /// revisions are out of order, or a count is above `COUNT_MAX`.
+    /// Appends a loaded block. It becomes the open block if its number is `tail`, otherwise a closed block. Fails if its
+    /// number or its revisions are out of order, or a count is above `COUNT_MAX`.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail
@@ -259,13 +260,13 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
-/// Returns whether these are the record keys of blocks with consecutive numbers.
+/// Returns whether these are record keys of blocks with consecutive numbers.
 pub(crate) fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     let after = block_number(before).and_then(|number| number.checked_add(1));
     after.is_some() && after == block_number(key)
 }
 
-/// Parses a block's number from its record key; `None` for other records.
+/// Parses a block's number from its record key. Returns `None` for other records.
 pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
     match key.split_first() {
         Some((&BLOCK, number)) => number.try_into().map(u64::from_be_bytes).ok(),
@@ -306,7 +307,7 @@ fn encode(block: &Block) -> Vec<u8> {
     out
 }
 
-/// Decodes the output of [`encode`] as an open or a closed block; `None` if it is invalid.
+/// Decodes the output of [`encode`] as an open or a closed block. Returns `None` if it is invalid.
 fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     let mut input = ByteReader { rest: value };
     let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
@@ -341,7 +342,7 @@ fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
-/// Returns a record's content without its CRC-32; `None` if they do not match.
+/// Returns a record's content without its CRC-32, or `None` if they do not match.
 fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
@@ -352,7 +353,7 @@ mod tests {
     use super::*;
     use crate::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
-    /// The records are a format: every later release must read the records of an older one.
+    /// The records are a format: every later release must read the records of older releases.
     #[test]
     fn records_are_these_bytes() {
         let mut kv = Kv::default();
@@ -408,7 +409,7 @@ mod tests {
         assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
         let mut rest = Vec::new();
         kv.changes_except(None, &odd, &mut |change| rest.push(change.key().to_vec()));
-        // every checkpoint has the counters
+        // every checkpoint contains the counters
         keys.retain(|key| key == &[META] || !odd(key));
         assert_eq!(rest, keys);
     }

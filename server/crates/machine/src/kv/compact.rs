@@ -1,35 +1,36 @@
 //! Compact: drops versions that a later version at or below the compacted revision supersedes.
 //!
-//! Only versions written since the last compaction are examined, because each of them supersedes the previous version of its
-//! key. The work is therefore proportional to the compacted revisions, not to the store. The compacted revision takes effect at
-//! once. Unreachable versions are swept block by block, a part with the compaction and a part with each later command, so that
-//! no command waits long. If no commands arrive, the leader proposes the next part. The sweep depends only on the log.
+//! Compaction examines only the versions since the last compaction, because each of them supersedes the previous version of
+//! its key. The work is therefore proportional to the compacted revisions, not to the store. The compacted revision takes
+//! effect at once. Sweeps remove unreachable versions block by block, a part with the compaction and a part with each later
+//! command, so that no command waits long. If no commands arrive, the leader proposes the next part. The sweep depends only
+//! on the log.
 
 use super::{Compact, Kv, KvError, version::Location};
 
-/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB, about 1 ms. A command that arrives meanwhile
-/// waits for it.
+/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB, about 1 ms. A command that arrives during
+/// this time waits.
 pub(super) const SWEEP_BLOCKS_FIRST: usize = 128;
 
-/// Number of blocks that each later command sweeps while the sweep is unfinished. A command rarely fills more than one, so the
-/// sweep always finishes.
+/// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block,
+/// so the sweep always finishes.
 pub(super) const SWEEP_BLOCKS_NEXT: usize = 8;
 
 /// The result of one pass over some blocks.
 struct SweepPass {
-    /// Locations of versions that no request can read any more.
+    /// Locations of versions that no request can read.
     dead: Vec<Location>,
-    /// Keys without a version left.
+    /// Keys without a remaining version.
     removed_keys: Vec<Vec<u8>>,
-    /// Block in which the next pass starts.
+    /// The block in which the next pass starts.
     next: u64,
     /// Whether the compacted revision was reached.
     finished: bool,
 }
 
 impl Kv {
-    /// Sets the compacted revision, saves the earlier state for watchers and sweeps the first blocks. Fails if the revision is
-    /// already compacted or above the current one.
+    /// Sets the compacted revision, saves the earlier state for watchers and sweeps the first blocks. Fails if the revision
+    /// is already compacted or above the current revision.
     pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
         let revision = compact.revision;
         if revision <= self.compacted {
@@ -44,36 +45,36 @@ impl Kv {
         Ok(())
     }
 
-    /// Returns whether versions that a compaction removed still take space.
+    /// Returns whether versions below the compacted revision still use memory.
     pub fn is_sweeping(&self) -> bool {
         self.sweeping
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes this while idle; otherwise space would
-    /// only be freed as fast as commands arrive.
+    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes this while it is idle, because
+    /// memory would otherwise be freed only as fast as commands arrive.
     pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_FIRST);
         }
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks for an earlier compaction, if any are left. Part of every command on keys and
-    /// leases.
+    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks for an earlier compaction, if any are left. Every command on keys and
+    /// leases includes this step.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_NEXT);
         }
     }
 
-    /// Removes unreadable versions found in one pass over about `blocks` blocks, and the keys without a version left. Records
-    /// where the next pass starts and whether one is needed.
+    /// Removes the unreachable versions in one pass over about `blocks` blocks, and the keys without a remaining version.
+    /// Records where the next pass starts and whether it is needed.
     fn sweep(&mut self, blocks: usize) {
         let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
             self.find_dead(self.compacted, blocks);
         for key in &forgotten {
             self.index.remove(key);
         }
-        // Mostly sorted already, which suits the stable sort.
+        // The list is mostly sorted already, which is fast for the stable sort.
         dead.sort();
         dead.dedup();
         for block in dead.chunk_by(|a, b| a.block == b.block) {
@@ -84,9 +85,9 @@ impl Kv {
         self.sweeping = !done;
     }
 
-    /// Finds the versions to remove. A deletion at the compacted revision itself stays until the next compaction, as in etcd
-    /// 3.6, because a watch from that revision must still see it. The next pass therefore starts at that revision, which is
-    /// always examined completely.
+    /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6,
+    /// because a watch from this revision must still see it. The next pass therefore starts at this revision, which is always
+    /// examined completely.
     fn find_dead(&self, revision: i64, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {
@@ -152,7 +153,7 @@ mod tests {
             .collect()
     }
 
-    /// Returns a store whose values fill a block each, so that a compaction cannot finish at once.
+    /// Returns a store whose values fill a block each, so that a compaction cannot finish in one pass.
     fn large() -> Kv {
         let mut kv = Kv::default();
         for n in 0..SWEEP_BLOCKS_FIRST + 100 {
@@ -179,7 +180,7 @@ mod tests {
             commands += 1;
         }
         assert!(commands > 1);
-        // The ten newest versions at the compacted revision, five above it, and the small ones.
+        // Ten newest versions at the compacted revision, five versions above it, and the small versions.
         assert!(kv.size_bytes() < 16 * (BLOCK_BYTES as u64 + 64) + (24 << 10) + 4096);
     }
 

@@ -1,11 +1,11 @@
-//! The history as watchers read it: by location, forward from a location or a revision, or backward along one key. Watchers
-//! keep their own cursors.
+//! The history in the forms that watchers read: by location, forward from a location or a revision, or backward along one
+//! key. Watchers keep their own cursors.
 //!
-//! A received snapshot may store the same history in other blocks. A location therefore belongs to one layout. No state
-//! resolves a location of another layout; readers continue from the revision instead.
+//! A received snapshot may store the same history in different blocks. A location therefore belongs to one layout. A state
+//! does not resolve a location of another layout; readers then continue from the revision.
 //!
-//! Synced watchers may not have read yet what a compaction removes, because the changes and the compaction can be in the same
-//! round. The state before it is therefore kept until the watchers are notified ([`Kv::states_before_compaction`]).
+//! A compaction can remove changes that synced watchers have not read, because both can happen in the same round. The state
+//! before the compaction is therefore kept until the watchers are notified ([`Kv::states_before_compaction`]).
 
 use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
 use crate::limits::STATES_BEFORE_COMPACTION_MAX;
@@ -43,7 +43,7 @@ impl<'a> KeyChange<'a> {
         !self.version.tombstone && self.version.create == self.version.main
     }
 
-    /// Returns the pair after the change; for a deletion, only key and revision.
+    /// Returns the pair after the change. For a deletion, the pair contains only key and revision.
     pub fn pair(&self) -> KeyValue {
         let pair = self.block.key_value(&self.version);
         if !self.version.tombstone {
@@ -66,7 +66,7 @@ pub struct HistoryLocation {
 }
 
 impl Kv {
-    /// Gives this state, which replaces `replaced`, a new layout: no location in `replaced` is valid here.
+    /// Gives this state, which replaces `replaced`, a new layout. Locations in `replaced` are invalid in it.
     pub fn begin_layout(&mut self, replaced: &Self) {
         self.layout = replaced.layout + 1;
     }
@@ -80,7 +80,7 @@ impl Kv {
         HistoryLocation { block, layout: self.layout, slot }
     }
 
-    /// Returns the location in this state's blocks; `None` for another layout's.
+    /// Returns the location in this state's blocks, or `None` for a location of another layout.
     fn within(&self, location: HistoryLocation) -> Option<Location> {
         let HistoryLocation { block, slot, .. } = location;
         self.has_layout_of(location)
@@ -92,7 +92,7 @@ impl Kv {
         self.of_layout(self.history.end())
     }
 
-    /// Returns a location from which all changes at or after a revision are found; older ones may come first.
+    /// Returns a location from which a reader finds all changes at or after a revision. Older changes may come first.
     pub fn seek(&self, revision: i64) -> HistoryLocation {
         self.of_layout(self.history.seek(revision))
     }
@@ -103,7 +103,7 @@ impl Kv {
         Some(KeyChange { block, version })
     }
 
-    /// Returns the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout; otherwise
+    /// Returns the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout; otherwise,
     /// older changes may come first.
     pub fn changes_from(
         &self,
@@ -119,7 +119,8 @@ impl Kv {
         })
     }
 
-    /// Returns the locations of one key's changes at or after a revision, in order; `None` if there are more than `max`.
+    /// Returns the locations of one key's changes at or after a revision, in order. Returns `None` if there are more than
+    /// `max` changes.
     pub fn changes_of_key(
         &self,
         key: &[u8],
@@ -155,20 +156,20 @@ impl Kv {
         (!version.tombstone).then(|| block.key_value(&version))
     }
 
-    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. The compacted
-    /// revision of the first one shows whether there were more.
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. The
+    /// compacted revision of the first state shows whether there were more compactions.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
     }
 
-    /// Drops the states before compactions, once watchers were notified.
+    /// Drops the states before compactions. Call it after watchers were notified.
     pub fn clear_states_before_compaction(&mut self) {
         if !self.states_before_compaction.is_empty() {
             self.states_before_compaction = Vec::new();
         }
     }
 
-    /// Takes over the pre-compaction states of an earlier state of the same round, of which watchers were not notified yet.
+    /// Copies the pre-compaction states from an earlier state of the same round whose watchers were not notified.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);

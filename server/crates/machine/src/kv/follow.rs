@@ -1,4 +1,4 @@
-//! Applies revisions of a followed cluster to the keys, with the same revision numbers.
+//! Applies a followed cluster's revisions to the keys, with the same revision numbers.
 
 use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
 };
 
 impl Kv {
-    /// Writes the next revision of the other key space, or nothing. A revision that already exists is skipped.
+    /// Writes the other key space's next revision completely, or fails and writes nothing. Skips a revision that already
+    /// exists.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         if revision.revision <= self.revision {
             return Ok(());
@@ -47,7 +48,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Compacts like the other key space. Does nothing if this one is already compacted that far.
+    /// Compacts like the other key space. Has no effect if this key space is already compacted to that revision.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
         if compact.revision <= self.compacted {
             return Ok(());
@@ -55,7 +56,7 @@ impl Kv {
         self.compact(compact)
     }
 
-    /// Adds and removes leases. Existing ones stay, and leases with keys are not removed.
+    /// Adds and removes leases. Keeps existing leases, and does not remove leases with keys.
     pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
         for grant in &leases.granted {
             let id = grant.lease_id();
@@ -71,12 +72,12 @@ impl Kv {
         }
     }
 
-    /// Gives all leases their full TTL, because their clients could not keep them alive here.
+    /// Gives all leases their full TTL, because their clients could not renew them here.
     pub(crate) fn reset_remaining_ttls(&mut self) {
         self.leases.clear_checkpoints();
     }
 
-    /// Returns the leases without keys that exist here but not in `there`, which must be sorted.
+    /// Returns the leases without keys that exist here but not in `there`. `there` must be sorted.
     pub fn ended_leases(&self, there: &[LeaseId]) -> Vec<LeaseId> {
         let ended = |id: &LeaseId| there.binary_search(id).is_err();
         let without_keys = |id: &LeaseId| self.leases.keys(*id).next().is_none();

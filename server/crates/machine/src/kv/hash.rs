@@ -1,5 +1,5 @@
-//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash, whatever their block
-//! layout.
+//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash, regardless of their
+//! block layout.
 
 use std::hash::{Hash, Hasher};
 

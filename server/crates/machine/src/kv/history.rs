@@ -1,6 +1,6 @@
-//! All versions by location: the closed blocks, and the open one at the end.
+//! All versions by location: the closed blocks, followed by the open block.
 //!
-//! Not here: which keys exist (`index`), and the operations (one file each).
+//! `index` determines which keys exist. Each operation has its own file.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::lease::LeaseId;
 
-/// A value equal to the previous version's shares its memory from this length on. A shorter one is at most a few times as long
-/// as a command that keeps it takes in memory and log.
+/// Minimum length in bytes of a value that shares memory with an equal previous value. A command that keeps a shorter value
+/// uses about as much memory and log itself.
 const SHARED_VALUE_BYTES: usize = 512;
 
-/// A closed block. Compared by identity, which shows a checkpoint whether it changed.
+/// A closed block. It compares by identity, which shows a checkpoint whether the block has changed.
 #[derive(Clone, Debug)]
 pub(super) struct ClosedBlock(pub(super) Arc<Block>);
 
@@ -30,16 +30,16 @@ impl PartialEq for ClosedBlock {
     }
 }
 
-/// See the module documentation. Cloning is O(1).
+/// All versions of a key space. A clone takes O(1).
 #[derive(Clone, Debug)]
 pub(super) struct History {
     /// Closed blocks by number. Numbers ascend with revisions and may have gaps.
     pub(super) blocks: OrdMap<u64, ClosedBlock>,
     /// The open block, with the highest number.
     pub(super) tail: Arc<Block>,
-    /// Bytes of all versions.
+    /// Size of all versions in bytes.
     pub(super) bytes: u64,
-    /// Size of all blocks that were removed or replaced by smaller ones; not replicated state.
+    /// Size in bytes of all blocks that were removed or replaced by smaller blocks. It is not replicated.
     pub(super) dropped_bytes: u64,
 }
 
@@ -54,7 +54,7 @@ impl Default for History {
     }
 }
 
-/// Reads versions and caches the block of the last one.
+/// Reads versions and caches the block of the last version.
 #[derive(Debug)]
 pub(super) struct HistoryReader<'a> {
     history: &'a History,
@@ -62,7 +62,7 @@ pub(super) struct HistoryReader<'a> {
 }
 
 impl<'a> HistoryReader<'a> {
-    /// Returns the version at a location; `None` if it was compacted. Caches its block for the next call.
+    /// Returns the version at a location, or `None` if it was compacted. Caches its block for the next call.
     pub(super) fn get(&mut self, location: Location) -> Option<BlockVersion<'a>> {
         let block = match self.last {
             Some((number, block)) if number == location.block => block,
@@ -80,7 +80,8 @@ impl<'a> HistoryReader<'a> {
 pub(super) type BlockVersion<'a> = (&'a Block, Version<'a>);
 
 impl History {
-    /// Returns the block with this number, which may be the open one; `None` if it was compacted or never existed.
+    /// Returns the block with this number, which may be the open block. Returns `None` if the block was compacted or never
+    /// existed.
     fn block(&self, number: u64) -> Option<&Block> {
         if number == self.tail.number() {
             return Some(&self.tail);
@@ -88,19 +89,19 @@ impl History {
         self.blocks.get(&number).map(|closed| closed.0.as_ref())
     }
 
-    /// Returns a reader for many locations, most of which are in few blocks.
+    /// Returns a reader for many locations that are mostly in few blocks.
     pub(super) fn reader(&self) -> HistoryReader<'_> {
         HistoryReader { history: self, last: None }
     }
 
-    /// Returns the version at a location; `None` if it was compacted.
+    /// Returns the version at a location, or `None` if it was compacted.
     pub(super) fn get(&self, location: Location) -> Option<BlockVersion<'_>> {
         let block = self.block(location.block)?;
         Some((block, block.get(location.slot)?))
     }
 
-    /// Follows the links backward from `location` to the newest version at or below `revision`; `None` if it does not exist or
-    /// was compacted.
+    /// Follows the links backward from `location` to the newest version at or below `revision`. Returns `None` if it does not
+    /// exist or was compacted.
     pub(super) fn at(&self, location: Location, revision: i64) -> Option<BlockVersion<'_>> {
         let mut found = self.get(location)?;
         while found.1.main > revision {
@@ -113,7 +114,7 @@ impl History {
     fn step_back(&self, links: &Links, revision: i64) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
-            // Too far back, or compacted and therefore older than every readable revision.
+            // The jump is too far back, or compacted and therefore older than every readable revision.
             _ => self.get(links.prev?),
         }
     }
@@ -124,7 +125,7 @@ impl History {
             .map(|(block, version)| block.key_value(&version))
     }
 
-    /// Returns the links of the version after the one at `location`, whose links are `before`.
+    /// Returns the links for the version that follows the version at `location`, whose links are `before`.
     pub(super) fn links_after(&self, location: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
@@ -139,7 +140,7 @@ impl History {
     }
 
     /// Appends a version and returns its location and size. Closes the open block first if it is full, and afterward if it
-    /// contains one large version. A value equal to the previous version's is stored once.
+    /// contains one large version. Stores a value only once if it equals the previous version's value.
     pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
         let shared = self.value_before(version);
         let version = Version { apart: shared.as_ref(), ..*version };
@@ -170,7 +171,7 @@ impl History {
         same.then(|| block.shareable_value(&before))
     }
 
-    /// Returns the next block with the values shared that [`Self::push`] would have shared. A checkpoint stores all of them
+    /// Returns the next block with the same shared values that [`Self::push`] would create. A checkpoint stores all values
     /// inline.
     pub(super) fn with_shared_values(&self, block: Block) -> Block {
         let mut apart: Vec<(u16, Bytes)> = Vec::new();
@@ -199,7 +200,7 @@ impl History {
         }
     }
 
-    /// Closes the open block and opens the next one. An empty block is dropped instead.
+    /// Closes the open block and opens the next block. Drops an empty block instead.
     fn close_tail(&mut self) {
         let next = Arc::new(Block::new(self.tail.number() + 1));
         let mut closed = std::mem::replace(&mut self.tail, next);
@@ -210,7 +211,7 @@ impl History {
         self.blocks.insert(closed.number(), ClosedBlock(closed));
     }
 
-    /// Returns the blocks starting at a number, in order, the open one last.
+    /// Returns the blocks starting at a number, in order. The open block is last.
     pub(super) fn blocks_from(&self, number: u64) -> impl Iterator<Item = &Block> {
         let closed = self
             .blocks
@@ -224,11 +225,12 @@ impl History {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// Returns a location from which all versions at or after `revision` are found: the last block that starts below it.
+    /// Returns a location from which all versions at or after `revision` are found: the last block that starts below
+    /// `revision`.
     pub(super) fn seek(&self, revision: i64) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),
-            // its future versions are above every revision
+            // a new open block will contain only later revisions
             Some(_) | None => i64::MAX,
         };
         let (mut low, mut high) = (0, self.tail.number());
@@ -263,7 +265,8 @@ impl History {
         })
     }
 
-    /// Builds the index of keys by reading every version. Also returns the size of the live keys' newest versions, and whether
+    /// Builds the key index by reading every version. Also returns the size of the live keys' newest versions, and whether
+    /// any version has a lease.
     /// any version has a lease.
     pub(super) fn index(&self) -> (Index, u64, bool) {
         let mut rows = Vec::new();
@@ -284,8 +287,8 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Removes the versions in some slots (ascending) of a block; ignores empty slots and a missing block. A closed block
-    /// without remaining versions is removed.
+    /// Removes the versions in some slots (ascending) of a block. Ignores empty slots and a missing block. Removes a closed
+    /// block without remaining versions.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;
@@ -295,7 +298,7 @@ impl History {
         };
         let before = block.len() as u64;
         self.bytes -= before - rest.len() as u64;
-        // Another state may keep the whole block.
+        // Another state may hold the whole block.
         self.dropped_bytes += before;
         if number == self.tail.number() {
             self.tail = Arc::new(rest);
@@ -348,9 +351,9 @@ mod tests {
             assert_eq!(history.at(location, revision).unwrap().1.main, revision);
             most = most.max(steps);
         }
-        // Down the digits and up again: at most three times the logarithm.
+        // Down the digits and up again: at most three times the logarithm of the number of versions.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
-        // A search can be off by one at the blocks' base revisions.
+        // Check the blocks' base revisions, where a search can be off by one.
         let bases: Vec<i64> = history.blocks_from(0).map(Block::base).collect();
         let around = bases.iter().flat_map(|base| [base - 1, *base, base + 1]);
         for revision in around {

@@ -1,6 +1,6 @@
 //! Imports the versions of another store from its snapshot.
 //!
-//! Not here: the snapshot format (the server).
+//! The server reads the snapshot format.
 
 use super::{Compact, IndexEntry, KeyChange, Kv, Version};
 use crate::{
@@ -14,9 +14,9 @@ use crate::{
 pub struct ImportedVersion<'a> {
     /// Revision of the change.
     pub main: i64,
-    /// Its index within the revision.
+    /// Index of the change within its revision.
     pub sub: u64,
-    /// Whether it deleted the key. If so, only the key is used.
+    /// Whether the change deleted the key. If so, only `key` is used.
     pub deletes: bool,
     /// The key.
     pub key: &'a [u8],
@@ -31,7 +31,7 @@ pub struct ImportedVersion<'a> {
 }
 
 impl Kv {
-    /// Imports the next version, in revision order, into an empty store.
+    /// Imports the next version into an empty store. Pass versions in revision order.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);
@@ -82,8 +82,8 @@ impl Kv {
         })
     }
 
-    /// Completes an import after the last [`Kv::import_version`]: takes over the other store's finished compaction, executes
-    /// its scheduled one (0 for none) and attaches keys to leases.
+    /// Completes an import after the last [`Kv::import_version`]: copies the other store's finished compaction, executes its
+    /// scheduled compaction (0 for none) and attaches keys to leases.
     pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
         check_import(
             "compacted revision",
@@ -103,13 +103,13 @@ impl Kv {
             self.continue_sweep();
         }
         if !self.attach_leased_keys() {
-            // The other store never removes such keys.
+            // The other store never removes keys whose lease is missing.
             self.leases.create_missing();
         }
         Ok(())
     }
 
-    /// Imports a lease, before [`Kv::finish_import`].
+    /// Imports a lease. Call it before [`Kv::finish_import`].
     pub fn import_lease(&mut self, id: LeaseId, lease: Lease) -> Result<(), CorruptRecord> {
         if id == LeaseId::NONE || !lease.is_sound() {
             return Err(CorruptRecord::new(format!("lease {id}: {lease:?}")));
@@ -118,8 +118,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint can contain the version: its revision must not be below earlier ones, its counts must leave
-    /// headroom, and a put's create revision must be between 0 and the revision.
+    /// Fails unless a checkpoint can contain the version: its revision must not be below earlier revisions, its counts must
+    /// leave headroom, and a put's create revision must be between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
         let key = foreign.key.escape_ascii();
@@ -155,7 +155,7 @@ mod tests {
         lease::TTL_MAX_S,
     };
 
-    /// Returns a store after `commands` puts and deletions of a few keys, deterministically.
+    /// Returns a store after `commands` puts and deletions of a few keys. The result is deterministic.
     fn filled(commands: usize) -> Kv {
         let mut kv = Kv::default();
         for at in 0..commands {
@@ -206,7 +206,7 @@ mod tests {
         for revision in [150, 200, 301, kv.revision()] {
             assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
         }
-        // and it continues like the other
+        // and it continues like the original
         for kv in [&mut kv, &mut taken] {
             apply(kv, KvOperation::Compact(Compact { revision: 300 }));
             while kv.sweeping {

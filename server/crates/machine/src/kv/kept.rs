@@ -1,15 +1,15 @@
-//! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
-//! proposer looks up its length, and the put states its maximum length when it is applied. Without that limit, many small puts
-//! could follow one that makes the value large, before any member has seen it. A refused put has changed nothing, and is
-//! proposed again with the value's current length.
+//! Values that puts keep (`ignore_value`). Keeping a value stores it again, so the value counts as if the client had sent it.
+//! The proposer looks up its length, and the put contains the maximum length for the time of its application. Without this
+//! limit, many small puts could follow a put that makes the value large, before any member has seen it. A refused put has
+//! changed nothing, and is proposed again with the value's current length.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
-/// Any value up to this length can be kept: a command takes as much in the log.
+/// Any value up to this length in bytes can be kept, because a command uses as much space in the log.
 const KEPT_BYTES_FREE: u64 = 512;
 
 impl KvCommand {
-    /// Returns whether the command has a put that keeps a value.
+    /// Returns whether the command contains a put that keeps a value.
     pub fn keeps_values(&self) -> bool {
         let mut operation = self.operation.iter();
         operation.any(|operation| operation.has_put(&|put| put.ignore_value))
@@ -17,16 +17,16 @@ impl KvCommand {
 }
 
 impl Put {
-    /// Returns whether the put limits the length of the value that it keeps.
+    /// Returns whether the put limits the length of its kept value.
     pub(crate) fn is_bounded(&self) -> bool {
         self.kept_bytes_max.is_some()
     }
 }
 
 impl Kv {
-    /// Returns the size of the values that a command keeps, by the current state; for a transaction, that of its larger branch.
-    /// Stores in the command how long each value may be when it is applied: up to the next power of two, so that a change in
-    /// between rarely matters.
+    /// Returns the size in bytes of a command's kept values in the current state. For a transaction, this is the size of the
+    /// larger branch. Stores in the command the maximum length of each value at the time of its application: the next power
+    /// of two, so that a change in between rarely matters.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.bound_kept_value(put),
@@ -36,7 +36,7 @@ impl Kv {
         }
     }
 
-    /// Like [`Self::limit_kept_values`], for a transaction.
+    /// Limits the kept values in a transaction, see [`Self::limit_kept_values`].
     fn bound_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
@@ -50,7 +50,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Like [`Self::limit_kept_values`], for a put.
+    /// Limits the kept value of a put, see [`Self::limit_kept_values`].
     fn bound_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;
@@ -68,7 +68,7 @@ impl Kv {
         }
     }
 
-    /// Returns the length of a key's value; 0 if the key does not exist.
+    /// Returns the length in bytes of a key's value, or 0 if the key does not exist.
     fn value_bytes(&self, key: &[u8]) -> u64 {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone);
         let found = entry.and_then(|entry| self.history.get(entry.location));

@@ -1,26 +1,27 @@
 //! One page of the index: sorted keys with the locations of their newest versions.
 //!
-//! A page is two buffers, so a key costs its length plus eleven bytes. It is changed in place while it is not shared.
+//! A page consists of two buffers, so a key costs its length plus eleven bytes. A page that is not shared is changed in
+//! place.
 
 use super::version::{ByteReader, Location, write};
 
-/// A page takes no further key that would grow it beyond this: about 140 keys of 16 bytes. It is a size class of the allocator,
-/// and little to copy when a frozen view shares the page.
+/// A page accepts no further key that would exceed this size in bytes, which is enough for about 140 keys of 16 bytes. It is
+/// a size class of the allocator, and small enough to copy when a frozen view shares the page.
 pub(super) const LEAF_BYTES: usize = 3584;
 
-/// Growth increment of a page that is being filled.
+/// Number of bytes by which a page grows while it is filled.
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
-/// Numbers of blocks are below this, so that a location fits in eight bytes; a checkpoint with half of it or more
-/// does not load.
+/// Block numbers are below this limit, so that a location fits into eight bytes; a checkpoint with half of it or more does
+/// not load.
 pub(super) const BLOCKS_MAX: u64 = 1 << (63 - SLOT_BITS);
 const LOCATION_BYTES: usize = 8;
 
 /// The index entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexEntry {
-    /// Location of the newest version.
+    /// Location of the key's newest version.
     pub(super) location: Location,
     /// Whether that version is a deletion.
     pub(super) tombstone: bool,
@@ -31,7 +32,7 @@ pub(super) struct IndexEntry {
 pub(super) struct PackedEntry(u64);
 
 impl IndexEntry {
-    /// Packs the entry into eight bytes: the block number (below [`BLOCKS_MAX`]), the slot and the tombstone.
+    /// Packs the entry into eight bytes: the block number (below [`BLOCKS_MAX`]), the slot and the tombstone flag.
     pub(super) fn pack(self) -> PackedEntry {
         PackedEntry(
             (self.location.block << (SLOT_BITS + 1))
@@ -40,21 +41,21 @@ impl IndexEntry {
         )
     }
 
-    /// Inverts [`Self::pack`].
+    /// Unpacks the result of [`Self::pack`].
     pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
         let location = Location { block: packed >> (SLOT_BITS + 1), slot: (packed >> 1) as u16 };
         Self { location, tombstone: packed & 1 == 1 }
     }
 }
 
-/// See the module documentation.
+/// One page of the index.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     /// Offsets of the entries in `data`, in key order.
     offsets: Vec<u16>,
-    /// Unordered entries: location, length of the key, key.
+    /// The entries in no particular order: location, key length, key.
     data: Vec<u8>,
-    /// Bytes of `data` that belong to no entry.
+    /// Number of bytes in `data` that belong to no entry.
     garbage: usize,
     /// Number of keys whose newest version is not a deletion.
     live: u32,
@@ -106,12 +107,12 @@ impl Leaf {
         (self.garbage, self.live) = (0, 0);
     }
 
-    /// Returns whether a new key fits. An empty page takes any key.
+    /// Returns whether a new key fits. An empty page accepts any key.
     pub(super) fn has_room(&self, key: &[u8]) -> bool {
         self.offsets.is_empty() || self.data.len() + entry_bytes(key) <= LEAF_BYTES
     }
 
-    /// Returns the bytes that its entries need.
+    /// Returns the number of bytes that the entries need.
     pub(super) fn used(&self) -> usize {
         self.data.len() - self.garbage
     }
@@ -147,7 +148,7 @@ impl Leaf {
         }
     }
 
-    /// Returns a page with the entries from `from` (inclusive) to `to` (exclusive), without spare memory.
+    /// Returns a page with the entries from position `from` (inclusive) to `to` (exclusive), without spare memory.
     pub(super) fn slice(&self, from: usize, to: usize) -> Leaf {
         let bytes = (from..to).map(|at| entry_bytes(self.key(at))).sum();
         let mut part = Leaf {
@@ -161,7 +162,7 @@ impl Leaf {
         part
     }
 
-    /// Returns a page with all entries of this one and of another, whose keys must all be greater.
+    /// Returns a page with the entries of this page and of `greater`, whose keys must all be greater.
     pub(super) fn concat(&self, greater: &Leaf) -> Leaf {
         let mut joined = self.slice(0, self.len());
         joined.data.reserve_exact(greater.used());
@@ -172,7 +173,7 @@ impl Leaf {
     }
 }
 
-/// Returns the size of a key's entry: location, length of the key, key.
+/// Returns the size in bytes of a key's entry: location, key length, key.
 fn entry_bytes(key: &[u8]) -> usize {
     // The length is a variable-length integer with seven bits per byte.
     LOCATION_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()

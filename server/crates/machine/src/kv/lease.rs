@@ -43,7 +43,7 @@ impl Kv {
         &self.leases
     }
 
-    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] or taken, or if the TTL exceeds [`TTL_MAX_S`].
+    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] or exists, or if the TTL exceeds [`TTL_MAX_S`].
     fn grant(&mut self, grant: LeaseGrant) -> Result<Granted, LeaseError> {
         let (id, ttl_s) = (grant.lease_id(), grant.ttl_s);
         if id == LeaseId::NONE {
@@ -59,7 +59,7 @@ impl Kv {
         Ok(Granted { ttl_s })
     }
 
-    /// Removes a lease and deletes its keys, in order, in one revision. Returns whether the lease existed.
+    /// Removes a lease and deletes its keys, in order, at one revision. Returns whether the lease existed.
     fn end_lease(&mut self, id: LeaseId) -> bool {
         if !self.leases.remove(id) {
             return false;
@@ -74,7 +74,7 @@ impl Kv {
     }
 
     /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported. Returns `false` if a
-    /// lease does not exist; its keys are attached anyway.
+    /// lease does not exist; its keys are attached nevertheless.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {

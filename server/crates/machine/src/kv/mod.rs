@@ -70,7 +70,7 @@ pub struct KeyValue {
     pub mod_revision: i64,
     /// Number of puts since the key was created.
     pub version: i64,
-    /// Attached lease, 0 for none.
+    /// The attached lease; [`LeaseId::NONE`] without a lease.
     pub lease: LeaseId,
 }
 
@@ -79,7 +79,7 @@ pub struct KeyValue {
 pub struct RangeReply {
     /// The pairs in the requested order.
     pub kvs: Vec<KeyValue>,
-    /// Whether the limit left out pairs.
+    /// Whether the limit excluded pairs.
     pub more: bool,
     /// Number of keys in the range, regardless of limit and revision filters.
     pub count: i64,
@@ -88,14 +88,14 @@ pub struct RangeReply {
 /// Result of a put.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutReply {
-    /// The previous pair, if requested and existing.
+    /// The previous pair, if it was requested and exists.
     pub prev_kv: Option<KeyValue>,
 }
 
 /// Result of a delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteReply {
-    /// Number of keys deleted.
+    /// Number of deleted keys.
     pub deleted: i64,
     /// The previous pairs, if requested.
     pub prev_kvs: Vec<KeyValue>,
@@ -106,7 +106,7 @@ pub struct DeleteReply {
 pub struct TxnReply {
     /// Whether the success branch ran.
     pub succeeded: bool,
-    /// One reply per executed operation, with the revision in the operation's own header.
+    /// One reply per executed operation, with the revision in the operation's header.
     pub replies: Vec<(OpReply, i64)>,
 }
 
@@ -129,22 +129,22 @@ pub enum KvReply {
     Compact,
 }
 
-/// Why a v3 request failed; nothing was changed.
+/// The reason why a v3 request failed. A failed request changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KvError {
-    /// The requested revision is below the compacted one.
+    /// The requested revision is below the compacted revision.
     #[error("required revision has been compacted")]
     Compacted {
         /// The compacted revision.
         compacted: i64,
     },
-    /// The requested revision is above the current one.
+    /// The requested revision is above the current revision.
     #[error("required revision is a future revision")]
     FutureRevision {
         /// The current revision.
         current: i64,
     },
-    /// `ignore_value` or `ignore_lease` on a key that does not exist.
+    /// The request has `ignore_value` or `ignore_lease` on a key that does not exist.
     #[error("key not found")]
     KeyNotFound,
     /// The lease to attach does not exist.
@@ -156,7 +156,7 @@ pub enum KvError {
     /// A put keeps a value that has grown considerably since the put was proposed.
     #[error("the value to keep has grown meanwhile")]
     KeptValueGrew,
-    /// Members disagree about the data.
+    /// Members have different data.
     #[error("corrupt cluster")]
     Corrupt,
     /// The command would read more than `limits` allows.
@@ -170,13 +170,13 @@ pub enum KvError {
     Denied(#[from] auth_error::AuthError),
 }
 
-/// dbSize of an empty store.
+/// Size in bytes that an empty store reports.
 const EMPTY_BYTES: u64 = 20 << 10;
 
-/// Sizes are reported in pages of this many bytes.
+/// Page size in bytes. Reported sizes are multiples of it.
 const PAGE_BYTES: u64 = 4 << 10;
 
-/// The v3 state. Cloning is O(1).
+/// The v3 state. A clone takes O(1).
 #[derive(Clone)]
 pub struct Kv {
     revision: i64,
@@ -184,17 +184,17 @@ pub struct Kv {
     index: Index,
     history: History,
     leases: Leases,
-    /// Size of the newest versions of all live keys.
+    /// Size in bytes of the newest versions of all live keys.
     live_bytes: u64,
-    /// Block in which the sweep continues, or in which the next one starts.
+    /// The block in which the current sweep continues or the next sweep starts.
     next_sweep_block: u64,
     /// Whether the sweep of the last compaction is unfinished.
     sweeping: bool,
-    /// Counters of the checkpoint that is being loaded.
+    /// Counters of the checkpoint that is loading; `None` after loading.
     loading: Option<Box<checkpoint::KvMeta>>,
-    /// States before compactions of which watchers were not notified yet; not replicated.
+    /// States before compactions whose watchers were not notified. Not replicated.
     states_before_compaction: Vec<Kv>,
-    /// Numbers the states that replaced one another in this process, because their blocks differ. Not replicated.
+    /// Distinguishes states that replaced each other in this process, because their blocks differ. Not replicated.
     layout: u32,
 }
 
@@ -251,8 +251,8 @@ impl Kv {
         self.apply_with(command, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). First continues an unfinished sweep. `answers` says whether the reply contains the
-    /// results of reads; the resulting state does not depend on it.
+    /// Executes a committed command (I2). First continues an unfinished sweep. `answers` selects whether the reply contains
+    /// the results of reads; the resulting state does not depend on it.
     pub fn apply_with(
         &mut self,
         command: &KvCommand,
@@ -289,7 +289,8 @@ impl Kv {
         WriteBatch { main: self.revision + 1, written: 0, reads }
     }
 
-    /// Returns the revision that reads within the command see: the command's own once it has written.
+    /// Returns the revision that reads within the command see. After the command's first write, this is the command's own
+    /// revision.
     fn revision_within(&self, batch: &WriteBatch) -> i64 {
         if batch.written > 0 {
             batch.main
@@ -298,8 +299,8 @@ impl Kv {
         }
     }
 
-    /// Returns the newest version of a key, which may be a deletion, in the form that the next version needs; `None` if no
-    /// version is left.
+    /// Returns a key's newest version, which may be a deletion, in the form that the next version needs. Returns `None` if no
+    /// version remains.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
         let (_, before) = self.history.get(entry.location)?;
@@ -348,7 +349,7 @@ impl Kv {
         batch.written += 1;
     }
 
-    /// Returns the newest pair of a live key; `None` if the key does not exist.
+    /// Returns a live key's newest pair, or `None` if the key does not exist.
     fn newest(&self, key: &[u8]) -> Option<KeyValue> {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
         self.history.key_value(entry.location)
@@ -360,12 +361,12 @@ impl Kv {
         self.read(range, self.revision, &mut ReadBudget::of_range())
     }
 
-    /// Returns the revision of the last change; 1 if nothing was ever written.
+    /// Returns the revision of the last change, or 1 before the first write.
     pub fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// Returns the compacted revision; -1 if never compacted.
+    /// Returns the compacted revision, or -1 before the first compaction.
     pub fn compacted(&self) -> i64 {
         self.compacted
     }
@@ -380,19 +381,19 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Returns the size of all records in 4 KiB pages: etcd's dbSize and dbSizeInUse, because a compaction leaves no free
-    /// pages. It is the same on all members after the same log.
+    /// Returns the size of all records in bytes, in 4 KiB pages. It corresponds to etcd's dbSize and dbSizeInUse, because a
+    /// compaction leaves no free pages. It is the same on all members after the same log.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Returns the size of leases and the live keys' newest versions, in 4 KiB pages.
+    /// Returns the size in bytes of leases and the live keys' newest versions, in 4 KiB pages.
     pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Returns how many bytes this state and its predecessors have dropped since the process loaded a state. Readers of an
-    /// older state may still keep them.
+    /// Returns the number of bytes that this state and its predecessors have dropped since the process loaded a state.
+    /// Readers of an older state may still hold them.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

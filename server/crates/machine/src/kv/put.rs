@@ -4,7 +4,7 @@ use super::{Kv, KvError, Put, PutReply, WriteBatch};
 use crate::lease::LeaseId;
 
 impl Kv {
-    /// Checks a put without changing anything. The order, also in a transaction, is that of etcd 3.7.
+    /// Checks a put without changing anything. The order of the checks, also in a transaction, is the same as in etcd 3.7.
     pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
         self.check_lease(put)?;
         self.check_present(put)?;
@@ -35,7 +35,7 @@ impl Kv {
         }
     }
 
-    /// Executes a checked put. If the same transaction deleted the key before, there is no value or lease to keep; the API
+    /// Executes a checked put. If the same transaction deleted the key earlier, no value or lease is left to keep; the API
     /// refuses such transactions.
     pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
@@ -73,7 +73,7 @@ mod tests {
         record::RecordChange,
     };
 
-    /// Returns a put of `size` times this byte; `None` keeps the value.
+    /// Returns a put of a value with `size` repetitions of `byte`. `None` keeps the value.
     fn operation(byte: Option<u8>, size: usize) -> KvOperation {
         KvOperation::Put(Put {
             key: Bytes::from_static(b"key"),
@@ -83,10 +83,10 @@ mod tests {
         })
     }
 
-    /// Returns the number of different buffers that contain the values of all versions.
+    /// Returns the number of distinct buffers that contain the values of all versions.
     fn buffers(kv: &Kv) -> usize {
         let changes = kv.changes_from(0, None);
-        // all at once, because a freed copy's address could be reused
+        // collect all values first, because a freed copy's address could be reused
         let values: Vec<Bytes> = changes.map(|(_, change)| change.pair().value).collect();
         let places: BTreeSet<*const u8> = values.iter().map(|value| value.as_ptr()).collect();
         places.len()
@@ -110,7 +110,7 @@ mod tests {
                 apply(&mut kept, operation((put == 0).then_some(b'v'), size));
                 apply(&mut written, operation(Some(put), size));
             }
-            // one for the first put, and one that the others share
+            // one buffer for the first put, and one buffer that the other puts share
             assert!(buffers(&kept) <= 2, "{} buffers", buffers(&kept));
             assert_eq!(buffers(&written), 200);
             let sizes = |kv: &Kv| (kv.size_bytes(), kv.live_size_bytes(), kv.end());

@@ -1,4 +1,4 @@
-//! Range: reads the keys of a range at a revision, at once or in parts.
+//! Range: reads the keys in a range at a revision, completely or in parts.
 
 use std::cmp::Ordering;
 
@@ -14,17 +14,17 @@ use super::{
 /// Number of 16-byte keys in a page of the index.
 const KEYS_PER_PAGE: usize = 140;
 
-/// Number of versions examined to find the one at an older revision, if a key has about a hundred.
+/// Number of versions that a read examines to find the version at an older revision, if a key has about a hundred.
 const VERSIONS_PER_KEY: u64 = 16;
 
-/// Bounds of one part of a range.
+/// The limits of one part of a range.
 #[derive(Clone, Copy, Debug)]
 pub struct RangePartBounds {
     /// Maximum number of pairs.
     pub pairs: usize,
-    /// Bytes of keys and values; the pair that reaches the bound is included.
+    /// Maximum size of keys and values in bytes. The pair that reaches the limit is included.
     pub bytes: usize,
-    /// Maximum number of keys to examine, live or not.
+    /// Maximum number of examined keys, live or not.
     pub keys: usize,
 }
 
@@ -33,24 +33,24 @@ pub struct RangePartBounds {
 pub struct RangePart {
     /// The pairs.
     pub kvs: Vec<KeyValue>,
-    /// What follows this part.
+    /// The continuation after this part.
     pub next: NextPart,
 }
 
-/// What follows a part of a range.
+/// The continuation after a part of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextPart {
-    /// Nothing.
+    /// The range has ended.
     End,
     /// More pairs, starting with this key.
     Pair(Bytes),
-    /// The bound on keys was reached; the rest starts at or after this key.
+    /// The limit on keys was reached. The rest starts at or after this key.
     Unread(Bytes),
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored. To continue, call it on the
-    /// same state with `key` set to the next key.
+    /// Reads a range's first pairs in key order. Ignores sort options, filters and limit. To continue, call it on the same
+    /// state with `key` set to the next key.
     pub fn range_part(
         &self,
         range: &Range,
@@ -92,7 +92,7 @@ impl Kv {
         Ok(part)
     }
 
-    /// Checks that the requested revision is readable; `current` is the newest one.
+    /// Checks that the requested revision is readable; `current` is the newest revision.
     pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), KvError> {
         if range.revision > current {
             Err(KvError::FutureRevision { current })
@@ -103,7 +103,7 @@ impl Kv {
         }
     }
 
-    /// Checks the revision of a range inside a transaction, where etcd also refuses a negative one below the compacted
+    /// Checks the revision of a range inside a transaction. There, etcd also refuses a negative revision below the compacted
     /// revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted {
@@ -155,8 +155,8 @@ impl Kv {
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
-    /// Reads keys in order, up to `fetch_limit`, at a revision or the newest one. Returns the pairs that pass the filters, and
-    /// the number of keys in the range if the read did not stop at the limit.
+    /// Reads up to `fetch_limit` keys in order, at a revision or at the newest revision. Returns the pairs that pass the
+    /// filters. Also returns the number of keys in the range, unless the read stopped at the limit.
     fn collect_pairs(
         &self,
         range: &Range,
@@ -183,7 +183,8 @@ impl Kv {
         Ok((kvs, (count < limit).then_some(count as i64)))
     }
 
-    /// Charges the values that a range sorts and the keys that this reads; nothing if it does not sort by value.
+    /// Charges the values that a range sorts, and the keys that the charge itself reads. Charges nothing if the range does
+    /// not sort by value.
     pub(super) fn charge_sorted_values(
         &self,
         range: &Range,
@@ -204,8 +205,8 @@ impl Kv {
         })
     }
 
-    /// Calls `visit` with each key's live version in a range, at an older revision or the newest one, in key order until it
-    /// returns false. Everything examined is charged.
+    /// Calls `visit` with each key's live version in a range, at an older revision or the newest revision, in key order until
+    /// it returns false. Charges all examined keys.
     pub(super) fn walk<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -243,8 +244,8 @@ impl Kv {
         outcome
     }
 
-    /// Counts the live keys of a range, at an older revision or the newest one (`None`), and charges for it. Fails if the
-    /// budget is exhausted.
+    /// Counts the live keys in a range, at an older revision or the newest revision (`None`), and charges the count. Fails if
+    /// the budget is exhausted.
     fn count(
         &self,
         span: &KeyRange<'_>,
@@ -265,7 +266,7 @@ impl Kv {
         Ok(count)
     }
 
-    /// Returns whether a range may be more work than reading `keys` keys. The estimate costs a fraction of that work.
+    /// Returns whether a range may need more work than reading `keys` keys. The estimate costs a fraction of this work.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
@@ -316,9 +317,9 @@ impl Kv {
         reads.passed(count.all - count.live)
     }
 
-    /// Charges a count of a range. If the budget suffices for the whole index, charges that without counting.
+    /// Charges a range's count. If the budget suffices for the whole index, charges the whole index without counting.
     fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
-        // In a store of ordinary size not even pages need to be counted.
+        // In a store of ordinary size, even the pages need not be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
             return Ok(());
         }
@@ -327,7 +328,7 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time that `keys` take at the newest revision.
+/// Returns how many keys can be read in the time in which `keys` keys are read at the newest revision.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY
@@ -336,8 +337,8 @@ pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     }
 }
 
-/// Returns how many pairs to read: `limit` plus one, or all if there is a filter, a sort order or no limit. As in etcd, a sort
-/// target without an order sorts only the pairs that were read.
+/// Returns the number of pairs to read: `limit` plus one, or all pairs with a filter, a sort order or no limit. As in etcd, a
+/// sort target without an order sorts only the pairs that were read.
 fn fetch_limit(range: &Range) -> usize {
     let filters = [
         range.min_mod_revision,
@@ -362,12 +363,12 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
         && most(range.max_create_revision, version.create)
 }
 
-/// Returns whether a range requests another order than ascending keys, in which pairs are read.
+/// Returns whether a range requests an order other than ascending keys, which is the order of reading.
 fn sorts(range: &Range) -> bool {
     range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
 }
 
-/// Compares two pairs in the requested order. Equal ones are in ascending key order in either direction.
+/// Compares two pairs in the requested order. Equal pairs are in ascending key order in either direction.
 fn order(range: &Range, a: &KeyValue, b: &KeyValue) -> Ordering {
     let ascending = match range.sort_target() {
         SortTarget::Key => a.key.cmp(&b.key),

@@ -1,25 +1,25 @@
-//! Limits how much one command may read while it is applied, and says whether results are returned.
+//! Limits the reads of one command while it is applied, and records whether it returns results.
 //!
-//! The limits are part of the state machine: a command beyond them is refused on every member, at the same operation, without
-//! any change. Charges must therefore be the same on all members. They depend only on which keys a range has and which of them
-//! are deleted, and both follow from the log (deletions leave the index in sweeps, see `compact`). The layout of index pages
-//! differs between members, because startup repacks them, so walking pages is never charged. Not here: what each operation
-//! reads.
+//! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
+//! without any change. Charges must therefore be the same on all members. They depend only on the keys in a range and on
+//! which keys are deleted. Both follow from the log (deletions leave the index in sweeps, see `compact`). The layout of index
+//! pages differs between members, because startup repacks them, so a walk over pages is never charged. The files of the
+//! operations define what each operation reads.
 
 use super::{KeyValue, KvError, index::Count};
 use crate::limits::{
     RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX,
 };
 
-/// Memory of a pair in addition to its key and value. The surrounding message is smaller.
+/// Memory in bytes of a pair in addition to its key and value. The surrounding message is smaller.
 const PAIR_BYTES: u64 = 96;
 const _: () = assert!(size_of::<KeyValue>() as u64 <= PAIR_BYTES);
 
-/// Number of keys, live or deleted, that are counted in the time of reading one: whole pages are counted at once, 140 keys in
-/// 16 ns.
+/// Number of keys, live or deleted, that are counted in the time of reading one key. Whole pages are counted at once, 140
+/// keys in 16 ns.
 const COUNTED_PER_READ: u64 = 2048;
 
-/// Number of deleted keys that are skipped in the time of reading one: 20 ns each, unless a whole page is deleted.
+/// Number of deleted keys that are skipped in the time of reading one key. Each takes 20 ns, unless a whole page is deleted.
 const PASSED_PER_READ: u64 = 16;
 
 /// The cost of reading a key. The unit is the cost of counting a key.
@@ -33,14 +33,14 @@ const PASSED: u64 = COUNTED_PER_READ / PASSED_PER_READ;
 pub enum ReadResults {
     /// Return the results.
     Return,
-    /// Leave pairs out of the reply. The resulting state is the same.
+    /// Omit pairs from the reply. The resulting state is the same.
     Discard,
 }
 
 /// The remaining budget.
 #[derive(Clone, Debug)]
 pub(super) struct ReadBudget {
-    /// In units of the cost of counting a key.
+    /// The remaining work, in units of the cost of counting a key.
     work: u64,
     bytes: u64,
     bounded: bool,
@@ -48,8 +48,8 @@ pub(super) struct ReadBudget {
 }
 
 impl ReadBudget {
-    /// Returns the budget of a command. If it is not `bounded`, it was logged by a release without limits and is executed
-    /// without limits.
+    /// Returns the budget of a command. A command that is not `bounded` was logged by a release without limits and is
+    /// executed without limits.
     pub(super) fn of_command(bounded: bool, answers: ReadResults) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {
@@ -60,7 +60,7 @@ impl ReadBudget {
         }
     }
 
-    /// Returns the budget of a range outside of a transaction.
+    /// Returns the budget of a range outside a transaction.
     pub(super) fn of_range() -> Self {
         Self {
             work: u64::MAX,
@@ -70,8 +70,8 @@ impl ReadBudget {
         }
     }
 
-    /// Returns the budget of a read-only transaction in a store of `keys` live keys of `bytes` bytes. It suffices to read each
-    /// key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX`.
+    /// Returns the budget of a read-only transaction in a store with `keys` live keys and `bytes` bytes. It suffices to read
+    /// each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
     pub(super) fn of_read_txn(keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(PAIR_BYTES));
         Self {
@@ -81,7 +81,7 @@ impl ReadBudget {
         }
     }
 
-    /// Returns a budget to find out whether a request reads at most `keys` keys; nothing is returned.
+    /// Returns a budget that determines whether a request reads at most `keys` keys. Results are discarded.
     pub(super) fn of_estimate(keys: u64) -> Self {
         Self { work: keys.saturating_mul(READ), ..Self::of_range() }
     }
@@ -100,22 +100,22 @@ impl ReadBudget {
         self.answers == ReadResults::Return
     }
 
-    /// Returns how many more keys can be read.
+    /// Returns how many further keys can be read.
     pub(super) fn keys_left(&self) -> usize {
         whole(self.work / READ)
     }
 
-    /// Returns how many more deleted keys can be skipped.
+    /// Returns how many further deleted keys can be skipped.
     pub(super) fn passed_left(&self) -> usize {
         whole(self.work / PASSED)
     }
 
-    /// Returns the count at which counting can stop, because [`Self::count_keys`] refuses it and any higher one.
+    /// Returns the count at which counting can stop, because [`Self::count_keys`] refuses this count and any higher count.
     pub(super) fn enough_counted(&self) -> Count {
         Count { all: whole(self.work), ..Count::MAX }
     }
 
-    /// Charges one read key. Like all charges, fails if the budget is exhausted.
+    /// Charges one read key. Like all charges, it fails if the budget is exhausted.
     pub(super) fn read_key(&mut self) -> Result<(), KvError> {
         self.keys(1)
     }
@@ -125,12 +125,12 @@ impl ReadBudget {
         take(&mut self.work, keys as u64 * READ)
     }
 
-    /// Charges skipped deleted keys; `PASSED_PER_READ` of them cost as much as reading one key.
+    /// Charges skipped deleted keys. `PASSED_PER_READ` of them cost as much as reading one key.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * PASSED)
     }
 
-    /// Charges a count of keys, including deleted ones: one read key, plus one for every `COUNTED_PER_READ` keys.
+    /// Charges a count of keys, including deleted keys: one read key, plus one for every `COUNTED_PER_READ` keys.
     pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, READ + keys as u64)
     }
@@ -150,7 +150,7 @@ impl ReadBudget {
         take(&mut self.bytes, bytes as u64)
     }
 
-    /// Returns what was read, or the default if results are discarded.
+    /// Returns `read`, or the default value if results are discarded.
     pub(super) fn answer<T: Default>(&self, read: T) -> T {
         match self.answers {
             ReadResults::Return => read,
@@ -164,7 +164,7 @@ fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Subtracts `wanted` from `left`; fails with `AnswerTooLarge` and no change if less is left.
+/// Subtracts `wanted` from `left`. If `left` is too small, fails with `AnswerTooLarge` and leaves it unchanged.
 fn take(left: &mut u64, wanted: u64) -> Result<(), KvError> {
     *left = left.checked_sub(wanted).ok_or(KvError::AnswerTooLarge)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The operations on the v3 key space. They are stored in the log, so field numbers never change.
+//! The operations on the v3 key space. The log stores them, so field numbers never change.
 
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply: `false` for an entry of a release without limits and for a command that reads at
-    /// most one pair.
+    /// Returns whether the read limits apply. They do not apply to an entry of a release without limits, or to a command that
+    /// reads at most one pair.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
@@ -27,7 +27,7 @@ impl KvCommand {
     }
 }
 
-/// The operations that write or may write.
+/// The operations that can write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum KvOperation {
     /// Puts one key.
@@ -48,12 +48,14 @@ pub enum KvOperation {
 }
 
 impl KvOperation {
-    /// Returns whether it is a put that is `wanted`, or a transaction with one in any branch.
+    /// Returns whether the operation is a put for which `wanted` returns true, or a transaction with such a put in any
+    /// branch.
     pub(crate) fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
         self.sum_puts(&|put| u64::from(wanted(put))) > 0
     }
 
-    /// Sums `of` over all puts. A transaction counts as its larger branch, whichever is executed.
+    /// Sums the results of `of` over all puts. A transaction counts as its larger branch, regardless of which branch is
+    /// executed.
     pub(crate) fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         match self {
             Self::Put(put) => of(put),
@@ -66,13 +68,13 @@ impl KvOperation {
 /// Puts one key.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Put {
-    /// Not empty.
+    /// The key; not empty.
     #[prost(bytes = "bytes", tag = "1")]
     pub key: Bytes,
     /// The value.
     #[prost(bytes = "bytes", tag = "2")]
     pub value: Bytes,
-    /// Lease to attach, 0 to detach.
+    /// The lease to attach; 0 detaches the current lease.
     #[prost(int64, tag = "3")]
     pub lease: i64,
     /// Whether to return the previous pair.
@@ -84,7 +86,7 @@ pub struct Put {
     /// Whether to keep the current lease; the key must exist.
     #[prost(bool, tag = "6")]
     pub ignore_lease: bool,
-    /// Maximum length of the value that the put keeps. Entries of releases without this limit lack the field.
+    /// Maximum length in bytes of the value that the put keeps. Entries of releases without this limit lack the field.
     #[prost(uint64, optional, tag = "7")]
     pub kept_bytes_max: Option<u64>,
 }
@@ -108,13 +110,13 @@ pub struct DeleteRange {
     /// Whether to return the previous pairs.
     #[prost(bool, tag = "3")]
     pub prev_kv: bool,
-    /// As for [`Txn::bounded`]; ignored inside a transaction.
+    /// See [`Txn::bounded`]. Ignored inside a transaction.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
 
 impl DeleteRange {
-    /// Returns whether it deletes a range, not a single key, and returns the pairs.
+    /// Returns whether the deletion covers a range rather than a single key, and returns the pairs.
     pub fn reads_span(&self) -> bool {
         self.prev_kv && !self.range_end.is_empty()
     }
@@ -135,28 +137,28 @@ pub struct Range {
     /// Revision to read at; 0 or less for the current one.
     #[prost(int64, tag = "4")]
     pub revision: i64,
-    /// Direction.
+    /// The direction of the sort order.
     #[prost(enumeration = "SortOrder", tag = "5")]
     pub sort_order: i32,
     /// Field to sort by.
     #[prost(enumeration = "SortTarget", tag = "6")]
     pub sort_target: i32,
-    /// Whether to leave the values out.
+    /// Whether to omit the values.
     #[prost(bool, tag = "7")]
     pub keys_only: bool,
-    /// Whether to leave the pairs out.
+    /// Whether to omit the pairs.
     #[prost(bool, tag = "8")]
     pub count_only: bool,
-    /// Filter on the pairs, 0 for none; applied before the limit.
+    /// Minimum mod revision of the pairs; 0 for no filter. Filters apply before the limit.
     #[prost(int64, tag = "9")]
     pub min_mod_revision: i64,
-    /// See `min_mod_revision`.
+    /// Maximum mod revision of the pairs; 0 for no filter.
     #[prost(int64, tag = "10")]
     pub max_mod_revision: i64,
-    /// See `min_mod_revision`.
+    /// Minimum create revision of the pairs; 0 for no filter.
     #[prost(int64, tag = "11")]
     pub min_create_revision: i64,
-    /// See `min_mod_revision`.
+    /// Maximum create revision of the pairs; 0 for no filter.
     #[prost(int64, tag = "12")]
     pub max_create_revision: i64,
 }
@@ -183,7 +185,7 @@ pub enum SortTarget {
     Value = 4,
 }
 
-/// Executes `success` if all comparisons hold, else `failure`, in one revision.
+/// Executes `success` if all comparisons hold, and `failure` otherwise, at one revision.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Txn {
     /// Conditions.
@@ -195,20 +197,22 @@ pub struct Txn {
     /// Executed otherwise.
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<TxnOp>,
-    /// Whether the read limits apply; only the outermost transaction's field counts. Entries of releases without limits lack
+    /// Whether the read limits apply. Only the outermost transaction's field counts. Entries of releases without limits lack
     /// the field and are executed without limits.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
 
 impl Range {
-    /// Returns whether it sorts by value. Comparing long values with common prefixes takes longer than reading many keys.
+    /// Returns whether the range sorts by value. Comparing long values with common prefixes takes longer than reading many
+    /// keys.
     pub(super) fn compares_values(&self) -> bool {
         let sorts = self.sort_target() == SortTarget::Value && !self.count_only;
         sorts && !self.range_end.is_empty()
     }
 
-    /// Returns whether it reads several keys at a revision before `newest`, which follows each key's versions back.
+    /// Returns whether the range reads several keys at a revision before `newest`, which requires following each key's
+    /// versions back.
     pub(super) fn reads_history(&self, newest: i64) -> bool {
         self.revision > 0 && self.revision < newest && !self.range_end.is_empty()
     }
@@ -261,7 +265,8 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Returns this transaction and nested ones. Only nested ones allocate, because each write calls this several times.
+    /// Returns this transaction and its nested transactions. Only nested transactions allocate memory, because each write
+    /// calls this function several times.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {
@@ -274,7 +279,7 @@ impl Txn {
         })
     }
 
-    /// See [`KvOperation::sum_puts`].
+    /// Sums the results of `of` over all puts, see [`KvOperation::sum_puts`].
     fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         let branches = [&self.success, &self.failure].map(|branch| {
             let puts = branch.iter().map(|operation| match &operation.kind {
@@ -288,7 +293,7 @@ impl Txn {
     }
 }
 
-/// One operation of a transaction's branch.
+/// One operation in a transaction's branch.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TxnOp {
     /// The operation.
@@ -313,13 +318,13 @@ pub enum TxnOpKind {
     Txn(Txn),
 }
 
-/// A condition on one key or (with `range_end`) on all existing keys of a range.
+/// A condition on one key or, with `range_end`, on all existing keys in a range.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Compare {
-    /// Relation.
+    /// The relation that must hold.
     #[prost(enumeration = "CompareResult", tag = "1")]
     pub result: i32,
-    /// Field to compare. If the kind of `value` differs from it, `value` counts as zero.
+    /// The field to compare. If the kind of `value` differs from it, `value` counts as zero.
     #[prost(enumeration = "CompareTarget", tag = "2")]
     pub target: i32,
     /// First key.
@@ -328,13 +333,13 @@ pub struct Compare {
     /// End of the range.
     #[prost(bytes = "bytes", tag = "4")]
     pub range_end: Bytes,
-    /// Value to compare with.
+    /// The value to compare with.
     #[prost(oneof = "TargetValue", tags = "5, 6, 7, 8, 9")]
     pub value: Option<TargetValue>,
 }
 
 impl Compare {
-    /// Returns whether it compares the values of several keys.
+    /// Returns whether the condition compares the values of several keys.
     pub(super) fn compares_values(&self) -> bool {
         self.target() == CompareTarget::Value && !self.range_end.is_empty()
     }
@@ -379,7 +384,7 @@ pub enum TargetValue {
     Lease(i64),
 }
 
-/// Drops every version that a later one at or below `revision` supersedes.
+/// Drops every version that a later version at or below `revision` supersedes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Compact {
     /// The revision.

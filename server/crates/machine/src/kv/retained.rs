@@ -1,7 +1,7 @@
-//! The versions that etcd's store would contain for the same history: those that its hash covers and that a snapshot contains.
+//! The versions that etcd's store would contain for the same history. etcd's hash and snapshots cover these versions.
 //!
-//! Versions that a compaction removed are excluded, even if the sweep has not reached them. Not here: their encoding and the
-//! hash itself (the server).
+//! Versions that a compaction removed are excluded, even if the sweep has not reached them. The server encodes the versions
+//! and computes the hash.
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
 
@@ -14,8 +14,8 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// Returns the revision that a hash request means; 0 means the current one. Fails if it is compacted or above the current
-    /// one.
+    /// Returns the revision of a hash request; 0 means the current revision. Fails if the revision is compacted or above the
+    /// current revision.
     pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
         if revision > 0 && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -30,9 +30,9 @@ impl Kv {
         })
     }
 
-    /// Returns the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these are only
-    /// the newest versions at `revision` (all versions if no key is alive then), without deletions at the compacted revision
-    /// itself.
+    /// Returns the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these are
+    /// only the newest versions at `revision`, without deletions at the compacted revision itself. If no key is alive at
+    /// `revision`, they are all versions.
     pub fn hashed_versions(&self, revision: i64) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()
@@ -49,15 +49,15 @@ impl Kv {
             })
     }
 
-    /// Returns whether compaction keeps a version. It keeps all versions above the compacted revision. Otherwise it keeps the
-    /// newest version of each key up to there; a deletion only if it is at that revision.
+    /// Returns whether compaction keeps a version. It keeps all versions above the compacted revision. At or below it, it
+    /// keeps each key's newest version, but a deletion only at the compacted revision itself.
     fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)
                 && (!version.tombstone || version.main == self.compacted))
     }
 
-    /// Returns whether it is the newest version of its key at `revision`.
+    /// Returns whether the version is its key's newest version at `revision`.
     fn is_newest(&self, version: &Version<'_>, revision: i64) -> bool {
         let newest = self
             .index
@@ -66,8 +66,8 @@ impl Kv {
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 
-    /// Returns whether any key exists at `revision`, which means that its newest retained version up to there is not a
-    /// tombstone.
+    /// Returns whether any key exists at `revision`, which means that its newest retained version at or below `revision` is
+    /// not a tombstone.
     fn is_any_key_alive_at(&self, revision: i64) -> bool {
         self.retained_versions()
             .map(|written| written.version)
@@ -98,8 +98,8 @@ mod tests {
         versions.map(|written| written.revision()).collect()
     }
 
-    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, and c put at 6 and deleted at 7. If `compact` is
-    /// not 0, the store is compacted there.
+    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, and c put at 6 and deleted at 7. Unless
+    /// `compact` is 0, the store is compacted at this revision.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
         put(&mut kv, "a", 1);
@@ -120,7 +120,7 @@ mod tests {
         // the deletion at the compacted revision is kept but not hashed
         assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);
         assert_eq!(revisions(kv.hashed_versions(4)), [2]);
-        // by then, a newer version has replaced it
+        // at this revision, a newer version has replaced the deletion
         assert_eq!(revisions(kv.hashed_versions(5)), [5]);
         assert_eq!(
             kv.hash_revision(3),

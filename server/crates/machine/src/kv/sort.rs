@@ -1,8 +1,8 @@
-//! Sorts many byte strings without pairwise comparison: a radix sort that looks at seven bytes of each key at a time (an MSD
+//! Sorts many byte strings without pairwise comparison: a radix sort that processes seven bytes of each key at a time (an MSD
 //! string sort with cached heads).
 //!
-//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n steps. Here each key is fetched
-//! only a few times, and the sort works on adjacent integers. The meaning of the keys is not known here.
+//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n steps. This sort fetches each
+//! key only a few times, and works on adjacent integers. It does not interpret the keys.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use std::ops::Range;
 const HEAD_BYTES: usize = 7;
 /// Initial number of key bytes that are compared at once to find a common prefix.
 const WINDOW_BYTES: usize = 64;
-/// Groups of up to this many keys are sorted by comparison, because another radix pass would cost as much.
+/// Maximum size of a group that is sorted by comparison, because another radix pass would cost as much.
 const FEW_KEYS: usize = 8;
 
 /// A key's position in the input, and the bytes that this pass sorts by.
@@ -58,8 +58,8 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     tags
 }
 
-/// Packs the first `HEAD_BYTES` bytes of a key above their count (plus one if the key is longer), so that a key that ends sorts
-/// before those that continue with zeros.
+/// Packs the first `HEAD_BYTES` bytes of a key above their count (plus one if the key is longer). A key that ends therefore
+/// sorts before keys that continue with zeros.
 fn head(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = key.len().min(HEAD_BYTES);
@@ -73,8 +73,8 @@ fn has_more_bytes(head: u64) -> bool {
     head as u8 > HEAD_BYTES as u8
 }
 
-/// Returns the length of the common prefix of all keys. Reads at most twice that many bytes of each key, plus a window.
-/// Otherwise long similar keys would be read to their ends in every pass.
+/// Returns the length of the common prefix of all keys. Reads at most twice this length from each key, plus a window.
+/// Otherwise, every pass would read long similar keys to their ends.
 fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
     let (mut length, mut window) = (0, WINDOW_BYTES);
     loop {
@@ -88,7 +88,7 @@ fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize 
     }
 }
 
-/// Returns the length of the common prefix of all keys. May read each key completely.
+/// Returns the length of the common prefix of all keys. Can read each key completely.
 fn common_prefix_len_of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
     let first = keys.next().unwrap_or_default();
     let mut length = first.len();
@@ -116,7 +116,7 @@ mod tests {
         tags.into_iter().map(SortKey::at).collect()
     }
 
-    /// A key that counts accesses.
+    /// A key that counts its accesses.
     struct Counted<'a>(Vec<u8>, &'a Cell<u64>);
 
     impl AsRef<[u8]> for Counted<'_> {
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn each_key_is_looked_at_a_few_times_however_many_they_are() {
-        // An odd multiplier: all numbers once, in a scattered order.
+        // An odd multiplier yields all numbers once, in a scattered order.
         let scattered = |count: u64| (0..count).map(move |n| n * 611_953 % count);
         for count in [10_000, 200_000] {
             let plain = looks(scattered(count).map(|n| format!("key-{n:012}")));

@@ -7,7 +7,7 @@ use super::{
     request::{KvCommand, KvOperation, Put},
 };
 
-/// Applies an operation that must succeed, like a turn of the replica.
+/// Applies an operation that must succeed, as in a turn of the replica.
 pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
     let command = KvCommand { operation: Some(operation) };
     kv.apply(&command).expect("the operation succeeds");

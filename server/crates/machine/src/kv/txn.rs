@@ -1,8 +1,8 @@
-//! Txn: compares, then executes one of two lists of operations in one revision.
+//! Txn: compares, then executes one of two lists of operations at one revision.
 //!
-//! As in etcd, there are three steps. All comparisons (also of nested transactions) are evaluated on the state before. Then the
-//! operations of the chosen branches are checked, and then executed. A failed transaction therefore changes nothing. Only the
-//! third step detects a transaction that reads too much, and restores the state before.
+//! As in etcd, there are three steps. First, all comparisons, including nested ones, are evaluated on the state before the
+//! transaction. Then the operations in the chosen branches are checked, and finally executed. A failed transaction therefore
+//! changes nothing. Only the third step detects a transaction that reads too much, and then restores the state before.
 
 use std::cmp::Ordering;
 
@@ -30,8 +30,8 @@ impl TxnPath {
 }
 
 impl Kv {
-    /// Executes a transaction: evaluates its comparisons, checks the chosen branches, executes them. If it fails, the key space
-    /// is unchanged.
+    /// Executes a transaction: evaluates its comparisons, checks the chosen branches, and executes them. If the transaction
+    /// fails, the key space is unchanged.
     pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
@@ -44,8 +44,8 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state, without a proposal. It can compare and sort as many bytes of
-    /// values as it can return.
+    /// Executes a read-only transaction on a copy of this state, without a proposal. It can compare and sort as many bytes as
+    /// it can return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
@@ -54,15 +54,15 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Returns whether both branches of a transaction together may read more than `keys` keys. The estimate costs a fraction of
-    /// that work.
+    /// Returns whether both branches of a transaction together may read more than `keys` keys. The estimate costs a fraction
+    /// of this work.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// Returns whether a transaction compares and sorts more values of ranges than one command may; both branches count. This
-    /// costs as much as reading the keys.
+    /// Returns whether a transaction compares and sorts more bytes in ranges than one command is allowed to. Both branches
+    /// count. This costs as much as reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
@@ -92,7 +92,8 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` for a deletion
+    /// without returned pairs.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_delete(delete, &mut reads).is_err()
@@ -115,7 +116,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Charges the reads of a deletion that returns pairs; nothing if it returns none.
+    /// Charges the reads of a deletion. A deletion without returned pairs costs nothing.
     fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
@@ -124,8 +125,8 @@ impl Kv {
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
-    /// Evaluates the comparisons of a transaction, and of those nested in the branch that it takes, on the current state.
-    /// Returns the branches to take.
+    /// Evaluates the comparisons of a transaction, and of the transactions nested in the chosen branch, on the current state.
+    /// Returns the branches to execute.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
         for compare in &txn.compare {
@@ -191,7 +192,7 @@ impl Kv {
                 }
                 Some(TxnOpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
-                    // etcd leaves the revision out of a nested transaction's own header.
+                    // etcd omits the revision from a nested transaction's own header.
                     (OpReply::Txn(self.execute(batch, txn, path)?), 0)
                 }
                 None => continue,
@@ -200,8 +201,8 @@ impl Kv {
         Ok(TxnReply { succeeded: path.succeeded, replies })
     }
 
-    /// Returns whether a comparison holds for all live keys of its range. For a range without keys, all targets except `value`
-    /// compare as 0; a comparison of `value` fails.
+    /// Returns whether a comparison holds for all live keys in its range. For a range without keys, a comparison of `value`
+    /// fails, and all other targets compare as 0.
     fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, KvError> {
         let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;
@@ -219,8 +220,8 @@ impl Kv {
     }
 }
 
-/// Returns whether an operation that may exceed the read limits follows a write. `written` says whether there was a write
-/// before, and is updated.
+/// Returns whether an operation that may exceed the read limits follows a write. `written` is whether an earlier operation
+/// wrote, and is updated.
 fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {

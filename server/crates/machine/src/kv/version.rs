@@ -1,15 +1,15 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
-//! Not here: its location (`block`), and which version is the newest (`index`).
+//! `block` assigns its location, and `index` determines which version is the newest.
 //!
 //! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
-//! six bytes in addition to its key and value. In memory, a value may be stored apart (see `block`).
+//! six bytes in addition to its key and value. In memory, a value may be stored outside its block (see `block`).
 
 use bytes::Bytes;
 
 use crate::lease::LeaseId;
 
-/// Location of a version. It never changes and is never reused. Members with equal keys may have different locations.
+/// Location of a version. It never changes and is never reused. Members with equal keys can have different locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     /// Number of the block.
@@ -18,18 +18,18 @@ pub(super) struct Location {
     pub(super) slot: u16,
 }
 
-/// Links from a version to older ones of the same key.
+/// Links from a version to older versions of the same key.
 ///
-/// `prev` points to the previous version. `jump` points further back, by the lowest digit of `depth` in the skew-binary system,
-/// so that any older version is found in O(log n) steps. A link to a compacted version resolves to nothing, because all older
-/// versions were also compacted.
+/// `prev` points to the previous version. `jump` points further back, by the lowest digit of `depth` in the skew-binary
+/// system, so that any older version is found in O(log n) steps. A link to a compacted version resolves to nothing, because
+/// all older versions were also compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     /// The previous version.
     pub(super) prev: Option<Location>,
-    /// A version before the previous one.
+    /// A version before the previous version.
     pub(super) jump: Option<Location>,
-    /// Number of earlier versions of this key, including those before deletions.
+    /// Number of earlier versions of this key, including versions before deletions.
     pub(super) depth: u64,
 }
 
@@ -38,15 +38,15 @@ pub(super) struct Links {
 pub(super) struct Version<'a> {
     /// Revision of the change.
     pub(super) main: i64,
-    /// Its index within the revision.
+    /// Index of the change within its revision.
     pub(super) sub: u64,
     /// Whether the change deleted the key.
     pub(super) tombstone: bool,
-    /// Revision that created the key; for a tombstone, its own revision.
+    /// Revision that created the key. For a tombstone, the tombstone's own revision.
     pub(super) create: i64,
     /// Number of puts since the key was created; 0 for a tombstone.
     pub(super) version: i64,
-    /// Attached lease, 0 for none.
+    /// The attached lease; [`LeaseId::NONE`] without a lease.
     pub(super) lease: LeaseId,
     /// Links to older versions.
     pub(super) links: Links,
@@ -54,14 +54,14 @@ pub(super) struct Version<'a> {
     pub(super) key: &'a [u8],
     /// The value; empty for a tombstone.
     pub(super) value: &'a [u8],
-    /// The buffer of the value, if it is stored apart.
+    /// The value's buffer, if the value is stored outside the block.
     pub(super) apart: Option<&'a Bytes>,
-    /// Size of its encoding with key and value; 0 until it is written.
+    /// Size in bytes of the encoding with key and value; 0 until the version is written.
     pub(super) size: usize,
 }
 
 const TOMBSTONE: u8 = 1;
-/// First version after the creation: create revision and version need no bytes.
+/// Flag for the first version after a creation. Its create revision and version are not encoded.
 const FRESH: u8 = 2;
 const SUB: u8 = 4;
 const LEASE: u8 = 8;
@@ -106,12 +106,12 @@ impl<'a> Version<'a> {
         out
     }
 
-    /// Decodes the version at the beginning of `bytes`; `None` if they are invalid.
+    /// Decodes the version at the start of `bytes`. Returns `None` if they are invalid.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: i64) -> Option<Self> {
         Self::decode_with(bytes, block, base, None)
     }
 
-    /// Like [`Self::decode`]. If the value is stored `apart`, it is not in `bytes`.
+    /// Decodes a version like [`Self::decode`]. If the value is stored in `apart`, it is not in `bytes`.
     pub(super) fn decode_with(
         bytes: &'a [u8],
         block: u64,
@@ -176,8 +176,8 @@ impl<'a> Version<'a> {
     }
 }
 
-/// Returns how far the jump of a version at `depth` reaches back: the weight of the lowest digit of `depth` in the skew-binary
-/// system, with weights 1, 3, 7, 15 and so on. 0 for the first version.
+/// Returns how far the jump of a version at `depth` reaches back. This is the weight of the lowest digit of `depth` in the
+/// skew-binary system, with weights 1, 3, 7, 15 and so on. Returns 0 for the first version.
 pub(super) fn reach(depth: u64) -> u64 {
     let mut rest = depth;
     let mut weight = 0;
@@ -197,7 +197,7 @@ fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }
 
-/// Appends a variable-length integer, seven bits per byte, lowest first.
+/// Appends a variable-length integer, seven bits per byte, lowest bits first.
 pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -206,7 +206,7 @@ pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends a location: the distance of its block from `block`, which must not be below it, and its slot.
+/// Appends a location: its block's distance below `block`, which must not be negative, and its slot.
 fn write_location(out: &mut Vec<u8>, block: u64, location: Location) {
     write(out, block - location.block);
     write(out, u64::from(location.slot));
@@ -224,7 +224,7 @@ impl<'a> ByteReader<'a> {
         Some(*first)
     }
 
-    /// Takes an integer that [`write()`] appended; `None` if it is incomplete or longer than ten bytes.
+    /// Takes an integer that [`write()`] appended. Returns `None` if it is incomplete or longer than ten bytes.
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -243,7 +243,7 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
-    /// Takes a location that [`write_location`] appended for a version in `block`; `None` if it is invalid.
+    /// Takes a location that [`write_location`] appended for a version in `block`. Returns `None` if it is invalid.
     fn location(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;

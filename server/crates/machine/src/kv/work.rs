@@ -9,15 +9,15 @@ use crate::{
     lease::{LeaseCommand, LeaseId, LeaseOperation},
 };
 
-/// Number of versions that a sweep handles per block of typical size.
+/// Number of versions that a sweep processes in a block of typical size.
 const VERSIONS_PER_BLOCK: u64 = 128;
 
-/// Number of single-key operations that a transaction may have without being counted.
+/// Number of single-key operations that a transaction can have without being counted.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 impl Kv {
-    /// Estimates how many keys a command and its part of a sweep touch; 0 for single keys. The command's own keys are counted
-    /// up to `max`, which is assumed if it compares values.
+    /// Estimates how many keys a command and its part of a sweep touch. Returns 0 for single keys. Counts the command's own
+    /// keys up to `max`, and assumes `max` if the command compares values.
     pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
@@ -35,8 +35,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns how many keys are attached to the leases that a command ends, counting up to `max` for each, plus the work of
-    /// its part of a sweep.
+    /// Returns the number of keys attached to the leases that a command ends, counting up to `max` for each lease, plus the
+    /// work of its part of a sweep.
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;
@@ -73,8 +73,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Estimates the versions that each command sweeps for the last compaction; 0 if there are none left or the pass has the
-    /// usual length.
+    /// Estimates the number of versions that each command sweeps for the last compaction. Returns 0 if none are left or the
+    /// pass has the usual length.
     fn next_sweep_work(&self) -> u64 {
         if !self.is_sweeping() {
             return 0;
@@ -86,7 +86,7 @@ impl Kv {
         }
     }
 
-    /// Estimates how many versions a pass over `blocks` blocks up to a compacted revision handles.
+    /// Estimates the number of versions that a pass over `blocks` blocks up to a compacted revision processes.
     fn sweep_work(&self, revision: i64, blocks: usize) -> u64 {
         let revision = revision.min(self.revision());
         let first = self.history.seek(revision).block;
@@ -99,8 +99,8 @@ impl Kv {
         swept.saturating_mul(VERSIONS_PER_BLOCK)
     }
 
-    /// Charges the keys of the ranges that a transaction's comparisons and branches touch, and the number of its operations if
-    /// it exceeds `SMALL_TXN_OPERATIONS`.
+    /// Charges the keys in the ranges of a transaction's comparisons and branches. Also charges the number of its operations
+    /// if it exceeds `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons().filter(|c| !c.range_end.is_empty()) {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -121,7 +121,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Charges the keys of a range to delete; nothing for a single key.
+    /// Charges the keys in a range to delete. A single key costs nothing.
     fn charge_deletion(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if delete.range_end.is_empty() {
             return Ok(());
@@ -131,7 +131,7 @@ impl Kv {
     }
 }
 
-/// Returns how many keys `charge` charges, at most `max`.
+/// Returns the number of keys that `charge` charges, at most `max`.
 fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
     let mut reads = ReadBudget::of_estimate(max);
     match charge(&mut reads) {

@@ -27,7 +27,7 @@ use crate::{Room, auth_paths as paths, kv as keys};
 #[derive(Default)]
 pub(crate) struct AuthScript {
     machine: StateMachine,
-    /// User name, and the revision if it is not the current one.
+    /// The user's name, and the auth revision if it is not the current revision.
     caller: Option<(String, Option<u64>)>,
 }
 

@@ -192,7 +192,7 @@ fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// Parses positional words after the operation, then `name=value` and flags. An end of a range must not look like either.
+/// Parses positional words after the operation, then `name=value` words and flags. A range end must not have either form.
 fn parts<'a>(words: &[&'a str], flags: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
     let mut positional = Vec::new();
     let mut options = Vec::new();
@@ -261,7 +261,7 @@ fn by(word: &str) -> SortTarget {
     }
 }
 
-/// Parses one operation from its first line, and for a transaction from the lines below.
+/// Parses one operation from its first line. A transaction also includes the lines below.
 fn op(lines: &[&str]) -> TxnOp {
     let words = words(lines[0]);
     let kind = match words[0] {

@@ -20,7 +20,7 @@ use crate::{Room, kv as keys};
 #[derive(Default)]
 pub(crate) struct MachineScript {
     machine: StateMachine,
-    /// The state whose records are below.
+    /// The state whose records are in `records`.
     written: Option<StateMachine>,
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }

@@ -150,7 +150,7 @@ impl TreeScript {
     }
 }
 
-/// Parameters by name. Those of the form come first, and the first one wins.
+/// Parameters by name. The form's parameters come first, and the first parameter of a name is used.
 struct Parameters(Vec<(String, Vec<u8>)>);
 
 impl Parameters {

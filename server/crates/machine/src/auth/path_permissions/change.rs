@@ -1,5 +1,5 @@
-//! One function per v2 operation on users and roles. In etcd, users and roles are nodes of the v2 store. The first write
-//! creates their directories even if it fails, which `written` records.
+//! One function per v2 operation on users and roles. In etcd, users and roles are nodes in the v2 store. The first write
+//! creates their directories even if it fails; `written` records this.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Enables v2 authentication, which needs the root user. Creates the guest role if it is missing and adds that write to
-    /// `steps`, by which the v2 index advances.
+    /// Enables v2 authentication. Requires the root user. Creates the guest role if it is missing, and adds this write to
+    /// `steps`, the number by which the v2 index advances.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -27,7 +27,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Disables v2 authentication; fails if it is off.
+    /// Disables v2 authentication. Fails if it is already disabled.
     pub(super) fn disable_path_auth(&mut self) -> PathAuthResult {
         if !self.paths.enabled {
             return Err(PathAuthError::Disabled);
@@ -36,7 +36,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Adds a user with roles, which need not exist; the root user also gets the root role. Fails if the name is taken.
+    /// Adds a user with roles, which need not exist. The root user also gets the root role. Fails if the user exists.
     pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> PathAuthResult {
         self.paths.written = true;
         if self.user(&asked.name).is_some() {
@@ -55,8 +55,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Atomically grants and revokes roles and sets the password of a user; returns its roles. Fails if nothing changes, or if
-    /// root would lose the root role while v3 authentication is on.
+    /// Atomically grants and revokes a user's roles and sets its password. Returns the user's roles. Fails if nothing
+    /// changes, or if root would lose the root role while v3 authentication is enabled.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
@@ -93,7 +93,7 @@ impl Auth {
         Ok(roles)
     }
 
-    /// Deletes a user. Fails if it does not exist, or for root while v2 or v3 authentication is on.
+    /// Deletes a user. Fails if the user does not exist, and for root while v2 or v3 authentication is enabled.
     pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> PathAuthResult {
         if (self.paths.enabled || self.enabled) && asked.name == ROOT {
             return Err(PathAuthError::RootProtected);
@@ -107,7 +107,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Adds a role with patterns. Fails for the root role and if the name is taken.
+    /// Adds a role with patterns. Fails for the root role, and if the role exists.
     pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> PathAuthResult {
         if asked.name == ROOT {
             return Err(PathAuthError::RootRole(asked.name.clone()));
@@ -120,7 +120,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants and then revokes patterns of a role; returns the resulting patterns. Fails for the root role or a missing role,
+    /// Grants and then revokes a role's patterns. Returns the resulting patterns. Fails for the root role or a missing role,
     /// if a pattern is already granted, and if nothing changes.
     pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> PathAuthResult<PathPatterns> {
         if asked.name == ROOT {
@@ -142,8 +142,8 @@ impl Auth {
         Ok(new)
     }
 
-    /// Deletes a role with its patterns; fails for the root role or a missing role. As in etcd, users keep the name of the
-    /// deleted role.
+    /// Deletes a role with its patterns. Fails for the root role or a missing role. As in etcd, users keep the deleted role's
+    /// name.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
         if name == ROOT {
@@ -160,8 +160,8 @@ impl Auth {
     }
 }
 
-/// Returns the patterns of `old` and `grant` without those of `revoke`, sorted. Fails with the first pattern of `grant` that
-/// already exists.
+/// Returns the patterns in `old` and `grant` without the patterns in `revoke`, sorted. Fails with the first pattern in
+/// `grant` that already exists.
 fn merged_names(
     old: &[String],
     grant: &[String],

@@ -1,12 +1,12 @@
-//! Merges etcd's v2 users and roles with those of v3.
+//! Merges etcd's v2 users and roles with the v3 users and roles.
 
 use super::PathPatterns;
 use crate::auth::{Auth, Role, User};
 
 impl Auth {
-    /// Adds v2 users and roles, and sets the v2 authentication switch. The auth revision does not change. v2 and v3 share users
-    /// and role names. An existing user keeps its password, and its roles are merged. Returns the names that already existed,
-    /// because their owners now have the permissions of both.
+    /// Adds v2 users and roles, and sets the v2 authentication switch. The auth revision does not change. v2 and v3 share
+    /// users and role names. An existing user keeps its password, and its roles are merged. Returns the names that already
+    /// existed, because these users or roles now have the permissions of both.
     pub fn import_path_auth(
         &mut self,
         enabled: bool,

@@ -1,8 +1,8 @@
-//! v2 users and roles: roles with path patterns, the guest role for anonymous requests, and a separate switch. Users and role
-//! names are shared with v3.
+//! v2 users and roles: roles with path patterns, the guest role for anonymous requests, and a separate switch. v2 and v3
+//! share users and role names.
 //!
-//! Rules and their order are those of etcd 3.4. The proposing member checks who may change users, as in etcd. Not here: JSON,
-//! status codes, plaintext passwords (`server/crates/v2/src/auth`).
+//! Rules and their order are the same as in etcd 3.4. As in etcd, the proposing member checks who can change users. JSON,
+//! status codes and plaintext passwords are in `server/crates/v2/src/auth`.
 //!
 //! Reading order: `request` (the operations) → this file (the state and access checks) → `change`.
 
@@ -24,7 +24,7 @@ use super::{Auth, ROOT, Role, User};
 /// The role of anonymous requests.
 pub const GUEST: &str = "guest";
 
-/// Matches all paths.
+/// The pattern that matches all paths.
 const ALL: &str = "/*";
 
 /// Number of nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and the switch.
@@ -34,7 +34,7 @@ const ETCD_AUTH_NODES: u64 = 4;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PathAuth {
     pub(super) enabled: bool,
-    /// Whether anything was ever written; etcd then creates four nodes in its v2 store.
+    /// Whether any user, role or switch was ever written. etcd then creates four nodes in its v2 store.
     pub(super) written: bool,
     /// Patterns by role; a role without an entry has no patterns.
     pub(super) patterns: OrdMap<String, Arc<PathPatterns>>,
@@ -43,9 +43,9 @@ pub(super) struct PathAuth {
 /// Result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathAuthOutcome {
-    /// Number by which the tree's index advances.
+    /// The number by which the tree's index advances.
     pub index_steps: u64,
-    /// The user whose tokens are revoked.
+    /// The user whose tokens are revoked, if any.
     pub tokens_revoked_of: Option<String>,
     /// The result of the command.
     pub answer: Result<PathAuthReply, PathAuthError>,
@@ -54,7 +54,7 @@ pub struct PathAuthOutcome {
 /// Result of a successful command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathAuthReply {
-    /// Done.
+    /// The command was executed and has no further result.
     Done,
     /// The user's roles after the change.
     Roles(Vec<String>),
@@ -62,19 +62,19 @@ pub enum PathAuthReply {
     Patterns(PathPatterns),
 }
 
-/// Why a command was refused; nothing was changed. The texts are etcd's.
+/// The reason why a command was refused. A refused command changes nothing. The texts are etcd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathAuthError {
-    /// Enabling needs the root user.
+    /// v2 authentication cannot be enabled without the root user.
     #[error("auth: No root user available, please create one")]
     NoRoot,
-    /// Authentication is already on.
+    /// v2 authentication is already enabled.
     #[error("auth: already enabled")]
     Enabled,
-    /// Authentication is already off.
+    /// v2 authentication is already disabled.
     #[error("auth: already disabled")]
     Disabled,
-    /// The name is taken.
+    /// A user with this name exists.
     #[error("auth: User {0} already exists.")]
     UserExists(String),
     /// The user to show or change does not exist.
@@ -83,32 +83,32 @@ pub enum PathAuthError {
     /// The user to delete does not exist.
     #[error("auth: User {0} does not exist")]
     UserToDeleteMissing(String),
-    /// The root user cannot be deleted while auth is on.
+    /// The root user cannot be deleted while authentication is enabled.
     #[error("auth: Cannot delete root user while auth is enabled.")]
     RootProtected,
-    /// The request changes nothing.
+    /// The request does not change the user.
     #[error("auth: User not updated. Use grant/revoke/password to update the user.")]
     UserUnchanged,
-    /// The user has the role already.
+    /// The user already has the role.
     #[error("auth: Granting duplicate role {role} for user {user}")]
     RoleAlreadyGranted {
-        /// Name of the role.
+        /// The role's name.
         role: String,
-        /// Name of the user.
+        /// The user's name.
         user: String,
     },
     /// The user does not have the role.
     #[error("auth: Revoking ungranted role {role} for user {user}")]
     RoleNotGranted {
-        /// Name of the role.
+        /// The role's name.
         role: String,
-        /// Name of the user.
+        /// The user's name.
         user: String,
     },
     /// The root role cannot be changed or deleted.
     #[error("auth: Cannot modify role {0}: is root role.")]
     RootRole(String),
-    /// The name is taken.
+    /// A role with this name exists.
     #[error("auth: Role {0} already exists.")]
     RoleExists(String),
     /// The role to show or change does not exist.
@@ -117,13 +117,13 @@ pub enum PathAuthError {
     /// The role to delete does not exist.
     #[error("auth: Role {0} doesn't exist.")]
     RoleToDeleteMissing(String),
-    /// The request changes nothing.
+    /// The request does not change the role.
     #[error("auth: Role not updated. Use grant/revoke to update the role.")]
     RoleUnchanged,
-    /// The role has this read pattern already.
+    /// The role already has this read pattern.
     #[error("auth: Granting duplicate read permission {0}")]
     ReadAlreadyGranted(String),
-    /// The role has this write pattern already.
+    /// The role already has this write pattern.
     #[error("auth: Granting duplicate write permission {0}")]
     WriteAlreadyGranted(String),
     /// A counter of the state is exhausted.
@@ -134,9 +134,9 @@ pub enum PathAuthError {
 /// The kind of access to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathAccess {
-    /// Write access; otherwise read access.
+    /// Whether the access is a write; otherwise it is a read.
     pub write: bool,
-    /// Whether the access includes everything below the path.
+    /// Whether the access includes all paths below the path.
     pub recursive: bool,
 }
 
@@ -146,7 +146,8 @@ impl PathPatterns {
         Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
 
-    /// Returns whether a pattern for this kind of access matches the path. Recursive access needs a pattern that ends in `*`.
+    /// Returns whether a pattern for this kind of access matches the path. Recursive access requires a pattern that ends in
+    /// `*`.
     fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
         let patterns = if wish.write { &self.write } else { &self.read };
         patterns
@@ -164,7 +165,7 @@ impl Auth {
         self.paths.enabled
     }
 
-    /// Returns the v2 roles of a user. The root user always has the root role.
+    /// Returns a user's v2 roles. The root user always has the root role.
     pub fn path_roles(user: &User) -> Vec<String> {
         let mut roles: BTreeSet<&str> = user.roles.iter().map(String::as_str).collect();
         if user.name == ROOT {
@@ -173,7 +174,7 @@ impl Auth {
         roles.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns the patterns of a role; `None` if it does not exist. The root role always exists.
+    /// Returns a role's patterns, or `None` if the role does not exist. The root role always exists.
     pub fn patterns(&self, role: &str) -> Option<PathPatterns> {
         if role == ROOT {
             return Some(PathPatterns::unrestricted());
@@ -187,15 +188,15 @@ impl Auth {
         )
     }
 
-    /// Returns the names of all roles as v2 lists them, sorted.
+    /// Returns the names of all roles, sorted, as v2 lists them.
     pub fn path_role_names(&self) -> Vec<String> {
         let mut names: BTreeSet<&str> = self.roles.keys().map(String::as_str).collect();
         names.insert(ROOT);
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns whether the roles of a user (`None` for an anonymous request) grant this access to a path, regardless of whether
-    /// v2 authentication is on.
+    /// Returns whether a user's roles grant this access to a path, regardless of whether v2 authentication is enabled. `None`
+    /// is an anonymous request.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
@@ -266,7 +267,7 @@ impl Auth {
         done
     }
 
-    /// Sets the patterns of a role. Creates a missing role, which is the only case that advances the auth revision.
+    /// Sets a role's patterns. Creates the role if it is missing; only this case advances the auth revision.
     fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {

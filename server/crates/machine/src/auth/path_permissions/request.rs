@@ -37,17 +37,17 @@ pub enum PathAuthOperation {
     RoleDelete(RoleDelete),
 }
 
-/// A new user.
+/// Adds a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserCreate {
-    /// The name.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
     /// bcrypt hash of the password.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
-    /// Names of roles, which need not exist.
+    /// Names of the user's roles, which need not exist.
     #[prost(string, repeated, tag = "3")]
     pub roles: Vec<String>,
 }
@@ -58,10 +58,10 @@ debug_without_secrets!(UserCreate: name, roles);
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserUpdate {
-    /// The name.
+    /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// bcrypt hash of the new password; empty keeps the old one.
+    /// bcrypt hash of the new password. If empty, the user keeps the old password.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
     /// Roles to add.
@@ -74,7 +74,7 @@ pub struct UserUpdate {
 
 debug_without_secrets!(UserUpdate: name, grant, revoke);
 
-/// Path patterns for read and write access. A pattern that ends in `*` matches every path with that prefix; any other pattern
+/// Path patterns for read and write access. A pattern that ends in `*` matches every path with this prefix. Any other pattern
 /// matches only itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PathPatterns {
@@ -86,27 +86,27 @@ pub struct PathPatterns {
     pub write: Vec<String>,
 }
 
-/// A new role.
+/// Adds a role.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleCreate {
-    /// The name.
+    /// The role's name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Its patterns.
+    /// The role's patterns.
     #[prost(message, required, tag = "2")]
     pub patterns: PathPatterns,
 }
 
-/// Adds and removes patterns of a role atomically.
+/// Atomically adds and removes a role's patterns.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleUpdate {
-    /// The name.
+    /// The role's name.
     #[prost(string, tag = "1")]
     pub name: String,
     /// Patterns to add.
     #[prost(message, required, tag = "2")]
     pub grant: PathPatterns,
-    /// Patterns to remove; patterns that the role does not have are ignored.
+    /// Patterns to remove. Patterns that the role does not have are ignored.
     #[prost(message, required, tag = "3")]
     pub revoke: PathPatterns,
 }
