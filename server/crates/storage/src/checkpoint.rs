@@ -1,13 +1,13 @@
-//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). Not here: the meaning of
-//! records, and the schedule of checkpoints (`checkpointer`).
+//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). `checkpointer`
+//! schedules checkpoints.
 //!
 //! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
-//!   Replacing that file is the atomic step (I4): a crash before it leaves the old chain unchanged, and after it the new chain
+//!   Replacing that file is the atomic step (I4). A crash before it leaves the old chain unchanged; after it, the new chain
 //!   is complete and durable.
-//! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5). If the newest link is
+//! - **The previous chain stays** until the next chain is durable, and the log reaches back to it (I5). If the newest link is
 //!   damaged, startup uses the previous chain and the log.
-//! - **Outdated chains stay for a while** (`retention`), with the copies of the manifests that name them.
-//! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs of the chain that
+//! - **Outdated chains are kept for a while** (`retention`), with copies of their manifests.
+//! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses the chain's runs that
 //!   contain few outdated records (`reuse`).
 
 use std::{
@@ -41,10 +41,10 @@ use super::{
     space::checkpoint_log_bytes,
 };
 
-/// A longer chain is rewritten as a base. Each link adds a few milliseconds to startup.
+/// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
 const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Emits the changed records, except those left out.
+/// Emits the changed records, except the records that its filter excludes.
 pub(super) type EmitChanges<'a> = dyn Fn(&SkipRecord<'_>, &mut Emit<'_>) + 'a;
 
 /// The checkpoint of one member.
@@ -53,21 +53,21 @@ pub struct Checkpoint {
     folder: Arc<CheckpointFolder>,
     /// The published chains.
     manifest: Manifest,
-    /// Number of the copy of `manifest`, if there is one.
+    /// Number of the copy of `manifest`, if the copy exists.
     copy: Option<u64>,
-    /// Chains that were published earlier.
+    /// Chains that were published earlier and are still on disk.
     outdated: Outdated<OutdatedChain>,
-    /// The number of snapshots that this process had installed when it published `manifest`.
+    /// Number of snapshots that this process had installed when it published `manifest`.
     installs: u64,
     /// Whether the next write must be a new base.
     base_required: bool,
     /// Whether startup found the newest chain or its manifest damaged.
     fell_back: bool,
-    /// Outdated bytes that any chain may hold: as many as the log has between two checkpoints.
+    /// Maximum outdated bytes in any chain: the size of the log between two checkpoints.
     outdated_bytes: u64,
-    /// Size of the chain at which the outdated bytes are computed.
+    /// Chain size in bytes at which the outdated bytes are computed.
     compact_threshold: u64,
-    /// Runs of the chain that the next base can take over.
+    /// Runs of the chain that the next base can reuse.
     reuse: RunReuse,
     run_bytes: u64,
 }
@@ -75,22 +75,22 @@ pub struct Checkpoint {
 /// A chain that is no longer published.
 #[derive(Debug)]
 struct OutdatedChain {
-    /// Number of its manifest's copy.
+    /// Number of the copy of its manifest.
     copy: Option<u64>,
     runs: Vec<Run>,
 }
 
-/// Size of a new base.
+/// The size of a new base.
 #[derive(Default)]
 struct Weight {
-    /// Bytes of all records.
+    /// Size of all records in bytes.
     all: u64,
-    /// Bytes of the records that are in no reusable run.
+    /// Size in bytes of the records that are not in a reusable run.
     new: u64,
 }
 
 impl Weight {
-    /// Computes the size of a base of the whole state, given the reusable runs of `before`.
+    /// Computes the size of a base for the whole state, given the reusable runs of `before`.
     fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
         let mut weight = Self::default();
         whole(&|_| false, &mut |change| {
@@ -105,8 +105,8 @@ impl Weight {
 }
 
 impl Checkpoint {
-    /// Opens the folder and reads its checkpoint, if there is one. A directory copied live may lack runs that `current` names;
-    /// the newest complete checkpoint is used.
+    /// Opens the folder and reads its checkpoint, if it has one. A directory that was copied while in use may lack runs that
+    /// `current` names; the newest complete checkpoint is then used.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -137,7 +137,7 @@ impl Checkpoint {
                     checkpoint.fell_back |= refusal.is_some();
                     checkpoint.base_required = checkpoint.fell_back;
                     if refusal.is_some() {
-                        // The next startup must find it too, even if the directory no longer counts as a copy.
+                        // The next startup must also find it, even if the directory no longer counts as a copy.
                         let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
                         checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
@@ -149,8 +149,8 @@ impl Checkpoint {
         refusal.map_or(Ok((checkpoint, None)), Err)
     }
 
-    /// Reads the file `current`, or the newest copy if that is damaged. In a copied directory, reads `current` and all copies,
-    /// newest first. Empty if there was never a checkpoint.
+    /// Reads the file `current`, or the newest copy if `current` is damaged. In a copied directory, reads `current` and all
+    /// copies, newest first. Returns nothing if no checkpoint was ever written.
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -189,7 +189,7 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from the chain of a manifest, or from the previous chain if that one is damaged.
+    /// Reads the state from a manifest's chain, or from its previous chain if the former is damaged.
     fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
         self.manifest = manifest;
         let error = match self.load() {
@@ -205,15 +205,15 @@ impl Checkpoint {
         self.load().map_err(|_| error)
     }
 
-    /// Reads the state from the published chain, and computes the size at which the chain is replaced.
+    /// Reads the state from the published chain, and computes the size at which the chain will be replaced.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain)?;
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
     }
 
-    /// Converts a read error to an [`OpenError`] with the file that it names, or else the checkpoint's folder. I/O errors stay
-    /// I/O errors; a bad record or a missing file is a damaged checkpoint ([`OpenError::Checkpoint`]).
+    /// Converts a read error to an [`OpenError`] with the file in the error, or else with the checkpoint's folder. I/O errors
+    /// stay I/O errors; a bad record or a missing file is a damaged checkpoint ([`OpenError::Checkpoint`]).
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),
@@ -230,13 +230,13 @@ impl Checkpoint {
         OpenError::checkpoint(&path, what)
     }
 
-    /// For tests: sets the size of a run, so that a small state has many runs.
+    /// Sets the maximum size of a run, so that a small state has many runs. For tests.
     #[cfg(test)]
     pub(super) fn cut_runs_at(&mut self, bytes: u64) {
         self.run_bytes = bytes;
     }
 
-    /// For tests: sets how long outdated chains are kept.
+    /// Sets how long outdated chains are kept. For tests.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
         self.outdated.keep_for(kept_for);
@@ -247,8 +247,8 @@ impl Checkpoint {
         self.fell_back
     }
 
-    /// Writes a checkpoint of `view`, durable on return. `since` is the state of the checkpoint on disk: only the difference to
-    /// it is written. `None` writes the whole state. On an error the previous checkpoint stays.
+    /// Writes a checkpoint of `view`. It is durable on return. `since` is the state of the checkpoint on disk: only the
+    /// difference to it is written. `None` writes the whole state. After an error, the previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_except(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
@@ -267,14 +267,15 @@ impl Checkpoint {
         }
     }
 
-    /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as for [`Checkpoint::write`].
+    /// Writes a checkpoint of `view` as a new base without outdated records. `since` has the same meaning as in
+    /// [`Checkpoint::write`].
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.base_required = true;
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain. Starts a new chain with the whole state if there is no difference or the chain must
-    /// be replaced.
+    /// Appends the difference to the chain. Starts a new chain with the whole state if `difference` is `None` or the chain
+    /// must be replaced.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -293,7 +294,7 @@ impl Checkpoint {
 
     /// Writes the difference as a new link of the chain, and publishes the chain.
     fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
-        // taken out, so that nothing is reused after a panic
+        // taken out of `self`, so that no run is reused after a panic
         let mut reuse = std::mem::take(&mut self.reuse);
         let link = self.write_link(None, |leave_out, emit| {
             difference(leave_out, &mut |change| {
@@ -315,7 +316,8 @@ impl Checkpoint {
         published.map(drop)
     }
 
-    /// Writes the whole state as a new chain of one link and publishes it. Reuses known runs of the previous chain (`reuse`).
+    /// Writes the whole state as a new chain with one link and publishes it. Reuses known runs of the previous chain
+    /// (`reuse`).
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -346,12 +348,13 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Returns the size of the smallest run that a base reuses.
+    /// Returns the minimum size in bytes of a run that a base reuses.
     fn reusable_bytes(&self) -> u64 {
         self.run_bytes / 2
     }
 
-    /// Returns whether to write a new base: the chain is too long or has too many outdated bytes, and a base fits on the disk.
+    /// Returns whether to write a new base: the chain is too long or has too many outdated bytes, and a base fits on the
+    /// disk.
     fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
         if self.base_required || chain.links.is_empty() {
@@ -372,7 +375,7 @@ impl Checkpoint {
         (long || outdated) && (fits || self.has_room(weight.new))
     }
 
-    /// Refuses a base that does not fit on the disk. An unfinished one would take the space that the log needs.
+    /// Refuses a base that does not fit on the disk. An unfinished base would use the space that the log needs.
     fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
@@ -383,9 +386,9 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the runs of a new link without publishing them. `before: None` writes a difference: all records that `changes`
-    /// emits. `Some` writes a base: it leaves out unchanged records in runs of `before` and reuses these runs. On an error the
-    /// new runs are removed.
+    /// Writes the runs of a new link without publishing them. With `before: None`, writes a difference: all records that
+    /// `changes` emits. With `Some`, writes a base: skips unchanged records in runs of `before` and reuses these runs. After
+    /// an error, removes the new runs.
     fn write_link(
         &self,
         before: Option<&RunReuse>,
@@ -423,7 +426,7 @@ impl Checkpoint {
             Ok(()) => Ok(link),
             Err(error) => {
                 for written in link.written {
-                    // the next checkpoint removes a file that is left
+                    // the next checkpoint removes a leftover file
                     let _ = fs::remove_file(run_path(&self.folder.dir, written.run.number));
                 }
                 Err(error)
@@ -431,7 +434,7 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the collected records of a run. It is durable except for its file name.
+    /// Writes the collected records as a run. The run is durable on return, but its file name is not.
     fn write_run(&self, pending: PendingRun, written: &mut Vec<WrittenRun>) -> io::Result<()> {
         let PendingRun { mut items, stretches, .. } = pending;
         let largest = items.iter().map(item_bytes).max().unwrap_or_default() as u64;
@@ -454,7 +457,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes runs that are neither published nor kept as outdated. A failure is logged; the run then only wastes space.
+    /// Removes runs that are neither published nor kept as outdated. Logs a failure; a leftover run only wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
         let max = self.manifest.chain.bytes() + retention::OUTDATED_TIMES * self.outdated_bytes;
@@ -479,7 +482,7 @@ impl Checkpoint {
         chain.numbers().chain(before.numbers())
     }
 
-    /// Returns the size of the runs that only outdated chains use.
+    /// Returns the size in bytes of the runs that only outdated chains use.
     fn outdated_chains_bytes(&self) -> u64 {
         let published: BTreeSet<u64> = self.published().collect();
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
@@ -488,7 +491,7 @@ impl Checkpoint {
         bytes.values().sum()
     }
 
-    /// Returns the time until [`Self::remove_others`] must remove an outdated chain; `None` if there is none.
+    /// Returns the time until [`Self::remove_others`] must remove an outdated chain, or `None` if there is no outdated chain.
     pub(super) fn outdated_due_in(&self) -> Option<Duration> {
         self.outdated.due_in()
     }
@@ -498,20 +501,20 @@ impl Checkpoint {
         &self.folder
     }
 
-    /// Returns the unfinished installation that startup found, if any.
+    /// Returns the unfinished installation that startup found.
     pub(super) fn install(&self) -> Option<Install> {
         self.manifest.install
     }
 
-    /// Publishes that the log now continues the installed snapshot.
+    /// Publishes a manifest without the installation, because the log now continues after the installed snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
         self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);
         Ok(())
     }
 
-    /// Continues from the published chain of an installed snapshot, the `installs`th of this process, and removes the replaced
-    /// runs.
+    /// Continues from the published chain of an installed snapshot, and removes the replaced runs. `installs` is the number
+    /// of snapshots that this process has installed.
     pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.manifest = Manifest { chain, ..Manifest::default() };
@@ -528,13 +531,13 @@ impl Checkpoint {
         self.folder.ledger.has_room(&self.folder.dir, bytes)
     }
 
-    /// Returns the chain size at which outdated bytes are computed, for a state of `bytes`.
+    /// Returns the chain size in bytes at which outdated bytes are computed, for a state of `bytes` bytes.
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
 }
 
-/// Returns the size of a changed record in a run.
+/// Returns the size in bytes of a changed record in a run.
 fn size(change: &RecordChange) -> u64 {
     let value = match change {
         RecordChange::Put { value, .. } => value.len(),

@@ -1,5 +1,5 @@
-//! The thread that writes checkpoints. Clients do not wait for it: it works on a frozen view while the replica continues. The
-//! log has everything since the last checkpoint.
+//! The thread that writes checkpoints. Clients do not wait for it, because it works on a frozen view while the replica
+//! continues. The log contains all entries since the last checkpoint.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use super::{
     received::{ReceivedFiles, SnapshotReceiver},
 };
 
-/// Pause after a failed write; doubled after each further failure.
+/// Pause after a failed write. Each further failure doubles it.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Maximum pause after a failed write.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
@@ -40,27 +40,27 @@ struct CheckpointerState {
     failing: AtomicBool,
 }
 
-/// The thread's next work. At most one view waits; a newer one replaces it.
+/// The thread's next work. At most one view waits; a newer view replaces it.
 #[derive(Default)]
 struct CheckpointRequest {
     view: Option<View>,
     /// Whether to write the whole state, because the view does not descend from the checkpoint on disk.
     whole: bool,
-    /// Whether to write a new base, so that no outdated record stays on disk.
+    /// Whether to write a new base, so that the disk has no outdated records.
     whole_and_clean: bool,
     stop: bool,
-    /// Callbacks of requested rewrites, bounded by the number of concurrent requests.
+    /// Callbacks of requested rewrites. The number of concurrent requests limits their number.
     rewrites: Vec<OnDurable>,
     /// A published snapshot from which the next chain starts.
     installed: Option<InstalledSnapshot>,
-    /// Whether a receiver has discarded runs, which must be removed.
+    /// Whether a receiver has discarded runs that this thread must remove.
     clean: bool,
-    /// States to drop on this thread, because dropping them would block the replica's thread: one for each snapshot installed
-    /// since the last turn.
+    /// States to drop on this thread, because dropping them would block the replica's thread. Each snapshot installed since
+    /// the last turn adds one state.
     replaced: Vec<View>,
 }
 
-/// The installed snapshot from which the thread continues.
+/// An installed snapshot from which the thread continues.
 #[derive(Debug)]
 pub(super) struct InstalledSnapshot {
     pub(super) view: View,
@@ -86,7 +86,7 @@ impl Checkpointer {
             cleaned.changed.notify_all();
         });
         if checkpoint.fell_back() {
-            // Startup fell back to the last readable checkpoint, so a second one is written at once.
+            // Startup fell back to the last readable checkpoint, so write a second checkpoint at once.
             let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
@@ -114,7 +114,8 @@ impl Checkpointer {
         &self.folder
     }
 
-    /// Makes the thread continue from a published snapshot, which replaces `replaced` and offered views. Does not block.
+    /// Makes the thread continue from a published snapshot. The snapshot supersedes the state `replaced` and all offered
+    /// views. Does not block.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);
@@ -128,18 +129,18 @@ impl Checkpointer {
         drop(superseded);
     }
 
-    /// Queues a frozen view for the next checkpoint. Replaces a view that is not being written yet.
+    /// Queues a frozen view for the next checkpoint. Replaces a queued view whose write has not started.
     pub fn offer(&self, view: View) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
         drop(slot);
         self.shared.changed.notify_all();
-        // dropped outside of the lock: a view can hold the last reference to a lot of memory
+        // dropped outside the lock, because a view can hold the last reference to much memory
         drop(replaced);
     }
 
-    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records. `done` is called when it or
-    /// a newer view is durable.
+    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records. Calls `done` when this
+    /// view or a newer view is durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
@@ -150,7 +151,8 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Returns whether the last write succeeded. Before the first write: whether startup could read the newest checkpoint.
+    /// Returns whether the last write succeeded. Before the first write, returns whether startup could read the newest
+    /// checkpoint.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
@@ -174,7 +176,7 @@ impl Drop for Checkpointer {
 }
 
 impl CheckpointerState {
-    /// Waits for a request, for at most `time` if it is set.
+    /// Waits for a request, at most for `time` if it is set.
     fn wait<'a>(
         &self,
         slot: MutexGuard<'a, CheckpointRequest>,
@@ -191,7 +193,7 @@ impl CheckpointerState {
 
 struct CheckpointWriter {
     checkpoint: Checkpoint,
-    /// State of the checkpoint on disk, reduced to what the next difference needs.
+    /// The state of the checkpoint on disk, reduced to the data that the next difference needs.
     base: Option<View>,
     durable: Box<dyn FnMut(u64) + Send>,
     shared: Arc<CheckpointerState>,
@@ -247,7 +249,7 @@ impl CheckpointWriter {
         self.base = Some(view.diff_base());
         drop(view);
         let adopted = self.checkpoint.adopt(files.chain(), installs);
-        // The manifest names the files now.
+        // The manifest now names the files.
         drop(files);
         self.shared.failing.store(false, Ordering::Relaxed);
         if let Err(error) = adopted
@@ -258,7 +260,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a view, or a newer one, until it is durable. Returns `false` when the thread must stop.
+    /// Writes a view, or a newer view, until it is durable. Returns `false` when the thread must stop.
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -289,7 +291,7 @@ impl CheckpointWriter {
                 return false;
             }
             if superseded || slot.installed.is_some() {
-                // The snapshot is the checkpoint that these requests wait for.
+                // The snapshot is the checkpoint for which these requests wait.
                 slot.rewrites.append(&mut request.rewrites);
                 return true;
             }
@@ -314,12 +316,12 @@ impl CheckpointWriter {
         true
     }
 
-    /// Writes the requested view as a difference to the base, as the whole state, or, at low priority, as a new base without
-    /// outdated records.
+    /// Writes the requested view as a difference to the base, as the whole state, or as a new base without outdated records.
+    /// The new base is written at low priority.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
         if request.whole_and_clean {
-            // At low priority, because only the requester waits for it.
+            // Low priority, because only the requester waits for it.
             let (checkpoint, view) = (&mut self.checkpoint, &request.view);
             run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {

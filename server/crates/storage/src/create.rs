@@ -1,7 +1,7 @@
-//! Creates a data directory from a complete state: for a restore, or inside an etcd data directory.
+//! Creates a data directory from a complete state, for a restore or inside an etcd data directory.
 //!
-//! The data is staged next to its final path and renamed when it is complete and durable. A failure or a crash leaves nothing
-//! at that path.
+//! The data is staged next to its final path, and renamed when it is complete and durable. A failure or a crash leaves
+//! nothing at the final path.
 
 use std::{
     fs, io,
@@ -30,7 +30,7 @@ const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
-        // left by an earlier process with the same pid
+        // an earlier process with the same pid may have left it
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     let made = fill(&staged, identity, view, None).and_then(|()| {
@@ -45,9 +45,9 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
     made
 }
 
-/// Creates Witan's files next to etcd's in the data directory `dir`, with `view` as the checkpoint and `log` as the entries
-/// after it. etcd's files, and its log in `wal`, stay. The identity is moved last, so that an interrupted adoption is repeated.
-/// The files get the owner of etcd's folder `snap`. Fails if the directory already has Witan's files.
+/// Creates Witan's files next to etcd's in the data directory `dir`, with `view` as the checkpoint and `log` as the later
+/// entries. etcd's files, and its log in `wal`, stay. The identity is moved last, so that an interrupted adoption is
+/// repeated. The files get the owner of etcd's folder `snap`. Fails if the directory already contains Witan's files.
 pub fn adopt(
     dir: &Path,
     wal: &Path,
@@ -78,13 +78,13 @@ pub fn adopt(
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
     moved(format::FILE)?;
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-    // nothing in it is needed any more
+    // the folder is no longer needed
     let _ = fs::remove_dir_all(&staged);
     Ok(())
 }
 
-/// Removes what an interrupted [`adopt`] left, or an adoption whose identity file was deleted. Refuses anything else with these
-/// names.
+/// Removes the files of an interrupted [`adopt`], or of an adoption whose identity file was deleted. Refuses any other files
+/// with these names.
 fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     let member = member_dir(dir);
     let staged = dir.join(ADOPTING);
@@ -96,7 +96,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             Ok(true) if begun => {
                 fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
             }
-            // the log of that adoption, placed by --wal-dir
+            // the log of that adoption, which --wal-dir has placed
             Ok(_) if begun && path.is_symlink() => {
                 owner::check_link(&path)?;
                 let removed = fs::canonicalize(&path).and_then(fs::remove_dir_all);
@@ -112,7 +112,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Returns the path of the directory next to `dir` that is filled and then renamed to `dir`.
+/// Returns the path of the staging directory next to `dir`, which is later renamed to `dir`.
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
@@ -129,7 +129,7 @@ fn fill(
     view: &View,
     batch: Option<&LogBatch>,
 ) -> Result<(), OpenError> {
-    // an offline command has no metrics page
+    // an offline command serves no metrics
     let metrics = StorageMetrics::register(&Register::default());
     let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
     let Storage {

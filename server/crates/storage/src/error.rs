@@ -1,4 +1,5 @@
-//! Why a data directory cannot be opened. Each error has a text for people (path, cause, remedy) and an exit code for scripts.
+//! Errors that prevent opening a data directory. Each error has a text for users (path, cause, remedy) and an exit code for
+//! scripts.
 
 use std::{
     io,
@@ -12,7 +13,7 @@ use super::format::{DataIdentity, FORMAT};
 /// Exit code of a process that failed to write its log while running.
 pub const EXIT_WRITE_FAILED: i32 = 29;
 
-/// Why a data directory cannot be opened.
+/// The reason why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses the directory.
@@ -23,7 +24,7 @@ pub enum OpenError {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Process id of the holder, if it could be read.
+        /// Process id of the lock's holder, if it is readable.
         pid: Option<u32>,
     },
     /// Another release wrote the data.
@@ -34,7 +35,7 @@ pub enum OpenError {
     OtherFormat {
         /// The identity file.
         path: PathBuf,
-        /// The version in it.
+        /// The format version in the file.
         found: u32,
     },
     /// The data belongs to another member or cluster.
@@ -46,7 +47,7 @@ pub enum OpenError {
     Foreign {
         /// The identity file.
         path: PathBuf,
-        /// The identity in it.
+        /// The identity in the file.
         found: DataIdentity,
         /// The configured identity.
         own: DataIdentity,
@@ -70,10 +71,10 @@ pub enum OpenError {
     Adopted {
         /// The identity file.
         path: PathBuf,
-        /// The identity in it.
+        /// The identity in the file.
         found: DataIdentity,
     },
-    /// A file that Witan did not create has the name of one of its files.
+    /// A file that Witan did not create has the name of one of Witan's files.
     #[error(
         "{} already exists, and was not created by an interrupted adoption. Move it away", path.display()
     )]
@@ -81,14 +82,14 @@ pub enum OpenError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// The log is not where `--wal-dir` puts it.
+    /// The log is not in the folder that `--wal-dir` names.
     #[error(
         "--wal-dir puts the raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value; or \
          move the folder of the log there manually, and make member/log in the data directory a link to it; or remove \
          the files there if they belong to an earlier data directory or an interrupted move", path.display()
     )]
     WalDir {
-        /// The log's folder according to the flag.
+        /// The folder that the flag determines for the log.
         path: PathBuf,
         /// Describes the log or link that was found.
         what: String,
@@ -102,10 +103,10 @@ pub enum OpenError {
     OtherLog {
         /// The link.
         path: PathBuf,
-        /// Names the owner of the log.
+        /// Text that names the log's owner.
         what: String,
     },
-    /// etcd ran on the directory after its data was adopted.
+    /// etcd ran in the directory after its data was adopted.
     #[error(
         "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
          later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, remove {} and \
@@ -117,7 +118,7 @@ pub enum OpenError {
         /// The identity file.
         identity: PathBuf,
     },
-    /// The identity file is missing although data exists, is damaged, or belongs to another directory.
+    /// Data exists, but the identity file is missing, damaged, or belongs to another directory.
     #[error(
         "{} {what}. Restore this file of the data directory. If you do not have it, remove this member from its cluster \
          and add it again with an empty directory, or restore a backup into an empty directory", path.display()
@@ -125,10 +126,10 @@ pub enum OpenError {
     Unreadable {
         /// The identity file.
         path: PathBuf,
-        /// Describes what is wrong with the file.
+        /// Describes the problem with the file.
         what: String,
     },
-    /// No permission, or a read-only mount.
+    /// The user lacks permission, or the file system is mounted read-only.
     #[error(
         "{} cannot be written: {source}. Make it writable for the user of this process, or use another directory with \
          --data-dir", path.display()
@@ -136,10 +137,10 @@ pub enum OpenError {
     NotWritable {
         /// The file or folder.
         path: PathBuf,
-        /// The system's error.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// No space left.
+    /// The file system has no free space.
     #[error(
         "the disk is full: {} cannot be written: {source}. Free some space on the file system and start again. No data \
          is lost", path.display()
@@ -147,7 +148,7 @@ pub enum OpenError {
     Full {
         /// The file or folder.
         path: PathBuf,
-        /// The system's error.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// Any other failure of the file system.
@@ -155,10 +156,10 @@ pub enum OpenError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's error.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// The raft log is damaged in a way that no crash explains.
+    /// The raft log has damage that a crash cannot cause.
     #[error(
         "the Raft log is corrupt: {} at byte {offset}: {what}. The member does not start, because acknowledged writes \
          would be lost. Check the disk, and restore a backup into an empty directory, or remove this member from its \
@@ -186,7 +187,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Returns the process's exit code for this error, one for each variant.
+    /// Returns the process's exit code for this error. Each variant has its own code.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
@@ -207,7 +208,7 @@ impl OpenError {
         }
     }
 
-    /// Creates the error for a file system failure: full, not writable, or any other.
+    /// Creates the error for a file system failure: full, not writable, or another failure.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {
@@ -247,7 +248,7 @@ impl OpenError {
     }
 }
 
-/// Returns whether an error means that space, quota or the file size limit is exhausted.
+/// Returns whether an error means that the free space, the quota or the file size limit is exhausted.
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -255,14 +256,14 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Why a checkpoint cannot be read.
+/// The reason why a checkpoint cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CheckpointReadError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
     Record(#[from] CorruptRecord),
-    /// Another error, with the file of the run in which it occurred.
+    /// An error with the file of the run in which it occurred.
     #[error("{1}")]
     At(PathBuf, #[source] Box<CheckpointReadError>),
 }

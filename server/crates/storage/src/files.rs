@@ -1,5 +1,5 @@
-//! Makes files and names durable, and accessible only to the owner. Tests observe every durable step through [`watched`], and
-//! make each call fail that starts with [`inject_failure`].
+//! Makes files and their names durable, and accessible only to the owner. Tests observe every durable step through
+//! [`watched`], and can make each call fail that starts with [`inject_failure`].
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -12,17 +12,17 @@ use std::{
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
 
-/// Modes of files and folders in the data directory, as in etcd. They contain password hashes and all values.
+/// Mode of folders in the data directory, as in etcd. The files contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Mode bits of group and others.
+/// Mode bits of the group and of other users.
 const OTHERS: u32 = 0o077;
 
-/// Copy-on-write file systems, where writing zeros ahead saves nothing: btrfs, ZFS, bcachefs, F2FS.
+/// Copy-on-write file systems, on which writing zeros in advance has no benefit: btrfs, ZFS, bcachefs, F2FS.
 const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
-/// Returns options for files that only the owner can read. Symbolic links are not followed.
+/// Returns options for files that only the owner can read. Does not follow symbolic links.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();
@@ -42,8 +42,8 @@ pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     builder.recursive(true).mode(DIR_MODE).create(path)
 }
 
-/// Removes the access of group and others from a file, or from a directory with its contents: libraries create files with the
-/// umask's mode. Ignores links.
+/// Removes the access of the group and of other users from a file, or from a directory with its contents. Libraries create
+/// files with the umask's mode. Ignores links.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     if data.is_symlink() {
@@ -61,8 +61,8 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file, or a folder with its contents, to the owner of `model`: a privileged user may have created it for the user
-/// that runs the member. Does nothing without the permission to do so.
+/// Gives a file, or a folder with its contents, to the owner of `model`. A privileged user may have created it for the user
+/// that runs the member. Does nothing if the process lacks the permission.
 pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     let (owner, found) = (fs::metadata(model)?, fs::symlink_metadata(path)?);
     if (owner.uid(), owner.gid()) != (found.uid(), found.gid()) {
@@ -79,18 +79,18 @@ pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the mode of a directory if group or others can access it.
+/// Returns a directory's mode if the group or other users can access it.
 pub(super) fn open_to_others(dir: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(dir)?.permissions().mode() & 0o777;
     Ok((mode & OTHERS != 0).then_some(mode))
 }
 
-/// Replaces the content of a small file atomically and durably. After a crash it has the old or the new content.
+/// Replaces a small file's content atomically and durably. After a crash, the file has the old or the new content.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     replace_with(dir, name, |_| content.to_vec())
 }
 
-/// Like [`replace`], with a content that may contain the new file's inode.
+/// Replaces a file like [`replace`]. The content can include the new file's inode.
 pub(super) fn replace_with(
     dir: &Path,
     name: &str,
@@ -107,7 +107,7 @@ pub(super) fn replace_with(
         fs::rename(&staged, dir.join(name))
     };
     write().inspect_err(|_| {
-        // frees its space
+        // deleting the file frees its space
         let _ = fs::remove_file(&staged);
     })?;
     sync_dir(dir)
@@ -118,12 +118,12 @@ pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }
 
-/// Exchanges two names atomically. Not all file systems support this.
+/// Exchanges two names atomically. Some file systems do not support this.
 pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(io::Error::from)
 }
 
-/// Makes the content of a file durable, even if another process or library has written it.
+/// Makes a file's content durable, even if another process or library has written it.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     inject_failure()?;
     File::open(path)?.sync_all()?;
@@ -131,7 +131,7 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the entries of a folder durable: created, renamed and removed files.
+/// Makes a folder's entries durable: created, renamed and removed files.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     inject_failure()?;
     File::open(dir)?.sync_all()?;
@@ -154,13 +154,13 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// For tests: called after a file or folder has become durable.
+/// Hook for tests, called after a file or folder has become durable.
 #[cfg(not(test))]
 fn watched(_path: &Path) {}
 #[cfg(test)]
 use super::tests::disk::watched;
 
-/// For tests: called before each operation on checkpoint files, which fails if this does.
+/// Hook for tests, called before each operation on checkpoint files. The operation fails if the hook fails.
 #[cfg(not(test))]
 pub(super) fn inject_failure() -> io::Result<()> {
     Ok(())

@@ -1,8 +1,8 @@
-//! State shared by the writers of the checkpoint's folder: the checkpoint thread, the snapshot receivers, and the replica's
+//! State that the writers of the checkpoint's folder share: the checkpoint thread, the snapshot receivers, and the replica's
 //! thread, which publishes received snapshots.
 //!
-//! No lock here is held while waiting for a thread or for the inbox. A publication holds one while it replaces the file
-//! `current`.
+//! No lock is held while a thread waits for another thread or for the inbox. A publication holds a lock while it replaces the
+//! file `current`.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use super::{
     run::{self, RunItem, run_number, run_path},
 };
 
-/// Called once the awaited checkpoint is durable; dropped if it fails.
+/// Callback for a durable checkpoint. It is dropped without a call if the checkpoint fails.
 pub type OnDurable = Box<dyn FnOnce() + Send>;
 
 /// Identity of a snapshot: the last entry in its state.
@@ -34,15 +34,15 @@ pub struct SnapshotId {
     pub term: u64,
 }
 
-/// State of the snapshot receiver.
+/// The state of the snapshot receiver.
 #[derive(Debug, Default)]
 pub(super) enum ReceiverState {
     /// No snapshot is being received.
     #[default]
     Idle,
-    /// A receiver is at work, or the replica has not published its snapshot yet.
+    /// A receiver is active, or the replica has not published its snapshot yet.
     Busy,
-    /// The stream of this snapshot broke; another one can continue from here.
+    /// The stream of this snapshot broke. Another stream can continue from these records.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
@@ -54,7 +54,7 @@ pub(super) struct DurableRecords {
     pub(super) last_key: Vec<u8>,
 }
 
-/// See the module documentation.
+/// State that the writers of the checkpoint's folder share.
 pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
@@ -74,18 +74,18 @@ impl std::fmt::Debug for CheckpointFolder {
 
 #[derive(Debug)]
 pub(super) struct FolderState {
-    /// Number of the next run, never used before.
+    /// Number of the next run. It was never used before.
     next: u64,
-    /// Number of the last manifest copy.
+    /// Number of the last copy of the manifest.
     last_copy: u64,
-    /// Runs of snapshots that the checkpoint thread does not know and must not remove.
+    /// Runs of snapshots that are not published. The checkpoint thread must not remove them.
     received: BTreeSet<u64>,
     /// Number of snapshots that this process has published.
     installs: u64,
     pub(super) receiver: ReceiverState,
 }
 
-/// A chain was not published because a snapshot has replaced its state.
+/// A chain was not published, because a snapshot has replaced its state.
 #[derive(Debug, thiserror::Error)]
 #[error("a received snapshot has replaced this state")]
 pub(super) struct Superseded;
@@ -98,7 +98,7 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Creates the shared state. `next` must be above the number of every run in the folder, and `last_copy` is the highest
+    /// Creates the shared state. `next` must exceed the number of every run in the folder, and `last_copy` is the highest
     /// number of a manifest copy.
     pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64, last_copy: u64) -> Arc<Self> {
         let state = FolderState {
@@ -116,9 +116,9 @@ impl CheckpointFolder {
         })
     }
 
-    /// Sets the function to call when runs were discarded. It must not block.
+    /// Sets the function that is called when runs were discarded. It must not block.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
-        // Only one thread writes checkpoints, so it is not set yet.
+        // Only one thread writes checkpoints, so the function is not set yet.
         let _ = self.garbage.set(Box::new(garbage));
     }
 
@@ -133,10 +133,11 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Writes a run and empties `items`, which must not be empty. On return the run is durable except for its file name; a
-    /// failed one is removed. A `received` run is part of a snapshot and is kept until the snapshot is published or discarded.
+    /// Writes a run and empties `items`, which must not be empty. The run is durable on return, but its file name is not.
+    /// Removes a failed run. A `received` run is part of a snapshot, and is kept until the snapshot is published or
+    /// discarded.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
-        // The sort is stable, so the later of two changes of one key wins.
+        // The sort is stable, so the later of two changes to one key is used.
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
         items.dedup_by(|a, b| a.0 == b.0);
@@ -148,7 +149,7 @@ impl CheckpointFolder {
             .begin_run(&self.dir, bytes as u64)
             .and_then(|_claim| {
                 run::write(&path, items).inspect_err(|_| {
-                    // before the claim ends, because the log relies on the space
+                    // remove the file before the claim ends, because the log relies on the space
                     let _ = fs::remove_file(&path);
                 })
             });
@@ -160,7 +161,7 @@ impl CheckpointFolder {
         Ok(run)
     }
 
-    /// Makes the names of all runs durable.
+    /// Makes the file names of all runs durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_dir(&self.dir)
     }
@@ -170,8 +171,8 @@ impl CheckpointFolder {
         self.state().installs
     }
 
-    /// Publishes a manifest atomically (I4). Fails with [`Superseded`] if more than `installs` snapshots were published.
-    /// Returns the number of its copy.
+    /// Publishes a manifest atomically (I4) and returns the number of its copy. Fails with [`Superseded`] if more than
+    /// `installs` snapshots were published.
     pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -182,7 +183,7 @@ impl CheckpointFolder {
         Ok(self.copy(&mut state, &bytes))
     }
 
-    /// Copies the manifest and returns the number of the copy. A failure is only logged, because the copy is needed only if the
+    /// Copies the manifest and returns the copy's number. Only logs a failure, because the copy is needed only if the
     /// manifest is damaged.
     fn copy(&self, state: &mut FolderState, bytes: &[u8]) -> u64 {
         state.last_copy += 1;
@@ -193,7 +194,7 @@ impl CheckpointFolder {
         number
     }
 
-    /// Removes the copies except those that `kept` selects.
+    /// Removes all copies except those for which `kept` returns true.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
         for number in copies(&self.dir)?
             .into_iter()
@@ -204,9 +205,9 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Publishes a received snapshot atomically (I4). After a failure, deletes the ballast and retries once. From here on,
-    /// chains that others have started are [`Superseded`]. Removes copies of earlier manifests first: a member that has
-    /// acknowledged the snapshot must not fall back behind it.
+    /// Publishes a received snapshot atomically (I4). After a failure, deletes the ballast and retries once. From then on,
+    /// chains that other writers have started are [`Superseded`]. First removes copies of earlier manifests, because a member
+    /// that has acknowledged the snapshot must not fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -221,15 +222,16 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes all runs except those in `named` or held by a receiver, and all manifest copies except those in `copies`.
-    /// Removes no copies if more than `installs` snapshots were published, because the caller does not know the latest copy.
+    /// Removes all runs except the runs in `named` and the runs that a receiver holds, and all manifest copies except the
+    /// copies in `copies`. Removes no copies if more than `installs` snapshots were published, because the caller then lacks
+    /// the latest copy.
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,
         copies: &BTreeSet<u64>,
         installs: u64,
     ) -> io::Result<()> {
-        // Listed first: the list does not contain later runs, and all earlier ones are known.
+        // List the folder first: the list excludes later runs, and all earlier runs are known.
         inject_failure()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -252,7 +254,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes runs from the list of received ones, so that the checkpoint thread decides about them.
+    /// Removes runs from the list of received runs, so that the checkpoint thread can remove them.
     pub(super) fn forget<'a>(&self, runs: impl IntoIterator<Item = &'a Run>) {
         let mut state = self.state();
         for run in runs {
@@ -263,7 +265,7 @@ impl CheckpointFolder {
     /// Removes received runs that will not be published.
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
-            // the next checkpoint or start removes a file that is left
+            // the next checkpoint or startup removes a leftover file
             let _ = fs::remove_file(run_path(&self.dir, run.number));
         }
         self.forget(runs);
@@ -281,7 +283,7 @@ pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
 }
 
 impl FolderState {
-    /// Takes the next number for a run. A `received` run is kept until it is published or discarded.
+    /// Returns the next number for a run. A `received` run is kept until it is published or discarded.
     fn take_number(&mut self, received: bool) -> u64 {
         let number = self.next;
         self.next += 1;

@@ -1,4 +1,4 @@
-//! The file `identity` of a data directory: the owner of the data, and its format.
+//! The file `identity` in a data directory, which contains the data's owner and format.
 
 use std::{
     collections::hash_map::RandomState,
@@ -14,11 +14,12 @@ use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
 
 use super::{OpenError, files::replace_with};
 
-/// Version of the format of all files in the member's folder. Incremented by every change that another release could not read.
+/// Version of the format of all files in the member's folder. It increases with every change that another release could not
+/// read.
 pub const FORMAT: u32 = 4;
 
-/// Originals that a copy names; older ones are left out. Fewer nested copies can start without the cluster
-/// noticing.
+/// Originals that a copy names; older originals are left out. With fewer originals, the cluster would not detect some nested
+/// copies.
 pub const ANCESTORS_MAX: usize = 16;
 
 /// Marks a copy that no leader has brought up to date yet.
@@ -34,7 +35,7 @@ pub struct DataIdentity {
     pub cluster_id: u64,
     /// Member id.
     pub member_id: MemberId,
-    /// Version of the format on disk; this release writes [`FORMAT`].
+    /// Version of the format on disk. This release writes [`FORMAT`].
     pub format: u32,
 }
 
@@ -57,16 +58,16 @@ pub(super) struct StoredIdentity {
     pub(super) store: StoreLineage,
     /// Whether the directory is a copy that no leader has brought up to date yet.
     pub(super) outdated: bool,
-    /// The file's own inode when it was written.
+    /// Inode of this file when it was written.
     pub(super) inode: String,
 }
 
-/// Reads the identity of a directory; `None` if its setup was never completed.
+/// Reads a directory's identity. Returns `None` if its setup was never completed.
 pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     Ok(stored(dir)?.map(|stored| stored.identity))
 }
 
-/// Reads the file of a directory; `None` if it does not exist.
+/// Reads a directory's identity file. Returns `None` if the file does not exist.
 pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     let path = path(dir);
     let text = match fs::read_to_string(&path) {
@@ -83,13 +84,13 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
 /// Error text for a damaged file.
 const DAMAGED: &str = "was changed or truncated";
 
-/// Parses the text of the file. `path` is used in errors.
+/// Parses the file's text. Errors contain `path`.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
     let found = unseal(text).and_then(StoredIdentity::parse);
     if let Some(found) = found.filter(|stored| stored.identity.format == FORMAT) {
         return Ok(found);
     }
-    // The format comes first, so that a release can change all later lines.
+    // The format is first, so that a release can change all later lines.
     let first = text.lines().next();
     let format = first.and_then(|line| line.strip_prefix("format ")?.parse().ok());
     match format {
@@ -105,7 +106,7 @@ impl StoredIdentity {
         Self { identity, store, outdated: false, inode: String::new() }
     }
 
-    /// Creates the content for a copy of the directory with this content.
+    /// Creates the content for a copy of this directory.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
@@ -113,7 +114,7 @@ impl StoredIdentity {
         Self { store, outdated: true, ..self.clone() }
     }
 
-    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would produce the same text.
+    /// Parses the lines before the checksum. Returns `None` unless [`Self::lines`] would produce the same text.
     fn parse(text: &str) -> Option<Self> {
         let outdated = text.lines().any(|line| line == OUTDATED);
         let mut fields = text
@@ -157,7 +158,7 @@ impl StoredIdentity {
         )
     }
 
-    /// Returns whether the file was written in its directory or copied there.
+    /// Returns whether the file was written in its directory or copied into it.
     pub(super) fn origin(&self, dir: &Path) -> Result<Origin, OpenError> {
         let path = path(dir);
         let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;
@@ -168,13 +169,13 @@ impl StoredIdentity {
     }
 }
 
-/// Draws a random store id.
+/// Returns a random store id.
 fn drawn() -> u64 {
     // `RandomState` has random keys
     RandomState::new().hash_one(SystemTime::now()).max(1)
 }
 
-/// Length of the checksum line.
+/// Length of the checksum line in bytes.
 const SEAL_BYTES: usize = "crc 00000000\n".len();
 
 /// Appends a line with the checksum of all preceding lines.
@@ -182,13 +183,13 @@ pub(super) fn seal(lines: &str) -> String {
     format!("{lines}crc {:08x}\n", crc32fast::hash(lines.as_bytes()))
 }
 
-/// Returns the lines before the checksum line; `None` if the text was changed or truncated.
+/// Returns the lines before the checksum line. Returns `None` if the text was changed or truncated.
 pub(super) fn unseal(text: &str) -> Option<&str> {
     let (lines, _) = text.split_at_checked(text.len().checked_sub(SEAL_BYTES)?)?;
     (seal(lines) == text).then_some(lines)
 }
 
-/// Writes the file with its own inode, so that [`StoredIdentity::origin`] can detect a copy. Durable on return.
+/// Writes the file with its own inode, so that [`StoredIdentity::origin`] can detect a copy. The file is durable on return.
 pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
     replace_with(dir, FILE, |data| {
         let stored = StoredIdentity { inode: inode(data), ..stored.clone() };
@@ -196,17 +197,17 @@ pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
     })
 }
 
-/// Origin of the file in a directory.
+/// The origin of the identity file in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The member wrote it here.
+    /// The member wrote it in this directory.
     Written,
-    /// It was copied from another directory, which its member may have used during the copy and afterward.
+    /// It was copied from another directory. The member may have used that directory during the copy and afterward.
     Copied,
 }
 
-/// Returns an inode's number and creation time in ns since 1970, 0 if the file system does not know it. The time distinguishes
-/// equal numbers on different file systems.
+/// Returns an inode's number and its creation time in ns since 1970, or 0 if the file system does not record the time. The
+/// time distinguishes equal numbers on different file systems.
 pub(super) fn inode(data: &Metadata) -> String {
     let created = data.created().ok();
     let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());

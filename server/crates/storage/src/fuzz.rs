@@ -1,4 +1,4 @@
-//! Entry points to the parsers of on-disk files, for `tests/fuzz`. Built only with the feature `fuzz`.
+//! Gives `tests/fuzz` access to the parsers of on-disk files. Built only with the feature `fuzz`.
 
 use std::path::PathBuf;
 
@@ -11,16 +11,18 @@ use super::{
     tail::{self, LogFileKind, LogFileRepair},
 };
 
-/// Returns the end of the last complete record of a log file with sequence number `seq`; `None` if its header is incomplete.
+/// Returns the end of the last complete record in a log file with sequence number `seq`. Returns `None` if the file's header
+/// is incomplete.
 pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     tail::whole_until(bytes, seq)
 }
 
-/// Returns how many bytes of a log file a repair keeps unchanged; `Err` for damage that no crash explains.
+/// Returns the number of bytes that a repair keeps unchanged in a log file. Returns `Err` for damage that a crash cannot
+/// cause.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::judge(bytes, seq, LogFileKind::Append, last) {
         Ok(LogFileRepair::Whole) => Ok(bytes.len()),
-        // The record after it becomes valid only by changing a byte.
+        // The record after this offset becomes valid only if a byte changes.
         Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(LogFileRepair::Cut { good, .. }) => Ok(good),
         Ok(LogFileRepair::Remove) => Ok(0),
@@ -33,29 +35,29 @@ pub fn entry_frame(record: &LogRecord) -> Vec<u8> {
     log::frame(record).value
 }
 
-/// Decodes a stored log entry; `None` if it is invalid.
+/// Decodes a stored log entry. Returns `None` if it is invalid.
 pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the lines of an `identity` file before the checksum, and writes them again. Adds the checksum itself, because random
-/// input never has a valid one. `None` if the lines are invalid.
+/// Parses the lines of an `identity` file before the checksum, and writes them again. Adds the checksum, because random input
+/// never has a valid checksum. Returns `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
     let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
     stored.map(|stored| stored.lines())
 }
 
-/// Parses the lines of an `owner` file before the checksum, and writes them again; `None` if they are invalid.
+/// Parses the lines of an `owner` file before the checksum, and writes them again. Returns `None` if they are invalid.
 pub fn owner(lines: &str) -> Option<String> {
     LogOwner::parse(lines).map(|owner| owner.lines())
 }
 
-/// Parses the text of the file `current` and writes it again; `None` if it is invalid.
+/// Parses the text of the file `current` and writes it again. Returns `None` if it is invalid.
 pub fn current(text: &str) -> Option<String> {
     Manifest::decode(text).map(|manifest| manifest.encode())
 }
 
-/// Decodes the record of the log's first indexes and encodes it again; `None` if it is invalid.
+/// Decodes the record with the log's first indexes and encodes it again. Returns `None` if it is invalid.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
     log::LogStart::decode(bytes).map(log::LogStart::encode)
 }

@@ -1,6 +1,6 @@
 //! Replaces the state on disk with a received snapshot. The replacement of the file `current` is atomic: it makes the
 //! snapshot's runs the checkpoint (I4) and marks the log as void. Then the log restarts after the snapshot. If a crash
-//! interrupts this, the next startup finishes it.
+//! interrupts this, the next startup completes it.
 //!
 //! The previous checkpoint and log are not kept: a member that has acknowledged a snapshot must not fall back behind it.
 
@@ -16,8 +16,8 @@ use super::{
     received::{NotifyInstalled, ReceivedSnapshot},
 };
 
-/// Makes `received` the checkpoint in place of `replaced`; durable on return. Called on the replica's thread: it only waits for
-/// writes of small files, one of which is built in memory first. A disk error ends the process.
+/// Makes `received` the checkpoint and drops `replaced`. The checkpoint is durable on return. Runs on the replica's thread
+/// and waits only for writes of small files, one of which is first built in memory. A disk error ends the process.
 pub fn install(
     log: &mut RaftLog,
     checkpointer: &Checkpointer,
@@ -56,8 +56,8 @@ pub(super) fn publish(
     (snapshot, installed)
 }
 
-/// Finishes an interrupted installation by dropping the log's entries. An error if the log does not end where it ended at the
-/// installation.
+/// Completes an interrupted installation by dropping the log's entries. Fails if the log does not end at the same index as
+/// during the installation.
 pub(super) fn finish(
     member: &Path,
     log: &mut RaftLog,

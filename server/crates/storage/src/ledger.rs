@@ -1,8 +1,8 @@
-//! Allocates the disk's free bytes. Two threads write the log and the checkpoint. Each announces its bytes here first, so that
-//! they do not rely on the same bytes. The ballast is the log's last resort: a file that is deleted when a log write finds no
-//! space.
+//! Allocates the disk's free bytes. Two threads write the log and the checkpoint. Each thread announces its writes here
+//! first, so that both do not rely on the same bytes. The ballast is the log's reserve: a file that is deleted when a log
+//! write finds no space.
 //!
-//! Not here: how much must stay free, and which commands are refused (`space`).
+//! `space` decides how much must stay free and which commands are refused.
 
 use std::{
     fs, io,
@@ -21,43 +21,44 @@ use super::files;
 /// File name of the ballast.
 pub(super) const BALLAST: &str = "ballast";
 
-/// Bytes that a run takes in addition to its records, for the manifest and its copy.
+/// Number of bytes that a run needs in addition to its records, for the manifest and its copy.
 const RUN_EXTRA_BYTES: u64 = 1 << 20;
 
-/// Announced bytes of the log and of the run in progress, and the ballast.
+/// The announced bytes of the log and the current run, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Path of the ballast.
     path: PathBuf,
     /// Whether the ballast exists.
     held: AtomicBool,
-    /// Bytes that a checkpoint leaves free for the log.
+    /// Number of free bytes that a checkpoint leaves for the log.
     floor_bytes: u64,
     claims: Mutex<Claims>,
-    /// Locked while a run is written, and while a log write is retried, so that the retry starts after the space of a failed
-    /// run is free again.
+    /// Locked while a run is written, and while a log write is retried. The retry therefore starts after the space of a
+    /// failed run is free again.
     turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Claims {
-    /// Bytes of accepted commands that are not in the log yet.
+    /// Size in bytes of accepted commands that are not in the log yet.
     promised: u64,
-    /// Free bytes that the run in progress leaves for the log; `None` if no run is in progress.
+    /// Free bytes that the current run leaves for the log; `None` without a current run.
     left_by_run: Option<u64>,
     /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
     stale: bool,
 }
 
 impl Claims {
-    /// Returns how many of `free` bytes the log can still take: those neither announced nor needed by the run in progress.
+    /// Returns how many of `free` bytes the log can still use: the bytes that are neither announced nor needed by the current
+    /// run.
     fn left(&self, free: u64) -> u64 {
         let free = free.saturating_sub(self.promised);
         self.left_by_run.map_or(free, |left| left.min(free))
     }
 }
 
-/// A claim on the disk for one run, dropped when the run is written.
+/// The disk space of one run. It is dropped when the run is written.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     ledger: &'a Ledger,
@@ -73,13 +74,13 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Creates a ledger without announced bytes. A file at `path` whose size is not `ballast_bytes` is not the ballast.
+    /// Creates a ledger without announced bytes. A file at `path` whose size differs from `ballast_bytes` is not the ballast.
     pub(super) fn new(path: PathBuf, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }
 
-    /// Whether the ballast exists.
+    /// Returns whether the ballast exists.
     pub(super) fn holds_ballast(&self) -> bool {
         self.held.load(Relaxed)
     }
@@ -89,12 +90,12 @@ impl Ledger {
         self.path.exists()
     }
 
-    /// Returns the bytes that commands and checkpoints leave free for the log.
+    /// Returns the number of bytes that commands and checkpoints leave free for the log.
     pub(super) fn floor_bytes(&self) -> u64 {
         self.floor_bytes
     }
 
-    /// Deletes the ballast. A failure is logged.
+    /// Deletes the ballast. Logs a failure.
     pub(super) fn release(&self) {
         match fs::remove_file(&self.path) {
             Ok(()) => {
@@ -111,7 +112,7 @@ impl Ledger {
         }
     }
 
-    /// Creates the ballast with its space allocated. Returns `false` if the file system cannot allocate it.
+    /// Creates the ballast and allocates its space. Returns `false` if the file system cannot allocate it.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
         let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
@@ -126,7 +127,7 @@ impl Ledger {
         made.is_ok()
     }
 
-    /// Announces the bytes of a command. Returns `false` if they exceed what is left of `free` bytes.
+    /// Announces a command's size. Returns `false` if it exceeds the unallocated part of `free` bytes.
     pub(super) fn promise(&self, bytes: u64, free: u64) -> bool {
         let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);
@@ -137,13 +138,13 @@ impl Ledger {
         fits
     }
 
-    /// Returns how many of `free` bytes the log can still take.
+    /// Returns how many of `free` bytes the log can still use.
     pub(super) fn left(&self, free: u64) -> u64 {
         self.claims.lock().left(free)
     }
 
-    /// Records that the log has written `bytes`. `bytes` includes everything announced except `held`. On a follower it also
-    /// includes entries received from the leader.
+    /// Records that the log has written `bytes` bytes. They include all announced bytes except `held`. On a follower, they
+    /// also include entries from the leader.
     pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = self.claims.lock();
         let held = held.min(claims.promised);
@@ -153,14 +154,14 @@ impl Ledger {
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
 
-    /// Returns whether the last measurement of free space is outdated: since the last call a run has started or ended, or a log
-    /// write found no space.
+    /// Returns whether the last measurement of free space is outdated: since the last call, a run has started or ended, or a
+    /// log write found no space.
     pub(super) fn take_stale(&self) -> bool {
         std::mem::take(&mut self.claims.lock().stale)
     }
 
-    /// Announces a run of `bytes` below `dir`. Fails with `StorageFull` if it does not fit on the disk next to the log. Blocks
-    /// while a log write is retried.
+    /// Announces a run of `bytes` bytes below `dir`. Fails with `StorageFull` if it does not fit on the disk next to the log.
+    /// Blocks while a log write is retried.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = self.turn.lock();
         let mut claims = self.claims.lock();
@@ -170,14 +171,14 @@ impl Ledger {
         Ok(Claim { ledger: self, _turn: turn })
     }
 
-    /// Returns whether runs of `bytes` below `dir` and the log fit on the disk now.
+    /// Returns whether runs of `bytes` bytes below `dir` and the log fit on the disk now.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
         let kept_bytes = self.floor_bytes + self.claims.lock().promised;
         left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 
-    /// Waits for the run in progress and deletes the ballast, for a log write that found no space. The caller retries the write
-    /// before it drops the guard; no run starts before that.
+    /// Waits for the current run and deletes the ballast, for a log write that found no space. The caller must retry the
+    /// write before it drops the guard; no run starts earlier.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = self.turn.lock();
         self.release();
@@ -186,15 +187,15 @@ impl Ledger {
     }
 }
 
-/// Returns the free bytes in excess of `kept_bytes` that a run of `bytes` would leave below `dir`. Fails with `StorageFull` if
-/// it does not fit.
+/// Returns the free bytes in excess of `kept_bytes` that a run of `bytes` bytes would leave below `dir`. Fails with
+/// `StorageFull` if the run does not fit.
 fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
     let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);
     left.ok_or(io::ErrorKind::StorageFull.into())
 }
 
-/// Size of a file system; unlimited if unknown.
+/// The size and the free bytes of a file system; unlimited if unknown.
 pub(super) struct Measured {
     pub(super) total: u64,
     pub(super) free: u64,

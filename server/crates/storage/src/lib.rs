@@ -1,5 +1,5 @@
-//! The data directory of a member: its raft log and its checkpoint. Not here: the meaning of entries and records. No other
-//! module names a file of the directory.
+//! A member's data directory: its raft log and its checkpoint. No other module uses a file in the directory. `witan_machine`
+//! defines the meaning of entries and records.
 //!
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
@@ -88,7 +88,7 @@ pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{SpaceLevel, SpaceMonitor, SpaceStatus, has_room};
 pub use wal_dir::place_log;
 
-/// An opened data directory. Its parts go to different threads: the log to the replica's thread, the checkpoint to a
+/// An opened data directory. Its parts belong to different threads: the log to the replica's thread, the checkpoint to a
 /// [`Checkpointer`].
 #[derive(Debug)]
 pub struct Storage {
@@ -96,17 +96,17 @@ pub struct Storage {
     pub log: RaftLog,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Bytes of log between two checkpoints, chosen for the file system.
+    /// Size in bytes of the log between two checkpoints, chosen for the file system.
     pub checkpoint_log_bytes: u64,
-    /// Lock of the directory, held until the process ends.
+    /// The directory's lock, held until the process ends.
     pub lock: DirectoryLock,
-    /// The store id and the ids of its originals, by which the cluster identifies the directory.
+    /// The directory's store id and the ids of its originals, by which the cluster identifies the directory.
     pub store: StoreLineage,
     /// Set if the directory is a copy that no leader has brought up to date yet.
     pub copy: Option<DirectoryCopy>,
 }
 
-/// A copied data directory. The member may have used the original after the copy.
+/// A copied data directory. The member may have used the original after the copy was made.
 #[derive(Debug)]
 pub struct DirectoryCopy {
     member: PathBuf,
@@ -114,20 +114,21 @@ pub struct DirectoryCopy {
 }
 
 impl DirectoryCopy {
-    /// Records that the member is up to date, so that its next startup does not see a copy. Durable on return.
+    /// Records that the member is up to date, so that its next startup does not treat the directory as a copy. The record is
+    /// durable on return.
     pub fn mark_up_to_date(self) -> io::Result<()> {
         let stored = StoredIdentity { outdated: false, ..self.stored };
         format::write(&stored, &self.member)
     }
 }
 
-/// Returns the free bytes of the file system of `dir`; `u64::MAX` if unknown.
+/// Returns the number of free bytes on the file system of `dir`, or `u64::MAX` if unknown.
 pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
 
-/// Reads the identity of a data directory; `None` if its setup was never completed. A restart uses it instead of computing the
-/// ids again. An etcd data directory is refused.
+/// Reads a data directory's identity. A restart uses it instead of computing the ids again. Returns `None` if the setup was
+/// never completed, and refuses an etcd data directory.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
     let known = format::read(&member)?;
@@ -138,15 +139,15 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     }
 }
 
-/// Returns whether the directory has a state: its setup is complete and its first checkpoint was written.
+/// Returns whether the directory contains a state: its setup is complete and its first checkpoint was written.
 pub fn has_state(dir: &Path) -> bool {
     let checkpoints = member_dir(dir).join("checkpoint");
     checkpoints.join(manifest::CURRENT).exists()
         || folder::copies(&checkpoints).is_ok_and(|copies| !copies.is_empty())
 }
 
-/// Opens or creates the data directory of a member, and returns it with the recovered state. Later writes announce their bytes
-/// in `ledger`.
+/// Opens or creates a member's data directory. Returns it with the recovered state. Later writes announce their size in
+/// `ledger`.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
@@ -154,7 +155,7 @@ pub fn open(
     metrics: &StorageMetrics,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
-    // before anything is written
+    // check before any file is written
     self::identity(dir)?;
     make_dir(dir)?;
     if let Ok(Some(mode)) = files::open_to_others(dir) {
@@ -186,7 +187,7 @@ pub fn open(
         match format::write(&stored, &member).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = stored.store.clone(),
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // A member must also start on a full disk. It uses its original's store id until the next startup.
+            // A member must also start on a full disk. It uses the original's store id until the next startup.
             Err(error) => {
                 tracing::warn!(%error, "failed to give the copied data directory its own store id");
             }
@@ -208,7 +209,7 @@ pub fn open(
     ))
 }
 
-/// The opened log and checkpoint, cleaned up after a crash, and the recovered state.
+/// The opened log and checkpoint after crash repair, and the recovered state.
 struct Opened {
     log: RaftLog,
     checkpoint: Checkpoint,
@@ -249,7 +250,7 @@ fn open_parts(
     Ok(Opened { log, checkpoint, recovered })
 }
 
-/// Checks that the log exists and belongs to this directory; returns its owner.
+/// Checks that the log exists and belongs to this directory. Returns the log's owner.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,
@@ -272,10 +273,10 @@ fn check_log(
 
 /// A data directory that belongs to this member.
 struct Claim {
-    /// Whether its setup was never completed.
+    /// Whether the directory's setup was never completed.
     fresh: bool,
     origin: Origin,
-    /// The content of its file `identity`, or the content that the setup will write.
+    /// The content of the directory's `identity` file, or the content that the setup will write.
     stored: StoredIdentity,
 }
 

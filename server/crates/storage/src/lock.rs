@@ -1,4 +1,4 @@
-//! The lock of a data directory: only one process at a time uses it, and a second one learns the holder's process id. Also
+//! Locks a data directory, so that only one process uses it at a time. A second process gets the holder's process id. Also
 //! waits for the locks that libraries take inside the directory.
 
 use std::{
@@ -14,12 +14,12 @@ use super::{OpenError, files};
 /// Name of the lock file inside the member's folder.
 pub(super) const FILE: &str = "LOCK";
 
-/// Number of checks of a locked file, and the pause between them.
+/// Number of checks of a locked file.
 const LOOKS: u32 = 200;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until the lock of a file inside a directory that this process has locked is free. After closing, it can only be held
-/// by a library task that is ending, or by a child process that has not run its program yet. `Err` if it stays locked for a
+/// Waits until a file's lock is free, inside a directory that this process has locked. After the file was closed, only an
+/// ending library task or a child process that has not started its program can hold the lock. Fails if it stays locked for a
 /// second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
@@ -34,15 +34,15 @@ pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     Err(io::Error::other(format!("{path} stays locked")))
 }
 
-/// Exclusive use of a directory through a locked file, until dropped. The kernel releases the lock when the process ends, even
-/// by a crash, so a lock is never stale.
+/// Exclusive use of a directory through a locked file, until dropped. The kernel releases the lock when the process ends,
+/// even after a crash, so a lock is never stale.
 #[derive(Debug)]
 pub struct DirectoryLock {
     file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the lock. If another process holds it, the error names that process.
+    /// Takes the lock. If another process holds it, the error contains that process's id.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);
@@ -63,8 +63,8 @@ impl DirectoryLock {
         Ok(Self { file })
     }
 
-    /// Takes the lock without writing. Returns `None` if the lock file is missing: no process of this release has used the
-    /// directory.
+    /// Takes the lock without writing. Returns `None` if the lock file is missing, because no process of this release has
+    /// used the directory.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
         let mut file = match File::open(&path) {
@@ -77,7 +77,7 @@ impl DirectoryLock {
     }
 }
 
-/// Locks the file. If another process holds the lock, the error names that process.
+/// Locks the file. If another process holds the lock, the error contains that process's id.
 fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -94,7 +94,7 @@ fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing is not enough while a child process is being started: until it runs its program, it shares the open file and
+        // Closing the file is not enough while a child process starts: until it runs its program, it shares the open file and
         // therefore the lock.
         let _ = self.file.unlock();
     }

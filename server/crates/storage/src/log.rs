@@ -1,11 +1,12 @@
-//! The raft log on disk, on `raft-engine`. No other file names that crate. Not here: the meaning of entries, and where the log
-//! can be cut (`Replica::durable`).
+//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines where the log can be
+//! cut.
 //!
-//! Every write is synced before it returns. A batch that raft does not need synced (a moved commit index) stays in memory and
-//! is written with the next one. At most one record on disk is therefore unsynced at any time; [`super::tail`] relies on this.
+//! Every write is synced before it returns. A batch that raft does not need to sync (a moved commit index) stays in memory
+//! and is written with the next batch. At most one record on disk is therefore unsynced at any time; [`super::tail`] relies
+//! on this.
 //!
-//! A write that finds no space is retried once with the ballast's space (`log_writer`). Any other failed write or sync ends the
-//! process: the contents of the disk are unknown, so nothing may be acknowledged.
+//! A write that finds no space is retried once with the ballast's space (`log_writer`). Any other failed write or sync ends
+//! the process: the disk's content is then unknown, so no entry may be acknowledged.
 
 use std::{
     path::{Path, PathBuf},
@@ -40,24 +41,24 @@ use super::{
     tail,
 };
 
-/// Divides the log between two checkpoints to give the size of a log file.
+/// Divisor of the log between two checkpoints that gives the size of a log file.
 const FILE_PART: u64 = 2;
-/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. With less than I5 keeps, the
-/// engine would rewrite large entries to drop their files.
+/// Log size at which files are purged, as a multiple of the log between two checkpoints. With a size below the log that I5
+/// keeps, the engine would rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
-/// Memory that each entry takes in addition to its bytes, because the engine tracks its position.
+/// Memory in bytes that each entry needs in addition to its size, because the engine tracks its position.
 const ENTRY_COST: u64 = 256;
 /// The file that the engine locks without waiting.
 const ENGINE_LOCK: &str = "LOCK";
-/// The engine supports many logs; a member has one.
+/// Id of the member's only log. The engine supports many logs.
 const REGION: u64 = 1;
-/// Key of raft's term, vote and commit.
+/// Key of raft's term, vote and commit index.
 const HARD_STATE: &[u8] = b"hard";
 /// Key of [`LogStart`].
 const LOG_START: &[u8] = b"line";
-/// First byte of every stored entry; incremented when the format changes.
+/// First byte of every stored entry. It increases when the format changes.
 const FRAME_VERSION: u8 = 1;
-/// Version, index, term and checksum.
+/// Size in bytes of version, index, term and checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 
 /// The log of one member.
@@ -67,27 +68,27 @@ pub struct RaftLog {
     log_start: LogStart,
     last: u64,
     hard_state: Option<Bytes>,
-    /// Whether `hard_state` is newer than on disk.
+    /// Whether `hard_state` differs from the state on disk.
     unsaved: bool,
-    /// Whether `log_start` is newer than on disk.
+    /// Whether `log_start` differs from the record on disk.
     start_unsaved: bool,
-    /// Entries that startup does not need and that are kept for a while.
+    /// Entries that startup does not need, but that are still kept.
     outdated: Outdated<OutdatedEntries>,
     /// Maximum cost of outdated entries.
     outdated_max: u64,
     /// Cost of all entries that this process has appended.
     appended: u64,
-    /// False only with `--unsafe-no-fsync`.
+    /// Whether writes are synced. False only with `--unsafe-no-fsync`.
     fsync: bool,
-    /// Size of the entries that startup replays.
+    /// Size in bytes of the entries that startup replays.
     replayed: u64,
     metrics: StorageMetrics,
 }
 
-/// First indexes of the log. Written with every cut, so that missing entries at the front are detected.
+/// The log's first indexes. Every cut writes them, so that missing entries at the front are detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
-    /// Index of the first entry this log ever had; 0 before it, and after a received snapshot.
+    /// Index of the first entry that this log ever contained; 0 before that entry and after a received snapshot.
     pub(super) origin: u64,
     /// Index of the first entry that must still exist; 0 before the first entry.
     pub(super) begin: u64,
@@ -95,11 +96,11 @@ pub(super) struct LogStart {
     pub(super) needed: u64,
 }
 
-/// Entries below an index.
+/// A range of outdated entries: the entries below an index.
 #[derive(Debug)]
 struct OutdatedEntries {
     below: u64,
-    /// [`RaftLog::appended`] when the entries became outdated.
+    /// Value of [`RaftLog::appended`] when the entries became outdated.
     appended: u64,
 }
 
@@ -110,19 +111,19 @@ impl LogStart {
             .concat()
     }
 
-    /// Decodes the record; `None` if it is too short.
+    /// Decodes the record. Returns `None` if it is too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (origin, begin) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
         Some(Self { origin, begin, needed: u64_at(bytes, 16)? })
     }
 
-    /// Returns whether entries were ever cut, so that a checkpoint is required.
+    /// Returns whether entries were ever cut, in which case a checkpoint is required.
     pub(super) fn is_truncated(self) -> bool {
         self.begin != self.origin
     }
 }
 
-/// Tells the engine how to find an index in a stored entry.
+/// Lets the engine read the index of a stored entry.
 struct Frame;
 
 impl MessageExt for Frame {
@@ -143,8 +144,8 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Also returns raft's stored hard state. `fresh` is true if the directory is
-    /// being set up; otherwise missing files are an error, because the log was lost. A copied directory may lack files at the
+    /// Opens the log and repairs a torn last write. Also returns raft's stored hard state. `fresh` means that the directory
+    /// is new; otherwise, missing files are an error, because the log was lost. A copied directory may lack files at the
     /// front that were purged during the copy.
     pub(super) fn open(
         dir: &Path,
@@ -159,7 +160,7 @@ impl RaftLog {
         }
         tail::repair(dir, origin)?;
         let worth = checkpoint_log_bytes(dir);
-        // The engine purges no files of a log below its threshold, which is therefore raised by this much.
+        // The engine purges no files of a log below its threshold, so the threshold is raised by this amount.
         let outdated_max = match retention::is_large(dir) {
             true => worth * retention::OUTDATED_TIMES,
             false => 0,
@@ -223,24 +224,24 @@ impl RaftLog {
         Ok((log, hard_state))
     }
 
-    /// Makes the log's first indexes durable if they are not.
+    /// Makes the log's first indexes durable, unless they already are.
     pub(super) fn save_start(&mut self) {
         if self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
         }
     }
 
-    /// Starts the log of a copied directory at the first copied entry. The comparison with the checkpoint shows later whether
-    /// that is early enough.
+    /// Starts the log of a copied directory at the first copied entry. A later comparison with the checkpoint shows whether
+    /// this entry is early enough.
     fn begin_at(&mut self, first: u64) {
         let needed = self.log_start.needed.max(first);
         self.log_start = LogStart { origin: 0, begin: first, needed };
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from`, for startup from a checkpoint at `applied`. Starts later if those entries were cut
-    /// or are outdated, and returns nothing if the log ends earlier. An error if an entry in between is missing or damaged.
-    /// Records the payload bytes above `applied` as replayed.
+    /// Reads the entries from index `from`, for startup from a checkpoint at `applied`. Starts later if those entries were
+    /// cut or are outdated. Returns nothing if the log ends earlier. Fails if an entry in between is missing or damaged.
+    /// Records the size of the entries above `applied` as replayed.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
@@ -261,28 +262,28 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Returns the size of the entries after the checkpoint that startup has replayed, in bytes.
+    /// Returns the size in bytes of the entries after the checkpoint, which startup has replayed.
     pub fn replayed_bytes(&self) -> u64 {
         self.replayed
     }
 
-    /// Returns whether nothing was ever appended.
+    /// Returns whether no entry was ever appended.
     pub(super) fn is_empty(&self) -> bool {
         self.log_start == LogStart::default()
     }
 
-    /// Returns the indexes of the first entry that the log ever had, must still have, and still needs.
+    /// Returns the log's first indexes: of the first entry ever, the first entry that must exist, and the first needed entry.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }
 
-    /// Returns the index of the last entry, or the index before the first one if there are none.
+    /// Returns the index of the last entry. Without entries, returns the index before the first entry.
     pub fn last_index(&self) -> u64 {
         self.last
     }
 
-    /// Appends a batch and returns the bytes of its entries. With `must_sync` it is durable on return. Batches become durable
-    /// in order. A disk error ends the process.
+    /// Appends a batch and returns the size of its entries in bytes. With `must_sync`, the batch is durable on return.
+    /// Batches become durable in order. A disk error ends the process.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());
@@ -327,7 +328,7 @@ impl RaftLog {
         bytes
     }
 
-    /// Disables fsync. A power failure then loses writes and can leave an unusable log.
+    /// Disables fsync. A power failure can then lose writes and leave an unusable log.
     pub fn disable_fsync(&mut self) {
         self.fsync = false;
     }
@@ -345,13 +346,13 @@ impl RaftLog {
         self.drop_outdated();
     }
 
-    /// For tests: sets how long outdated entries are kept.
+    /// Sets how long outdated entries are kept. For tests.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: std::time::Duration) {
         self.outdated.keep_for(kept_for);
     }
 
-    /// Drops outdated entries that need not be kept longer, and the files that contain only such entries.
+    /// Drops outdated entries whose time is over, and the files that contain only such entries.
     pub fn drop_outdated(&mut self) {
         let goes = |old: &OutdatedEntries| {
             self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
@@ -364,14 +365,14 @@ impl RaftLog {
         self.log_start.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
-        // rewrites the keys too, so that they do not pin an old file
+        // also rewrites the keys, so that they do not pin an old file
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();
     }
 
-    /// Drops all entries: a received snapshot up to `index` is the checkpoint now, and the next entry follows it. Durable on
-    /// return.
+    /// Drops all entries, because a received snapshot up to `index` is the checkpoint now. The next entry follows the
+    /// snapshot. The restart is durable on return.
     pub(super) fn restart(&mut self, index: u64) {
         let mut out = EngineBatch::default();
         if self.log_start.begin != 0 {
@@ -386,7 +387,7 @@ impl RaftLog {
         self.purge();
     }
 
-    /// Writes and syncs an unsaved hard state. Called at a graceful stop.
+    /// Writes and syncs an unsaved hard state. A graceful stop calls it.
     pub fn close(mut self) {
         if self.unsaved || self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
@@ -402,7 +403,7 @@ impl RaftLog {
         }
     }
 
-    /// Deletes files that only have dropped entries. An error is logged.
+    /// Deletes files that contain only dropped entries. Logs an error.
     fn purge(&self) {
         let _guard = AbortOnFailure::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
@@ -419,7 +420,7 @@ impl RaftLog {
         (self.unsaved, self.start_unsaved) = (false, false);
     }
 
-    /// Runs a step that writes to the log. A failure or a panic of the engine ends the process.
+    /// Runs a step that writes to the log. A failure or a panic in the engine ends the process.
     fn write(
         &self,
         out: &mut EngineBatch,
@@ -434,7 +435,7 @@ impl RaftLog {
     }
 }
 
-/// Builds the engine's configuration for a log of `worth` bytes between two checkpoints.
+/// Builds the engine's configuration for a log with `worth` bytes between two checkpoints.
 fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
         dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
@@ -447,7 +448,7 @@ fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError
     })
 }
 
-/// Guard around a log write: ends the process if the write fails or panics.
+/// Ends the process if a log write fails or panics.
 struct AbortOnFailure<'a> {
     dir: &'a Path,
     _guard: UnwindScope,
@@ -458,7 +459,7 @@ impl<'a> AbortOnFailure<'a> {
         Self { dir, _guard: UnwindScope::begin() }
     }
 
-    /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
+    /// Logs that the log is not writable, and ends the process with [`super::EXIT_WRITE_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "failed to write the Raft log; exiting");
@@ -474,7 +475,7 @@ impl Drop for AbortOnFailure<'_> {
     }
 }
 
-/// Encodes an entry: version, index, term, CRC-32 and payload.
+/// Encodes an entry as version, index, term, CRC-32 and payload.
 pub(super) fn frame(record: &LogRecord) -> BytesValue {
     let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
     value.push(FRAME_VERSION);
@@ -485,7 +486,7 @@ pub(super) fn frame(record: &LogRecord) -> BytesValue {
     BytesValue { value, ..BytesValue::default() }
 }
 
-/// Decodes an entry; `None` for an unknown version or a wrong checksum.
+/// Decodes an entry. Returns `None` for an unknown version or a wrong checksum.
 pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let value = Bytes::from(value);
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
@@ -507,7 +508,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Converts an engine error while opening the log.
+/// Converts an engine error from opening the log.
 fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
     if let raft_engine::Error::Io(e) = error {
         OpenError::io(dir, e)

@@ -1,9 +1,9 @@
 //! Writes the log's files for the engine.
 //!
 //! - A write that finds no space deletes the ballast and is retried once. If it fails again, the engine reports the error.
-//! - The bytes after a write are filled with zeros before they are used. The engine only reserves them, and with each sync a
-//!   file system records which reserved blocks now have content. Appending 1.3 KB takes 39 us of CPU in reserved blocks and 30
-//!   us in blocks with content; 8 KB takes 56 and 38 us.
+//! - The bytes after a write are filled with zeros in advance. The engine only reserves them, and each sync makes the file
+//!   system record which reserved blocks have content. Appending 1.3 KB costs 39 us of CPU in reserved blocks and 30 us in
+//!   blocks with content; appending 8 KB costs 56 and 38 us.
 
 use std::{
     io::{self, Seek, SeekFrom, Write},
@@ -15,13 +15,13 @@ use raft_engine::env::{FileSystem, Permission, WriteExt};
 
 use super::{files::make_private, ledger::Ledger};
 
-/// Number of bytes filled with zeros at once. Few writes wait for this, and only briefly.
+/// Number of bytes that are filled with zeros at once. Few writes wait for this, and only briefly.
 const ZEROS_BYTES: u64 = 256 << 10;
 /// Size of one write of zeros. The page cache keeps the pages of a larger write together, and each sync would write all of
 /// them.
 const PAGE_BYTES: u64 = 4096;
 
-/// The engine's file system. Its writes go to zeroed blocks and are retried after the ballast is deleted.
+/// The engine's file system. Its writes go to zeroed blocks, and are retried after the ballast is deleted.
 pub(super) struct LogFiles<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
@@ -29,21 +29,21 @@ pub(super) struct LogFiles<F> {
     pub(super) zeros: bool,
 }
 
-/// Writer of one file. Its writes go to zeroed blocks and are retried.
+/// Writer for one file. Its writes go to zeroed blocks and are retried.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
     zeros: bool,
     /// Offset of the next write.
     at: u64,
-    /// End of the bytes that were written, including zeros.
+    /// End of the written bytes, including zeros.
     zeroed: u64,
     /// End of the reserved bytes.
     allocated: u64,
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes zeros to the reserved bytes after the last write, unless there are zeros already.
+    /// Writes zeros to the reserved bytes after the last write, unless they already contain zeros.
     fn write_zeros(&mut self) -> io::Result<()> {
         if !self.zeros || self.at <= self.zeroed {
             return Ok(());
@@ -53,7 +53,7 @@ impl<W: Write + Seek> Writer<W> {
         while self.zeroed < end {
             let to = end.min((self.zeroed / PAGE_BYTES + 1) * PAGE_BYTES);
             let zeros = &[0; PAGE_BYTES as usize][..(to - self.zeroed) as usize];
-            // Without the zeros, the next writes only take longer.
+            // Without the zeros, later writes only take longer.
             if self.inner.write_all(zeros).is_err() {
                 break;
             }
@@ -86,7 +86,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
         let made = retried(&self.ledger, || self.files.create(&path))?;
-        // a file system without modes was reported at startup
+        // a file system without modes is already reported at startup
         let _ = make_private(path.as_ref());
         Ok(made)
     }
@@ -145,7 +145,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
         self.inner.truncate(offset)
     }
 
-    /// Reserves space in the file without a retry: the engine continues if this fails.
+    /// Reserves space in the file without a retry. The engine continues if this fails.
     fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
         self.inner.allocate(offset, size)?;
         self.allocated = (offset + size) as u64;

@@ -1,8 +1,9 @@
-//! The file `current`: lists the runs of the checkpoint and of the previous one.
+//! The file `current`, which lists the runs of the checkpoint and of the previous checkpoint.
 //!
-//! The file has lines of text, which `manifest_file` stores. `chain` and `before` start a chain; each `link` in it is a
-//! difference, except that the first is the base. Each `run` in a link has its number, its contents (see [`RecordTotals`]) and
-//! the beginning of its first key. `install` is present while a received snapshot is being installed (see [`Install`]).
+//! The file contains lines of text, which `manifest_file` stores. `chain` and `before` start a chain. Each `link` in a chain
+//! is a difference, except the first, which is the base. Each `run` in a link has its number, its contents (see
+//! [`RecordTotals`]) and the start of its first key. `install` is present while a received snapshot is being installed (see
+//! [`Install`]).
 
 use std::{fs, io, path::Path};
 
@@ -12,25 +13,25 @@ use super::{manifest_file, record_stream::RecordTotals};
 pub(super) const CURRENT: &str = "current";
 /// First line of the file.
 const TITLE: &str = "witan checkpoint 3";
-/// File-name prefix of backup copies of `current`. Each manifest has a copy, written after it and kept as long as its runs. It
-/// is read if `current` is damaged. It is also read if a copied directory lacks runs that `current` names, because they are
-/// newer than the copied file list.
+/// File-name prefix of backup copies of `current`. Each manifest has a copy, which is written after it and kept as long as
+/// its runs. Startup reads a copy if `current` is damaged. It also reads one if a copied directory lacks runs that `current`
+/// names, because they are newer than the copied file list.
 const COPY: &str = "current.";
-/// Number of stored bytes of a run's first key, which only determines when the run must be opened.
+/// Number of stored bytes of a run's first key. They only determine when the run must be opened.
 const FIRST_KEY_BYTES: usize = 32;
 
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Number of the run; the name of its file.
+    /// Number of the run, which is also its file name.
     pub(super) number: u64,
-    /// Lower bound of its keys: the beginning of the first key.
+    /// Lower bound of the run's keys: the start of its first key.
     pub(super) first: Vec<u8>,
     pub(super) content: RecordTotals,
 }
 
 impl Run {
-    /// Creates the entry of a run, with the first [`FIRST_KEY_BYTES`] bytes of its first key.
+    /// Creates a run's entry with the first [`FIRST_KEY_BYTES`] bytes of its first key.
     pub(super) fn new(number: u64, first: &[u8], content: RecordTotals) -> Self {
         let first = first[..first.len().min(FIRST_KEY_BYTES)].to_vec();
         Self { number, first, content }
@@ -62,23 +63,23 @@ impl Chain {
     }
 }
 
-/// Content of the file.
+/// The content of the file `current`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) chain: Chain,
-    /// The previous checkpoint, whose runs are kept until the next one is published.
+    /// The previous checkpoint. Its runs are kept until the next checkpoint is published.
     pub(super) before: Chain,
-    /// Set while the log may not have been restarted yet.
+    /// Set until the log is known to have restarted.
     pub(super) install: Option<Install>,
 }
 
-/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void. Startup restarts it
-/// after the snapshot instead of treating it as a log that lost its end.
+/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void. Startup restarts the
+/// log after the snapshot instead of treating it as truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Install {
-    /// Index of the snapshot.
+    /// Index of the snapshot's last entry.
     pub(super) index: u64,
-    /// Index of the last log entry at that time.
+    /// Index of the log's last entry at the installation.
     pub(super) log_last: u64,
 }
 
@@ -87,13 +88,13 @@ pub(super) fn copy_name(number: u64) -> String {
     format!("{COPY}{number:08}")
 }
 
-/// Parses the number of a copy from its file name; `None` for other files.
+/// Parses a copy's number from its file name. Returns `None` for other files.
 pub(super) fn copy_number(name: &str) -> Option<u64> {
     name.strip_prefix(COPY)?.parse().ok()
 }
 
 impl Manifest {
-    /// Reads the file; `None` if its content is invalid. A missing file is an error.
+    /// Reads the file. Returns `None` if its content is invalid. A missing file is an error.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let dir = path.parent().unwrap_or(Path::new("."));
         let lines = manifest_file::decode(&fs::read(path)?, dir);
@@ -124,7 +125,7 @@ impl Manifest {
         text
     }
 
-    /// Parses the lines of the file `current`; `None` if the title or a line is invalid, or if there is no chain.
+    /// Parses the lines of the file `current`. Returns `None` if the title or a line is invalid, or if there is no chain.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != TITLE {
@@ -153,7 +154,7 @@ impl Manifest {
     }
 }
 
-/// Parses the rest of a line after `run`.
+/// Parses the text after `run` in a line.
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;
@@ -173,7 +174,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Decodes pairs of hexadecimal digits; `None` if the text is invalid.
+/// Decodes pairs of hexadecimal digits. Returns `None` if the text is invalid.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {

@@ -1,10 +1,10 @@
-//! The on-disk format of a manifest: a sled database with one record per line, in one file with a checksum. No other file names
-//! `sled`. Not here: the meaning of the lines.
+//! The on-disk format of a manifest: a sled database with one record per line, in one file with a checksum. Only this file
+//! uses `sled`. `manifest` defines the lines.
 //!
-//! sled's `flush` does not order writes to the disk, and sled repairs damage that looks like a torn write. Therefore a database
-//! is written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step, which the
-//! caller makes durable. They are checked before sled opens a copy of them. The folder is in memory, so that startup needs no
-//! free space.
+//! sled's `flush` does not order writes to the disk, and sled repairs damage that looks like a torn write. Therefore, a
+//! database is written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step,
+//! which the caller makes durable. The checksum is verified before sled opens a copy of the bytes. The scratch folder is in
+//! memory, so that startup needs no free space.
 
 use std::{
     fs::{self, DirBuilder},
@@ -19,24 +19,24 @@ use witan_base::panics::catch_in_library;
 
 use super::{files::inject_failure, lock::wait_until_unlocked};
 
-/// sled's segment size, which is part of the format: sled can only read a database with the segment size that wrote it. A line
-/// must fit into a quarter of it, because sled writes larger values to separate files.
+/// sled's segment size, which is part of the format: sled can read a database only with the segment size that wrote it. A
+/// line must fit into a quarter of this size, because sled writes larger values to separate files.
 const SEGMENT_BYTES: usize = 16 << 10;
-/// Size of sled's cache; small, because everything is read once.
+/// Size in bytes of sled's cache. It is small, because each record is read once.
 const CACHE_BYTES: u64 = 1 << 20;
-/// The file of a closed database from which sled restores the others.
+/// The file in a closed database from which sled restores the others.
 const DATABASE: &str = "db";
-/// Size of the checksum at the end of the file, in bytes.
+/// Size in bytes of the checksum at the end of the file.
 const SUM_BYTES: usize = 4;
-/// Parent of the in-memory folders.
+/// Parent folder of the in-memory scratch folders.
 const MEMORY: &str = "/dev/shm";
 /// Prefix of a scratch folder's name; the process id and the time in ns follow.
 const SCRATCH: &str = "witan-manifest-";
-/// Older scratch folders belong to killed processes, because one is only used for milliseconds.
+/// Age above which a scratch folder belongs to a killed process. A live process uses its folder only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Encodes lines, each terminated by a line feed, as a file. If no in-memory folder can be created, the database is written in
-/// a folder inside `dir`.
+/// Encodes lines, each terminated by a line feed, as a file. If no in-memory folder can be created, writes the database in a
+/// folder inside `dir`.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
@@ -63,8 +63,8 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Decodes the lines of a file; `None` if it is damaged. If no in-memory folder can be created, the database is read in a
-/// folder inside `dir`.
+/// Decodes the lines in a file. Returns `None` if the file is damaged. If no in-memory folder can be created, reads the
+/// database in a folder inside `dir`.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);
@@ -85,7 +85,7 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
             Ok(lines)
         };
         let lines = catch_in_library(read).unwrap_or_else(panicked)?;
-        // sled writes to the folder until then
+        // sled writes to the folder until its lock is free
         wait_until_unlocked(&path)?;
         Ok(lines)
     })?;
@@ -103,7 +103,7 @@ pub(super) fn remove_leftovers(dir: &Path) {
     }
 }
 
-/// Returns whether a scratch folder of this name is too old to be in use.
+/// Returns whether a scratch folder with this name is too old to be in use.
 fn is_leftover(name: &str) -> bool {
     let made_ns = name
         .strip_prefix(SCRATCH)
@@ -129,7 +129,7 @@ fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Resul
     run(Path::new(MEMORY)).or_else(|_| run(dir))
 }
 
-/// Opens or creates the database of a folder, without background flushes.
+/// Opens or creates the database in a folder, without background flushes.
 fn open(folder: &Path) -> sled::Result<sled::Db> {
     sled::Config::new()
         .path(folder)
@@ -140,13 +140,13 @@ fn open(folder: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
-/// An empty folder with access only for the owner, removed on drop.
+/// An empty folder that only its owner can access. It is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("{SCRATCH}{}-{}", process::id(), now_ns()));
-        // fails if a process with the same id in another container has created it
+        // fails if a process with the same id in another container has created the folder
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -154,7 +154,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // a later start removes what is left
+        // a later startup removes a leftover folder
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -210,7 +210,7 @@ mod tests {
     fn folders_of_killed_processes_go_and_those_in_use_stay() {
         let dir = TempDir::new();
         let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
-        // One step, because a start in another test may remove it in between.
+        // One step, because a startup in another test may remove the folder in between.
         fs::create_dir_all(&killed).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
         let used = Scratch::new(&dir.0).unwrap();

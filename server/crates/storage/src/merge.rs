@@ -1,4 +1,4 @@
-//! Merges runs: yields records in key order, the newest one of each key, without deleted keys.
+//! Merges runs. Yields records in key order, the newest record for each key, without deleted keys.
 
 use std::{
     cmp::Reverse,
@@ -20,7 +20,7 @@ pub(super) type Record = (Vec<u8>, Vec<u8>);
 /// The records of a chain in key order.
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Iterator over the records of a chain. A run is opened when its first key is reached and closed after its last, so only
+/// Iterator over a chain's records. A run is opened when its first key is reached and closed after its last key, so only
 /// overlapping runs are open at once.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
@@ -35,20 +35,20 @@ struct RunSource {
     reader: Option<RunReader>,
 }
 
-/// The next record of a run. The heap pops the greatest head: the smallest key first; of equal keys, unopened runs first and
-/// then the newest run. No two heads are equal in all of these.
+/// The next record of a run. The heap pops the greatest head, which has the smallest key. Among equal keys, unopened runs
+/// come first, then the newest run. No two heads are equal in all of these.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct RunHead {
     key: Reverse<Vec<u8>>,
-    /// Whether the run is not opened yet, so that `key` is only a lower bound.
+    /// Whether the run is still closed, so that `key` is only a lower bound.
     unopened: bool,
-    /// Position of the run in the chain; of equal keys, the later run's record wins.
+    /// Position of the run in the chain. Among equal keys, the later run's record is used.
     source: usize,
     value: Option<Vec<u8>>,
 }
 
 impl MergedRecords {
-    /// Prepares to merge the runs of a chain; each is opened when the merge reaches its first key.
+    /// Prepares to merge a chain's runs. Each run is opened when the merge reaches its first key.
     pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
         let sources: Vec<RunSource> = chain
             .runs()
@@ -67,7 +67,7 @@ impl MergedRecords {
         Self { heads: heads.collect(), sources, bytes: 0 }
     }
 
-    /// Returns the next record; `None` at the end of all runs.
+    /// Returns the next record, or `None` at the end of all runs.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(RunHead { key: Reverse(key), unopened, source, value }) = self.heads.pop() {
             self.advance(source, &key, !unopened)?;
@@ -89,8 +89,8 @@ impl MergedRecords {
         Ok(None)
     }
 
-    /// Reads the next record of a run. `last` is the previous key if `read` is set, otherwise a lower bound of the first key.
-    /// Keys out of order are an error.
+    /// Reads a run's next record. `last` is the previous key if `read` is set, otherwise a lower bound for the first key.
+    /// Fails if keys are out of order.
     fn advance(
         &mut self,
         source: usize,
@@ -113,7 +113,7 @@ impl MergedRecords {
 }
 
 impl RunSource {
-    /// Reads the next item; `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
+    /// Reads the next item, or `None` at the end. `last` and `read` have the same meaning as in [`MergedRecords::advance`].
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,

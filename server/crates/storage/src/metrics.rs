@@ -3,19 +3,19 @@
 use prometheus::{Histogram, IntCounter, IntGauge};
 use witan_base::metrics::Register;
 
-/// Metrics of the threads that write the log and checkpoints. Clones share the metrics.
+/// Metrics of the threads that write the log and checkpoints. Clones share them.
 #[derive(Clone, Debug)]
 pub struct StorageMetrics {
     pub(super) wal_fsync: Histogram,
     pub(super) wal_write_bytes: IntGauge,
     pub(super) backend_commit: Histogram,
-    /// Failed writes since startup, plus one if startup found the newest checkpoint damaged.
+    /// Number of failed writes since startup, plus one if startup found the newest checkpoint damaged.
     pub(super) checkpoint_failures: IntCounter,
 }
 
 impl StorageMetrics {
     #[rustfmt::skip]
-    /// Registers the metrics of the storage.
+    /// Registers the storage's metrics.
     pub fn register(on: &Register) -> Self {
         Self {
             wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync of the Raft log.", 0.001, 14),

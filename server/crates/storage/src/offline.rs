@@ -1,6 +1,6 @@
-//! Reads the data directory of a stopped member without writing to it. Startup would repair a torn last write or finish an
-//! interrupted installation. This module repairs a copy instead, in the folder for temporary files: it copies the log and links
-//! the runs.
+//! Reads a stopped member's data directory without writing to it. Startup would repair a torn last write or complete an
+//! interrupted installation. This module repairs a copy instead, in the folder for temporary files: it copies the log and
+//! links the runs.
 
 use std::{
     fs::{self, DirBuilder},
@@ -21,7 +21,7 @@ use super::{
 
 const CHECKPOINT: &str = "checkpoint";
 
-/// Reads the identity and the state of a stopped member; `None` if its setup was never completed.
+/// Reads the identity and the state of a stopped member. Returns `None` if its setup was never completed.
 pub fn read(
     dir: &Path,
     metrics: &StorageMetrics,
@@ -43,8 +43,8 @@ pub fn read(
     Ok(Some((identity, opened.recovered)))
 }
 
-/// A temporary folder with copies of the files that startup changes, and links to those that it only reads. It is removed on
-/// drop.
+/// A temporary folder with copies of the files that startup changes, and links to the files that startup only reads. It is
+/// removed on drop.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -62,7 +62,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Copies the `wanted` files of a folder. Runs are only linked, because they never change.
+    /// Copies a folder's `wanted` files. Links runs, because they never change.
     fn fill(
         &self,
         member: &Path,
@@ -90,7 +90,7 @@ impl Copy {
             Ok(())
         };
         match copied() {
-            // the open reports missing files
+            // opening the copy reports missing files
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             copied => copied.map_err(|error| OpenError::io(&from, error)),
         }

@@ -1,6 +1,6 @@
-//! The file `owner` in the folder of the raft log names the log's owner. It names the member, so that an `identity` file from
-//! another directory is detected. With `--wal-dir`, it also names the link in the data directory: a copy of the data directory
-//! has its own link to the same folder and must not write there.
+//! The file `owner` in the raft log's folder, which names the log's owner. It names the member, so that an `identity` file
+//! from another directory is detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data
+//! directory has its own link to the same folder and must not write there.
 
 use std::{
     fs, io,
@@ -11,7 +11,7 @@ use witan_machine::member::MemberId;
 
 use super::{DataIdentity, OpenError, files, format};
 
-/// Name of the file in the folder of the log.
+/// Name of the file in the log's folder.
 pub(super) const FILE: &str = "owner";
 
 /// The owner of the log in a folder.
@@ -19,7 +19,7 @@ pub(super) const FILE: &str = "owner";
 pub(super) struct LogOwner {
     cluster_id: u64,
     member_id: MemberId,
-    /// The link to the folder, if the folder is outside of the data directory.
+    /// The link to the folder, if the folder is outside the data directory.
     link: Option<LogLink>,
 }
 
@@ -28,16 +28,16 @@ pub(super) struct LogOwner {
 pub(super) struct LogLink {
     /// The link's inode number and creation time, which differ in a copy.
     inode: String,
-    /// The link's path when the log was placed. Used in messages, and to find the original of a copy.
+    /// Path of the link when the log was placed. It appears in messages and locates a copy's original.
     path: String,
 }
 
 impl LogLink {
-    /// Reads the inode of the link at `at`, which is or becomes the one at `path`; `None` if it is not a link.
+    /// Reads the inode of the link at `at`, which is or will be the link at `path`. Returns `None` if `at` is not a link.
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
         match fs::symlink_metadata(at) {
             Ok(data) if data.is_symlink() => {
-                // A line feed would end the line; a path with one is never found again.
+                // A line feed would end the line; a path that contains one is never found again.
                 let path = path.display().to_string().replace('\n', "?");
                 Ok(Some(Self { inode: format::inode(&data), path }))
             }
@@ -62,7 +62,7 @@ impl LogOwner {
         Self { cluster_id, member_id, link }
     }
 
-    /// Reads the file of a folder; `None` if it does not exist.
+    /// Reads a folder's owner file. Returns `None` if it does not exist.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(FILE);
         let text = match fs::read_to_string(&path) {
@@ -76,7 +76,7 @@ impl LogOwner {
         owner.map(Some).ok_or_else(damaged)
     }
 
-    /// Writes the file; durable on return.
+    /// Writes the file. It is durable on return.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
         let text = format::seal(&self.lines());
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
@@ -93,7 +93,7 @@ impl LogOwner {
         }
     }
 
-    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would produce the same text.
+    /// Parses the lines before the checksum. Returns `None` unless [`Self::lines`] would produce the same text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.lines().filter_map(|line| line.split_once(' '));
         let mut field = |name: &str| fields.next().filter(|(found, _)| *found == name);
@@ -131,8 +131,8 @@ impl LogOwner {
     }
 }
 
-/// Refuses a link to a log whose owner names another link or none. A folder in the data directory needs no link. Returns the
-/// owner that the folder names.
+/// Refuses a link to a log whose owner names another link or no link. A folder in the data directory needs no link. Returns
+/// the owner in the folder.
 pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let owner = LogOwner::read(log)?;
     let Some(own) = LogLink::read(log, log)? else {

@@ -1,5 +1,4 @@
-//! A link of a chain that is being written: the runs that it reuses and those that it writes. Not here: which runs can be
-//! reused (`reuse`), and files.
+//! A chain's link while it is written: the reused runs and the new runs. `reuse` decides which runs can be reused.
 
 use std::collections::BTreeMap;
 
@@ -15,43 +14,44 @@ use super::{
 #[derive(Default)]
 pub(super) struct PendingRun {
     pub(super) items: Vec<RunItem>,
-    /// Size of the items in the file.
+    /// Size of the items in the file, in bytes.
     pub(super) bytes: u64,
-    /// Keys of the items, where the run is known to contain every record between them.
+    /// Keys of the items, for ranges in which the run is known to contain every record.
     pub(super) stretches: Vec<KeyStretch>,
 }
 
-/// Location of a record of a base.
+/// The location of a record in a base.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In a reused run, by its index in `RunReuse`.
+    /// In a reused run. The number is the run's index in `RunReuse`.
     Kept(usize),
     Blocks,
     Others,
 }
 
-/// The link of a chain that is being written. Blocks of the key space, which are most of the data, have their own runs. Each of
-/// these has its own stretch of keys, so startup has few runs open at once, however many of them bases reuse.
+/// A chain's link while it is written. The key space's blocks, which are most of the data, have their own runs. Each of these
+/// runs has its own range of keys, so startup has few runs open at once, regardless of how many runs bases reuse.
 #[derive(Default)]
 pub(super) struct PendingLink {
-    /// The runs of the previous chain that a base reuses, by their indexes in `RunReuse`, with the keys that are current there.
+    /// The previous chain's runs that a base reuses, by their index in `RunReuse`, with the keys that are current in them.
     pub(super) kept: BTreeMap<usize, Vec<KeyStretch>>,
-    /// The written runs.
+    /// The new runs.
     pub(super) written: Vec<WrittenRun>,
     pub(super) blocks: PendingRun,
     pub(super) others: PendingRun,
-    /// Location of the last record of a base.
+    /// Location of a base's last record.
     last: Option<Place>,
 }
 
 impl PendingLink {
-    /// Reuses a run of the previous chain, which contains the next record.
+    /// Reuses a run of the previous chain that contains the next record.
     pub(super) fn keep(&mut self, run: usize, key: &[u8]) {
         let gap = self.last.replace(Place::Kept(run)) != Some(Place::Kept(run));
         KeyStretch::extend(self.kept.entry(run).or_default(), key, gap);
     }
 
-    /// Adds a record to one of the next runs, and returns that run. `is_base` says that all records of the state are emitted.
+    /// Adds a record to one of the next runs, and returns that run. `is_base` means that all records of the state are
+    /// emitted.
     pub(super) fn add(&mut self, change: RecordChange, is_base: bool) -> &mut PendingRun {
         let (key, value) = match change {
             RecordChange::Put { key, value } => (key, Some(value)),
@@ -67,7 +67,7 @@ impl PendingLink {
             (false, Some((last, Some(_)))) => !record::are_neighbors(last, &key),
             (false, Some((_, None)) | None) => true,
         };
-        // Between other records of a difference, unchanged records may exist.
+        // Unchanged records may exist between other records of a difference.
         if value.is_some() && (is_base || place == Place::Blocks) {
             KeyStretch::extend(&mut run.stretches, &key, gap);
         }
@@ -77,7 +77,8 @@ impl PendingLink {
         run
     }
 
-    /// Returns the link's runs in the order in which they were written. If several contain a key, the last one wins.
+    /// Returns the link's runs in the order in which they were written. If several runs contain a key, the last run's record
+    /// is used.
     pub(super) fn runs(&self, before: &RunReuse) -> Vec<Run> {
         let kept = self.kept.keys().map(|run| before.run(*run).clone());
         let written = self.written.iter().map(|written| written.run.clone());

@@ -1,5 +1,5 @@
-//! Computes the CRC-32 of any byte range of a file in time independent of its length. A client controls the bytes of a torn
-//! write, which may look like the headers of many long records.
+//! Computes the CRC-32 of any byte range in a file, in time independent of the range's length. A client controls the content
+//! of a torn write, which may look like the headers of many long records.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -10,21 +10,21 @@ use super::bit_flip::POLYNOMIAL;
 /// Distance in bytes between two stored sums. Computing the CRC-32 of a range reads at most twice this many bytes.
 const BLOCK_BYTES: usize = 256;
 
-/// The number 1 as a polynomial, lowest bit first.
+/// The polynomial 1, lowest bit first.
 const ONE: u32 = 1 << 31;
 
-/// The eighth power of x: each further byte multiplies a sum by it.
+/// The polynomial x^8. Each further byte multiplies a sum by it.
 const BYTE: u32 = ONE >> 8;
 
 pub(super) struct RangeCrc<'a> {
     pub(super) bytes: &'a [u8],
-    /// The CRC-32 of the bytes before each block.
+    /// CRC-32 of the bytes before each block.
     before: Vec<u32>,
     /// The factor for each number of bytes below a block.
     byte_factors: Vec<u32>,
     /// The factor for each number of blocks.
     block_factors: Vec<u32>,
-    /// Number of hashed bytes.
+    /// Number of hashed bytes, which tests check.
     #[cfg(test)]
     pub(super) hashed: Cell<usize>,
 }
@@ -49,7 +49,7 @@ impl<'a> RangeCrc<'a> {
         }
     }
 
-    /// Returns the CRC-32 of a range, which must be within the bytes.
+    /// Returns the CRC-32 of a range. The range must be within the bytes.
     pub(super) fn of(&self, range: Range<usize>) -> u32 {
         let length = range.len();
         let bytes = self.byte_factors[length % BLOCK_BYTES];

@@ -1,5 +1,5 @@
-//! Reads records on another thread while the state is restored from them, so that startup uses two cores: reading a run takes
-//! about as long as building the state from it. Not here: the meaning of records.
+//! Reads records on another thread while the state is restored from them. Startup then uses two cores, because reading a run
+//! takes about as long as building the state from it.
 
 use std::{
     mem,
@@ -17,17 +17,17 @@ use super::{
     merge::{MergedRecords, Record, Records},
 };
 
-/// Approximate size of the portions in which records pass between the threads.
+/// Approximate size in bytes of a portion of records that passes between the threads.
 const PORTION_BYTES: usize = 256 << 10;
 /// Maximum number of queued portions.
 const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
-/// Restores the state from all records of a chain. Also returns their size in bytes.
+/// Restores the state from all records in a chain. Also returns the size of the records in bytes.
 pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), CheckpointReadError> {
     let mut merged = MergedRecords::new(dir, chain);
-    // a damaged run is only detected at its end, after its records
+    // a damaged run is detected only at its end, after its records
     let restored =
         catch_in_library(|| read_ahead(&mut merged, &mut |records| View::restore(records)));
     let restored = restored.unwrap_or_else(|| {
@@ -36,7 +36,7 @@ pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), Check
     Ok((restored, merged.bytes))
 }
 
-/// Restores from records that are read on another thread. A panic there becomes an error.
+/// Restores from records that another thread reads. A panic on that thread becomes an error.
 fn read_ahead<T>(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>> + Send,
     restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
@@ -47,7 +47,7 @@ fn read_ahead<T>(
             .name("read-ahead".to_owned())
             .spawn_scoped(scope, move || catch_in_library(|| read(records, &send)))?;
         let restored = restore(&mut receive.iter().flatten());
-        // If restoring ends early, the reader must not block on a full queue.
+        // If the restore ends early, the reader must not block on a full queue.
         drop(receive);
         match reading.join() {
             Ok(Some(())) => restored,

@@ -1,9 +1,9 @@
-//! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint and builds the state from
+//! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint, and builds the state from
 //! them as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
 //!
-//! At most one snapshot is received at a time. Its runs stay when its stream breaks, and the next stream of the same snapshot
-//! continues from there; the state is then read from the disk, as at startup. Memory holds at most two runs, one of which is
-//! being written, and the new state in addition to the current one.
+//! At most one snapshot is received at a time. Its runs are kept when its stream breaks, and the next stream of the same
+//! snapshot continues from them; the state is then read from the disk, as at startup. Memory holds at most two runs, one of
+//! which is being written, and the new state in addition to the current state.
 
 use std::{
     io, mem,
@@ -27,21 +27,21 @@ use super::{
     run::{RUN_BYTES, RunItem, item_bytes},
 };
 
-/// Why a snapshot was not received.
+/// The reason why a snapshot was not received.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Another snapshot is being received or waits for the replica.
     #[error("this member is receiving another snapshot")]
     Busy,
-    /// The disk is full or broken.
+    /// A file operation failed, for example because the disk is full.
     #[error("the snapshot cannot be written: {0}")]
     Io(#[from] io::Error),
-    /// The records do not form a state, or do not match the announced totals.
+    /// The records do not form a state, or they differ from the announced totals.
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
 }
 
-/// Receives the snapshots for one member. Clones share its state.
+/// Receives a member's snapshots. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct SnapshotReceiver {
     folder: Arc<CheckpointFolder>,
@@ -57,7 +57,7 @@ impl SnapshotReceiver {
         Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1, 0))
     }
 
-    /// Begins to receive a snapshot of about `bytes`, or continues a parked one with the same id.
+    /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let mut state = self.folder.state();
         let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
@@ -95,7 +95,7 @@ impl SnapshotReceiver {
     }
 }
 
-/// No other snapshot is received while this is held.
+/// Excludes other snapshots while it is held.
 #[derive(Debug)]
 struct ReceiverTurn {
     folder: Arc<CheckpointFolder>,
@@ -115,30 +115,30 @@ impl Drop for ReceiverTurn {
 pub struct IncomingSnapshot {
     id: SnapshotId,
     durable: DurableRecords,
-    /// All received records.
+    /// Counts all received records.
     count: RecordCounter,
     /// Contents of the next run.
     items: Vec<RunItem>,
     item_bytes: usize,
-    /// The previous run, while another thread writes it.
+    /// The previous run while another thread writes it.
     writing: Option<RunInWriting>,
-    /// The state of all received records; `None` if some were on disk before.
+    /// Builds the state from all received records; `None` if some records were already on disk.
     builder: Option<ViewBuilder>,
     folder: Arc<CheckpointFolder>,
     turn: Option<ReceiverTurn>,
 }
 
-/// A run that another thread is writing, and the part of the snapshot that becomes durable with it.
+/// A run that another thread writes, and the part of the snapshot that becomes durable with it.
 #[derive(Debug)]
 struct RunInWriting {
-    /// Result of the write; `None` if it panicked.
+    /// The thread that writes the run. Its result is `None` if the write panicked.
     thread: JoinHandle<Option<io::Result<Run>>>,
     count: RecordCounter,
     last_key: Vec<u8>,
 }
 
 impl IncomingSnapshot {
-    /// Returns the totals of the records that are already durable, after which the stream continues, and their last key.
+    /// Returns the totals of the durable records and their last key. The stream continues after this key.
     pub fn durable(&self) -> (RecordTotals, &[u8]) {
         (self.durable.count.totals(), &self.durable.last_key)
     }
@@ -163,7 +163,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Makes another thread write a run once the previous one is durable, so that the disk works while more records arrive.
+    /// Makes another thread write a run when the previous run is durable, so that the disk works while more records arrive.
     fn write_run(&mut self) -> io::Result<()> {
         self.finish_run()?;
         let Some((last_key, _)) = self.items.last() else {
@@ -178,7 +178,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Waits until the run that is being written is durable.
+    /// Waits until the current run is durable.
     fn finish_run(&mut self) -> io::Result<()> {
         let Some(writing) = self.writing.take() else {
             return Ok(());
@@ -191,9 +191,9 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Keeps the durable records for the next stream of the same snapshot, because this stream broke.
+    /// Keeps the durable records for the next stream of the same snapshot. Call it when this stream breaks.
     pub fn park(mut self) {
-        // The next stream sends records again that could not be written.
+        // The next stream sends the records that could not be written again.
         let _ = self.finish_run();
         if !self.durable.runs.is_empty() {
             let records = Box::new(mem::take(&mut self.durable));
@@ -201,7 +201,7 @@ impl IncomingSnapshot {
         }
     }
 
-    /// Makes all records durable and builds the state from them. An error unless they match the `announced` totals.
+    /// Makes all records durable and builds the state from them. Fails unless they match the `announced` totals.
     pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
@@ -251,18 +251,18 @@ impl Drop for IncomingSnapshot {
     }
 }
 
-/// A snapshot on disk and in memory that is not published yet. Dropping it without [`super::install()`] discards the files.
+/// A snapshot on disk and in memory that was not published yet. Dropping it without [`super::install()`] discards the files.
 #[derive(Debug)]
 pub struct ReceivedSnapshot {
-    /// The state.
+    /// The snapshot's state.
     pub view: View,
     pub(super) files: ReceivedFiles,
-    /// Called when the snapshot is installed; dropped if it never is.
+    /// Callback for the installation. It is dropped without a call if the snapshot is never installed.
     pub(super) installed: Option<NotifyInstalled>,
 }
 
 impl ReceivedSnapshot {
-    /// Sets the function to call when the snapshot is installed.
+    /// Sets the function that is called when the snapshot is installed.
     pub fn on_installed(&mut self, installed: OnDurable) {
         self.installed = Some(NotifyInstalled(installed));
     }
@@ -277,7 +277,7 @@ impl std::fmt::Debug for NotifyInstalled {
     }
 }
 
-/// The runs of a received snapshot. Nothing else removes them while this exists.
+/// The runs of a received snapshot. They are not removed while this value exists.
 #[derive(Debug)]
 pub(super) struct ReceivedFiles {
     runs: Vec<Run>,

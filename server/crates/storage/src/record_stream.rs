@@ -1,12 +1,12 @@
-//! The records of a state as a byte stream, used in runs and in snapshots between members. Each record has the length of the
-//! key, the length of the value (4 bytes each, little-endian), the key and the value.
+//! A state's records as a byte stream, used in runs and in snapshots between members. Each record consists of the key's
+//! length, the value's length (4 bytes each, little-endian), the key and the value.
 
 use super::run::{HEADER_BYTES, REMOVED};
 
-/// Totals of a stream of records: stored in the manifest for each run, and sent at the end of a snapshot.
+/// Totals of a record stream. The manifest stores them for each run, and a snapshot ends with them.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct RecordTotals {
-    /// Number of records, including the deletions of a run.
+    /// Number of records, including a run's deletions.
     #[prost(uint64, tag = "1")]
     pub records: u64,
     /// Length of the stream in bytes.
@@ -66,8 +66,8 @@ fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) ->
     [lengths, key, value]
 }
 
-/// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver refuses; the bounds
-/// of the state rule it out.
+/// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver refuses. The
+/// limits of the state prevent such lengths.
 fn lengths(key: &[u8], value: &[u8]) -> [u8; HEADER_BYTES] {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(REMOVED);
     let mut lengths = [0; HEADER_BYTES];

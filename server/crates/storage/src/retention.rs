@@ -1,5 +1,5 @@
-//! Decides how long outdated entries and runs stay on disk. Copying the directory of a running member (`cp -a`, in any order of
-//! files) takes time. The copy is complete only if no file that another copied file refers to is removed meanwhile.
+//! Decides how long outdated entries and runs stay on disk. Copying a running member's directory (`cp -a`, in any order of
+//! files) takes time. The copy is complete only if no file to which a copied file refers is removed during the copy.
 
 use std::{
     collections::VecDeque,
@@ -9,20 +9,20 @@ use std::{
 
 use super::ledger::measure;
 
-/// Maximum time that an outdated part stays on disk. A faster copy of the directory is complete, unless parts were removed
+/// Maximum time for which outdated parts stay on disk. A copy that takes less time is complete, unless parts were removed
 /// earlier to free space.
 #[cfg(not(test))]
 const KEPT_FOR: Duration = Duration::from_secs(60);
 #[cfg(test)]
 const KEPT_FOR: Duration = Duration::ZERO;
 
-/// Maximum outdated bytes, as a multiple of the log between two checkpoints: for the log, and for the checkpoint in addition to
-/// the size of one checkpoint.
+/// Maximum size of outdated parts, as a multiple of the log between two checkpoints. It applies to the log, and to the
+/// checkpoint in addition to the size of one checkpoint.
 pub(super) const OUTDATED_TIMES: u64 = 2;
 
-/// Smaller file systems keep no outdated parts.
+/// File system size in bytes below which no outdated parts are kept.
 const LARGE_BYTES: u64 = 4 << 30;
-/// With less free space, outdated parts are removed at once: this fraction of the file system, at most this many bytes.
+/// Divisor of the file system's size that gives the free space below which outdated parts are removed at once.
 const FREE_PART: u64 = 4;
 const FREE_BYTES: u64 = 4 << 30;
 
@@ -31,7 +31,7 @@ pub(super) fn is_large(dir: &Path) -> bool {
     measure(dir).total >= LARGE_BYTES
 }
 
-/// Returns whether the file system of `dir` also has enough free space to keep them now.
+/// Returns whether the file system of `dir` currently has enough free space to keep outdated parts.
 pub(super) fn has_room(dir: &Path) -> bool {
     let size = measure(dir);
     size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_PART)
@@ -56,14 +56,14 @@ impl<T> Outdated<T> {
         self.parts.push_back((Instant::now(), part));
     }
 
-    /// Removes and returns the oldest part if it is due or `goes` selects it. Its files can be removed now.
+    /// Removes and returns the oldest part if it is due or `goes` returns true for it. The caller can then remove its files.
     pub(super) fn pop(&mut self, goes: impl FnOnce(&T) -> bool) -> Option<T> {
         let kept_for = self.kept_for;
         let due = |(since, part): &mut (Instant, T)| since.elapsed() >= kept_for || goes(part);
         self.parts.pop_front_if(due).map(|(_, part)| part)
     }
 
-    /// Returns the time until the oldest part is due; `None` if there is none.
+    /// Returns the time until the oldest part is due, or `None` without any part.
     pub(super) fn due_in(&self) -> Option<Duration> {
         let (since, _) = self.parts.front()?;
         Some(self.kept_for.saturating_sub(since.elapsed()))
@@ -77,7 +77,7 @@ impl<T> Outdated<T> {
         self.parts.clear();
     }
 
-    /// For tests, which keep nothing by default.
+    /// Sets how long parts are kept. For tests, which keep nothing by default.
     #[cfg(test)]
     pub(super) fn keep_for(&mut self, kept_for: Duration) {
         self.kept_for = kept_for;

@@ -1,14 +1,14 @@
-//! Tracks which runs of the chain hold current records, so that the next base reuses these runs instead of writing the same
-//! bytes again. The file of a run is never modified. Not here: writing runs.
+//! Tracks which of the chain's runs contain current records. The next base reuses these runs instead of writing the same
+//! bytes again. A run's file is never modified.
 //!
 //! A base is the whole state, so each of its runs contains every record between two keys that were written consecutively. A
-//! difference contains only changed records: its runs are known to contain every record between two keys only if no other key
-//! fits between them, as between adjacent blocks of the key space.
+//! difference contains only changed records. Its runs contain every record between two keys only if no other key fits between
+//! them, as between adjacent blocks of the key space.
 //!
-//! A run of blocks with a few outdated ones is also reused: their newer versions are in runs with higher numbers, which win. A
-//! deleted key has no newer version, so a run with an outdated record of it is not reused. Runs of other records, which may be
-//! secrets, are not reused if any record is outdated. This information is not on disk: after startup, a base only reuses runs
-//! written since.
+//! A run of blocks with a few outdated blocks is also reused: newer versions of these blocks are in runs with higher numbers,
+//! which take precedence. A deleted key has no newer version, so a run with an outdated record for it is not reused. Runs of
+//! other records, which may be secrets, are not reused if any record is outdated. This information is not on disk: after
+//! startup, a base reuses only runs written since then.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -16,24 +16,24 @@ use witan_machine::record::RecordChange;
 
 use super::manifest::Run;
 
-/// A run with more stretches of keys, or more outdated records, is not reused.
+/// Maximum number of key stretches, and of outdated records, in a run that is reused.
 const REUSABLE_PIECES: usize = 16;
-/// Divides a run's size to give the bytes that outdated records may take.
+/// Divisor of a run's size that gives the maximum size of its outdated records.
 const OUTDATED_PART: u64 = 4;
 
-/// A run that was just written.
+/// A run that this process has just written.
 #[derive(Clone, Debug)]
 pub(super) struct WrittenRun {
     pub(super) run: Run,
-    /// Keys of the run.
+    /// Key ranges of the run.
     pub(super) stretches: Vec<KeyStretch>,
-    /// Size of its largest record in bytes.
+    /// Size of the run's largest record in bytes.
     pub(super) largest: u64,
-    /// Whether its records are blocks of the key space.
+    /// Whether the run's records are blocks of the key space.
     pub(super) of_blocks: bool,
 }
 
-/// Ascending keys of one record type (first byte) in one run: every record from `start` up to but excluding `end`.
+/// Ascending keys of one record type (first byte) in one run: every record from `start` to `end` (exclusive).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyStretch {
     start: Vec<u8>,
@@ -41,9 +41,9 @@ pub(super) struct KeyStretch {
 }
 
 impl KeyStretch {
-    /// Adds the next key of a run to its stretches. It extends the last stretch if it sorts after it, has the same record type,
-    /// and no record of another run can be in between (`gap`). Record types are not written in the order of their first bytes,
-    /// so a stretch of several types could cover keys of other runs.
+    /// Adds a run's next key to its stretches. The key extends the last stretch if it sorts after it, has the same record
+    /// type, and no record of another run can be in between (`gap`). Record types are not written in the order of their first
+    /// bytes, so a stretch with several types could cover keys of other runs.
     pub(super) fn extend(stretches: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
         match stretches.last_mut() {
             Some(last)
@@ -60,7 +60,7 @@ impl KeyStretch {
     }
 }
 
-/// Returns the key that sorts directly after this one.
+/// Returns the key that sorts directly after `key`.
 fn successor(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
@@ -69,15 +69,15 @@ fn successor(key: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug)]
 struct KnownRun {
     run: Run,
-    /// Number of outdated records, and its maximum.
+    /// Number of outdated records.
     outdated: usize,
     outdated_max: usize,
-    /// Whether the run must not be reused.
+    /// Whether the run can no longer be reused.
     dropped: bool,
 }
 
 impl KnownRun {
-    /// Creates the entry of a run that was just written; dropped if it is smaller than `bytes_min`.
+    /// Creates the entry of a run that was just written. The entry is dropped if the run is smaller than `bytes_min`.
     fn new(written: &WrittenRun, bytes_min: u64) -> Self {
         let bytes = written.run.content.bytes;
         let outdated_max = match written.of_blocks {
@@ -93,20 +93,20 @@ impl KnownRun {
     }
 }
 
-/// See the module documentation.
+/// The runs that the next base can reuse.
 #[derive(Debug, Default)]
 pub(super) struct RunReuse {
     runs: Vec<KnownRun>,
-    /// The stretches by start, without overlaps: the end of each, and the index of its run in `runs`.
+    /// The stretches by start, without overlaps. Each has its end and the index of its run in `runs`.
     stretches: BTreeMap<Vec<u8>, (Vec<u8>, usize)>,
     /// Keys of outdated records, with the indexes of the runs that contain them.
     outdated: BTreeMap<Vec<u8>, Vec<usize>>,
 }
 
 impl RunReuse {
-    /// Builds the reuse state of a new base from its written runs and from the runs of `before` that it reuses, by index, with
-    /// the stretches of their current records. The next base does not reuse runs smaller than `bytes_min`: it merges them with
-    /// their neighbors, to limit the number of runs.
+    /// Builds the reuse state of a new base from its written runs and the reused runs of `before`. `kept` maps the index of a
+    /// reused run to the stretches of its current records. The next base does not reuse runs smaller than `bytes_min`: it
+    /// merges them with their neighbors, to limit the number of runs.
     pub(super) fn of_base(
         before: &RunReuse,
         kept: &BTreeMap<usize, Vec<KeyStretch>>,
@@ -141,7 +141,7 @@ impl RunReuse {
     }
 
     /// Sets the stretches of all runs. Drops runs with too many stretches, and runs that overlap, because neither of them
-    /// contains every record there.
+    /// contains every record in the overlap.
     fn set_stretches(&mut self, mut all: Vec<(KeyStretch, usize)>) {
         let mut counts = vec![0; self.runs.len()];
         all.iter().for_each(|(_, run)| counts[*run] += 1);
@@ -165,8 +165,8 @@ impl RunReuse {
         self.stretches = valid.map(|(it, run)| (it.start, (it.end, run))).collect();
     }
 
-    /// Adds a run of a published difference. Each of its records was passed to [`Self::mark_changed`] before. `bytes_min` is as
-    /// in [`Self::of_base`].
+    /// Adds a run of a published difference. Each of its records must have been passed to [`Self::mark_changed`]. `bytes_min`
+    /// has the same meaning as in [`Self::of_base`].
     pub(super) fn add_difference(&mut self, written: &WrittenRun, bytes_min: u64) {
         let known = KnownRun::new(written, bytes_min);
         let count = written.stretches.len();
@@ -184,7 +184,7 @@ impl RunReuse {
         }
     }
 
-    /// Records that a record was changed, added or removed: the run that contains it has an outdated record.
+    /// Records that a record was changed, added or removed, so that the run that contains it has an outdated record.
     pub(super) fn mark_changed(&mut self, change: &RecordChange) {
         self.mark_outdated(change.key());
         if let RecordChange::Delete { key } = change {
@@ -194,7 +194,7 @@ impl RunReuse {
         }
     }
 
-    /// Removes a key from the stretch that contains it. Stretches of dropped runs are forgotten.
+    /// Removes a key from the stretch that contains it. Deletes the stretches of dropped runs.
     fn mark_outdated(&mut self, key: &[u8]) {
         let Some((start, run)) = self.containing(key) else {
             return;
@@ -216,14 +216,14 @@ impl RunReuse {
         self.outdated.entry(key.to_vec()).or_default().push(run);
     }
 
-    /// Drops the runs with outdated records, because the next base must not contain any.
+    /// Drops the runs with outdated records, because the next base must not contain outdated records.
     pub(super) fn drop_outdated(&mut self) {
         for known in &mut self.runs {
             known.dropped |= known.outdated > 0;
         }
     }
 
-    /// Returns the index of the reused run that contains the current record with this key; `None` if there is none.
+    /// Returns the index of the reused run that contains the current record for this key, or `None` if no run contains it.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         let (_, run) = self.containing(key)?;
         (!self.runs[run].dropped).then_some(run)
@@ -233,14 +233,14 @@ impl RunReuse {
         &self.runs[index].run
     }
 
-    /// Returns the start of a stretch that overlaps the keys from `start` to `end` (exclusive); `None` if there is none.
+    /// Returns the start of a stretch that overlaps the keys from `start` to `end` (exclusive), or `None`.
     fn overlapping(&self, start: &[u8], end: &[u8]) -> Option<Vec<u8>> {
         let below = (Bound::Unbounded, Bound::Excluded(end));
         let (other, (until, _)) = self.stretches.range::<[u8], _>(below).next_back()?;
         (start < until.as_slice()).then(|| other.clone())
     }
 
-    /// Returns the start and the run of the stretch that contains this key; `None` if there is none.
+    /// Returns the start and the run of the stretch that contains this key, or `None`.
     fn containing(&self, key: &[u8]) -> Option<(Vec<u8>, usize)> {
         let up_to = (Bound::Unbounded, Bound::Included(key));
         let (start, (end, run)) = self.stretches.range::<[u8], _>(up_to).next_back()?;
@@ -274,7 +274,7 @@ mod tests {
         WrittenRun { run, stretches, largest: 1, of_blocks: true }
     }
 
-    /// Creates a base of runs of blocks, numbered from 1, with these keys.
+    /// Creates a base from runs of blocks, numbered from 1, with these keys.
     fn base(runs: &[&[&str]]) -> RunReuse {
         base_of((1..).zip(runs).map(|(number, keys)| written(number, keys)))
     }
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(kept(&reuse, "k4"), Some(2));
         assert_eq!(kept(&reuse, "k5"), Some(2));
         assert_eq!(kept(&reuse, "k7"), None, "between runs");
-        // the last run has a key inside the first
+        // the last run has a key inside the first run
         assert_eq!((kept(&reuse, "k1"), kept(&reuse, "t7")), (None, None));
     }
 
@@ -355,7 +355,7 @@ mod tests {
         put(&mut reuse, "k5");
         reuse.add_difference(&written(3, &["k5"]), BYTES);
         assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (Some(1), Some(3)));
-        // The next base reuses both runs, the older one with an outdated record.
+        // The next base reuses both runs. The older run has an outdated record.
         let taken = BTreeMap::from([
             (
                 0,

@@ -1,8 +1,7 @@
-//! A run: records in ascending key order in one file, written once. Not here: the meaning of records, and how runs form a
-//! checkpoint.
+//! A run: records in ascending key order in one file, which is written once. `checkpoint` combines runs.
 //!
-//! Each record is the length of its key and of its value, four bytes each and little-endian, followed by both. The file has
-//! nothing else: its record count, size and checksum are in the manifest.
+//! Each record consists of its key's length and its value's length, four bytes each and little-endian, followed by both. The
+//! file contains nothing else: its record count, size and checksum are in the manifest.
 
 use std::{
     fs::File,
@@ -20,12 +19,12 @@ use super::{
 
 /// File name suffix of a run.
 const SUFFIX: &str = ".run";
-/// Records are sorted in memory up to this many bytes; then the next run starts.
+/// Size in bytes up to which records are sorted in memory. Then the next run starts.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
 const BUFFER_BYTES: usize = 128 << 10;
-/// Marks a record without a value: the key is deleted.
+/// Value length that marks a deleted key.
 pub(super) const REMOVED: u32 = u32::MAX;
-/// Length of the key, length of the value.
+/// Size in bytes of the key's length and the value's length.
 pub(super) const HEADER_BYTES: usize = 8;
 
 /// A key and its value; `None` for a deleted key.
@@ -35,7 +34,7 @@ pub(super) fn run_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}{SUFFIX}"))
 }
 
-/// Parses the number of a run from its path; `None` for other files.
+/// Parses a run's number from its path. Returns `None` for other files.
 pub(super) fn run_number(path: &Path) -> Option<u64> {
     path.file_name()?
         .to_str()?
@@ -44,12 +43,12 @@ pub(super) fn run_number(path: &Path) -> Option<u64> {
         .ok()
 }
 
-/// Returns the size of an item in the file.
+/// Returns an item's size in the file, in bytes.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-/// Writes a run to a new file at `path`; returns its totals for the manifest. The run is durable on return, but its file name
+/// Writes a run to a new file at `path`. Returns its totals for the manifest. The run is durable on return, but its file name
 /// is not.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> {
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
@@ -70,7 +69,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> 
     })
 }
 
-/// Returns the length of a key or a value; an error if it is too long.
+/// Returns the length of a key or a value. Fails if it is too long.
 fn length(bytes: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(bytes.len()).ok();
     length
@@ -78,7 +77,7 @@ fn length(bytes: &[u8]) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("a record exceeds the limit of 4 GiB"))
 }
 
-/// A file with the count and the checksum of the bytes that were read or written.
+/// A file that counts and checksums the bytes that were read or written.
 struct SummedFile {
     file: File,
     sum: crc32fast::Hasher,
@@ -119,12 +118,12 @@ impl Read for SummedFile {
 /// Reads a run sequentially.
 pub(super) struct RunReader {
     file: BufReader<SummedFile>,
-    /// Records and bytes that are left to read.
+    /// Number of records and bytes that are left to read.
     left: RecordTotals,
 }
 
 impl RunReader {
-    /// Opens a run. Damage is only detected at its end.
+    /// Opens a run. Damage is detected only at the run's end.
     pub(super) fn open(path: &Path, content: RecordTotals) -> Result<Self, CheckpointReadError> {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {
@@ -133,7 +132,7 @@ impl RunReader {
         })
     }
 
-    /// Reads the next record; `None` at the end. An error if the run is incomplete or its checksum is wrong.
+    /// Reads the next record, or `None` at the end. Fails if the run is incomplete or its checksum is wrong.
     pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
             self.check_end()?;
@@ -151,7 +150,7 @@ impl RunReader {
         Ok(Some((key, value)))
     }
 
-    /// Checks at the end that the file matches the manifest.
+    /// Checks at the end that the file's totals match the manifest.
     fn check_end(&mut self) -> Result<(), CheckpointReadError> {
         let more = !self.file.fill_buf()?.is_empty();
         let sum = self.file.get_ref().sum.clone().finalize();
@@ -161,7 +160,7 @@ impl RunReader {
         Ok(())
     }
 
-    /// Reads the next `length` bytes of the run; an error if it is shorter.
+    /// Reads the run's next `length` bytes. Fails if the run ends earlier.
     fn take(&mut self, length: u32) -> Result<Vec<u8>, CheckpointReadError> {
         if u64::from(length) > self.left.bytes {
             return Err(too_short().into());
@@ -171,7 +170,7 @@ impl RunReader {
         Ok(bytes)
     }
 
-    /// Fills `out`; an error if the run is shorter.
+    /// Fills `out`. Fails if the run ends earlier.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), CheckpointReadError> {
         let left = self.left.bytes.checked_sub(out.len() as u64);
         self.left.bytes = left.ok_or_else(too_short)?;

@@ -1,12 +1,11 @@
-//! Monitors free space of the data directory's file system, or of the raft log's if `--wal-dir` places it on another one that
-//! has less, and sets the level at which commands are refused. The ballast is deleted when the log's disk is full, so that a
-//! start and commands that free space still have some.
-//!
+//! Monitors the free space on the data directory's file system, or on the raft log's file system if `--wal-dir` places the
+//! log on another file system that has less. Sets the level at which commands are refused. The ballast is deleted when the
+//! log's disk is full, so that startup and commands that free space can still write.
 //! Below the reserve, commands that add data are refused until a quarter more than the reserve is free and the ballast is
-//! restored. Below the floor all commands are refused, because a failed log write ends the process. `docs/internals/paths.md`
-//! names the fault that each bound prevents.
+//! restored. Below the floor, all commands are refused, because a failed log write ends the process.
+//! `docs/internals/paths.md` names the fault that each limit prevents.
 //!
-//! Not here: which commands add data, and where they are refused.
+//! `witan_node` determines which commands add data, and refuses them.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,33 +23,33 @@ use super::{
     wal_dir,
 };
 
-/// Default reserve: an eighth of the file system, but at most this much.
+/// Default reserve in bytes: an eighth of the file system, at most this size.
 const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
 const RESERVE_PART: u64 = 8;
 
-/// Default ballast: a thirty-second of the file system, but at most this much.
+/// Default ballast in bytes: a thirty-second of the file system, at most this size.
 const DEFAULT_BALLAST_BYTES: u64 = 16 << 20;
 const BALLAST_PART: u64 = 32;
 
-/// Divides the reserve to give the floor.
+/// Divisor of the reserve that gives the floor.
 const FLOOR_PART: u64 = 32;
 
-/// Divides the file system's size to give the log between two checkpoints.
+/// Divisor of the file system's size that gives the log between two checkpoints.
 const CHECKPOINT_PART: u64 = 32;
 
-/// Maximum size of the log between two checkpoints in bytes; a checkpoint is due then. Startup replays up to this
-/// size, and the disk keeps about three times as much log (I5).
+/// Size in bytes of the log between two checkpoints; at this size, a checkpoint is due. Startup replays up to this size, and
+/// the disk keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
-/// Minimum size of the log between two checkpoints in bytes, on a small file system; a checkpoint is never due earlier.
+/// Size in bytes of the log between two checkpoints on a small file system; a checkpoint is never due earlier.
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
-/// Returns the bytes of a file system of this size that must stay free; 0 without monitoring.
+/// Returns the number of bytes that must stay free on a file system with `total` bytes, or 0 without monitoring.
 fn reserve_bytes(settings: SpaceConfig, total: u64) -> u64 {
     let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
     settings.reserve_bytes.unwrap_or(default)
 }
 
-/// Returns whether a file of this many bytes leaves the reserve free at `path`; always true without monitoring.
+/// Returns whether a file of `bytes` bytes leaves the reserve free at `path`. Returns true without monitoring.
 pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
     let measured = measure(path);
     match reserve_bytes(settings, measured.total) {
@@ -59,14 +58,14 @@ pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
     }
 }
 
-/// Returns the bytes of log between two checkpoints for the file system of `dir` or of its nearest existing ancestor: fewer on
-/// a small one.
+/// Returns the size in bytes of the log between two checkpoints, for the file system of `dir` or of its nearest existing
+/// ancestor. The size is smaller on a small file system.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
     let suited = measure(dir).total / CHECKPOINT_PART;
     suited.clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX)
 }
 
-/// The commands that the free space allows.
+/// The commands that the free space permits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpaceLevel {
     /// All commands are accepted.
@@ -78,7 +77,7 @@ pub enum SpaceLevel {
     None,
 }
 
-/// The last measurement, shared by all threads.
+/// The last measurement. All threads share it.
 #[derive(Debug, Default)]
 pub struct SpaceStatus {
     free_bytes: AtomicU64,
@@ -88,17 +87,17 @@ pub struct SpaceStatus {
 }
 
 impl SpaceStatus {
-    /// Returns the free bytes of the file system.
+    /// Returns the number of free bytes on the file system.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Relaxed)
     }
 
-    /// Returns the bytes that must stay free; 0 without monitoring.
+    /// Returns the number of bytes that must stay free, or 0 without monitoring.
     pub fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes.load(Relaxed)
     }
 
-    /// Returns the bytes of the ballast; 0 if it does not exist.
+    /// Returns the size of the ballast in bytes, or 0 if it does not exist.
     pub fn ballast_bytes(&self) -> u64 {
         self.ballast_bytes.load(Relaxed)
     }
@@ -109,29 +108,29 @@ impl SpaceStatus {
     }
 }
 
-/// Monitors the free space of the file systems of a member: one, or two with `--wal-dir`.
+/// Monitors the free space on a member's file systems: one, or two with `--wal-dir`.
 #[derive(Debug)]
 pub struct SpaceMonitor {
     dir: PathBuf,
-    /// The folder of the raft log.
+    /// The raft log's folder.
     log: PathBuf,
     /// Shared with the threads that write to the disk.
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
     level: SpaceLevel,
-    /// Free bytes of the file system that has less.
+    /// Free bytes on the file system that has less free space.
     free: u64,
-    /// Free bytes of the file system with the log and the ballast.
+    /// Free bytes on the file system with the log and the ballast.
     free_for_log: u64,
-    /// Bytes appended to the log since the last measurement.
+    /// Number of bytes appended to the log since the last measurement.
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
 }
 
 impl SpaceMonitor {
-    /// Measures the file system and resolves the settings. Must be called before the data directory is opened: on a full disk
-    /// it deletes an existing ballast, so that the log can be opened.
+    /// Measures the file system and resolves the settings. Call it before the data directory is opened: on a full disk, it
+    /// deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
@@ -165,16 +164,17 @@ impl SpaceMonitor {
         space
     }
 
-    /// Returns whether less than the size of the ballast (or of the reserve, if that is smaller) is free.
+    /// Returns whether the free space is below the ballast's size, or below the reserve if the reserve is smaller.
     fn is_full(&self) -> bool {
         self.free_for_log < self.ballast_bytes.min(self.reserve_bytes)
     }
 
-    /// Deletes the ballast unless another process uses the directory. The lock is released: opening the storage takes it again.
+    /// Deletes the ballast unless another process uses the directory. Releases the lock, because opening the storage takes it
+    /// again.
     fn release_at_start(&self) {
         match DirectoryLock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
-            // opening the storage reports the holder of the lock
+            // opening the storage reports the lock's holder
             Err(error) => {
                 tracing::debug!(%error, "keeping the ballast, because another process uses the directory")
             }
@@ -186,26 +186,26 @@ impl SpaceMonitor {
         self.status.clone()
     }
 
-    /// Returns the ledger of announced bytes.
+    /// Returns the ledger, to which writers announce their bytes.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
-    /// Returns the level of the last measurement.
+    /// Returns the level at the last measurement.
     pub fn room(&self) -> SpaceLevel {
         self.level
     }
 
-    /// Measures free space, deletes or restores the ballast, and publishes and returns the new level.
+    /// Measures the free space and deletes or restores the ballast. Publishes the new level and returns it.
     pub fn check(&mut self) -> SpaceLevel {
-        // Runs that start or end from here on are left to the next check.
+        // The next check includes runs that start or end from here on.
         self.ledger.take_stale();
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
             self.measure();
         }
-        // a write that found no space may have deleted it
+        // a write that found no space may have deleted the ballast
         let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let calm = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
@@ -230,7 +230,8 @@ impl SpaceMonitor {
         level
     }
 
-    /// Announces a command that takes `bytes` of log and returns `true` if it can be accepted. `grows` says that it adds data.
+    /// Announces a command that needs `bytes` bytes of log. Returns whether the command can be accepted. `grows` means that
+    /// it adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -246,8 +247,8 @@ impl SpaceMonitor {
         self.ledger.promise(bytes, self.free_above(kept_bytes))
     }
 
-    /// Measures free space again if the level may have changed. Must be called after `appended` bytes were written to the log;
-    /// they include all accepted commands except the last `held` bytes.
+    /// Measures the free space again if the level may have changed. Call it after `appended` bytes were written to the log.
+    /// They include all accepted commands except the last `held` bytes.
     pub fn written(&mut self, appended: u64, held: u64) {
         self.ledger.written(appended, held);
         self.appended_since_check += appended;
@@ -261,8 +262,8 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns how many bytes the log can grow by, whatever the commands: the free bytes above the floor. Unlimited without
-    /// monitoring.
+    /// Returns the number of bytes by which the log can grow for any commands: the free bytes above the floor. Unlimited
+    /// without monitoring.
     pub fn log_room(&self) -> u64 {
         match self.reserve_bytes {
             0 => u64::MAX,
@@ -270,7 +271,7 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns the free bytes in excess of `kept_bytes`, minus the bytes written since the measurement.
+    /// Returns the free bytes in excess of `kept_bytes`, less the bytes written since the measurement.
     fn free_above(&self, kept_bytes: u64) -> u64 {
         self.free
             .saturating_sub(self.appended_since_check + kept_bytes)
@@ -286,7 +287,7 @@ impl SpaceMonitor {
         self.appended_since_check = 0;
     }
 
-    /// Publishes level, free bytes, reserve and ballast to other threads, and logs a change of the level.
+    /// Publishes level, free bytes, reserve and ballast to other threads. Logs a change of the level.
     fn publish(&mut self, level: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
         if level != self.level {

@@ -1,11 +1,11 @@
-//! Checks the log's files before the engine opens them: complete records are kept, the torn write of a crash is cut, and
-//! corruption is refused. Not here: the content of entries.
+//! Checks the log's files before the engine opens them: keeps complete records, cuts the torn write of a crash, and refuses
+//! corruption.
 //!
-//! Every write is synced before the next one starts, and a file is synced and closed before the next is created. A crash can
-//! therefore only tear the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
-//! complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's value inside
-//! the torn one.) A last record with all its sectors and a single wrong bit cannot come from a crash either: it was complete,
-//! may have been acknowledged, and is repaired.
+//! Every write is synced before the next write starts, and a file is synced and closed before the next file is created. A
+//! crash can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage
+//! followed by complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's
+//! value inside the torn record.) A last record that has all its sectors and a single wrong bit cannot come from a crash
+//! either. It was complete, may have been acknowledged, and is repaired.
 
 use std::{
     collections::HashSet,
@@ -24,26 +24,26 @@ use super::{
 
 /// First bytes of every file of the engine.
 const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
-/// The format version and the alignment follow the magic, eight bytes each.
+/// The format version and the alignment follow the magic bytes, eight bytes each.
 const FILE_HEADER_BYTES: usize = MAGIC.len() + 16;
 /// The engine's format version that this release writes.
 const FILE_VERSION: u64 = 2;
 /// A record's header: its length and the offset of its footer, eight bytes each.
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
-/// Number of bytes that a disk writes atomically; a torn write leaves whole sectors of zeros.
+/// Number of bytes that a disk writes atomically. A torn write leaves whole sectors of zeros.
 const SECTOR_BYTES: usize = 512;
 /// Number of digits in a file name before the suffix.
 const SEQ_DIGITS: usize = 16;
 
-/// The engine's two kinds of file.
+/// The engine's two kinds of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileKind {
-    /// New records.
+    /// Files with new records.
     Append,
-    /// Old entries that the engine moves in order to drop a file. It writes several records before a sync, and drops the
-    /// originals only afterward. Damage at the end is therefore always cut. If it is not due to a crash, [`super::log`] detects
-    /// the loss by the first index.
+    /// Files with old entries that the engine moves so that it can drop a file. It writes several records before a sync, and
+    /// drops the originals only afterward. Damage at the end is therefore always cut. If a crash did not cause the damage,
+    /// [`super::log`] detects the loss by the first index.
     Rewrite,
 }
 
@@ -56,8 +56,8 @@ impl LogFileKind {
     }
 }
 
-/// Repairs the log's files: cuts a torn write and repairs a flipped bit in the last record. Other damage, and a missing file,
-/// is an error. In a copied directory, files before the last missing one are removed.
+/// Repairs the log's files: cuts a torn write and repairs a flipped bit in the last record. Fails on other damage and on a
+/// missing file. In a copied directory, removes the files before the last missing file.
 pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
         let mut files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
@@ -82,7 +82,7 @@ pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Lists the files of a kind with their sequence numbers, in ascending order.
+/// Lists the files of one kind with their sequence numbers, in ascending order.
 fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -102,16 +102,16 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// How to repair a file.
+/// The repair that a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileRepair {
     Whole,
-    /// Change one byte by this mask, then judge the file again.
+    /// Change one byte by this mask, then examine the file again.
     Repair {
         at: usize,
         mask: u8,
     },
-    /// Cut all bytes after this offset. `zeros` says that all of them are 0, which is not damage.
+    /// Cut all bytes after this offset. `zeros` means that all of them are 0, which is not damage.
     Cut {
         good: usize,
         zeros: bool,
@@ -119,15 +119,15 @@ pub(super) enum LogFileRepair {
     Remove,
 }
 
-/// Damage that no crash explains.
+/// Damage that a crash cannot cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     at: usize,
     what: String,
 }
 
-/// Decides how to repair a file with these bytes. `seq` is its sequence number; `last` says that it is the newest of its kind.
-/// In the newest file a flipped bit is repaired. Other damage that no torn write explains is an error.
+/// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file
+/// of its kind. In the newest file, a flipped bit is repaired. Fails on other damage that a torn write does not explain.
 pub(super) fn judge(
     bytes: &[u8],
     seq: u64,
@@ -165,7 +165,7 @@ pub(super) fn judge(
     Ok(cut_from(good, zeros))
 }
 
-/// Truncates a file after its last complete record, or removes it if its header is incomplete.
+/// Returns the repair that truncates a file after its last complete record, or removes it if its header is incomplete.
 fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
         good,
@@ -173,7 +173,7 @@ fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     })
 }
 
-/// Finds the first offset at or after `search` from which complete records reach the end, or zeros that reach the end.
+/// Finds the first offset at or after `search` from which complete records, or zeros, reach the end.
 fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<usize> {
     let bytes = sums.bytes;
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
@@ -195,8 +195,8 @@ fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<us
     })
 }
 
-/// Judges a log file and repairs it: flips a bit back, cuts a torn write, or removes an incomplete file. Damage that no crash
-/// explains is an error.
+/// Examines a log file and repairs it: flips a bit back, cuts a torn write, or removes an incomplete file. Fails on damage
+/// that a crash cannot cause.
 fn repair_file(
     dir: &Path,
     path: &Path,
@@ -237,7 +237,7 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// Returns the end of the last complete record; `None` if the file's header is incomplete.
+/// Returns the end of the last complete record, or `None` if the file's header is incomplete.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
@@ -251,8 +251,8 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     Some(at)
 }
 
-/// Finds the single wrong bit of the record at `at`, if it is the last record and has all its sectors. Returns the byte and the
-/// mask; `None` if more is wrong.
+/// Finds the single wrong bit in the record at `at`, if the record is the last and has all its sectors. Returns the byte and
+/// the mask, or `None` if more bits are wrong.
 fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
     let bytes = sums.bytes;
     let alone = |(byte, mask): (usize, u8)| {
@@ -302,12 +302,12 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
     .find_map(alone)
 }
 
-/// Parses the length of a record and the offset of its footer from its header; `None` if they are invalid. `left` is the number
+/// Parses a record's length and its footer's offset from its header. Returns `None` if they are invalid. `left` is the number
 /// of bytes from the header to the end of the file.
 fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
-    // The low byte is the compression type; the log's records are never compressed.
+    // The low byte is the compression type. The log's records are never compressed.
     if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > left {
         return None;
     }
@@ -317,13 +317,13 @@ fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
         .then_some((length, footer))
 }
 
-/// Returns the number that the engine combines with a footer's checksum. It comes from the file's sequence number: a record is
-/// valid only in the file for which it was written.
+/// Returns the number that the engine combines with a footer's checksum. It depends on the file's sequence number, so a
+/// record is valid only in the file for which it was written.
 fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Returns the same as [`record`], in time independent of the record's length.
+/// Returns the same result as [`record`], in time independent of the record's length.
 fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
     let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
     has_valid_sums(sums, at, layout, seq).then_some(layout.0)
@@ -349,7 +349,7 @@ fn has_valid_sums(
         && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
 }
 
-/// Returns the length of the record at `at`; `None` if it is incomplete or a checksum is wrong.
+/// Returns the length of the record at `at`, or `None` if it is incomplete or a checksum is wrong.
 fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
     let (len, footer) = record_layout(bytes, bytes.len())?;
@@ -367,7 +367,7 @@ fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     !content.is_empty() && crc32fast::hash(content) ^ sign == u32::from_le_bytes(*sum)
 }
 
-/// Reads a big-endian number at `at`; `None` if the bytes end earlier.
+/// Reads a big-endian number at `at`. Returns `None` if the bytes end earlier.
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))
@@ -393,7 +393,7 @@ mod tests {
     }
 
     /// Returns the end of a log with a torn last write. The written value contains `headers` record headers, each of which
-    /// would reach the valid footer at the end.
+    /// would extend to the valid footer at the end.
     fn crafted_tail(headers: usize) -> Vec<u8> {
         let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
         // every record has entries

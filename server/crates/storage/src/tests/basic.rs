@@ -1,4 +1,4 @@
-//! Tests that written data is read back: the log, the hard state, the checkpoint, and all together.
+//! Tests that written data is read back: the log, the hard state, the checkpoint, and all of them together.
 
 use std::{
     fs::{self, Permissions},
@@ -204,7 +204,7 @@ fn a_member_with_others_reads_entries_below_its_checkpoint() {
     assert_eq!(storage.log.replayed_bytes(), bytes as u64);
 }
 
-/// Returns the paths at and below a directory that others than the owner can access.
+/// Returns the paths at and below a directory that other users can access.
 fn open_to_others(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if dir.metadata().unwrap().permissions().mode() & 0o077 != 0 {
@@ -241,7 +241,7 @@ fn what_is_in_a_data_directory_is_the_owners_alone() {
     assert!(dir.log_files().len() > 1);
     assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
     drop(storage);
-    // like after a copy
+    // as after a copy
     open_all_to_others(&dir.data());
     assert!(!open_to_others(&dir.data()).is_empty());
     let (storage, _) = reopen(&dir);

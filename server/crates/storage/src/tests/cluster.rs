@@ -1,6 +1,6 @@
-//! Runs the simulated clusters of `tests/sim` on this storage. A member loses power at any sync of an append, a checkpoint or
-//! an installation. Unsynced pages and names are lost at random, and bits flip in files at rest. The simulator's invariants
-//! check the recovered state.
+//! Runs the simulated clusters of `tests/sim` on this storage. A member loses power at any sync during an append, a
+//! checkpoint or an installation. Unsynced pages and names are lost at random, and bits flip in files at rest. The
+//! simulator's invariants check the recovered state.
 
 use std::{
     fs,
@@ -30,23 +30,24 @@ const SEEDS: &str = "WITAN_CLUSTER_SEEDS";
 /// Default number of seeds.
 const SEEDS_USUAL: u64 = 8;
 
-/// The first seed with a run in which a member survives a flipped bit; few runs have one.
+/// The first seed in which a member survives a flipped bit. Few seeds have such a run.
 const SEED_WITH_FLIP: u64 = 6;
 
-/// Maximum number of syncs of an append, a checkpoint and an installation. Power is cut at one of them, or after the step.
+/// Maximum number of syncs in an append, a checkpoint and an installation. The power cut happens at one of them, or after the
+/// step.
 const SYNCS: [usize; 3] = [1, 8, 12];
 
-/// Injected storage faults, to show that they are detected.
+/// Injected storage faults, which show that the invariants detect them.
 #[derive(Clone, Copy, PartialEq)]
 enum InjectedFault {
     None,
-    /// The last entry is lost in a power cut.
+    /// A power cut loses the last entry.
     PowerCut,
-    /// The last entry is lost with a flipped bit.
+    /// A flipped bit loses the last entry.
     Flip,
 }
 
-/// Shared state of the members of one run.
+/// State that the members of one run share.
 struct Run {
     dir: TempDir,
     lie: InjectedFault,
@@ -56,7 +57,7 @@ struct Run {
 
 /// A planned power cut.
 struct PlannedCut {
-    /// Syncs until it happens.
+    /// Number of syncs until the power cut.
     syncs: usize,
     to: PathBuf,
     chance: Box<dyn FnMut(u64) -> u64 + Send>,
@@ -66,11 +67,11 @@ struct PlannedCut {
 struct MemberDirectory {
     id: u64,
     run: Arc<Run>,
-    /// Number of power cuts so far; each leaves its own directory.
+    /// Number of power cuts so far. Each cut leaves its own directory.
     number: u32,
     disk: Arc<Disk>,
     planned: Arc<Mutex<Option<PlannedCut>>>,
-    /// `None` while no process has the directory open.
+    /// The open storage; `None` while no process has the directory open.
     storage: Option<Storage>,
 }
 
@@ -136,7 +137,7 @@ impl MemberDirectory {
         }
     }
 
-    /// Loses the last entry, if that is this run's fault.
+    /// Loses the last entry if this is the run's injected fault.
     fn lose(&self, lie: InjectedFault, mut recovered: Recovered) -> Recovered {
         if self.run.lie == lie {
             recovered.records.pop();
@@ -149,7 +150,7 @@ fn data(run: &Run, id: u64, number: u32) -> PathBuf {
     run.dir.0.join(format!("{id}-{number}"))
 }
 
-/// Returns the array index of a step.
+/// Returns a step's index in the arrays.
 fn index(step: &InterruptedStep) -> usize {
     match step {
         InterruptedStep::Append(_) => 0,
@@ -250,7 +251,7 @@ impl DataDirectory for MemberDirectory {
     }
 }
 
-/// Collects the files with content in a folder, recursively.
+/// Collects the non-empty files in a folder, recursively.
 fn find(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -303,7 +304,7 @@ fn simulated_clusters_keep_their_promises_on_this_storage() {
     }
     let covered = format!("interrupted {interrupted:?}, {counts:?}");
     println!("{covered}");
-    // a single seed need not cover everything
+    // a single seed need not cover every step
     let whole = interrupted.iter().all(|steps| *steps > 0) && counts.installs > 0;
     assert!(whole || seeds < SEEDS_USUAL, "{covered}");
 }

@@ -1,10 +1,10 @@
-//! Tests that torn writes are cut and damage is refused, and that nothing is lost silently.
+//! Tests that torn writes are cut, that damage is refused, and that no data is lost silently.
 
 use std::fs;
 
 use super::*;
 
-/// Writes a log of these batches; returns the end of the log file before the first and after each batch.
+/// Writes a log with these batches. Returns the end of the log file before the first batch and after each batch.
 fn prepare(dir: &TempDir, batches: &[LogBatch]) -> Vec<usize> {
     let (mut storage, _) = reopen(dir);
     let file = dir.log_files().pop().unwrap();
@@ -61,9 +61,9 @@ fn a_torn_last_record_is_cut_wherever_it_tore() {
     };
     let tears = |torn: usize| {
         let mut zeros = bytes[..torn].to_vec();
-        // The file system may have grown the file before it wrote the data.
+        // The file system may have extended the file before it wrote the data,
         zeros.resize(bytes.len(), 0);
-        // Or it wrote the later pages but not the earlier ones.
+        // or it wrote the later pages but not the earlier pages.
         let mut late = bytes.clone();
         late[start..=torn].fill(0);
         [(bytes[..torn].to_vec(), u32::MAX), (zeros, 0), (late, 0)]
@@ -80,7 +80,7 @@ fn a_torn_last_record_is_cut_wherever_it_tore() {
     }
 }
 
-/// Returns bytes that the engine accepts as a complete record of the file with this sequence number.
+/// Returns bytes that the engine accepts as a complete record in the file with this sequence number.
 fn record_without_entries(seq: u64) -> Vec<u8> {
     let footer = b"f";
     let sum = crc32fast::hash(footer) ^ u32::try_from(seq).unwrap();
@@ -113,7 +113,7 @@ fn a_torn_record_is_cut_although_a_client_has_put_whole_ones_into_it() {
         torn[unwritten.clone()].fill(!0);
         let found = indexes(&open_with(&dir, &torn).unwrap());
         assert_eq!(found, [2, 3, 4], "{unwritten:?} of {start}..{end}");
-        // complete records after the torn one prove damage
+        // complete records after the torn record prove damage
         torn.truncate(end);
         torn.extend(record_without_entries(seq));
         torn.extend([0; 4096]);
@@ -127,7 +127,7 @@ fn a_flipped_bit_is_refused_or_mended() {
     let dir = TempDir::new();
     let ends = prepare(&dir, &batches());
     let mut bytes = fs::read(dir.log_files().pop().unwrap()).unwrap();
-    // A killed process leaves reserved space behind.
+    // A killed process leaves reserved space.
     bytes.resize(bytes.len() + 5000, 0);
     let (last, end) = (ends[4], ends[5]);
     let behind = [end, end + 1, bytes.len() - 1];
@@ -145,7 +145,7 @@ fn a_flipped_bit_is_refused_or_mended() {
     }
 }
 
-/// Writes a log of several files.
+/// Writes a log that consists of several files.
 fn long_log(dir: &TempDir) -> Vec<u64> {
     let (mut storage, _) = reopen(dir);
     for index in 2..40 {
@@ -161,7 +161,7 @@ fn damage_in_a_closed_file_is_refused() {
     long_log(&dir);
     let first = dir.log_files().remove(0);
     let bytes = fs::read(&first).unwrap();
-    // At the end of a closed file, a cut would leave a hole in the log.
+    // At the end of a closed file, a cut would leave a gap in the log.
     for at in [0, 60, 1000, bytes.len() / 2, bytes.len() - 1] {
         let mut flipped = bytes.clone();
         flipped[at] ^= 4;
@@ -211,7 +211,7 @@ fn a_file_that_was_just_being_made_is_forgotten() {
         for zeros in [0, 5000] {
             let bytes = [&header[..length], &vec![0; zeros]].concat();
             fs::write(&next, bytes).unwrap();
-            // By then, the previous file was closed and truncated to its content.
+            // The previous file was closed and truncated to its content before this point.
             let file = fs::OpenOptions::new().write(true).open(&last).unwrap();
             file.set_len(written(&last) as u64).unwrap();
             let (_, recovered) = reopen(&dir);

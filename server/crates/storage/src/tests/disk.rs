@@ -1,8 +1,8 @@
-//! A disk that drops unsynced data at random. It observes every sync below a folder (ours through `files`, the log engine's
-//! through its own file system), and can compute for any of them what a power cut at that moment would leave.
+//! A disk that drops unsynced data at random. It observes every sync below a folder (the storage's through `files`, the log
+//! engine's through its own file system), and can compute what a power cut at any sync would leave.
 //!
-//! It knows the last synced content of each file and the last synced names of each folder. After a cut, each page and each name
-//! is independently either the synced or the current one, at random.
+//! It records the last synced content of each file and the last synced names in each folder. After a cut, each page and each
+//! name is independently either the synced or the current version, at random.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,10 +22,10 @@ use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission, WriteE
 
 const PAGE_BYTES: usize = 4096;
 
-/// All disks of this process.
+/// All disks in this process.
 static DISKS: Mutex<Vec<Arc<Disk>>> = Mutex::new(Vec::new());
 
-/// Tells the watched disks that a file or folder was synced.
+/// Notifies the watched disks that a file or folder was synced.
 pub(in super::super) fn watched(path: &Path) {
     let disks = lock(&DISKS).clone();
     for disk in disks.iter().filter(|disk| path.starts_with(&disk.root)) {
@@ -37,10 +37,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Set while no file of the log can be synced in this process.
+/// Set while no log file in this process can be synced.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// A file that takes the log's space: while it exists, log files below this folder cannot grow in this process.
+/// A file that uses the log's space. While it exists, log files below this folder cannot grow in this process.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
 /// Stops the growth of log files below `root` until `by` is deleted.
@@ -68,14 +68,14 @@ fn identity(metadata: &fs::Metadata) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
 }
 
-/// Returns the content of a file; `None` if another thread has renamed another file to its path.
+/// Returns a file's content, or `None` if another thread has renamed another file to its path.
 fn content(path: &Path, file: File) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     read(path, file, &mut content).then_some(content)
 }
 
-/// Replaces `content` with that of a file, like [`content`]. Reuses the memory, because the pages of a new vector take longer
-/// than the content.
+/// Replaces `content` with the content of a file, like [`content`]. Reuses the memory, because allocating the pages of a new
+/// vector takes longer than reading the content.
 fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
     let opened = fs::File::open(path).and_then(|opened| {
         let found = identity(&opened.metadata()?)?;
@@ -90,7 +90,7 @@ fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Called before a sync takes effect, with the path and the state of the disk.
+/// Called before a sync takes effect, with the path and the disk's state.
 type Watcher = dyn FnMut(&Path, &Kept) + Send;
 
 pub(super) struct Disk {
@@ -99,7 +99,7 @@ pub(super) struct Disk {
     watcher: Mutex<Box<Watcher>>,
 }
 
-/// The part that a power cut cannot destroy: synced contents and names.
+/// The data that a power cut cannot destroy: synced contents and names.
 #[derive(Default)]
 pub(super) struct Kept {
     root: PathBuf,
@@ -108,7 +108,7 @@ pub(super) struct Kept {
 }
 
 impl Disk {
-    /// Watches a folder that is still empty.
+    /// Watches a folder, which must be empty.
     pub(super) fn watch(
         root: &Path,
         watcher: impl FnMut(&Path, &Kept) + Send + 'static,
@@ -130,7 +130,7 @@ impl Disk {
         kept.keep(&self.root);
     }
 
-    /// Writes what a power cut now would leave, like [`Kept::cut`].
+    /// Writes what a power cut at this moment would leave, see [`Kept::cut`].
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         lock(&self.kept).cut(to, chance);
     }
@@ -150,7 +150,7 @@ impl Disk {
                 .extension()
                 .is_some_and(|of| of == "raftlog" || of == "rewrite")
         {
-            // The engine syncs the folder of a file that it creates itself.
+            // The engine syncs the folder after it creates a file in it.
             kept.sync_dir(path.parent().expect("a file is in a folder"));
         }
     }
@@ -178,7 +178,7 @@ impl Kept {
         self.names.insert(dir.to_owned(), names);
     }
 
-    /// Writes what a power cut now would leave. `chance` returns a random number below its argument.
+    /// Writes what a power cut at this moment would leave. `chance` returns a random number below its argument.
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         let mut live = HashMap::new();
         find(&self.root, &mut live);
@@ -214,7 +214,7 @@ impl Kept {
     }
 }
 
-/// Returns a file in which each page is the old or the new one.
+/// Returns a file in which each page comes from the old or the new content.
 fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
     let Some(new) = new.filter(|new| new != old) else {
         return old.to_vec();

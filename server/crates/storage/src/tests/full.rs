@@ -1,6 +1,6 @@
-//! Tests full disks with small in-memory file systems. A full log disk costs the ballast; without a ballast it ends the process
-//! with a clear error, before an unwritten entry is acknowledged. A full checkpoint disk only causes retries. Where mounting is
-//! impossible, the tests report that; `refusals` fills a disk by other means.
+//! Tests full disks with small in-memory file systems. A full log disk uses up the ballast; without a ballast, it ends the
+//! process with a clear error before an unwritten entry is acknowledged. A full checkpoint disk only causes retries. Where
+//! mounting is impossible, the tests report this; `refusals` fills a disk by other means.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{SnapshotError, SpaceLevel, SpaceMonitor, ledger::measure, run::run_number};
 
-/// Size of a ballast.
+/// Size of a ballast in bytes.
 const BALLAST_BYTES: u64 = 200_000;
 
 /// Environment variable that turns the test function into the writer.
@@ -92,7 +92,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     fs::create_dir_all(&member).unwrap();
     let file = fs::File::create(&ballast).unwrap();
     file.set_len(BALLAST_BYTES).unwrap();
-    // More than the reserve is free, but less than is needed to leave the low level.
+    // More than the reserve is free, but less than the amount that ends the low level.
     let free = measure(&member).free;
     let wanted = SpaceConfig {
         reserve_bytes: Some(free / 10 * 9),
@@ -104,7 +104,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     storage.log.append(&batch(1..10, 1));
     space.written(0, 0);
 
-    // The disk fills up before the next measurement.
+    // Fill the disk before the next measurement.
     disk::fill(&dir.data(), &ballast);
     storage.log.append(&batch(10..20, 1));
     assert!(!ballast.exists(), "it is given up");
@@ -134,7 +134,7 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     let error = checkpoint.write(None, &large(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(runs(), before);
-    // more differences than a chain has while there is free space
+    // more differences than a chain contains while space is free
     let mut last = large(1);
     for index in 2..60 {
         let mut next = last.clone();
@@ -166,7 +166,7 @@ fn a_start_with_a_checkpoint_needs_no_free_space() {
     same(recovered.checkpoint.as_ref(), &view(8, 1 << 20));
 }
 
-/// The run might also take the ballast's bytes; it frees its own if it fails.
+/// The run may also use the ballast's bytes. It frees its own bytes if it fails.
 #[test]
 fn a_repeated_write_of_the_log_waits_for_the_run_in_progress() {
     let dir = TempDir::new();
@@ -261,7 +261,7 @@ fn a_full_disk_under_the_checkpoint_is_waited_for() {
     while !driven.checkpoints_fail() {
         driven.step();
     }
-    // The log still takes writes.
+    // The log still accepts writes.
     let mut last = 0;
     for _ in 0..10 {
         last = driven.step();

@@ -1,5 +1,5 @@
-//! Installs received snapshots as the checkpoint. Tests the state after a crash at each step, and that the replica's thread and
-//! the checkpoint thread do not wait for each other.
+//! Installs received snapshots as the checkpoint. Tests the state after a crash at each step, and that the replica's thread
+//! and the checkpoint thread do not wait for each other.
 
 use std::sync::{
     Mutex,
@@ -21,9 +21,9 @@ use crate::{
 
 /// Number of random cuts at each sync.
 const CUTS_AT_ONE: usize = 2;
-/// Entries that the other member is ahead, so that its state takes several runs.
+/// Number of entries by which the other member is ahead, so that its state fills several runs.
 const AHEAD: u64 = 40;
-/// Longer than anything here takes.
+/// A time that exceeds every operation in these tests.
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
@@ -87,7 +87,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
         );
         assert!(!found.fell_back, "{}", what.display());
         seen[usize::from(found.last >= new)] += 1;
-        // and it starts again, with the entry that the previous start wrote
+        // and the member starts again, with the entry that it wrote after the previous startup
         let (storage, _) = reopen(&dir);
         assert_eq!(storage.log.last_index(), found.last + 1);
     }
@@ -127,7 +127,7 @@ impl Member {
         let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer =
             Checkpointer::start(checkpoint, Some(view(2, 10)), metrics(), move |index| {
-                // the test may have ended
+                // the test may have ended, so an error is ignored
                 let _ = durable.send(index);
             });
         Self { log, checkpointer: checkpointer.unwrap(), _lock: lock }
@@ -141,7 +141,7 @@ impl Member {
 #[test]
 fn installing_waits_for_no_reader_of_the_inbox() {
     let dir = TempDir::new();
-    // Nobody reads it, like during a turn of the replica's thread.
+    // No one reads the inbox, as during a turn of the replica's thread.
     let (inbox, unread) = mpsc::sync_channel(0);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
     let later = view(100, 10);
@@ -192,7 +192,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     let mut member = Member::start(&dir, &ledger, inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
-    // The checkpoint thread has started and waits for its turn to write.
+    // The checkpoint thread has started and waits until it can write.
     let turn = ledger.begin_run(&dir.data(), 1).unwrap();
     let (done, rewritten) = mpsc::sync_channel(1);
     let done = Box::new(move || done.send(()).unwrap());
@@ -257,7 +257,7 @@ fn the_log_may_have_reached_further_than_the_snapshot() {
     assert_eq!(recovered.hard_state, batch(101..103, 2).hard_state);
 }
 
-/// Leaves a published snapshot at index 100 without a restarted log, which ended at `log_last`.
+/// Publishes a snapshot at index 100 without restarting the log, which ends at `log_last`.
 fn publish_without_the_log(dir: &TempDir, log_last: u64) {
     let (inbox, _durable) = mpsc::sync_channel(64);
     let member = Member::start(dir, &Arc::default(), inbox);

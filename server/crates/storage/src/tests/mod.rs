@@ -1,5 +1,5 @@
-//! Tests of the storage on real files. `crash` tests what a kill or a power cut leaves, `refusals` which directories are not
-//! opened.
+//! Tests the storage on real files. `crash` tests the data after a kill or a power cut, and `refusals` the directories that
+//! are refused.
 
 mod basic;
 mod cluster;
@@ -43,14 +43,14 @@ use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
 /// A folder that is removed at the end of the test.
 pub(crate) struct TempDir(pub(crate) PathBuf);
 
-/// An in-memory file system.
+/// The root of an in-memory file system.
 const IN_MEMORY: &str = "/dev/shm";
-/// Free space and memory that the tests need there; a container often has less.
+/// Free space and memory that the tests need in the in-memory file system. Containers often have less.
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {
-    /// Creates an in-memory folder if the system has enough memory. Power cuts are computed (`disk`), so the tests do not need
-    /// a real disk.
+    /// Creates an in-memory folder if the system has enough memory. Power cuts are computed (`disk`), so the tests do not
+    /// need a real disk.
     pub(crate) fn new() -> Self {
         let room = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
         // `disk` identifies files by their creation times
@@ -61,7 +61,7 @@ impl TempDir {
         }
     }
 
-    /// Creates a folder in the usual place for temporary files.
+    /// Creates a folder in the usual folder for temporary files.
     fn on_disk() -> Self {
         Self::below(&std::env::temp_dir())
     }
@@ -114,9 +114,10 @@ const ME: DataIdentity = DataIdentity {
     format: super::FORMAT,
 };
 
-/// A starting process holds all locks of this one until its program runs, so nothing is opened meanwhile.
+/// Locked while a process starts. A starting process holds all locks of this process until its program runs, so no test opens
+/// a directory during that time.
 static STARTING: RwLock<()> = RwLock::new(());
-/// How long the kernel may keep copied locks after a process has ended.
+/// Maximum time for which the kernel keeps copied locks after a process has ended.
 const LATE: Duration = Duration::from_secs(10);
 
 /// Creates metrics that are not exported.
@@ -136,7 +137,7 @@ fn open_with(
     while_unlocked(|| super::open(dir, who, ledger, &metrics()))
 }
 
-/// Runs `done` while no process is being started. Retries while an ended process still holds a lock.
+/// Runs `done` while no process is starting. Retries while an ended process still holds a lock.
 fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
@@ -170,14 +171,14 @@ fn record(index: u64, term: u64, size: usize) -> LogRecord {
     LogRecord { index, term, payload: Bytes::from(payload) }
 }
 
-/// Returns a synced batch of entries of 100 bytes, with a hard state that names the last one.
+/// Returns a synced batch of entries with 100 bytes each, and a hard state that names the last entry.
 fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
     let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
     let records = indexes.map(|index| record(index, term, 100)).collect();
     LogBatch { records, hard_state, must_sync: true }
 }
 
-/// Returns a synced batch of one entry with `size` bytes.
+/// Returns a synced batch with one entry of `size` bytes.
 fn large(index: u64, size: usize) -> LogBatch {
     let records = vec![record(index, 1, size)];
     LogBatch { records, hard_state: Some("h".into()), must_sync: true }
@@ -191,7 +192,7 @@ fn indexes(recovered: &Recovered) -> Vec<u64> {
         .collect()
 }
 
-/// Returns a view whose content depends on its index, with a record of the given size.
+/// Returns a view whose content depends on its index, with a record of `size` bytes.
 fn view(index: u64, size: usize) -> View {
     let mut view = View::default();
     view.position.index = index;
@@ -211,7 +212,7 @@ fn same(found: Option<&View>, expected: &View) {
     assert_eq!(found.machine.members, expected.machine.members);
 }
 
-/// Copies what a crash would leave: everything except the locks.
+/// Copies the files that a crash would leave: all files except the locks.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -231,7 +232,7 @@ fn written(path: &Path) -> usize {
     super::tail::whole_until(&std::fs::read(path).unwrap(), name.parse().unwrap()).unwrap()
 }
 
-/// Returns a command that runs one test function of this test binary, with an environment variable set.
+/// Returns a command that runs one test function of this test binary with an environment variable.
 fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let module = module_path!().split_once("::").unwrap().1;

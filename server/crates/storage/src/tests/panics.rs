@@ -1,4 +1,4 @@
-//! A panic ends the process, unless it is guarded.
+//! Tests that a panic ends the process, unless it is guarded.
 
 use std::process::Stdio;
 

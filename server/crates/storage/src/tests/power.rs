@@ -1,7 +1,6 @@
-//! Tests the effect of a power cut on a whole data directory, log and checkpoint together. It runs on a disk that drops
-//! unsynced pages (`disk`), and on a real file system, which is copied from its device while the writer is stopped, after a
-//! random part of its files was written to the device. The second test needs loop devices; without them it reports that and
-//! passes.
+//! Tests the effect of a power cut on a whole data directory, log and checkpoint together. One test uses a disk that drops
+//! unsynced pages (`disk`). The other uses a real file system: a random part of its files is written to the device, and the
+//! device is copied while the writer is stopped. This test needs loop devices; without them, it reports this and passes.
 
 use std::{
     fs,
@@ -23,20 +22,20 @@ use super::{
 
 /// Environment variable that turns the test function into the writer.
 const CHILD: &str = "WITAN_TEST_POWER";
-/// Environment variable for the number of power cuts, and its default.
+/// Environment variable for the number of power cuts.
 const CUTS: &str = "WITAN_POWER_CUTS";
 const CUTS_USUAL: u64 = 10;
-/// Power cuts per data directory. Starting with an empty one keeps it small.
+/// Number of power cuts per data directory. Starting again with an empty directory keeps it small.
 const CUTS_OF_ONE: u64 = 10;
 
 fn cuts() -> u64 {
     std::env::var(CUTS).map_or(CUTS_USUAL, |cuts| cuts.parse().unwrap())
 }
 
-/// Maximum number of copies of a device: the file system writes on its own schedule every few seconds.
+/// Maximum number of attempts to copy a device. The file system writes on its own schedule every few seconds.
 const COPIES: u32 = 50;
 
-/// Compares what a cut left with what was acknowledged before.
+/// Compares the directory after a cut with the writes that were acknowledged before.
 fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     let found = expected.compare(data);
     let found = found.unwrap_or_else(|error| panic!("{what}: refused: {error}"));
@@ -46,7 +45,7 @@ fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     );
 }
 
-/// The directory after a power cut, and what was acknowledged before.
+/// The directory after a power cut, and the writes that were acknowledged before.
 struct Cut {
     what: String,
     dir: TempDir,
@@ -68,7 +67,7 @@ fn lying_disk(round: u64) {
     let mut chance = chances(round);
     let (mut number, mut wait) = (0, 5);
     let known = acknowledged.clone();
-    // Alternates between syncs of the log and of the checkpoint, before they take effect.
+    // Alternate between syncs of the log and of the checkpoint, before they take effect.
     let disk = Disk::watch(&dir.0, move |path, kept| {
         let name = path.to_string_lossy();
         let (log, checkpoint) = (name.contains("/log"), name.contains("/checkpoint"));
@@ -111,7 +110,7 @@ fn lying_disk(round: u64) {
     disk.forget();
 }
 
-/// A file system in a file, unmounted on drop.
+/// A file system in a file, which is unmounted on drop.
 struct Volume(TempDir);
 
 impl Volume {
@@ -149,8 +148,8 @@ impl Volume {
         self.0.0.join("image")
     }
 
-    /// Returns another volume with the content of the device at one moment. A copy counts only if nothing reached the device
-    /// meanwhile.
+    /// Returns another volume with the device's content at one moment. A copy is valid only if no write reached the device
+    /// during the copy.
     fn copied(&self) -> Self {
         for _ in 0..COPIES {
             let before = self.writes();
@@ -162,7 +161,7 @@ impl Volume {
         panic!("the device does not come to rest");
     }
 
-    /// Returns the kernel's counters of the device: writes, sectors written, requests in flight.
+    /// Returns the kernel's counters for the device: writes, sectors written, requests in flight.
     fn writes(&self) -> Vec<String> {
         let mut command = Command::new("losetup");
         command.args(["-n", "-O", "NAME", "-j"]).arg(self.image());
@@ -188,7 +187,7 @@ fn signal(signal: Signal, process: u32) {
     kill_process(process, signal).unwrap();
 }
 
-/// Stops a process; returns when all its threads are stopped. A thread inside the kernel continues for a while.
+/// Stops a process, and returns when all its threads are stopped. A thread inside the kernel runs for a while longer.
 fn stop(process: u32) {
     signal(Signal::STOP, process);
     let tasks = PathBuf::from(format!("/proc/{process}/task"));
@@ -203,7 +202,7 @@ fn stop(process: u32) {
     }
 }
 
-/// Lets a random part of the files below a folder reach the device.
+/// Writes a random part of the files below a folder to the device.
 fn reach_the_device(dir: &Path, chance: &mut dyn FnMut(u64) -> u64) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();

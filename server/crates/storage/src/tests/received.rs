@@ -1,5 +1,5 @@
-//! Tests which parts of a snapshot are kept while it is received, which snapshots are refused, and that discarded ones leave
-//! nothing.
+//! Tests which parts of a snapshot are kept while it is received, which snapshots are refused, and that discarded snapshots
+//! leave no files.
 
 use std::{fs, io};
 
@@ -41,7 +41,7 @@ fn a_broken_stream_goes_on_behind_the_last_durable_record() {
     let view = driven.ahead(50);
     let all: Vec<_> = records(&view).into_iter().collect();
     let mut incoming = driven.begin(&view).unwrap();
-    // all except the last, so that the last run is missing
+    // all records except the last, so that the last run is missing
     for (key, value) in &all[..all.len() - 1] {
         incoming.add(key.clone(), value.clone()).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Directories that are not opened. Each refusal names its file and has its own exit code.
+//! Tests directories that are refused. Each refusal names its file and has its own exit code.
 
 use std::{fs, io::Write, process::Stdio, thread, time::Duration};
 
@@ -62,7 +62,7 @@ fn a_directory_of_etcd_is_refused_before_anything_is_written() {
         let found: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(found, [name]);
     }
-    // Witan's directory, which etcd used afterward.
+    // Witan's directory that etcd used afterward.
     let dir = TempDir::new();
     drop(reopen(&dir));
     fs::create_dir(dir.data().join("member/wal")).unwrap();
@@ -178,8 +178,8 @@ fn an_unwritable_directory_is_reported() {
 /// Environment variable that turns a test function into the child process.
 const CHILD: &str = "WITAN_TEST_FULL_DISK";
 
-/// Returns a command with a limit on the size of files, which acts like a full disk. The limit's signal is ignored, so that
-/// writes fail as on a full disk.
+/// Returns a command with a file size limit, which acts like a full disk. It ignores the limit's signal, so that writes fail
+/// as on a full disk.
 fn limited(command: &Command, blocks: u32) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
@@ -215,7 +215,7 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
     let dir = TempDir::new();
     let test = "refusals::a_full_disk_ends_the_process_and_loses_nothing";
     let command = child(test, CHILD, dir.data().as_os_str());
-    // In 512-byte blocks: first hundreds of entries fit, then none, then no file. The start succeeds, so that space can be
+    // In 512-byte blocks: first hundreds of entries fit, then none, then no file. Startup succeeds, so that space can be
     // freed, and the first write ends the process.
     for (blocks, code) in [(6000, 29), (6000, 29), (0, 29)] {
         let mut limited = limited(&command, blocks);

@@ -1,4 +1,4 @@
-//! Bases that reuse runs of the previous base: unchanged runs are not written again, and reading always returns the state.
+//! Tests bases that reuse the previous base's runs: unchanged runs are not written again, and every read returns the state.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::manifest::Manifest;
 
-/// Small, so that a small state has many runs.
+/// Size of a run in bytes. It is small, so that a small state has many runs.
 const RUN_BYTES: u64 = 32 << 10;
 
 fn put(name: u64, size: u64) -> Verb {
@@ -37,7 +37,7 @@ fn numbers(dir: &TempDir) -> BTreeSet<u64> {
     manifest.chain.numbers().collect()
 }
 
-/// Opens a copy of the directory and compares its state.
+/// Opens a copy of the directory and compares its state with the expected state.
 fn compare(dir: &TempDir, expected: &View) {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
@@ -59,7 +59,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     storage.checkpoint.write(None, &view).unwrap();
     let all = numbers(&dir);
     assert!(all.len() > 10, "{} runs", all.len());
-    // The counters are in the first run; the open block and the position are in the last.
+    // The counters are in the first run, and the open block and the position are in the last run.
     for round in 0..3 {
         let since = view.clone();
         run(&mut view, put(1000 + round, 2000));
@@ -77,14 +77,14 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     compact(&mut view);
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
-    // A base for a state unrelated to the one on disk reuses nothing.
+    // A base for a state that is unrelated to the checkpoint on disk reuses no run.
     let before = numbers(&dir);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));
     compare(&dir, &view);
 }
 
-/// Compacts up to the last revision and sweeps to the end.
+/// Compacts to the last revision and sweeps to the end.
 fn compact(view: &mut View) {
     let revision = view.machine.kv.revision();
     run(view, kv::KvOperation::Compact(Compact { revision }));
@@ -100,7 +100,7 @@ fn links(dir: &TempDir) -> usize {
     manifest.chain.links.len()
 }
 
-/// Applies `change` and writes a difference until the next one is a base. Returns the run numbers before and after.
+/// Applies `change` and writes differences until a write creates a base. Returns the run numbers before and after the base.
 fn until_base(
     dir: &TempDir,
     storage: &mut Storage,
@@ -122,7 +122,7 @@ fn until_base(
 fn a_base_takes_over_the_runs_of_differences() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    // Several blocks, so that the open one, which the next difference makes outdated, is a small part.
+    // Several blocks per run, so that the open block, which the next difference makes outdated, is a small part.
     storage.checkpoint.cut_runs_at(8 * RUN_BYTES);
     let mut view = first();
     storage.checkpoint.write(None, &view).unwrap();
@@ -170,7 +170,7 @@ fn whatever_changes_between_bases_the_state_is_what_is_read() {
         storage.checkpoint.cut_runs_at(run_bytes);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
-        // With few rewrites, the chain becomes long enough for a base in between.
+        // With few rewrites, the chain becomes long enough to create a base in between.
         let rewrites = [3, 100][seed as usize % 2];
         for _ in 0..130 {
             let since = view.clone();
@@ -211,7 +211,7 @@ fn a_rewrite_leaves_no_outdated_record() {
     compare(&dir, &view);
 }
 
-/// A start opens a run at its first key and closes it after its last.
+/// Startup opens a run at its first key and closes it after its last key.
 #[test]
 fn runs_of_blocks_contain_nothing_else() {
     let dir = TempDir::new();
@@ -261,7 +261,7 @@ fn set(path: String, size: u64) -> Verb {
     witan_tree::TreeOperation::Set(set).into()
 }
 
-/// Returns a random write of any kind: most are small, with old and new keys.
+/// Returns a random write of any kind. Most writes are small, with old and new keys.
 fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
     let size = [10, 500, 4000, 40_000][chance(4) as usize];
     match chance(20) {

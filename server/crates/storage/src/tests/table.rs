@@ -1,4 +1,4 @@
-//! A table of damaged checkpoints: which bytes are damaged, and how the next start reacts. No acknowledged write is lost, and
+//! A table of damaged checkpoints: the damaged bytes, and the result of the next startup. No acknowledged write is lost, and
 //! no damage changes data silently. `damage` covers the log.
 
 use std::fs;
@@ -12,17 +12,17 @@ use crate::{
     manifest::{Manifest, copy_name},
 };
 
-/// Entries of the directory that is damaged: enough for two log files and a chain of three links.
+/// Number of entries in the directory before the damage: enough for two log files and a chain of three links.
 const ENTRIES: u64 = 160;
 
-/// Result of a start with damaged data.
+/// The result of a startup with damaged data.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// The damage has no effect, or is repaired.
     Whole,
-    /// The older checkpoint and the log, or a copy, repair it.
+    /// The older checkpoint and the log, or a copy, repair the damage.
     Rebuilt,
-    /// The start is refused with this exit code; with the original bytes everything is recovered.
+    /// Startup fails with this exit code. With the original bytes, all data is recovered.
     Refused(i32),
 }
 
@@ -142,6 +142,6 @@ fn a_damaged_checkpoint_is_rebuilt_or_refused() {
     let away = |data: &Path| {
         fs::remove_file(data.join("member/log").join(log[0].file_name().unwrap())).unwrap()
     };
-    // The entries of this file are below the cut. A later missing file is refused, see `damage`.
+    // The entries in this file are below the cut. Startup refuses a later missing file, see `damage`.
     sample.row("oldest log file: missing", away, &Outcome::Whole);
 }

@@ -1,4 +1,4 @@
-//! The log outside of the data directory: where it is placed, moved, refused and found.
+//! Tests the log outside the data directory: placing, moving, refusing and finding it.
 
 use std::{
     fs,
@@ -91,7 +91,7 @@ fn a_link_of_another_form_leads_to_the_same_place() {
     place_log(&dir.data(), &wal).expect("it moves");
     fs::remove_file(log_of(&dir)).unwrap();
     symlink("../../wal/log", log_of(&dir)).unwrap();
-    // It is not the link that the log names.
+    // The link differs from the link that the log names.
     assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
     place_log(&dir.data(), &wal).expect("its place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);

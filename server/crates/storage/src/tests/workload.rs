@@ -1,5 +1,5 @@
-//! A member without a network: a real state machine whose entries follow from their indexes alone, written, checkpointed and
-//! cut like the server does. The expected state therefore follows from the last index.
+//! A member without a network: a real state machine whose entries depend only on their indexes. It is written, checkpointed
+//! and cut as in the server. The expected state therefore follows from the last index.
 
 use std::{
     collections::BTreeMap,
@@ -20,11 +20,11 @@ use crate::{
     SnapshotId, SnapshotReceiver, install,
 };
 
-/// A checkpoint is taken after this much log: about a dozen small values and one large one.
+/// Log size in bytes after which a checkpoint is taken: about a dozen small values and one large value.
 const CHECKPOINT_BYTES: usize = 4 << 20;
 /// Number of keys and paths.
 const NAMES: u64 = 40;
-/// Largest request of a v2 client.
+/// Size in bytes of the largest request that a v2 client can send.
 const LARGEST_BYTES: usize = 10 << 20;
 
 fn mix(x: u64) -> u64 {
@@ -32,7 +32,7 @@ fn mix(x: u64) -> u64 {
     (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-/// Returns a generator of pseudo-random numbers below its argument.
+/// Returns a generator of pseudo-random numbers. Each number is below its argument.
 pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
     let mut state = seed;
     move |below| {
@@ -154,7 +154,7 @@ impl Driven {
         }
     }
 
-    /// Returns the state `by` entries later, as another member may have it.
+    /// Returns the state after `by` further entries, as another member may have it.
     pub(super) fn ahead(&self, by: u64) -> View {
         let mut view = self.view.clone();
         for _ in 0..by {
@@ -176,7 +176,7 @@ impl Driven {
         receive(&self.receiver(), view)
     }
 
-    /// Installs a received snapshot, like a turn of the replica.
+    /// Installs a received snapshot, as a turn of the replica does.
     pub(super) fn install(&mut self, received: ReceivedSnapshot) {
         let view = received.view.clone();
         let replaced = std::mem::replace(&mut self.view, view);
@@ -192,7 +192,7 @@ impl Driven {
         self.checkpointer.offer(self.view.clone());
     }
 
-    /// Writes some entries; the last one is acknowledged on return.
+    /// Writes some entries. The last entry is acknowledged on return.
     pub(super) fn step(&mut self) -> u64 {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for _ in 0..1 + self.view.position.index % 4 {
@@ -218,7 +218,7 @@ impl Driven {
     }
 }
 
-/// Writes entries and prints which are acknowledged, until the process is killed.
+/// Writes entries and prints the acknowledged entries until the process is killed.
 pub(super) fn run_steps_until_killed(data: &Path) -> ! {
     let mut driven = Driven::start(data);
     loop {
@@ -226,7 +226,7 @@ pub(super) fn run_steps_until_killed(data: &Path) -> ! {
     }
 }
 
-/// Receives a state like another member's snapshot.
+/// Receives a state as another member's snapshot.
 pub(super) fn receive(
     receiver: &SnapshotReceiver,
     view: &View,
@@ -249,7 +249,7 @@ pub(super) struct Expected {
     view: Option<View>,
 }
 
-/// The result of a start.
+/// The result of a startup.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) last: u64,
@@ -258,7 +258,7 @@ pub(super) struct Found {
 }
 
 impl Expected {
-    /// Opens a directory and compares its contents with those that follow from its last index.
+    /// Opens a directory and compares its contents with the contents that follow from its last index.
     pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
         let (mut storage, recovered) = open(data, &ME)?;
         let mut view = recovered.checkpoint.unwrap_or_else(first);
