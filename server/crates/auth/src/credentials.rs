@@ -1,4 +1,4 @@
-//! Credentials of a request.
+//! The credentials that a request presents.
 
 use std::{
     fmt,
@@ -10,13 +10,13 @@ use witan_machine::auth::Caller;
 
 use super::jwt::{Jwt, VerifiedClaims};
 
-/// Metadata keys of a token; the first that is present counts.
+/// Metadata keys that can contain a token. The first key in the request is used.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
-/// Prefix of the token that some clients add.
+/// Prefix that some clients add to the token.
 const BEARER: &str = "Bearer ";
 
-/// Token or certificate name of a request. Clones share it; `Debug` prints neither.
+/// The token or the certificate name of a request. Clones share it, and `Debug` prints neither.
 #[derive(Clone, Default)]
 pub struct Credentials(Option<Arc<PresentedCredentials>>);
 
@@ -24,7 +24,7 @@ pub struct Credentials(Option<Arc<PresentedCredentials>>);
 struct PresentedCredentials {
     token: Option<String>,
     certificate: Option<String>,
-    /// Claims of a signed token whose signature was verified, so that it is verified only once.
+    /// Claims of a signed token after verification, so that the signature is verified only once.
     claimed: OnceLock<VerifiedClaims>,
 }
 
@@ -35,23 +35,23 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Credentials of a gRPC call: the token in its metadata, and the common name of the client's
-    /// certificate, if certificates identify users.
+    /// Returns the credentials of a gRPC call: the token in its metadata, and the common name of the client's certificate if
+    /// certificates identify users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
-        // a token that is not text is an invalid token
+        // a token that is not text is invalid
         let token = token.map(|value| value.to_str().unwrap_or_default());
         Self::new(token, certificate)
     }
 
-    /// Credentials of a JSON call: only a token, because any web page could make a browser present
-    /// a certificate.
+    /// Returns the credentials of a JSON call. They contain only a token, because any web page can make a browser present a
+    /// certificate.
     pub fn of_token(token: Option<&str>) -> Self {
         Self::new(token, None)
     }
 
-    /// Makes credentials of a token, without a leading [`BEARER`], and the common name of a certificate; with
-    /// neither there are none.
+    /// Creates credentials from a token, without a leading [`BEARER`], and a certificate's common name. They are empty if
+    /// both are missing.
     fn new(token: Option<&str>, certificate: Option<String>) -> Self {
         if token.is_none() && certificate.is_none() {
             return Self(None);
@@ -64,8 +64,8 @@ impl Credentials {
         })))
     }
 
-    /// Verifies a signed token and returns its caller; `None` if it is invalid or expired. The
-    /// signature is verified once, the expiration each time.
+    /// Verifies a signed token and returns its caller, or `None` if it is invalid or expired. Verifies the signature once,
+    /// and the expiration on each call.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {

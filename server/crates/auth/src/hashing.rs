@@ -1,5 +1,5 @@
-//! bcrypt on its own threads, a few at a time, so that other requests are not blocked. Passwords wait as jobs of their
-//! connection's account, so that one connection cannot starve another.
+//! Runs bcrypt on separate threads, a few passwords at a time, so that other requests are not blocked. A password waits as a
+//! job of its connection's account, so that one connection cannot delay all others.
 
 use std::time::Duration;
 
@@ -13,39 +13,39 @@ use witan_base::{
 
 use super::{password, verified::VerifiedPasswords};
 
-/// Maximum wait; clients have timed out by then.
+/// Maximum time that a password waits for a thread. Clients time out earlier.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Default cost, also used instead of an invalid one, as in etcd.
+/// Default bcrypt cost. As in etcd, it also replaces an invalid cost.
 const COST: u32 = 10;
 
-/// Why a password was not hashed.
+/// The reason why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The password is longer than bcrypt accepts.
     #[error("password length exceeds 72 bytes")]
     TooLong,
-    /// Too many passwords wait, or this one has waited too long.
+    /// Too many passwords wait, or this password has waited too long.
     #[error("too many passwords wait to be checked; try again later")]
     TooMany,
-    /// There are no random numbers, or the hashing thread failed.
+    /// The system returned no random numbers, or the hashing thread failed.
     #[error("bcrypt failed")]
     Failed,
 }
 
-/// Hashes and compares passwords, and caches verified ones.
+/// Hashes and compares passwords, and caches verified passwords.
 #[derive(Debug)]
 pub struct PasswordHasher {
     cost: u32,
     verified: VerifiedPasswords,
-    /// Hash that the password of an unknown user is compared with, so that the response time does
-    /// not reveal that the user is unknown.
+    /// Hash for the comparison with an unknown user's password, so that the response time does not reveal that the user is
+    /// unknown.
     dummy_hash: Bytes,
     random: SystemRandom,
 }
 
 impl PasswordHasher {
-    /// Makes a hasher with this cost. An invalid cost is replaced by the default.
+    /// Creates a hasher with this cost. The default replaces an invalid cost.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -80,15 +80,15 @@ impl PasswordHasher {
         hashed.map(Bytes::from)
     }
 
-    /// Whether a password matches a stored hash. Without a hash the result is `false` after the
-    /// same time. A password that was verified before needs no hashing.
+    /// Returns whether a password matches a stored hash. Without a hash, returns `false` after the same time. A password that
+    /// was verified recently is not hashed again.
     pub async fn matches(
         &self,
         account: &Account,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
-        // longer ones are never hashed, so they match nothing
+        // longer passwords are never hashed, so they match no hash
         if password.len() > password::BYTES_MAX {
             return Ok(false);
         }
@@ -108,7 +108,7 @@ impl PasswordHasher {
         Ok(matches && hashed.is_some())
     }
 
-    /// Waits for a permit and runs `work` on a blocking thread. Fails at once if too many passwords wait, and after
+    /// Waits for a permit and runs `work` on a blocking thread. Fails at once if too many passwords wait, or after
     /// [`WAIT_TIMEOUT`]. The permit is held until the work ends, even if the caller is dropped.
     async fn on_hashing_thread<T: Send + 'static>(
         &self,
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// Slow enough for ratios, fast enough for a test.
+    /// Cost that is high enough to compare durations and low enough for a test.
     const TEST_COST: u32 = 8;
 
     fn totals() -> Totals {

@@ -1,5 +1,5 @@
-//! Signed tokens (`--auth-token=jwt,…`): every member with the key accepts them, and none stores
-//! them. With a public key alone, tokens are accepted but not issued.
+//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts them, and no member stores them. A member that has
+//! only the public key accepts tokens but does not issue them.
 
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
@@ -10,7 +10,7 @@ use witan_machine::auth::Caller;
 
 use super::keys;
 
-/// Times from here on are refused: 30 million years from now.
+/// Times at or after this number of seconds are refused. It is 30 million years in the future.
 const SECONDS_END: f64 = 1e15;
 
 /// Default lifetime of a token.
@@ -32,7 +32,7 @@ impl fmt::Debug for Jwt {
     }
 }
 
-/// The claims of a token that is issued.
+/// The claims of an issued token.
 #[derive(Serialize)]
 struct IssuedClaims {
     username: String,
@@ -40,20 +40,19 @@ struct IssuedClaims {
     exp: i64,
 }
 
-/// The claims of a token that is verified; other issuers may leave out both times.
+/// The claims of a received token. Tokens from other issuers may lack both times.
 #[derive(Deserialize)]
 struct ReceivedClaims {
     username: String,
     revision: f64,
     #[serde(default, deserialize_with = "seconds")]
     exp: Option<i64>,
-    /// `jsonwebtoken` checks it, but takes what is not a number for a token without it.
+    /// Refuses a value that is not a number. `jsonwebtoken` checks the time, but ignores other values.
     #[serde(default, deserialize_with = "seconds", rename = "nbf")]
     _nbf: Option<i64>,
 }
 
-/// Parses a time in Unix seconds, which may have a fraction. Anything else is an error as in etcd, null
-/// included.
+/// Parses a time in Unix seconds, which can have a fraction. As in etcd, every other value is an error, including null.
 fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
     let seconds = f64::deserialize(claim)?;
     if seconds.abs() < SECONDS_END {
@@ -64,8 +63,7 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options behind `jwt,` in the flag and reads the key files. The error explains what is
-    /// wrong.
+    /// Parses the options after `jwt,` in the flag, and reads the key files. The error explains the problem.
     pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -101,7 +99,7 @@ impl Jwt {
         Ok(jwt)
     }
 
-    /// Checks that the private and the public key are a pair, by signing and verifying a token.
+    /// Checks that the private key and the public key form a pair, by signing and verifying a token.
     fn check_key_pair(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
@@ -114,7 +112,7 @@ impl Jwt {
             .map_err(|_| "public and private keys don't match".into())
     }
 
-    /// Returns the checks of a token: signing method and times, without leeway and without required claims.
+    /// Returns the checks for a token: signing method and times, without leeway and without required claims.
     fn validation(&self) -> Validation {
         let mut validation = Validation::new(self.method);
         validation.leeway = 0;
@@ -124,8 +122,7 @@ impl Jwt {
         validation
     }
 
-    /// Signs a token that is valid for the configured time from `now_s`; `None` without a private
-    /// key.
+    /// Signs a token that is valid from `now_s` for the configured time. Returns `None` without a private key.
     fn sign(
         &self,
         user: &str,
@@ -142,14 +139,14 @@ impl Jwt {
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
 
-    /// Issues a token; `None` without a private key.
+    /// Issues a token. Returns `None` without a private key.
     pub(super) fn token(&self, user: &str, revision: u64, now_s: i64) -> Option<String> {
         let signed = self.sign(user, revision, now_s)?;
-        // signing was tested at start
+        // startup has tested signing
         signed.ok()
     }
 
-    /// Verifies a token's signature and expiration; returns its claims.
+    /// Verifies a token's signature and expiration. Returns the token's claims, or `None` if it is invalid.
     pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
         let claims = decode::<ReceivedClaims>(token, &self.checks, &self.validation())
             .ok()?
@@ -157,7 +154,7 @@ impl Jwt {
         Some(VerifiedClaims {
             caller: Caller {
                 user: claims.username,
-                // as Go converts: negative values and NaN become 0
+                // Go converts in the same way: negative values and NaN become 0
                 revision: claims.revision as u64,
             },
             ends_s: claims.exp,
@@ -165,16 +162,16 @@ impl Jwt {
     }
 }
 
-/// Claims of a token whose signature was verified.
+/// The claims of a token whose signature was verified.
 pub(super) struct VerifiedClaims {
     /// The user, and the auth revision at which the token was issued.
     pub(super) caller: Caller,
-    /// Expiration in Unix seconds; tokens of other issuers may have none.
+    /// Expiration in Unix seconds. Tokens from other issuers may have none.
     ends_s: Option<i64>,
 }
 
 impl VerifiedClaims {
-    /// Whether the token has not expired.
+    /// Returns whether the token has not expired yet.
     pub(super) fn is_current(&self) -> bool {
         self.ends_s
             .is_none_or(|ends_s| witan_node::now_s() <= ends_s)
@@ -198,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Whether a token with root's claims and these is accepted.
+    /// Returns whether a token with root's claims and the additional claims `more` is accepted.
     fn takes(more: Value) -> bool {
         let mut claims = json!({"username": "root", "revision": 1});
         let more = more.as_object().expect("claims").clone();
@@ -253,7 +250,7 @@ mod tests {
         assert!(!taken(&signed(Algorithm::HS256, b"another secret")));
         assert!(!taken(&signed(Algorithm::HS256, b"")));
         assert!(!taken(&signed(Algorithm::HS512, SECRET)));
-        // {"alg":"none"} before the same claims, with and without the signature
+        // {"alg":"none"} before the same claims, with and without a signature
         let (_, rest) = good.split_once('.').expect("three parts");
         let (unsigned, signature) = rest.split_once('.').expect("three parts");
         for none in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "e30", ""] {

@@ -1,10 +1,11 @@
-//! Authentication: the user of a request, and the check of passwords.
+//! Authentication: determines the user of a request, and checks passwords.
 //!
-//! Not here: permissions of users and the hashes of passwords, which are in the state
-//! (`server/crates/machine/src/auth`). Secrets are neither logged nor printed by `Debug`.
+//! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged, and
+//! `Debug` does not print them.
 //!
-//! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's
-//! format) → `hashing` (bcrypt on its own threads) with `verified` (cache of verified passwords) → `jwt` (signed tokens) with `keys` (their keys).
+//! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's format) →
+//! `hashing` (bcrypt on separate threads) with `verified` (cache of verified passwords) → `jwt` (signed tokens) with `keys`
+//! (their keys).
 
 mod credentials;
 mod hashing;
@@ -21,10 +22,10 @@ use witan_node::Node;
 pub use credentials::Credentials;
 pub use hashing::{HashError, PasswordHasher};
 
-/// Letters before the dot of a simple token.
+/// Number of letters before the dot in a simple token.
 const TOKEN_LETTERS: usize = 16;
 
-/// The letters of a simple token.
+/// The letters that a simple token can contain.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// The token is invalid.
@@ -32,18 +33,18 @@ const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 #[error("invalid auth token")]
 pub struct InvalidToken;
 
-/// Why no token was issued.
+/// The reason why no token was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// This member has no private key to sign tokens.
+    /// This member has no private key for signing tokens.
     #[error("token signing attempted with verify-only key")]
     VerifyOnly,
-    /// The system gave no random numbers.
-    #[error("the system does not provide random numbers")]
+    /// The system returned no random numbers.
+    #[error("the system provides no random numbers")]
     NoRandomness,
 }
 
-/// The kind of tokens, from `--auth-token`.
+/// The kind of token that `--auth-token` selects.
 #[derive(Debug)]
 enum TokenKind {
     Simple,
@@ -60,8 +61,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Makes an authenticator from the settings; the error explains what is wrong with
-    /// `--auth-token`.
+    /// Creates an authenticator from the settings. The error explains the problem with `--auth-token`.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
             .token
@@ -80,15 +80,15 @@ impl Authenticator {
         })
     }
 
-    /// Authenticates credentials; `None` if there are none. A token takes precedence over a certificate, also if it
-    /// is invalid. Neither whether authentication is on nor whether the user exists is checked; call
-    /// [`Self::await_token`] before, as this member may not know a token yet that another one has given.
+    /// Authenticates credentials. Returns `None` without credentials. A token takes precedence over a certificate, even if
+    /// the token is invalid. Does not check whether authentication is enabled or the user exists. Call [`Self::await_token`]
+    /// first, because this member may not have applied a token that another member has issued.
     pub fn recognize(
         &self,
         node: &Node,
         shown: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
-        // read before the token, whose user may change with a later revision
+        // read before the token, whose user may change at a later revision
         let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
@@ -108,18 +108,18 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// Waits until this member knows the simple token of credentials, if another member has given it
-    /// already: until all that was committed before is applied.
+    /// Waits until this member has applied all earlier commits, if it does not know the credentials' simple token. Another
+    /// member may have issued the token.
     pub async fn await_token(&self, node: &Node, shown: &Credentials) {
         let simple = matches!(self.kind, TokenKind::Simple);
         let token = shown.token().filter(|_| simple);
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
-            // without a quorum the token stays unknown; boxed, so that the futures of calls stay small
+            // without a quorum, the token stays unknown; boxed, to keep the futures of calls small
             let _ = Box::pin(node.read_index()).await;
         }
     }
 
-    /// Generates the random prefix of a simple token; empty for signed tokens.
+    /// Generates the random prefix of a simple token. It is empty for signed tokens.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
         match &self.kind {
             TokenKind::Simple => self.letters(),
@@ -127,8 +127,8 @@ impl Authenticator {
         }
     }
 
-    /// Issues the token of a user who was authenticated at an auth revision. A simple token consists of `prefix` and
-    /// the index of the authentication's log entry.
+    /// Issues a token for a user who was authenticated at an auth revision. A simple token consists of `prefix` and the index
+    /// of the authentication's log entry.
     pub fn token(
         &self,
         user: &str,
@@ -151,7 +151,7 @@ impl Authenticator {
             self.random
                 .fill(&mut drawn)
                 .map_err(|_| TokenError::NoRandomness)?;
-            // reject values beyond a multiple of the alphabet, which would bias letters
+            // reject values at or above a multiple of the alphabet's size, which would bias the letters
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
             letters.extend(fair.take(TOKEN_LETTERS - letters.len()));

@@ -1,9 +1,9 @@
-//! A cache of verified passwords, so that a client that sends its password with each request needs
-//! bcrypt only when its entry expires.
+//! A cache of verified passwords. A client that sends its password with each request needs bcrypt only when its cache entry
+//! expires.
 //!
-//! The cache holds keyed digests of a password together with the stored hash. A changed password or
-//! a recreated user has another stored hash, so older entries stop matching when the change is
-//! applied. The key is random per process and never stored.
+//! The cache contains keyed digests of a password together with the stored hash. A changed password or a recreated user has a
+//! different stored hash, so older entries stop matching when the change is applied. The key is random for each process and
+//! is never stored.
 
 use std::{
     collections::HashMap,
@@ -17,15 +17,15 @@ use ring::{
 };
 use witan_base::sync::Mutex;
 
-/// Cached passwords; above it, the oldest is evicted.
+/// Number of cached passwords, above which the oldest entry is evicted.
 const VERIFIED_CACHED: usize = 1024;
 
-/// Lifetime of an entry.
+/// Lifetime of a cache entry.
 const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
 type PasswordDigest = [u8; 32];
 
-/// Keyed digests of verified passwords with the time of verification. `Debug` prints none of them.
+/// Keyed digests of verified passwords, with the time of verification. `Debug` prints none of them.
 pub(super) struct VerifiedPasswords {
     key: hmac::Key,
     known: Mutex<HashMap<PasswordDigest, Instant>>,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for VerifiedPasswords {
 }
 
 impl VerifiedPasswords {
-    /// Makes an empty set with a random key of its own; fails if the system gives no random numbers.
+    /// Creates an empty set with its own random key. Fails if the system returns no random numbers.
     pub(super) fn new(random: &dyn SecureRandom) -> Result<Self, Unspecified> {
         Ok(Self {
             key: hmac::Key::generate(HMAC_SHA256, random)?,
@@ -46,7 +46,7 @@ impl VerifiedPasswords {
         })
     }
 
-    /// Whether this password was verified against this stored hash.
+    /// Returns whether this password was verified against this stored hash.
     pub(super) fn contains(&self, password: &str, hashed: &[u8]) -> bool {
         let mark = self.digest(password, hashed);
         let since = self.known.lock().get(&mark).copied();

@@ -1,4 +1,4 @@
-//! Tests of crafted files that try to use more memory than their size.
+//! Tests crafted files that would make the reader use more memory than the file's size.
 
 use std::{fs, path::PathBuf};
 
@@ -11,15 +11,15 @@ use super::{
 
 const PAGES: u64 = 64;
 
-/// A file of empty pages whose root is page 2.
+/// A file that consists of empty pages and whose root is page 2.
 struct Crafted {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
 impl Crafted {
-    /// Builds the file in memory: a meta page whose root is page 2, then empty pages. [`Self::open`] writes it to the temporary
-    /// directory.
+    /// Builds the file in memory: a meta page whose root is page 2, followed by empty pages. [`Self::open`] writes it to the
+    /// temporary directory.
     fn new(name: &str) -> Self {
         let id = std::process::id();
         let mut bytes = vec![0; PAGES as usize * PAGE_BYTES];
@@ -37,7 +37,7 @@ impl Crafted {
         }
     }
 
-    /// Writes a page: its header, its elements, and the bytes after them.
+    /// Writes a page: its header, its elements, and the bytes after the elements.
     fn page(&mut self, header: PageHeader, elements: &[[u32; 4]], rest: &[u8]) {
         let mut page = header.encode().to_vec();
         for number in elements.iter().flatten() {
@@ -61,7 +61,7 @@ impl Drop for Crafted {
     }
 }
 
-/// Each branch has the rest of the file as its overflow, and leads to the next one.
+/// Each branch has the rest of the file as its overflow, and refers to the next branch.
 #[test]
 fn a_page_counts_with_its_overflow() {
     let mut crafted = Crafted::new("overflow");
@@ -87,7 +87,7 @@ fn a_page_counts_with_its_overflow() {
     );
 }
 
-/// Each branch leads to the next one, and the last one to a leaf, so the tree is as deep as the number of pages.
+/// Each branch refers to the next branch, and the last branch to a leaf, so the tree's depth equals the number of pages.
 #[test]
 fn a_tree_is_as_deep_as_it_is() {
     let mut crafted = Crafted::new("deep");
@@ -171,7 +171,7 @@ fn the_newer_valid_meta_page_counts() {
         let rest = [&name[..], &3_u64.to_le_bytes(), &[0; 8]].concat();
         crafted.page(header, &[[IS_BUCKET, ELEMENT_BYTES as u32, 1, 16]], &rest);
     }
-    // a value at page 4 that looks like a newer meta page of a file with larger pages
+    // a value on page 4 that looks like a newer meta page of a file with larger pages
     crafted.bytes[4 * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(&meta(
         99,
         7,
@@ -183,7 +183,7 @@ fn the_newer_valid_meta_page_counts() {
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES..2 * PAGE_BYTES].copy_from_slice(&meta(7, 3, page_bytes));
     assert_eq!(root(&crafted), Some(b'b'));
-    // damaged, as if the process ended while it was written
+    // damaged, as if the process had ended while it wrote the page
     crafted.bytes[PAGE_BYTES + 60] ^= 1;
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES + 60] ^= 1;

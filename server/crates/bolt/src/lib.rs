@@ -1,7 +1,7 @@
 //! The file format of bbolt: 4 KiB pages, with a tree of pages per bucket.
 //!
-//! A file is written in one pass, page by page, and read by walking from its root. Nothing is changed in place, so there are no
-//! free pages and no cache. The contents of buckets are opaque.
+//! A file is written in one pass, page by page, and read from its root. No page is changed in place, so the crate needs no
+//! free pages and no cache. It does not interpret the contents of buckets.
 //!
 //! Reading order: `page` (the layout) → `writer` → `reader`.
 

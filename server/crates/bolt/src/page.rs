@@ -1,30 +1,30 @@
 //! The layout of pages. Numbers are little-endian; bbolt uses the machine's byte order.
 
-/// Page size of files that this crate writes.
+/// Page size in bytes of files that this crate writes.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Bytes before a page's elements: id, kind, count, number of overflow pages.
+/// Size in bytes of a page's header: id, kind, count, number of overflow pages.
 pub const HEADER_BYTES: usize = 16;
 
-/// Size of a branch or leaf element, in bytes.
+/// Size in bytes of an element in a branch or a leaf.
 pub const ELEMENT_BYTES: usize = 16;
 
-/// A branch page: elements refer to pages.
+/// Kind of a branch page, whose elements refer to pages.
 pub const BRANCH: u16 = 1;
-/// A leaf page: elements are keys with values.
+/// Kind of a leaf page, whose elements are keys with values.
 pub const LEAF: u16 = 2;
-/// A meta page: one of the first two pages.
+/// Kind of a meta page. The first two pages are meta pages.
 pub const META: u16 = 4;
-/// A freelist page: it lists the free pages.
+/// Kind of a freelist page, which lists the free pages.
 pub const FREE: u16 = 16;
 
-/// An element of a leaf whose value is a bucket.
+/// Flag of a leaf element whose value is a bucket.
 pub const IS_BUCKET: u32 = 1;
 
-/// Bytes of a bucket's value: root page and a counter. A longer value continues with an inline page.
+/// Size in bytes of a bucket's value: root page and a counter. A longer value continues with an inline page.
 pub const BUCKET_BYTES: usize = 16;
 
-/// Number of meta pages. The valid one with the higher transaction is used.
+/// Number of meta pages. The valid meta page with the highest transaction is used.
 pub const METAS: u64 = 2;
 
 /// Magic number of a bbolt file.
@@ -33,10 +33,10 @@ pub const MAGIC: u32 = 0xED0C_DAED;
 /// The only version of the layout.
 pub const VERSION: u32 = 2;
 
-/// Bytes of a meta page's contents, including the checksum.
+/// Size in bytes of a meta page's contents, including the checksum.
 pub const META_BYTES: usize = 64;
 
-/// Offset of the checksum, which covers everything before it.
+/// Offset of the checksum, which covers all preceding bytes.
 pub const CHECKSUM_AT: usize = 56;
 
 /// A page's header.
@@ -68,7 +68,7 @@ impl PageHeader {
         bytes
     }
 
-    /// Decodes the header at the start of a page; `None` if there are too few bytes.
+    /// Decodes the header at the start of a page. Returns `None` if there are too few bytes.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id: u64_at(bytes, 0)?,
@@ -79,22 +79,22 @@ impl PageHeader {
     }
 }
 
-/// Contents of a meta page.
+/// The contents of a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetaPage {
     /// Root page of the bucket that contains all other buckets.
     pub root: u64,
     /// Page of the freelist.
     pub free: u64,
-    /// Number of pages of the file, one more than the last page's number.
+    /// Number of pages in the file, which is the last page's number plus one.
     pub end: u64,
     /// Transaction that wrote the meta page.
     pub transaction: u64,
-    /// Page size of the file, that of the machine on which it was created.
+    /// Page size of the file in bytes, which is the page size of the machine that created it.
     pub page_bytes: u64,
 }
 
-/// Page sizes that a file can have; this crate writes [`PAGE_BYTES`].
+/// Page sizes that a file can have. This crate writes [`PAGE_BYTES`].
 pub const PAGE_SIZES: [u64; 7] = [
     1 << 10,
     1 << 11,
@@ -106,7 +106,7 @@ pub const PAGE_SIZES: [u64; 7] = [
 ];
 
 impl MetaPage {
-    /// Encodes the meta page. The lowest bit of the transaction is its page number.
+    /// Encodes the meta page. The lowest bit of the transaction is the page's number.
     pub fn page(self) -> [u8; PAGE_BYTES] {
         let header = PageHeader {
             id: self.transaction % METAS,
@@ -165,19 +165,19 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Reads the little-endian number at an offset; `None` if the bytes end before it does.
+/// Reads the little-endian 16-bit number at an offset. Returns `None` if the bytes end earlier.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let part = bytes.get(at..at.checked_add(2)?)?;
     part.try_into().ok().map(u16::from_le_bytes)
 }
 
-/// Reads the little-endian number at an offset; `None` if the bytes end before it does.
+/// Reads the little-endian 32-bit number at an offset. Returns `None` if the bytes end earlier.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let part = bytes.get(at..at.checked_add(4)?)?;
     part.try_into().ok().map(u32::from_le_bytes)
 }
 
-/// Reads the little-endian number at an offset; `None` if the bytes end before it does.
+/// Reads the little-endian 64-bit number at an offset. Returns `None` if the bytes end earlier.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let part = bytes.get(at..at.checked_add(8)?)?;
     part.try_into().ok().map(u64::from_le_bytes)
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_meta_page_is_bbolts() {
-        // from a real file
+        // copied from a real file
         let meta = MetaPage {
             root: 3,
             // no freelist

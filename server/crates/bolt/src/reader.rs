@@ -1,8 +1,9 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file is untrusted: every number is checked before it is used. The number of pages bounds a walk, in pages read (including
-//! their overflow) and in queued page numbers. Keys must ascend and records must not overlap, so a file yields no more bytes
-//! and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`] with its position.
+//! A file is untrusted: every number is checked before it is used. The number of pages limits a walk, both in pages read
+//! (including their overflow) and in queued page numbers. Keys must ascend and records must not overlap, so a file yields no
+//! more bytes and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`] with its
+//! position.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -11,7 +12,7 @@ use super::page::{
     PAGE_SIZES, PageHeader, u32_at, u64_at,
 };
 
-/// Why a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BoltError {
     /// The file cannot be opened or read.
@@ -28,12 +29,12 @@ pub enum BoltError {
         /// The defect.
         what: &'static str,
     },
-    /// The caller refuses a record.
+    /// The caller has refused a record.
     #[error("{0}")]
     Record(String),
 }
 
-/// Called with each record.
+/// Callback for each record, with its key and value.
 pub type VisitRecord<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), BoltError> + 'a;
 
 /// An opened file.
@@ -46,7 +47,7 @@ pub struct BoltFile {
 /// The location of a bucket's records.
 #[derive(Clone, Debug)]
 pub enum Bucket {
-    /// Below this page.
+    /// In the tree below this page.
     Root(u64),
     /// In this inline page, copied from the leaf that contains it.
     Inline(Vec<u8>),
@@ -75,7 +76,7 @@ impl BoltFile {
         self.meta.end * self.meta.page_bytes
     }
 
-    /// Reads the names and roots of all buckets, ordered by name.
+    /// Reads the names and locations of all buckets, ordered by name.
     pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, BoltError> {
         let mut found = Vec::new();
         self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
@@ -99,7 +100,8 @@ impl BoltFile {
         self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records of a bucket. With `of_buckets`, each record must be a bucket; without it, none can be one.
+    /// Calls `each` with all records in a bucket. With `of_buckets`, every record must be a bucket; without it, no record can
+    /// be a bucket.
     fn walk(
         &self,
         bucket: &Bucket,
@@ -125,7 +127,7 @@ impl BoltFile {
         }
     }
 
-    /// Reads the header of a page, and checks that the page and its overflow are inside the file.
+    /// Reads a page's header, and checks that the page and its overflow are inside the file.
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "its page number is out of range"));
@@ -153,9 +155,9 @@ impl BoltFile {
     }
 }
 
-/// Finds the valid meta page with the higher transaction. The offset of the second one is the page size, which only meta pages
-/// contain. If the first one is damaged, takes the lowest offset that equals the page's own page size, because a later value
-/// can look like a meta page. The error describes the defect of the first one.
+/// Finds the valid meta page with the higher transaction. The offset of the second meta page is the page size, which only
+/// meta pages contain. If the first meta page is damaged, takes the lowest offset that equals the page size in the page at
+/// this offset, because a later value can look like a meta page. The error describes the defect of the first meta page.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];
@@ -181,7 +183,7 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     first.map_err(|reason| BoltError::File(reason.into()))
 }
 
-/// Bytes of a meta page that are read.
+/// Number of bytes that are read from a meta page.
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
 /// Creates the error for a page; `what` describes the defect.
@@ -203,7 +205,7 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
 
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
-    /// Whether all records must be buckets; otherwise none can be one.
+    /// Whether all records must be buckets. Otherwise, no record can be a bucket.
     of_buckets: bool,
     pages_left: u64,
     last: Option<Vec<u8>>,
@@ -211,8 +213,8 @@ struct TreeWalk<'a, 'e> {
 }
 
 impl TreeWalk<'_, '_> {
-    /// Visits the records of a page and of all pages below it, at any depth. The queue of page numbers never exceeds the pages
-    /// that are left.
+    /// Visits the records on a page and on all pages below it, at any depth. The queue of page numbers never exceeds the
+    /// number of remaining pages.
     fn tree(&mut self, root: u64) -> Result<(), BoltError> {
         let mut waiting = vec![root];
         while let Some(page) = waiting.pop() {
@@ -237,7 +239,7 @@ impl TreeWalk<'_, '_> {
         Ok(())
     }
 
-    /// Visits the records of a leaf and checks their bounds and order. `count` is the number of records in its header.
+    /// Visits a leaf's records and checks their bounds and order. `count` is the number of records in the page's header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {

@@ -1,6 +1,6 @@
 //! Writes a bbolt file in one pass, page by page. Only one page per level of the tree is in memory.
 //!
-//! The first two pages contain the root and the length of the file, so a first pass without output computes the layout
+//! The first two pages contain the root and the length of the file. A first pass without output therefore computes the layout
 //! ([`Layout::of`]). The second pass must add the same records.
 
 use std::io;
@@ -10,25 +10,25 @@ use super::page::{
     PAGE_BYTES, PageHeader,
 };
 
-/// Receives the bytes of the file.
+/// Receives the file's bytes.
 pub type WriteBytes<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
-/// Root and length of a file.
+/// The root and the length of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     root: u64,
-    /// Number of pages of the file.
+    /// Number of pages in the file.
     end: u64,
 }
 
-/// Bytes to which a leaf is filled, with overflow pages. On average, half a record's space stays empty at the end of a leaf.
-/// Records of 2 KiB are common, so a leaf of one page would waste much.
+/// Size in bytes to which a leaf is filled, including overflow pages. On average, half a record's space stays empty at the
+/// end of a leaf. Records of 2 KiB are common, so leaves of one page would waste much space.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
-/// Page of the freelist, which is empty.
+/// Page of the freelist, which is always empty.
 const FREE_PAGE: u64 = METAS;
 
-/// Transaction of the first meta page. The second one has the previous transaction.
+/// Transaction of the first meta page. The second meta page has the previous transaction.
 const TRANSACTION: u64 = 2;
 
 impl Layout {
@@ -45,7 +45,7 @@ impl Layout {
         self.end * PAGE_BYTES as u64
     }
 
-    /// Writes the file. `fill` must add the same buckets and records as for [`Layout::of`]; otherwise the result is an error.
+    /// Writes the file. `fill` must add the same buckets and records as in [`Layout::of`]; otherwise, `write` fails.
     pub fn write(
         self,
         out: &mut WriteBytes<'_>,
@@ -77,7 +77,7 @@ impl Layout {
     }
 }
 
-/// Writes buckets one by one, ordered by name, each with its records ordered by key.
+/// Writes buckets one after the other, ordered by name, each with its records ordered by key.
 pub struct Writer<'a> {
     out: &'a mut WriteBytes<'a>,
     /// Number of the next page.
@@ -104,7 +104,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Begins a bucket. Names must ascend.
+    /// Starts a bucket. Names must ascend.
     pub fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
         self.close()?;
         self.name = Some(name.to_vec());
@@ -116,7 +116,7 @@ impl<'a> Writer<'a> {
         self.leaf_element(0, key, value)
     }
 
-    /// Adds an element to the leaf, after writing a leaf that has no space for it.
+    /// Adds an element to the leaf. First writes the leaf if it has no space for the element.
     fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
         let leaf = &self.tree.leaf;
         if !leaf.fits(key.len() + value.len(), LEAF_BYTES) {
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the leaf and adds it to the level above, which can fill a page there, too.
+    /// Writes the leaf and adds it to the branch above, which may also fill a page.
     fn flush_leaf(&mut self) -> io::Result<()> {
         let mut id = put(
             &self.tree.leaf,
@@ -141,7 +141,7 @@ impl<'a> Writer<'a> {
                 self.tree.branches.push(OpenPage::default());
             }
             let branch = &mut self.tree.branches[level];
-            // branches with a single child would make the tree endless
+            // branches with a single child would make the tree endlessly deep
             if branch.count() < 2 || branch.fits(first.len(), PAGE_BYTES) {
                 branch.push(id, &first, &[]);
                 return Ok(());
@@ -183,7 +183,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the leaf of a bucket that has no other page, and returns its number, which is the root.
+    /// Writes the only leaf of a bucket, and returns its number, which is the root.
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
         let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
@@ -203,7 +203,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Ends the last bucket, writes the bucket that contains all others, and returns the layout.
+    /// Ends the last bucket, writes the bucket that contains all other buckets, and returns the layout.
     fn finish(mut self) -> io::Result<Layout> {
         self.close()?;
         for (name, value) in std::mem::take(&mut self.done) {
@@ -215,7 +215,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The open pages of a bucket: a leaf, and a branch per level above it.
+/// A bucket's open pages: a leaf, and one branch for each level above it.
 #[derive(Default)]
 struct OpenPages {
     leaf: OpenPage,
@@ -225,7 +225,7 @@ struct OpenPages {
 /// A page that is being filled.
 #[derive(Default)]
 struct OpenPage {
-    /// For each element: flags (in a leaf) or page (in a branch), and the lengths of key and value.
+    /// For each element: its flags (in a leaf) or its page (in a branch), and the lengths of key and value.
     elements: Vec<(u64, u32, u32)>,
     /// Keys and values.
     data: Vec<u8>,
@@ -236,8 +236,8 @@ impl OpenPage {
         self.elements.len()
     }
 
-    /// Returns whether an element with `bytes` of key and value fits into a page of `of` bytes. Any element fits into an empty
-    /// page, with overflow pages.
+    /// Returns whether an element whose key and value have `bytes` bytes fits into a page of `of` bytes. An empty page
+    /// accepts any element, with overflow pages.
     fn fits(&self, bytes: usize, of: usize) -> bool {
         let elements = (self.count() + 1) * ELEMENT_BYTES;
         self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of

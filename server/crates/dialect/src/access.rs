@@ -1,5 +1,5 @@
-//! Routes and authorizes HTTP/1 requests by the list of routes, before anything else is read.
-//! v3's `authorize` authorizes the gateway's calls by the same list.
+//! Routes and authorizes HTTP/1 requests by the table of routes, before their content is read. v3's `authorize` uses the same
+//! table for the gateway's calls.
 
 use actix_web::{HttpRequest, HttpResponse};
 use witan_api::access::{HttpRoute, Resource};
@@ -7,7 +7,7 @@ use witan_config::Settings;
 
 use super::{Context, basic_auth, reply};
 
-/// Returns the route of a decoded and cleaned path; `None` if there is none or its dialect is disabled.
+/// Returns the route of a decoded and cleaned path. Returns `None` if no route has this path or its dialect is disabled.
 pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     let route = HttpRoute::of(path)?;
     let on = match route.resource {
@@ -22,8 +22,8 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     on.then_some(route)
 }
 
-/// Returns the response that refuses a request whose sender may not use the route (401, or 503 if that
-/// cannot be checked); `None` if the sender may.
+/// Returns the refusal if the sender lacks access to the route: 401, or 503 if the check fails. Returns `None` if the sender
+/// has access.
 pub async fn denied_response(
     ctx: &Context,
     request: &HttpRequest,

@@ -1,9 +1,8 @@
-//! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The rules
-//! themselves are part of the state machine (`witan_machine::auth::path_permissions`).
+//! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The state machine implements the rules
+//! (`witan_machine::auth::path_permissions`).
 //!
-//! While authentication of v2 is off, a request of the key space costs one atomic load. A password
-//! that was not verified recently is hashed (`witan_auth`). Certificates are ignored: any web page
-//! could make a browser present one.
+//! While v2 authentication is disabled, a request on the key space costs one atomic load. A password that was not verified
+//! recently is hashed (`witan_auth`). Certificates are ignored, because any web page can make a browser present one.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::AUTHORIZATION};
 use base64::{
@@ -35,16 +34,16 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The password credentials of a request.
+/// The Basic credentials of a request.
 enum BasicCredentials {
     Anonymous,
     User(User),
-    /// Unknown user or wrong password.
+    /// The user is unknown or the password is wrong.
     Invalid,
 }
 
 impl BasicCredentials {
-    /// Whether the roles of these credentials grant this access.
+    /// Returns whether the roles of these credentials grant this access.
     fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
         match self {
             Self::Anonymous => auth.allows_path(None, key, wish),
@@ -54,8 +53,8 @@ impl BasicCredentials {
     }
 }
 
-/// Whether the roles of the sender grant this access to a key of the tree; true while v2's
-/// authentication is off.
+/// Returns whether the sender's roles grant this access to a key in the tree. Returns true while v2 authentication is
+/// disabled.
 pub async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
@@ -70,8 +69,8 @@ pub async fn authorize_key(
     Ok(shown.allow(&view.machine.auth, key, wish))
 }
 
-/// Whether the sender's roles grant this access in the state that is about to be read. [`authorize_key`] checks the
-/// present state.
+/// Returns whether the sender's roles grant this access in the state that the request is about to read. [`authorize_key`]
+/// checks the present state instead.
 pub(super) async fn authorize_key_in(
     ctx: &Context,
     request: &HttpRequest,
@@ -85,15 +84,14 @@ pub(super) async fn authorize_key_in(
     Ok(shown.allow(&machine.auth, key, wish))
 }
 
-/// Whether the sender may use an HTTP/1 route outside of the key space, by password or by a token
-/// of v3.
+/// Returns whether the sender can use an HTTP/1 route outside the key space, by password or by a v3 token.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
     access: Access,
 ) -> Result<bool, NodeError> {
     let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
-    // the handlers of the key space check their keys
+    // the handlers of the key space check the keys themselves
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
@@ -105,20 +103,19 @@ pub(super) async fn authorize_route(
     Ok(match access {
         Access::Public | Access::V2Keys => true,
         Access::V3User => rights.user,
-        // no HTTP/1 route is open to users for their own data
+        // no HTTP/1 route gives users access to their own data
         Access::V3Keys | Access::V3Root | Access::OwnUser | Access::Root => rights.root,
     })
 }
 
-/// The rights of the sender of a request.
+/// The rights of a request's sender.
 #[derive(Default)]
 struct Rights {
     user: bool,
     root: bool,
 }
 
-/// Returns the rights of the user that the token in the `Authorization` header names; none without a
-/// valid token.
+/// Returns the rights of the user in the token of the `Authorization` header. Returns no rights without a valid token.
 async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap_or_default());
@@ -135,13 +132,13 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeErro
     })
 }
 
-/// Builds the 401 response of routes outside of the key spaces: a JSON object with the message.
+/// Builds the 401 response of routes outside the key spaces: a JSON object with the message.
 pub(super) fn unauthorized() -> HttpResponse {
     reply::error_message(HttpResponse::Unauthorized(), INSUFFICIENT.into())
 }
 
-/// Checks the Basic credentials of a request: `Anonymous` without a header, `Invalid` if malformed or
-/// wrong. An error if there is no view or the password could not be checked.
+/// Checks a request's Basic credentials. Returns `Anonymous` without a header, and `Invalid` if they are malformed or wrong.
+/// Fails if no view is available or the password could not be checked.
 async fn basic_credentials(
     ctx: &Context,
     request: &HttpRequest,
@@ -154,7 +151,7 @@ async fn basic_credentials(
         return Ok(BasicCredentials::Invalid);
     };
     let user = ctx.node.view().await?.machine.auth.user(&name).cloned();
-    // takes as long for a user without password as for an unknown one
+    // a user without a password takes as long as an unknown user
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
     match ctx
@@ -175,8 +172,8 @@ async fn basic_credentials(
     }
 }
 
-/// Parses a Basic `Authorization` header into name and password, split at the first colon. `None` for
-/// another scheme or for what is not base64 of UTF-8 text with a colon.
+/// Parses a Basic `Authorization` header into name and password, split at the first colon. Returns `None` for another scheme,
+/// or if the value is not base64 of UTF-8 text with a colon.
 fn basic(header: &[u8]) -> Option<(String, String)> {
     let (scheme, digits) = header.split_at_checked(BASIC.len())?;
     if !scheme.eq_ignore_ascii_case(BASIC.as_bytes()) {

@@ -1,5 +1,5 @@
-//! Decodes and encodes large messages on other threads, where they cannot block a worker. As many run at once as there
-//! are processors: more would only hold more memory. A job that reads the state does not run here (`jobs`).
+//! Decodes and encodes large messages on other threads, so that they do not block a worker. At most as many run at once as
+//! there are processors; more would only use more memory. Jobs that read the state do not run here (`jobs`).
 
 use witan_base::{
     account::{Account, JobKind},
@@ -7,15 +7,15 @@ use witan_base::{
 };
 use witan_node::NodeError;
 
-/// JSON and forms up to this size are read and written on the worker, which takes a few milliseconds. Texts of v1 and
-/// v2 count without their escapes, which make them up to six times as long.
+/// Size in bytes up to which JSON and forms are processed on the worker, which takes a few milliseconds. Texts of v1 and v2
+/// count without their escapes, which make them up to six times as long.
 pub const INLINE_BYTES: usize = 128 << 10;
 
-/// Up to this many leases or nodes are listed on the worker.
+/// Number of leases or nodes up to which a listing is built on the worker.
 pub const INLINE_ITEMS: usize = 2048;
 
-/// Runs `work` on another thread as soon as the connection has a permit. Returns `Stopped` if the runtime ends first.
-/// Dropping the future cancels work that still waits; running work keeps its permit until it ends.
+/// Runs `work` on another thread when the connection gets a permit. Returns `Stopped` if the runtime ends first. Dropping the
+/// future cancels work that still waits; running work keeps its permit until it ends.
 pub async fn run<T: Send + 'static>(
     account: &Account,
     work: impl FnOnce() -> T + Send + 'static,
@@ -32,15 +32,15 @@ pub async fn run<T: Send + 'static>(
     done.await.flatten().map_err(|_| NodeError::Stopped)
 }
 
-/// Runs `work` at once on this thread, or with a permit on another thread if it is `large`; `Stopped` if the
-/// runtime ends before.
+/// Runs `work` at once on this thread, or with a permit on another thread if it is `large`. Returns `Stopped` if the runtime
+/// ends first.
 pub async fn run_if<T: Send + 'static>(
     account: &Account,
     large: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NodeError> {
     if large {
-        // a separate future, so that the one of a small request stays small
+        // a separate future, to keep the future of a small request small
         Box::pin(run(account, work)).await
     } else {
         Ok(work())

@@ -1,10 +1,9 @@
-//! State of a request's connection: whether the client has disconnected, and whether it uses TLS.
+//! The state of a request's connection: whether the client has disconnected, and whether it uses TLS.
 
 use actix_web::HttpRequest;
 use witan_transport::{ClientClosed, OverTls, connection_data};
 
-/// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
-/// request in memory.
+/// Notifies long polls that the client has disconnected, so that they stop waiting. It does not keep the request in memory.
 #[derive(Clone, Debug)]
 pub struct Disconnect(Option<ClientClosed>);
 
@@ -23,7 +22,7 @@ impl Disconnect {
     }
 }
 
-/// Whether a request came over TLS.
+/// Returns whether a request arrived over TLS.
 pub fn is_over_tls(request: &HttpRequest) -> bool {
     connection_data::<OverTls>(request).is_some()
 }

@@ -1,9 +1,9 @@
-//! Metrics for health questions and probes.
+//! Metrics for health checks and probes.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 use witan_base::metrics::Register;
 
-/// Series of answers about health.
+/// Series for answers about health.
 #[derive(Debug)]
 #[expect(
     missing_docs,
@@ -28,7 +28,7 @@ impl HealthMetrics {
         }
     }
 
-    /// Records the result of a check of a probe (`livez` or `readyz`).
+    /// Records the result of one check in a probe (`livez` or `readyz`).
     pub fn checked(&self, probe: &str, check: &str, well: bool) {
         let status = if well { "success" } else { "error" };
         let result = self.results.with_label_values(&[probe, check]);

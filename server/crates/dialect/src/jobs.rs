@@ -1,4 +1,4 @@
-//! Jobs over many keys: how they get a permit of their connection's account, and how long they keep it.
+//! Jobs that touch many keys: they get a permit from their connection's account, and hold it until their answer is encoded.
 
 use witan_base::{
     account::{JobKind, Permit},
@@ -9,21 +9,21 @@ use witan_node::{Job, NodeError};
 use super::Context;
 
 impl Context {
-    /// Starts a scan of the whole store as soon as the connection has a permit for one.
+    /// Waits for a permit, then starts a scan of the whole store.
     pub async fn scan(&self) -> Result<Job<Permit>, NodeError> {
         let permit = self.account().permit(JobKind::Scan).await;
         self.node.job(permit).await
     }
 
-    /// Starts a read of many keys as soon as the connection has a permit for one.
+    /// Waits for a permit, then starts a read of many keys.
     pub async fn large_read(&self) -> Result<Job<Permit>, NodeError> {
         let permit = self.account().permit(JobKind::Read).await;
         self.node.job(permit).await
     }
 }
 
-/// Runs `work` to its end on this worker, even if the caller disconnects, and returns its result and the permit, which is
-/// held until then.
+/// Runs `work` to its end on this worker, even if the caller disconnects. Returns its result and the permit, which is held
+/// until then.
 pub async fn run_to_end<T: 'static>(
     permit: Permit,
     work: impl Future<Output = T> + 'static,
@@ -35,8 +35,8 @@ pub async fn run_to_end<T: 'static>(
     Ok((done, permit))
 }
 
-/// An answer with the permit of its request, which is held until the answer is encoded, or is counted by its connection: until
-/// then nothing else bounds the memory of what was read.
+/// An answer with its request's permit. The permit is held until the answer is encoded or its connection counts it. Until
+/// then, no other limit bounds the memory of the data that was read.
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The answer.
@@ -45,13 +45,13 @@ pub struct WithPermit<A> {
 }
 
 impl<A> WithPermit<A> {
-    /// Wraps an answer with the permit of its request.
+    /// Combines an answer with its request's permit.
     pub fn new(answer: A, permit: Option<Permit>) -> Self {
         let _permit = permit;
         Self { answer, _permit }
     }
 
-    /// Wraps the answer to a request that needs no permit.
+    /// Creates an answer to a request that needs no permit.
     pub fn without(answer: A) -> Self {
         Self::new(answer, None)
     }

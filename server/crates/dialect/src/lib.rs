@@ -1,9 +1,9 @@
-//! The parts that all dialects share: the context of a request, access to routes, bodies and answers.
-//! It knows no dialect.
+//! The parts that all dialects share: the context of a request, access to routes, bodies and answers. The crate does not
+//! depend on any dialect.
 //!
-//! Reading order: this file → `access`, `basic_auth` (who may) → `reply`, `rendering` (answers of HTTP/1) → `blocking`,
-//! `jobs` (work that takes long) → `client` (whether it is still there) → `read_counters`, and the
-//! series of each dialect → `sampling` (which keys are read and written, while somebody asks).
+//! Reading order: this file → `access`, `basic_auth` (permissions) → `reply`, `rendering` (HTTP/1 answers) → `blocking`,
+//! `jobs` (long work) → `client` (disconnects) → `read_counters`, and the series of each dialect → `sampling` (which keys are
+//! read and written while a sample is taken).
 
 pub mod access;
 pub mod basic_auth;
@@ -41,13 +41,13 @@ pub struct SharedContext {
     pub metrics_page: MetricsPage,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
-    /// Series of answers about health.
+    /// Series for answers about health.
     pub health_metrics: HealthMetrics,
-    /// Series of v2 requests.
+    /// Series for v2 requests.
     pub v2_metrics: V2Metrics,
-    /// Series of v3 calls.
+    /// Series for v3 calls.
     pub v3_metrics: V3Metrics,
-    /// Reads of v2's tree, by v1 and v2.
+    /// Counts reads of the v2 tree through v1 and v2.
     pub reads: ReadCounters,
     /// The settings that handlers read.
     pub settings: Settings,
@@ -55,16 +55,16 @@ pub struct SharedContext {
     pub log_level: LogLevelHandle,
     /// Authenticates callers.
     pub authenticator: Arc<Authenticator>,
-    /// Counts operations on keys while somebody asks.
+    /// Counts operations on keys while a sample is taken.
     pub sampler: Sampler,
 }
 
-/// The context of a request: cheap to clone, since each request has its own.
+/// The context of a request. Cloning is cheap, because each request has its own context.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The running member, with the account of the request's connection.
     pub node: Node,
-    /// Credentials of the request.
+    /// The credentials of the request.
     pub caller: Credentials,
     shared: Arc<SharedContext>,
 }
@@ -78,19 +78,19 @@ impl Deref for Context {
 }
 
 impl Context {
-    /// Creates a context without credentials, from which the context of each request is made.
+    /// Creates a context without credentials. The contexts of requests are derived from it.
     pub fn new(node: Node, shared: SharedContext) -> Self {
         let caller = Credentials::default();
         Self { node, caller, shared: Arc::new(shared) }
     }
 
-    /// Returns this context for a request with these credentials.
+    /// Returns this context with a request's credentials.
     pub fn of(&self, caller: Credentials) -> Self {
         let (node, shared) = (self.node.clone(), self.shared.clone());
         Self { node, caller, shared }
     }
 
-    /// Returns this context for the requests of a connection.
+    /// Returns this context with a connection's account.
     pub fn of_connection(&self, account: &Account) -> Self {
         let node = self.node.of_connection(account);
         let (caller, shared) = (self.caller.clone(), self.shared.clone());
@@ -102,7 +102,7 @@ impl Context {
         self.node.account()
     }
 
-    /// Counts an operation on a key of v3, or on a range from it on, while a sample is taken.
+    /// Counts an operation on a v3 key, or on a range that starts with it, while a sample is taken.
     #[inline]
     pub fn count_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {
@@ -110,7 +110,7 @@ impl Context {
         }
     }
 
-    /// Counts an operation on a key of v2's tree, which a request of v2 or v1 asks for, while a sample is taken.
+    /// Counts a v1 or v2 operation on a key in the tree, while a sample is taken.
     #[inline]
     pub fn count_tree_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {

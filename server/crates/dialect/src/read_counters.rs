@@ -1,8 +1,8 @@
-//! Counters of reads of the v2 tree by all dialects. They are local to the member.
+//! Counts reads of the v2 tree through all dialects. The counters are local to the member.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Reads of keys since the process started; they are not replicated.
+/// Numbers of reads since the process started. They are not replicated.
 #[derive(Debug, Default)]
 pub struct ReadCounters {
     found: AtomicU64,
@@ -10,18 +10,18 @@ pub struct ReadCounters {
 }
 
 impl ReadCounters {
-    /// Counts one read, as found or as failed.
+    /// Counts one read as found or as failed.
     pub fn count(&self, found: bool) {
         let counter = if found { &self.found } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Reads that found something.
+    /// Returns the number of reads that found a node.
     pub fn found(&self) -> u64 {
         self.found.load(Ordering::Relaxed)
     }
 
-    /// Reads that found nothing.
+    /// Returns the number of reads that failed.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES`] bytes
-//! of paths and values a text is rendered on another thread, and only when its whole length is charged.
+//! Renders the texts of v1 and v2, which can be six times as long as the paths and values in them. A text with more than
+//! [`INLINE_BYTES`] bytes of paths and values is rendered on another thread, and only after its whole length is charged.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -20,10 +20,10 @@ use super::{
     reply::{self, AnswerRefused, ChargedText, FramedBody},
 };
 
-/// Bytes of a small text in addition to its paths and values.
+/// Size in bytes of a small text in addition to its paths and values.
 const FRAME_BYTES: usize = 256;
 
-/// Renders texts on any thread.
+/// Renders texts. It can run on any thread.
 #[derive(Debug)]
 struct Renderer {
     account: Account,
@@ -31,13 +31,13 @@ struct Renderer {
 }
 
 impl Renderer {
-    /// Creates a renderer for one connection. `large` texts are measured before they are rendered.
+    /// Creates a renderer for one connection. Measures `large` texts before it renders them.
     fn new(account: &Account, large: bool) -> Self {
         Self { account: account.clone(), large }
     }
 
-    /// Renders the output of `write`, which is the same each time, and at least `least_bytes` bytes. A large text is
-    /// refused before rendering, a small one afterwards.
+    /// Renders the output of `write`, which must be the same on each call and have at least `least_bytes` bytes. Refuses a
+    /// large text before rendering, and a small text afterward.
     fn render(
         &self,
         least_bytes: usize,
@@ -57,7 +57,7 @@ impl Renderer {
         least_bytes: usize,
         write: impl Fn(&mut dyn Sink),
     ) -> Result<ChargedText, AnswerRefused> {
-        // to measure takes nearly as long as to render
+        // measuring takes nearly as long as rendering
         drop(self.charge(least_bytes)?);
         let mut length = Length::default();
         write(&mut length);
@@ -72,8 +72,7 @@ impl Renderer {
     }
 }
 
-/// Renders a text of at least `least_bytes` bytes, on another thread if it is large. Refused also when the
-/// process stops.
+/// Renders a text of at least `least_bytes` bytes, on another thread if it is large. Also refuses when the process stops.
 pub async fn render(
     account: &Account,
     least_bytes: usize,
@@ -86,7 +85,7 @@ pub async fn render(
     done.unwrap_or(Err(AnswerRefused))
 }
 
-/// Renders the body of the answer to a request, as [`render`] does.
+/// Renders the body of the answer to a request, see [`render`].
 pub async fn body(
     ctx: &Context,
     request: &HttpRequest,
@@ -97,10 +96,10 @@ pub async fn body(
     reply::framed_text(request, text)
 }
 
-/// Why a node cannot be read.
+/// The reason why a node cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadRefused {
-    /// No state is available, too many readers wait for one, or the client left while it waited.
+    /// No state is available, too many readers wait for a state, or the client disconnected while it waited.
     Fault(NodeError),
     /// The sender no longer has access to the node.
     Unauthorized,
@@ -120,9 +119,9 @@ impl From<TreeError> for ReadRefused {
     }
 }
 
-/// Reads a node, with its subtree if `recursive`, and renders the body of the response. Also returns the index of the
-/// tree. A small node is read from `view`. A large one waits for a permit and then reads the present state on another
-/// thread, after it checks the sender's `access` to the key again. `None` grants access to everybody.
+/// Reads a node, and its subtree if `recursive`, and renders the response's body. Also returns the tree's index. Reads a
+/// small node from `view`. A large node waits for a permit, checks the sender's `access` to the key again, and is read from
+/// the present state on another thread. `None` grants access to every sender.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -142,7 +141,7 @@ pub fn read<'a>(
         Ok::<_, TreeError>((text, tree.index()))
     };
     let framed = |(text, index)| (reply::framed_text(request, text), index);
-    // outside the future, so that the future does not keep the view
+    // outside the future, so that the future does not hold the view
     if !large {
         let found = look(&view).map(framed).map_err(ReadRefused::Tree);
         return Either::Left(ready(found));
@@ -152,11 +151,11 @@ pub fn read<'a>(
         let found = read_large(ctx, request, access, look).await?;
         Ok(framed(found?))
     };
-    // boxed separately, so that the future of a small read stays small
+    // boxed separately, to keep the future of a small read small
     Either::Right(Box::pin(large))
 }
 
-/// Waits for a permit unless the client leaves first, checks the sender again and runs `look` on another thread.
+/// Waits for a permit unless the client disconnects first. Then checks the sender again and runs `look` on another thread.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,
@@ -176,7 +175,7 @@ async fn read_large<T: Send + 'static>(
     Ok(job.run(look).await?.0)
 }
 
-/// Returns a lower bound on the size of the rendered event: the total length of its paths and values.
+/// Returns a lower bound for the size of the rendered event in bytes: the total length of its paths and values.
 pub fn least_bytes(event: &Event) -> usize {
     of_node(&event.node) + event.prev.as_ref().map_or(0, of_node)
 }
@@ -186,7 +185,7 @@ fn of_node(node: &Node) -> usize {
     node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below
 }
 
-/// Appends the fields that begin every error body of v1 and v2; the object stays open.
+/// Appends the fields at the start of every v1 and v2 error body. The object stays open.
 pub fn push_error_head(out: &mut dyn Sink, code: u16, message: &str, cause: &[Bytes]) {
     out.extend_from_slice(b"{\"errorCode\":");
     text::push_number(out, code);

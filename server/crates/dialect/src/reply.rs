@@ -1,5 +1,5 @@
-//! Answers and body reading that all HTTP dialects share: Go's plain-text errors, bodies that are
-//! sent in chunks where Go's server would, bounded reading. No routing and no protocol here.
+//! Answers and body reading for all HTTP dialects: Go's plain-text errors, bodies that are sent in chunks as Go's server
+//! sends them, and bounded reads. It contains no routing and no protocol.
 
 use std::{
     pin::Pin,
@@ -22,19 +22,18 @@ use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_gocompat::json;
 use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, connection_data};
 
-/// Go's server sends a body above this in chunks, a smaller one with its length.
+/// Size in bytes above which Go's server sends a body in chunks. It sends a smaller body with its length.
 const UNCHUNKED_BYTES: usize = 2048;
-/// A large answer is sent in pieces of this size, so that other connections are served between
-/// them.
+/// Size in bytes of the pieces in which a large answer is sent, so that other connections are served between them.
 const PIECE_BYTES: usize = 256 << 10;
-/// Media type of plain answers.
+/// Media type of plain-text answers.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 /// Media type of JSON answers.
 pub const JSON: &str = "application/json";
 /// Media type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Builds a plain-text error as Go's `http.Error` sends it; the newline is added.
+/// Builds a plain-text error like Go's `http.Error`, which adds a newline.
 pub fn text(status: StatusCode, message: &str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, TEXT))
@@ -42,20 +41,19 @@ pub fn text(status: StatusCode, message: &str) -> HttpResponse {
         .body(format!("{message}\n"))
 }
 
-/// Completes an error with a JSON object that holds the message: the format of errors outside of the
-/// key spaces.
+/// Completes an error with a JSON object that contains the message. Errors outside the key spaces have this format.
 pub fn error_message(mut builder: HttpResponseBuilder, message: String) -> HttpResponse {
     builder
         .insert_header((CONTENT_TYPE, JSON))
         .body(json::encode(&ErrorMessage { message }))
 }
 
-/// Builds the 404 for an unknown path, as Go's server words it.
+/// Builds the 404 response for an unknown path, with the text of Go's server.
 pub fn not_found() -> HttpResponse {
     text(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// Builds a 405, with the allowed methods (`GET,PUT`) as `Allow` if given.
+/// Builds a 405 response. `allow` contains the allowed methods (`GET,PUT`) for the header `Allow`.
 pub fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     if let Some(allow) = allow {
@@ -65,26 +63,25 @@ pub fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     response
 }
 
-/// Whether the request's method is one of `allow` (`GET,PUT`).
+/// Returns whether the request's method is in `allow` (`GET,PUT`).
 pub fn allows(request: &HttpRequest, allow: &str) -> bool {
     allow
         .split(',')
         .any(|method| method == request.method().as_str())
 }
 
-/// Creates a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES` bytes,
-/// else with its length.
+/// Creates a body with etcd's framing: in chunks above `UNCHUNKED_BYTES` bytes, otherwise with its length.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Creates a body of a text whose memory is charged, in the framing of [`framed`].
+/// Creates a body from a text whose memory is charged, with the framing of [`framed`].
 pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefused>) -> FramedBody {
     let size = match &text {
         Ok(text) if text.bytes.len() <= UNCHUNKED_BYTES => BodySize::Sized(text.bytes.len() as u64),
         Ok(text) => unbuffered_size(request, text.bytes.len()),
-        // it must not count as an empty one
+        // the body must not count as empty
         Err(AnswerRefused) => unbuffered_size(request, 1),
     };
     FramedBody {
@@ -93,7 +90,7 @@ pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefuse
     }
 }
 
-/// Creates a body in chunks, whatever its length, as Go's server sends one whose length it does not know.
+/// Creates a body in chunks, regardless of its length, as Go's server does if the length is unknown.
 pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     FramedBody {
@@ -102,11 +99,11 @@ pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     }
 }
 
-/// Returns the framing of a body that Go's server would send before it is complete, in chunks: none for HEAD, chunks on
+/// Returns the framing that Go's server uses for a body that it sends before the body is complete: none for HEAD, chunks on
 /// HTTP/1.1, and the length on HTTP/1.0, which has no chunks.
 fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     if *request.method() == Method::HEAD {
-        // Go also omits the length of a body that it does not send
+        // Go also omits the length of a body that is not sent
         BodySize::None
     } else if request.version() >= Version::HTTP_11 {
         BodySize::Stream
@@ -115,7 +112,7 @@ fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     }
 }
 
-/// Marks the end of a stream to a client of HTTP/1.0, which knows no chunks, by the end of the connection.
+/// Closes the connection after a stream to an HTTP/1.0 client, because HTTP/1.0 has no chunks that could mark the end.
 pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
     if request.version() < Version::HTTP_11 {
         let head = response.head_mut();
@@ -124,16 +121,16 @@ pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
     }
 }
 
-/// See [`framed`].
+/// A body that [`framed`] has created.
 #[derive(Debug)]
 pub struct FramedBody {
     size: BodySize,
-    /// The rest of the text, with the charge for the whole.
+    /// The rest of the text, with the charge for the whole text.
     text: Result<(Bytes, Option<Charge>), AnswerRefused>,
 }
 
-/// Charges an answer until its client has read it; `None` for one of at most `SMALL_BYTES` bytes, and without an account.
-/// If the charge is refused, the connection is closed instead.
+/// Charges an answer until its client has read it. Returns `None` for an answer of at most `SMALL_BYTES` bytes, and without
+/// an account. If the charge is refused, the connection must be closed.
 pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
     match account {
         Some(account) if bytes > SMALL_BYTES => {
@@ -144,21 +141,21 @@ pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>,
     }
 }
 
-/// Returns the account of a request's connection; `None` in tests, which have none.
+/// Returns the account of a request's connection. Returns `None` in tests without an account.
 pub fn account(request: &HttpRequest) -> Option<&Account> {
     connection_data(request)
 }
 
-/// A text with the charge for it.
+/// A text and its charge.
 #[derive(Debug)]
 pub struct ChargedText {
     /// The text.
     pub bytes: Vec<u8>,
-    /// See [`charge`].
+    /// The charge for the text; see [`charge`].
     pub charge: Option<Charge>,
 }
 
-/// Too much memory is held by answers that clients have not read.
+/// Answers that clients have not read use too much memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
 pub struct AnswerRefused;
@@ -182,16 +179,16 @@ impl MessageBody for FramedBody {
     }
 }
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// It exceeds the limit.
+    /// The body exceeds the limit.
     TooLarge,
     /// The client disconnected.
     Disconnected,
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body with at most `limit` bytes.
 pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(part) = payload.next().await {
@@ -204,7 +201,7 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Reads a form of at most [`BODY_BYTES_MAX`] bytes; the error is Go's text.
+/// Reads a form with at most [`BODY_BYTES_MAX`] bytes. The error is Go's text.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
     let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {
@@ -213,8 +210,8 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open and
-/// the client reads its answer; above it, the connection is closed after the answer.
+/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open and the client
+/// reads its answer. If more bytes follow, the connection closes after the answer.
 pub async fn drain(payload: &mut web::Payload) {
     let mut left = LINGER_BYTES;
     while let Some(Ok(part)) = payload.next().await {
@@ -225,8 +222,8 @@ pub async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// Returns the payload, or an empty one after a `CONNECT` or a refused WebSocket handshake: the bytes that follow are
-/// no body. They are left unread, and the connection is closed after the answer.
+/// Returns the payload. After a `CONNECT` or a refused WebSocket handshake, returns an empty payload, because the following
+/// bytes are not a body. They are not read, and the connection closes after the answer.
 pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;
@@ -236,14 +233,15 @@ pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Paylo
         .expect("taking a payload cannot fail")
 }
 
-/// The media type of a request's body: before any `;`, trimmed, lower case; empty if none is given.
+/// Returns the media type of a request's body: the text before any `;`, trimmed, in lower case. Returns an empty text without
+/// the header.
 pub fn media_type(request: &HttpRequest) -> String {
     let given = content_type(request);
     let of_type = given.split(';').next().unwrap_or_default();
     of_type.trim().to_ascii_lowercase()
 }
 
-/// The `Content-Type` header as sent; empty if none is given.
+/// Returns the `Content-Type` header unchanged, or an empty text without the header.
 pub fn content_type(request: &HttpRequest) -> String {
     let value = request.headers().get(CONTENT_TYPE);
     value.map_or_else(String::new, |value| {

@@ -1,5 +1,5 @@
-//! Counts which prefixes operations on keys belong to, while somebody asks (`/debug/top`). At all other times it
-//! costs an operation one relaxed load. `tally` holds the counts, and is pure.
+//! Counts operations on keys by prefix while a sample is taken (`/debug/top`). At all other times, this costs each operation
+//! one relaxed load. `tally` contains the counts and is pure.
 
 mod tally;
 
@@ -16,12 +16,12 @@ use witan_base::{
 
 pub use tally::Tally;
 
-/// Kinds of operations on keys.
+/// The kinds of operations on keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOperation {
-    /// Reads the key, or a range that begins with it.
+    /// Reads the key, or a range that starts with it.
     Read,
-    /// Puts or deletes the key, or deletes a range that begins with it.
+    /// Puts or deletes the key, or deletes a range that starts with it.
     Write,
 }
 
@@ -34,7 +34,7 @@ impl KeyOperation {
     }
 }
 
-/// Counts requests while a [`Sample`] is taken. Threads count into stripes, so that they do not wait for each other.
+/// Counts requests while a [`Sample`] is taken. Threads count into separate stripes, so that they do not wait for each other.
 #[derive(Debug, Default)]
 pub struct Sampler {
     on: AtomicBool,
@@ -43,7 +43,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Whether a sample is taken.
+    /// Returns whether a sample is taken.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
@@ -56,12 +56,12 @@ impl Sampler {
         tally.add(key_space, key, operation.counts());
     }
 
-    /// Begins a sample; `None` while another one is taken.
+    /// Starts a sample. Returns `None` while another sample is taken.
     pub fn begin(&self) -> Option<Sample<'_>> {
         if self.taken.swap(true, Ordering::AcqRel) {
             return None;
         }
-        // an operation that saw the end of the last sample late may have left something
+        // an operation that detected the end of the last sample late may have left counts
         drop(self.take());
         self.on.store(true, Ordering::Relaxed);
         Some(Sample(self))
@@ -72,12 +72,12 @@ impl Sampler {
     }
 }
 
-/// A sample that is taken. Dropping it ends it, and lets another one begin.
+/// A running sample. Dropping it ends it, so that another sample can start.
 #[derive(Debug)]
 pub struct Sample<'a>(&'a Sampler);
 
 impl Sample<'_> {
-    /// Stops counting and returns what was counted, a tally for each stripe.
+    /// Stops counting and returns the counts, with one tally for each stripe.
     pub fn stop(&mut self) -> [Tally; STRIPES] {
         self.0.on.store(false, Ordering::Relaxed);
         self.0.take()

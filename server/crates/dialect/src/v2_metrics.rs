@@ -1,11 +1,11 @@
-//! Metrics for v2 requests. The node counts their effects on the tree.
+//! Metrics for v2 requests. The node counts the effects of these requests on the tree.
 
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use witan_base::metrics::Register;
 
-/// The method label of the v2 series.
+/// The values of the label `method` in the v2 series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpMethod {
     /// GET.
@@ -23,20 +23,20 @@ pub enum HttpMethod {
 }
 
 impl HttpMethod {
-    /// The labels of all methods, in their order.
+    /// The labels of all methods, in the order of the variants.
     const LABELS: [&'static str; 6] = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"];
 }
 
-/// Statuses of failures whose counters exist before the first one, so that a rate sees it.
+/// Failure statuses whose counters exist from startup, so that a rate includes the first failure.
 const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
 
-/// Series of v2 requests.
+/// Series for v2 requests.
 #[derive(Debug)]
 pub struct V2Metrics {
     received: [IntCounter; HttpMethod::LABELS.len()],
     successful: [Histogram; HttpMethod::LABELS.len()],
     failed: IntCounterVec,
-    /// Reads of one node or directory, and recursive ones.
+    /// Counters for reads of one node or directory, and for recursive reads.
     reads: [IntCounter; 2],
 }
 
@@ -61,13 +61,12 @@ impl V2Metrics {
         }
     }
 
-    /// Counts a request that was read and understood.
+    /// Counts a request that was read and parsed.
     pub fn received(&self, method: HttpMethod) {
         self.received[method as usize].inc();
     }
 
-    /// Records the answer to a request other than a watch: its duration if `status` is below 400, else
-    /// a failure.
+    /// Records the answer to a request that is not a watch: its duration if `status` is below 400, otherwise a failure.
     pub fn answered(&self, method: HttpMethod, status: u16, took: Duration) {
         if status < 400 {
             self.successful[method as usize].observe(took.as_secs_f64());
@@ -77,7 +76,7 @@ impl V2Metrics {
         }
     }
 
-    /// Counts a successful read of a node, with all below it if `recursive`.
+    /// Counts a successful read of a node, or of its whole subtree if `recursive`.
     pub fn read(&self, recursive: bool) {
         self.reads[usize::from(recursive)].inc();
     }

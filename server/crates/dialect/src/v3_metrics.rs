@@ -5,14 +5,14 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use witan_base::metrics::{Register, Striped};
 
-/// Series of v3 calls.
+/// Series for v3 calls.
 #[derive(Debug)]
 #[expect(
     missing_docs,
     reason = "the help text of its series describes each field"
 )]
 pub struct V3Metrics {
-    /// Durations of successful and of failed ranges.
+    /// Durations of successful ranges and of failed ranges.
     ranges: [Striped<Histogram>; 2],
     pub learners_promoted: IntCounter,
     pub leases_renewed: IntCounter,
@@ -50,7 +50,7 @@ impl V3Metrics {
         }
     }
 
-    /// Records the duration of a range; `well` tells whether it succeeded.
+    /// Records the duration of a range. `well` is whether it succeeded.
     pub fn ranged(&self, took: Duration, well: bool) {
         let ranges = self.ranges[usize::from(!well)].here();
         ranges.observe(took.as_secs_f64());

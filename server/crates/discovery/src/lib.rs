@@ -1,12 +1,11 @@
-//! The discovery service: members of a new cluster that do not know each other's addresses register below a token, and
-//! read there which others did. The paths are those of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`,
-//! `/<token>/_config/size`.
+//! The discovery service. Members of a new cluster that do not know each other's addresses register below a token, and read
+//! the other members' registrations there. The paths are the same as on etcd's public service: `/new`, `/<token>`,
+//! `/<token>/<id>`, `/<token>/_config/size`.
 //!
-//! The registry is a directory of v2's tree, so v2 requests on `/v2/keys/_etcd/registry` see the same.
-//! Answers and errors are v2's.
+//! The registry is a directory in the v2 tree, so v2 requests on `/v2/keys/_etcd/registry` return the same data. Answers and
+//! errors have v2's format.
 //!
-//! Reading order: this file (`/new`) → `registry` (everything below a token) → `page` (what browsers
-//! see).
+//! Reading order: this file (`/new`) → `registry` (all paths below a token) → `page` (the page for browsers).
 
 mod page;
 mod registry;
@@ -35,28 +34,28 @@ use witan_gocompat::query::Query;
 use witan_node::NodeError;
 use witan_v2::error::V2Error;
 
-/// Size of a cluster whose request names none, as on the public service.
+/// Cluster size for a request without a size, as on the public service.
 const SIZE_DEFAULT: u64 = 3;
-/// Members of a new cluster; a token for more is refused. Raft is not used with so many, and one list holds
-/// them.
+/// Members of a new cluster; a token for more is refused. Raft clusters are not this large, and one listing contains all
+/// members.
 const SIZE_MAX: u64 = 32;
-/// Maximum size of a registration in bytes; a longer registration is refused. It has a name, which is the member's
-/// id, and `NAME=URL` for each of the member's URLs.
+/// Size in bytes of a registration; a longer registration is refused. It contains a name, which is the member's id, and
+/// `NAME=URL` for each of the member's URLs.
 const REGISTRATION_BYTES_MAX: usize = 1024;
-/// The limit counts the tokens of this period.
+/// Period in which the number of new tokens is limited.
 const RATE_PERIOD: Duration = Duration::from_secs(60);
-/// Tokens in a period.
+/// Number of new tokens in a period.
 const TOKENS_PER_PERIOD: usize = 300;
 
-/// The service with its limit. There is one for the process.
+/// The service and its rate limit. The process has one.
 #[derive(Debug)]
 pub struct DiscoveryService {
-    /// A permit for each token that was made in the last period.
+    /// Contains a permit for each token that can still be created in this period.
     rate: Arc<Semaphore>,
     random: SystemRandom,
 }
 
-/// Why no token was made.
+/// The reason why no token was created.
 #[derive(Clone, Debug, thiserror::Error)]
 enum NewTokenError {
     #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
@@ -95,7 +94,7 @@ impl NewTokenError {
         }
     }
 
-    /// Builds the plain-text response to the error, with `Retry-After` for `TooOften`.
+    /// Builds the plain-text response for the error, with `Retry-After` for `TooOften`.
     fn answer(&self) -> HttpResponse {
         let mut response = reply::text(self.status(), &self.to_string());
         if matches!(self, Self::TooOften) {
@@ -128,7 +127,7 @@ impl Default for DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// Creates a token and answers with its URL, for any method of the request.
+    /// Creates a token and answers with its URL. Accepts any method.
     pub async fn new_token(
         &self,
         ctx: &Context,
@@ -145,9 +144,9 @@ impl DiscoveryService {
         }
     }
 
-    /// Draws a random token, creates its directory with the size that form or query ask for in this cluster's v2 tree,
-    /// where it expires after `TOKEN_LIFETIME`, and returns its URL. Counts against the rate limit, unless
-    /// size or host are invalid. `RegistryFull` if there are too many tokens.
+    /// Chooses a random token and creates its directory in this cluster's v2 tree, with the size in the form or query. The
+    /// directory expires after `TOKEN_LIFETIME`. Returns the token's URL. Counts against the rate limit unless the size or
+    /// the host is invalid. Returns `RegistryFull` if there are too many tokens.
     async fn make_token(
         &self,
         ctx: &Context,
@@ -171,7 +170,7 @@ impl DiscoveryService {
         Ok(format!("{base}/{token}"))
     }
 
-    /// Answers a request for a token or something below it.
+    /// Answers a request for a token or a path below it.
     pub async fn registry(
         &self,
         ctx: &Context,
@@ -185,8 +184,8 @@ impl DiscoveryService {
     }
 }
 
-/// Reads the size of the new cluster from the form, else from the query, as Go's `FormValue`.
-/// `SIZE_DEFAULT` if neither names one; an error unless it is from 1 to `SIZE_MAX`.
+/// Reads the new cluster's size from the form, or else from the query, as Go's `FormValue` does. Returns `SIZE_DEFAULT` if
+/// neither contains a size. Fails unless the size is between 1 and `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, INLINE_BYTES).await;
@@ -209,8 +208,8 @@ async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, 
     size.ok_or_else(|| NewTokenError::Size(text.to_owned()))
 }
 
-/// Returns the URL before a token: `--discovery-service-url`, else scheme and host of this request.
-/// `None` if its `Host` is missing, invalid or holds a user name.
+/// Returns the part of the URL before the token: `--discovery-service-url`, or else the scheme and host of this request.
+/// Returns `None` if the `Host` header is missing, invalid or contains a user name.
 fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     if let Some(url) = &ctx.settings.discovery_service_url {
         return Some(url.clone());
@@ -222,6 +221,6 @@ fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     } else {
         "http"
     };
-    // a user name would be sent to every member
+    // every member would receive the user name
     (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
 }

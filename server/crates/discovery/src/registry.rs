@@ -1,6 +1,6 @@
-//! Tokens in v2's tree: their creation, and the requests below them.
+//! Tokens in the v2 tree: their creation, and the requests below them.
 //!
-//! Every request sees all earlier commits of any member, so a token that one member has created can be used on another at once.
+//! Every request sees all earlier commits, so a token that one member has created works on every other member at once.
 
 use std::time::Duration;
 
@@ -28,17 +28,17 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Tokens that exist at once; more are refused with 507. With the bounds below, they hold at most 64 MiB of
+/// Tokens that exist at once; more are refused with 507. With the other limits in this file, they use at most 64 MiB for
 /// names and values.
 pub(super) const TOKENS_MAX: usize = 1024;
-/// Lifetime of a token, as on the public service. A cluster needs its token only to begin.
+/// Lifetime of a token, as on the public service. A cluster needs its token only until it has started.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Registrations per member of the size. Members that begin at the same time can register beyond the size; they find that the
-/// cluster is full.
+/// Number of registrations for each member in the size. Members that start at the same time can register beyond the size, and
+/// then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
-/// Creates a token's directory with the cluster's size, which expires after `TOKEN_LIFETIME`. `RegistryFull` if there are
-/// `TOKENS_MAX` tokens.
+/// Creates a token's directory with the cluster's size. The directory expires after `TOKEN_LIFETIME`. Returns `RegistryFull`
+/// if there are `TOKENS_MAX` tokens.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
     let full = {
         let view = node.read().await?;
@@ -69,7 +69,7 @@ pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), Ne
     Ok(())
 }
 
-/// Returns the path of a token's directory in v2's tree.
+/// Returns the path of a token's directory in the v2 tree.
 fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
@@ -79,12 +79,12 @@ fn directory(token: &str) -> String {
 enum RegistryPath {
     Token,
     Registration,
-    /// The size, and other paths that members do not write.
+    /// The cluster's size, or another path that members do not write.
     Other,
 }
 
 impl RegistryPath {
-    /// Returns what the path below a token names; `below` has no leading or trailing slash.
+    /// Returns the kind of a path below a token. `below` has no leading or trailing slash.
     fn of(below: &[u8]) -> Self {
         match below {
             b"" => Self::Token,
@@ -103,7 +103,7 @@ impl RegistryPath {
     }
 }
 
-/// Answers any request for a token or something below it; `path` is the whole cleaned path.
+/// Answers any request for a token or a path below it. `path` is the whole cleaned path.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -136,7 +136,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Answers a request whose method is allowed: watches, reads, registers, deletes, or shows the token's page to a browser.
+    /// Answers a request with an allowed method: watches, reads, registers, deletes, or shows the token's page in a browser.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
@@ -154,7 +154,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Returns the v2 key that the request names: the token's directory or a node below it.
+    /// Returns the request's v2 key: the token's directory or a node below it.
     fn key(&self) -> Bytes {
         let mut key = directory(self.token).into_bytes();
         if !self.below.is_empty() {
@@ -164,8 +164,8 @@ impl Asked<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. `NoSpace` if it has more than `INLINE_ITEMS` nodes, created
-    /// through another path, which would block the worker; `NotDir` if it is a file.
+    /// Returns the token's directory with its registrations. Returns `NoSpace` if it has more than `INLINE_ITEMS` nodes,
+    /// which requests on other paths can create and which would block the worker. Returns `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS) {
@@ -176,12 +176,12 @@ impl Asked<'_> {
         if found.node.dir {
             return Ok(found.node);
         }
-        // a file that was not created by the service
+        // the service never creates a file here
         let error = V2Error::before_store(ErrorCode::NotDir, path);
         Err(error)
     }
 
-    /// Reads a node (linearizable) and answers like v2, but without the expiration of the token's own directory.
+    /// Reads a node linearizably and answers like v2, but omits the expiration of the token's directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -190,7 +190,7 @@ impl Asked<'_> {
             if !is_token {
                 return render::event(out, event);
             }
-            // the public service shows no expiration here; the page and v2's own path do
+            // the public service shows no expiration here; the page and the v2 path show it
             let mut shown = event.clone();
             (shown.node.expires_ns, shown.node.ttl) = (None, 0);
             render::event(out, &shown);
@@ -214,7 +214,7 @@ impl Asked<'_> {
         Ok(page::answer(self.request, &shown))
     }
 
-    /// Returns the size with which the token was created; `None` if it was created by hand without one.
+    /// Returns the size in the token's directory, or `None` if the directory was created manually without a size.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
         let found = tree.get(path.as_bytes(), false, 0).ok()?;
@@ -222,8 +222,8 @@ impl Asked<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
-    /// Writes a registration within the limits. If the token has expired since the check, deletes the directory that the write
-    /// created, and returns `KeyNotFound`.
+    /// Writes a registration within the limits. If the token expires between the check and the write, deletes the directory
+    /// that the write created, and returns `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let before = {
@@ -237,7 +237,7 @@ impl Asked<'_> {
         let now = self.directory(&node.view().await?.machine.tree);
         match now {
             Ok(now) if now.created == before.created => Ok(response),
-            // the token expired meanwhile, and the write created a directory that would never expire
+            // the token expired before the write, which created a directory that would never expire
             Ok(_) => {
                 let delete = Delete {
                     path: directory(self.token).into(),
@@ -252,7 +252,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Refuses a registration that is a directory, that is too long including its name, or that is new and exceeds
+    /// Refuses a registration that is a directory or too long, including its name. Also refuses a new registration beyond
     /// `REGISTRATIONS_PER_MEMBER` times `size`.
     fn check_bounds(
         &self,
@@ -281,7 +281,7 @@ impl Asked<'_> {
     }
 }
 
-/// Returns whether a request's `Accept` header names `text/html`, as browsers do.
+/// Returns whether a request's `Accept` header contains `text/html`, as a browser's does.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

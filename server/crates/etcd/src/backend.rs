@@ -1,4 +1,4 @@
-//! Reads the cluster's metadata from the backend, a bbolt file. Buckets and keys are those of etcd's `storage/schema`.
+//! Reads the cluster's metadata from the backend, a bbolt file. Buckets and keys are the same as in etcd's `storage/schema`.
 
 use std::{fs, path::PathBuf};
 
@@ -11,25 +11,25 @@ use super::{ConfState, EtcdError};
 /// The cluster's metadata in the backend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BackendMeta {
-    /// The file: `db`, or the one received with the snapshot.
+    /// Path of the file: `db`, or the file received with the snapshot.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// Length of the file in bytes.
     pub length: u64,
-    /// The last entry whose effect it contains; 0 if there is none.
+    /// Index of the last entry whose effect the backend contains; 0 if there is none.
     pub consistent_index: u64,
-    /// The term of that entry; 0 in 3.4.
+    /// Term of that entry; 0 in etcd 3.4.
     pub term: u64,
     /// The members.
     pub members: Vec<Member>,
-    /// The members that were removed.
+    /// Ids of removed members.
     pub removed: Vec<u64>,
     /// The cluster version.
     pub cluster_version: Option<String>,
-    /// A requested downgrade; since 3.5.
+    /// A requested downgrade; since etcd 3.5.
     pub downgrade: Option<Downgrade>,
-    /// The version of the layout; since 3.6.
+    /// Version of the layout; since etcd 3.6.
     pub storage_version: Option<String>,
-    /// The voters and learners; since 3.5.
+    /// The voters and learners; since etcd 3.5.
     pub conf_state: Option<ConfState>,
 }
 
@@ -45,20 +45,20 @@ pub struct MemberContext {
 }
 
 impl MemberContext {
-    /// Parses the context of a [`crate::ConfChange`]; `None` if it is not a member's JSON.
+    /// Parses the context of a [`crate::ConfChange`]. Returns `None` if it is not a member's JSON.
     pub fn parse(context: &[u8]) -> Option<Self> {
         serde_json::from_slice(context).ok()
     }
 }
 
-/// A downgrade.
+/// The state of a downgrade.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Downgrade {
     /// The target version.
     #[serde(rename = "target-version")]
     pub target_version: String,
-    /// Whether it is in progress.
+    /// Whether the downgrade is in progress.
     pub enabled: bool,
 }
 
@@ -75,8 +75,8 @@ impl BackendMeta {
         }
     }
 
-    /// Reads members, raft position and versions from the file at `path` into the empty fields. An error if the file, or a
-    /// record that is read, is damaged.
+    /// Reads members, raft position and versions from the file at `path` into the empty fields. Fails if the file or one of
+    /// these records is damaged.
     fn fill(&mut self) -> Result<(), BoltError> {
         let file = BoltFile::open(&self.path, self.length)?;
         for (name, bucket) in file.buckets()? {

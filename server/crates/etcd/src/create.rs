@@ -1,8 +1,8 @@
-//! Creates the data directory of a single-member cluster, from which etcd 3.6 and later start: a backend, raft's snapshot at
-//! its entry, and a log that begins there.
+//! Creates the data directory of a single-member cluster for etcd 3.6 and later: a backend, raft's snapshot at the backend's
+//! last entry, and a log that starts at this entry.
 //!
-//! The directory is created next to its final path and renamed when it is complete and durable, so a failure or crash leaves
-//! nothing at that path.
+//! The directory is created next to its final path and renamed when it is complete and durable. A failure or a crash
+//! therefore leaves nothing at the final path.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -21,29 +21,28 @@ use super::{
     raft_messages::{SnapFile, SnapMessage, SnapMetadata, WalMetadata, WalSnapshot},
 };
 
-/// etcd warns of a data directory that others can read.
+/// Mode of the directory. etcd logs a warning if other users can read it.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// The number of events that etcd's v2 store keeps; its file has a slot for each.
+/// Number of events that etcd's v2 store keeps. Its file has a slot for each event.
 const V2_EVENTS: usize = 1000;
 
-/// The contents of a new data directory besides its backend.
+/// The contents of a new data directory, except its backend.
 #[derive(Clone, Debug)]
 pub struct NewDirectory {
     /// The only member of the cluster.
     pub member: Member,
-    /// Id of the cluster.
+    /// The cluster id.
     pub cluster_id: u64,
-    /// The last entry whose effect is in the backend, the backend's consistent index.
+    /// Index of the last entry whose effect is in the backend; the backend's consistent index.
     pub index: u64,
-    /// The term of that entry.
+    /// Term of that entry.
     pub term: u64,
 }
 
-/// Creates etcd's data directory `dir`, durable on return. The caller has checked that the path does not exist. The directory
-/// is built next to `dir` and renamed at the end; an error before that removes it if possible. `backend` writes
-/// `member/snap/db`.
+/// Creates etcd's data directory `dir`, which must not exist. It is durable on return. It is built next to `dir` and renamed
+/// at the end; an earlier error removes it if possible. `backend` writes `member/snap/db`.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,
@@ -64,7 +63,7 @@ pub fn create(
         sync(parent(dir))
     });
     if made.is_err() {
-        // ignore failures: the original error matters more, and the leftover's name tells its origin
+        // ignore failures: the original error matters more, and the leftover's name shows its origin
         let _ = fs::remove_dir_all(&staged);
     }
     made
@@ -101,7 +100,7 @@ fn fill(
         .try_for_each(sync)
 }
 
-/// Creates a durable file with the contents that `write` writes.
+/// Creates a durable file whose contents `write` writes.
 fn file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -112,7 +111,7 @@ fn file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Res
     file.sync_all()
 }
 
-/// Makes the directory entries of a directory durable.
+/// Makes a directory's entries durable.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -121,7 +120,7 @@ fn configuration(new: &NewDirectory) -> ConfState {
     ConfState { voters: vec![new.member.id], ..ConfState::default() }
 }
 
-/// Encodes the only segment of the log, which refers to the snapshot and has no entry.
+/// Encodes the log's only segment, which refers to the snapshot and contains no entry.
 fn log(new: &NewDirectory) -> Vec<u8> {
     let (member_id, index, term) = (new.member.id, new.index, new.term);
     let metadata = WalMetadata { member_id, cluster_id: new.cluster_id };
@@ -148,8 +147,8 @@ fn snapshot(new: &NewDirectory) -> Vec<u8> {
     SnapFile { crc: crc32c::crc32c(&data), data: data.into() }.encode_to_vec()
 }
 
-/// Builds the JSON of a v2 store without keys. It contains the member: etcd 3.6 starts with the members in the backend, but
-/// exits when it changes a member that is missing here.
+/// Builds the JSON of a v2 store without keys, which contains the member. etcd 3.6 starts with the members in the backend,
+/// but exits when it changes a member that is missing here.
 fn v2_store(member: &Member) -> Value {
     let folder = |path: &str, children: Value| node(path, String::new(), children);
     let file = |path: &str, value: Value| node(path, value.to_string(), Value::Null);
@@ -181,7 +180,7 @@ fn v2_store(member: &Member) -> Value {
     })
 }
 
-/// Builds a node of the store. Its value is a text.
+/// Builds a node of the store with a text value.
 fn node(path: &str, value: String, children: Value) -> Value {
     json!({
         "Path": path,

@@ -12,12 +12,12 @@ use super::{
     raft_messages::{ConfChange, ConfChangeKind, RaftEntry, RaftEntryKind},
 };
 
-/// An entry of the log.
+/// An entry in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogEntry {
-    /// Its index.
+    /// The entry's index.
     pub index: u64,
-    /// Its term.
+    /// The entry's term.
     pub term: u64,
     /// The decoded data.
     pub payload: EntryPayload,
@@ -26,9 +26,9 @@ pub struct LogEntry {
 /// The decoded data of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryPayload {
-    /// No data: the first entry of a leader.
+    /// No data, as in a leader's first entry.
     Empty,
-    /// A v3 request, or one about the cluster version or a member.
+    /// A v3 request, or a request that sets the cluster version or a member's attributes.
     Request(Box<InternalRaftRequest>),
     /// A v2 request.
     RequestV2(Box<RequestV2>),
@@ -61,8 +61,8 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     Ok(LogEntry { index, term, payload })
 }
 
-/// Decodes the data of a normal entry: an `InternalRaftRequest`, or a v2 `Request`. A `Request` never decodes as an
-/// `InternalRaftRequest`, because its mandatory boolean field 5 is a message there.
+/// Decodes the data of a normal entry: an `InternalRaftRequest` or a v2 `Request`. A `Request` never decodes as an
+/// `InternalRaftRequest`, because its mandatory boolean field 5 is a message in the latter.
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)
@@ -85,7 +85,7 @@ fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     Ok(EntryPayload::Request(Box::new(request)))
 }
 
-/// Returns the field tags of a message.
+/// Returns the tags of a message's fields.
 fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
     let mut tags = Vec::new();
     while data.has_remaining() {

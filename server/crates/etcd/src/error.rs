@@ -1,4 +1,4 @@
-//! Errors of reading a data directory.
+//! Errors from reading a data directory.
 
 use std::{
     io,
@@ -7,11 +7,11 @@ use std::{
 
 use witan_bolt::BoltError;
 
-/// Why a data directory cannot be read, and what to do.
+/// The reason why a data directory cannot be read, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum EtcdError {
-    /// The directory is not a data directory, or is one of etcd 2.
+    /// The directory is not a data directory, or it belongs to etcd 2.
     #[error(
         "{}: the file does not exist, so this is not the data directory of a member of etcd 3.4 to 3.7. Use the folder \
          of etcd's --data-dir, which contains the folder \"member\"",
@@ -63,7 +63,7 @@ pub enum EtcdError {
         path: PathBuf,
         index: u64,
         snapshot: u64,
-        /// The backend that would belong to the snapshot.
+        /// The backend that should belong to the snapshot.
         received: PathBuf,
     },
     #[error("{}: {error}", path.display())]

@@ -1,8 +1,8 @@
 //! Reads the data directory of a member of etcd 3.4 to 3.7 without changing it: the write-ahead log, raft's newest snapshot,
 //! and the cluster's metadata in the backend. Also creates a directory for etcd 3.6 and later.
 //!
-//! Reading order: `raft_messages` (the stored messages) → `wal` → `snap` → `entry` → `backend`; `create`. Not here: the
-//! backend's keys, leases and users (`server/crates/snapshot`), and the effect of entries on a state.
+//! Reading order: `raft_messages` (the stored messages) → `wal` → `snap` → `entry` → `backend`; `create`.
+//! `server/crates/snapshot` reads the backend's keys, leases and users, and applies entries to a state.
 
 mod backend;
 mod create;
@@ -31,32 +31,32 @@ pub use wal::encode::SegmentEncoder;
 /// The contents of a stopped member's data directory.
 #[derive(Debug)]
 pub struct EtcdDirectory {
-    /// Id of the member.
+    /// The member's id.
     pub member_id: u64,
-    /// Id of its cluster.
+    /// The cluster id.
     pub cluster_id: u64,
     /// Raft's durable state. Entries after its commit index can still be replaced.
     pub hard_state: HardState,
-    /// The newest snapshot that the log refers to and whose file is intact.
+    /// The newest intact snapshot to which the log refers.
     pub snapshot: Option<RaftSnapshot>,
-    /// All entries after the snapshot, without gaps and without replaced ones.
+    /// All entries after the snapshot, without gaps and without replaced entries.
     pub entries: Vec<LogEntry>,
-    /// Bytes of an incomplete write at the end of the log, which are ignored.
+    /// Size in bytes of an incomplete write at the end of the log, which is ignored.
     pub torn_bytes: u64,
     /// The metadata in the backend.
     pub backend: BackendMeta,
     /// The log's directory.
     pub wal_dir: PathBuf,
-    /// Blocks the start of an etcd on the directory until it is dropped.
+    /// Prevents etcd from starting on the directory until it is dropped.
     _lock: File,
 }
 
-/// Raft's snapshot: the v2 store at an entry of the log.
+/// Raft's snapshot: the v2 store after an entry of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RaftSnapshot {
-    /// The last entry that it contains.
+    /// Index of the last entry in the snapshot.
     pub index: u64,
-    /// The term of that entry.
+    /// Term of that entry.
     pub term: u64,
     /// The voters and learners at that entry.
     pub conf_state: ConfState,
@@ -64,8 +64,8 @@ pub struct RaftSnapshot {
     pub data: Bytes,
 }
 
-/// Reads the data directory `dir`; `wal_dir` is etcd's `--wal-dir`, if it was given. No etcd can run on it, now or while
-/// [`BackendMeta::path`] is read: the result holds etcd's lock.
+/// Reads the data directory `dir`; `wal_dir` is etcd's `--wal-dir`, if it was given. The result holds etcd's lock, so no etcd
+/// can run on the directory while [`BackendMeta::path`] is read. Fails if an etcd is running.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");
     let snap_dir = member.join("snap");
@@ -104,7 +104,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     })
 }
 
-/// Locks the backend like a running etcd. An etcd that is started now waits.
+/// Locks the backend like a running etcd. An etcd that starts later waits for the lock.
 fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {
@@ -114,8 +114,8 @@ fn lock(db: &Path) -> Result<File, EtcdError> {
     }
 }
 
-/// Returns the backend that belongs to a raft snapshot. If a member was stopped while it installed its leader's state, the new
-/// backend is still in a separate file.
+/// Returns the backend that belongs to a raft snapshot. If a member was stopped while it installed its leader's state, the
+/// new backend is still in a separate file.
 fn backend_path(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<PathBuf, EtcdError> {
     let index = BackendMeta::read(db.clone())?.consistent_index;
     if snapshot <= index {

@@ -11,13 +11,13 @@ use witan_api::v3::etcdserverpb::{
     LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest, TxnRequest,
 };
 
-/// Who proposed a request.
+/// Identifies a request and its proposer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestHeader {
-    /// Identifies the request at the member that proposed it.
+    /// Identifies the request on the member that proposed it.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// The user; empty without authentication.
+    /// The user's name; empty without authentication.
     #[prost(string, tag = "2")]
     pub username: String,
     /// The auth revision at which the user was checked.
@@ -25,8 +25,8 @@ pub struct RequestHeader {
     pub auth_revision: u64,
 }
 
-/// A v3 request. One of the fields after `id` is set, or the entry is a query that went through the log, most of which are not
-/// decoded.
+/// A v3 request. One of the fields after `id` is set. If none is set, the entry is a query that went through the log, and
+/// most of these are not decoded.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
@@ -86,7 +86,7 @@ pub struct InternalRaftRequest {
     pub downgrade_info_set: Option<DowngradeInfoSetRequest>,
 }
 
-/// Tags of the fields of an `InternalRaftRequest` that are not requests: `id` and the header.
+/// Tag of the field `id`, which is not a request.
 pub(crate) const ID_TAG: u32 = 1;
 pub(crate) const HEADER_TAG: u32 = 100;
 
@@ -100,12 +100,12 @@ pub(crate) fn is_known(tag: u32) -> bool {
         .any(|range| range.contains(&tag))
 }
 
-/// A login.
+/// Issues a token to a user.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalAuthenticateRequest {
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The password, cleared before it is proposed.
+    /// The password. etcd clears it before the proposal.
     #[prost(string, tag = "2")]
     pub password: String,
     /// The token that the member created.
@@ -113,19 +113,19 @@ pub struct InternalAuthenticateRequest {
     pub simple_token: String,
 }
 
-/// Sets the cluster version; since 3.5.
+/// Sets the cluster version; since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterVersionSetRequest {
     #[prost(string, tag = "1")]
     pub version: String,
 }
 
-/// Sets the attributes that a member publishes about itself; since 3.5.
+/// Sets the attributes that a member publishes about itself; since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterMemberAttrSetRequest {
     #[prost(uint64, tag = "1")]
     pub member_id: u64,
-    /// Its name and client URLs.
+    /// The member's name and client URLs.
     #[prost(message, optional, tag = "2")]
     pub attributes: Option<MemberAttributes>,
 }
@@ -140,7 +140,7 @@ pub struct MemberAttributes {
     pub client_urls: Vec<String>,
 }
 
-/// Begins or ends a downgrade; since 3.5.
+/// Starts or ends a downgrade; since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DowngradeInfoSetRequest {
     /// Whether a downgrade is in progress.
@@ -151,10 +151,11 @@ pub struct DowngradeInfoSetRequest {
     pub version: String,
 }
 
-/// A v2 request, in 3.4 also one about a member's attributes and the cluster version. etcd does not check that texts are UTF-8.
+/// A v2 request. In etcd 3.4, it can also set a member's attributes or the cluster version. etcd does not check that texts
+/// are UTF-8.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestV2 {
-    /// Identifies the request at the member that proposed it.
+    /// Identifies the request on the member that proposed it.
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// GET, PUT, POST, DELETE, QGET or SYNC.
@@ -171,27 +172,27 @@ pub struct RequestV2 {
     /// The required previous value.
     #[prost(bytes = "bytes", tag = "6")]
     pub prev_value: Bytes,
-    /// The required index of the node, or 0.
+    /// The required index of the node; 0 for no condition.
     #[prost(uint64, tag = "7")]
     pub prev_index: u64,
     /// Whether the node must exist.
     #[prost(bool, optional, tag = "8")]
     pub prev_exist: Option<bool>,
-    /// Nanoseconds since 1970, or 0.
+    /// Expiration in nanoseconds since 1970; 0 for none.
     #[prost(int64, tag = "9")]
     pub expiration: i64,
     #[prost(bool, tag = "10")]
     pub wait: bool,
     #[prost(uint64, tag = "11")]
     pub since: u64,
-    /// Whether it includes everything below.
+    /// Whether the request includes all nodes below the path.
     #[prost(bool, tag = "12")]
     pub recursive: bool,
     #[prost(bool, tag = "13")]
     pub sorted: bool,
     #[prost(bool, tag = "14")]
     pub quorum: bool,
-    /// For a SYNC: the time, in nanoseconds since 1970, up to which nodes expire.
+    /// The time, in nanoseconds since 1970, up to which a SYNC lets nodes expire.
     #[prost(int64, tag = "15")]
     pub time: i64,
     #[prost(bool, tag = "16")]

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 /// A record of the write-ahead log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WalRecord {
-    /// See [`RecordKind`].
+    /// The message's type; see [`RecordKind`].
     #[prost(int64, tag = "1")]
     pub kind: i64,
-    /// Checksum of the data of all records up to this one.
+    /// Checksum over the data of all records up to this record.
     #[prost(uint32, tag = "2")]
     pub crc: u32,
     /// The message.
@@ -24,7 +24,7 @@ pub struct WalRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum RecordKind {
-    /// [`WalMetadata`], at the beginning of each segment.
+    /// [`WalMetadata`], at the start of each segment.
     Metadata = 1,
     /// [`RaftEntry`].
     Entry = 2,
@@ -48,13 +48,13 @@ pub struct WalMetadata {
 /// Refers to a `.snap` file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WalSnapshot {
-    /// The snapshot's last entry.
+    /// Index of the snapshot's last entry.
     #[prost(uint64, tag = "1")]
     pub index: u64,
-    /// The term of that entry.
+    /// Term of that entry.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The voters at that entry; since 3.5.
+    /// The voters at that entry; since etcd 3.5.
     #[prost(message, optional, tag = "3")]
     pub conf_state: Option<ConfState>,
 }
@@ -64,10 +64,10 @@ pub struct WalSnapshot {
 pub struct HardState {
     #[prost(uint64, tag = "1")]
     pub term: u64,
-    /// The member that got this member's vote in that term, or 0.
+    /// The member that received this member's vote in this term, or 0.
     #[prost(uint64, tag = "2")]
     pub vote: u64,
-    /// The last entry known to be committed.
+    /// Index of the last entry that is known to be committed.
     #[prost(uint64, tag = "3")]
     pub commit: u64,
 }
@@ -75,7 +75,7 @@ pub struct HardState {
 /// An entry as raft stores it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RaftEntry {
-    /// See [`RaftEntryKind`].
+    /// The entry's type; see [`RaftEntryKind`].
     #[prost(enumeration = "RaftEntryKind", tag = "1")]
     pub kind: i32,
     #[prost(uint64, tag = "2")]
@@ -87,7 +87,7 @@ pub struct RaftEntry {
     pub data: Bytes,
 }
 
-/// The type of the message in the data of an entry.
+/// The type of the message in an entry's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum RaftEntryKind {
@@ -117,7 +117,7 @@ pub struct ConfState {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     pub learners_next: Vec<u64>,
-    /// Whether raft leaves the joint configuration by itself.
+    /// Whether raft leaves the joint configuration automatically.
     #[prost(bool, tag = "5")]
     pub auto_leave: bool,
 }
@@ -149,10 +149,10 @@ pub struct SnapMessage {
 pub struct SnapMetadata {
     #[prost(message, optional, tag = "1")]
     pub conf_state: Option<ConfState>,
-    /// The snapshot's last entry.
+    /// Index of the snapshot's last entry.
     #[prost(uint64, tag = "2")]
     pub index: u64,
-    /// The term of that entry.
+    /// Term of that entry.
     #[prost(uint64, tag = "3")]
     pub term: u64,
 }
@@ -174,10 +174,10 @@ pub enum ConfChangeKind {
 /// A single-member change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ConfChange {
-    /// The request that proposed it.
+    /// Id of the request that proposed the change.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// A number of [`ConfChangeKind`]; `kind()` decodes it.
+    /// The number of a [`ConfChangeKind`]; `kind()` decodes it.
     #[prost(enumeration = "ConfChangeKind", tag = "2")]
     pub kind: i32,
     #[prost(uint64, tag = "3")]

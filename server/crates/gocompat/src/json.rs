@@ -20,7 +20,7 @@ pub fn check(text: &[u8]) -> Result<(), String> {
             Some(byte) => Err(unexpected(*byte, "after top-level value")),
         };
     }
-    // at the end, Go tries a space and reports the error for that
+    // at the end, Go tries a space and reports the error for it
     match progress.take(b" ")? {
         Some(_) => Ok(()),
         None => Err(ended()),
@@ -36,7 +36,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` begins with a JSON value. Bytes after it are ignored, like by a decoder of a stream of values.
+/// Checks that `text` starts with a JSON value. Ignores the bytes after it, as a decoder for a stream of values does.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -63,17 +63,17 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    /// Moves to an offset. The text before it must be checked.
+    /// Moves to an offset. The text before it must already be checked.
     pub fn seek(&mut self, at: usize) {
         self.at = at;
     }
 
-    /// Returns the text from an offset up to the position.
+    /// Returns the text from an offset to the position.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]
     }
 
-    /// Skips white space and returns the next byte without consuming it; `None` at the end.
+    /// Skips white space and returns the next byte without consuming it. Returns `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
         while self.text.get(self.at).copied().is_some_and(is_white) {
             self.at += 1;
@@ -81,7 +81,7 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at).copied()
     }
 
-    /// Skips white space and consumes the next byte; an error at the end of the text.
+    /// Skips white space and consumes the next byte. Fails at the end of the text.
     pub fn token(&mut self) -> Result<u8, String> {
         let byte = self.peek().ok_or_else(ended)?;
         self.at += 1;
@@ -93,7 +93,7 @@ impl<'a> Scanner<'a> {
         self.take(JsonProgress::default())
     }
 
-    /// Consumes the rest of a value or of a member's name, of which `progress` has seen the beginning.
+    /// Consumes the rest of a value or of a member's name. `progress` has already checked the start.
     fn take(&mut self, mut progress: JsonProgress) -> Result<(), String> {
         let rest = &self.text[self.at..];
         match progress.take(rest)? {
@@ -104,7 +104,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Consumes the name of an object's member, up to its closing quote.
+    /// Consumes a member's name up to its closing quote.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
             b'"' => self.take(JsonProgress::in_string()),
@@ -120,7 +120,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes the rest of a scalar value after its first byte `first`.
+    /// Consumes a scalar value after its first byte `first`.
     pub fn scalar(&mut self, first: u8) -> Result<(), String> {
         self.take(JsonProgress::in_scalar(first)?)
     }

@@ -1,5 +1,5 @@
-//! Text, JSON, media types, paths, queries and URLs exactly as Go's standard library prints and parses them, for servers whose
-//! clients compare answers byte by byte.
+//! Prints and parses text, JSON, media types, paths, queries and URLs exactly as Go's standard library does, for servers
+//! whose clients compare answers byte by byte.
 //!
 //! Reading order: `text` → `json` (`progress` reads, `write` prints) → `path` → `query`, `url` → `mime`.
 

@@ -2,22 +2,22 @@
 
 use std::collections::HashSet;
 
-/// Bytes of a content type; a longer one is refused. Go bounds only all headers together, at 1 MiB.
+/// Size in bytes of a content type; a longer value is refused. Go limits only all headers together, to 1 MiB.
 const BYTES_MAX: usize = 4 << 10;
 
-/// Why a content type is invalid, with Go's text.
+/// The reason why a content type is invalid, with Go's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MediaTypeError {
-    /// There is no type before the `;`.
+    /// The value has no type before the `;`.
     #[error("mime: no media type")]
     NoType,
-    /// Something other than a slash follows the first word.
+    /// The first word is not followed by a slash.
     #[error("mime: expected slash after first token")]
     NoSlash,
-    /// Nothing follows the slash.
+    /// The slash is not followed by a subtype.
     #[error("mime: expected token after slash")]
     NoSubtype,
-    /// Something follows the second word.
+    /// The second word is followed by other text.
     #[error("mime: unexpected content after media subtype")]
     Trailing,
     /// A parameter is not `name=value`.
@@ -26,13 +26,13 @@ pub enum MediaTypeError {
     /// A parameter occurs twice.
     #[error("mime: duplicate parameter name")]
     Duplicate,
-    /// Longer than the limit, which Go does not have.
+    /// The value is longer than the limit, which Go does not have.
     #[error("mime: content type is longer than 4096 bytes")]
     TooLong,
 }
 
-/// Parses a content type. Returns the media type before the parameters, trimmed and in lower case. Parameters are checked and
-/// dropped.
+/// Parses a content type. Returns the media type before the parameters, trimmed and in lower case. Checks the parameters and
+/// drops them.
 pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     if given.len() > BYTES_MAX {
         return Err(MediaTypeError::TooLong);
@@ -44,7 +44,7 @@ pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     Ok(media)
 }
 
-/// Checks that a media type is `TYPE` or `TYPE/SUBTYPE` of tokens.
+/// Checks that a media type is `TYPE` or `TYPE/SUBTYPE`, where both are tokens.
 fn check(media: &str) -> Result<(), MediaTypeError> {
     let (first, rest) = token(media);
     if first.is_empty() {
@@ -61,7 +61,7 @@ fn check(media: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// Checks the parameters after a media type: each is `; name=value`, and no name occurs twice, ignoring case.
+/// Checks the parameters after a media type. Each must be `; name=value`, and no name may occur twice, ignoring case.
 fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     let mut names = HashSet::new();
     loop {
@@ -78,7 +78,7 @@ fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// Splits `; name=value REST` into the name and the rest; `None` if it does not begin with a parameter.
+/// Splits `; name=value REST` into the name and the rest. Returns `None` if the text does not start with a parameter.
 fn parameter(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix(';')?.trim_start();
     let (name, rest) = token(rest);
@@ -96,7 +96,7 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// Returns the text after the closing quote of a quoted string; `None` if there is none.
+/// Returns the text after the closing quote of a quoted string, or `None` without a closing quote.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -118,7 +118,7 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
 }
 
-/// Returns whether a character is a separator that no token contains (RFC 2045, `tspecials`).
+/// Returns whether a character is a separator, which no token contains (RFC 2045, `tspecials`).
 fn is_special(c: char) -> bool {
     matches!(
         c,

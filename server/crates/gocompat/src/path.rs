@@ -1,15 +1,15 @@
-//! Request paths: percent-decoding and cleaning like Go, on bytes. The decoding function also serves queries and forms.
+//! Request paths: percent-decoding and cleaning like Go, in bytes. Queries and forms use the same decoding function.
 
-/// The meaning of `+` in a percent-encoded text.
+/// The meaning of `+` in percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plus {
-    /// A space, as in queries and forms.
+    /// `+` is a space, as in queries and forms.
     IsSpace,
-    /// Itself, as in paths.
+    /// `+` is a plus sign, as in paths.
     IsPlus,
 }
 
-/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two bytes after it.
+/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two more bytes.
 pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -33,7 +33,7 @@ pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     Ok(out)
 }
 
-/// Returns the value of a hexadecimal digit; `None` for any other byte.
+/// Returns a hexadecimal digit's value, or `None` for any other byte.
 pub fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)

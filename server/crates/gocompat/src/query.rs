@@ -1,10 +1,10 @@
-//! The parameters of a URL as Go parses them. The forms of v1 and v2 have their own readers.
+//! The parameters of a URL as Go parses them. v1 and v2 have their own readers for forms.
 
 use std::borrow::Cow;
 
 use super::path::{self, Plus};
 
-/// The decoded parameters of a URL in order. As in Go, pairs that cannot be decoded are omitted.
+/// The decoded parameters of a URL, in order. As in Go, pairs that cannot be decoded are omitted.
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
@@ -19,14 +19,14 @@ impl<'a> Query<'a> {
         Self(pairs.collect())
     }
 
-    /// Returns all values of this name in order.
+    /// Returns all values with this name, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let found = self.0.iter().filter(move |(known, _)| known == name);
         found.map(|(_, value)| value.as_ref())
     }
 }
 
-/// Decodes a name or a value; `None` if an escape is invalid.
+/// Decodes a name or a value. Returns `None` if an escape is invalid.
 fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());

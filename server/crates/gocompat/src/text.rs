@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A target for appending text: memory, or a count of bytes.
+/// A target for appended text: memory, or a byte counter.
 pub trait Sink {
     /// Appends bytes.
     fn extend_from_slice(&mut self, bytes: &[u8]);
@@ -27,7 +27,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes of a text without keeping it.
+/// Counts the bytes of a text without storing it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Length(pub usize);
 
@@ -52,14 +52,15 @@ pub fn push_number(out: &mut dyn Sink, number: impl fmt::Display) {
     write!(Formatted(out), "{number}").expect("a sink takes everything");
 }
 
-/// Formats Unix nanoseconds as RFC 3339 in UTC, with a fraction without trailing zeros.
+/// Formats Unix nanoseconds as RFC 3339 in UTC. The fraction has no trailing zeros.
 pub fn time(unix_ns: i64) -> String {
     let time = Timestamp::from_nanosecond(unix_ns.into());
     time.expect("64 bits of nanoseconds are some centuries")
         .to_string()
 }
 
-/// Parses a time in Go's JSON format (RFC 3339, any zone) to Unix nanoseconds; `None` if it is invalid or out of range.
+/// Parses a time in Go's JSON format (RFC 3339, any zone) to Unix nanoseconds. Returns `None` if it is invalid or out of
+/// range.
 pub fn parse_time(text: &str) -> Option<i64> {
     // check the colon before the seconds, because the parser accepts times without seconds
     let has_seconds = text.as_bytes().get(16) == Some(&b':');
@@ -99,8 +100,8 @@ pub fn duration(nanos: i64) -> String {
     text
 }
 
-/// Appends a decimal point and `fraction`, which counts units of the last of `digits` decimal places, without trailing zeros.
-/// Appends nothing for 0.
+/// Appends a decimal point and `fraction`, without trailing zeros. `fraction` counts units of the last of `digits` decimal
+/// places. Appends nothing for 0.
 fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");
@@ -154,7 +155,7 @@ pub fn byte_slice(bytes: &[u8]) -> String {
     format!("[{}]", digits.join(" "))
 }
 
-/// Parses a boolean like `strconv.ParseBool`; `None` for its errors.
+/// Parses a boolean like `strconv.ParseBool`. Returns `None` if that function fails.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -163,15 +164,16 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses decimal digits without sign or separator like `strconv.ParseUint`; `None` for anything else or out of range.
+/// Parses decimal digits without sign or separator like `strconv.ParseUint`. Returns `None` for any other text or if the
+/// number is out of range.
 pub fn parse_uint(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()
 }
 
-/// Parses an unsigned duration like `time.ParseDuration`: numbers, with optional fractions, each with a unit; `0` needs none.
-/// `None` if it is invalid or too large.
+/// Parses an unsigned duration like `time.ParseDuration`: numbers with optional fractions, each with a unit; `0` needs no
+/// unit. Returns `None` if it is invalid or too large.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -191,7 +193,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// Splits a text into its unit, in nanoseconds, and the rest; `None` if it does not begin with a unit.
+/// Splits a text into its unit, in nanoseconds, and the rest. Returns `None` if the text does not start with a unit.
 fn unit(text: &str) -> Option<(u64, &str)> {
     // longer names first, because "m" is a prefix of "ms"
     const UNITS: [(&str, u64); 8] = [
@@ -209,7 +211,8 @@ fn unit(text: &str) -> Option<(u64, &str)> {
         .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
-/// Converts a decimal number of units to a duration, dropping digits below a nanosecond; `None` if it is invalid or too large.
+/// Converts a decimal number of units to a duration, and drops digits below a nanosecond. Returns `None` if it is invalid or
+/// too large.
 fn part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

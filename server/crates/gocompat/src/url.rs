@@ -5,19 +5,19 @@ use crate::{
     text::quote,
 };
 
-/// The parts of a URL. An opaque URL has neither host nor path.
+/// The parts of a URL. An opaque URL has no host and no path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoUrl<'a> {
-    /// In lower case; empty if there is none.
+    /// The scheme in lower case; empty if the URL has none.
     pub scheme: String,
-    /// With the port, without user and password.
+    /// The host with its port, without user and password.
     pub host: &'a str,
     /// The path, not percent-decoded.
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path. Drops user info, query and fragment unchecked. The error is the text that Go prints
-/// after `parse "...": `.
+/// Splits a URL into scheme, host and path. Drops user info, query and fragment without checking them. The error is the text
+/// that Go prints after `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
         if scheme.is_empty() && first.contains(':') {
             return Err("first path segment in URL cannot contain colon".into());
         }
-        // With a scheme, this is an opaque URL.
+        // A URL with a scheme and without a leading slash is opaque.
         return Ok(GoUrl {
             scheme,
             host: "",
@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     Ok(GoUrl { scheme, host, path })
 }
 
-/// Splits off the lower-case scheme, which is empty if there is none.
+/// Splits off the scheme in lower case. The scheme is empty if the URL has none.
 fn split_scheme(text: &str) -> Result<(String, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -86,8 +86,8 @@ fn check_host(host: &str) -> Result<(), String> {
     check_host_bytes(host.as_bytes())
 }
 
-/// Checks the characters and percent escapes of a host like Go's `net/url`. Only bytes above ASCII, and `%25` of an IPv6 zone,
-/// can be escaped.
+/// Checks a host's characters and percent escapes like Go's `net/url`. Only bytes above ASCII, and `%25` in an IPv6 zone, can
+/// be escaped.
 fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     let mut at = 0;
     while let Some(&byte) = host.get(at) {

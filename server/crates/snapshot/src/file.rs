@@ -1,7 +1,7 @@
-//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own for state that etcd does not have. It is
-//! produced page by page from a frozen view, while writes continue.
+//! A snapshot as a file for etcd's tools. It contains all of etcd's buckets, and an additional bucket for state that etcd
+//! does not have. It is produced page by page from a frozen view, while writes continue.
 //!
-//! Not here: the digest after such a file, and sending it to clients.
+//! `witan_v3` sends the file, and the digest after it, to clients.
 
 use std::io;
 
@@ -11,8 +11,8 @@ use witan_machine::{record::RecordChange, versions::release, view::View};
 
 use super::schema::{self, BucketSink};
 
-/// Witan's own bucket, which etcd ignores. Its records are numbered. Each value is a record of a checkpoint: the length of its
-/// key (four bytes, big-endian), its key, its value.
+/// Name of Witan's own bucket, which etcd ignores. Its records are numbered. Each value is a checkpoint record: its key's
+/// length (four bytes, big-endian), its key, and its value.
 pub(super) const WITAN_BUCKET: &str = "witan";
 
 /// A snapshot file whose layout is computed.
@@ -39,10 +39,10 @@ impl<'a> SnapshotFile<'a> {
     }
 }
 
-/// Writes etcd's buckets, and one with the records that etcd does not have.
+/// Writes etcd's buckets, and a bucket for the records that etcd does not have.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
-    // etcd refuses a newer cluster version than its own and upgrades an older one
+    // etcd refuses a cluster version that is newer than its own, and upgrades an older one
     let version = match release(known) > release(version::SNAPSHOT) {
         true => version::SNAPSHOT,
         false => known,
@@ -51,7 +51,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {
-        // without an earlier state there are no deletions
+        // without an earlier state, no record is deleted
         let RecordChange::Put { key, value: record } = change else {
             return;
         };
@@ -68,7 +68,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     outcome
 }
 
-/// Splits a value of Witan's own bucket into the key and value of a checkpoint's record; `None` if it is malformed.
+/// Splits a value in Witan's own bucket into the key and the value of a checkpoint record. Returns `None` if it is malformed.
 pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

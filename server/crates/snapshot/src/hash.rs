@@ -13,7 +13,7 @@ use super::{
     schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
-/// Computes the hash of `HashKV` for the key space at a revision that [`Kv::hash_revision`] has accepted.
+/// Computes the hash of `HashKV` for the key space at a revision. [`Kv::hash_revision`] must have accepted the revision.
 pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
     of_versions(kv.hashed_versions(revision))
 }
@@ -33,13 +33,13 @@ pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
 /// The two hashes of a whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChecksums {
-    /// `HashKV` at the state's revision.
+    /// The hash of `HashKV` at the state's revision.
     pub keys: u32,
-    /// All records of a checkpoint except v3 keys.
+    /// The hash of all checkpoint records except v3 keys.
     pub others: u32,
 }
 
-/// Computes the hashes of a state. All members that have applied the same entries have equal ones.
+/// Computes the hashes of a state. Members that have applied the same entries have equal hashes.
 pub fn of_state(view: &View) -> StateChecksums {
     let machine = &view.machine;
     let mut others = 0;
@@ -75,7 +75,7 @@ impl BucketSink for StoreHasher {
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        // these keys differ between members of a cluster
+        // these keys differ between the members of a cluster
         let own = [CONSISTENT_INDEX, TERM, STORAGE_VERSION];
         if self.in_meta && own.iter().any(|name| name.as_bytes() == key) {
             return Ok(());

@@ -1,11 +1,10 @@
 //! A member's state in the layout of etcd 3.6's store, for hashes and snapshots.
 //!
-//! Not here: the state itself (`witan_machine`), the files of the data directory (`witan_storage`) and the calls of clients
-//! (`witan_v3`).
+//! `witan_machine` implements the state, `witan_storage` the files of the data directory, and `witan_v3` the calls.
 //!
 //! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` → `file` (writes a snapshot;
-//! `witan_bolt` writes its pages) → `read`, `status` (read one), `digest` (checks its end) → `v2_store` (etcd's v2 store,
-//! which is in files of its data directory instead of its snapshots).
+//! `witan_bolt` writes its pages) → `read`, `status` (read a snapshot), `digest` (checks its end) → `v2_store` (etcd's v2 store, which is in its data
+//! directory and not in its snapshots).
 
 pub mod digest;
 mod file;

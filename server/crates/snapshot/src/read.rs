@@ -1,5 +1,5 @@
-//! Reads the state from a snapshot of etcd (any version) or Witan. Membership is not read, because a restore begins a new
-//! cluster.
+//! Reads the state from a snapshot of etcd (any version) or Witan. Does not read the membership, because a restore starts a
+//! new cluster.
 
 use std::path::Path;
 
@@ -29,12 +29,12 @@ use super::{
 pub struct ImportedSnapshot {
     /// The state without members.
     pub machine: StateMachine,
-    /// Whether the snapshot has a v2 tree.
+    /// Whether the snapshot contains a v2 tree.
     pub has_tree: bool,
 }
 
-/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`; fails if revisions up to it were
-/// compacted together with later ones. Calls `progress` with the bytes of each record of the key space.
+/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if earlier revisions were
+/// compacted together with later revisions. Calls `progress` with the size in bytes of each record in the key space.
 pub fn read(
     path: &Path,
     length: u64,
@@ -131,8 +131,8 @@ fn import_keys(
     })
 }
 
-/// Increases the revision by `by` and marks everything up to it as compacted. Like etcdutl, adds a version without a key at the
-/// new revision.
+/// Increases the revision by `by` and marks all earlier revisions as compacted. Like etcdutl, adds a version without a key at
+/// the new revision.
 pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let latest = kv.revision();
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
@@ -142,7 +142,7 @@ pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     kv.finish_import(0, main).map_err(refused)
 }
 
-/// Returns the revisions of the last finished and the last scheduled compaction; 0 if there is none.
+/// Returns the revisions of the last finished compaction and the last scheduled compaction; 0 if there is none.
 fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
     let mut found = [0; 2];
     file.records(meta, &mut |key, value| {
@@ -173,7 +173,7 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
     })
 }
 
-/// Calls `take` with all records of a bucket, if it exists.
+/// Calls `take` with all records in a bucket, if the bucket exists.
 fn each(
     file: &BoltFile,
     bucket: Option<&Bucket>,
@@ -182,7 +182,7 @@ fn each(
     bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
 }
 
-/// Imports users, roles and whether authentication is on from etcd's three buckets. A missing bucket counts as empty.
+/// Imports users, roles and the authentication switch from etcd's three buckets. A missing bucket counts as empty.
 fn import_auth(
     file: &BoltFile,
     [auth, roles, users]: [Option<&Bucket>; 3],
@@ -233,7 +233,7 @@ fn import_auth(
     Ok(Auth::restored(enabled, revision, imported_users, known))
 }
 
-/// Checks that the name of a user or a role equals its key and is not empty, and returns it as text.
+/// Checks that a user's or role's name equals its key and is not empty. Returns the name as text.
 fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
@@ -269,7 +269,8 @@ fn import_alarms(
     })
 }
 
-/// Imports the v2 tree, users and roles from our own bucket, which contains them completely. Ignores records of later releases.
+/// Imports the v2 tree, users and roles from Witan's own bucket, which contains them completely. Ignores records of later
+/// releases.
 fn import_witan_records(
     file: &BoltFile,
     own: &Bucket,

@@ -1,10 +1,10 @@
-//! One version of a key as a record of etcd's bucket `key`.
+//! One version of a key as a record in etcd's bucket `key`.
 
 use prost::Message as _;
 use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, KeyValue};
 
-/// Marker after the revision of a deletion.
+/// Byte that marks a deletion after its revision.
 const TOMBSTONE: u8 = b't';
 
 const REVISION_BYTES: usize = 17;
@@ -17,7 +17,7 @@ pub(super) fn revision(main: i64, sub: u64) -> [u8; REVISION_BYTES] {
     key
 }
 
-/// Decodes a key into main and sub revision and whether it marks a deletion; `None` if it is malformed.
+/// Decodes a key into the main and sub revision, and whether it marks a deletion. Returns `None` if it is malformed.
 pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {
@@ -32,7 +32,7 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     (*separator == b'_' && main >= 0).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
-/// Key and value of a record, in reusable buffers.
+/// The key and the value of a record, in reusable buffers.
 #[derive(Debug, Default)]
 pub(super) struct KeyRecord {
     pub(super) key: Vec<u8>,
@@ -40,7 +40,7 @@ pub(super) struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Replaces the record with that of a version.
+    /// Replaces the record with the record of a version.
     pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();
         self.key
@@ -52,7 +52,7 @@ impl KeyRecord {
         } else {
             written.pair()
         };
-        // only etcdutl's --bump-revision creates a version without a key; its value is empty
+        // only etcdutl's --bump-revision creates a version without a key, and its value is empty
         if pair.key.is_empty() {
             return;
         }

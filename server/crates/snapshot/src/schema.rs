@@ -1,6 +1,6 @@
-//! The buckets of etcd 3.6's store, built from a frozen view. Names and contents are those of etcd's `storage/schema`.
+//! The buckets of etcd 3.6's store, built from a frozen view. Names and contents are the same as in etcd's `storage/schema`.
 //!
-//! Not here: state that etcd does not have (`file`).
+//! `file` handles state that etcd does not have.
 
 use std::io;
 
@@ -22,34 +22,34 @@ use witan_machine::{
 
 use super::record::{KeyRecord, revision};
 
-/// The bucket of all versions of all keys.
+/// Name of the bucket with all versions of all keys.
 pub(super) const KEY: &str = "key";
-/// The bucket of the auth settings.
+/// Name of the bucket with the auth settings.
 pub(super) const AUTH: &str = "auth";
-/// Key of one byte: whether authentication is on.
+/// Key of one byte that stores whether authentication is enabled.
 pub(super) const AUTH_ENABLED: &str = "authEnabled";
-/// Key of the auth revision, the number of changes of users and roles.
+/// Key of the auth revision, which counts the changes to users and roles.
 pub(super) const AUTH_REVISION: &str = "authRevision";
-/// The bucket of roles, by name.
+/// Name of the bucket with roles, by name.
 pub(super) const AUTH_ROLES: &str = "authRoles";
-/// The bucket of users, by name.
+/// Name of the bucket with users, by name.
 pub(super) const AUTH_USERS: &str = "authUsers";
-/// The bucket of leases, by id.
+/// Name of the bucket with leases, by id.
 pub(super) const LEASE: &str = "lease";
-/// The bucket of the store's metadata.
+/// Name of the bucket with the store's metadata.
 pub(super) const META: &str = "meta";
-/// Key of the index of the last applied log entry.
+/// Key of the last applied log entry's index.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
-/// Key of the term of that entry.
+/// Key of the last applied log entry's term.
 pub(super) const TERM: &str = "term";
-/// Key of the version of this layout.
+/// Key of this layout's version.
 pub(super) const STORAGE_VERSION: &str = "storageVersion";
-/// Key of the revision of the last scheduled compaction.
+/// Key of the last scheduled compaction's revision.
 pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
-/// Key of the revision of the last finished compaction.
+/// Key of the last finished compaction's revision.
 pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
-/// Receives the buckets one by one, each with its records in key order.
+/// Receives the buckets one after the other, each with its records in key order.
 pub(super) trait BucketSink {
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
@@ -84,7 +84,7 @@ fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     keys.iter().try_for_each(|key| sink.record(key, &[]))
 }
 
-/// Passes the three buckets of authentication to `sink`: switch and revision, roles, users.
+/// Passes the three authentication buckets to `sink`: settings, roles, users.
 fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     sink.bucket(AUTH)?;
@@ -133,7 +133,7 @@ fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<
     Ok(())
 }
 
-/// Passes the keys to `sink`: all versions that etcd would still hold.
+/// Passes the keys to `sink`: all versions that etcd would still contain.
 fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
@@ -144,9 +144,9 @@ fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the leases to `sink` without their remaining TTLs: a restored lease has its full TTL, as in etcd by default. An etcd
-/// without the feature gate `LeaseCheckpoint` would renew a lease with the stored remaining TTL instead of its TTL, so clients
-/// with a longer keep-alive interval would lose it.
+/// Passes the leases to `sink` without their remaining TTLs: a restored lease has its full TTL, as in etcd by default.
+/// Without the feature gate `LeaseCheckpoint`, etcd would renew a lease with the stored remaining TTL instead of its TTL.
+/// Clients with a longer keep-alive interval would then lose the lease.
 fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
@@ -163,7 +163,7 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;
-    // the keys are texts, whose order differs from that of the numbers
+    // the keys are texts, which sort differently than the numbers
     let mut known: Vec<(String, &Member)> = members
         .by_id
         .values()
@@ -224,13 +224,13 @@ pub(super) struct LeaseMessage {
     pub(super) remaining_ttl_s: i64,
 }
 
-/// Converts a member to the one in etcd's JSON.
+/// Converts a member to its form in etcd's JSON.
 pub fn shown_member(member: Member) -> peer::Member {
     let Member { id, name, peer_urls, client_urls, learner, store_id: _ } = member;
     peer::Member { id, peer_urls, is_learner: learner, name, client_urls }
 }
 
-/// Converts a member from the one in etcd's JSON.
+/// Converts a member from its form in etcd's JSON.
 pub fn known_member(shown: peer::Member) -> Member {
     let peer::Member { id, peer_urls, is_learner, name, client_urls } = shown;
     let learner = is_learner;

@@ -14,14 +14,14 @@ use super::{
 /// Statistics of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SnapshotStatus {
-    /// CRC-32C of all buckets' names, keys and values.
+    /// CRC-32C over all buckets' names, keys and values.
     pub hash: u32,
     /// The last revision.
     pub revision: i64,
-    /// Live keys.
+    /// Number of live keys.
     #[serde(rename = "totalKey")]
     pub keys: usize,
-    /// Bytes of the file, without a digest after it.
+    /// Size of the file in bytes, without a digest at its end.
     #[serde(rename = "totalSize")]
     pub bytes: u64,
     /// Version of the layout; empty before etcd 3.6.

@@ -1,11 +1,11 @@
-//! etcd's v2 store with all of its namespaces: `/0` the members and the cluster version, `/1` the users' keys, `/2` users and
-//! roles of v2. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and becomes our
-//! state.
+//! etcd's v2 store with all of its namespaces: `/0` the members and the cluster version, `/1` the users' keys, `/2` v2 users
+//! and roles. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and is converted
+//! to Witan's state.
 //!
-//! All namespaces stay one tree until the end, because they share one index. Each successful write advances it, whether it
-//! changes a key, a member's attributes or a user; a failed one does not.
+//! All namespaces stay in one tree until the conversion, because they share one index. Each successful write advances the
+//! index, whether it changes a key, a member's attributes or a user. A failed write does not.
 //!
-//! Not here: etcd's files and its log.
+//! `witan_etcd` reads etcd's files and its log.
 //!
 //! Reading order: this file → `json` (the snapshot) → `request` (the log) → `members`, `auth` (the meaning of `/0` and `/2`).
 
@@ -23,13 +23,13 @@ use witan_tree::{ImportedNode, Tree, TreeCommand, TreeOperation, WriteCounts};
 
 pub use request::{V2Change, change};
 
-/// The root of the users' keys.
+/// Path of the users' keys.
 const KEYS: &str = "/1";
 
-/// Nodes that etcd never writes itself; it writes below them.
+/// Nodes that etcd never writes. It only writes below them.
 const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
 
-/// The store, or a node of `/0` or `/2`, has contents that etcd does not write.
+/// The store, or a node in `/0` or `/2`, has contents that etcd does not write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcd's v2 store: {0}")]
 pub struct V2StoreError(String);
@@ -55,12 +55,12 @@ impl Default for V2Store {
 }
 
 impl V2Store {
-    /// Reads the data of a snapshot (`data` of `raftpb.Snapshot`).
+    /// Reads a snapshot's data (`data` of `raftpb.Snapshot`).
     pub fn read(json: &[u8]) -> Result<Self, V2StoreError> {
         Ok(Self { tree: json::read(json)? })
     }
 
-    /// Executes a request of the log in its namespace. Requests have no time, unless they remove expired nodes; only the
+    /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time, and only the
     /// remaining TTLs in events depend on it.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);

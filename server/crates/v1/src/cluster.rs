@@ -14,7 +14,7 @@ use witan_tree::WriteCounts;
 
 use super::{error::V1Error, render, request::V1Stats, text};
 
-/// Returns the leader's first peer URL; `LeaderElection` if this member knows no leader.
+/// Returns the leader's first peer URL. Returns `LeaderElection` if this member knows no leader.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let url = leader_of(node, &view)?.peer_urls.first();
@@ -27,7 +27,8 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the member of this name as a file (`KeyNotFound` if there is none), or without a name, all members as a directory.
+/// Renders the member with this name as a file. Without a name, renders all members as a directory. Returns `KeyNotFound` if
+/// the member does not exist.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -63,7 +64,7 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. Only the leader has leader statistics; other members redirect to it (307).
+/// Answers a request for statistics. Only the leader has leader statistics; other members redirect to the leader (307).
 pub(super) async fn stats(
     node: &Node,
     reads: &ReadCounters,
@@ -93,13 +94,13 @@ pub(super) async fn stats(
     }
 }
 
-/// Returns the leader that this member knows; `LeaderElection` if it knows none.
+/// Returns the leader, or `LeaderElection` if this member knows no leader.
 fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     let leader = view.machine.members.by_id.get(&node.status().leader);
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
-/// Collects this member's statistics: role, start time, and how long it has known its leader.
+/// Collects this member's statistics: role, start time, and the time since which it has known its leader.
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",
@@ -123,7 +124,7 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
     }
 }
 
-/// Converts v2's counters to v1's, which add up successes and failures, and count creations and updates as sets.
+/// Converts v2's counters to v1's counters, which add up successes and failures, and count creations and updates as sets.
 fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
     V1StoreStats {
         gets: reads.found() + reads.failed(),

@@ -14,7 +14,7 @@ use witan_node::NodeError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Error {
     pub(crate) code: ErrorCode,
-    /// The cause in pieces, which share the memory of values. Bytes, because keys are bytes.
+    /// The cause in pieces, which share the memory of values. The pieces are bytes, because keys are bytes.
     pub(crate) cause: Vec<Bytes>,
 }
 
@@ -30,7 +30,7 @@ impl V1Error {
         out.push(b'}');
     }
 
-    /// Builds the response, with the status of the error's code and its JSON as the body.
+    /// Builds the response with the error code's status and the error's JSON as the body.
     pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
@@ -69,7 +69,7 @@ impl From<NodeError> for V1Error {
 mod tests {
     use super::*;
 
-    /// Covers the errors that no request in `tests/e2e/tests/v1` triggers.
+    /// Covers the errors that no request in `tests/e2e/tests/v1` causes.
     #[test]
     fn bodies_are_as_known() {
         let table = [

@@ -1,4 +1,4 @@
-//! The form fields of v1, from body and query. As in old versions of Go, `;` also separates pairs, and a pair that cannot be
+//! v1's form fields, from body and query. As in old versions of Go, `;` also separates pairs, and a pair that cannot be
 //! decoded is ignored.
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub(super) struct V1Fields {
 }
 
 impl V1Fields {
-    /// Parses the fields of a form body and a query. The first value of a field wins, and the body comes first.
+    /// Parses the fields in a form body and a query. The body comes first, and the first value of a field is used.
     pub(super) fn new(form: Option<&[u8]>, query: &[u8]) -> Self {
         let mut fields = Self::default();
         for text in form.into_iter().chain([query]) {
@@ -39,12 +39,12 @@ impl V1Fields {
         fields
     }
 
-    /// Returns a field's value; `None` if it is missing.
+    /// Returns a field's value, or `None` if it is missing.
     pub(super) fn get(&self, field: V1Field) -> Option<&Bytes> {
         self.values[field as usize].as_ref()
     }
 
-    /// Returns a field's value; `None` if it is empty or missing.
+    /// Returns a field's value, or `None` if it is empty or missing.
     pub(super) fn get_nonempty(&self, field: V1Field) -> Option<&Bytes> {
         self.get(field).filter(|value| !value.is_empty())
     }

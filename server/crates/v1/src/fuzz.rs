@@ -1,11 +1,11 @@
-//! The dialect's parser for `tests/fuzz`; only built with the feature `fuzz`.
+//! Gives `tests/fuzz` access to the dialect's parser. Built only with the feature `fuzz`.
 
 use bytes::Bytes;
 
 use crate::request::{self, V1Request, V1RequestError};
 
-/// Parses a v1 request. Returns its key (the root, if it has none) and the request as text. The error contains a body if the
-/// request breaks a rule of the dialect.
+/// Parses a v1 request. Returns its key (the root if it has none) and the request as text. The error contains a body if the
+/// request violates a rule of the dialect.
 pub fn v1_request(
     method: &str,
     path: &[u8],

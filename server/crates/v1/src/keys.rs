@@ -20,8 +20,8 @@ use super::{error::V1Error, render, request::V1Put};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads a file, or lists a directory, from this member's state. Every failed lookup is `KeyNotFound`. `None` if the sender has
-/// lost access meanwhile.
+/// Reads a file, or lists a directory, from this member's state. Returns `KeyNotFound` for every failed lookup, and `None` if
+/// the sender has lost access.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -58,7 +58,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     }
 }
 
-/// Writes a file, if the previous value is the expected one or none is expected, and returns the change.
+/// Writes a file and returns the change. If a previous value is expected, the write fails unless the file has this value.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -80,7 +80,7 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
-                // another request removed it meanwhile
+                // another request has removed the file
                 Err(_) => test_failed(Bytes::new(), wanted),
             }
         }
@@ -91,8 +91,8 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     })
 }
 
-/// Chooses the tree operation of a write at `now_ns`. An empty previous value means to create the key, which fails if it
-/// exists. Otherwise, a TTL of 0 or less means to remove it.
+/// Chooses the tree operation for a write at `now_ns`. An empty previous value creates the key, and fails if it exists.
+/// Otherwise, a TTL of 0 or less removes the key.
 fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
     let creates = prev_value.as_ref().is_some_and(Bytes::is_empty);

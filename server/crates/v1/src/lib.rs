@@ -81,7 +81,7 @@ async fn answer(
         if !basic_auth::authorize_key(ctx, request, key, wish).await? {
             return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
         }
-        // a watch is neither a read nor a write
+        // a watch counts neither as a read nor as a write
         if !matches!(asked, V1Request::Watch { .. }) {
             let operation = match wish.write {
                 true => KeyOperation::Write,
@@ -124,7 +124,7 @@ async fn answer(
     ))
 }
 
-/// Returns the key and the access that a request needs in v2's authorization; `None` if it reads no key.
+/// Returns the key and the access that a request needs in v2's authorization. Returns `None` if the request reads no key.
 fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         V1Request::Get { key } => (key, false, false),
@@ -151,7 +151,8 @@ fn framed(body: FramedBody) -> HttpResponse {
         .body(body)
 }
 
-/// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it is too large or incomplete.
+/// Reads the form body of a PUT or POST. Returns `None` for another method or media type. Fails if the body is too large or
+/// incomplete.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,

@@ -1,5 +1,5 @@
-//! Renders answers as JSON, byte for byte like etcd 0.1, without a newline. Written by hand, because keys and values are bytes.
-//! The api crate describes the shape.
+//! Renders answers as JSON, byte for byte like etcd 0.1, without a newline. It does not use a JSON library, because keys and
+//! values are bytes. The api crate describes the format.
 
 use witan_gocompat::{
     json,
@@ -9,7 +9,7 @@ use witan_tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// One object. Empty strings, false and 0 are omitted.
+/// An object in an answer. Empty strings, false and 0 are omitted.
 #[derive(Clone, Copy, Debug, Default)]
 struct V1Response<'a> {
     action: &'static str,
@@ -23,7 +23,7 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Appends a change, a `SET` or a `DELETE`, as a JSON object, as writers and watchers see it.
+/// Appends a change (`SET` or `DELETE`) as a JSON object, for writers and watchers.
 pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
@@ -51,7 +51,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
             value: value(node),
             new_key: prev.is_none(),
             expires_ns: node.expires_ns,
-            // v2 rounds up and v1 rounds down; the remaining time is never a whole second
+            // v2 rounds up and v1 rounds down; the remaining time is never a whole number of seconds
             ttl: (node.ttl - 1).max(0),
             ..shown
         }
@@ -59,7 +59,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     push(out, &shown);
 }
 
-/// Appends the result of a read: a file as one object, a directory as the list of its nodes.
+/// Appends the result of a read: a file as one object, a directory as a list of its nodes.
 pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     let node = &event.node;
     if !node.dir {
@@ -76,7 +76,7 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     out.push(b']');
 }
 
-/// Converts a node to the object of a GET answer. Its TTL is the whole seconds left at `now_ns`.
+/// Converts a node to an object in a GET answer. Its TTL is the number of whole seconds left at `now_ns`.
 fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {
@@ -97,7 +97,7 @@ pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u
     push(out, &shown);
 }
 
-/// Returns the path of a node, `/` for the root.
+/// Returns a node's path, which is `/` for the root.
 fn key(node: &Node) -> &[u8] {
     if node.path.is_empty() {
         b"/"

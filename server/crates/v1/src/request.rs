@@ -1,4 +1,4 @@
-//! Parses method, path and form of a v1 request into one value, or an error. Pure.
+//! Parses a v1 request's method, path and form into one value, or an error. Pure.
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
@@ -14,21 +14,21 @@ use super::{
 pub(crate) enum V1Request {
     /// Reads a file or a directory.
     Get {
-        /// Absolute and clean.
+        /// The key's absolute and clean path.
         key: Bytes,
     },
     /// Writes a file.
     Put(V1Put),
     /// Removes a file.
     Delete {
-        /// Absolute and clean.
+        /// The key's absolute and clean path.
         key: Bytes,
     },
     /// Waits for a change at or below a key.
     Watch {
-        /// Absolute and clean.
+        /// The key's absolute and clean path.
         key: Bytes,
-        /// The first index to watch; `None` means from now on.
+        /// The first index to watch; `None` starts now.
         from: Option<u64>,
     },
     /// Reads the members as files.
@@ -44,38 +44,38 @@ pub(crate) enum V1Request {
     Stats(V1Stats),
 }
 
-/// A write of a file.
+/// Writes a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Put {
-    /// Absolute and clean.
+    /// The key's absolute and clean path.
     pub key: Bytes,
-    /// Never empty.
+    /// The new value; never empty.
     pub(crate) value: Bytes,
-    /// TTL in seconds; 0 or less removes the key at once.
+    /// TTL in seconds. A TTL of 0 or less removes the key at once.
     pub(crate) ttl: Option<i64>,
-    /// Expected previous value; empty if the key must not exist.
+    /// The expected previous value. An empty value means that the key must not exist.
     pub(crate) prev_value: Option<Bytes>,
 }
 
 /// The subject of the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V1Stats {
-    /// This member.
+    /// Statistics of this member.
     Member,
-    /// The leader.
+    /// Statistics of the leader.
     Leader,
-    /// The store.
+    /// Statistics of the store.
     Store,
 }
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1RequestError {
-    /// Unknown path.
+    /// The path is unknown.
     Path,
     /// The path does not serve the method.
     Method,
-    /// The request breaks a rule of the dialect.
+    /// The request violates a rule of the dialect.
     Rule(V1Error),
 }
 
@@ -90,7 +90,7 @@ enum V1Target {
 }
 
 impl V1Target {
-    /// Returns the target of a cleaned path; `None` if the path does not belong to v1.
+    /// Returns the target of a cleaned path, or `None` if the path does not belong to v1.
     fn of(path: &[u8]) -> Option<Self> {
         let fixed = match path {
             b"/v1/leader" | b"/leader" => Some(Self::Leader),
@@ -106,8 +106,8 @@ impl V1Target {
     }
 }
 
-/// Returns the key after `prefix`: absolute, without a trailing slash, `/` for the root. `None` if the path is not `prefix` or
-/// below it.
+/// Returns the key after `prefix`: absolute, without a trailing slash, `/` for the root. Returns `None` if the path is not
+/// `prefix` or below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {
@@ -120,7 +120,7 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     Some(key.into())
 }
 
-/// Parses a request from its method, its decoded and cleaned path, its query, and its body if that is a form.
+/// Parses a request from its method, its decoded and cleaned path, its query, and its body if the body is a form.
 pub(crate) fn parse(
     method: &str,
     path: &[u8],
@@ -156,7 +156,7 @@ fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
     V1RequestError::Rule(V1Error::new(code, cause))
 }
 
-/// Returns the request of a GET for a key. `MACHINE_RECORDS` and the keys one level below it read the records of members.
+/// Returns the request for a GET on a key. `MACHINE_RECORDS` and the keys one level below it read the members' records.
 fn read(key: Bytes) -> V1Request {
     let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
         return V1Request::Get { key };
@@ -171,7 +171,7 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// Checks keyword, value and TTL, in this order, and builds the write. The error is the first one.
+/// Checks keyword, value and TTL, in this order, and builds the write. Returns the first error.
 fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {
@@ -189,13 +189,13 @@ fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     })
 }
 
-/// Returns whether the first segment of a key is one of v1's reserved words (`KEYWORDS`).
+/// Returns whether a key's first segment is one of v1's reserved words (`KEYWORDS`).
 fn is_keyword(key: &[u8]) -> bool {
     let first = key.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
     v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
 }
 
-/// Parses a decimal number with an optional sign; `None` for anything else or out of range.
+/// Parses a decimal number with an optional sign. Returns `None` for any other text or if the number is out of range.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -204,7 +204,7 @@ fn number(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Method, path, form (`-` for none), and the resulting request.
+    /// Each line has a method, a path, a form (`-` for none), and the resulting request.
     const REQUESTS: &str = r#"
         GET /v1/keys - get /
         GET /v1/keys/ - get /

@@ -1,4 +1,4 @@
-//! `/v1/watch`: waits for one change at or below a key. Nothing is sent before it.
+//! `/v1/watch`: waits for one change at or below a key. Sends no bytes before the change.
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
@@ -8,8 +8,8 @@ use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 
-/// Waits for the first change at or below `key` from index `from` on (`None`: from now on). As in etcd 0.1, skips events that
-/// the history no longer holds. `WatcherCleared` if the process stops or the client disconnects.
+/// Waits for the first change at or below `key`, starting at index `from` (`None` starts now). As in etcd 0.1, skips events
+/// that the history no longer contains. Returns `WatcherCleared` if the process stops or the client disconnects.
 pub(super) async fn next(
     node: &Node,
     client: &Disconnect,

@@ -1,4 +1,4 @@
-//! Errors of `/v2/keys`: maps errors of the tree and of the node to v2 codes and texts. The api crate has the table of codes.
+//! Errors of `/v2/keys`: maps errors from the tree and the node to v2 codes and texts. The api crate has the table of codes.
 
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
@@ -11,7 +11,7 @@ use witan_node::{NodeError, ProposeError};
 pub struct V2Error {
     /// The error's code.
     pub code: ErrorCode,
-    /// The cause in pieces, which share the memory of values. Bytes, because paths are bytes.
+    /// The cause in pieces, which share the memory of values. The pieces are bytes, because paths are bytes.
     pub cause: Vec<Bytes>,
     /// The store's index; 0 if the request did not reach the store.
     pub(crate) index: u64,

@@ -1,4 +1,4 @@
-//! URL queries and form bodies, decoded to the few fields that `/v2/keys` knows. `parse` validates the values.
+//! Decodes URL queries and form bodies to the fields that `/v2/keys` supports. `parse` validates the values.
 
 use bytes::Bytes;
 
@@ -56,15 +56,15 @@ pub(crate) struct V2Fields {
 }
 
 impl V2Fields {
-    /// Returns the first value of a parameter; `None` if it is missing.
+    /// Returns a parameter's first value, or `None` if it is missing.
     pub(crate) fn get(&self, field: V2Field) -> Option<&Bytes> {
         self.values[field as usize].as_ref()
     }
 
     /// Parses form-encoded text (a body or a query) into the fields. A field that is already set keeps its value, because the
-    /// body is parsed before the query. Names are case-sensitive; unknown names are ignored.
+    /// body is parsed before the query. Names are case-sensitive, and unknown names are ignored.
     ///
-    /// After an error, the remaining pairs are still parsed. As in Go, the error is that of the last semicolon, else of the
+    /// After an error, still parses the remaining pairs. As in Go, the error is about the last semicolon, or else about the
     /// first bad escape.
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), String> {
         let mut fault = None;
@@ -80,7 +80,8 @@ impl V2Fields {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Stores the value of one `name=value` pair, unless its field is set or unknown. The error is Go's text for a bad escape.
+    /// Stores the value of one `name=value` pair, unless its field is already set or unknown. The error is Go's text for a
+    /// bad escape.
     fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
         if pair.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The dialect's parsers for `tests/fuzz`; only built with the feature `fuzz`. Private types are returned as public types or
-//! text.
+//! Gives `tests/fuzz` access to the dialect's parsers. Built only with the feature `fuzz`. Private types are returned as
+//! public types or text.
 
 use bytes::Bytes;
 use witan_tree::WriteMethod;
@@ -20,7 +20,7 @@ pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     (given.collect(), fault)
 }
 
-/// Parses a v2 write into its operation. The error is code and cause.
+/// Parses a v2 write into its operation. The error contains the code and the cause.
 pub fn v2_write(
     method: &[u8],
     path: Bytes,
@@ -38,14 +38,14 @@ pub fn v2_write(
     Ok(parse::mutation(write, path, params, now_ns))
 }
 
-/// Parses the parameters of a v2 read and returns them as text. The error is code and cause.
+/// Parses a v2 read's parameters and returns them as text. The error contains the code and the cause.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
     parse::params(WaitParameter::Allowed, query, None)
         .map(|params| format!("{params:?}"))
         .map_err(|error| (error.code.code(), error.cause.concat().into()))
 }
 
-/// Parses the body of a membership change into its peer URLs, without validating them.
+/// Parses a membership change's body into its peer URLs, without validating them.
 pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
     body::decode(body)
 }

@@ -1,4 +1,4 @@
-//! The `X-` headers of the v2 dialect.
+//! The v2 dialect's `X-` headers.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -13,14 +13,14 @@ use witan_node::Node;
 
 use super::error::V2Error;
 
-/// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the cluster id as a header.
+/// Starts a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the cluster id as a header.
 pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
     builder.insert_header((v2::CLUSTER_ID_HEADER, ids::hex(node.identity().cluster_id)));
     builder
 }
 
-/// Begins a successful response of `/v2/keys`, with v2's index and raft's index and term as headers.
+/// Starts a successful response of `/v2/keys`, with v2's index and raft's index and term as headers.
 pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuilder {
     let raft = node.status();
     let mut builder = build(node, status);

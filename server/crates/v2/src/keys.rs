@@ -1,4 +1,4 @@
-//! `/v2/keys`: executes reads and writes and starts watches. `parse` validates parameters and builds the operation of a write.
+//! `/v2/keys`: executes reads and writes and starts watches. `parse` validates parameters and builds a write's operation.
 
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ use super::{
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
-/// The meaning of a method for keys.
+/// The meaning of an HTTP method for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Reads a node.
@@ -45,7 +45,7 @@ pub enum Intent {
 }
 
 impl Intent {
-    /// Returns the meaning of a method; `None` if `/v2/keys` does not serve it.
+    /// Returns a method's meaning, or `None` if `/v2/keys` does not serve it.
     fn of(method: &Method) -> Option<Self> {
         match method.as_str() {
             "GET" => Some(Self::Get),
@@ -57,7 +57,7 @@ impl Intent {
         }
     }
 
-    /// Returns the value of the label `method` under which the request is counted.
+    /// Returns the value of the label `method` for the request.
     fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
@@ -77,7 +77,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether `wait=true` is allowed: only on GET.
+    /// Returns whether `wait=true` is allowed. It is allowed only on GET.
     fn wait_parameter(self) -> WaitParameter {
         match self {
             Self::Get => WaitParameter::Allowed,
@@ -85,7 +85,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether the request's body is read as a form: on PUT and POST.
+    /// Returns whether the request's body is read as a form, which is the case on PUT and POST.
     fn reads_form(self) -> bool {
         match self {
             Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
@@ -157,8 +157,8 @@ async fn serve(
     answer
 }
 
-/// Parses the intent and parameters of a request from its query and form body. `None` for a method that `/v2/keys` does not
-/// serve.
+/// Parses a request's intent and parameters from its query and form body. Returns `None` for a method that `/v2/keys` does
+/// not serve.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,
@@ -179,7 +179,7 @@ pub async fn intent(
 }
 
 /// Executes an authorized request: a quorum read, a watch, a read of this member's state, or a write. With `quorum`, a GET
-/// ignores `wait`. `sent` is the key as the client sent it, against which access is checked.
+/// ignores `wait`. `sent` is the key as the client sent it; access is checked against this key.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,
@@ -198,7 +198,7 @@ async fn execute(
     }
 }
 
-/// Returns the tree key that a path names: absolute, without trailing slash, `/` for the root.
+/// Returns a path's key in the tree: absolute, without a trailing slash, `/` for the root.
 fn key(path: &[u8]) -> Bytes {
     let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
@@ -209,7 +209,7 @@ fn key(path: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST; `None` if there is none. As in etcd, other bodies are ignored.
+/// Reads the form body of a PUT or POST. Returns `None` without a form. As in etcd, other bodies are ignored.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
@@ -246,8 +246,8 @@ async fn form(
     }
 }
 
-/// Answers with a node: linearizable with `quorum`, else from this member's state. Counts the read. A large listing waits for a
-/// permit and is built on another thread.
+/// Answers with a node, from a linearizable state with `quorum`, otherwise from this member's state. Counts the read. A large
+/// listing waits for a permit and is built on another thread.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -302,7 +302,7 @@ pub async fn write(
     Ok(answer.body(body))
 }
 
-/// Returns the status of a write: 201 if it created a node, else 200.
+/// Returns a write's status: 201 if it created a node, otherwise 200.
 fn status(event: &Event) -> StatusCode {
     match event.action {
         Action::Create => StatusCode::CREATED,

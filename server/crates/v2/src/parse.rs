@@ -1,5 +1,5 @@
-//! Parses the parameters of a `/v2/keys` request and builds the operation of a write from them. Validates in etcd's order, so
-//! that a request with two errors gets the same one. Pure.
+//! Parses the parameters of a `/v2/keys` request and builds a write's operation from them. Validates in etcd's order, so that
+//! a request with two errors gets the same error. Pure.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
@@ -11,10 +11,10 @@ use super::{
     form::{V2Field, V2Fields},
 };
 
-/// The parameters of one request.
+/// The parameters of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
-    /// The new value; empty if not given.
+    /// The new value; empty if it is missing.
     pub value: Bytes,
     /// The expected value; never empty.
     pub(crate) prev_value: Option<Bytes>,
@@ -24,34 +24,34 @@ pub struct Params {
     pub(crate) prev_exist: Option<bool>,
     /// The TTL in seconds.
     pub(crate) ttl: Option<u64>,
-    /// Keep the value, and do not notify watchers.
+    /// Whether to keep the value and not notify watchers.
     pub(crate) refresh: bool,
-    /// The node is a directory.
+    /// Whether the node is a directory.
     pub dir: bool,
-    /// Includes everything below.
+    /// Whether the request includes all nodes below the key.
     pub recursive: bool,
-    /// Read through the quorum.
+    /// Whether the read goes through the quorum.
     pub(crate) quorum: bool,
-    /// Watch.
+    /// Whether the request is a watch.
     pub wait: bool,
-    /// Stream events instead of returning one.
+    /// Whether a watch streams events instead of returning one.
     pub(crate) stream: bool,
-    /// The first index to watch; `None` means from now on.
+    /// The first index to watch; `None` starts now.
     pub(crate) wait_index: Option<u64>,
-    /// Answer a write with only its action.
+    /// Whether a write answers with only its action.
     pub(crate) no_value_on_success: bool,
 }
 
-/// Whether `wait` is allowed.
+/// Whether the request can use `wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitParameter {
-    /// On GET.
+    /// `wait` is allowed, on GET.
     Allowed,
-    /// On all other methods.
+    /// `wait` is refused, on all other methods.
     Refused,
 }
 
-/// Parses the parameters of a query and a form, if there is one. The form's values and errors take precedence.
+/// Parses the parameters in a query and an optional form. The form's values and errors take precedence.
 pub fn params(
     waiting: WaitParameter,
     query: &[u8],
@@ -66,7 +66,7 @@ pub fn params(
     validate(waiting, &fields)
 }
 
-/// Converts the fields to parameters. The error is the first one in etcd's order.
+/// Converts the fields to parameters. Returns the first error in etcd's order.
 fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error> {
     let prev_index = index(fields, V2Field::PrevIndex)?;
     let wait_index = index(fields, V2Field::WaitIndex)?;
@@ -124,7 +124,8 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     })
 }
 
-/// Parses an index; `None` if it is 0 or missing; `IndexNotNumber` if it is not a decimal number of at most 64 bits.
+/// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number of at most 64
+/// bits.
 fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -139,13 +140,13 @@ fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     }
 }
 
-/// Parses a boolean; false if it is missing, `InvalidField` if it is invalid.
+/// Parses a boolean. Returns false if it is missing, and `InvalidField` if it is invalid.
 fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     Ok(boolean(fields, field, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean like Go's `ParseBool`; `None` if it is missing. The error puts `quote` around the field's name, which etcd
-/// does only for some fields.
+/// Parses a boolean like Go's `ParseBool`. Returns `None` if it is missing. The error puts `quote` around the field's name,
+/// as etcd does for some fields.
 fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -157,7 +158,7 @@ fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool
     })
 }
 
-/// Builds the tree operation of a write to `path` (cleaned, absolute). The TTL counts from `now_ns`.
+/// Builds the tree operation for a write to `path` (cleaned, absolute). The TTL counts from `now_ns`.
 pub(crate) fn mutation(
     write: WriteMethod,
     path: Bytes,
@@ -171,7 +172,7 @@ pub(crate) fn mutation(
     TreeOperation::choose(write, params.prev_exist, below, asked)
 }
 
-/// Returns when a TTL ends, in Unix nanoseconds, saturating at the range of the clock.
+/// Returns the end of a TTL in Unix nanoseconds, limited to the clock's range.
 fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let seconds = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);

@@ -1,5 +1,5 @@
-//! Renders events as JSON lines, byte for byte like etcd's encoder. Written by hand, because keys and values are bytes that
-//! need not be text. The api crate describes the shape.
+//! Renders events as JSON lines, byte for byte like etcd's encoder. It does not use a JSON library, because keys and values
+//! can be arbitrary bytes. The api crate describes the format.
 
 use witan_gocompat::{
     json,
@@ -25,7 +25,7 @@ pub(crate) fn bare(out: &mut dyn Sink, event: &Event) {
     out.extend_from_slice(b"}\n");
 }
 
-/// Begins the object of an event with its action, and leaves it open.
+/// Starts an event's object with its action, and leaves the object open.
 fn push_action(out: &mut dyn Sink, action: Action) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(action.name().as_bytes());

@@ -21,7 +21,7 @@ use witan_tree::WriteCounts;
 /// The minimum of an empty set of latencies, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
-/// Answers `/v2/stats/self` with role, leader and append traffic of this member.
+/// Answers `/v2/stats/self` with this member's role, leader and append traffic.
 pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let identity = node.identity();
@@ -51,7 +51,8 @@ fn state(role: Role) -> &'static str {
     }
 }
 
-/// Returns the leader's id and since when this member has known it as leader. Without a leader, an empty id and Go's zero time.
+/// Returns the leader's id and the time since which this member has known it as leader. Without a leader, returns an empty id
+/// and Go's zero time.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => LeaderInfo {
@@ -67,7 +68,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
     }
 }
 
-/// Answers `/v2/stats/leader` with the leader's counts for its followers; 403 on all other members.
+/// Answers `/v2/stats/leader` with the leader's counts for its followers. Answers 403 on all other members.
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
@@ -103,7 +104,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Answers `/v2/stats/store` with the counts of operations on the v2 tree, and of watchers.
+/// Answers `/v2/stats/store` with the counts of operations on the v2 tree and of watchers.
 pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let counts = match node.view().await {

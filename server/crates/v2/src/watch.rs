@@ -1,8 +1,9 @@
-//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so no events are queued for it. It sends
-//! the next matching event, and reads on when the client has taken it. If there is none, it sleeps until the node wakes it.
+//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so no events are queued for it. It
+//! sends the next matching event, and continues to read when the client has received it. Without a matching event, it sleeps
+//! until the node wakes it.
 //!
 //! A watch ends with its first event (unless it streams), with the process, with the client, or when the history no longer
-//! holds the client's next event.
+//! contains the client's next event.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::{error::V2Error, headers, parse::Params, render};
 
-/// Registers a watch on `key` and begins the answer, whose headers are sent at once. An error if the history no longer holds
+/// Registers a watch on `key` and starts the answer, whose headers are sent at once. Fails if the history no longer contains
 /// the first index.
 pub async fn open(
     ctx: &Context,
@@ -62,7 +63,7 @@ pub async fn open(
     Ok(response)
 }
 
-/// The range of a watch, and its position in the history.
+/// A watch's range and its position in the history.
 #[derive(Debug)]
 struct WatchCursor {
     watch: Watch,
@@ -72,12 +73,12 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Returns the next matching event and advances past it; `None` if there is none yet; an error if the history no longer
-    /// holds it.
+    /// Returns the next matching event and advances past it. Returns `None` if there is none yet. Fails if the history no
+    /// longer contains it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
-            // Between two matching events, there can be more changes than the history holds.
+            // Between two matching events, there can be more changes than the history contains.
             self.from = oldest;
         }
         let found = tree.next_event(&self.watch, self.from)?;
@@ -104,13 +105,13 @@ struct WatchBody {
     client: Disconnect,
     stream: bool,
     ended: bool,
-    /// Charge of the previous line, which was sent when the next one is requested.
+    /// The charge for the previous line. The line was sent when the next line is requested.
     charge: Option<Charge>,
 }
 
 impl WatchBody {
-    /// Waits for the next event and renders its line; `None` ends the answer. An error if the
-    /// memory for it is refused.
+    /// Waits for the next event and renders its line. Returns `None` at the end of the answer. Fails if the charge for its
+    /// memory is refused.
     async fn next_line(&mut self) -> Option<Result<Bytes, AnswerRefused>> {
         self.charge = None;
         if self.ended {
@@ -131,8 +132,8 @@ impl WatchBody {
         }))
     }
 
-    /// Waits for the next matching event. `None` if the process stops, the client disconnects, or the history no longer holds
-    /// the next event.
+    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, or the history no
+    /// longer contains the next event.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

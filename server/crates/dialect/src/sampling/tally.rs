@@ -1,4 +1,4 @@
-//! Counts by prefix in bounded memory. Sums are exact. When there are too many rows, those with the smallest counts are
+//! Counts by prefix in bounded memory. Sums are exact. If there are too many rows, the rows with the smallest counts are
 //! folded into one remainder, so heavy prefixes survive even if they start late.
 
 use std::{
@@ -8,14 +8,15 @@ use std::{
 
 use witan_api::top::{KeySpace, TopCounts, TopRow};
 
-/// Rows of a tally: some hundred bytes each, so that the answer has less than 4 MiB.
+/// Rows of a tally; beyond this, the rows with the smallest counts are folded into the remainder. A row has some hundred
+/// bytes, so the answer stays below 4 MiB.
 const ROWS_MAX: usize = 2048;
-/// Segments of a path that are a prefix: what objects of Kubernetes have before their namespace.
+/// Number of path segments in a prefix. Kubernetes objects have two segments before their namespace.
 const SEGMENTS: usize = 2;
-/// Maximum size of a prefix in bytes; segments of the key that end later are left out. A key can have 2 MiB.
+/// Size in bytes of a prefix; segments that end later are left out. A key can have 2 MiB.
 const PREFIX_BYTES_MAX: usize = 256;
 
-/// See the module's description.
+/// Counts by prefix, with a remainder.
 #[derive(Debug, Default)]
 pub struct Tally {
     rows: HashMap<Row, TopCounts>,
@@ -35,7 +36,7 @@ impl Tally {
         self.add_row(Row { key_space, prefix }, counts);
     }
 
-    /// Adds counts to a row. Above [`ROWS_MAX`] rows, keeps the half with the largest counts, so that the memory is
+    /// Adds counts to a row. Above [`ROWS_MAX`] rows, keeps the half with the largest counts, so that the memory stays
     /// bounded.
     fn add_row(&mut self, row: Row, counts: TopCounts) {
         match self.rows.entry(row) {
@@ -49,7 +50,7 @@ impl Tally {
         }
     }
 
-    /// Adds all that another tally has counted.
+    /// Adds all counts of another tally.
     pub fn merge(&mut self, other: Self) {
         for (row, counts) in other.rows {
             self.add_row(row, counts);
@@ -57,7 +58,7 @@ impl Tally {
         self.others += other.others;
     }
 
-    /// Keeps the `rows` rows with the largest counts; adds up the others.
+    /// Keeps the `rows` rows with the largest counts, and adds the others to the remainder.
     fn keep(&mut self, rows: usize) {
         if self.rows.len() <= rows {
             return;
@@ -69,7 +70,7 @@ impl Tally {
         self.rows.extend(all);
     }
 
-    /// Returns the rows, those with the largest counts first, and the sum of all other counts.
+    /// Returns the rows, largest counts first, and the sum of all other counts.
     pub fn into_rows(self) -> (Vec<TopRow>, TopCounts) {
         let row = |(row, counts): (Row, TopCounts)| TopRow {
             key_space: row.key_space,
@@ -85,8 +86,8 @@ impl Tally {
     }
 }
 
-/// Returns the first segments of a key's path, with the slash behind them: those that end within [`PREFIX_BYTES_MAX`]. What
-/// follows the last slash is not a segment.
+/// Returns the first segments of a key's path, each with its trailing slash, that end within [`PREFIX_BYTES_MAX`]. The text
+/// after the last slash is not a segment.
 fn prefix(key: &[u8]) -> &[u8] {
     let key = &key[..key.len().min(PREFIX_BYTES_MAX)];
     let first = usize::from(key.first() == Some(&b'/'));
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!((rows.as_slice(), others), (expect.as_slice(), writes(1)));
     }
 
-    /// The busiest prefix begins after many others that are requested once.
+    /// The busiest prefix appears after many prefixes that are requested only once.
     #[test]
     fn memory_is_bounded_and_heavy_prefixes_survive() {
         let mut tally = Tally::default();

@@ -18,7 +18,7 @@ pub struct SegmentEncoder {
 }
 
 impl SegmentEncoder {
-    /// Begins a segment. `crc` is the checksum of the previous segment; 0 for the first one.
+    /// Starts a segment. `crc` is the checksum of the previous segment, or 0 for the first segment.
     pub fn new(crc: u32, metadata: WalMetadata) -> Self {
         let mut segment = Self { bytes: Vec::new(), crc };
         segment.record(RecordKind::Crc, Vec::new());
@@ -26,7 +26,7 @@ impl SegmentEncoder {
         segment
     }
 
-    /// Returns the file name. `index` is that of the entry after the previous segment's last one.
+    /// Returns the file name. `index` is the index after the previous segment's last entry.
     pub fn name(sequence: u64, index: u64) -> String {
         format!("{sequence:016x}-{index:016x}.wal")
     }
@@ -51,7 +51,7 @@ impl SegmentEncoder {
         self.record(RecordKind::State, state.encode_to_vec());
     }
 
-    /// Adds a reference to a snapshot. Each log begins with an empty one.
+    /// Adds a reference to a snapshot. Each log starts with a reference to an empty snapshot.
     pub fn snapshot(&mut self, snapshot: &WalSnapshot) {
         self.record(RecordKind::Snapshot, snapshot.encode_to_vec());
     }

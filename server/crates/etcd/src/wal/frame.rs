@@ -1,14 +1,14 @@
-//! A frame of the log: an 8-byte length, the record, and zeros up to a multiple of 8 bytes.
+//! A frame in the log: an 8-byte length, the record, and zeros up to a multiple of 8 bytes.
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::super::raft_messages::{RecordKind, WalRecord};
 
-/// Bytes of a frame's length. The size of a frame is a multiple of it.
+/// Size in bytes of a frame's length field. The size of a frame is a multiple of it.
 pub(super) const LENGTH_BYTES: usize = 8;
 
-/// Bytes that a disk writes atomically.
+/// Number of bytes that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
 
 /// A frame within its segment.
@@ -18,17 +18,17 @@ pub(super) struct Frame {
     pub(super) end: usize,
 }
 
-/// The result of reading at an offset of a segment.
+/// The result of reading at an offset in a segment.
 pub(super) enum NextFrame {
-    /// A frame.
+    /// The frame at the offset.
     Frame(Frame),
-    /// A length beyond the segment's end.
+    /// The length exceeds the segment's end.
     Beyond,
-    /// The end, or the preallocated zeros of a segment.
+    /// The segment ends, or its preallocated zeros follow.
     Nothing,
 }
 
-/// Reads the frame at an offset. It begins with a 64-bit word: the lower 56 bits are the length of the record. If the highest
+/// Reads the frame at an offset. It starts with a 64-bit word, whose lower 56 bits are the record's length. If the highest
 /// bit is set, bits 56 to 58 are the number of padding bytes after the record.
 pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
     let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
@@ -70,7 +70,7 @@ impl Frame {
     }
 }
 
-/// Finds the offset of an intact record at or after `from`.
+/// Returns the offset of an intact record at or after `from`.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)

@@ -1,7 +1,7 @@
 //! Reads the write-ahead log: its segments, its summary and its entries.
 //!
-//! The log is read twice, because only its end tells which snapshot is used, and therefore which entries must be kept in
-//! memory. `frame` reads a frame, `scan` the sequence of frames.
+//! The log is read twice, because only its end determines which snapshot is used, and therefore which entries must be kept in
+//! memory. `frame` reads a frame, and `scan` reads a sequence of frames.
 
 pub(crate) mod encode;
 mod frame;
@@ -25,13 +25,13 @@ use scan::{Place, scan};
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     path: PathBuf,
-    /// Its number, starting at 0.
+    /// The segment's number, starting at 0.
     sequence: u64,
     /// The index of the first entry that can be in the segment.
     index: u64,
 }
 
-/// The contents of the log besides its entries.
+/// The contents of the log, except its entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) metadata: WalMetadata,
@@ -40,8 +40,8 @@ pub(crate) struct Summary {
     pub(crate) torn_bytes: u64,
 }
 
-/// Finds the segments of the log in a directory, and checks that none is missing between them. Ignores other files: etcd leaves
-/// unfinished and damaged ones there.
+/// Finds the log's segments in a directory, and checks that none is missing between them. Ignores other files, because etcd
+/// leaves unfinished and damaged segments in the directory.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };
@@ -76,8 +76,8 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number(sequence)?, number(index)?))
 }
 
-/// Reads the whole log except its entries: its owner, the last hard state, the snapshots up to its commit index, and the bytes
-/// of a torn end, which is not an error. Fails if a record is damaged, the segments belong to different members, or the
+/// Reads the whole log except its entries: its owner, the last hard state, the snapshots up to its commit index, and the size
+/// of a torn end. A torn end is not an error. Fails if a record is damaged, the segments belong to different members, or the
 /// metadata is missing.
 pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     let mut metadata = None;
@@ -103,9 +103,9 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
-/// Reads the entries after the index `after`, that of a snapshot, or 0. Includes entries beyond the commit index, but not
-/// overwritten ones. `segments` are sorted and not empty, as [`segments`] returns them. An error if they begin later, or an
-/// entry is missing or damaged.
+/// Reads the entries after the index `after`, which is a snapshot's index or 0. Includes entries beyond the commit index, but
+/// no overwritten entries. `segments` are sorted and not empty, as [`segments`] returns them. Fails if the segments start
+/// later, or if an entry is missing or damaged.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
     let next = after.saturating_add(1);
     let first = segments.iter().rposition(|segment| segment.index <= next);

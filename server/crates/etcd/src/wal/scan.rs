@@ -1,5 +1,5 @@
-//! Reads segments record by record, checks the chain of checksums, and distinguishes an interrupted write at the end of the log
-//! from damage.
+//! Reads segments record by record, checks the chain of checksums, and distinguishes an interrupted write at the end of the
+//! log from damage.
 
 use std::{fs, path::Path};
 
@@ -28,21 +28,21 @@ impl Place<'_> {
     }
 }
 
-/// Called with each record.
+/// Callback for each record.
 pub(super) type VisitRecord<'a> =
     dyn FnMut(&Place<'_>, RecordKind, Bytes) -> Result<(), EtcdError> + 'a;
 
-/// Why the records end.
+/// The reason why the records end.
 enum Stop {
-    /// Nothing follows.
+    /// No further bytes follow.
     End,
-    /// The frame can be the beginning of an interrupted write.
+    /// The frame can be the start of an interrupted write.
     Torn,
     /// The frame is damaged.
     Damaged(&'static str),
 }
 
-/// Calls `visit` with each record of the segments. Returns the bytes of an incomplete write at the end.
+/// Calls `visit` with each record in the segments. Returns the size in bytes of an incomplete write at the end.
 pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
     // The first record contains the unknown checksum before the first segment.
     let mut crc = None;
@@ -75,7 +75,7 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
     Ok(torn)
 }
 
-/// Visits the records of one segment. Returns where and why they end. `crc` is the checksum of all previous data.
+/// Visits the records in one segment. Returns where and why they end. `crc` is the checksum of all previous data.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,

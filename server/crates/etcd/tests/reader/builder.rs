@@ -1,4 +1,4 @@
-//! Writes data directories like etcd, in the temporary directory.
+//! Writes data directories in etcd's format, in the temporary directory.
 
 #![expect(clippy::unwrap_used, reason = "the lint knows tests in src alone")]
 
@@ -17,18 +17,18 @@ use witan_etcd::{
     },
 };
 
-/// The owner of the directory.
+/// The directory's owner.
 pub(crate) const OWNER: WalMetadata = WalMetadata { member_id: 0xa1, cluster_id: 0xc1 };
 
-/// Bytes of a segment that are preallocated.
+/// Number of preallocated bytes in a segment.
 pub(crate) const SPARE: usize = 2048;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Keys and values of a bucket.
+/// Keys and values in a bucket.
 type Records<'a> = &'a [(&'a str, &'a [u8])];
 
-/// A data directory, deleted on drop.
+/// A data directory that is deleted on drop.
 pub(crate) struct Directory {
     pub(crate) root: PathBuf,
 }
@@ -40,7 +40,7 @@ impl Drop for Directory {
 }
 
 impl Directory {
-    /// Creates one with a backend that has applied `consistent_index` entries, and without a log.
+    /// Creates a directory with a backend that has applied `consistent_index` entries, and without a log.
     pub(crate) fn new(consistent_index: u64) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("witan-etcd-{}-{number}", std::process::id());
@@ -103,7 +103,7 @@ impl Directory {
         witan_etcd::open(&self.root, None)
     }
 
-    /// Returns the error of opening it.
+    /// Returns the error from opening the directory.
     pub(crate) fn refused(&self) -> String {
         self.open().unwrap_err().to_string()
     }
@@ -114,7 +114,7 @@ impl Directory {
     }
 }
 
-/// Returns index and term of all entries.
+/// Returns the index and the term of each entry.
 pub(crate) fn positions(read: &EtcdDirectory) -> Vec<(u64, u64)> {
     read.entries
         .iter()
@@ -129,7 +129,7 @@ pub(crate) fn first_segment() -> SegmentEncoder {
     segment
 }
 
-/// Builds a put with a value of `bytes` bytes.
+/// Builds a put whose value has `bytes` bytes.
 pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     use witan_api::v3::etcdserverpb::PutRequest;
     let put = PutRequest {
@@ -157,7 +157,7 @@ pub(crate) fn wal_snapshot(index: u64, term: u64) -> WalSnapshot {
     WalSnapshot { index, term, conf_state: None }
 }
 
-/// Returns the offset in an error about damage of `path`.
+/// Returns the offset in an error about damage in `path`.
 pub(crate) fn damaged_at(error: &EtcdError, path: &Path) -> Option<u64> {
     let EtcdError::Damaged { path: named, offset, .. } = error else {
         return None;

@@ -1,4 +1,4 @@
-//! Logs after a crash or on a bad disk. The reader drops an incomplete write at the end and refuses all other damage.
+//! Tests logs after a crash or on a bad disk. The reader drops an incomplete write at the end and refuses all other damage.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use super::builder::{
 };
 use witan_etcd::SegmentEncoder;
 
-/// Builds a log of three entries with values of `bytes` bytes. Returns its bytes and the offset of the last entry.
+/// Builds a log with three entries whose values have `bytes` bytes. Returns the log and the offset of its last entry.
 fn three_entries(bytes: usize) -> (Vec<u8>, usize) {
     let mut segment = first_segment();
     segment.entry(&put(1, 1, bytes));
@@ -58,7 +58,7 @@ fn a_sector_of_the_last_record_may_be_missing() {
     assert!(read.torn_bytes > 2000);
 }
 
-/// etcd would truncate the log at a sector of zeros, and lose the entries after it.
+/// etcd would truncate the log at a sector of zeros and lose the later entries.
 #[test]
 fn records_behind_a_gap_are_not_passed_over() {
     let mut segment = first_segment();
@@ -146,7 +146,7 @@ fn an_earlier_segment_is_complete() {
     let first = directory.segment(0, 0, &whole[..whole.len() - 20]);
     let error = directory.open().unwrap_err();
     assert_eq!(damaged_at(&error, &first), Some(begin as u64), "{error}");
-    // its last record is missing completely
+    // the log's last record is missing completely
     directory.segment(0, 0, &whole[..begin]);
     directory
         .refuses("0000000000000001-0000000000000004.wal: byte 0: the record fails its checksum");
@@ -177,7 +177,7 @@ fn missing_segments_are_refused() {
             )
         })
         .collect();
-    // the records after the added one have other checksums
+    // the records after the added record have other checksums
     directory.refuses("checksum");
     fs::remove_file(&paths[3]).unwrap();
     assert_eq!(

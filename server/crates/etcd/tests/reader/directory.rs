@@ -1,4 +1,4 @@
-//! Intact data directories as etcd leaves them.
+//! Tests intact data directories that etcd leaves.
 
 use std::fs::{self, File};
 
@@ -72,7 +72,7 @@ fn the_newest_intact_snapshot_that_is_committed_counts() {
         read.snapshot
     };
     read(None);
-    // a snapshot that is not committed, and one that the log does not know
+    // a snapshot that is not committed, and a snapshot that is not in the log
     directory.snapshot(5, 1);
     directory.snapshot(3, 1);
     read(None);
@@ -175,7 +175,7 @@ fn backend_metadata_is_read() {
     directory.refuses("bucket members, key a2: its value belongs to another member");
 }
 
-/// A member that was stopped while it installed its leader's state.
+/// A member was stopped while it installed its leader's state.
 #[test]
 fn the_backend_that_was_received_counts() {
     let mut segment = first_segment();

@@ -1,19 +1,19 @@
-//! Checks a JSON value that arrives in pieces, examining each byte once. Does not interpret the value.
+//! Checks a JSON value that arrives in pieces. Examines each byte once and does not interpret the value.
 
 use super::{NO_KEY, is_white, unexpected};
 
-/// Levels of nested JSON; deeper nesting is refused, as in Go.
+/// Nesting depth of JSON; deeper nesting is refused, as in Go.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
-/// State of the check of a possibly incomplete value.
+/// State of the check of a value that may be incomplete.
 #[derive(Debug, Default)]
 pub struct JsonProgress {
-    /// The bytes that close the open containers. A list, so that nesting does not use the stack.
+    /// The bytes that close the open containers. It is a list, so that nesting does not use the stack.
     open: Vec<u8>,
     step: Step,
 }
 
-/// What the next byte can be.
+/// The expected next byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
     #[default]
@@ -28,21 +28,21 @@ enum Step {
     After,
     String(StringRole),
     Escape(StringRole),
-    /// The number of missing hexadecimal digits of an escape.
+    /// In an escape. The number is the count of missing hexadecimal digits.
     Hex(StringRole, u8),
-    /// In a literal such as `true`: its whole text and the number of bytes seen.
+    /// In a literal such as `true`, with its whole text and the number of checked bytes.
     Literal(&'static str, usize),
     Number(Number),
 }
 
-/// The role of a string in its object or array.
+/// The role of a string in an object or an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StringRole {
     Name,
     Value,
 }
 
-/// The part of a number that was just read.
+/// The part of a number that was read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     AfterMinus,
@@ -57,28 +57,28 @@ enum Number {
 
 /// The relation of a byte to the value.
 enum ByteResult {
-    /// It belongs to the value.
+    /// The byte belongs to the value.
     Inside,
-    /// It is the last one of the value.
+    /// The byte is the last byte of the value.
     Last,
-    /// It comes after the value.
+    /// The byte comes after the value.
     Beyond,
 }
 
 impl JsonProgress {
-    /// Begins the check of a string, after its opening quote.
+    /// Starts the check of a string after its opening quote.
     pub(super) fn in_string() -> Self {
         Self { open: Vec::new(), step: Step::String(StringRole::Value) }
     }
 
-    /// Begins the check of a scalar value, after its first byte. An error if no scalar begins with this byte.
+    /// Starts the check of a scalar value after its first byte. Fails if no scalar starts with this byte.
     pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
         let step = scalar(first)?;
         Ok(Self { open: Vec::new(), step })
     }
 
-    /// Checks the next bytes of the text. Returns how many of them belong to the value once it is complete, else `None`. The
-    /// error is Go's text for the first invalid byte.
+    /// Checks the next bytes of the text. If they complete the value, returns how many of them belong to it, otherwise
+    /// `None`. The error is Go's text for the first invalid byte.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -96,13 +96,13 @@ impl JsonProgress {
         }
     }
 
-    /// Returns whether only white space was seen so far.
+    /// Returns whether only white space was checked so far.
     pub fn is_new(&self) -> bool {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Returns whether the value is complete if the text ends here. That is only possible for a number outside of a container,
-    /// because it has no closing character.
+    /// Returns whether the value is complete if the text ends here. This is possible only for a number outside a container,
+    /// because a number has no closing character.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
@@ -158,7 +158,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Begins a value with its first byte; opens a container.
+    /// Starts a value with its first byte, which may open a container.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.step = match byte {
             b'{' | b'[' => {
@@ -178,8 +178,8 @@ impl JsonProgress {
         Ok(())
     }
 
-    /// Checks the byte, not white space, after a value in the innermost container: a comma, or the container's closing
-    /// character, which is `Last` if it ends the whole value. Any other byte is an error with Go's text.
+    /// Checks the byte after a value in the innermost container, which is not white space. It must be a comma or the
+    /// container's closing character, which is `Last` if it ends the whole value. Any other byte is an error with Go's text.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {
@@ -192,7 +192,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Checks the byte at offset `at` of a literal; `name` is its whole text.
+    /// Checks the byte at offset `at` in a literal; `name` is the literal's whole text.
     fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<ByteResult, String> {
         let expected = name.as_bytes()[at];
         if byte != expected {
@@ -207,13 +207,13 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Closes the innermost container at its closing character.
+    /// Closes the innermost container.
     fn close(&mut self) -> ByteResult {
         self.open.pop();
         self.end()
     }
 
-    /// Ends a value at its last byte, which is the last byte of the whole value if no container is open.
+    /// Ends a value at its last byte. If no container is open, this is the last byte of the whole value.
     fn end(&mut self) -> ByteResult {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -223,7 +223,7 @@ impl JsonProgress {
         }
     }
 
-    /// Checks the byte after a number: it is beyond the value, or it is a comma or closing character in the open container.
+    /// Checks the byte after a number. It is beyond the value, or it is a comma or closing character in the open container.
     fn after_number(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -235,7 +235,7 @@ impl JsonProgress {
 }
 
 impl Number {
-    /// Returns whether a number can end after the part that was just read.
+    /// Returns whether a number can end after the part that was read last.
     fn may_end(self) -> bool {
         match self {
             Self::AfterZero | Self::Integer | Self::Fraction | Self::Exponent => true,
@@ -243,7 +243,7 @@ impl Number {
         }
     }
 
-    /// Returns the state after this byte; `None` if the number ends before it.
+    /// Returns the state after this byte, or `None` if the number ends before it.
     fn next(self, byte: u8) -> Result<Option<Self>, String> {
         let digit = byte.is_ascii_digit();
         let next = match (self, byte) {
@@ -284,7 +284,7 @@ fn scalar(first: u8) -> Result<Step, String> {
     })
 }
 
-/// Returns the length of the leading part of a string without escapes, quotes and control characters.
+/// Returns the length of a string's leading part without escapes, quotes and control characters.
 fn plain(bytes: &[u8]) -> usize {
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
     bytes.iter().position(special).unwrap_or(bytes.len())

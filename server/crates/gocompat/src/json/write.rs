@@ -1,4 +1,4 @@
-//! JSON as Go's encoder writes it. Clients compare the bytes.
+//! Writes JSON like Go's encoder. Clients compare it byte by byte.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use crate::text::Sink;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a JSON string like Go's encoder: escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces each byte that is not part
-/// of valid UTF-8 by the escape of U+FFFD.
+/// Appends a JSON string like Go's encoder: escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces each byte outside valid
+/// UTF-8 by the escape of U+FFFD.
 pub fn push_string(out: &mut dyn Sink, bytes: &[u8]) {
     push_string_of(out, [bytes]);
 }
@@ -24,7 +24,7 @@ pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &
     out.push(b'"');
 }
 
-/// Appends the contents of a JSON string, escaped as in [`push_string`], without quotes.
+/// Appends a JSON string's contents without quotes, escaped as in [`push_string`].
 fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         push_escaped_text(out, chunk.valid());
@@ -41,7 +41,7 @@ fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     for (at, &byte) in bytes.iter().enumerate() {
         let plain = match byte {
             b'"' | b'\\' | b'<' | b'>' | b'&' | ..0x20 => false,
-            // The line separators E2 80 A8 and E2 80 A9 are the only multi-byte characters to escape.
+            // The line separators E2 80 A8 and E2 80 A9 are the only multi-byte characters that need an escape.
             0xe2 => !matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])),
             _ => true,
         };
@@ -123,7 +123,7 @@ impl Formatter for GoJson {
     }
 }
 
-/// Formats a float like Go's JSON encoder: shortest digits, plain between 1e-6 and 1e21.
+/// Formats a float like Go's JSON encoder: shortest digits, without exponent between 1e-6 and 1e21.
 pub fn float(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-6..1e21).contains(&size) {

@@ -1,4 +1,4 @@
-//! Users and roles of v2 (`/2`).
+//! v2 users and roles (`/2`).
 
 use serde::Deserialize;
 use witan_machine::auth::{Auth, User, path_permissions::PathPatterns};
@@ -32,8 +32,8 @@ struct StoredPatterns {
 }
 
 impl V2Store {
-    /// Adds v2's users and roles to v3's, and restores whether v2's authentication is on. v2 and v3 share users and role names;
-    /// returns those that both had (see [`Auth::import_path_auth`]).
+    /// Adds the v2 users and roles to the v3 users and roles, and restores the v2 authentication switch. v2 and v3 share user
+    /// and role names. Returns the names that existed in both (see [`Auth::import_path_auth`]).
     pub fn import_auth(&self, auth: &mut Auth) -> Result<Vec<String>, V2StoreError> {
         let Some(enabled) = self.value("/2/enabled") else {
             return Ok(Vec::new());

@@ -24,7 +24,7 @@ struct StoredHistory {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct StoredQueue {
-    /// A ring; unused slots are null.
+    /// A ring of events; unused slots are null.
     events: Vec<Option<StoredEvent>>,
 }
 
@@ -38,7 +38,7 @@ struct StoredEvent {
     refresh: bool,
 }
 
-/// A node as an event contains it.
+/// A node in an event.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct StoredNode {
@@ -71,7 +71,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let corrupt = |error: witan_tree::CorruptTree| V2StoreError(error.to_string());
     let mut tree = Tree::at_index(index).map_err(corrupt)?;
     let children = read_inode(Vec::new(), root)?.1.unwrap_or(b"{}");
-    // not by recursion: directories can nest to any depth
+    // without recursion, because directories can nest to any depth
     let mut dirs = vec![(Vec::new(), children)];
     while let Some((dir, children)) = dirs.pop() {
         each_field(children, &mut |name, raw| {
@@ -97,7 +97,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     Ok(tree)
 }
 
-/// Reads one node of the tree and, if it is a directory, the JSON of its children.
+/// Reads one node of the tree. For a directory, also returns the JSON of its children.
 fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>), V2StoreError> {
     let mut node = ImportedNode { path: path.into(), ..ImportedNode::default() };
     let mut children = None;
@@ -151,7 +151,7 @@ fn value<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(raw).map_err(|error| V2StoreError(error.to_string()))
 }
 
-/// Parses a time to Unix nanoseconds; `None` for Go's zero time.
+/// Parses a time to Unix nanoseconds. Returns `None` for Go's zero time.
 fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
     if text.starts_with("0001-") {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! The members and the cluster version (`/0`). etcd 3.4 and later also have them in their key-value store, but v2's index
-//! advances with each change.
+//! The members and the cluster version (`/0`). etcd 3.4 and later also store them in the key-value store, but each change
+//! advances the v2 index.
 
 use serde::{Deserialize, Serialize};
 use witan_machine::{
@@ -16,7 +16,7 @@ pub(super) const VERSION: &str = "/0/version";
 const RAFT_ATTRIBUTES: &str = "raftAttributes";
 const REMOVED: &str = "/0/removed_members";
 
-/// etcd's `RaftAttributes`: a member's attributes that membership changes set.
+/// etcd's `RaftAttributes`: the attributes that membership changes set.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RaftAttributes {
@@ -26,7 +26,7 @@ struct RaftAttributes {
     is_learner: bool,
 }
 
-/// etcd's `Attributes`: a member's attributes that it publishes itself.
+/// etcd's `Attributes`: the attributes that a member publishes about itself.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Attributes {
@@ -61,8 +61,8 @@ fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
 }
 
 impl V2Store {
-    /// Returns the members, the ids of removed ones and the cluster version. The store does not contain the cluster id, which
-    /// is left at 0.
+    /// Returns the members, the ids of removed members and the cluster version. The store does not contain the cluster id,
+    /// which stays 0.
     pub fn members(&self) -> Result<MemberRegistry, V2StoreError> {
         let id_of = |text: &str| {
             let id = u64::from_str_radix(text, 16);
@@ -93,8 +93,8 @@ impl V2Store {
         Ok(registry)
     }
 
-    /// Executes a configuration change (a raft entry). Does nothing if the member to change is missing, or the one to add
-    /// exists or was removed.
+    /// Executes a configuration change (a raft entry). Has no effect if the member to change is missing, or if the member to
+    /// add exists or was removed.
     pub fn change_members(&mut self, asked: &ChangeMembers) {
         if let Some(member) = &asked.add {
             self.add_member(member);
@@ -127,7 +127,7 @@ impl V2Store {
         }
     }
 
-    /// Applies a raft entry that updates a member's peer URLs. Does nothing if the member is missing.
+    /// Applies a raft entry that updates a member's peer URLs. Has no effect if the member is missing.
     pub fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) {
         self.update_member(asked.id, |known| {
             known.peer_urls = Some(asked.peer_urls.clone());
@@ -147,8 +147,8 @@ impl V2Store {
         }));
     }
 
-    /// Executes v3's request for a member's attributes (`ClusterMemberAttrSet`, since etcd 3.5). Does nothing if the member is
-    /// missing.
+    /// Executes a v3 request that sets a member's attributes (`ClusterMemberAttrSet`, since etcd 3.5). Has no effect if the
+    /// member is missing.
     pub fn publish(&mut self, asked: &PublishAttributes) {
         if self.has_member(asked.id) {
             let attributes = Attributes {
@@ -165,7 +165,7 @@ impl V2Store {
         }
     }
 
-    /// Executes v3's request for the cluster version (`ClusterVersionSet`, since etcd 3.5).
+    /// Executes a v3 request that sets the cluster version (`ClusterVersionSet`, since etcd 3.5).
     pub fn set_cluster_version(&mut self, asked: &ClusterVersion) {
         let (path, value) = (VERSION.into(), asked.version.clone().into());
         self.write(TreeOperation::Set(Set { path, value, ..Set::default() }));

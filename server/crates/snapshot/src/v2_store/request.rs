@@ -1,4 +1,4 @@
-//! The v2 requests in etcd's log, and what each of them does.
+//! The v2 requests in etcd's log and their effects.
 
 use bytes::Bytes;
 use witan_etcd::RequestV2;
@@ -10,26 +10,26 @@ use super::{
     members::{self, VERSION},
 };
 
-/// 2000-01-01. In etcd, a new node with an earlier expiration is permanent.
+/// 2000-01-01 in Unix nanoseconds. In etcd, a new node with an earlier expiration is permanent.
 const EXPIRATION_MIN_NS: i64 = 946_684_800_000_000_000;
 
-/// A request of etcd's log, translated to our log.
+/// A request from etcd's log, converted to Witan's log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum V2Change {
-    /// An operation on the users' keys. Removing expired nodes needs [`RequestV2::time`] as the stamp.
+    /// An operation on the users' keys. The removal of expired nodes needs [`RequestV2::time`] as its stamp.
     Tree(TreeOperation),
-    /// The attributes of a member.
+    /// Sets a member's attributes.
     Publish(PublishAttributes),
-    /// The cluster version.
+    /// Sets the cluster version.
     ClusterVersion(ClusterVersion),
-    /// A change of v2's users and roles, as the whole new contents of a node. No single operation of ours expresses it; only
-    /// [`V2Store::apply`] executes it.
+    /// Changes v2 users and roles by replacing a node's contents. Witan has no operation for this; only [`V2Store::apply`]
+    /// executes it.
     Auth,
-    /// A read, or a method that etcd does not know.
+    /// A read, or a method that etcd does not support.
     Nothing,
 }
 
-/// Returns the command of our log with the effect of the request; an error if a member's attributes are invalid.
+/// Returns the command in Witan's log that has the same effect as the request. Fails if a member's attributes are invalid.
 pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     let path = &request.path[..];
     if is_set(request) && path == VERSION.as_bytes() {
@@ -54,7 +54,7 @@ pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     Ok(operation(request, path).map_or(V2Change::Nothing, V2Change::Tree))
 }
 
-/// Returns the operation on the node at `path`, chosen as in etcd; `None` if the request writes nothing.
+/// Returns the operation on the node at `path`, chosen as in etcd. Returns `None` if the request writes nothing.
 pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperation> {
     let method = match request.method.as_str() {
         "PUT" => WriteMethod::Put,

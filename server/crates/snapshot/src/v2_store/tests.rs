@@ -1,6 +1,6 @@
-//! A store, the log that produced it, and the answers of the member: etcd 3.4.23 with `--enable-v2 --snapshot-count 10`. The
-//! files in `testdata/v2_store` are the data of its newest snapshot, the requests of its log up to there, and what clients got
-//! at that index.
+//! Compares a store, the log that produced it, and a member's answers. They come from etcd 3.4.23 with `--enable-v2
+//! --snapshot-count 10`. The files in `testdata/v2_store` are the data of its newest snapshot, the requests in its log up to
+//! the snapshot, and the answers to clients at the snapshot's index.
 
 mod namespaces;
 
@@ -69,7 +69,7 @@ fn node_json(node: &Node) -> Value {
     shown
 }
 
-/// Returns the event as v2 answers with it.
+/// Returns the event in the form of a v2 answer.
 fn event_json(event: &Event) -> Value {
     let action = match event.action {
         Action::Get => "get",
@@ -109,7 +109,7 @@ fn history(tree: &Tree) -> Vec<Event> {
     events.unwrap().cloned().collect()
 }
 
-/// Removes remaining seconds from an event, because they depend on when a member executed it.
+/// Removes remaining seconds from an event, because they depend on the time of its execution.
 fn timeless(mut event: Option<serde_json::Value>) -> Option<serde_json::Value> {
     for node in ["node", "prevNode"] {
         let node = event.as_mut().and_then(|event| event.get_mut(node));
@@ -134,7 +134,7 @@ fn reads_and_watches_are_answered_as_etcd_does() {
             get.path
         );
     }
-    // recursive watchers see hidden nodes in etcd's history; in ours they do not, as in live events
+    // recursive watchers see hidden nodes in etcd's history; in Witan's history they do not, as with live events
     let is_seen = |wait: &&Answer| {
         let key = wait
             .answer
@@ -215,7 +215,7 @@ fn the_log_leads_to_the_store_of_the_snapshot() {
     let read = store();
     assert_eq!(replayed.tree.index(), read.tree.index());
     assert_eq!(nodes(&replayed.tree), nodes(&read.tree));
-    // a member that has executed the log and one that has read the snapshot must not differ
+    // a member that has executed the log must equal a member that has read the snapshot
     let [replayed, kept] = [&replayed, &read].map(|store| store.keys().without_counts());
     assert_eq!(records(&replayed), records(&kept));
     assert_eq!(history(&replayed), history(&kept));

@@ -1,4 +1,4 @@
-//! `/v2/auth`: enabling, users and roles, answered like etcd 3.4. The users are also v3's.
+//! `/v2/auth`: the authentication switch, users and roles, with etcd 3.4's answers. v3 has the same users.
 //!
 //! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. `witan_api::access` lists the
 //! access that each route requires; `witan_machine::auth::path_permissions` executes the changes.
@@ -111,7 +111,7 @@ enum AuthResource<'a> {
 }
 
 impl<'a> AuthResource<'a> {
-    /// Returns the resource that a path names; `None` if the path is not below `/v2/auth` or has too many segments.
+    /// Returns the resource of a path, or `None` if the path is not below `/v2/auth` or has too many segments.
     fn of(path: &'a str) -> Option<Self> {
         if path == ENABLE {
             return Some(Self::Enable);
@@ -160,7 +160,7 @@ pub(super) async fn handle(
     })
 }
 
-/// Executes a request on a resource. The caller has checked the access and the method.
+/// Executes a request on a resource. The caller must have checked the access and the method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -207,8 +207,8 @@ where
         .finish())
 }
 
-/// Reads a body and parses its first JSON value, a long one on another thread. As in etcd, bytes after the value are ignored,
-/// and `null` is an empty object. The size limit is that of a v3 message.
+/// Reads a body and parses its first JSON value, on another thread if it is long. As in etcd, bytes after the value are
+/// ignored, and `null` is an empty object. The size limit is the same as for a v3 message.
 async fn body<T: DeserializeOwned + Default + Send + 'static>(
     ctx: &Context,
     payload: &mut web::Payload,
@@ -220,7 +220,7 @@ async fn body<T: DeserializeOwned + Default + Send + 'static>(
     parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
 }
 
-/// Parses the first JSON value of a body; `None` if it is not an object of this type.
+/// Parses the first JSON value in a body. Returns `None` if it is not an object of this type.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter();
     match values.next()? {

@@ -43,7 +43,8 @@ pub(super) async fn list(
     ))
 }
 
-/// Answers with a user and the patterns of its roles, from this member's state; 404 if the user or one of its roles is missing.
+/// Answers with a user and the patterns of its roles, from this member's state. Returns 404 if the user or one of its roles
+/// is missing.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -62,9 +63,9 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates the user if the body has roles, or if it grants and revokes nothing and the user is missing. Otherwise changes the
-/// user's roles and password. The body must contain the same name. As in etcd, only creation without roles returns 201,
-/// everything else 200.
+/// Creates the user if the body has roles, or if it grants and revokes nothing and the user is missing. Otherwise, changes
+/// the user's roles and password. The body must contain the same name. As in etcd, only creation without roles returns 201;
+/// all other requests return 200.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -111,8 +112,7 @@ pub(super) async fn put(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates a user with a hashed password; the user root always gets the role root. An empty password is
-/// an error (400).
+/// Creates a user with a hashed password. The user root always gets the role root. Returns 400 for an empty password.
 async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError> {
     let name = asked.user;
     let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
@@ -134,7 +134,7 @@ async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError>
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password; 400 for one that is too long, 503 while too many wait.
+/// Returns the bcrypt hash of a password. Returns 400 if the password is too long, and 503 while too many passwords wait.
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;

@@ -14,7 +14,7 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads a body of limited size and returns its peer URLs, validated and sorted. An error if there are none or they exceed
+/// Reads a body of limited size and returns its peer URLs, validated and sorted. Fails if there are none or if they exceed
 /// `LONG_TEXT_BYTES_MAX` in total.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
@@ -60,7 +60,8 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, case-insensitively, from a JSON body; empty if missing or `null`. The error is the text of Go's decoder.
+/// Parses `peerURLs`, case-insensitively, from a JSON body. Returns an empty list if it is missing or `null`. The error is
+/// the text of Go's decoder.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);
@@ -86,7 +87,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     Ok(urls)
 }
 
-/// Converts a JSON value to a list of strings as Go does: `null` is an empty list, and as an element an empty string.
+/// Converts a JSON value to a list of strings as Go does. `null` is an empty list, and a `null` element is an empty string.
 fn strings(value: Value) -> Result<Vec<String>, String> {
     let mismatch = |value: &Value, wanted: &str| {
         let kind = kind(value);
@@ -125,7 +126,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Cases that are missing from the recording of etcd's answers; `tests/e2e/tests/pairs` sends the recorded ones.
+    /// Cases that the recording of etcd's answers lacks. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn type_mismatches_are_worded_as_observed() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
@@ -174,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Cases that are missing from the recording of etcd's answers.
+    /// Cases that the recording of etcd's answers lacks.
     #[test]
     fn media_types_are_judged_as_observed() {
         assert_eq!(check_media_type("application/json"), Ok(()));

@@ -1,5 +1,5 @@
-//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that can cost the quorum is refused with
-//! the reason in the log.
+//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that can cost the quorum is refused, and
+//! the log contains the reason.
 
 pub(crate) mod body;
 pub(crate) mod peer_url;
@@ -37,7 +37,7 @@ impl MembersHttpError {
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
-    /// Returns the error 404 (no such member), whose text repeats `id`.
+    /// Returns the error 404 for an unknown member, whose text repeats `id`.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
@@ -49,7 +49,7 @@ impl From<NodeError> for MembersHttpError {
     }
 }
 
-/// Answers a request below `/v2/members`; `path` is the whole cleaned path. The caller has authorized the sender.
+/// Answers a request below `/v2/members`; `path` is the whole cleaned path. The caller must have authorized the sender.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -84,7 +84,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         .body(reply::framed(request, urls.into()))
 }
 
-/// Answers a PUT or DELETE that names no member: 405 with the cluster id as a header.
+/// Answers a PUT or DELETE without a member id: 405 with the cluster id as a header.
 fn missing_id(ctx: &Context) -> HttpResponse {
     let mut response = reply::method_not_allowed(None);
     let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
@@ -100,7 +100,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(headers::json_response(ctx, request, StatusCode::OK, &list))
 }
 
-/// Answers with the leader that this member knows; 503 if it knows none.
+/// Answers with the leader that this member knows, or 503 if it knows none.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
@@ -114,7 +114,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     ))
 }
 
-/// Adds a voter with the peer URLs of the body and answers 201 with the member. Refused if that can cost the quorum.
+/// Adds a voter with the peer URLs in the body and answers 201 with the member. Refuses the change if it can cost the quorum.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -136,8 +136,8 @@ async fn add(
         .body(created))
 }
 
-/// Replaces a member's peer URLs and answers 204; 404 for an unknown member, 410 for a removed one, 409 if another member has
-/// one of the URLs.
+/// Replaces a member's peer URLs and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 409 if
+/// another member has one of the URLs.
 async fn update(
     ctx: &Context,
     request: &HttpRequest,
@@ -155,7 +155,7 @@ async fn update(
             PEER_URL_EXISTS.into(),
         ));
     }
-    // even unchanged URLs are proposed, because the change takes an index
+    // even unchanged URLs are proposed, because the change uses an index
     let change = UpdatePeerUrls { id: number.0, peer_urls: urls };
     match ctx.node.propose(change).await {
         Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
@@ -163,7 +163,8 @@ async fn update(
     }
 }
 
-/// Removes a member and answers 204; 404 for an unknown member, 410 for a removed one, 500 if that can cost the quorum.
+/// Removes a member and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 500 if the change can
+/// cost the quorum.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     find_member(&members(ctx).await?, number)?;
@@ -173,7 +174,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }
 
-/// Proposes an addition or a removal; 410 if another request removed the member meanwhile.
+/// Proposes an addition or a removal. Returns 410 if another request has removed the member.
 async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
     let removed = MemberId(change.remove);
     match ctx.node.propose(change).await {
@@ -190,7 +191,7 @@ async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHt
     }
 }
 
-/// Maps the error of a proposed change of the member `id` to status and text, in etcd's words.
+/// Maps the error of a proposed change to the member `id` to etcd's status and text.
 fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
@@ -208,7 +209,7 @@ fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) ->
     }
 }
 
-/// Refuses (500) a change that can cost the quorum, unless `--strict-reconfig-check` is off.
+/// Refuses (500) a change that can cost the quorum, unless `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
     if !ctx.settings.strict_reconfig_check {
         return Ok(());
@@ -217,12 +218,12 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), Memb
     checked.map_err(|error| MembersHttpError::internal(&error.to_string()))
 }
 
-/// Returns the members from this member's state, without a ReadIndex round, as in etcd's v2 handlers.
+/// Returns the members from this member's state, without a ReadIndex round, as etcd's v2 handlers do.
 async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses an id in hexadecimal digits; 404 with the original text for anything else.
+/// Parses an id in hexadecimal digits. Returns 404 with the original text for any other text.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
@@ -231,7 +232,7 @@ fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
         .ok_or_else(|| MembersHttpError::unknown(id))
 }
 
-/// Returns a member by its id; 410 if it was removed, 404 if it never existed.
+/// Returns the member with this id. Returns 410 if it was removed, and 404 if it never existed.
 fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
         return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));

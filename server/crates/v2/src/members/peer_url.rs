@@ -2,8 +2,8 @@
 
 use witan_gocompat::{text::quote, url};
 
-/// Returns the trimmed URL if it is `http`, `https`, `unix` or `unixs` with host and port and without a path; else etcd's text
-/// for the first error.
+/// Returns the trimmed URL if it is `http`, `https`, `unix` or `unixs` with host and port and without a path. Otherwise,
+/// returns etcd's text for the first error.
 pub(crate) fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;
@@ -36,7 +36,7 @@ fn has_port(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Cases that are missing from the recording of etcd's answers; `tests/e2e/tests/pairs` sends the recorded ones.
+    /// Cases that the recording of etcd's answers lacks. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn urls_are_judged_as_observed() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";
