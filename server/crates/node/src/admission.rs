@@ -1,10 +1,10 @@
-//! The checks of a command before it is handed to the replica's thread: its length, whether this member is a learner, whether
-//! the cluster copies another one, the quota and its alarm, memory, and a slot in the inbox. All dialects propose through
-//! [`Node::admit`] and [`Node::send_command`], so none can skip a check.
+//! Admission checks a command before it is passed to the replica's thread. It checks the command's length, whether this
+//! member is a learner, whether the cluster follows another cluster, the quota and its alarm, the memory, and the inbox's
+//! capacity. All dialects propose through it, so no dialect can skip a check.
 //!
-//! Not here: the caller's permissions, which the dialects check and the state machine checks again; space on the disk, which
-//! the replica's thread checks (`replica_loop/requests.rs`); the checks of the core (`witan_replica`); and which commands an
-//! alarm stops when they are applied (`witan_machine::alarm`).
+//! The dialects check the sender's permissions (access in `witan_v3` and `witan_dialect`), and the state machine checks them
+//! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
+//! `witan_machine::alarm` defines the commands that an alarm blocks when they are applied.
 
 use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
 
@@ -22,8 +22,8 @@ use super::{
     replica_loop::Proposal,
 };
 
-/// Users, roles and members may take so many bytes whatever the quota is: who may do what can be
-/// decided on a full member, too, as on etcd, which has no quota for it.
+/// Size in bytes that users, roles and members can use even if the quota is exhausted, so that permissions can also be
+/// changed on a full member. etcd does not count them against the quota.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
 /// How an admitted command grows the state.
@@ -35,15 +35,16 @@ pub(super) struct Growth {
     kept_bytes: u64,
 }
 
-/// Whether the quota does not allow a command that adds so many bytes; `NoSpace` while an alarm says so.
+/// Returns whether adding `bytes` bytes would exceed the quota. Returns `NoSpace` while an alarm is raised.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
-    // what the other cluster holds is held, and its quota may be larger
+    // copied data is always accepted, because the other cluster's quota may be larger
     let follows = matches!(command, Command::Follow(_));
     if follows || bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
     }
-    // the state machine refuses puts and leases: an alarm that another member has lowered may stand here yet
+    // the state machine refuses puts and grants itself, because an alarm that another member has lowered may still be raised
+    // here
     let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
     if !alarm_is_checked && node.shared.status.any_no_space.load(Relaxed) {
         return Err(NodeError::NoSpace);
@@ -53,7 +54,7 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     Ok(quota.is_some_and(|quota| size.saturating_add(bytes) >= quota))
 }
 
-/// Notes in a command how long the values may be that it keeps; returns their bytes now.
+/// Stores in a command the maximum length of its kept values. Returns their present size in bytes.
 async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
     let Command::Kv(command) = command else {
         return Ok(0);
@@ -103,7 +104,7 @@ impl Node {
         memory.map(Some).ok_or(NodeError::TooMany)
     }
 
-    /// Refuses requests that a learner does not serve, as etcd does: a learner may be far behind.
+    /// Refuses requests that a learner does not serve, as etcd does, because a learner may lag far behind.
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.learner.load(Relaxed) {
             true => Err(NodeError::Learner),
@@ -111,7 +112,7 @@ impl Node {
         }
     }
 
-    /// Refuses what a cluster that copies another one does not take before the cut-over.
+    /// Refuses requests that a following cluster does not accept before the cut-over.
     pub fn refuse_while_following(&self) -> Result<(), NodeError> {
         match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
@@ -119,7 +120,7 @@ impl Node {
         }
     }
 
-    /// Raises this member's alarm about the quota. If that fails now, the next refused request tries
+    /// Raises this member's alarm NOSPACE. If this fails, the next refused request tries again.
     /// again.
     async fn raise_no_space(&self) {
         if self.no_space() {
@@ -143,21 +144,20 @@ impl Node {
         }
     }
 
-    /// Proposes a change of an alarm, which takes nothing of the quota and which learners may propose, too. Returns the
-    /// raft index of its entry.
+    /// Proposes an alarm command. It does not count against the quota, and learners can also propose it. Returns the raft
+    /// index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let entry = UnstampedEntry::new(command.into(), None);
         let answer = self.send_command(entry, Growth::default(), now_ns())?;
         Ok(answer.await?.index)
     }
 
-    /// Has all members hash their state at one point of the log; returns the raft index of that entry.
+    /// Makes all members hash their state at one point of the log. Returns the raft index of that entry.
     pub async fn request_state_hashes(&self) -> Result<u64, NodeError> {
         self.report_alarm(AlarmCommand::hash_state()).await
     }
 
-    /// Hands the entry of an admitted command to the replica's thread: `TooMany` if there is no memory or no slot in the inbox
-    /// for it. The future completes when the command is applied or timed out.
+    /// Passes an admitted command to the replica's thread. The future completes when the command is applied or has timed out.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,
@@ -177,8 +177,8 @@ impl Node {
         Ok(answer)
     }
 
-    /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
-    /// or `Stopped` if the thread has ended.
+    /// Queues a request for the replica's thread without waiting. Returns `TooMany` if the queue is full, and `Removed` or
+    /// `Stopped` if the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let sent = self.shared.inbox.try_send(inbound);
         sent.map_err(|refused| match refused {

@@ -1,5 +1,5 @@
-//! Apply durations by command. Entries of a turn are applied together, so each counts with its
-//! share of the turn.
+//! Measures apply durations by command. The entries of a turn are applied together, so each entry counts with its share of
+//! the turn's duration.
 
 use std::{array, time::Duration};
 
@@ -12,7 +12,7 @@ use witan_machine::{
 
 use super::request_durations::{RequestType, TYPES};
 
-/// The types of commands that are measured. A failed command does not carry its type and is not counted.
+/// The types of measured commands. A failed command has no type and is not counted.
 const MEASURED: [RequestType; 12] = [
     RequestType::Put,
     RequestType::DeleteRange,
@@ -28,7 +28,7 @@ const MEASURED: [RequestType; 12] = [
     RequestType::Authenticate,
 ];
 
-/// The series of each of [`MEASURED`], at the place of its type.
+/// The series of the types in [`MEASURED`], indexed by type.
 #[derive(Debug)]
 pub(super) struct ApplySeries([Option<Histogram>; TYPES]);
 
@@ -54,20 +54,20 @@ impl ApplySeries {
 pub(super) struct ApplyTally([Option<LocalHistogram>; TYPES]);
 
 impl ApplyTally {
-    /// Notes how long the entry with this reply took to apply.
+    /// Records the apply duration of the entry with this reply.
     pub(super) fn applied(&self, reply: &Reply, took: Duration) {
         if let Some(series) = op(reply).and_then(|op| self.0[op as usize].as_ref()) {
             series.observe(took.as_secs_f64());
         }
     }
 
-    /// Adds what was noted since the last call to the series.
+    /// Adds the durations since the last call to the series.
     pub(super) fn show(&mut self) {
         self.0.iter_mut().flatten().for_each(|op| op.flush());
     }
 }
 
-/// Returns the type of the command with this reply; `None` if it is not measured.
+/// Returns the type of the command with this reply, or `None` if the type is not measured.
 fn op(reply: &Reply) -> Option<RequestType> {
     Some(match reply {
         Reply::Kv(Ok(reply)) => match reply {
@@ -89,10 +89,10 @@ fn op(reply: &Reply) -> Option<RequestType> {
         Reply::ClusterVersionSet => RequestType::ClusterVersionSet,
         Reply::DowngradeSet => RequestType::DowngradeInfoSet,
         Reply::Auth(Ok(auth::AuthReply::Authenticated { .. })) => RequestType::Authenticate,
-        // the others cannot be distinguished by their replies, and are rare
+        // the other auth commands are rare, and their replies do not distinguish them
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
-        // v2's have series of their own, and etcd 3.6 knows no others
+        // v2 has its own series, and etcd 3.6 does not measure the others
         Reply::Tree(_) | Reply::MembershipChanged(_) | Reply::Nothing => return None,
         Reply::Followed(_) => return None,
     })

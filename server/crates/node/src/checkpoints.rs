@@ -1,5 +1,5 @@
-//! When the state is written as a checkpoint: after so much log, when a compaction has freed as much, when the version
-//! of the cluster falls, and when a client asks for it.
+//! Decides when the state is written as a checkpoint: after a certain size of log, when a compaction has freed as much, when
+//! the cluster version falls, and when a client requests it.
 
 use witan_machine::{
     member::MemberRegistry,
@@ -8,25 +8,25 @@ use witan_machine::{
 };
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
 
-/// On an almost full disk checkpoints are this many times as frequent.
+/// Factor by which checkpoints are more frequent on an almost full disk.
 const LOW_SPACE_FACTOR: u64 = 16;
 
 pub(super) struct Checkpoints {
     pub(super) checkpointer: Checkpointer,
-    /// Bytes of log between two checkpoints that suit the disk.
+    /// Size in bytes of the log between two checkpoints, chosen for the disk.
     log_bytes: u64,
-    /// Bytes appended to the log since the last checkpoint was taken.
+    /// Number of bytes appended to the log since the last checkpoint was taken.
     appended_bytes: u64,
-    /// The largest that the v3 key space was since then.
+    /// The largest size of the v3 key space since then, in bytes.
     kv_bytes: u64,
-    /// Whether a checkpoint is to be taken whatever was appended.
+    /// Whether a checkpoint is due regardless of the log's size.
     due: bool,
-    /// The version of the cluster in the state; `None` before it is decided.
+    /// The cluster version in the state; `None` before it is decided.
     cluster_version: Option<Release>,
 }
 
 impl Checkpoints {
-    /// `replayed_bytes` of log follow the last checkpoint.
+    /// Creates the schedule. `replayed_bytes` is the size of the log after the last checkpoint.
     pub(super) fn new(
         checkpointer: Checkpointer,
         log_bytes: u64,
@@ -47,34 +47,34 @@ impl Checkpoints {
         self.appended_bytes += bytes;
     }
 
-    /// Notes the version of the cluster. When it falls, a checkpoint is due: an older release, which may be
-    /// started here from now on, does not know all commands in the log before.
+    /// Records the cluster version. When it falls, a checkpoint is due: from now on, an older release can start on this
+    /// directory, and it does not support all commands in the earlier log.
     pub(super) fn follow_version(&mut self, members: &MemberRegistry) {
         let version = release(&members.cluster_version);
         self.due |= version < self.cluster_version;
         self.cluster_version = version;
     }
 
-    /// Notes that the state was replaced by one that is on disk.
+    /// Records that a state that is already on disk has replaced the state.
     pub(super) fn installed(&mut self, members: &MemberRegistry) {
         self.appended_bytes = 0;
         self.cluster_version = release(&members.cluster_version);
     }
 
-    /// Has the checkpointer write a state as a new base; `done` is called when that is durable.
+    /// Makes the checkpointer write a state as a new base. Calls `done` when it is durable.
     pub(super) fn rewrite(&mut self, view: View, done: OnDurable) {
         self.checkpointer.rewrite(view, done);
         self.appended_bytes = 0;
     }
 
-    /// Offers a frozen view to the checkpointer if enough log was written since the last offer, or if a
-    /// compaction freed enough: the previous checkpoint keeps compacted data in memory and on disk. On
-    /// a disk that is almost full, less is enough. `kv_bytes` is the size of the v3 key space.
+    /// Offers a frozen view to the checkpointer if enough log was written since the last offer, or if a compaction has freed
+    /// enough memory. The previous checkpoint keeps compacted data in memory and on disk. On an almost full disk, a smaller
+    /// log is enough. `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {
             SpaceLevel::Enough => self.log_bytes,
-            // The log before a checkpoint is not needed.
+            // A checkpoint makes the earlier log unnecessary.
             SpaceLevel::Low | SpaceLevel::None => self.log_bytes / LOW_SPACE_FACTOR,
         };
         let due = std::mem::take(&mut self.due);

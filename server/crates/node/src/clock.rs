@@ -1,4 +1,4 @@
-//! The wall clock of requests, and the monotonic clock.
+//! The wall clock for requests, and a monotonic clock.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,12 +20,12 @@ pub fn now_s() -> i64 {
 pub(super) struct MonotonicClock(Instant);
 
 impl MonotonicClock {
-    /// Creates a clock that starts at zero now.
+    /// Creates a clock whose current time is zero.
     pub(super) fn new() -> Self {
         Self(Instant::now())
     }
 
-    /// Returns the nanoseconds since the clock began.
+    /// Returns the nanoseconds since the clock was created.
     pub(super) fn now_ns(self) -> u64 {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

@@ -1,13 +1,12 @@
 //! Completion queues: replies reach the waiting tasks of a worker in one batch per turn.
 //!
-//! A task that is woken from another thread runs alone: tokio's local set prefers tasks woken on
-//! its own thread, so the connection's task, woken by the first reply, would write to its socket
-//! before the second reply is handled. Therefore all completions of a turn are put into the
-//! worker's queue, and one local task delivers them: all waiting tasks run before the connection
-//! does, and one `writev` sends their answers (figures in docs/internals/decisions.md).
+//! A task that is woken from another thread runs alone. tokio's local set prefers tasks that were woken on its own thread, so
+//! the connection's task, woken by the first reply, would write to its socket before the second reply is handled. Therefore,
+//! all completions of a turn go into the worker's queue, and one local task delivers them. All waiting tasks run before the
+//! connection's task, and one `writev` sends their answers (figures in docs/internals/decisions.md).
 //!
-//! A waiting task has a slot on its worker instead of a channel and a timer: setting a timer would
-//! wake the worker's loop each time.
+//! A waiting task has a slot on its worker instead of a channel and a timer, because setting a timer would wake the worker's
+//! loop each time.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -28,7 +27,7 @@ use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines, replica::Transfer
 
 use super::{AppliedCommand, NodeError};
 
-/// Interval of checks for timed out requests.
+/// Interval between checks for timed-out requests.
 const TIMEOUT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -36,14 +35,14 @@ thread_local! {
     static SLOTS: RefCell<CompletionSlots> = const { RefCell::new(CompletionSlots::new()) };
 }
 
-/// Completions for one worker. Bounded by the requests that wait there.
+/// Completions for one worker. The number of waiting requests on this worker limits them.
 #[derive(Debug, Default)]
 pub(super) struct CompletionQueue {
     completions: Mutex<Vec<Completion>>,
     notify: Notify,
 }
 
-/// The answer of the replica's thread to a request of one kind.
+/// The replica thread's answer to one kind of request.
 pub(super) trait CompletionValue: Sized {
     fn wrap(self) -> AnyContent;
     fn unwrap(value: AnyContent) -> Option<Self>;
@@ -51,7 +50,7 @@ pub(super) trait CompletionValue: Sized {
 
 macro_rules! contents {
     ($($name:ident($value:ty)),+) => {
-        /// The closed list of contents: slots and queues hold all of them.
+        /// The closed list of answers that slots and queues can contain.
         #[derive(Debug)]
         pub(super) enum AnyContent {
             $($name($value)),+
@@ -89,20 +88,20 @@ enum Completion {
     Wake(Arc<Notify>),
 }
 
-/// A slot and its generation.
+/// The index of a slot and its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SlotId {
     slot: usize,
     round: u64,
 }
 
-/// Slots of the requests that wait on one worker. Bounded by its connections' requests.
+/// Slots of the requests that wait on one worker. The requests of its connections limit their number.
 struct CompletionSlots {
     slots: Vec<(u64, SlotState)>,
     free: Vec<usize>,
     /// Number of timeout checks so far.
     timeout_checks: u64,
-    /// Whether timeouts are checked. Without a request that waits they are not: an idle worker sleeps.
+    /// Whether timeouts are checked. They are not checked without a waiting request, so that an idle worker sleeps.
     checks: bool,
 }
 
@@ -122,8 +121,8 @@ impl CompletionSlots {
         }
     }
 
-    /// Opens a slot, which completes with [`NodeError::Timeout`] if nothing else completes it within
-    /// `timeout`, in whole [`TIMEOUT_CHECK_INTERVAL`]s.
+    /// Opens a slot. If no other completion arrives within `timeout`, rounded up to [`TIMEOUT_CHECK_INTERVAL`], it completes
+    /// with [`NodeError::Timeout`].
     fn open(&mut self, timeout: Duration) -> SlotId {
         let timeout_checks = timeout
             .as_millis()
@@ -139,13 +138,13 @@ impl CompletionSlots {
         SlotId { slot, round: *round }
     }
 
-    /// Returns the state of a slot; `None` if the slot was closed since it got this id.
+    /// Returns a slot's state, or `None` if the slot was closed after it got this id.
     fn get_mut(&mut self, slot_id: SlotId) -> Option<&mut SlotState> {
         let (round, state) = self.slots.get_mut(slot_id.slot)?;
         (*round == slot_id.round).then_some(state)
     }
 
-    /// Frees a slot for another request; completions for its old id find nothing.
+    /// Frees a slot for another request. Completions for its old id are dropped.
     fn close(&mut self, slot_id: SlotId) {
         let Some((round, state)) = self.slots.get_mut(slot_id.slot) else {
             return;
@@ -157,7 +156,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Completes the slot of a completion, or wakes its watch stream; drops it if the slot was closed.
+    /// Completes the slot of a completion, or wakes its watch stream. Drops the completion if the slot was closed.
     fn deliver(&mut self, completion: Completion) {
         match completion {
             Completion::Reply(slot_id, value) => {
@@ -169,8 +168,8 @@ impl CompletionSlots {
         }
     }
 
-    /// Counts one more check of the timeouts, and completes with [`NodeError::Timeout`] all slots whose
-    /// deadline it is. It is the last one until a slot is opened, if none is in use.
+    /// Counts a timeout check and completes all overdue slots with [`NodeError::Timeout`]. If no slot is in use, stops the
+    /// checks until a slot is opened.
     fn expire_timed_out(&mut self) {
         self.timeout_checks += 1;
         self.checks = self.free.len() < self.slots.len();
@@ -183,7 +182,7 @@ impl CompletionSlots {
     }
 }
 
-/// Completes a slot and wakes its waiter; only the first completion counts.
+/// Completes a slot and wakes its waiter. Only the first completion has an effect.
 fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
     if let SlotState::Pending { waker, .. } = state {
         let waker = waker.take();
@@ -192,8 +191,7 @@ fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
     }
 }
 
-/// The task that waits for a request, whatever its kind. If it is dropped, the request completes with
-/// [`NodeError::Stopped`].
+/// The sending half of a completion. If it is dropped, the request completes with [`NodeError::Stopped`].
 #[derive(Debug)]
 pub(super) struct Waiter {
     slot_id: SlotId,
@@ -241,7 +239,7 @@ impl Waiter {
         self.send(Err(fault));
     }
 
-    /// Queues the completion for the worker that waits, and wakes it; does nothing after the first call.
+    /// Queues the completion for the waiting worker and wakes it. Does nothing after the first call.
     fn send(&mut self, value: Result<AnyContent, NodeError>) {
         if let Some(completion_queue) = self.completion_queue.take() {
             completion_queue
@@ -259,7 +257,7 @@ impl Drop for Waiter {
     }
 }
 
-/// Resolves to the completion. Must be polled on the worker that created it.
+/// Resolves to the completion. Poll it on the worker that created it.
 #[derive(Debug)]
 pub(super) struct CompletionFuture<T> {
     slot_id: SlotId,
@@ -300,14 +298,14 @@ impl<T: CompletionValue> Future for CompletionFuture<T> {
 impl<T> Drop for CompletionFuture<T> {
     fn drop(&mut self) {
         if self.open {
-            // an error says that the worker ends
+            // an error means that the worker is ending
             let _ = SLOTS.try_with(|slots| slots.borrow_mut().close(self.slot_id));
         }
     }
 }
 
 impl CompletionQueue {
-    /// Returns the completion queue of the calling worker, which must run a local set.
+    /// Returns the completion queue of the calling worker. The worker must run a local set.
     pub(super) fn current() -> Arc<Self> {
         COMPLETIONS.with(|completion_queue| {
             let open = || {
@@ -320,7 +318,7 @@ impl CompletionQueue {
     }
 }
 
-/// Delivers completions as long as the worker runs, and ends requests that have waited for too long.
+/// Delivers completions until the worker ends, and ends requests that have timed out.
 async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
     let mut look = interval(TIMEOUT_CHECK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -332,7 +330,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
                 std::mem::swap(&mut *completion_queue.completions.lock(), &mut completions);
                 SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
                 if !checks {
-                    // the first request after a pause waits for whole intervals
+                    // after a pause, the first request waits for whole intervals
                     look.reset();
                 }
             }
@@ -341,7 +339,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
     }
 }
 
-/// Completions of one turn, until they are flushed to the queues.
+/// Completions of one turn that were not flushed to the queues yet.
 #[derive(Debug, Default)]
 pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
@@ -362,12 +360,12 @@ impl CompletionBatch {
         }
     }
 
-    /// Collects the waking of a watch stream; [`CompletionBatch::flush`] does it.
+    /// Adds a wake-up of a watch stream. [`CompletionBatch::flush`] performs it.
     pub(super) fn wake(&mut self, completion_queue: Arc<CompletionQueue>, notify: Arc<Notify>) {
         self.add(completion_queue, Completion::Wake(notify));
     }
 
-    /// Collects a completion under its queue.
+    /// Adds a completion to the list of its queue.
     fn add(&mut self, completion_queue: Arc<CompletionQueue>, completion: Completion) {
         // one queue per worker: a linear search is cheaper than a map
         match self
@@ -380,7 +378,7 @@ impl CompletionBatch {
         }
     }
 
-    /// Moves the collected completions into the queues of their workers, and wakes each worker once.
+    /// Moves the completions into their workers' queues, and wakes each worker once.
     pub(super) fn flush(&mut self) {
         for (completion_queue, completions) in self
             .0
@@ -403,7 +401,7 @@ mod tests {
         let (first, lost) = CompletionSender::<AppliedCommand>::new(timeout);
         let (second, complete) = CompletionSender::<AppliedCommand>::new(timeout);
         drop(lost);
-        // takes the slot of the one who gave up
+        // reuses the slot of the request that gave up
         let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
         assert_eq!(first.waiter.slot_id.slot, third.waiter.slot_id.slot);
         let worker = std::thread::spawn(move || {

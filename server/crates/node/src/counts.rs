@@ -1,4 +1,4 @@
-//! Counters of applied commands, and of reads that were served from a view.
+//! Counts applied commands, and reads that were served from a view.
 
 use witan_machine::{
     Outcome, Reply,
@@ -9,7 +9,7 @@ use witan_machine::{
 use super::{metrics::NodeMetrics, now_s};
 
 impl NodeMetrics {
-    /// Counts what an applied entry did.
+    /// Counts the effects of an applied entry.
     pub(super) fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
             Reply::Kv(Ok(kv::KvReply::Compact)) => self.compaction_last.set(now_s()),
@@ -40,7 +40,7 @@ impl NodeMetrics {
         }
     }
 
-    /// Counts the grants, with their TTL, and the revocations of an applied command on leases.
+    /// Counts an applied lease command: grants, with their TTL, and revocations.
     fn lease_done(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {
@@ -53,8 +53,8 @@ impl NodeMetrics {
         }
     }
 
-    /// Adds ranges, puts and deletions of one request to the counters; more than one of them together also counts as
-    /// a transaction.
+    /// Adds a request's ranges, puts and deletions to the counters. If the request has more than one of them, also counts a
+    /// transaction.
     pub(super) fn kv_counted(&self, sum: [u64; 3]) {
         let [ranges, puts, deletes] = sum;
         for (series, by) in [
@@ -72,7 +72,7 @@ impl NodeMetrics {
     }
 }
 
-/// Adds up the ranges, puts and deletions of a reply and of those inside it.
+/// Adds up the ranges, puts and deletions in a reply and its nested replies.
 fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
     match reply {
         OpReply::Range(_) => sum[0] += 1,

@@ -1,5 +1,5 @@
-//! Why a request got no reply from the state machine. Domain errors are not here: they are replies.
-//! Each dialect maps these errors in one place.
+//! The reasons why a request got no reply from the state machine. Domain errors are replies and not in this file. Each
+//! dialect maps these errors in one file.
 
 use witan_replica::{
     host::Unanswered,
@@ -12,34 +12,34 @@ pub enum NodeError {
     /// No leader is known.
     #[error("no leader")]
     NoLeader,
-    /// Timed out; the command may or may not have been applied.
+    /// The request timed out. The command may or may not have been applied.
     #[error("request timed out")]
     Timeout,
-    /// Timed out like [`Self::Timeout`]; the leader changed while the request waited.
+    /// The request timed out like [`Self::Timeout`], and the leader changed while it waited.
     #[error("request timed out, possibly due to previous leader failure")]
     LeaderFailed,
-    /// Timed out like [`Self::Timeout`]; the leader could not be reached while the request waited.
+    /// The request timed out like [`Self::Timeout`], and the leader was unreachable while it waited.
     #[error("request timed out, possibly due to connection lost")]
     ConnectionLost,
-    /// The learner that is to be promoted has not received enough of the log.
+    /// The learner to promote has not received enough of the log.
     #[error("can only promote a learner member which is in sync with leader")]
     LearnerNotReady,
-    /// Not all members know the command: the version of the cluster is too low.
+    /// The cluster version is too low, because some members do not support the command.
     #[error("the version of the cluster is too low for this request")]
     ClusterVersion,
-    /// This member is a learner: it serves its own state alone.
+    /// This member is a learner, which serves only its own state.
     #[error("rpc not supported for learner")]
     Learner,
-    /// The cluster copies another one and takes no writes of clients until the cut-over.
+    /// The cluster follows another cluster and accepts no client writes until the cut-over.
     #[error("this cluster follows another one and takes no writes before the cut-over")]
     Follows,
-    /// A bounded queue is full; try again later.
+    /// A bounded queue is full. The client can retry later.
     #[error("too many requests")]
     TooMany,
-    /// The request exceeds what one log entry may hold.
+    /// The request exceeds the size of a log entry.
     #[error("request is too large")]
     TooLarge,
-    /// The quota is used up, or the disk has no room.
+    /// The quota or the disk space is exhausted.
     #[error("database space exceeded")]
     NoSpace,
     /// The process is stopping.
@@ -48,35 +48,35 @@ pub enum NodeError {
     /// This member was removed from the cluster. The command was not applied and never will be.
     #[error("this member was removed from the cluster")]
     Removed,
-    /// The answer belongs to another request: a bug of this server. The command was applied.
+    /// The answer belongs to another request, which is a bug in the server. The command was applied.
     #[error("answer of another command")]
     Internal,
 }
 
-/// Why an operation was not done.
+/// The reason why an operation was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError<E> {
-    /// It got no answer from the state machine.
+    /// The operation got no answer from the state machine.
     #[error(transparent)]
     Fault(#[from] NodeError),
-    /// The state machine refused it and changed nothing.
+    /// The state machine refused the operation and changed nothing.
     #[error("{0}")]
     Refused(E),
 }
 
-/// Why leadership was not transferred.
+/// The reason why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
-    /// It got no answer.
+    /// The request got no answer.
     #[error(transparent)]
     Fault(#[from] NodeError),
-    /// The replica refused.
+    /// The replica refused the transfer.
     #[error(transparent)]
     Refused(#[from] TransferRefused),
 }
 
 impl NodeError {
-    /// Returns etcd's text for this error, for dialects that have no code of their own for it.
+    /// Returns etcd's text for this error, for dialects without a code for it.
     pub fn of_etcd(self) -> String {
         if self == Self::NoSpace {
             "etcdserver: mvcc: database space exceeded".into()

@@ -1,5 +1,5 @@
-//! The thread that executes commands that take long, so that the replica's thread goes on with raft, and
-//! frees the states that they replace. Which commands those are is decided in the replica.
+//! The thread that executes long commands, so that the replica's thread continues with raft, and frees the states that these
+//! commands replace. The replica decides which commands are long.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -13,8 +13,8 @@ use witan_replica::long_command::LongCommand;
 
 use super::{Node, NodeMetrics};
 
-/// Jobs that wait for the thread; beyond them the replica's thread does the work itself. They are one command,
-/// and states to free.
+/// Jobs that wait for the thread; beyond this, the replica's thread does the work itself. The jobs are one command, and
+/// states to free.
 const QUEUE_MAX: usize = 4;
 
 enum Work {
@@ -22,11 +22,11 @@ enum Work {
     Free(Box<StateMachine>),
 }
 
-/// See the module's description. The thread ends when this is dropped.
+/// The thread that executes long commands. It ends when this value is dropped.
 pub(super) struct Executor(SyncSender<Work>);
 
 impl Executor {
-    /// Starts the thread. Results go into the raft inbox of `node`.
+    /// Starts the thread. It puts results into the raft inbox of `node`.
     pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
         let (sender, work) = sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new().name("executor".into());
@@ -34,7 +34,7 @@ impl Executor {
         Ok(Self(sender))
     }
 
-    /// Hands a command to the thread; returns it as the error if the thread does not take it.
+    /// Passes a command to the thread. Returns it as the error if the thread does not accept it.
     pub(super) fn execute(&self, command: Box<LongCommand>) -> Result<(), Box<LongCommand>> {
         use std::sync::mpsc::TrySendError::{Disconnected, Full};
         match self.0.try_send(Work::Execute(command)) {
@@ -46,14 +46,14 @@ impl Executor {
         }
     }
 
-    /// Frees a state on the thread, or here if the thread's queue is full.
+    /// Frees a state on the thread, or on the caller's thread if the queue is full.
     pub(super) fn free(&self, machine: StateMachine) {
         drop(self.0.try_send(Work::Free(Box::new(machine))));
     }
 }
 
-/// Executes long commands and frees states, one after the other, until nobody can send any more. Warns of a
-/// command that took longer than `slow_apply`.
+/// Executes long commands and frees states, one after the other, until all senders are dropped. Logs a warning for a command
+/// that takes longer than `slow_apply`.
 fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     for work in work {
         match work {
@@ -73,7 +73,7 @@ fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     }
 }
 
-/// Counts and logs that entries took too long to apply, of one long command or of one turn.
+/// Counts and logs a slow apply of `entries` entries, from one long command or from one turn.
 pub(super) fn warn_slow(metrics: &NodeMetrics, took: Duration, entries: u64) {
     metrics.slow_apply.inc();
     tracing::warn!(?took, entries, "apply request took too long");

@@ -1,11 +1,11 @@
-//! Accounts for the memory that jobs and snapshots pin: bytes that the present state has dropped while readers still
-//! hold an older state. These bytes count against the quota together with the present state. If the sum exceeds the
-//! quota, the oldest reader ends. A snapshot for another member counts but does not end: the member would need a new
-//! one from its beginning, and might never catch up.
+//! Accounts for the memory that jobs and snapshots pin: bytes that the present state has dropped while readers still hold an
+//! older state. These bytes count against the quota together with the present state. If the sum exceeds the quota, the oldest
+//! reader ends. A snapshot for another member counts but does not end, because the member would need a new snapshot from the
+//! start and might never catch up.
 //!
-//! The figures are upper bounds, not measurements. A reader pins at most the bytes dropped since it began, and at most
-//! the size of its state. Bytes dropped after the next reader began are charged to that reader, so that shared bytes
-//! count once.
+//! The figures are upper bounds, not measurements. A reader pins at most the bytes dropped since it started, and at most the
+//! size of its state. Bytes dropped after the next reader started are charged to that reader, so that shared bytes count
+//! once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use witan_base::sync::Mutex;
 use witan_machine::StateMachine;
 
-/// Bytes that readers may pin in addition to what the present state leaves of the quota.
+/// Size in bytes that readers can pin in addition to the quota that the present state leaves.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
-/// See the module's description. Clones share.
+/// The readers and the memory that they pin. Clones share the state.
 #[derive(Clone, Debug)]
 pub(super) struct HeldViews(Arc<Shared>);
 
@@ -28,11 +28,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Bytes that the present state has dropped since the process started.
+    /// Number of bytes that the present state has dropped since the process started.
     dropped_bytes: u64,
-    /// `dropped_bytes` of the present state itself. An installed state starts again at 0.
+    /// The part of `dropped_bytes` that the present state itself has counted. An installed state starts at 0.
     of_machine: u64,
-    /// Readers, the oldest first.
+    /// The readers, oldest first.
     readers: VecDeque<Reader>,
     last_id: u64,
 }
@@ -40,9 +40,9 @@ struct Held {
 #[derive(Debug)]
 struct Reader {
     id: u64,
-    /// The value of `Held::dropped_bytes` when the reader began.
+    /// The value of `Held::dropped_bytes` when the reader started.
     since: u64,
-    /// Size of the reader's state in bytes.
+    /// Size in bytes of the reader's state.
     bytes: u64,
     may_end: bool,
     end: watch::Sender<bool>,
@@ -56,12 +56,12 @@ pub struct HeldView {
     end: ViewEnd,
 }
 
-/// Signals that a reader pins too much and must release its state.
+/// Notifies a reader that it pins too much memory and must release its state.
 #[derive(Clone, Debug)]
 pub struct ViewEnd(watch::Receiver<bool>);
 
 impl ViewEnd {
-    /// Whether the reader must release its state.
+    /// Returns whether the reader must release its state.
     pub fn is_told(&self) -> bool {
         *self.0.borrow()
     }
@@ -109,7 +109,7 @@ impl HeldViews {
         HeldView { views: self.clone(), id, end: ViewEnd(ended) }
     }
 
-    /// Records what a turn has dropped, and ends the oldest readers while all readers together pin too much.
+    /// Records the bytes that a turn has dropped, and ends the oldest readers while all readers together pin too much.
     pub(super) fn follow(&self, machine: &StateMachine) {
         let mut held = self.0.held.lock();
         let of_machine = machine.dropped_bytes();
@@ -118,7 +118,7 @@ impl HeldViews {
         held.enforce(self.0.quota_bytes, machine);
     }
 
-    /// Records that another state has replaced one of `bytes` bytes.
+    /// Records that another state has replaced a state of `bytes` bytes.
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
         held.dropped_bytes += bytes;
@@ -128,14 +128,14 @@ impl HeldViews {
 }
 
 impl Held {
-    /// Ends the oldest readers while all readers together pin more than the present state leaves of the quota.
+    /// Ends the oldest readers while all readers together pin more than the quota that the present state leaves.
     fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
         if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
         }
     }
 
-    /// Returns the most bytes that all readers pin, except those that must already end.
+    /// Returns the maximum number of bytes that all readers pin, except the readers that must already end.
     fn kept_bytes(&self) -> u64 {
         let mut until = self.dropped_bytes;
         let mut kept = 0;
@@ -146,7 +146,7 @@ impl Held {
         kept
     }
 
-    /// Ends the oldest readers until the others pin no more than `kept_max` bytes.
+    /// Ends the oldest readers until the others pin at most `kept_max` bytes.
     fn end_beyond(&self, kept_max: u64) {
         while self.kept_bytes() > kept_max
             && let Some(oldest) = self
@@ -200,7 +200,7 @@ mod tests {
             readers: readers.into(),
             ..Held::default()
         };
-        // nothing was dropped between the first two; the last two keep no more than their states
+        // nothing was dropped between the first two readers; the last two hold no more than their states
         assert_eq!(held.kept_bytes(), 70 + 100 + 60);
     }
 

@@ -1,4 +1,4 @@
-//! The host of the replica in production: the log on disk, waiting requests, watchers.
+//! The replica's host in the member process: the log on disk, waiting requests, watchers.
 
 use std::{
     sync::Arc,
@@ -23,45 +23,45 @@ use super::{
     message_faults::MessageFaults,
 };
 
-/// The effects of the replica's thread.
+/// Implements the effects of the replica's thread.
 pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
     pub(super) checkpoints: Checkpoints,
-    /// The snapshot that the replica may install in this turn.
+    /// The snapshot that the replica can install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
     /// The tasks that wait for the requests that the replica has taken. The replica bounds these requests, and answers each.
     pub(super) waiters: TicketMap<Waiter>,
-    /// States that are to be hashed.
+    /// Queue of states to hash.
     pub(super) frozen: FrozenStates,
-    /// Answers of the present turn.
+    /// Answers of the current turn.
     pub(super) completions: CompletionBatch,
     /// Bytes appended to the log in the current turn.
     pub(super) appended_bytes: u64,
-    /// Counts what is applied.
+    /// Measures applied commands.
     pub(super) tally: ApplyTally,
-    /// When the current turn began to apply.
+    /// Time at which the current turn started to apply.
     pub(super) applying: Instant,
     pub(super) executor: Executor,
     pub(super) message_faults: MessageFaults,
-    /// How long the last synced append took, in nanoseconds.
+    /// Duration of the last synced append in nanoseconds.
     pub(super) sync_ns: u64,
-    /// How long the command took that the executor has executed.
+    /// Duration of the executor's last command.
     pub(super) executed_took: Duration,
-    /// v2 index up to which watchers were woken.
+    /// The v2 index up to which watchers were woken.
     pub(super) tree_index: u64,
 }
 
-/// A received snapshot, and the state that it would replace.
+/// A received snapshot, and the state that it may replace.
 pub(super) struct IncomingState {
     pub(super) received: ReceivedSnapshot,
     pub(super) replaced: View,
 }
 
 impl NodeHost {
-    /// Shows what a new state says of this member. Nothing of the state may be published before: a client that sees
-    /// its write must see its index too. Returns whether users or roles have changed.
+    /// Publishes the facts about this member in a new state. Call it before any other part of the state is published, so that
+    /// a client that sees its write also sees its index. Returns whether users or roles have changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);
@@ -69,8 +69,8 @@ impl NodeHost {
         self.shared.status.store_state(&view.machine, member_id)
     }
 
-    /// Publishes a state that has replaced the one with `before`: status, members, tokens, watches and the
-    /// cleared latest view.
+    /// Publishes a state that has replaced the state with `before`: updates status, members, tokens and watches, and clears
+    /// the latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;
@@ -101,7 +101,7 @@ impl Host for NodeHost {
             let position = &incoming.received.view.position;
             (position.index, position.term) == (index, snapshot.position.term)
         }) else {
-            // without its files the state would be lost at the next startup
+            // without its files, the state would be lost at the next startup
             tracing::error!(
                 index,
                 "the replica installs a snapshot that was not received"

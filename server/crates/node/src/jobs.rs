@@ -1,8 +1,8 @@
-//! States for readers: [`CurrentView`] for work that ends at once, [`Job`] for work that takes long.
+//! States for readers: [`CurrentView`] for short work, [`Job`] for long work.
 //!
-//! A view that a reader holds while it waits pins everything that is replaced in the meantime, and each waiting reader
-//! may pin a different state. A job therefore gets its state when it starts, after it has waited for its permit. A job
-//! that brings an earlier state along does not compile, because a [`CurrentView`] cannot be sent to another thread:
+//! A view that a waiting reader holds pins all data that is replaced while it waits, and each waiting reader may pin a
+//! different state. A job therefore gets its state when it starts, after it has waited for its permit. A job that holds an
+//! earlier state does not compile, because a [`CurrentView`] cannot be sent to another thread:
 //!
 //! ```compile_fail,E0277
 //! # async fn count(node: &witan_node::Node) {
@@ -29,8 +29,8 @@ use super::{
     held_views::{HeldView, ViewEnd},
 };
 
-/// A state of this member for work that ends at once. It cannot be sent to another thread, and clippy rejects keeping
-/// it across an `await` (see `clippy.toml` at the root).
+/// This member's state, for short work. It cannot be sent to another thread, and clippy rejects keeping it across an `await`
+/// (see `clippy.toml` at the root).
 #[derive(Debug)]
 pub struct CurrentView {
     view: Arc<View>,
@@ -51,7 +51,7 @@ impl Deref for CurrentView {
     }
 }
 
-/// A running job: its permit, and the state that it reads.
+/// A running job: its permit and the state that it reads.
 #[derive(Debug)]
 pub struct Job<P> {
     view: Arc<View>,
@@ -62,29 +62,29 @@ pub struct Job<P> {
 impl<P> Deref for Job<P> {
     type Target = View;
 
-    /// The state that the job reads. The caller's permissions are checked against it.
+    /// Returns the state that the job reads. Check the caller's permissions against this state.
     fn deref(&self) -> &View {
         &self.view
     }
 }
 
 impl Node {
-    /// Starts a job on this member's present state. It holds `permit` until it ends.
+    /// Starts a job on this member's present state. The job holds `permit` until it ends.
     pub async fn job<P>(&self, permit: P) -> Result<Job<P>, NodeError> {
         let view = self.shared_view().await?;
         let held = self.shared.held_views.hold(&view.machine, true);
         Ok(Job { view, held, permit })
     }
 
-    /// Counts what a snapshot for another member pins, from now until the returned value is dropped.
+    /// Counts the memory that a snapshot for another member pins, until the returned value is dropped.
     pub fn hold_for_member(&self, snapshot: &View) -> HeldView {
         self.shared.held_views.hold(&snapshot.machine, false)
     }
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job on another thread, to its end even if the caller leaves. Returns what [`Job::run_here`] returns, or
-    /// `Stopped` if the runtime ends first.
+    /// Runs the job to its end on another thread, even if the caller stops waiting. Returns the result of [`Job::run_here`],
+    /// or `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -93,13 +93,13 @@ impl<P: Send + 'static> Job<P> {
         done.await.map_err(|_| NodeError::Stopped)?
     }
 
-    /// Returns the signal that the job pins too much. Work that takes long must stop early when it comes.
+    /// Returns the signal that the job pins too much memory. Long work must stop early when it arrives.
     pub fn end(&self) -> ViewEnd {
         self.held.end().clone()
     }
 
-    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job pins too much: its result
-    /// may then be incomplete, and may pin the state too.
+    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job pins too much memory. Its
+    /// result may then be incomplete, and may also pin the state.
     pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> Result<(T, P), NodeError> {
         let done = work(&self.view);
         match self.held.end().is_told() {

@@ -1,4 +1,4 @@
-//! Leadership as requests see it: handing it over, and why a request got no answer in time.
+//! Leadership from the view of requests: transferring it, and the reasons for timeouts.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{
 };
 
 impl Node {
-    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at most as
-    /// long as an election takes. Returns the new leader.
+    /// Transfers leadership to a member, or to the member that lags least, and waits until it leads. Waits at most as long as
+    /// an election takes. Returns the new leader.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,
@@ -32,8 +32,8 @@ impl Node {
         }
     }
 
-    /// Proposes a command that this leader decided on by looking at `members`. Returns whether it is in the
-    /// leader's log before any change of these members; if not, it is to be decided again.
+    /// Proposes a command that this leader has derived from `members`. Returns whether the command entered the leader's log
+    /// before any change to these members. If it did not, the leader must decide again.
     pub async fn decide(
         &self,
         command: Command,
@@ -44,8 +44,8 @@ impl Node {
         answer.await
     }
 
-    /// Returns a more exact error for a timeout of a request that began at `begun_ns`: that the leader failed
-    /// or is not connected, as in etcd. Other errors stay.
+    /// Returns a more exact error for the timeout of a request that started at `begun_ns`: the leader has failed or is not
+    /// connected, as in etcd. Returns other errors unchanged.
     pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

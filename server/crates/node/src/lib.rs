@@ -1,14 +1,13 @@
-//! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
-//! raft, no disk and no thread, only these methods and the types in `replica_types`.
+//! [`Node`] is the clonable handle through which every dialect uses the replica. Dialects access raft, the disk and the
+//! threads only through its methods.
 //!
-//! Reading order: this file → `replica_loop` (the loop that owns the replica, and what it is sent) → `raft_inbox` (what
-//! it takes first), `waker` (how it is woken) → `host` (where its effects go) → `checkpoints` (when the state is
-//! written) → `executor` (commands that take long) → `post` (who carries messages), `message_faults` (what is dropped
-//! of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
-//! (reads without a hop) → `jobs` (states for readers, long reads), `held_views` (memory that readers pin) →
-//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) →
-//! `tokens` → `admission` (the only check before a command is proposed) → `metrics` (series), `counts`, `applies` (what
-//! feeds them), `peer_stats` (of v2).
+//! Reading order: this file → `replica_loop` (the loop that owns the replica, and its requests) → `raft_inbox` (inputs that
+//! it takes first), `waker` (wakes it) → `host` (its effects) → `checkpoints` (when the state is written) → `executor` (long
+//! commands) → `post` (sends messages), `message_faults` (dropped messages), `peer_links`, `leadership`, `reconfiguration` →
+//! `completions` (answers) → `latest_view` (reads without the replica's thread) → `jobs` (states for readers, long reads),
+//! `held_views` (memory that readers pin) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` →
+//! `state_hashes` (compares members) → `tokens` → `admission` (the only check before a proposal) → `metrics` (series),
+//! `counts`, `applies` (update the series), `peer_stats` (for v2).
 
 mod admission;
 mod applies;
@@ -89,14 +88,14 @@ pub use tree_watchers::TreeWatcher;
 pub use waker::Waker;
 pub use watch_streams::{StreamChanges, WatchStream};
 
-/// How often a command is proposed whose value to keep becomes larger than it was when it was proposed.
+/// Number of attempts to propose a command whose kept value keeps growing.
 const KEPT_VALUE_ATTEMPTS: usize = 4;
 
-/// Clonable handle to the running member.
+/// A clonable handle to the running member.
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    /// The account of the connection whose requests this handle serves.
+    /// The account of the connection that uses this handle.
     account: Account,
 }
 
@@ -119,32 +118,32 @@ struct Shared {
     stopping: watch::Receiver<bool>,
     metrics: NodeMetrics,
     monotonic: clock::MonotonicClock,
-    /// `--quota-backend-bytes`, of both key spaces.
+    /// `--quota-backend-bytes` for both key spaces together.
     quota_bytes: Option<u64>,
-    /// The last measured state of the disk.
+    /// The last measurement of the disk.
     disk: Arc<SpaceStatus>,
     state_hashes: StateHashes,
-    /// Snapshots of leaders that were installed.
+    /// Number of installed snapshots from leaders.
     installs: watch::Sender<u64>,
     /// Whether this member was removed from the cluster.
     removed: watch::Sender<bool>,
 }
 
-/// The parts that all handles of a node share and that do not begin empty.
+/// The shared parts of a node's handles that have an initial value.
 pub struct SharedParts {
-    /// The ids of this member and its cluster.
+    /// The identity of this process.
     pub identity: ProcessIdentity,
     /// `--election-timeout`.
     pub election_timeout: Duration,
-    /// A request without an answer by then fails.
+    /// Time after which a request without an answer fails.
     pub request_timeout: Duration,
-    /// Simple tokens that are not used for so long end.
+    /// Time after which an unused simple token expires.
     pub token_ttl: Duration,
-    /// Turns true when the process begins to stop.
+    /// Turns true when the process starts to stop.
     pub stopping: watch::Receiver<bool>,
-    /// Series to feed.
+    /// The node's series.
     pub metrics: NodeMetrics,
-    /// The account of this member's own requests.
+    /// The account for this member's own requests.
     pub account: Account,
     /// `--quota-backend-bytes`.
     pub quota_bytes: Option<u64>,
@@ -184,22 +183,22 @@ impl Shared {
     }
 }
 
-/// Identity of this process, fixed at start.
+/// The identity of this process. It is fixed at startup.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessIdentity {
-    /// Own member id.
+    /// This member's id.
     pub member_id: MemberId,
     /// Cluster id.
     pub cluster_id: u64,
-    /// The data directory.
+    /// The lineage of the data directory.
     pub store: StoreLineage,
     /// `--name`.
     pub name: String,
-    /// Unix time of the process start, nanoseconds.
+    /// Unix time at which the process started, in nanoseconds.
     pub started_ns: i64,
 }
 
-/// An applied command, whichever it was.
+/// An applied command of any kind.
 #[derive(Debug)]
 struct AppliedCommand {
     outcome: Outcome,
@@ -209,46 +208,46 @@ struct AppliedCommand {
 /// An applied operation.
 #[derive(Clone, Debug)]
 pub struct Applied<T> {
-    /// The answer of the state machine.
+    /// The state machine's answer.
     pub output: T,
-    /// v3 revision after it.
+    /// v3 revision after the operation.
     pub revision: i64,
-    /// Raft index of its entry.
+    /// Raft index of the operation's entry.
     pub index: u64,
 }
 
-/// How an operation ended.
+/// The result of a proposed operation.
 pub type Proposed<O> =
     Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
 
 impl Node {
-    /// Returns a handle for the requests of a connection.
+    /// Returns a handle for a connection's requests.
     pub fn of_connection(&self, account: &Account) -> Self {
         Self { shared: self.shared.clone(), account: account.clone() }
     }
 
-    /// Returns the account of the connection whose requests this handle serves.
+    /// Returns the account of the connection that uses this handle.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Replicates an operation and waits until it is applied here. Times out after the request timeout.
+    /// Replicates an operation and waits until it is applied on this member. Fails with a timeout after the request timeout.
     pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
         self.propose_for(operation, None)
     }
 
-    /// Replicates an operation as `Node::propose` does, for a caller whose permissions are checked when it is
+    /// Replicates an operation like `Node::propose`, for a caller. The caller's permissions are checked when the operation is
     /// applied.
     pub fn propose_for<O: Operation>(
         &self,
         operation: O,
         caller: Option<Caller>,
     ) -> impl Future<Output = Proposed<O>> {
-        // an `async fn` would keep memory for the operation beside its command
+        // an `async fn` would keep memory for the operation in addition to its command
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
-    /// Has a command replicated and waits until it is applied here. Times out after the request timeout.
+    /// Replicates a command and waits until it is applied on this member. Fails with a timeout after the request timeout.
     async fn replicate(
         &self,
         command: Command,
@@ -260,7 +259,7 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Has a command replicated that keeps values, again while a value has grown too much since, at most
+    /// Replicates a command that keeps values. Repeats it while a value has grown too much since the proposal, at most
     /// [`KEPT_VALUE_ATTEMPTS`] times.
     async fn replicate_kept(
         &self,
@@ -277,7 +276,7 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Admits a command, has it replicated and waits until it is applied here; counts failures. Times out
+    /// Admits a command, replicates it and waits until it is applied on this member. Counts failures. Fails with a timeout
     /// after the request timeout.
     async fn replicate_once(
         &self,
@@ -302,8 +301,8 @@ impl Node {
         done
     }
 
-    /// Returns a linearizable view, which holds everything that was committed before the call. A sole voter
-    /// has it at hand while nothing is written; learners refuse.
+    /// Returns a linearizable view, which contains all commits before the call. On a sole voter, the view is available
+    /// without a round between writes. Learners refuse.
     pub async fn read(&self) -> Result<CurrentView, NodeError> {
         self.refuse_learner()?;
         match self.shared.latest.linearizable() {
@@ -312,8 +311,8 @@ impl Node {
         }
     }
 
-    /// Returns a linearizable view after a round of raft's ReadIndex, also on a sole voter; so it proves that
-    /// the replica's thread runs.
+    /// Returns a linearizable view after a round of raft's ReadIndex, also on a sole voter. It therefore proves that the
+    /// replica's thread runs.
     pub async fn read_index(&self) -> Result<CurrentView, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Read { to })?;
@@ -326,18 +325,18 @@ impl Node {
         view.map(CurrentView::new)
     }
 
-    /// Returns this member's present state (serializable), without the replica's thread if nothing was
-    /// written since the last call.
+    /// Returns this member's present state, which is serializable. Does not use the replica's thread if nothing was written
+    /// since the last call.
     pub async fn view(&self) -> Result<CurrentView, NodeError> {
         self.shared_view().await.map(CurrentView::new)
     }
 
-    /// Returns this member's present state from the replica's thread itself, which proves that it runs.
+    /// Returns this member's present state from the replica's thread, which proves that the thread runs.
     pub async fn fresh_view(&self) -> Result<CurrentView, NodeError> {
         self.view_of_replica().await.map(CurrentView::new)
     }
 
-    /// Returns what [`Node::view`] returns, for this crate.
+    /// Returns the same state as [`Node::view`], for this crate.
     async fn shared_view(&self) -> Result<Arc<View>, NodeError> {
         match self.shared.latest.get() {
             Some(view) => Ok(view),
@@ -351,20 +350,19 @@ impl Node {
         answer.await
     }
 
-    /// Rewrites the checkpoint without outdated records, while reads and writes continue. There is
-    /// no timeout.
+    /// Rewrites the checkpoint without outdated records, while reads and writes continue. Has no timeout.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         let done: OnDurable = Box::new(move || {
-            // the requester may have been dropped
+            // the requester may have stopped waiting
             let _ = tell.send(());
         });
         self.send(LoopRequest::Rewrite { done })?;
         told.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
-    /// may match. Take a view after registering, so that no event is missed.
+    /// Registers a watcher. It wakes after every applied change that `watch` may match. Take a view after the registration,
+    /// so that no event is missed.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
         self.shared.watchers.register(watch)
@@ -375,56 +373,56 @@ impl Node {
         self.shared.watch_streams.add_stream()
     }
 
-    /// Calls `visit` with the first key of each range of v3 that a stream watches, and its watchers of that range. There
-    /// can be millions: call it on a thread that can take its time.
+    /// Calls `visit` with the first key of each v3 range that a stream watches, and the number of its watchers in this range.
+    /// There can be millions of ranges, so call it on a thread that can block for long.
     pub fn visit_watchers(&self, visit: impl FnMut(&[u8], u32)) {
         self.shared.watch_streams.visit(visit);
     }
 
-    /// Calls `visit` with the path of each watcher of v2. Call it like [`Node::visit_watchers`].
+    /// Calls `visit` with the path of each v2 watcher. It can also block for long, like [`Node::visit_watchers`].
     pub fn visit_tree_watchers(&self, visit: impl FnMut(&[u8])) {
         self.shared.watchers.visit(visit);
     }
 
-    /// Completes when the process begins to stop, so that long responses (watches, snapshots) can end.
+    /// Completes when the process starts to stop, so that long responses (watches, snapshots) can end.
     pub async fn stopping(&self) {
         let mut stopping = self.shared.stopping.clone();
-        // an error means that the sender was dropped: the process stops
+        // an error means that the sender was dropped, because the process stops
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
     /// Completes when this member was removed from the cluster and its replica's thread has ended.
     pub async fn removed(&self) {
         let mut removed = self.shared.removed.subscribe();
-        // there is no error: this node keeps the sender
+        // this node holds the sender, so there is no error
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
-    /// Records how long a request of v3 took.
+    /// Records the duration of a v3 request.
     pub fn request_took(&self, request: RequestType, success: bool, took: Duration) {
         self.shared.metrics.requests.observe(request, success, took);
     }
 
-    /// Counts the v3 ranges that one request has read from a view.
+    /// Counts the v3 ranges that a request has read from a view.
     pub fn ranges_served(&self, ranges: usize) {
         self.shared.metrics.kv_counted([ranges as u64, 0, 0]);
     }
 
-    /// Sets the series that follow the state to their present values.
+    /// Sets the series that reflect the state to their present values.
     pub async fn show_metrics(&self) {
-        // while stopping there is no view, but counters are still reported
+        // a stopping member has no view but still reports counters
         let view = self.view().await.ok();
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a snapshot message of another member with the received state for the next turn, and replaces a snapshot that
-    /// is still queued. The state is dropped if the replica does not install it.
+    /// Queues another member's snapshot message with the received state for the next turn. Replaces a snapshot that is still
+    /// queued. Drops the state if the replica does not install it.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();
     }
 
-    /// Reports an event of the transport to the replica.
+    /// Reports a transport event to the replica.
     pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();
@@ -436,20 +434,19 @@ impl Node {
         self.wake();
     }
 
-    /// Has the replica's thread finish its turn and end.
+    /// Makes the replica's thread finish its turn and end.
     pub fn stop(&self) {
         self.shared.raft_inbox.stop();
         self.wake();
     }
 
-    /// Has the replica's thread look at its queues and the streams of other members.
+    /// Makes the replica's thread check its queues and the streams of other members.
     pub fn wake(&self) {
         self.shared.waker.wake();
     }
 }
 
-/// Converts the reply to a command into the output of the operation `O`; a reply of another operation is an
-/// internal error.
+/// Converts the reply to a command into the output of operation `O`. The reply of another operation is an internal error.
 fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
     let AppliedCommand { outcome, index } = done?;
     match O::output(outcome.reply) {

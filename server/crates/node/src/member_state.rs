@@ -1,4 +1,4 @@
-//! The facts that a node knows of its member without asking the replica's thread: the state after the last turn, the disk and the
+//! Facts about this member that are available without the replica's thread: the state after the last turn, the disk and the
 //! process.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
@@ -13,32 +13,32 @@ use witan_storage::SpaceStatus;
 use super::{AuthState, Node, ProcessIdentity, Tokens};
 
 impl Node {
-    /// Returns the published status of raft, without waiting.
+    /// Returns the published raft status without waiting.
     pub fn status(&self) -> Status {
         self.shared.status.load()
     }
 
-    /// Returns the bytes of the v3 key space after the last turn.
+    /// Returns the size of the v3 key space after the last turn, in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.shared.status.size_bytes.load(Relaxed)
     }
 
-    /// Returns the bytes of the v2 tree and its history after the last turn.
+    /// Returns the size of the v2 tree and its history after the last turn, in bytes.
     pub fn tree_bytes(&self) -> u64 {
         self.shared.status.tree_bytes.load(Relaxed)
     }
 
-    /// Returns the bytes of users, roles, their permissions and members after the last turn.
+    /// Returns the size of users, roles, permissions and members after the last turn, in bytes.
     pub fn auth_bytes(&self) -> u64 {
         self.shared.status.auth_bytes.load(Relaxed)
     }
 
-    /// Returns the bytes of everything that counts against the quota.
+    /// Returns the total size in bytes that counts against the quota.
     pub fn quota_used_bytes(&self) -> u64 {
         self.size_bytes() + self.tree_bytes() + self.auth_bytes()
     }
 
-    /// Returns how many bytes may count against the quota; `None` for any number.
+    /// Returns the quota in bytes, or `None` if it is unlimited.
     pub fn quota_bytes(&self) -> Option<u64> {
         self.shared.quota_bytes
     }
@@ -48,7 +48,7 @@ impl Node {
         &self.shared.disk
     }
 
-    /// Returns the alarms of a view, all or of one kind, with NOSPACE of this member while its disk is low:
+    /// Returns the alarms in a view, all or of one kind. Adds NOSPACE for this member while its disk space is low, because
     /// that alarm is not part of the state.
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
@@ -60,49 +60,49 @@ impl Node {
         alarms.into_iter()
     }
 
-    /// Whether this member does not vote.
+    /// Returns whether this member is a learner.
     pub fn is_learner(&self, view: &View) -> bool {
         let own = self.identity().member_id;
         view.machine.members.is_learner(own)
     }
 
-    /// Whether this member's own alarm about its quota stood after the last turn.
+    /// Returns whether this member's NOSPACE alarm was raised after the last turn.
     pub fn no_space(&self) -> bool {
         self.shared.status.no_space.load(Relaxed)
     }
 
-    /// Whether v3's authentication is on, after the last turn.
+    /// Returns whether v3 authentication was enabled after the last turn.
     pub fn auth_enabled(&self) -> bool {
         self.shared.status.auth().enabled
     }
 
-    /// Whether v2's authentication is on, after the last turn.
+    /// Returns whether v2 authentication was enabled after the last turn.
     pub fn v2_auth_enabled(&self) -> bool {
         self.shared.status.paths.load(Relaxed)
     }
 
-    /// Whether v2's or v3's authentication is on, so that administrators must authenticate: the users are
-    /// shared.
+    /// Returns whether v2 or v3 authentication is enabled. Administrators must then authenticate, because both share the
+    /// users.
     pub fn any_auth_enabled(&self) -> bool {
         self.auth_enabled() || self.v2_auth_enabled()
     }
 
-    /// Returns whether v3's authentication is on, and the auth revision, after the last turn.
+    /// Returns whether v3 authentication is enabled, and the auth revision, after the last turn.
     pub fn auth(&self) -> AuthState {
         self.shared.status.auth()
     }
 
-    /// Returns the simple tokens of this member.
+    /// Returns this member's simple tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.shared.tokens
     }
 
-    /// Returns the ids, the name and the start time of this process.
+    /// Returns the identity of this process.
     pub fn identity(&self) -> &ProcessIdentity {
         &self.shared.identity
     }
 
-    /// Returns when the present leader was first seen, in Unix nanoseconds; 0 without a leader.
+    /// Returns the time at which the present leader was first seen, in Unix nanoseconds. Returns 0 without a leader.
     pub fn leader_since_ns(&self) -> i64 {
         self.shared.status.leader_since_ns.load(Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Messages of other members that the replica drops because no member sends them: counted by reason, and logged
-//! now and then. What is wrong with one does not live here.
+//! Counts messages that the replica drops because no correct member sends them, by reason, and logs some of them. The replica
+//! decides which messages are faulty.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use prometheus::{IntCounter, IntCounterVec};
 use witan_machine::member::MemberId;
 use witan_replica::replica::MessageFault;
 
-/// Between two log lines: a leader repeats an append that is not acknowledged.
+/// Minimum interval between two log lines. A leader repeats an unacknowledged append.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The series, by reason.
+/// The series for each reason.
 #[derive(Clone, Debug)]
 pub(super) struct MessageFaultSeries {
     malformed: IntCounter,
@@ -20,7 +20,7 @@ pub(super) struct MessageFaultSeries {
 }
 
 impl MessageFaultSeries {
-    /// Creates the counters of all reasons, which exist from startup with 0.
+    /// Creates the counters for all reasons. They exist from startup with the value 0.
     pub(super) fn new(series: &IntCounterVec) -> Self {
         let of = |reason| series.with_label_values(&[reason]);
         Self {
@@ -41,23 +41,23 @@ impl MessageFaultSeries {
     }
 }
 
-/// The faults that the replica's thread counts and logs.
+/// The faulty messages that the replica's thread counts and logs.
 #[derive(Debug)]
 pub(super) struct MessageFaults {
     series: MessageFaultSeries,
     logged: Option<Instant>,
-    /// Dropped messages since then.
+    /// Number of messages dropped since the last log line.
     since: u64,
 }
 
 impl MessageFaults {
-    /// Creates a counter of dropped faulty peer messages that increments the metrics in `series`.
+    /// Creates a counter that also increments the metrics in `series`.
     pub(super) fn new(series: MessageFaultSeries) -> Self {
         Self { series, logged: None, since: 0 }
     }
 
-    /// Counts a dropped message. Returns how many were dropped since the last log line, this one included, if
-    /// a line is due; else `None`.
+    /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, including
+    /// this message. Otherwise returns `None`.
     fn count(&mut self, fault: MessageFault, now: Instant) -> Option<u64> {
         self.series.of(fault).inc();
         self.since += 1;
@@ -69,8 +69,7 @@ impl MessageFaults {
         Some(std::mem::take(&mut self.since))
     }
 
-    /// Counts a dropped message of member `from`; logs a warning if the last one is at least [`LOG_INTERVAL`]
-    /// ago.
+    /// Counts a dropped message from member `from`. Logs a warning if the last one is at least [`LOG_INTERVAL`] ago.
     pub(super) fn report(&mut self, from: MemberId, fault: MessageFault) {
         if let Some(messages) = self.count(fault, Instant::now()) {
             let remote_peer_id = from.to_string();

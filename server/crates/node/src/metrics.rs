@@ -1,5 +1,5 @@
-//! Node metrics: raft, what commands do (`counts`, `applies`), and at a scrape what a view holds. Other modules feed
-//! the metrics of what they read through [`Node`].
+//! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape. Other
+//! modules update the metrics for their own reads through [`Node`].
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
@@ -11,7 +11,7 @@ use super::{
     request_durations::RequestDurations,
 };
 
-/// The metrics that the node feeds.
+/// The metrics that the node updates.
 #[derive(Debug)]
 pub struct NodeMetrics {
     pub(super) applies: ApplySeries,
@@ -37,11 +37,11 @@ pub struct NodeMetrics {
     pub(super) tree_expires: IntCounter,
     pub(super) tree_watch_requests: IntCounter,
     state: StateSeries,
-    /// etcd's old names of counters, with what they follow.
+    /// Counters with etcd's old names, each with the counter whose value it shows.
     aliases: [(IntCounter, IntCounter); 4],
 }
 
-/// Series that are set at each scrape.
+/// Series that each scrape sets.
 #[derive(Debug)]
 struct StateSeries {
     has_leader: IntGauge,
@@ -109,14 +109,14 @@ impl NodeMetrics {
         }
     }
 
-    /// Sets the series that follow the state; without a view, the series of the state are 0 or empty.
+    /// Sets the series that reflect the state. Without a view, the series of the state are 0 or empty.
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
         self.state.set_view(node, view);
         self.show_twins();
     }
 
-    /// Raises each counter with an old name of etcd to the value of the counter that it follows.
+    /// Sets each counter with an old etcd name to the value of its current counter.
     pub(super) fn show_twins(&self) {
         for (source, twin) in &self.aliases {
             twin.inc_by(source.get().saturating_sub(twin.get()));
@@ -172,7 +172,7 @@ impl StateSeries {
         }
     }
 
-    /// Sets the gauges that need no view of the state.
+    /// Sets the gauges that need no view.
     fn set(&self, node: &Node) {
         let (status, disk) = (node.status(), node.disk());
         self.has_leader
@@ -192,8 +192,7 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
-    /// Sets the gauges that follow a view of the state; without a view they become 0, and those with labels
-    /// disappear.
+    /// Sets the gauges that reflect a view. Without a view, they become 0, and gauges with labels disappear.
     fn set_view(&self, node: &Node, view: Option<&View>) {
         let kv = view.map(|view| &view.machine.kv);
         let size = kv.map_or(0, |kv| gauge(kv.size_bytes()));
@@ -216,7 +215,7 @@ impl StateSeries {
             return;
         };
         let own = node.identity().member_id.to_string();
-        // an alert finds the series before there is an alarm
+        // the series exist before an alarm is raised, so that alert rules find them
         for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
             let labels = [own.clone(), alarm_type(kind as i32)];
             self.alarms.with_label_values(&labels).set(0);
@@ -238,7 +237,7 @@ impl StateSeries {
     }
 }
 
-/// Returns the value of etcd's alarm-type label.
+/// Returns the value of etcd's label for the alarm type.
 fn alarm_type(kind: i32) -> String {
     match AlarmType::try_from(kind) {
         Ok(AlarmType::None) => "NONE".into(),

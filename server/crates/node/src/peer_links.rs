@@ -1,5 +1,5 @@
-//! Which other members are connected, and since when: why a request timed out, and whether a change of
-//! membership is safe.
+//! Records which other members are connected and since when. This determines why a request timed out, and whether a
+//! membership change is safe.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,29 +12,29 @@ use super::{
     reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
 };
 
-/// Time for which a member must be connected to count as healthy when members change, as in etcd.
+/// Time for which a member must be connected to count as healthy in a membership change, as in etcd.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
-/// See the module's description.
+/// The connections to other members.
 #[derive(Debug, Default)]
 pub(super) struct PeerLinks {
-    /// When each member that is connected was.
+    /// Time since which each connected member is connected.
     since: Mutex<BTreeMap<MemberId, i64>>,
     pub(super) stats: Mutex<PeerStats>,
 }
 
 impl PeerLinks {
-    /// Notes that a member is connected since `now_ns`, or since before if it was connected already.
+    /// Records that a member is connected since `now_ns`. Keeps the earlier time if it was already connected.
     pub(super) fn connected(&self, member: MemberId, now_ns: i64) {
         self.since.lock().entry(member).or_insert(now_ns);
     }
 
-    /// Notes that a member is not connected from now on, or since before if it was not connected already.
+    /// Records that a member is no longer connected. Does nothing if it was not connected.
     pub(super) fn lost(&self, member: MemberId) {
         self.since.lock().remove(&member);
     }
 
-    /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
+    /// Returns a member's connection: `Settled` if it exists since `before_ns` or earlier, `Recent` if it is newer, or
     /// `Lost`.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
         match self.since.lock().get(&member) {
@@ -46,7 +46,7 @@ impl PeerLinks {
 }
 
 impl Node {
-    /// Notes that a member is connected, or no longer connected, from now on.
+    /// Records that a member is connected, or no longer connected, from now on.
     pub fn peer_link(&self, member: MemberId, connected: bool) {
         if connected {
             self.shared.peer_links.connected(member, now_ns());
@@ -55,8 +55,8 @@ impl Node {
         }
     }
 
-    /// Checks that a change of membership is safe for the quorum, as this member sees the others; `Refused` if not.
-    /// Callers leave it out if `--strict-reconfig-check` is off, which is not looked at here.
+    /// Checks that a membership change is safe for the quorum, as this member sees the other members. Returns `Refused` if it
+    /// is not. Callers skip it if `--strict-reconfig-check` is disabled.
     pub async fn check_reconfiguration(
         &self,
         change: Reconfiguration,

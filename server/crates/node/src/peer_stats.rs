@@ -1,6 +1,6 @@
 //! The part of `/v2/stats` about other members: append messages by result, their rates, and round-trip times.
 //!
-//! What does *not* live here: the series of `/metrics`, which the links feed themselves.
+//! The links update the series in `/metrics` themselves.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,13 +12,13 @@ use witan_replica::replica::Role;
 
 use super::Node;
 
-/// Batches over which rates are measured, as in etcd.
+/// Number of batches over which rates are measured, as in etcd.
 const RATE_BATCHES: usize = 200;
 
-/// Rates are 0 when the last batch is older, as in etcd.
+/// Age of the last batch above which rates are 0, as in etcd.
 const RECENT_AGE: Duration = Duration::from_secs(1);
 
-/// See the module's description.
+/// Statistics about other members.
 #[derive(Debug, Default)]
 pub(super) struct PeerStats {
     sent: Traffic,
@@ -26,7 +26,7 @@ pub(super) struct PeerStats {
     followers: BTreeMap<MemberId, FollowerCounts>,
 }
 
-/// Append messages in one direction.
+/// Append messages in one direction, for measuring rates.
 #[derive(Debug, Default)]
 struct Traffic {
     messages: u64,
@@ -40,38 +40,38 @@ struct Batch {
     bytes: u64,
 }
 
-/// Append messages in one direction: how many so far, and how many messages and bytes a second.
+/// The number and the rates of append messages in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TrafficStats {
-    /// Messages since startup.
+    /// Number of messages since startup.
     pub messages: u64,
-    /// Messages a second.
+    /// Messages per second.
     pub message_rate: f64,
-    /// Bytes a second.
+    /// Bytes per second.
     pub byte_rate: f64,
 }
 
-/// Another member as this one, the leader, sees it.
+/// A leader's counts for a follower.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FollowerCounts {
-    /// Append messages that were written to its stream.
+    /// Number of append messages that were written to the follower's stream.
     pub sent: u64,
-    /// Append messages that were dropped, and streams that ended.
+    /// Number of append messages that were dropped, and of streams that ended.
     pub failed: u64,
-    /// Round-trip times, of which there may be none.
+    /// Round-trip times; may be empty.
     pub trips: RoundTrips,
 }
 
 /// Round-trip times in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RoundTrips {
-    /// How many were measured.
+    /// Number of measured round trips.
     pub count: u64,
-    /// The last one.
+    /// The last round-trip time.
     pub last: f64,
-    /// The shortest.
+    /// The shortest round-trip time.
     pub least: f64,
-    /// The longest.
+    /// The longest round-trip time.
     pub most: f64,
     sum: f64,
     squares: f64,
@@ -93,13 +93,13 @@ impl RoundTrips {
         self.squares += ms * ms;
     }
 
-    /// Returns the mean of the round trips in milliseconds.
+    /// Returns the mean round-trip time in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "a count of pings is small")]
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
-    /// Returns the standard deviation of the round trips in milliseconds.
+    /// Returns the standard deviation of the round-trip times in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "a count of pings is small")]
     pub fn deviation(&self) -> f64 {
         let mean = self.mean();
@@ -110,7 +110,7 @@ impl RoundTrips {
 }
 
 impl Traffic {
-    /// Counts the messages of a batch, and keeps the last [`RATE_BATCHES`] batches for the rates.
+    /// Counts a batch's messages, and keeps the last [`RATE_BATCHES`] batches for the rates.
     fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
         self.messages += messages;
         if self.recent.len() == RATE_BATCHES {
@@ -120,7 +120,7 @@ impl Traffic {
         self.recent.push_back(batch);
     }
 
-    /// Returns the number of messages, and the messages and bytes per second of the kept batches: 0 if the
+    /// Returns the number of messages, and the messages and bytes per second over the kept batches. The rates are 0 if the
     /// last batch is older than [`RECENT_AGE`].
     #[expect(clippy::cast_precision_loss, reason = "rates need no more precision")]
     fn stats(&self, now: Instant) -> TrafficStats {
@@ -140,8 +140,8 @@ impl Traffic {
 }
 
 impl Node {
-    /// Counts messages with entries that were written to another member, as append messages; only while this
-    /// member leads.
+    /// Counts messages with entries that were written to another member as append messages. Counts only while this member is
+    /// the leader.
     pub fn entries_sent(&self, to: MemberId, messages: u64, bytes: u64) {
         if self.status().role == Role::Leader {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -150,13 +150,13 @@ impl Node {
         }
     }
 
-    /// Counts a failure of sending entries to another member: they were dropped, or the stream ended.
+    /// Counts a failure to send entries to another member: they were dropped, or the stream ended.
     pub fn entries_lost(&self, to: MemberId) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(to).or_default().failed += 1;
     }
 
-    /// Counts a message with entries from another member as an append message, if that member leads.
+    /// Counts a message with entries from another member as an append message if that member is the leader.
     pub fn entries_received(&self, from: MemberId, bytes: u64) {
         if self.status().leader == from {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -164,27 +164,27 @@ impl Node {
         }
     }
 
-    /// Notes the time that a ping to another member and back took.
+    /// Records the round-trip time of a ping to another member.
     pub fn round_trip(&self, member: MemberId, took: Duration) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(member).or_default().trips.add(took);
     }
 
-    /// Forgets the numbers of a member that left.
+    /// Deletes the statistics of a member that left the cluster.
     pub fn forget_peer(&self, member: MemberId) {
         let links = &self.shared.peer_links;
         links.lost(member);
         links.stats.lock().followers.remove(&member);
     }
 
-    /// Returns the numbers of the append messages that were sent, and of those that were received.
+    /// Returns the statistics of sent and received append messages, in this order.
     pub fn append_traffic(&self) -> [TrafficStats; 2] {
         let counts = self.shared.peer_links.stats.lock();
         let now = Instant::now();
         [&counts.sent, &counts.received].map(|traffic| traffic.stats(now))
     }
 
-    /// Returns the numbers of the other members by their ids.
+    /// Returns the statistics of the other members by member id.
     pub fn followers(&self) -> BTreeMap<MemberId, FollowerCounts> {
         self.shared.peer_links.stats.lock().followers.clone()
     }

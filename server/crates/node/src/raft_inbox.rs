@@ -1,6 +1,6 @@
-//! The inbox that the replica's thread empties before the requests of clients: events of other members, a received
-//! snapshot, an executed command, durable checkpoints, and the end. Messages of other members do not pass it: the thread
-//! reads them by itself (`post`).
+//! The inbox that the replica's thread empties before client requests: events of other members, a received snapshot, an
+//! executed command, durable checkpoints, and the stop. Messages of other members do not go through it, because the thread
+//! reads them itself (`post`).
 
 use std::{
     sync::atomic::{
@@ -15,52 +15,52 @@ use witan_machine::member::MemberId;
 use witan_replica::{host::Envelope, long_command::ExecutedCommand, replica::PeerEvent};
 use witan_storage::ReceivedSnapshot;
 
-/// See the module's description. Events are bounded by the number of members.
+/// The inbox. The number of members limits the number of events.
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
     queued: Mutex<RaftBatch>,
-    /// Whether something was put in since the thread looked last.
+    /// Whether an input was added since the thread's last check.
     filled: AtomicBool,
 }
 
-/// A command that was executed beside the replica's thread, and how long that took.
+/// A command that the executor has executed, and its duration.
 pub(super) type Executed = (Box<ExecutedCommand>, Duration);
 
-/// A snapshot message, and the state that came with it. There is one at a time, because the storage
-/// receives no other before it is dropped or installed.
+/// A snapshot message and the state that it delivered. There is one at a time, because the storage accepts no other snapshot
+/// until this one is dropped or installed.
 #[derive(Debug)]
 pub(super) struct ReceivedState {
     pub(super) envelope: Envelope,
     pub(super) snapshot: ReceivedSnapshot,
 }
 
-/// The events and results that the next turn takes.
+/// The events and results for the next turn.
 #[derive(Debug, Default)]
 pub(super) struct RaftBatch {
     pub(super) events: Vec<(MemberId, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
     pub(super) executed: Option<Executed>,
-    /// Index of the last durable checkpoint, 0 if there is no new one.
+    /// Index of the last durable checkpoint; 0 if there is no new one.
     pub(super) durable: u64,
     pub(super) stop: bool,
 }
 
 impl RaftInbox {
-    /// Keeps a received snapshot for the next turn, in place of one that was not taken yet; wakes nobody.
+    /// Stores a received snapshot for the next turn. Replaces a snapshot that was not taken yet. Does not wake the thread.
     pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         let received = Box::new(ReceivedState { envelope, snapshot });
         let before = self.put(|queued| queued.snapshot.replace(received));
-        // outside of the lock
+        // dropped outside the lock
         drop(before);
     }
 
-    /// Stores the result of an executed command for the next turn; there is one at a time.
+    /// Stores the result of an executed command for the next turn. There is one at a time.
     pub(super) fn executed(&self, executed: Executed) {
         self.put(|queued| queued.executed = Some(executed));
     }
 
-    /// Queues an event of a member for the next turn, behind the others, in place of the same one that is
-    /// queued: of a process that ended and was started again, the last event counts.
+    /// Queues a member's event for the next turn, after all other events. Replaces an equal event in the queue: if a process
+    /// ends and starts again, the last event is the current one.
     pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         self.put(|queued| {
             queued.events.retain(|queued| *queued != (member, event));
@@ -76,12 +76,12 @@ impl RaftInbox {
         self.put(|queued| queued.stop = true);
     }
 
-    /// Whether something was put in since the thread looked last.
+    /// Returns whether an input was added since the thread's last check.
     pub(super) fn is_filled(&self) -> bool {
         self.filled.load(Acquire)
     }
 
-    /// Takes everything for the next turn.
+    /// Takes all inputs for the next turn.
     pub(super) fn take(&self) -> RaftBatch {
         match self.filled.swap(false, AcqRel) {
             true => std::mem::take(&mut *self.queued.lock()),
@@ -89,7 +89,7 @@ impl RaftInbox {
         }
     }
 
-    /// Changes what is queued, and wakes nobody.
+    /// Changes the queued inputs without waking the thread.
     fn put<T>(&self, change: impl FnOnce(&mut RaftBatch) -> T) -> T {
         let changed = change(&mut self.queued.lock());
         self.filled.store(true, Release);

@@ -1,48 +1,47 @@
-//! Whether a change of membership is safe for the quorum (`--strict-reconfig-check`): the rules of etcd's
-//! `isConfChangeAllowed`. Pure: what is connected is passed in.
+//! Decides whether a membership change is safe for the quorum (`--strict-reconfig-check`), by the rules of etcd's
+//! `isConfChangeAllowed`. Pure: the caller passes the connections.
 //!
-//! What does not live here: what makes a change impossible (unknown ids, used URLs), which is decided when it is
-//! applied.
+//! Applying the change decides whether it is possible (unknown ids, used URLs).
 
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 
 /// A change of membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconfiguration {
-    /// A new member.
+    /// Adds a member.
     Add {
-        /// Whether it does not vote.
+        /// Whether the new member is a learner.
         learner: bool,
     },
-    /// This member goes.
+    /// Removes this member.
     Remove(MemberId),
-    /// This learner votes from now on.
+    /// Promotes this learner to a voter.
     Promote(MemberId),
 }
 
-/// Why a change might cost the quorum.
+/// The reason why a change might cost the quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsafeReconfiguration {
-    /// Fewer voters have ever started than the quorum after the change.
+    /// After the change, fewer voters than a quorum have ever started.
     #[error("re-configuration failed due to not enough started members")]
     NotEnoughStarted,
-    /// Voters are not connected, or not for long enough.
+    /// Voters are not connected, or only recently.
     #[error("unhealthy cluster")]
     Unhealthy,
 }
 
-/// Connections to the other members, as seen from this one.
+/// The state of the connection to another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
-    /// There is none.
+    /// The member is not connected.
     Lost,
-    /// There is one for a shorter time than a healthy one lasts.
+    /// The member has been connected for less time than a healthy member.
     Recent,
-    /// There is one for long enough.
+    /// The member has been connected for long enough to be healthy.
     Settled,
 }
 
-/// Checks a change against `members`; `connection` tells how each member is connected, this one as settled.
+/// Checks a change against `members`. `connection` returns each member's connection; this member must count as settled.
 pub(super) fn check(
     change: Reconfiguration,
     members: &MemberRegistry,
@@ -56,12 +55,12 @@ pub(super) fn check(
     match change {
         Reconfiguration::Add { learner } => {
             let started = voters.iter().filter(|voter| is_started(voter)).count();
-            // a single member may grow to two, which need both at once
+            // a cluster of one can grow to two members, which both must be up
             let grows_to_two = started == 1 && voters.len() == 1;
             if !learner && !grows_to_two && started < quorum(voters.len() + 1) {
                 return Err(UnsafeReconfiguration::NotEnoughStarted);
             }
-            // the new member counts as one that is down; alone there is nobody to be connected to
+            // the new member counts as down; a single member has no connections
             match voters.len() == 1 || settled >= quorum(voters.len() + 1) {
                 true => Ok(()),
                 false => Err(UnsafeReconfiguration::Unhealthy),
@@ -83,7 +82,7 @@ pub(super) fn check(
             if voters.len() == 1 || started < quorum(voters.len() - 1) {
                 return Err(UnsafeReconfiguration::NotEnoughStarted);
             }
-            // a member that is down is not part of the quorum that serves now
+            // a member that is down does not belong to the present quorum
             if connection(id) == Connection::Lost {
                 return Ok(());
             }
@@ -95,7 +94,7 @@ pub(super) fn check(
     }
 }
 
-/// Whether a member has published itself.
+/// Returns whether a member has published its attributes.
 fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
 }
@@ -121,7 +120,7 @@ mod tests {
         Reconfiguration::Promote(MemberId(id))
     }
 
-    /// Makes members 1, 2 and so on: `s` a started voter, `u` one that has never started, `l` a learner.
+    /// Creates members 1, 2 and so on: `s` is a started voter, `u` a voter that has never started, `l` a learner.
     fn members(kinds: &str) -> MemberRegistry {
         let mut members = MemberRegistry::default();
         for (id, kind) in (1..).zip(kinds.chars()) {

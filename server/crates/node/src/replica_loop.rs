@@ -1,4 +1,4 @@
-//! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
+//! The thread that owns the replica. Its loop takes inputs, ticks, runs a turn, and publishes the results.
 
 mod requests;
 
@@ -40,13 +40,13 @@ use super::{
 
 pub(super) use requests::{LoopRequest, Proposal};
 
-/// Ticks that are made up for after a stall; more would start needless elections.
+/// Number of ticks that are made up for after a stall. More ticks would start unnecessary elections.
 const TICKS_MADE_UP: u32 = 2;
 
-/// Ticks between two looks for old states that nobody watches from any more, and for entries of the log to drop.
+/// Number of ticks between two clean-ups, which drop old states that no watcher reads and outdated log entries.
 const CLEAN_UP_TICKS: u64 = 50;
 
-/// Exit code of a member whose log holds a command that this release does not know.
+/// Exit code of a member whose log contains a command that this release does not support.
 const EXIT_UNKNOWN_COMMAND: i32 = 33;
 
 /// Exit code of a member that was removed from the cluster.
@@ -58,35 +58,35 @@ pub const EXIT_LOG_LOST: i32 = 35;
 /// Exit code of a member whose committed entries contradict the leader's.
 const EXIT_FORKED: i32 = 40;
 
-/// Exit code of a member whose log does not decode, as at start.
+/// Exit code of a member whose log cannot be decoded, as at startup.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
 
-/// The parts of a node.
+/// The parts from which a node starts.
 pub struct NodeParts {
     /// The recovered or fresh replica.
     pub replica: RecordedReplica,
-    /// Its log on disk.
+    /// The replica's log on disk.
     pub log: RaftLog,
-    /// Bytes of log between two checkpoints that suit the disk.
+    /// Size in bytes of the log between two checkpoints, chosen for the disk.
     pub checkpoint_log_bytes: u64,
-    /// Free space of the disk.
+    /// Monitors the disk's free space.
     pub space: SpaceMonitor,
     /// The state that all handles share.
     pub shared: SharedParts,
     /// One heartbeat interval.
     pub tick: Duration,
-    /// A turn longer than this is warned about.
+    /// Duration above which a turn is logged as slow.
     pub slow_apply: Duration,
-    /// Where states go that are to be hashed.
+    /// Queue of states to hash.
     pub frozen: FrozenStates,
     /// Keeps other processes out of the data directory while the thread runs.
     pub lock: DirectoryLock,
-    /// If the data directory is a copy.
+    /// Set if the data directory is a copy.
     pub copy: Option<DirectoryCopy>,
 }
 
-/// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable, and
-/// `post`, which it hands the messages of other members, and whose snapshots it receives.
+/// Starts the replica's thread. `checkpointer` receives the node, to which it reports durable checkpoints. `post` receives
+/// the node and the receiver of snapshots, and passes other members' messages to the node.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
@@ -157,26 +157,26 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     _hold: DirectoryLock,
-    /// If the data directory is a copy that is not marked as this member's own yet.
+    /// Set if the data directory is a copy that was not marked as up to date yet.
     copy: Option<DirectoryCopy>,
     space: SpaceMonitor,
     last_ticket: u64,
-    /// Whether a linearizable read was asked for since the last turn.
+    /// Whether a linearizable read was requested since the last turn.
     reads_asked: bool,
     /// Whether a command was proposed since the last turn.
     proposed: bool,
     ticks: u64,
     tick: Duration,
     slow_apply: Duration,
-    /// The leader at the last look, 0 for none.
+    /// The leader at the last check; 0 for none.
     leader: MemberId,
-    /// Index of the last durable checkpoint that the replica knows of.
+    /// Index of the last durable checkpoint that was reported to the replica.
     durable: u64,
 }
 
 impl ReplicaLoop {
-    /// Takes requests, messages and ticks, and runs the replica's turns, until the node stops or this member
-    /// is removed. Then closes checkpointer and log.
+    /// Takes requests, messages and ticks, and runs the replica's turns, until the node stops or this member is removed. Then
+    /// closes the checkpointer and the log.
     fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
         self.check_disk();
@@ -206,7 +206,7 @@ impl ReplicaLoop {
                 break;
             }
             if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
-                // the next reads take it from there
+                // the next reads take the published view
                 self.latest();
             }
             let size = self.shared.status.size_bytes.load(Relaxed);
@@ -216,18 +216,18 @@ impl ReplicaLoop {
         if removed {
             self.end_removed(&requests);
         }
-        // those who wait get an answer at once; what others have forwarded they propose again in a later term
+        // waiting requests get an answer at once; other members propose their forwarded requests again in a later term
         drop(requests);
         self.host.checkpoints.checkpointer.stop();
         self.host.log.close();
     }
 
-    /// Refuses the writes that the replica has not taken, because this member was removed; its clients may send them to
-    /// another one. The replica has refused those that it had taken.
+    /// Refuses the waiting writes that were not executed, because this member was removed. Its clients can send them to
+    /// another member.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
-        // Without its own removal, what it has proposed before may be executed yet.
+        // Until its own removal is applied, its earlier proposals may still be committed.
         if members
             .removed_ids
             .contains(&self.shared.identity.member_id)
@@ -241,8 +241,8 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Waits until there is something to do, until the next tick at most: takes the messages that have arrived, and
-    /// returns a request if there was one before it slept.
+    /// Waits for work, at most until the next tick. Takes the messages that have arrived. Returns a request if one arrived
+    /// before the thread slept.
     fn wait_for_work(
         &mut self,
         requests: &Receiver<LoopRequest>,
@@ -252,7 +252,7 @@ impl ReplicaLoop {
         let waker = &self.shared.waker;
         let mut first = requests.try_recv().ok();
         if first.is_none() {
-            // a busy thread spares the others the system call
+            // while the thread is busy, other threads need no system call to wake it
             waker.prepare();
             first = requests.try_recv().ok();
         }
@@ -265,7 +265,7 @@ impl ReplicaLoop {
         first
     }
 
-    /// Returns the time until the next tick, or until the replica wants a turn.
+    /// Returns the time until the next tick, or until the replica needs a turn.
     fn time_until(&self, next_tick: Instant) -> Duration {
         let wait = next_tick.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
@@ -274,8 +274,7 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Ticks once for each interval that has passed, [`TICKS_MADE_UP`] + 1 times at most. Returns when
-    /// to tick next.
+    /// Ticks once for each interval that has passed, at most [`TICKS_MADE_UP`] + 1 times. Returns the time of the next tick.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
@@ -291,8 +290,8 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Passes events, a snapshot, an executed command and the durable index to the replica. The messages that have
-    /// arrived come before: an event may say that there will be no more.
+    /// Passes events, a snapshot, an executed command and the durable index to the replica. Call it after passing the
+    /// messages that have arrived, because an event may mean that no more will follow.
     fn take_raft(&mut self, raft: RaftBatch) {
         for (member, event) in raft.events {
             self.replica.take(Input::Peer { member, event });
@@ -311,7 +310,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Passes a received snapshot to the replica; the next turn installs it, or drops it.
+    /// Passes a received snapshot to the replica. The next turn installs or drops it.
     fn offer_snapshot(&mut self, received: ReceivedState) {
         let ReceivedState { mut envelope, snapshot } = received;
         envelope.snapshot = Some(Box::new(snapshot.view.clone()));
@@ -320,7 +319,7 @@ impl ReplicaLoop {
         self.replica.take(Input::Message(envelope));
     }
 
-    /// Returns the present state, and publishes it for those who ask before the next turn.
+    /// Returns the present state, and publishes it for reads before the next turn.
     fn latest(&self) -> Arc<View> {
         self.shared.latest.get().unwrap_or_else(|| {
             let view = Arc::new(self.replica.view());
@@ -330,7 +329,7 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures free space, and tells the replica how much room there is for the log.
+    /// Measures the free space, and reports the space for the log to the replica.
     fn check_disk(&mut self) {
         self.space.check();
         self.measure_log_room();
@@ -341,8 +340,8 @@ impl ReplicaLoop {
         self.replica.take(Input::LogRoom { bytes });
     }
 
-    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, after
-    /// which there are no more turns.
+    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed; no turn may follow
+    /// then.
     fn turn(&mut self) -> bool {
         planted::in_thread("replica");
         let begun = Instant::now();
@@ -350,11 +349,11 @@ impl ReplicaLoop {
         self.host.applying = begun;
         self.host.completions.flush();
         if std::mem::take(&mut self.proposed) {
-            // a published state would be copied on write
+            // a write would copy a state that is still published
             self.shared.latest.clear();
         }
         let halted = self.replica.turn(&mut self.host).err();
-        // the replica did not need it
+        // the replica did not need the snapshot
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended, self.replica.held_bytes());
@@ -381,7 +380,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Marks a copied data directory as up to date once the member votes again.
+    /// Marks a copied data directory as up to date when the member votes again.
     fn end_copy(&mut self) {
         if self.replica.is_copied() {
             return;
@@ -390,14 +389,14 @@ impl ReplicaLoop {
         self.shared.metrics.copied.set(0);
         match copy.mark_up_to_date() {
             Ok(()) => tracing::info!("the data directory was a copy; this member is up to date"),
-            // A member must run on a full disk, too. The next startup recognizes the copy again.
+            // A member must also run on a full disk. The next startup recognizes the copy again.
             Err(error) => {
                 tracing::warn!(%error, "failed to mark the copied data directory as up to date");
             }
         }
     }
 
-    /// Publishes the status of raft to other threads; logs a change of the leader and notes its time.
+    /// Publishes the raft status to other threads. Logs a leader change and records its time.
     fn publish(&mut self, status: &Status) {
         let mut since = self.shared.status.leader_since_ns.load(Relaxed);
         if status.leader != self.leader {
@@ -413,7 +412,7 @@ impl ReplicaLoop {
         self.shared.status.store(status, since);
     }
 
-    /// Logs a new leader, and counts it, or logs that there is none.
+    /// Logs and counts a new leader, or logs that there is no leader.
     fn log_leader_change(&self, status: &Status) {
         let (term, leader) = (status.term, status.leader.to_string());
         if status.leader == MemberId::NONE {
@@ -426,8 +425,7 @@ impl ReplicaLoop {
     }
 }
 
-/// Logs why the replica cannot go on, and ends the process with the exit code of that reason. All answered
-/// requests are durable.
+/// Logs why the replica cannot continue, and ends the process with the reason's exit code. All answered requests are durable.
 fn halt_process(halt: Halt) -> ! {
     tracing::error!("{halt}");
     let exit_code = match halt {

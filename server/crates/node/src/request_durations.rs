@@ -1,4 +1,4 @@
-//! Durations of v3's requests, by the names that etcd gives their types.
+//! Measures the durations of v3 requests, by etcd's names for their types.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -8,7 +8,7 @@ use witan_machine::{
     auth::AuthOperation, command::Command, kv::KvOperation, lease::LeaseOperation,
 };
 
-/// The types of requests. The label of a type is the name of its variant, which is etcd's.
+/// The types of requests. A type's label is its variant's name, which is etcd's.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     missing_docs,
@@ -42,14 +42,14 @@ pub enum RequestType {
     DowngradeInfoSet,
 }
 
-/// How many types there are.
+/// Number of request types.
 pub(super) const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
 
-/// The series `etcd_server_request_duration_seconds`. One with labels exists from its first value on.
+/// The series `etcd_server_request_duration_seconds`. A labeled series exists from its first value.
 #[derive(Debug)]
 pub(super) struct RequestDurations {
     all: StripedVec<HistogramVec>,
-    /// By type, then by success: looking a series up by its labels takes longer than observing a value.
+    /// Series by type and success, because looking up a series by labels takes longer than observing a value.
     known: [[OnceLock<Striped<Histogram>>; 2]; TYPES],
 }
 
@@ -61,7 +61,7 @@ impl RequestDurations {
         }
     }
 
-    /// Records how long a request took; an answer with a domain error is a success, as in etcd.
+    /// Records a request's duration. As in etcd, an answer with a domain error is a success.
     pub(super) fn observe(&self, request: RequestType, success: bool, took: Duration) {
         let series = || {
             let success = if success { "true" } else { "false" };
@@ -74,7 +74,7 @@ impl RequestDurations {
     }
 }
 
-/// Returns the type of the request that proposes a command; `None` for what etcd has not or does not measure.
+/// Returns the type of the request that proposes a command. Returns `None` for a command that etcd lacks or does not measure.
 pub(super) fn request_type(command: &Command) -> Option<RequestType> {
     match command {
         Command::Kv(command) => command.operation.as_ref().and_then(of_kv),
@@ -84,7 +84,7 @@ pub(super) fn request_type(command: &Command) -> Option<RequestType> {
         Command::Publish(_) => Some(RequestType::ClusterMemberAttrSet),
         Command::ClusterVersion(_) => Some(RequestType::ClusterVersionSet),
         Command::Downgrade(_) => Some(RequestType::DowngradeInfoSet),
-        // etcd measures no changes of members, and had no v2 when it got this series
+        // etcd does not measure membership changes, and had no v2 when it added this series
         Command::Members(_) | Command::PeerUrls(_) | Command::Tree(_) | Command::Follow(_) => None,
     }
 }

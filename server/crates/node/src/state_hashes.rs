@@ -1,7 +1,7 @@
-//! Hashes of this member's state at points of the log at which all members hash theirs: after compactions,
-//! and where one of them asks for it.
+//! Hashes of this member's state at points of the log where all members hash their state: after compactions, and at entries
+//! that request it.
 //!
-//! What does not live here: how a state is hashed, and what follows from a difference (`corruption`).
+//! `witan_snapshot` computes the hashes, and `corruption` reacts to differences.
 
 use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -14,19 +14,19 @@ use witan_machine::{Reply, view::View};
 
 use super::{LoopRequest, Node, NodeError};
 
-/// Number of hashes to keep; etcd keeps ten.
+/// Number of hashes to keep. etcd keeps ten.
 const HASHES_KEPT: usize = 16;
 
-/// Maximum number of frozen states that wait to be hashed; beyond it, the oldest one is not hashed. Startup freezes
-/// states for the commands of the log that it executes again. Members that start together compare at once, so one
-/// turn can freeze a state for each member.
+/// Frozen states that wait to be hashed; beyond this, the oldest state is not hashed. Startup freezes states for the log's
+/// commands that it executes again. Members that start together compare at once, so one turn can freeze a state for each
+/// member.
 const FROZEN_MAX: usize = 8;
 
-/// How long receiving and installing the leader's state may take.
+/// Time limit for receiving and installing the leader's state.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Node {
-    /// Whether this member had the alarm CORRUPT after the last turn.
+    /// Returns whether this member had the alarm CORRUPT after the last turn.
     pub fn has_corrupt_alarm(&self) -> bool {
         self.shared.status.corrupt.load(Relaxed)
     }
@@ -36,8 +36,7 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state by the leader's; returns when it is installed, or `Timeout` after
-    /// `REBUILD_TIMEOUT`.
+    /// Replaces this member's state with the leader's. Returns when it is installed, or `Timeout` after `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;
@@ -49,37 +48,36 @@ impl Node {
     }
 }
 
-/// Where the replica's thread puts states that are to be hashed.
+/// The sending end of the queue of states to hash.
 #[derive(Clone, Debug)]
 pub struct FrozenStates {
     to: broadcast::Sender<View>,
-    /// Whether states after compactions are hashed.
+    /// Whether to hash states after compactions.
     compactions: bool,
 }
 
 impl FrozenStates {
-    /// Creates a queue of states to hash, and its end. Without `compactions`, states after compactions are
-    /// not queued.
+    /// Creates both ends of the queue. Without `compactions`, states after compactions are not queued.
     pub fn new(compactions: bool) -> (Self, StatesToHash) {
         let (to, frozen) = broadcast::channel(FROZEN_MAX);
         (Self { to, compactions }, StatesToHash(frozen))
     }
 
-    /// Queues the state after an entry with this reply for hashing; drops the oldest one if [`FROZEN_MAX`] wait.
+    /// Queues the state after an entry with this reply for hashing. Drops the oldest state if [`FROZEN_MAX`] states wait.
     pub(super) fn offer(&self, view: View, reply: &Reply) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
-            // an error says that the process ends
+            // an error means that the process ends
             let _ = self.to.send(view);
         }
     }
 }
 
-/// The states that are to be hashed.
+/// The receiving end of the queue of states to hash.
 #[derive(Debug)]
 pub struct StatesToHash(broadcast::Receiver<View>);
 
 impl StatesToHash {
-    /// Takes the oldest state that waits, or the next one; `None` when the replica's thread has ended.
+    /// Takes the oldest waiting state, or waits for the next one. Returns `None` when the replica's thread has ended.
     pub async fn next(&mut self) -> Option<View> {
         loop {
             match self.0.recv().await {
@@ -98,7 +96,7 @@ pub struct StateHashes {
 }
 
 impl StateHashes {
-    /// Keeps a hash; forgets the oldest one if there are `HASHES_KEPT`.
+    /// Adds a hash. Drops the oldest hash if there are `HASHES_KEPT`.
     pub fn add(&self, hash: StateHash) {
         self.kept.send_modify(|kept| {
             if kept.len() == HASHES_KEPT {
@@ -108,27 +106,27 @@ impl StateHashes {
         });
     }
 
-    /// Returns the hash of the state after entry `index`; `None` if it is not kept.
+    /// Returns the hash of the state after entry `index`, or `None` if it is not kept.
     pub fn at(&self, index: u64) -> Option<StateHash> {
         find(&self.kept.borrow(), index)
     }
 
-    /// Waits until the hash of the state after entry `index` is kept; `None` only if the source of hashes is
-    /// dropped. Without end if that state is never hashed or its hash was discarded: callers need a timeout.
+    /// Waits for the hash of the state after entry `index`. Returns `None` only if the source of hashes is dropped. Never
+    /// completes if that state is not hashed or its hash was dropped, so callers need a timeout.
     pub async fn wait_for(&self, index: u64) -> Option<StateHash> {
         let mut kept = self.kept.subscribe();
         let found = kept.wait_for(|kept| find(kept, index).is_some()).await;
         found.ok().and_then(|kept| find(&kept, index))
     }
 
-    /// Returns the kept hashes of states after later entries than `index`, the newest one first.
+    /// Returns the hashes of states after entries above `index`, newest first.
     pub fn behind(&self, index: u64) -> Vec<StateHash> {
         let kept = self.kept.borrow();
         let newest = kept.iter().rev().cloned();
         newest.filter(|hash| hash.index > index).collect()
     }
 
-    /// Forgets all hashes, because the state was replaced.
+    /// Drops all hashes, because the state was replaced.
     pub(super) fn clear(&self) {
         self.kept.send_modify(VecDeque::clear);
     }

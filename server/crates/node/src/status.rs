@@ -1,5 +1,5 @@
-//! A copy of the replica's status for all threads, without locks. Its fields may come from two
-//! neighboring turns, so they must not be used together.
+//! A copy of the replica's status for all threads, without locks. Its fields may come from two adjacent turns, so they must
+//! not be combined.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -10,12 +10,12 @@ use witan_machine::{
 };
 use witan_replica::replica::{Role, Status};
 
-/// Users and roles after the last turn.
+/// The auth state after the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuthState {
-    /// Whether callers are asked who they are.
+    /// Whether callers must authenticate.
     pub enabled: bool,
-    /// Revision of users and roles.
+    /// The auth revision.
     pub revision: u64,
 }
 
@@ -28,27 +28,27 @@ pub(super) struct PublishedStatus {
     committed: AtomicU64,
     applied: AtomicU64,
     role: AtomicU8,
-    /// Size of the v3 key space.
+    /// Size of the v3 key space in bytes.
     pub(super) size_bytes: AtomicU64,
     /// Revision of the v3 key space.
     pub(super) revision: AtomicI64,
-    /// Size of the v2 tree.
+    /// Size of the v2 tree in bytes.
     pub(super) tree_bytes: AtomicU64,
-    /// Size of users, roles and members.
+    /// Size of users, roles and members in bytes.
     pub(super) auth_bytes: AtomicU64,
-    /// Whether this member has raised the alarm about its quota.
+    /// Whether this member has raised NOSPACE.
     pub(super) no_space: AtomicBool,
-    /// Whether any member has.
+    /// Whether any member has raised NOSPACE.
     pub(super) any_no_space: AtomicBool,
     /// Whether this member has the alarm CORRUPT.
     pub(super) corrupt: AtomicBool,
-    /// Revision of users and roles, doubled, and one more while auth is on.
+    /// The doubled auth revision, plus one while authentication is enabled.
     auth: AtomicU64,
-    /// Whether v2 asks who its clients are.
+    /// Whether v2 authentication is enabled.
     pub(super) paths: AtomicBool,
-    /// Whether this member does not vote.
+    /// Whether this member is a learner.
     pub(super) learner: AtomicBool,
-    /// Whether the cluster copies another one.
+    /// Whether the cluster follows another cluster.
     pub(super) follows: AtomicBool,
 }
 
@@ -63,8 +63,7 @@ impl PublishedStatus {
         self.role.store(status.role as u8, Relaxed);
     }
 
-    /// Publishes the sizes, the revision, the alarms and the authentication of the state. Returns whether users or
-    /// roles have changed.
+    /// Publishes the state's sizes, revision, alarms and authentication. Returns whether users or roles have changed.
     pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) -> bool {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
@@ -92,8 +91,7 @@ impl PublishedStatus {
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
     }
 
-    /// Publishes that everything up to `index` is committed and applied, before the end of the turn publishes
-    /// the rest.
+    /// Publishes that all entries up to `index` are committed and applied. The end of the turn publishes the rest.
     pub(super) fn advance(&self, index: u64) {
         self.committed.fetch_max(index, Relaxed);
         self.applied.fetch_max(index, Relaxed);

@@ -1,5 +1,5 @@
-//! A node whose replica's thread does nothing: what is offered beyond the bounds is refused at
-//! once, and when the thread goes on all is well. And more waits than any port has sockets.
+//! Tests a node whose replica's thread is stalled. Requests beyond the limits are refused at once, and all works again when
+//! the thread continues. Also tests more waiting requests than any port has sockets.
 
 use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
 
@@ -20,7 +20,7 @@ use witan_tree::{Set, Tree};
 
 use super::{replica_loop::Proposal, testing::stalled_as, *};
 
-/// Makes a node without a replica's thread, and the receiver of what that thread would take.
+/// Creates a node without a replica's thread, and the receiver of the thread's requests.
 fn stalled() -> (Node, Receiver<LoopRequest>) {
     stalled_as(ProcessIdentity::default())
 }
@@ -33,14 +33,14 @@ fn put(value_bytes: usize) -> kv::Put {
     }
 }
 
-/// Offers commands until one is refused; returns the proposals that wait.
+/// Offers commands until one is refused. Returns the waiting proposals.
 async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
     let mut waiting: Vec<Waiting> = Vec::new();
     for _ in 0..2 * INBOX_MAX {
         let node = node.clone();
         let put = put(value_bytes);
         let mut proposal: Waiting = Box::pin(async move { node.propose(put).await });
-        // once, so that it is offered
+        // poll once, so that it is offered
         match proposal.as_mut().now_or_never() {
             None => waiting.push(proposal),
             Some(done) => {
@@ -73,13 +73,13 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
         let (node, requests) = stalled();
         let size = 1 << 20;
         let done = Reply::Kv(Ok(kv::KvReply::Op(OpReply::Put(kv::PutReply::default()))));
-        // a connection leaves half to others
+        // a connection leaves half to other connections
         let share = Resource::Proposals.limit() / 2;
         for (value_bytes, fit) in [
             (size, share / (size + 64)..share / size + 1),
             (0, INBOX_MAX..INBOX_MAX + 1),
         ] {
-            // twice: what was held is given back
+            // twice, to check that charged memory is released
             for _ in 0..2 {
                 let waiting = offer(&node, value_bytes).await;
                 assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
@@ -156,7 +156,7 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
             let asked = matches!(requests.try_recv(), Ok(LoopRequest::Read { .. }));
             assert_eq!(asked, !linearizable);
         }
-        // a later state comes: its readers wait for the replica's thread
+        // after a later state, readers wait for the replica's thread
         node.shared.latest.clear();
         for mut read in [
             Box::pin(node.view()) as Pin<Box<dyn Future<Output = _>>>,
@@ -168,13 +168,13 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
     });
 }
 
-/// More than any machine has sockets.
+/// Number of waits; it exceeds the sockets of any machine.
 const WAITS: usize = 100_000;
 
-/// The longest that one wait may take.
+/// Maximum size of one wait in bytes.
 const WAIT_BYTES: u64 = 1024;
 
-/// In a process of its own: what other tests hold would be counted, too.
+/// Runs in a separate process, because it would also count the memory of other tests.
 #[test]
 fn a_hundred_thousand_waits() {
     if !std::env::args().any(|argument| argument == "--exact") {
@@ -231,7 +231,7 @@ fn a_hundred_thousand_waits() {
     assert_eq!(watchers.len(), 0);
 }
 
-/// Returns the seconds until a stream with this many unread watcher groups is removed.
+/// Returns the seconds that the removal of a stream with this many unread watcher groups takes.
 fn removal(groups: usize) -> f64 {
     let mut registry = WatcherGroups::default();
     let stream = registry.add_stream();
@@ -248,7 +248,7 @@ fn removal(groups: usize) -> f64 {
 
 #[test]
 fn a_stream_with_many_unread_groups_ends_in_linear_time() {
-    // the quickest of some: another process may have had the core
+    // take the quickest run, because another process may have used the core
     let quickest = |groups| {
         (0..3)
             .map(|_| removal(groups))

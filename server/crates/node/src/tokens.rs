@@ -1,12 +1,11 @@
-//! Simple tokens, in memory. The log entry of a log-in assigns its token on every member, and each
-//! member counts by itself how long a token was not used there. A token ends when its user is
-//! deleted or changes the password, when auth is disabled, and with the process: entries that the
-//! log held at startup assign none, because their tokens may be older than a lifetime.
+//! Simple tokens in memory. A log-in's entry assigns the token on every member, and each member counts how long the token was
+//! unused there. A token ends when its user is deleted or changes the password, when authentication is disabled, and with the
+//! process. Entries that were in the log at startup assign no token, because it may be older than its lifetime.
 //!
-//! Where there are too many, the user who has most of them loses the one that was not used for
-//! longest, so that nobody's log-ins end the tokens of others who have few.
+//! If there are too many tokens, the user with the most tokens loses the least recently used one. One user's log-ins
+//! therefore do not end the tokens of users with few tokens.
 //!
-//! A log-in runs on the replica's thread: no step here looks at all tokens.
+//! A log-in runs on the replica's thread, so no step here visits all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,36 +19,35 @@ use std::{
 use witan_base::sync::Mutex;
 use witan_machine::auth::AuthReply;
 
-/// Simple tokens of one member; beyond them the user with the most loses the least recently used one.
+/// Simple tokens of one member; beyond this, the user with the most tokens loses the least recently used one.
 const TOKENS_MAX: usize = 262_144;
 
-/// Tokens that have ended and that one log-in sweeps away: more than it adds.
+/// Number of expired tokens that one log-in removes. It is more than a log-in adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
-/// A token that is used moves behind the others once in this part of its life: the order in which
-/// tokens end is as exact as that.
+/// A used token moves to the end of the order once in this fraction of its lifetime, which is the precision of the order.
 const ORDER_PARTS: u32 = 64;
 
-/// See the module's description. Tokens are shown by no `Debug`.
+/// The simple tokens of a member. `Debug` does not print them.
 pub struct Tokens {
     ttl: Duration,
     known: Mutex<TokenTable>,
-    /// The last entry that the log held at startup.
+    /// Index of the last entry in the log at startup.
     replayed: u64,
-    /// The last entry whose token is known here.
+    /// Index of the last entry whose token is assigned here.
     assigned: AtomicU64,
 }
 
 #[derive(Default)]
 struct TokenTable {
     by_token: HashMap<Arc<str>, TokenOwner>,
-    /// All tokens by their places, those first that end first.
+    /// All tokens by their position in the order of expiration.
     order: BTreeMap<u64, Arc<str>>,
-    /// The places of each user's tokens.
+    /// Each user's token positions.
     by_user: HashMap<Arc<str>, BTreeSet<u64>>,
-    /// All users by the number of their tokens.
+    /// All users by their number of tokens.
     by_count: BTreeSet<(usize, Arc<str>)>,
-    /// The next place.
+    /// The next position in the order.
     next: u64,
 }
 
@@ -57,12 +55,12 @@ struct TokenOwner {
     user: Arc<str>,
     ends: Instant,
     place: u64,
-    /// When the place was taken.
+    /// Time at which the token got its position.
     placed: Instant,
 }
 
 impl TokenTable {
-    /// Adds a token that ends after `ttl`, behind all others in the order of their ends.
+    /// Adds a token that ends after `ttl`, at the end of the order.
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
         let place = self.next;
         self.next += 1;
@@ -97,7 +95,7 @@ impl TokenTable {
         }
     }
 
-    /// Changes the places of a user's tokens, and keeps the order of users by their number of tokens.
+    /// Changes the positions of a user's tokens, and updates the order of users by token count.
     fn change_places(&mut self, user: &Arc<str>, change: impl FnOnce(&mut BTreeSet<u64>)) {
         let places = self.by_user.entry(user.clone()).or_default();
         let before = places.len();
@@ -112,7 +110,7 @@ impl TokenTable {
         }
     }
 
-    /// Removes tokens that have ended, [`SWEPT_PER_LOGIN`] at most.
+    /// Removes expired tokens, at most [`SWEPT_PER_LOGIN`].
     fn sweep(&mut self, now: Instant) {
         for _ in 0..SWEPT_PER_LOGIN {
             let first = self.order.values().next().cloned();
@@ -123,7 +121,7 @@ impl TokenTable {
         }
     }
 
-    /// Removes the oldest token of the user with the most tokens; one of `user` if nobody has more.
+    /// Removes the oldest token of the user with the most tokens. If no user has more than `user`, removes one of `user`.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user).map_or(0, BTreeSet::len);
         let most = self.by_count.last().filter(|(count, _)| *count > own);
@@ -143,8 +141,8 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Creates an empty set of tokens that end when they are not used for `ttl`. `replayed` is the last entry
-    /// in the log at startup.
+    /// Creates an empty set of tokens. A token ends when it is unused for `ttl`. `replayed` is the index of the last entry in
+    /// the log at startup.
     pub(super) fn new(ttl: Duration, replayed: u64) -> Self {
         Self {
             ttl,
@@ -154,18 +152,18 @@ impl Tokens {
         }
     }
 
-    /// Whether the entry that assigned a token may not be applied here yet, by the index in the token.
+    /// Returns whether the entry that assigned a token may not be applied here yet, by the index in the token.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)
     }
 
-    /// Notes that all entries up to `index` are applied and their tokens assigned.
+    /// Records that all entries up to `index` are applied and their tokens are assigned.
     pub(super) fn assigned(&self, index: u64) {
         self.assigned.fetch_max(index, Relaxed);
     }
 
-    /// Returns the user of a token and extends its life by `ttl`; `None` if it is unknown or has ended.
+    /// Returns a token's user and extends the token's life by `ttl`. Returns `None` if the token is unknown or has ended.
     pub fn user(&self, token: &str) -> Option<String> {
         let now = Instant::now();
         let mut known = self.known.lock();
@@ -202,13 +200,12 @@ impl Tokens {
         }
     }
 
-    /// Ends all tokens, because users may have changed unseen.
+    /// Ends all tokens, because users may have changed unnoticed.
     pub(super) fn end_all(&self) {
         *self.known.lock() = TokenTable::default();
     }
 
-    /// Keeps a token of a user, after sweeping some that have ended. At [`TOKENS_MAX`] tokens another one is
-    /// evicted.
+    /// Stores a user's token after removing some expired tokens. At [`TOKENS_MAX`] tokens, evicts another one.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known.lock();
@@ -307,7 +304,7 @@ mod tests {
         assert_eq!(tokens.user("bob.2"), None, "its oldest");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
         assert_eq!(tokens.user(&last).as_deref(), Some("bob"));
-        // who has few gets more, at the cost of who has most
+        // a user with few tokens gets another one, and the user with the most loses one
         log_in("alice", 2);
         assert!(tokens.user("alice.1").is_some() && tokens.user("alice.2").is_some());
         assert_eq!(tokens.known.lock().by_token.len(), TOKENS_MAX);
@@ -326,7 +323,7 @@ mod tests {
             tokens.applied(&authenticated("alice", "abc"), index);
         }
         {
-            // as if it had been given some time ago
+            // as if the token had been assigned earlier
             let mut known = tokens.known.lock();
             let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
             known.by_token.get_mut("abc.1").unwrap().placed = early;

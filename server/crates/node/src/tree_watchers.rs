@@ -1,5 +1,5 @@
-//! The v2 watchers of this process. They are woken, never fed: each reads events from the history
-//! of a view by its own cursor (I7).
+//! The v2 watchers of this process. The node wakes them, but does not queue events for them: each watcher reads events from a
+//! view's history with its own cursor (I7).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,8 +11,7 @@ use witan_tree::{Tree, Watch};
 
 use super::NodeError;
 
-/// The hub, and how to wake its watchers. The lock is held for look-ups only, never across an
-/// await.
+/// The registered watchers, and the handles that wake them. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 
@@ -22,7 +21,7 @@ struct TreeWatchState {
     wakers: HashMap<WatcherId, Arc<Notify>>,
 }
 
-/// Watchers that are looked at before others may use the registry.
+/// Number of watchers that are visited before the registry is unlocked.
 const VISITED_AT_ONCE: usize = 1024;
 
 impl TreeWatchers {
@@ -42,7 +41,7 @@ impl TreeWatchers {
         self.0.lock().hub.len()
     }
 
-    /// Wakes the watchers that events of `tree` after index `since` may concern.
+    /// Wakes the watchers that may match events of `tree` after index `since`.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
         let watch_state = self.0.lock();
         if watch_state.hub.is_empty() {
@@ -63,8 +62,8 @@ impl TreeWatchers {
         }
     }
 
-    /// Calls `visit` with the path of each watcher. The registry is free while `visit` runs, because the
-    /// replica's thread needs it, too.
+    /// Calls `visit` with the path of each watcher. The registry is unlocked while `visit` runs, because the replica's thread
+    /// also needs it.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8])) {
         let mut last = None;
         loop {
@@ -85,7 +84,7 @@ impl TreeWatchers {
     }
 }
 
-/// A registered watcher; dropping it unregisters.
+/// A registered watcher. Dropping it removes the registration.
 #[derive(Debug)]
 pub struct TreeWatcher {
     id: WatcherId,
@@ -94,8 +93,8 @@ pub struct TreeWatcher {
 }
 
 impl TreeWatcher {
-    /// Resolves after a change that the watch may match (spurious wake-ups are possible), at once if
-    /// one happened since the last call.
+    /// Resolves after a change that the watch may match, or at once if one happened since the last call. Spurious wake-ups
+    /// are possible.
     pub async fn woken(&mut self) {
         self.notify.notified().await;
     }

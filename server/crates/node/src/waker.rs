@@ -1,4 +1,4 @@
-//! Wakes the replica's thread, which waits at descriptors: at this one and at the sockets of other members.
+//! Wakes the replica's thread, which waits on descriptors: on the waker's own descriptor and on the sockets of other members.
 
 use std::{
     io,
@@ -12,11 +12,11 @@ use std::{
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// A thread that sleeps is woken by a system call; one that runs looks at its queues before it sleeps.
+/// Wakes the thread. A sleeping thread needs a system call; a running thread checks its queues before it sleeps.
 #[derive(Debug)]
 pub struct Waker {
     event: OwnedFd,
-    /// Whether the thread sleeps, or is about to and looks at its queues once more.
+    /// Whether the thread sleeps, or is about to sleep after a last check of its queues.
     asleep: AtomicBool,
 }
 
@@ -27,31 +27,32 @@ impl Waker {
         Ok(Self { event, asleep: AtomicBool::new(false) })
     }
 
-    /// Wakes the thread if it sleeps. Call it after queueing something for it.
+    /// Wakes the thread if it sleeps. Call it after queueing an input.
     pub(super) fn wake(&self) {
-        // either this thread sees that the other sleeps, or the other sees what was queued
+        // either this thread sees that the replica's thread sleeps, or that thread sees the queued input
         fence(SeqCst);
         if self.asleep.load(Relaxed) && self.asleep.swap(false, SeqCst) {
-            // it fails only when the descriptor is readable already
+            // fails only if the descriptor is already readable
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Has everyone who queues something from now on wake the thread, which looks at its queues after this call and
-    /// before it sleeps.
+    /// Makes every thread that queues an input from now on wake this thread. The caller must check its queues after this call
+    /// and before it sleeps.
     pub(super) fn prepare(&self) {
         self.asleep.store(true, Relaxed);
         fence(SeqCst);
     }
 
-    /// Notes that the thread runs and looks at its queues next.
+    /// Records that the thread runs and will check its queues.
     pub(super) fn on_awake(&self) {
         self.asleep.store(false, SeqCst);
     }
 
-    /// Forgets past wake-ups: the descriptor is not readable until the next one. Call it when it was found readable.
+    /// Clears past wake-ups, so that the descriptor is not readable until the next one. Call it when the descriptor is
+    /// readable.
     pub fn drain(&self) {
-        // it fails only when the descriptor is not readable
+        // fails only if the descriptor is not readable
         let _ = rustix::io::read(&self.event, &mut [0_u8; 8]);
     }
 }

@@ -1,9 +1,9 @@
-//! The watch streams of v3 keys in this process. They are woken, never fed: each reads the history
-//! of a state by its own cursors (I7).
+//! The v3 watch streams of this process. The node wakes them, but does not queue events for them: each stream reads a state's
+//! history with its own cursors (I7).
 //!
-//! There are two revisions. Clients may know the published one, so a new watch begins after it.
-//! Changes up to the notified one have been noted for all streams that they match; it follows
-//! within the same turn.
+//! There are two revisions. Clients may already know the published revision, so a new watch starts after it. Changes up to
+//! the notified revision were noted for all streams that they match. The notified revision reaches the published one within
+//! the same turn.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,22 +20,21 @@ use witan_replica::watch::{
 
 use super::completions::{CompletionBatch, CompletionQueue};
 
-/// Number of periodic checks after which states from before a compaction are dropped: synced
-/// streams have read them long before, and they hold memory that the compaction should free.
+/// Number of periodic checks after which states from before a compaction are dropped. Synced streams have read them by then,
+/// and they hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
-/// Matches of changes and watcher groups in one turn; streams read further changes from the history. A deletion
-/// of many keys under many overlapping ranges would otherwise keep the replica's thread for minutes.
+/// Matches of changes and watcher groups in one turn; beyond this, streams read further changes from the history. Otherwise,
+/// deleting many keys under many overlapping ranges would occupy the replica's thread for minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
-/// Watcher groups that are unregistered before others may use the registry.
+/// Number of watcher groups that are unregistered before the registry is unlocked.
 const UNREGISTERED_AT_ONCE: usize = 1024;
 
-/// Slots of watcher groups that are looked at before others may use the registry.
+/// Number of watcher group slots that are visited before the registry is unlocked.
 const VISITED_AT_ONCE: usize = 1024;
 
-/// The watcher groups, and how to wake their streams. The lock is held for look-ups only, never
-/// across an await.
+/// The watcher groups, and the handles that wake their streams. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WatchStreams(Arc<Mutex<WatchState>>);
 
@@ -45,11 +44,11 @@ struct WatchState {
     wakers: HashMap<WatchStreamId, StreamWaker>,
     published: i64,
     notified_revision: i64,
-    /// Location behind the last notified change.
+    /// Location after the last notified change.
     end: Option<HistoryLocation>,
     /// The state after the last turn with matching changes, while it is current.
     current: Option<Arc<Kv>>,
-    /// States from before the last compactions, the oldest first.
+    /// States from before the last compactions, oldest first.
     older: Vec<Arc<Kv>>,
     older_checks: u32,
     /// Streams that wait for a later notified revision.
@@ -70,7 +69,7 @@ impl WatchStreams {
         watch_state.end = Some(kv.end());
     }
 
-    /// Registers a stream without watchers, which is woken on the calling worker.
+    /// Registers a stream without watchers. It is woken on the calling worker.
     pub(super) fn add_stream(&self) -> WatchStream {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.0.lock();
@@ -83,13 +82,13 @@ impl WatchStreams {
         WatchStream { id, notify, streams: self.clone() }
     }
 
-    /// Sets the revision that clients may know. Call it before anything reveals that revision.
+    /// Sets the revision that clients may know. Call it before any answer reveals this revision.
     pub(super) fn publish(&self, revision: i64) {
         self.0.lock().published = revision;
     }
 
-    /// Notes all matching changes since the last call for each stream, and wakes it. `kv` is the
-    /// state after the round; it still holds the states before its compactions.
+    /// Notes all matching changes since the last call for each stream, and wakes the streams. `kv` is the state after the
+    /// round, and still contains the states before the round's compactions.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
         let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;
@@ -119,8 +118,8 @@ impl WatchStreams {
         }
     }
 
-    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes
-    /// yet. They find these changes by revision, because the new state has them at other locations. Then call
+    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes. They
+    /// find these changes by revision, because the new state has them at other locations. Afterward, call
     /// [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.0.lock();
@@ -138,8 +137,8 @@ impl WatchStreams {
         }
     }
 
-    /// Calls `visit` with the first key of each watched range and its watchers in one stream. The registry is free while
-    /// `visit` runs, because the replica's thread needs it, too.
+    /// Calls `visit` with the first key of each watched range, and the number of its watchers in one stream. The registry is
+    /// unlocked while `visit` runs, because the replica's thread also needs it.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], u32)) {
         let mut from = 0;
         loop {
@@ -160,7 +159,7 @@ impl WatchStreams {
         }
     }
 
-    /// Drops the states from before compactions after [`OLDER_STATE_CHECKS`] calls; called periodically.
+    /// Drops the states from before compactions after [`OLDER_STATE_CHECKS`] calls. Call it periodically.
     pub(super) fn expire_old_states(&self) {
         let mut watch_state = self.0.lock();
         watch_state.older_checks += 1;
@@ -170,7 +169,7 @@ impl WatchStreams {
     }
 }
 
-/// Notes changes; returns whether any stream matches.
+/// Notes changes. Returns whether any stream must be woken, which is also the case if not all changes could be noted.
 fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut matched = 0;
     let mut from = watch_state.end;
@@ -187,7 +186,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     for state in states.iter().chain([kv]) {
         for (place, written) in state.changes_from(watch_state.notified_revision + 1, from) {
             let (groups, revision) = (&mut watch_state.groups, written.revision());
-            // the place of a revision may have older ones before it
+            // the location of a revision may be preceded by older revisions
             if revision <= watch_state.notified_revision {
                 continue;
             }
@@ -202,25 +201,25 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     matched > 0
 }
 
-/// Copies the key space without the states from before its last compactions, which hold memory.
+/// Copies the key space without the states from before its last compactions, because they hold memory.
 fn without_compacted_states(kv: &Kv) -> Arc<Kv> {
     let mut kv = kv.clone();
     kv.clear_states_before_compaction();
     Arc::new(kv)
 }
 
-/// Unread changes of a stream.
+/// The unread changes of a stream.
 #[derive(Debug)]
 pub struct StreamChanges {
-    /// All matching changes up to this revision were noted.
+    /// The revision up to which all matching changes were noted.
     pub notified_revision: i64,
-    /// The revision that clients may know already.
+    /// The revision that clients may already know.
     pub published: i64,
-    /// The streams that it has to read, in no order.
+    /// The watcher groups that the stream must read, in no particular order.
     pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
 
-/// A registered watch stream; dropping it unregisters it. Its groups must have been removed
+/// A registered watch stream. Dropping it removes the registration. Its groups must be removed first
 /// ([`WatchStream::unregister`]).
 #[derive(Debug)]
 pub struct WatchStream {
@@ -230,26 +229,26 @@ pub struct WatchStream {
 }
 
 impl WatchStream {
-    /// Registers a group of one watcher. Returns it with the published revision.
+    /// Registers a group with one watcher. Returns the group's id and the published revision.
     pub fn register(&self, span: &WatchRange) -> (WatcherGroupId, i64) {
         let mut watch_state = self.streams.0.lock();
         let id = watch_state.groups.register(self.id, span);
         (id, watch_state.published)
     }
 
-    /// Counts one more watcher of a group. Returns the published revision.
+    /// Adds one watcher to a group's count. Returns the published revision.
     pub fn join(&self, id: WatcherGroupId) -> i64 {
         let mut watch_state = self.streams.0.lock();
         watch_state.groups.join(id);
         watch_state.published
     }
 
-    /// Counts one watcher of a group less, which has others.
+    /// Subtracts one watcher from a group's count. The group must have other watchers.
     pub fn leave(&self, id: WatcherGroupId) {
         self.streams.0.lock().groups.leave(id);
     }
 
-    /// Removes watcher groups, some at a time, because the replica's thread needs the registry, too.
+    /// Removes watcher groups in batches, because the replica's thread also needs the registry.
     pub fn unregister<'a>(&self, ended: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
         let mut ended = ended.peekable();
         while ended.peek().is_some() {
@@ -258,19 +257,18 @@ impl WatchStream {
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
             if ended.peek().is_some() {
-                // who waits for the lock has just been woken and would find it locked again
+                // a thread that waits for the lock was just woken and would find it locked again
                 std::thread::yield_now();
             }
         }
     }
 
-    /// Returns the revision that clients may know already.
+    /// Returns the revision that clients may already know.
     pub fn published(&self) -> i64 {
         self.streams.0.lock().published
     }
 
-    /// Takes unread changes. If the notified revision is below `wanted`, the stream is woken when
-    /// it advances.
+    /// Takes the unread changes. If the notified revision is below `wanted`, the stream is woken when it advances.
     pub fn take(&self, wanted: i64) -> StreamChanges {
         let mut watch_state = self.streams.0.lock();
         if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
@@ -283,8 +281,8 @@ impl WatchStream {
         }
     }
 
-    /// Returns a state that contains everything up to `revision`, if it is at hand, and the states from
-    /// before the last compactions, oldest first. Do not keep them: they hold memory.
+    /// Returns a state that contains all changes up to `revision`, if one is available, and the states from before the last
+    /// compactions, oldest first. Do not keep them, because they hold memory.
     pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
         let watch_state = self.streams.0.lock();
         let fresh = watch_state.current.as_ref();
@@ -292,7 +290,7 @@ impl WatchStream {
         (current, watch_state.older.clone())
     }
 
-    /// Resolves when there may be something to take, at once if that was so since the last call.
+    /// Resolves when unread changes may exist, or at once if they arose since the last call.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }
@@ -320,7 +318,7 @@ mod tests {
         kv.revision()
     }
 
-    /// The places of a replaced state say nothing about the new one, so what is new is looked for there.
+    /// Locations in a replaced state are meaningless in the new state, so new changes are found by revision.
     #[test]
     fn a_snapshot_notes_only_what_was_not_noted_before() {
         actix_rt::System::new().block_on(async {
@@ -347,7 +345,7 @@ mod tests {
         });
     }
 
-    /// More than are looked at together, some of which have ended.
+    /// More watchers than are visited at once, some of which have ended.
     #[test]
     fn all_watchers_are_visited() {
         const MANY: usize = 2 * VISITED_AT_ONCE + 1;

@@ -25,13 +25,14 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// How often one view is sent; each stream continues where the previous one broke. After that, the core sends a newer one.
+/// Number of attempts to send one view. Each stream continues where the previous stream broke. After the last attempt, the
+/// core sends a newer view.
 const ATTEMPTS: u32 = 6;
 
-/// The delay before the second attempt, doubled before each further one.
+/// The delay before the second attempt. Each further attempt doubles it.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a stream did not deliver its snapshot.
+/// The reason why a stream did not deliver its snapshot.
 #[derive(Debug, thiserror::Error)]
 enum DeliverError {
     #[error(transparent)]

@@ -19,10 +19,10 @@ use super::{
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, decode_answer},
 };
 
-/// How long the other member can take to accept.
+/// Time limit for the other member to accept a connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a stream could not be opened.
+/// The reason why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// The member has no usable URL.
@@ -36,7 +36,7 @@ pub(super) enum DialError {
     /// The network or the system failed.
     #[error("{}", error_text(.0))]
     Io(#[from] io::Error),
-    /// The other member refused.
+    /// The other member refused the stream.
     #[error("refused by the other member: {0}")]
     Refused(Refusal),
 }
@@ -119,7 +119,7 @@ impl PeerDialer {
         })
     }
 
-    /// Returns the TLS for a URL that requires it; an error if none is configured.
+    /// Returns the TLS for a URL that requires it. Fails if TLS is not configured.
     fn tls_for(&self, url: &Url) -> Result<Option<&PeerTls>, DialError> {
         match url.is_tls() {
             true => self.tls.as_ref().map(Some).ok_or(DialError::NoCertificate),
@@ -127,8 +127,8 @@ impl PeerDialer {
         }
     }
 
-    /// Tries the host's addresses in order and connects to the first one that accepts. Otherwise, returns the last error. With
-    /// a local address, tries only addresses of its family.
+    /// Tries the host's addresses in order and connects to the first address that accepts. Otherwise, returns the last error.
+    /// With a local address, tries only addresses of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the host name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
@@ -155,7 +155,8 @@ impl PeerDialer {
     }
 }
 
-/// Sends the stream's opening and handshake and reads the answer. [`DialError::Refused`] if the member refuses the stream.
+/// Sends the stream's magic bytes and handshake, and reads the answer. Returns [`DialError::Refused`] if the member refuses
+/// the stream.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

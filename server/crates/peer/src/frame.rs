@@ -1,5 +1,5 @@
-//! Frames of a stream between members: one byte of kind, three of length, four of checksum over both and the contents, then the
-//! contents, which are opaque here.
+//! Frames on a stream between members: one byte for the kind, three for the length, four for the checksum over both and the
+//! contents, then the contents, which are opaque here.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -10,13 +10,13 @@ use tokio::{
 };
 use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Size of a frame's header, before the contents, in bytes.
+/// Size in bytes of a frame's header.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// Maximum size of a frame's contents in bytes; a longer frame ends the stream. Three bytes hold its length.
+/// Size in bytes of a frame's contents; a longer frame ends the stream. Three bytes encode the length.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
-/// Maximum size of a raft message without its entries, in bytes.
+/// Maximum size in bytes of a raft message without its entries.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 
 const _: () = assert!(
@@ -24,14 +24,14 @@ const _: () = assert!(
     "a message with the largest command behind as many small ones as it takes fits in a frame"
 );
 
-/// Bytes that a reader reserves at once. A longer frame gets more as its bytes arrive, so that an announced length alone costs
-/// no memory.
+/// Number of bytes that a reader reserves at once. It reserves more for a longer frame as the bytes arrive, so that an
+/// announced length alone uses no memory.
 const READ_BYTES: usize = 64 << 10;
 
-/// Like `READ_BYTES`, for the rest of a long frame.
+/// Number of bytes that a reader reserves at once for the rest of a long frame.
 const LONG_READ_BYTES: usize = 1 << 20;
 
-/// Contents up to this length are copied into a shared buffer; longer ones are written without a copy.
+/// Size in bytes up to which contents are copied into a shared buffer. Longer contents are written without a copy.
 const COPIED_BYTES: usize = 4 << 10;
 
 /// The kind of a frame's contents.
@@ -72,7 +72,7 @@ pub(super) struct Frame {
     pub(super) contents: Bytes,
 }
 
-/// Why bytes are not a frame. The stream is unreadable from there on.
+/// The reason why bytes are not a frame. The rest of the stream is unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("a frame of unknown kind {0}")]
@@ -93,7 +93,7 @@ fn checksum(start: &[u8], contents: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(start), contents)
 }
 
-/// Builds the header of a frame with these contents of at most [`FRAME_BYTES_MAX`] bytes.
+/// Builds the header of a frame. Its contents have at most [`FRAME_BYTES_MAX`] bytes.
 fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
     let mut header = [0; HEADER_BYTES];
@@ -108,7 +108,7 @@ pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
 
-/// Takes the first frame out of `buffer`; `None` while it is incomplete.
+/// Takes the first frame from `buffer`. Returns `None` while it is incomplete.
 pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, FrameError> {
     let Some(start) = buffer.first_chunk::<HEADER_BYTES>().copied() else {
         return Ok(None);
@@ -143,12 +143,13 @@ pub(super) struct FrameReader<S> {
 }
 
 impl<S: AsyncRead + Unpin> FrameReader<S> {
-    /// Creates a reader of frames with at most `max` bytes of contents.
+    /// Creates a reader of frames whose contents have at most `max` bytes.
     pub(super) fn new(stream: S, max: usize) -> Self {
         Self { stream, buffer: BytesMut::new(), max }
     }
 
-    /// Reads the next frame; `None` at the end of the stream. Fails with `TimedOut` if nothing arrives for `silence`.
+    /// Reads the next frame, or returns `None` at the end of the stream. Fails with `TimedOut` if no bytes arrive for
+    /// `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {
@@ -172,7 +173,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         }
     }
 
-    /// Reserves memory for the rest of the first frame in the buffer, at most [`LONG_READ_BYTES`] at a time.
+    /// Reserves memory for the rest of the buffer's first frame, at most [`LONG_READ_BYTES`] at a time.
     fn make_room(&mut self) {
         let whole = self.buffer.first_chunk().map_or(0, length_of) + HEADER_BYTES;
         let missing = whole.saturating_sub(self.buffer.len());
@@ -197,22 +198,22 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     let mut whole = BytesMut::with_capacity(HEADER_BYTES + length.min(READ_BYTES));
     whole.put_slice(&start);
     let mut contents = stream.take(length as u64);
-    // until the end of the frame or of the stream
+    // until the end of the frame or the stream
     while contents.read_buf(&mut whole).await? > 0 {}
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Frames that are written to a stream with few system calls.
+/// Collects frames, to write them with few system calls.
 #[derive(Debug, Default)]
 pub(super) struct FrameBatch {
     chunks: VecDeque<Bytes>,
-    /// Collected headers and short contents.
+    /// Headers and short contents that were collected.
     tail: BytesMut,
     bytes: usize,
 }
 
 impl FrameBatch {
-    /// Adds a frame. Contents of more than [`COPIED_BYTES`] are not copied.
+    /// Adds a frame. Does not copy contents of more than [`COPIED_BYTES`] bytes.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();
         self.tail.put_slice(&header(kind, contents));
@@ -225,7 +226,7 @@ impl FrameBatch {
         }
     }
 
-    /// Ends the batch. It must then be read as a [`Buf`].
+    /// Completes the batch. The caller must then read it as a [`Buf`].
     pub(super) fn seal(&mut self) {
         if !self.tail.is_empty() {
             let rest = self.tail.split().freeze();
@@ -313,7 +314,7 @@ mod tests {
             let mut changed = BytesMut::from(&whole[..]);
             changed[bit / 8] ^= 1 << (bit % 8);
             let read = decode(&mut changed, FRAME_BYTES_MAX);
-            // a length that grew waits for bytes, which the checksum then rejects
+            // a larger length waits for bytes, and the checksum then rejects them
             assert!(!matches!(read, Ok(Some(_))), "bit {bit}: {read:?}");
         }
     }
@@ -328,7 +329,7 @@ mod tests {
         let silent = reader.next(Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
         assert!(reader.buffer.capacity() <= LONG_READ_BYTES + READ_BYTES);
-        // and one beyond the bound is refused at once
+        // and a length beyond the limit is refused at once
         let mut reader = BytesMut::from(&start[..]);
         let refused = decode(&mut reader, 100).unwrap_err();
         assert_eq!(

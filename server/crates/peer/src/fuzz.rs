@@ -1,4 +1,4 @@
-//! The parsers of input from other members, for `tests/fuzz`; only built with the feature `fuzz`.
+//! Gives `tests/fuzz` access to the parsers of input from other members. Built only with the feature `fuzz`.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use witan_machine::member::MemberRegistry;
@@ -10,8 +10,8 @@ use super::{
     snapshot::{Part, RecordParser},
 };
 
-/// Reads the frames at the beginning of `bytes`. Returns them encoded again, and the number of bytes after them, or an error if
-/// those cannot begin a frame.
+/// Reads the frames at the start of `bytes` and encodes them again. Also returns the number of bytes after them, or an error
+/// if these cannot start a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
     let mut batch = FrameBatch::default();
@@ -33,7 +33,8 @@ pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// Decodes a handshake. Returns it encoded again, and whether a member would accept the stream. `None` if it is invalid.
+/// Decodes a handshake. Returns its new encoding, and whether a member would accept the stream. Returns `None` if it is
+/// invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
     let own = (hello.to, &hello.store);
@@ -41,12 +42,12 @@ pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((hello.encode(), taken))
 }
 
-/// Decodes an answer and encodes it again; `None` if it is invalid.
+/// Decodes an answer and encodes it again. Returns `None` if it is invalid.
 pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
 }
 
-/// Decodes a part of a snapshot and encodes it again; `None` if it is invalid.
+/// Decodes a part of a snapshot and encodes it again. Returns `None` if it is invalid.
 pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
     Part::decode(Bytes::copy_from_slice(contents)).map(|part| part.encode())
 }
@@ -54,7 +55,7 @@ pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// Parses the records of a stream in pieces. Returns them and whether the stream ends at the end of a record, or an error if a
+/// Parses a stream's records from pieces. Returns the records, and whether the stream ends at the end of a record. Fails if a
 /// record is too long.
 pub fn snapshot_records<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -69,7 +70,7 @@ pub fn snapshot_records<'a>(
     Ok((records, parser.is_empty()))
 }
 
-/// Encodes a stream of these records.
+/// Encodes a stream that contains these records.
 pub fn snapshot_stream(records: &[Pair]) -> Vec<u8> {
     let mut stream = Vec::new();
     for (key, value) in records {

@@ -1,8 +1,8 @@
-//! The handshake of a stream between members. The opener names itself, the target member and the kind of stream; the other side
-//! accepts or refuses it before it reads anything else. Both sides compare the data directories (store ids) with the registered
-//! ones, because a member with an emptied directory has the same ids as before.
+//! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream. The
+//! other side accepts or refuses the stream before it reads further. Both sides compare the data directories (store ids) with
+//! the registered directories, because a member with an emptied directory has the same ids as before.
 //!
-//! Not here: TLS, which comes before, and the messages, which come after.
+//! TLS comes before the handshake, and the messages come after it.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
 use witan_replica::{host::Lane, replica::PeerEvent};
 use witan_storage::ANCESTORS_MAX;
 
-/// The first bytes of every stream between members. No HTTP request begins with them.
+/// The first bytes of every stream between members. No HTTP request starts with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 
-/// The version of the protocol, sent after [`MAGIC`].
+/// The protocol's version, which follows [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Maximum size of a handshake, its answer, a pong or a request body in bytes; a longer message is refused. URLs that do not
-/// fit are left out of a handshake.
+/// Size in bytes of a handshake, its answer, a pong or a request body; a longer message is refused. A handshake omits URLs
+/// that do not fit.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
 /// The kind of messages on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKind {
-    /// Heartbeats, votes, and other short messages that must not wait.
+    /// Heartbeats, votes, and other short, urgent messages.
     Control = 1,
     /// Entries and forwarded proposals.
     Bulk = 2,
@@ -62,18 +62,18 @@ pub(super) struct Handshake {
     pub(super) cluster_id: u64,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
-    /// The opener's data directory.
+    /// The lineage of the opener's data directory.
     pub(super) store: StoreLineage,
-    /// The store id that the opener knows for the target; 0 for none.
+    /// The target's store id according to the opener; 0 for none.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
-    /// The opener's program version, for logs and later protocol versions.
+    /// The opener's program version, for logs and for later versions of the protocol.
     pub(super) release: String,
-    /// The opener's URLs, for a member that does not know it yet.
+    /// The opener's URLs, for a target that does not know the opener yet.
     pub(super) peer_urls: Vec<String>,
 }
 
-/// Size of a handshake in bytes, up to and including the number of ancestors of the opener's data directory.
+/// Size in bytes of a handshake up to and including the number of ancestors of the opener's data directory.
 const FIXED_BYTES: usize = 42;
 
 impl Handshake {
@@ -100,7 +100,7 @@ impl Handshake {
         out
     }
 
-    /// Decodes the contents of a handshake's frame; `None` if they are invalid.
+    /// Decodes the contents of a handshake's frame. Returns `None` if they are invalid.
     pub(super) fn decode(contents: &[u8]) -> Option<Self> {
         if contents.len() > HANDSHAKE_BYTES_MAX {
             return None;
@@ -159,27 +159,27 @@ impl Handshake {
         Ok(())
     }
 
-    /// Returns whether the opener runs with a copy of its registered data directory.
+    /// Returns whether the opener uses a copy of its registered data directory.
     pub(super) fn is_copy(&self, members: &MemberRegistry) -> bool {
         let known = members.by_id.get(&self.from);
         known.is_some_and(|known| known.store_id != 0 && known.store_id != self.store.id)
     }
 }
 
-/// Why a stream is refused.
+/// The reason why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// This member speaks another version of the protocol.
+    /// This member uses another version of the protocol.
     Protocol(u8),
     /// The opener belongs to another cluster.
     ClusterId(u64),
-    /// Another member than the opener's target listens here.
+    /// A member other than the opener's target listens at this address.
     WrongTarget(MemberId),
     /// The opener claims the identity of the member that it connects to.
     ForeignIdentity,
     /// The opener was removed from the cluster.
     Removed,
-    /// The cluster does not have such a member, or not yet.
+    /// The cluster does not contain this member, or its addition is not applied yet.
     Unknown,
     /// The opener's handshake is invalid.
     Malformed,
@@ -189,9 +189,9 @@ pub(super) enum Refusal {
     Certificate,
     /// Another data directory is registered for the opener.
     Store(u64),
-    /// This member runs with another data directory than the registered one.
+    /// This member uses a data directory other than the registered one.
     TargetStore(u64),
-    /// The opener runs with a copy of a data directory while a stream of the original is open.
+    /// The opener uses a copy of a data directory while a stream of the original is open.
     Copy,
 }
 
@@ -219,7 +219,7 @@ impl Refusal {
         self.parts().2
     }
 
-    /// Returns the event with which to tell the replica about a permanent refusal.
+    /// Returns the event that reports a permanent refusal to the replica, or `None` for other refusals.
     pub(super) fn event(self) -> Option<PeerEvent> {
         match self {
             Self::Removed => Some(PeerEvent::RemovedHere),
@@ -237,7 +237,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the refusal with this code and value on the wire; `None` if the code is unknown.
+    /// Returns the refusal with this code and value on the wire, or `None` if the code is unknown.
     fn of((code, value): (u8, u64)) -> Option<Self> {
         let refusals = [
             Self::Protocol(u8::try_from(value).unwrap_or(u8::MAX)),
@@ -316,7 +316,8 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of an answer's frame; `None` if they are invalid. Ignores fields that a later version appends.
+/// Decodes the contents of an answer's frame. Returns `None` if they are invalid. Ignores fields that a later version
+/// appends.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

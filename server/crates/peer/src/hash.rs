@@ -1,5 +1,5 @@
-//! Hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, with which members
-//! detect different states (`corruption`).
+//! Serves hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, which members
+//! use to detect different states (`corruption`).
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -9,7 +9,7 @@ use witan_snapshot as snapshot;
 
 use super::page::Page;
 
-/// Limits concurrent hashes of keys for other members, because each reads all keys.
+/// Limits concurrent key hashes for other members, because each hash reads all keys.
 static HASHING: Semaphore = Semaphore::const_new(1);
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Answers with the hash of the keys at a revision, as etcd does. Unavailable while another one is computed.
+/// Answers with the hash of the keys at a revision, as etcd does. Answers with an error while another hash is computed.
 pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
         return Page::bad_request("error unmarshalling request");
@@ -71,7 +71,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     })
 }
 
-/// Answers with the hash of the whole state after the entry in the query; 404 if that hash is not kept.
+/// Answers with the hash of the whole state after the entry in the query, or 404 if this hash is not kept.
 pub(super) fn of_state(node: &Node, query: &str) -> Page {
     let index = query.strip_prefix("index=");
     let index = index.and_then(|index| index.parse().ok());

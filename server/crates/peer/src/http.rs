@@ -1,5 +1,5 @@
-//! HTTP/1 on the peer port, as in etcd: the members, the running version, and hashes of the state (`hash`). One request per
-//! connection.
+//! Serves HTTP/1 on the peer port, as in etcd: the members, the running version, and hashes of the state (`hash`). Each
+//! connection serves one request.
 
 use std::{
     convert::Infallible,
@@ -20,10 +20,10 @@ use witan_transport::PeerStream;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
-/// Maximum size of the head of a request on the peer port, in bytes; a longer head is refused.
+/// Size in bytes of a request's head on the peer port; a longer head is refused.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// Answers the request that begins with `first`. The caller limits the time.
+/// Answers the request that starts with `first`. The caller must limit the time.
 pub(super) async fn answer(
     stream: Box<dyn PeerStream>,
     first: &[u8],
@@ -45,7 +45,7 @@ pub(super) async fn answer(
     served.await.map_err(io::Error::other)
 }
 
-/// Answers a request. The error is a refusal.
+/// Answers a request. The error is the refusal.
 async fn respond(request: Request<Incoming>, shared: &Shared) -> Result<Page, Page> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
@@ -65,7 +65,7 @@ async fn respond(request: Request<Incoming>, shared: &Shared) -> Result<Page, Pa
     })
 }
 
-/// Refuses every method except GET.
+/// Refuses all methods except GET.
 fn check_method(method: &Method) -> Result<(), Page> {
     match method == Method::GET {
         true => Ok(()),
@@ -94,7 +94,7 @@ fn page(method: &Method, path: &str, members: &MemberRegistry) -> Result<Page, P
     let body = match path {
         "/members" => list(members),
         "/version" => version(members),
-        // etcd's round-trip probe
+        // etcd's probe of the round-trip time
         "/raft/probing" => probe(witan_node::now_ns()),
         _ => return Err(Page::not_found("404 page not found")),
     };
@@ -112,7 +112,7 @@ fn list(members: &MemberRegistry) -> String {
     serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
 }
 
-/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version.
+/// Returns the body of `/version`. It contains [`NOT_DECIDED`] while the cluster has no version.
 fn version(members: &MemberRegistry) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,

@@ -1,5 +1,5 @@
-//! The streams of other members after their handshake. The replica's thread reads them itself: it waits on their sockets and
-//! for its other work at once, so that a message wakes no second thread.
+//! The streams of other members after their handshake. The replica's thread reads them itself. It waits on their sockets and
+//! for its other work at the same time, so that a message wakes no second thread.
 
 use std::{
     io,
@@ -24,14 +24,14 @@ use super::{
     metrics::PeerSeries,
 };
 
-/// Maximum number of bytes to read from a stream in one turn, so that a member that catches up still answers heartbeats. The
+/// Maximum number of bytes to read from a stream in one turn, so that heartbeats are answered while a member catches up. The
 /// rest stays in the socket.
 const TURN_BYTES: usize = 16 << 20;
 
 /// Maximum number of bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
 
-/// Minimum number of bytes that each read of a stream counts; a shorter read counts as this many. A TLS record has as many.
+/// Number of bytes that each read of a stream counts; a shorter read counts as this many. It is the size of a TLS record.
 const READ_BYTES_MIN: usize = 16 << 10;
 
 /// A stream of another member with messages for this member's replica.
@@ -40,20 +40,20 @@ pub(super) struct InboundStream {
     pub(super) stream: Box<dyn PolledStream>,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
-    /// The streams to the same member; `None` if this member does not know it yet.
+    /// The link to the same member; `None` if this member does not know it yet.
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) lane: Lane,
     pub(super) series: PeerSeries,
-    /// Receives how the stream ended. Dropping the receiver closes the stream.
+    /// Receives the result when the stream ends. Dropping the receiver closes the stream.
     pub(super) ended: oneshot::Sender<io::Result<()>>,
 }
 
-/// Streams that were accepted since the replica's thread last checked.
+/// Streams that were accepted since the replica thread's last check.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals(Mutex<Vec<InboundStream>>);
 
 impl Arrivals {
-    /// Passes a stream to the replica's thread without waking it. Drops streams that were closed meanwhile.
+    /// Passes a stream to the replica's thread without waking it. Drops streams that were closed since they were added.
     pub(super) fn add(&self, stream: InboundStream) {
         let mut arrivals = self.0.lock();
         arrivals.retain(|stream| !stream.ended.is_closed());
@@ -65,18 +65,18 @@ impl Arrivals {
 #[derive(Debug)]
 pub(super) struct Inbound {
     streams: Vec<OpenStream>,
-    /// The buffer of all reads, so that none of them clears memory.
+    /// The buffer for all reads. It is reused, so that no read clears memory.
     target: Box<[u8]>,
 }
 
 #[derive(Debug)]
 struct OpenStream {
     inbound: InboundStream,
-    /// Received bytes of an incomplete frame.
+    /// The received part of an incomplete frame.
     buffer: BytesMut,
-    /// When bytes were last received.
+    /// Time at which bytes were last received.
     heard: Instant,
-    /// Whether the last turn ended before everything was read.
+    /// Whether bytes were left when the last turn ended.
     more: bool,
 }
 
@@ -85,7 +85,7 @@ impl Inbound {
         Self { streams: Vec::new(), target: vec![0; READ_BYTES].into() }
     }
 
-    /// Implements `Post::wait`. Drops streams that have ended or that are silent for the read timeout.
+    /// Implements `Post::wait`. Drops streams that have ended or have been silent for the read timeout.
     pub(super) fn wait(
         &mut self,
         shared: &Shared,
@@ -119,7 +119,7 @@ impl Inbound {
         }
     }
 
-    /// Adds newly accepted streams, and drops those whose receiver was dropped.
+    /// Adds newly accepted streams, and drops streams whose receiver was dropped.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams
             .retain(|stream| !stream.inbound.ended.is_closed());
@@ -141,7 +141,7 @@ impl Inbound {
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
-        // an error, such as an interruption, counts as a wake-up: reading the sockets reports what is wrong
+        // an error, such as an interruption, counts as a wake-up: reading the sockets reports the problem
         let _ = poll(&mut polled, Some(&timeout));
         let woken = polled
             .pop()
@@ -159,7 +159,7 @@ impl Inbound {
 impl OpenStream {
     fn new(inbound: InboundStream) -> Self {
         Self {
-            // the TLS record with the handshake can contain more bytes
+            // the TLS record with the handshake can contain further bytes
             more: inbound.stream.keeps_bytes(),
             inbound,
             buffer: BytesMut::new(),
@@ -167,8 +167,8 @@ impl OpenStream {
         }
     }
 
-    /// Reads about [`TURN_BYTES`], where each frame counts at least [`SMALL_BYTES`] and each call at least [`READ_BYTES_MIN`].
-    /// Returns whether the stream is still open.
+    /// Reads about [`TURN_BYTES`] bytes, where each frame counts at least [`SMALL_BYTES`] and each read at least
+    /// [`READ_BYTES_MIN`]. Returns whether the stream is still open.
     fn read(
         &mut self,
         now: Instant,
@@ -205,7 +205,7 @@ impl OpenStream {
             }
         };
         if let Some(ping) = ping {
-            // only the last one of a turn: an honest member sends one per second
+            // answers only the last ping of a turn, because a correct member sends one per second
             let pong = frame::encode(FrameKind::Pong, &ping);
             self.inbound.stream.write_all(&pong)?;
             self.inbound.stream.flush()?;
@@ -216,7 +216,7 @@ impl OpenStream {
         }
     }
 
-    /// Records that the other side has sent something.
+    /// Records that the other side has sent bytes.
     fn on_heard(&mut self, now: Instant, shared: &Shared) {
         self.heard = now;
         if let Some(peer) = &self.inbound.peer {
@@ -224,7 +224,7 @@ impl OpenStream {
         }
     }
 
-    /// Fails if nothing was received for longer than `silence`.
+    /// Fails if no bytes were received for longer than `silence`.
     fn check_silence(&self, now: Instant, silence: Duration) -> io::Result<bool> {
         match now.saturating_duration_since(self.heard) > silence {
             true => Err(io::Error::new(
@@ -235,7 +235,7 @@ impl OpenStream {
         }
     }
 
-    /// Adds a message to the turn, or returns the contents of a ping.
+    /// Adds a message to the turn. Returns the contents of a ping.
     fn take(
         &self,
         Frame { kind, contents }: Frame,

@@ -1,26 +1,26 @@
-//! Derives from the streams to another member whether its process has ended: the other side closed both, and a new one was
-//! refused.
+//! Derives from the streams to another member whether its process has ended: the other side closed both streams, and a new
+//! stream was refused.
 
 use witan_replica::host::Lane;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum LaneState {
-    /// It was never open, or this member closed it.
+    /// The stream was never open, or this member closed it.
     #[default]
     Unknown,
     Open,
-    /// The other side closed it.
+    /// The other side closed the stream.
     Closed,
-    /// The other side closed it, and its port refuses connections.
+    /// The other side closed the stream, and its port refuses connections.
     Refused,
 }
 
-/// Both streams to a member.
+/// The state of both streams to a member.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    /// By lane.
+    /// The state of each lane.
     states: [LaneState; 2],
-    /// Whether the process has ended, as far as this member knows; reset when a stream opens.
+    /// Whether the process has ended, as far as this member knows. Reset when a stream opens.
     gone: bool,
 }
 
@@ -29,13 +29,13 @@ impl Lanes {
         self.states[lane as usize] == LaneState::Open
     }
 
-    /// Records that a stream is open, so the process runs. Returns whether it was considered gone.
+    /// Records that a stream is open, so that the process runs. Returns whether it was considered ended.
     pub(super) fn on_opened(&mut self, lane: Lane) -> bool {
         self.states[lane as usize] = LaneState::Open;
         std::mem::take(&mut self.gone)
     }
 
-    /// Returns whether the process is gone: its end was noticed, and no stream has opened since.
+    /// Returns whether the process has ended and no stream has opened since.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
@@ -61,8 +61,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Returns whether the process is gone for the first time since a stream was open: the other side closed both streams, and
-    /// a new one was refused.
+    /// Returns whether the process has newly ended since a stream was open: the other side closed both streams, and a new
+    /// stream was refused.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);

@@ -1,14 +1,14 @@
-//! The network between members: carries the core's messages to other members and theirs to the node. The core decides what
-//! messages mean and what a lost connection implies.
+//! The network between members. It carries the core's messages to other members, and their messages to the node. The core
+//! interprets messages and decides what a lost connection implies.
 //!
-//! A member opens two streams to each other member and sends only on those: control (heartbeats, votes: short messages that
-//! must not wait) and bulk (entries). One thread opens all streams and writes this member's. The replica's thread itself writes
-//! short messages to idle streams (`queue`) and reads the streams of others (`inbound`).
+//! A member opens two streams to each other member and sends only on these: control (heartbeats, votes: short, urgent
+//! messages) and bulk (entries). One thread opens all streams and writes to them. The replica's thread writes short messages
+//! to idle streams itself (`queue`), and reads the streams of other members (`inbound`).
 //!
 //! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a stream) →
-//! `link` (streams to others) → `listener`, `inbound` (streams of others) → `http`, `hash` and `page` (HTTP on the peer port) →
-//! `remotes` (members that this one does not know yet) → `deliver` (streams that carry a snapshot) and `snapshot` (their
-//! contents) → `monitor` (versions and clocks of the others) → `query`, `dial`, `lanes`, `metrics`.
+//! `link` (streams to other members) → `listener`, `inbound` (streams of other members) → `http`, `hash` and `page` (HTTP on
+//! the peer port) → `remotes` (members that this member does not know yet) → `deliver` (streams that carry a snapshot) and
+//! `snapshot` (their contents) → `monitor` (versions and clocks of other members) → `query`, `dial`, `lanes`, `metrics`.
 
 mod deliver;
 mod dial;
@@ -63,7 +63,7 @@ pub use dial::PeerDialer;
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
-/// How long sending the last messages can take when the process stops.
+/// Time limit for sending the last messages when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// State that all streams share.
@@ -77,7 +77,7 @@ struct Shared {
     started: Instant,
     metrics: PeerMetrics,
     settings: PeerSettings,
-    /// Receives snapshots of other members.
+    /// Receives snapshots from other members.
     receiver: SnapshotReceiver,
     snapshot_metrics: SnapshotMetrics,
     dialer: PeerDialer,
@@ -118,7 +118,7 @@ impl Shared {
         }
     }
 
-    /// Counts messages that were written to a lane's stream, and their bytes including headers.
+    /// Counts the messages that were written to a lane's stream, and their size including headers.
     fn on_written(&self, peer: &Peer, lane: Lane, messages: u64, bytes: u64) {
         peer.series.sent_bytes.inc_by(bytes);
         if lane == Lane::Bulk && messages > 0 {
@@ -126,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// Removes the metrics and counters of a member whose streams have ended for good.
+    /// Removes the metrics and counters of a member whose streams have ended permanently.
     fn forget(&self, id: MemberId) {
         self.metrics.remove(self.own_id(), id);
         self.node.forget_peer(id);
@@ -141,7 +141,7 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// Passes messages of the replica's thread to the streams, and messages of other members to the replica's thread.
+/// Passes the replica thread's messages to the streams, and other members' messages to the replica's thread.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
@@ -166,8 +166,8 @@ impl Drop for LinkTasks {
 }
 
 /// Starts the peer network: accepts connections on `sockets` and opens streams to every other member in `members`. Returns
-/// the handle that monitors and stops it, and the [`PeerPost`] through which the replica's thread sends messages. Fails if
-/// the runtime cannot be created, a socket cannot be registered with it, or the thread cannot be spawned.
+/// the handle that monitors and stops it, and the [`PeerPost`] for the replica's thread. Fails if the runtime cannot be
+/// created, a socket cannot be registered with it, or the thread cannot be spawned.
 pub fn start(
     node: Node,
     sockets: Vec<BoundPeer>,
@@ -218,13 +218,13 @@ pub fn start(
 }
 
 impl Peers {
-    /// Watches the versions and clocks of the other members until the process stops. Runs on a worker, because it proposes
+    /// Monitors the versions and clocks of the other members until the process stops. Runs on a worker, because it proposes
     /// commands.
     pub fn monitor(&self) -> impl Future<Output = ()> + use<> {
         Monitor::new(self.shared.clone()).run()
     }
 
-    /// Waits a limited time until queued messages are written, then ends all streams.
+    /// Waits until queued messages are written, for a limited time, and then ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = self.shared.peers.lock().values().cloned().collect();
         let flushed = async {
@@ -247,7 +247,7 @@ impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
             let Some(link) = self.links.get_mut(&envelope.to) else {
-                // a removed member, or one whose addition is not applied yet
+                // a removed member, or a member whose addition is not applied yet
                 let remotes = self.shared.remotes.lock();
                 if let Some(link) = remotes.0.get(&envelope.to)
                     && envelope.snapshot.is_none()
@@ -257,7 +257,7 @@ impl Post for PeerPost {
                 continue;
             };
             if let Some(view) = envelope.snapshot {
-                // drop the message if a transfer is running, which reports its own end
+                // drop the message if a transfer is running, because the transfer reports its own end
                 if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
                     let (shared, peer) = (self.shared.clone(), link.peer.clone());
                     let sending = deliver::send(shared, peer, *view, envelope.message);
@@ -276,8 +276,8 @@ impl Post for PeerPost {
             self.shared.metrics.remove(own, id);
             let node = self.shared.node.clone();
             self.runtime.spawn(async move {
-                // The last message tells the member that its removal is committed. If it does not arrive, the member learns
-                // that when it opens a stream.
+                // The last message tells the member that its removal is committed. If it does not arrive, the member receives
+                // the refusal when it opens a stream.
                 let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
                 drop(link);
                 node.forget_peer(id);
@@ -341,7 +341,7 @@ fn hosts(member: &Member) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns a member's valid peer URLs and logs the others.
+/// Returns a member's valid peer URLs. Logs invalid URLs.
 fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();

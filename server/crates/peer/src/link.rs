@@ -1,4 +1,4 @@
-//! One stream to another member: opens it, writes queued messages, notices its end, and reopens it.
+//! One stream to another member: opens it, writes queued messages, detects its end, and reopens it.
 
 use std::{
     collections::hash_map::RandomState,
@@ -35,14 +35,14 @@ use super::{
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first delay between attempts, after an immediate second attempt. It is short because the port of an ending process can
-/// accept a connection and reset it shortly before it refuses all, and failover waits for the refusal.
+/// First delay between attempts, after an immediate second attempt. It is short because an ending process can accept a
+/// connection and reset it shortly before its port refuses connections, and failover waits for the refusal.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 
-/// The longest delay. A member that restarts opens streams itself, which ends all delays.
+/// Longest delay between attempts. A restarting member opens streams itself, which ends all delays.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// A stream that was open for this long counts as stable, so that the next attempt follows at once.
+/// Time after which an open stream counts as stable, so that the next attempt follows at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Another member, with the state that its two streams share.
@@ -50,19 +50,19 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     pub(super) id: MemberId,
     urls: Mutex<Vec<Url>>,
-    /// By lane.
+    /// The queue of each lane.
     queues: [LaneQueue; 2],
     lanes: Mutex<Lanes>,
-    /// Ends the delay before the next attempt.
+    /// Notified to end the delay before the next attempt.
     retry: Notify,
-    /// When the member last sent something on its own streams, in milliseconds since startup.
+    /// Time at which the member last sent bytes on its own streams, in milliseconds since startup.
     heard_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
 
 impl Peer {
     pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
-        // export the series from the beginning
+        // export the series from startup
         series.active.set(0);
         Self {
             id,
@@ -80,7 +80,7 @@ impl Peer {
         &self.queues[lane as usize]
     }
 
-    /// Replaces the member's URLs, and tries changed ones at once.
+    /// Replaces the member's URLs. If they have changed, tries them at once.
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
         let mut known = self.urls.lock();
         if *known != urls {
@@ -95,13 +95,13 @@ impl Peer {
         self.retry.notify_waiters();
     }
 
-    /// Records that the member has sent something on its own streams, `since_start` after startup.
+    /// Records that the member has sent bytes on its own streams. `since_start` is the time since startup.
     pub(super) fn on_heard(&self, since_start: Duration) {
         let ms = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(ms, Relaxed);
     }
 
-    /// Returns how long after startup the member last sent something on its own streams.
+    /// Returns the time since startup at which the member last sent bytes on its own streams.
     fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Relaxed))
     }
@@ -131,13 +131,13 @@ impl Peer {
     }
 }
 
-/// One of the streams to a member.
+/// One of the two streams to a member.
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     kind: StreamKind,
-    /// For logs.
+    /// The member's name for logs.
     name: String,
     /// The last failure that was logged as a warning.
     warned: String,
@@ -154,7 +154,7 @@ impl Link {
         }
     }
 
-    /// Opens the stream again and again until the task is aborted, with delays between attempts.
+    /// Opens the stream repeatedly until the task is aborted, with delays between attempts.
     pub(super) async fn run(mut self) {
         let mut delays = Delays::new();
         loop {
@@ -199,7 +199,7 @@ impl Link {
         for url in self.peer.urls() {
             match self.shared.dialer.open(&url, &hello).await {
                 Ok(stream) => return Ok(stream),
-                // a process listens if any URL accepts connections
+                // the process listens if any URL accepts connections
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}
                 Err(error) => worst = error,
             }
@@ -208,11 +208,12 @@ impl Link {
     }
 
     /// Records that the stream is open, so that its queue accepts messages. The control stream marks the member as connected;
-    /// the bulk stream is reported to the replica ([`PeerEvent::StreamOpened`]).
+    /// the bulk stream reports [`PeerEvent::StreamOpened`] to the replica.
     fn on_opened(&mut self) {
         self.peer.queue(self.kind.lane()).open();
         if self.peer.lanes.lock().on_opened(self.kind.lane()) {
-            // wake the other lane's link, so that its queue opens before the replica hears from the member and replies
+            // wake the other lane's link, so that its queue opens before the replica receives a message from the member and
+            // replies
             self.peer.retry_now();
         }
         self.warned.clear();
@@ -246,8 +247,8 @@ impl Link {
         self.report(gone);
     }
 
-    /// Records that the stream could not be opened: drops queued messages and reports to the replica. Logs repetitions of an
-    /// error only at debug level.
+    /// Records that the stream could not be opened: drops queued messages and reports to the replica. Logs a repeated error
+    /// only at debug level.
     fn on_failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
         if self.kind == StreamKind::Bulk {
@@ -300,8 +301,8 @@ impl Link {
         }
     }
 
-    /// Writes queued messages, and every [`PING_INTERVAL`] a ping with the time since `begun`, until writing fails. Returns the
-    /// error.
+    /// Writes queued messages until writing fails, and every [`PING_INTERVAL`] a ping with the time since `begun`. Returns
+    /// the error.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
         // ping at the same moments on all streams, so that one wake-up serves them
         let mut pings = interval_at(self.shared.started, PING_INTERVAL);
@@ -338,7 +339,7 @@ impl Link {
         }
     }
 
-    /// Returns whether the member has sent something on its own streams within the read timeout.
+    /// Returns whether the member has sent bytes on its own streams within the read timeout.
     fn hears(&self) -> bool {
         let silence = self
             .shared
@@ -348,8 +349,8 @@ impl Link {
         silence < self.shared.settings.read_timeout
     }
 
-    /// Reads pongs and measures round trips with them until the stream ends. Returns the error. A read timeout counts only if
-    /// the member's own streams are silent, too, because a member whose disk hangs reads no pings.
+    /// Reads pongs and measures round trips until the stream ends. Returns the error. A read timeout counts only if the
+    /// member's own streams are also silent, because a member whose disk hangs reads no pings.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
@@ -368,13 +369,14 @@ impl Link {
     }
 }
 
-/// Returns when the ping of this pong was sent, in nanoseconds since the stream began; `None` for other frames.
+/// Returns the time at which the pong's ping was sent, in nanoseconds since the stream's start. Returns `None` for other
+/// frames.
 fn pong(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes all bytes of a batch. Fails if the other side reads nothing for `patience`.
+/// Writes all bytes of a batch. Fails if the other side reads no bytes for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut batch: impl Buf,
@@ -402,7 +404,8 @@ fn by_other_side(end: &io::Error) -> bool {
     )
 }
 
-/// Delays between attempts: none before the second, then doubled. Jitter keeps members from reconnecting in step.
+/// Computes the delays between attempts: none before the second attempt, then doubled. Jitter prevents members from
+/// reconnecting at the same time.
 #[derive(Debug)]
 struct Delays {
     next: Duration,
@@ -419,8 +422,8 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// Returns the delay after a stream that has lasted for `lasted` (zero if none opened), which counts as part of the delay.
-    /// It doubles up to [`RETRY_LONGEST`] and is then shortened by a random part of up to half.
+    /// Returns the delay after a stream that was open for `lasted` (zero if it never opened). That time counts as part of the
+    /// delay. The delay doubles up to [`RETRY_LONGEST`], and is then shortened by a random part of up to half.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= STABLE_AFTER {
             self.start_over();

@@ -1,7 +1,7 @@
-//! The peer port: accepts streams of other members, and answers HTTP requests.
+//! The peer port: accepts streams from other members and answers HTTP requests.
 //!
-//! Until its handshake a connection costs a few hundred bytes and a bounded time, and their number is bounded: the oldest
-//! one ends.
+//! Before its handshake, a connection uses a few hundred bytes for a limited time. The number of such connections is also
+//! limited: beyond it, the oldest connection ends.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,46 +34,46 @@ use super::{
     inbound::InboundStream,
 };
 
-/// How long a connection may take for its handshake, including reading the answer.
+/// Time limit for a connection's handshake, including reading the answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections before their handshake; above it, the oldest one ends, because a member completes its own in milliseconds.
+/// Connections before their handshake; beyond this, the oldest one ends. A member completes its handshake in milliseconds.
 const GREETINGS_MAX: usize = 256;
 
-/// Delay after the system refused to accept, for lack of descriptors.
+/// Delay after the system failed to accept a connection because descriptors were exhausted.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// How soon the stream of a removed member ends, whatever it sends.
+/// Interval between checks whether a stream's member was removed. They run regardless of the traffic on the stream.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// All listeners of this member.
+/// The listeners of this member.
 #[derive(Debug)]
 pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
     streams: Mutex<HashMap<(MemberId, StreamKind), OpenStream>>,
-    /// Limits log lines about refusals, which any client can cause.
+    /// Limits the log lines about refusals, because any client can cause them.
     refusals: LogLimit,
 }
 
-/// A stream of a member.
+/// An open stream from a member.
 #[derive(Debug)]
 struct OpenStream {
     task: AbortHandle,
     certificate: Option<MemberCertificate>,
-    /// The store id of its member.
+    /// The store id of the stream's member.
     store_id: u64,
 }
 
 impl OpenStream {
-    /// Whether it is open with a certificate that is valid for one of these hosts.
+    /// Returns whether the stream's certificate is valid for one of these hosts.
     fn is_open_for(&self, hosts: &[String]) -> bool {
         let certificate = self.certificate.as_ref();
         !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
     }
 }
 
-/// An accepted stream of a member.
+/// A member's accepted stream, its handshake, and its certificate if the certificate names hosts.
 type Greeted = (
     Box<dyn AcceptedStream>,
     Handshake,
@@ -88,7 +88,8 @@ struct Greetings {
 }
 
 impl Greetings {
-    /// Adds a connection before its handshake. If there are too many, aborts the oldest one; returns whether it did.
+    /// Adds a connection before its handshake. If there are too many, aborts the oldest connection. Returns whether a
+    /// connection was aborted.
     fn add(&mut self, id: u64, task: AbortHandle) -> bool {
         let full = self.open.len() >= GREETINGS_MAX;
         let oldest = full.then(|| self.open.pop_first()).flatten();
@@ -100,7 +101,7 @@ impl Greetings {
     }
 }
 
-/// A connection before its handshake, until this is dropped.
+/// A connection before its handshake. Dropping it removes the connection from the list.
 #[derive(Debug)]
 struct Greeting {
     id: u64,
@@ -108,7 +109,7 @@ struct Greeting {
 }
 
 impl Greeting {
-    /// Gives a new connection its id.
+    /// Assigns an id to a new connection.
     fn new(all: &Arc<Mutex<Greetings>>) -> Self {
         let mut greetings = all.lock();
         greetings.last += 1;
@@ -132,7 +133,7 @@ impl Listener {
         }
     }
 
-    /// Accepts connections for as long as the process runs.
+    /// Accepts connections until the process stops.
     pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener) {
         let address = url.to_string();
         let tls = self.shared.dialer.tls.clone().filter(|_| url.is_tls());
@@ -170,12 +171,12 @@ impl Listener {
             if self.greetings.lock().add(id, task.abort_handle()) {
                 self.shared.metrics.refused("too_many");
             }
-            // each connection may speak before the next one is accepted
+            // let each connection run before the next one is accepted
             yield_now().await;
         }
     }
 
-    /// Does the TLS handshake, if TLS is on, and reads the first bytes: returns the stream of a member, or answers an
+    /// Performs the TLS handshake, if TLS is configured, and reads the first bytes. Returns a member's stream, or answers an
     /// HTTP request and returns `None`.
     async fn greet(
         &self,
@@ -232,7 +233,7 @@ impl Listener {
         }
     }
 
-    /// Reads the handshake of a member and checks it; the error is the refusal to answer with.
+    /// Reads and checks a member's handshake. The error is the refusal to send.
     async fn read_handshake(
         &self,
         stream: &mut Box<dyn AcceptedStream>,
@@ -247,9 +248,9 @@ impl Listener {
         Ok(hello)
     }
 
-    /// Refuses a stream whose certificate is valid for no host of its member's peer URLs while another one is open
-    /// whose certificate is. Without such a stream the mismatch proves nothing: the member may use other certificates
-    /// as a client, connect through a proxy, or have moved to URLs that this member does not know yet.
+    /// Refuses a stream whose certificate is not valid for any host in its member's peer URLs, if another open stream has
+    /// such a certificate. Without the other stream, the mismatch proves nothing: the member may use another certificate as a
+    /// client, connect through a proxy, or have moved to URLs that this member does not know yet.
     fn check_certificate(
         &self,
         from: MemberId,
@@ -273,8 +274,8 @@ impl Listener {
         }
     }
 
-    /// Refuses a stream of a copied data directory while a stream of the original is open: a copy replaces its original
-    /// only when the original is gone. A stream of the original is always accepted, and closes the stream of a copy.
+    /// Refuses a stream of a copied data directory while a stream of the original is open, because a copy replaces its
+    /// original only when the original is gone. A stream of the original is always accepted, and closes the stream of a copy.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
         if !hello.is_copy(&self.shared.members()) {
             return Ok(());
@@ -289,14 +290,14 @@ impl Listener {
         }
     }
 
-    /// Starts to serve a stream that `greet` has accepted (all checks are done there), and aborts the previous stream
-    /// of this member and kind. Also tells the member's own link to retry now, and reports a member that was gone as
-    /// back.
+    /// Starts to serve a stream that `greet` has accepted after all checks, and aborts the member's previous stream of the
+    /// same kind. Also makes the link to the member retry at once, and reports that a member considered ended is running
+    /// again.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
         self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
-            // the member runs: links need not wait for their next attempt
+            // the member runs, so links need not wait for their next attempt
             peer.retry_now();
             if peer.is_gone() {
                 let node = &self.shared.node;
@@ -343,7 +344,8 @@ impl Listener {
         }
     }
 
-    /// Notes the end of a stream; forgets its member if that was the last one and the member is not in the cluster.
+    /// Records the end of a stream. If it was the member's last stream and the member is not in the cluster, removes the
+    /// member.
     fn on_ended(&self, (from, kind): (MemberId, StreamKind)) {
         let streams = self.streams.lock();
         let mut others = streams
@@ -354,7 +356,7 @@ impl Listener {
         }
     }
 
-    /// Completes, with the error that ends the stream, when a stream of this member would be refused.
+    /// Completes when a new stream of this member would be refused. Returns the error that ends the stream.
     async fn removed(&self, hello: &Handshake) -> io::Error {
         while self.shared.check(hello).is_ok() {
             sleep(REMOVAL_INTERVAL).await;
@@ -364,7 +366,7 @@ impl Listener {
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 
-    /// Has the replica's thread read the messages of a member's stream until it ends.
+    /// Lets the replica's thread read the messages on a member's stream until it ends.
     async fn serve(&self, stream: Box<dyn AcceptedStream>, hello: &Handshake) -> io::Result<()> {
         let (ended, end) = oneshot::channel();
         self.shared.arrivals.add(InboundStream {

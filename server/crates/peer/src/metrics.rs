@@ -6,7 +6,7 @@ use prometheus::{
 use witan_base::metrics::Register;
 use witan_machine::member::MemberId;
 
-/// Series of links and the listener.
+/// Series for links and the listener.
 #[derive(Clone, Debug)]
 pub struct PeerMetrics {
     sent_bytes: IntCounterVec,
@@ -33,7 +33,7 @@ pub(super) struct PeerSeries {
 }
 
 impl PeerMetrics {
-    /// Registers the metrics of the streams between members.
+    /// Registers the metrics for streams between members.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
@@ -68,16 +68,16 @@ impl PeerMetrics {
         self.refused.with_label_values(&[reason]).inc();
     }
 
-    /// Records by how many seconds a member's clock is ahead.
+    /// Records the number of seconds by which a member's clock is ahead.
     pub(super) fn clock(&self, member: MemberId, ahead_s: f64) {
         let to = member.to_string();
         self.clocks.with_label_values(&[&to]).set(ahead_s);
     }
 
-    /// Removes the gauges of a member that left.
+    /// Removes the gauges of a member that left the cluster.
     pub(super) fn remove(&self, own: MemberId, member: MemberId) {
         let (own, member) = (own.to_string(), member.to_string());
-        // an error means that there was no such series
+        // an error means that the series does not exist
         let _ = self.active.remove_label_values(&[&own, &member]);
         let _ = self.clocks.remove_label_values(&[&member]);
     }

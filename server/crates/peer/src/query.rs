@@ -1,4 +1,4 @@
-//! HTTP requests to other members: the members of the cluster (before joining it), hashes of their state, their versions and
+//! HTTP requests to other members: the cluster's members (before joining it), hashes of their state, their versions and
 //! clocks.
 //!
 //! The other member's `http` answers them, or any HTTP/1 server that answers like etcd's peer port.
@@ -17,10 +17,10 @@ use witan_transport::exchange;
 
 use super::PeerDialer;
 
-/// How long a member can take to answer.
+/// Time limit for a member's answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A path that the peer port of every Witan member serves and etcd's does not.
+/// A path that every Witan member's peer port serves and etcd's does not.
 const STATE_HASH: &str = "/members/statehash";
 
 /// A cluster as reported by one of its members.
@@ -28,7 +28,7 @@ const STATE_HASH: &str = "/members/statehash";
 pub struct RemoteCluster {
     /// Cluster id.
     pub id: u64,
-    /// Its members.
+    /// The cluster's members.
     pub members: Vec<Member>,
 }
 
@@ -38,14 +38,14 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Returns whether an etcd member answers at this peer URL: it reports a version, but answers 404 to a path that every Witan
-/// member serves. `false` if nothing answers.
+/// Returns whether an etcd member answers at this peer URL: it reports a version, but answers 404 on a path that every Witan
+/// member serves. Returns `false` if no server answers.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Requests the hash of a member's state after an entry; `None` if the member does not have it.
+/// Requests the hash of a member's state after an entry. Returns `None` if the member does not have it.
 pub async fn state_hash(
     url: &Url,
     dialer: &PeerDialer,
@@ -56,7 +56,7 @@ pub async fn state_hash(
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
-/// Requests the release that a member of a cluster runs.
+/// Requests the release that a cluster's member runs.
 pub(super) async fn release(
     url: &Url,
     dialer: &PeerDialer,
@@ -128,14 +128,14 @@ struct ProbePage {
     now: String,
 }
 
-/// Returns whether these responses to `/version` and to [`STATE_HASH`] without an index are etcd's.
+/// Returns whether these responses to `/version` and to [`STATE_HASH`] without an index come from etcd.
 fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     let page: Option<VersionPage> = serde_json::from_slice(version.body()).ok();
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads a member's release from the response to `/version`. Another cluster, or a release below [`versions::FIRST`], is an
-/// error.
+/// Reads a member's release from the response to `/version`. Fails for another cluster, or for a release below
+/// [`versions::FIRST`].
 fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str> {
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
@@ -151,7 +151,7 @@ fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from its response; `None` for 404.
+/// Reads the hash of a member's state from its response. Returns `None` for 404.
 fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     check_cluster(answer, cluster_id)?;
     match answer.status() {

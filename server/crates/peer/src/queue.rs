@@ -1,5 +1,6 @@
-//! Messages for one stream: the replica's thread adds them without waiting, and the link's task takes them in batches. The
-//! replica's thread writes a short message to an idle link itself, because waking the link's thread costs more than the write.
+//! Messages for one stream. The replica's thread adds them without waiting, and the link's task takes them in batches. The
+//! replica's thread writes a short message to an idle link itself, because waking the link's thread costs more than the
+//! write.
 
 use std::collections::VecDeque;
 
@@ -10,22 +11,22 @@ use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
 
-/// Maximum number of bytes that wait for a stream; further messages are dropped, and raft sends them again when the other
-/// member reports the gap. Each message counts at least [`SMALL_BYTES`], and one can always wait.
+/// Size in bytes of the messages that wait for a stream; further messages are dropped, and raft sends them again when the
+/// other member reports the gap. Each message counts at least [`SMALL_BYTES`], and one message can always wait.
 const BYTES_MAX: usize = 64 << 20;
 
-/// The size at which a batch is complete.
+/// Size in bytes at which a batch is complete.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The longest message that the replica's thread writes itself.
+/// Size in bytes of a message that the replica's thread writes itself; a longer message is queued.
 const DIRECT_WRITE_BYTES_MAX: usize = 16 << 10;
 
 /// The result of pushing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushOutcome {
-    /// It waits for the link.
+    /// The message waits for the link.
     Queued,
-    /// It was written, in this many bytes including its header.
+    /// The message was written. The number is its size in bytes, including its header.
     Written(u64),
     /// The queue is full, or the other side is unreachable.
     Dropped,
@@ -35,7 +36,7 @@ pub(super) enum PushOutcome {
 pub(super) struct LaneQueue {
     queued: Mutex<Queued>,
     filled: Notify,
-    /// Wakes the tasks that wait until everything is written.
+    /// Wakes the tasks that wait until all messages are written.
     written: Notify,
 }
 
@@ -45,7 +46,7 @@ struct Queued {
     bytes: usize,
     /// Whether messages are dropped because the other side is unreachable.
     closed: bool,
-    /// Whether the last batch was written and the link has asked for the next one.
+    /// Whether the last batch was written and the link has requested the next batch.
     written: bool,
     /// The writer of an open stream.
     writer: Option<DirectWriter>,
@@ -53,7 +54,7 @@ struct Queued {
     unflushed: bool,
 }
 
-/// Detaches the writer from the queue when the stream has ended, so that its socket is closed.
+/// Detaches the writer from the queue when the stream ends, so that its socket is closed.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 
@@ -94,13 +95,13 @@ impl LaneQueue {
         PushOutcome::Queued
     }
 
-    /// Queues new messages, because the link writes something else, until it asks for the next batch.
+    /// Queues new messages until the link requests the next batch, because the link writes other bytes.
     pub(super) fn hold(&self) {
         self.queued.lock().written = false;
     }
 
-    /// Waits for messages and takes up to a batch of them; an empty batch means that the stream only needs a flush. Call it
-    /// when the last batch is written: if there is nothing left, `emptied` completes. Cancel safe.
+    /// Waits for messages and takes up to a batch of them. An empty batch means that the stream only needs a flush. Call it
+    /// when the last batch is written: if no message is left, `emptied` completes. Cancel safe.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
@@ -113,7 +114,7 @@ impl LaneQueue {
         }
     }
 
-    /// Completes when everything that was queued is written.
+    /// Completes when all queued messages are written.
     pub(super) async fn emptied(&self) {
         loop {
             let written = self.written.notified();
@@ -124,20 +125,20 @@ impl LaneQueue {
         }
     }
 
-    /// Accepts messages again, which wait for the next connection.
+    /// Accepts messages again. They wait for the next connection.
     pub(super) fn open(&self) {
         self.queued.lock().closed = false;
     }
 
-    /// Drops all messages, and each new one until [`Self::open`].
+    /// Drops all messages, and all new messages until [`Self::open`].
     pub(super) fn close(&self) {
         *self.queued.lock() = Queued { closed: true, ..Queued::default() };
     }
 }
 
 impl Queued {
-    /// Writes a short message if the link is idle, and returns its bytes including the header; `None` if it must be queued. The
-    /// link writes what the socket does not accept.
+    /// Writes a short message if the link is idle, and returns its size in bytes including the header. Returns `None` if it
+    /// must be queued. The link writes bytes that the socket does not accept.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
         let short = message.len() <= DIRECT_WRITE_BYTES_MAX;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
@@ -148,8 +149,8 @@ impl Queued {
         Some(frame.len() as u64)
     }
 
-    /// Takes whole messages until they have [`BATCH_BYTES`] or more. Also returns whether an earlier direct write needs a
-    /// flush. With neither, the link is idle.
+    /// Takes whole messages until their size reaches [`BATCH_BYTES`]. Also returns whether an earlier direct write needs a
+    /// flush. Without messages and without a flush, the link is idle.
     fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;
@@ -167,7 +168,7 @@ impl Queued {
     }
 }
 
-/// Returns the bytes that a message counts in the queue.
+/// Returns the number of bytes that a message counts in the queue.
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }

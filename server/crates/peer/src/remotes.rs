@@ -1,6 +1,6 @@
-//! Members whose addition this member has not applied yet, because it was stopped or cut off meanwhile. One of them can be the
-//! leader or need this member's vote, and the members that it knows may all have been removed. Until the entry is applied,
-//! their streams are accepted, and streams to the URLs in their handshakes are opened.
+//! Members whose addition this member has not applied yet, because it was stopped or cut off at that time. One of them can be
+//! the leader or need this member's vote, and all members that this member knows may have been removed. Until the entry is
+//! applied, their streams are accepted, and streams to the URLs in their handshakes are opened.
 //!
 //! Any process that knows the cluster id can impersonate such a member, or a known one. Only certificates prevent that.
 
@@ -16,11 +16,11 @@ use super::{
     link_to,
 };
 
-/// Unknown members with streams at once; more are refused. They are more than the members that are added while
-/// one of them is down.
+/// Unknown members with concurrent streams; further members are refused. The number exceeds the members that are usually
+/// added while a member is down.
 const REMOTES_MAX: usize = 16;
 
-/// How many URLs of each one are tried.
+/// Number of URLs that are tried for each unknown member.
 const REMOTE_URLS_TRIED: usize = 8;
 
 /// The streams to unknown members.
@@ -28,8 +28,8 @@ const REMOTE_URLS_TRIED: usize = 8;
 pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted: from a known member, or from one that this member does not know yet. The leader
-    /// knows all members.
+    /// Checks whether a stream is accepted: from a known member, or from a member that this member does not know yet. If this
+    /// member is the leader, it knows all members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
         let checked = hello.check((own.member_id, &own.store), &self.members());
@@ -46,10 +46,10 @@ impl Shared {
         }
     }
 
-    /// Opens streams to an unknown member that has opened one, to at most [`REMOTES_MAX`] of them. Must run on the streams'
+    /// Opens streams to an unknown member that has opened a stream, up to [`REMOTES_MAX`] members. Must run on the streams'
     /// thread.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
-        // lock in this order, as in `follow`, so that a member is not missed between the two
+        // lock in this order, as in `follow`, so that no member is missed between the two
         let mut remotes = self.remotes.lock();
         let urls = urls(hello);
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
@@ -69,7 +69,7 @@ impl Shared {
         }
     }
 
-    /// Ends the streams to an unknown member that has no stream left.
+    /// Ends the streams to an unknown member that has no open stream left.
     pub(super) fn forget_remote(&self, id: MemberId) {
         if self.remotes.lock().0.remove(&id).is_some() {
             self.forget(id);
@@ -80,7 +80,7 @@ impl Shared {
 /// Returns at most [`REMOTE_URLS_TRIED`] of the TCP URLs in the opener's handshake.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
-    // the path of a Unix socket on another machine is meaningless here
+    // a path to a Unix socket on another machine is meaningless here
     let urls = urls.filter(|url: &Url| matches!(url.address(), Address::Tcp(..)));
     urls.take(REMOTE_URLS_TRIED).collect()
 }

@@ -1,4 +1,4 @@
-//! Two members with real sockets and nodes without a replica.
+//! Tests two members with real sockets and nodes without a replica.
 
 mod impostors;
 
@@ -28,7 +28,7 @@ use super::*;
 
 const CLUSTER: u64 = 7;
 
-/// Long enough for a busy machine.
+/// Time limit that is long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Running {
@@ -312,7 +312,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
         let gone = (MemberId(2), PeerEvent::ProcessGone);
         events(&one.node).contains(&gone).then_some(())
     });
-    // the queue of the second stream closes when its own reconnect is refused
+    // the second stream's queue closes when its own reconnection is refused
     until("a message to it is reported", || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
         let lost = events(&one.node);
@@ -322,7 +322,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let page = one.page.render();
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
     assert!(page.contains(line), "{page}");
-    // the same address, as after a restart; a process that looks for the member may have connected to itself there
+    // the same address, as after a restart; a process that tries to reach the member may have connected to itself there
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let again = {
         let runtime = runtime.unwrap();
@@ -349,7 +349,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     stop(two);
 }
 
-/// Returns everything received on a connection that sends these bytes.
+/// Sends these bytes on a connection and returns all received bytes.
 fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -426,7 +426,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stop(two);
 }
 
-/// Idle connections, more than the limit.
+/// Number of idle connections. It exceeds the limit.
 const SILENT: usize = 350;
 
 #[test]
@@ -436,7 +436,7 @@ fn silent_connections_do_not_block_members() {
     let silent: Vec<TcpStream> = (0..SILENT)
         .map(|_| TcpStream::connect(addresses[1]).unwrap())
         .collect();
-    // those beyond the limit are closed at once, the others after a while
+    // connections beyond the limit are closed at once, the others after a while
     let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
     for mut stream in silent {
         let closed = closed.clone();
@@ -454,7 +454,7 @@ fn silent_connections_do_not_block_members() {
     stop(two);
 }
 
-/// Connections that are reopened as soon as they end, more than the limit.
+/// Number of connections that are reopened as soon as they end. It exceeds the limit.
 const RENEWED: usize = 300;
 
 #[test]
@@ -470,7 +470,7 @@ fn renewed_silent_connections_do_not_block_members() {
             let _ = stream.write_all(&handshake::MAGIC[..1]);
             open.push_back(stream);
             if open.len() > RENEWED {
-                // it was closed because there are too many
+                // the listener closed it because there are too many
                 let mut oldest = open.pop_front().unwrap();
                 let _ = oldest.read(&mut [0]);
             }
@@ -492,7 +492,7 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // not before: its call would be answered
+    // not earlier, because its connection would be accepted
     let mut three = started(3, third, &members);
     one.post.follow(&members);
     one.wait_open(3);
@@ -534,11 +534,11 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut one, &mut two, "from a leader");
     passes(&mut two, &mut one, "an answer");
     passes(&mut two, &mut three, "another answer");
-    // the entry that adds the first of them is applied
+    // the entry that adds the first member is applied
     two.post.follow(&known);
     assert!(two.post.shared.remotes.lock().0.keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");
-    // the other one ends before it becomes a member
+    // the other member ends before it joins the cluster
     stop(three);
     until("it is forgotten", || {
         two.messages();

@@ -1,5 +1,5 @@
-//! The requests of handles to the replica's thread, and their way to the replica, each that waits for an answer under a
-//! ticket of its own. Events of other members are in `raft_inbox`.
+//! The requests from handles to the replica's thread. The thread passes each request that waits for an answer to the replica
+//! under its own ticket. Events of other members are in `raft_inbox`.
 
 use std::sync::{Arc, mpsc::Receiver};
 
@@ -25,11 +25,11 @@ use crate::{
     now_ns,
 };
 
-/// Requests taken from the inbox in one turn. The number is large, so that the clients whose proposals are next are chosen
-/// among all that wait.
+/// Maximum number of requests taken from the inbox in one turn. It is large, so that the next proposals are chosen among all
+/// waiting clients.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
-/// Requests to the replica's thread, in the order in which they come.
+/// Requests to the replica's thread, in order of arrival.
 pub(crate) enum LoopRequest {
     Propose(Proposal),
     Read {
@@ -42,21 +42,21 @@ pub(crate) enum LoopRequest {
     Rewrite {
         done: OnDurable,
     },
-    /// Rewrite it once more, so that nothing of the previous checkpoint remains on a full disk.
+    /// Rewrite the checkpoint again, so that a full disk keeps no part of the previous checkpoint.
     Shrink {
         done: OnDurable,
     },
-    /// A client keeps a lease alive, or asks when it ends.
+    /// Keep a client's lease alive, or return its remaining time.
     Lease {
         lease: LeaseId,
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     },
-    /// When does each lease end?
+    /// Return the end of each lease.
     Deadlines {
         to: CompletionSender<LeaseDeadlines>,
     },
-    /// Hand leadership over, to a certain member or to the best.
+    /// Transfer leadership to a given member or to the most suitable one.
     Transfer {
         member: Option<MemberId>,
         to: CompletionSender<Result<MemberId, TransferRefused>>,
@@ -68,23 +68,23 @@ pub(crate) enum LoopRequest {
         members: Arc<MemberRegistry>,
         to: CompletionSender<bool>,
     },
-    /// Replace the state by the leader's.
+    /// Replace the state with the leader's.
     Rebuild,
 }
 
-/// A command that is to be proposed.
+/// A command to propose.
 pub(crate) struct Proposal {
     pub(crate) entry: UnstampedEntry,
     /// Where it came from.
     pub(crate) connection: Connection,
     pub(crate) now_ns: i64,
-    /// Whether the command may increase the usage that counts against the quota.
+    /// Whether the command can increase the size that counts against the quota.
     pub(crate) grows: bool,
     pub(crate) to: CompletionSender<AppliedCommand>,
 }
 
 impl ReplicaLoop {
-    /// Takes the requests that are queued already, at most [`TURN_REQUESTS`].
+    /// Takes the requests that are already queued, at most [`TURN_REQUESTS`].
     pub(super) fn drain(&mut self, requests: &Receiver<LoopRequest>) {
         for inbound in requests.try_iter().take(TURN_REQUESTS) {
             self.take(inbound);
@@ -101,7 +101,7 @@ impl ReplicaLoop {
                 self.host.completions.push(to, view);
             }
             LoopRequest::Rewrite { done } => {
-                // there may have been no tick since startup
+                // there may not have been a tick since startup
                 self.check_disk();
                 match self.space.room() {
                     SpaceLevel::Enough => self.rewrite(done),
@@ -123,8 +123,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and startup does not
-    /// require it.
+    /// Proposes a command. Refuses it with [`NodeError::NoSpace`] if the disk has no space for it, unless startup requires
+    /// it.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_space = self.space.take(entry.command_bytes() as u64, grows);
@@ -138,7 +138,7 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes a decision of the leader, unless the disk has no space for it and startup does not require it.
+    /// Proposes the leader's decision, unless the disk has no space for it and startup does not require it.
     fn decide(
         &mut self,
         command: Command,
@@ -154,14 +154,14 @@ impl ReplicaLoop {
         self.replica.take(input);
     }
 
-    /// Asks for a linearizable read.
+    /// Requests a linearizable read.
     fn read(&mut self, to: CompletionSender<Arc<View>>) {
         let ticket = self.wait(to.waiter);
         self.replica.take(Input::Read { ticket });
         self.reads_asked = true;
     }
 
-    /// Asks the leader about a lease.
+    /// Sends a lease request to the leader.
     fn ask_about_lease(
         &mut self,
         lease: LeaseId,
@@ -180,17 +180,17 @@ impl ReplicaLoop {
         ticket
     }
 
-    /// Writes the present state as a new base; `done` is called when that is durable.
+    /// Writes the present state as a new base. Calls `done` when it is durable.
     fn rewrite(&mut self, done: OnDurable) {
         self.host.checkpoints.rewrite(self.replica.view(), done);
     }
 
-    /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
-    /// the second removes the checkpoint before.
+    /// Writes a new base like [`Self::rewrite`], and then a second base. On a disk with little space, only the second base
+    /// removes the previous checkpoint.
     fn rewrite_and_shrink(&mut self, done: OnDurable) {
         let shared = self.shared.clone();
         self.rewrite(Box::new(move || {
-            // the requester gets an error and may retry
+            // if this fails, the requester gets an error and can retry
             let _ = shared.inbox.try_send(LoopRequest::Shrink { done });
             shared.waker.wake();
         }));

@@ -1,4 +1,4 @@
-//! Metrics for snapshots sent between members, with etcd's metric names.
+//! Metrics for snapshots between members, with etcd's metric names.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a member that lags.
-//! `link` and `listener` have done the handshake of the stream.
+//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a lagging member. `link` and
+//! `listener` have performed the stream's handshake.
 //!
 //! ```text
 //! sender                                  receiver
@@ -11,10 +11,11 @@
 //!                                       ← outcome: installed, not needed, or refused and why
 //! ```
 //!
-//! The sender walks the view as fast as chunks are taken. It holds a few chunks and the view, never a second copy of the state.
-//! The receiver holds the new state in addition to its own. A broken stream is resumed while both sides still hold theirs.
+//! The sender walks the view as fast as its chunks are read. It holds a few chunks and the view, but no second copy of the
+//! state. The receiver holds the new state in addition to its own. A broken stream is resumed while both sides still hold
+//! their part.
 //!
-//! Not here: when a snapshot is sent (the core decides), and how it gets onto the disk (`storage`).
+//! The core decides when a snapshot is sent, and `storage` writes it to the disk.
 
 mod metrics;
 mod receive;
@@ -42,22 +43,22 @@ use super::{
     link::write_all,
 };
 
-/// Bytes of records in one frame.
+/// Size in bytes of the records in one frame.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Chunks that are buffered on each side, between the stream and the thread that produces or writes them.
+/// Number of chunks buffered on each side, between the stream and the thread that produces or writes them.
 const CHUNKS_AHEAD: usize = 4;
 
-/// A stream without progress for this long has stalled. Longer than a slow disk takes for a run.
+/// Time without progress after which a stream counts as stalled. It exceeds the time that a slow disk needs for a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a busy receiver reports that it is alive.
+/// Interval at which a busy receiver reports that it is alive.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often progress is logged.
+/// Interval at which progress is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The other member of a transfer, and the cluster.
+/// Identifies the other member of a transfer, and the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,

@@ -19,17 +19,17 @@ use super::{
 };
 use crate::frame::FrameReader;
 
-/// Allowance for records beyond the sender's estimate: a factor and a number of bytes.
+/// Factor by which the records can exceed the sender's estimate.
 const ESTIMATE_FACTOR: u64 = 4;
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
-/// Why a snapshot was not received. The state is unchanged.
+/// The reason why a snapshot was not received. The state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReceiveError {
-    /// The stream broke; the next one continues from the records on disk.
+    /// The stream broke. The next stream continues after the records on disk.
     #[error("the snapshot stream failed: {0}")]
     Stream(#[from] io::Error),
-    /// It belongs to another cluster, or the disk or the records are unusable.
+    /// The snapshot belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The sender violates the protocol.
@@ -38,7 +38,7 @@ pub(in super::super) enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Returns the outcome to send; `None` if the stream is broken.
+    /// Returns the outcome to send, or `None` if the stream is broken.
     fn outcome(&self) -> Option<Outcome> {
         let busy = match self {
             Self::Stream(_) => return None,
@@ -53,7 +53,7 @@ impl ReceiveError {
     }
 }
 
-/// Receives a snapshot. On return it is durable and in memory, but not installed, and the sender waits for [`answer`].
+/// Receives a snapshot. On return, it is durable and in memory, but not installed, and the sender waits for [`answer`].
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
@@ -81,7 +81,7 @@ pub(in super::super) async fn receive(
     received
 }
 
-/// Reads what the sender announces, answers how much is already durable, and receives the remaining records.
+/// Reads the sender's announcement, answers with the records that are already durable, and receives the remaining records.
 async fn take<R, W>(
     reader: &mut FrameReader<R>,
     writing: &mut W,
@@ -122,7 +122,7 @@ where
     alive_while(writing, read_records(reader, incoming, limit)).await
 }
 
-/// Refuses a snapshot in another format or of another cluster.
+/// Refuses a snapshot in another format or from another cluster.
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     if begin.format != FORMAT {
         return Err(ReceiveError::Protocol(format!(
@@ -151,7 +151,7 @@ async fn read_records<S: AsyncRead + Unpin>(
         loop {
             let part = next(reader).await?;
             let more = matches!(part, Part::Records(..));
-            // an error means that the writer has failed, and its result has the reason
+            // an error means that the writer has failed; its result contains the reason
             if parts.send(part).await.is_err() || !more {
                 return Ok(());
             }
@@ -163,14 +163,14 @@ async fn read_records<S: AsyncRead + Unpin>(
     let written = written.unwrap_or_else(|panicked| panics::rethrow(panicked));
     match (read, written) {
         (Ok(()), written) => written,
-        // the reason of a failed write is more specific than the end of the stream
+        // the reason for a failed write is more specific than the stream's end
         (Err(ReceiveError::Stream(_)), Err(error)) => Err(error),
         (Err(error), _) => Err(error),
     }
 }
 
-/// Adds the records of the parts to the snapshot, on a blocking thread. More than `limit` bytes are an error. A broken stream,
-/// or a part out of order, keeps the records that are durable.
+/// Adds the parts' records to the snapshot, on a blocking thread. Fails above `limit` bytes. After a broken stream or a part
+/// out of order, keeps the durable records.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,
@@ -215,8 +215,7 @@ fn write_records(
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
-/// Waits until the replica has decided, then tells the sender that the snapshot is delivered: it is installed or was not
-/// needed.
+/// Waits for the replica's decision, then tells the sender that the snapshot is delivered: it is installed or was not needed.
 pub(in super::super) async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     decided: impl Future<Output = ()>,
@@ -227,7 +226,7 @@ pub(in super::super) async fn answer(
     write(&mut writing, &Part::Outcome(outcome).encode()).await
 }
 
-/// Waits for `work`, and tells the other side every [`ALIVE_INTERVAL`] that this side is alive.
+/// Waits for `work`. Meanwhile, reports to the other side every [`ALIVE_INTERVAL`] that this side is alive.
 async fn alive_while<T>(
     writing: &mut (impl AsyncWrite + Unpin),
     work: impl Future<Output = T>,
@@ -240,14 +239,14 @@ async fn alive_while<T>(
         tokio::select! {
             done = &mut work => return done,
             _ = ticks.tick(), if listens => {
-                // the work itself notices that the sender has disconnected
+                // the work itself detects that the sender has disconnected
                 listens = write(writing, &Part::Alive.encode()).await.is_ok();
             }
         }
     }
 }
 
-/// Reads the next part; an error if none arrives for [`STALL_TIMEOUT`] or it is invalid.
+/// Reads the next part. Fails if no part arrives for [`STALL_TIMEOUT`] or if it is invalid.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
     let frame = match reader.next(STALL_TIMEOUT).await {
         Ok(frame) => frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?,

@@ -18,16 +18,16 @@ use super::{
 };
 use crate::frame::{FRAME_BYTES_MAX, FrameReader};
 
-/// Why a snapshot did not arrive.
+/// The reason why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
-    /// The stream broke. The next one continues after the receiver's records.
+    /// The stream broke. The next stream continues after the receiver's records.
     #[error("the snapshot stream failed: {0}")]
     Stream(#[from] io::Error),
-    /// The receiver is busy and can accept it soon.
+    /// The receiver is busy and can accept the snapshot soon.
     #[error("the receiver is busy: {0}")]
     Busy(String),
-    /// The receiver refuses it.
+    /// The receiver refuses the snapshot.
     #[error("the receiver refuses the snapshot: {0}")]
     Refused(String),
     /// The receiver's records belong to another snapshot. The next attempt starts over.
@@ -111,7 +111,7 @@ pub(in super::super) async fn send(
     Ok(())
 }
 
-/// Estimates the bytes of a state's records from the sizes that count against the quota.
+/// Estimates the size of a state's records in bytes, from the sizes that count against the quota.
 fn estimate(view: &View) -> u64 {
     let machine = &view.machine;
     let sizes = [
@@ -123,8 +123,8 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// Writes the parts of the walk to the receiver until the last one, and logs progress. [`SendError::Restarted`] if the receiver
-/// has kept records of another state.
+/// Writes the walk's parts to the receiver until the last part, and logs progress. Returns [`SendError::Restarted`] if the
+/// receiver has kept records of another state.
 async fn send_parts(
     writing: &mut (impl AsyncWrite + Unpin),
     mut parts: mpsc::Receiver<Part>,
@@ -149,8 +149,8 @@ async fn send_parts(
     Err(io::Error::other("the iteration over the view ended early").into())
 }
 
-/// Sends the view's records to `parts` in checkpoint order, as fast as they are taken, then their end; or a restart if the
-/// receiver has kept records of another snapshot.
+/// Sends the view's records to `parts` in checkpoint order, as fast as they are taken, and then their end. Sends a restart
+/// instead if the receiver has kept records of another snapshot.
 fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
@@ -196,7 +196,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let _ = parts.blocking_send(Part::End(count.totals()));
 }
 
-/// Reads the next part from the receiver; an error if none arrives for [`STALL_TIMEOUT`] or it is invalid.
+/// Reads the receiver's next part. Fails if no part arrives for [`STALL_TIMEOUT`] or if it is invalid.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
     let frame = reader.next(STALL_TIMEOUT).await?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -204,7 +204,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<P
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Waits for the receiver's outcome, as long as it reports that it is alive.
+/// Waits for the receiver's outcome while the receiver reports that it is alive.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
         match next(reader).await? {

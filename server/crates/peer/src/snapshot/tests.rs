@@ -1,4 +1,4 @@
-//! Snapshots through an in-memory stream between two members' storages.
+//! Tests snapshots through an in-memory stream between two members' storages.
 
 use std::{
     path::PathBuf,
@@ -29,10 +29,10 @@ use super::{
 use crate::frame::FrameReader;
 
 const CLUSTER: u64 = 7;
-/// The stream's buffer size.
+/// Size of the stream's buffer in bytes.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// A member's disk, deleted on drop.
+/// A member's disk, which is deleted on drop.
 struct Member {
     dir: PathBuf,
     checkpointer: Checkpointer,
@@ -84,7 +84,7 @@ fn transfer() -> Transfer {
     }
 }
 
-/// Builds a state of this many keys of 64 KiB each.
+/// Builds a state with this many keys of 64 KiB each.
 fn state(keys: usize) -> View {
     let mut view = View::default();
     for number in 0..keys {
@@ -154,7 +154,7 @@ async fn a_stream_that_broke_is_resumed() {
     let (near, far) = duplex(PIPE_BYTES);
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
-    // 18 MiB, and the stream breaks
+    // the stream breaks after 18 MiB
     let (mut to_member, mut far_member) = duplex(PIPE_BYTES);
     let relay = tokio::spawn(async move {
         let (mut from_sender, mut to_sender) = tokio::io::split(far);
@@ -192,7 +192,7 @@ async fn a_stream_that_broke_is_resumed() {
     sending.await.unwrap().unwrap();
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counted {
     stream: DuplexStream,
     bytes: usize,
@@ -235,7 +235,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// Returns the error and the answer of a member that receives these parts and then the end of the stream.
+/// Returns the error and the answer of a member that receives these parts, followed by the stream's end.
 async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option<Outcome>) {
     let (mut near, mut far) = duplex(1 << 20);
     for part in parts {

@@ -1,4 +1,5 @@
-//! Contents of a snapshot's frames: one byte of kind, then a message, or for records their offset in the stream and the bytes.
+//! The contents of a snapshot's frames: one byte for the kind, then a message. A frame with records has their offset in the
+//! stream and the bytes.
 
 use std::io;
 
@@ -9,11 +10,11 @@ use witan_storage::RecordTotals;
 /// Version of the format of all parts, including records.
 pub(super) const FORMAT: u32 = 1;
 
-/// Maximum size of a snapshot's record in bytes; a longer record ends the transfer. It is far above the bounds of the state,
-/// and bounds the memory that a malformed length can take.
+/// Size in bytes of a snapshot's record; a longer record ends the transfer. It is far above the limits of the state, and
+/// bounds the memory that a malformed length can use.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
-/// Size of the two lengths before the key of a record, in bytes.
+/// Size in bytes of the two lengths before a record's key.
 const LENGTHS_BYTES: usize = 8;
 
 /// The first part of a snapshot.
@@ -26,10 +27,10 @@ pub(in super::super) struct Begin {
     /// Index of the last entry in the state.
     #[prost(uint64, tag = "3")]
     pub(super) index: u64,
-    /// Term of that entry.
+    /// Term of the last entry.
     #[prost(uint64, tag = "4")]
     pub(super) term: u64,
-    /// Approximate bytes of the records that follow.
+    /// Approximate size in bytes of the records that follow.
     #[prost(uint64, tag = "5")]
     pub(super) bytes: u64,
 }
@@ -41,7 +42,7 @@ pub(in super::super) struct Resume {
     pub(super) records: u64,
     #[prost(uint64, tag = "2")]
     pub(super) bytes: u64,
-    /// Key of the last of these records.
+    /// Key of the last record.
     #[prost(bytes = "vec", tag = "3")]
     pub(super) last_key: Vec<u8>,
 }
@@ -52,10 +53,10 @@ pub(in super::super) struct Outcome {
     /// The receiver has installed the state or already had it.
     #[prost(bool, tag = "1")]
     pub(super) delivered: bool,
-    /// Another attempt can succeed soon.
+    /// Whether another attempt can succeed soon.
     #[prost(bool, tag = "2")]
     pub(super) busy: bool,
-    /// Why it was refused.
+    /// The reason for a refusal.
     #[prost(string, tag = "3")]
     pub(super) reason: String,
 }
@@ -65,7 +66,7 @@ pub(in super::super) struct Outcome {
 pub(in super::super) enum Part {
     Begin(Begin),
     Resume(Resume),
-    /// Bytes of the stream of records, and their offset in it.
+    /// A part of the record stream, and its offset in the stream.
     Records(u64, Bytes),
     /// All records were sent.
     End(RecordTotals),
@@ -84,7 +85,7 @@ const ALIVE: u8 = 5;
 const OUTCOME: u8 = 6;
 const RESTART: u8 = 7;
 
-/// Size of a records frame's header, before the records, in bytes.
+/// Size in bytes of the header in a frame with records.
 pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {
@@ -108,7 +109,7 @@ impl Part {
         }
     }
 
-    /// Returns the part's name in errors.
+    /// Returns the part's name for errors.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Begin(_) => "begin",
@@ -121,7 +122,7 @@ impl Part {
         }
     }
 
-    /// Decodes the contents of a frame; `None` if they are invalid.
+    /// Decodes a frame's contents. Returns `None` if they are invalid.
     pub(in super::super) fn decode(mut contents: Bytes) -> Option<Self> {
         if contents.is_empty() {
             return None;
@@ -143,7 +144,7 @@ impl Part {
     }
 }
 
-/// Parses records out of a stream of bytes in arbitrary pieces.
+/// Parses records from a byte stream in arbitrary pieces.
 #[derive(Debug, Default)]
 pub(in super::super) struct RecordParser {
     buffer: BytesMut,
@@ -154,7 +155,7 @@ impl RecordParser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next complete record; `None` until more bytes arrive. Reserves memory for received bytes, not for an
+    /// Returns the next complete record, or `None` until more bytes arrive. Reserves memory for received bytes, not for an
     /// announced length.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
