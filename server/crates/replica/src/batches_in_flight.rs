@@ -1,4 +1,4 @@
-//! The batches of proposals that wait for their answers, in their order.
+//! Batches of proposals that wait for their answers, oldest first.
 use std::collections::VecDeque;
 
 use crate::{
@@ -10,23 +10,23 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct BatchesInFlight {
     batches: VecDeque<Batch>,
-    /// Bytes for which their proposals count.
+    /// Size in bytes, with the overhead of each proposal.
     bytes: usize,
 }
 
-/// A batch of proposals that were handed in together.
+/// Proposals that were handed in together.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// Ticket of the last of them that came from this process.
+    /// Ticket of the batch's last proposal from this process.
     pub(crate) ticket: Option<Ticket>,
-    /// The end of this member's log after the turn in which they were handed in; `None` in that turn.
+    /// Index of the last entry in this member's log after the turn that handed the batch in; `None` during that turn.
     pub(crate) end: Option<u64>,
-    /// Bytes for which its proposals count.
+    /// Size in bytes, with the overhead of each proposal.
     pub(crate) bytes: usize,
 }
 
 impl BatchesInFlight {
-    /// Returns the bytes for which the proposals of the next batch may count; 0 if there must be none now.
+    /// Returns the maximum size of the next batch in bytes; 0 if no batch may be handed in now.
     pub(crate) fn bytes_left(&self) -> usize {
         IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes)
     }
@@ -36,7 +36,7 @@ impl BatchesInFlight {
         self.batches.push_back(batch);
     }
 
-    /// Notes where the log ends after the turn in which the newest ones were handed in.
+    /// Records `end` as the last index of the log after the turn that handed in the newest batches.
     pub(crate) fn turned(&mut self, end: u64) {
         let batches = self.batches.iter_mut().rev();
         for batch in batches.take_while(|batch| batch.end.is_none()) {
@@ -44,8 +44,8 @@ impl BatchesInFlight {
         }
     }
 
-    /// Removes batches from the front while `waits` is false for them, and frees their bytes. Returns whether the
-    /// newest batch still waits for its answers.
+    /// Removes batches from the front until `waits` is true for a batch, and frees their bytes. Returns whether the newest
+    /// batch still waits for its answers.
     pub(crate) fn drop_answered(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
         let newest_waits = self.batches.back().is_some_and(&waits);
         while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {
@@ -56,9 +56,9 @@ impl BatchesInFlight {
 }
 
 impl Batch {
-    /// Whether the batch still waits for its answers. On a leader, a batch also contains forwarded proposals; it waits
-    /// until the log is applied up to the end of the batch, or up to `last` if the log was shortened since. On another
-    /// member, a batch waits until its last proposal is answered.
+    /// Returns whether the batch still waits for its answers. A leader's batch also contains forwarded proposals: it waits
+    /// until the log is applied up to the end of the batch, or up to `last` if the log has become shorter. On another member,
+    /// a batch waits until its last proposal is answered.
     pub(crate) fn waits(
         &self,
         status: &Status,

@@ -1,13 +1,13 @@
-//! Chooses which waiting requests a batch takes when it cannot take all of them. A sender is a connection or another
-//! member. The request whose sender has the fewest bytes of earlier requests waiting comes first. So every sender gets
-//! the same share of the log, and a sender with few requests does not wait behind a sender with many.
+//! Chooses which waiting requests a batch takes when it cannot take all of them. A sender is a connection or another member.
+//! The batch first takes the request whose sender has the fewest bytes of earlier requests waiting. So every sender gets the
+//! same share of the log, and a sender with few requests does not wait behind a sender with many.
 
 use std::collections::BTreeMap;
 
-/// Bytes for which a request counts beside its own: to log, to apply and to answer it costs time, too.
+/// Overhead of a request in bytes, which is added to its size: logging, applying and answering it also costs time.
 const REQUEST_BYTES: usize = 512;
 
-/// A request that waits.
+/// A waiting request.
 #[derive(Debug)]
 pub(crate) struct Waiting<S, R> {
     pub(crate) sender: S,
@@ -16,19 +16,19 @@ pub(crate) struct Waiting<S, R> {
 }
 
 impl<S, R> Waiting<S, R> {
-    /// Returns the bytes for which the request counts.
+    /// Returns the size of the request in bytes, with its overhead.
     pub(crate) fn cost(&self) -> usize {
         cost_of_all(1, self.bytes)
     }
 }
 
-/// Returns the bytes for which so many requests count that have so many bytes together.
+/// Returns the total size in bytes, with overhead, of `requests` requests whose sizes add up to `bytes`.
 pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
-/// Takes requests until they count for `budget` or more, those first whose sender has the fewest bytes before them in
-/// `waiting`. What is taken and what is left stay in the order in which they came.
+/// Takes requests from `waiting` until their total cost is at least `budget`. Prefers requests whose senders have the fewest
+/// bytes before them. Both the taken and the remaining requests keep their order.
 pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
     budget: usize,
@@ -60,7 +60,7 @@ pub(crate) fn take<S: Copy + Ord, R>(
 mod tests {
     use super::*;
 
-    /// Requests of these senders, in this order, with as many bytes each.
+    /// Returns requests of these senders, in this order, with `bytes` bytes each.
     fn queue(senders: &str, bytes: usize) -> Vec<Waiting<char, usize>> {
         let requests = senders.chars().enumerate();
         requests
@@ -102,7 +102,7 @@ mod tests {
         assert!(take(&mut waiting, 1).is_empty());
     }
 
-    /// Thousands of requests before it delay one of another sender no longer than one batch.
+    /// Thousands of earlier requests do not delay a request of another sender for longer than one batch.
     #[test]
     fn one_of_few_is_in_the_next_batch() {
         let mut waiting = queue(&"abcd".repeat(8_000), 16_384);

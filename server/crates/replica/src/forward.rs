@@ -6,8 +6,8 @@
 //! number of a process once (`taken_messages`). A refusal is not resent: if it is lost, the request waits for the next term or
 //! its timeout.
 //!
-//! Not here: the byte that identifies the kind of message (`wire`), the handling of messages (`replica/forwarding.rs`,
-//! `replica/leases.rs`), and the waiting requests (`proposals`, `lease_requests`).
+//! The byte that identifies the kind of a message is in `wire`, the handling of messages in `replica/forwarding.rs` and
+//! `replica/leases.rs`, and the waiting requests in `proposals` and `lease_requests`.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::{
     lessor::Renewal,
 };
 
-/// Proposals for the leader of a term.
+/// Proposals that a member sends to the leader of a term.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ForwardedProposals {
     #[prost(uint64, tag = "1")]
@@ -26,8 +26,8 @@ pub(crate) struct ForwardedProposals {
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
-    /// Number of the message within the sending process. The leader takes it once. A refusal repeats it, so that a delayed copy
-    /// of the refusal does not count for a later message.
+    /// Number of the message within the sending process. The leader takes each number once. A refusal repeats it, so that a
+    /// delayed copy of the refusal does not count for a later message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
 }
@@ -52,13 +52,13 @@ pub(crate) struct RefusedProposal {
     pub(crate) ticket: u64,
     #[prost(fixed32, tag = "2")]
     pub(crate) incarnation: u32,
-    /// The reason. `None` means that the proposal must be proposed again, because the receiver is about to transfer leadership
-    /// or must apply something first.
+    /// The reason. `None` if the proposal must be proposed again, because the receiver is about to transfer leadership or
+    /// must apply something first.
     #[prost(enumeration = "ProposalRejected", optional, tag = "3")]
     pub(crate) reason: Option<i32>,
 }
 
-/// Requests about leases for the leader of a term.
+/// Requests about leases that a member sends to the leader of a term.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ForwardedLeaseRequests {
     #[prost(uint64, tag = "1")]
@@ -81,7 +81,7 @@ pub(crate) struct ForwardedLeaseRequest {
 }
 
 impl ForwardedLeaseRequest {
-    /// Returns the id as a [`LeaseId`].
+    /// Returns the lease's id as a [`LeaseId`].
     pub(crate) fn lease_id(&self) -> LeaseId {
         LeaseId(self.lease)
     }
@@ -104,7 +104,7 @@ pub(crate) struct ForwardedLeaseAnswer {
 /// The kind of an answer about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum LeaseResult {
-    /// The receiver does not lead or could not prove it: ask again.
+    /// The receiver does not lead or could not prove it. The sender retries.
     NotLeading = 0,
     Renewed = 1,
     RenewalUnknown = 2,
@@ -115,7 +115,7 @@ pub(crate) enum LeaseResult {
 }
 
 impl LeaseResult {
-    /// Encodes an answer about a lease as its kind and value; `None` means that the sender does not lead.
+    /// Encodes an answer about a lease as its kind and value. `None` means that the sender does not lead.
     pub(crate) fn of(answer: Option<LeaseAnswer>) -> (Self, i64) {
         match answer {
             None => (Self::NotLeading, 0),
@@ -128,7 +128,8 @@ impl LeaseResult {
         }
     }
 
-    /// Decodes an answer about a lease from its kind and value; `None` if the leader must be asked again.
+    /// Decodes an answer about a lease from its kind and value. Returns `None` if the request must be sent to the leader
+    /// again.
     pub(crate) fn answer(self, value: i64) -> Option<LeaseAnswer> {
         let renewal = match self {
             Self::NotLeading => return None,

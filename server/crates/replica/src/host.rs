@@ -1,4 +1,4 @@
-//! The environment of the core: one trait, and the values that cross it.
+//! The environment of a replica: the trait [`Host`] and its arguments.
 
 use bytes::Bytes;
 
@@ -13,12 +13,11 @@ use witan_machine::{
     view::View,
 };
 
-/// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
-/// one.
+/// Identifies a waiting request of this process. The shell assigns increasing numbers and never reuses a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// The connection of a client. Connections share the log fairly.
+/// A client connection. Connections get equal shares of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection(pub u64);
 
@@ -29,36 +28,36 @@ pub struct LogRecord {
     pub index: u64,
     /// Raft term.
     pub term: u64,
-    /// The entry in the core's own encoding (`wire`), opaque to the disk.
+    /// The entry, encoded by `wire`; the disk does not interpret it.
     pub payload: Bytes,
 }
 
 /// The records that one turn makes durable with one fsync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogBatch {
-    /// New entries, ascending and without gaps.
+    /// New entries in ascending order without gaps.
     pub records: Vec<LogRecord>,
-    /// Term, vote and commit in the core's own encoding, if they changed.
+    /// Encoded term, vote and commit index, if they changed.
     pub hard_state: Option<Bytes>,
     /// Whether raft requires an fsync. A batch that only moves the commit index does not.
     pub must_sync: bool,
 }
 
-/// The contents of the disk at start.
+/// The contents of the disk at startup.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
     /// The newest durable checkpoint.
     pub checkpoint: Option<View>,
     /// The newest durable hard state.
     pub hard_state: Option<Bytes>,
-    /// The log above the last cut, ascending and without gaps. May begin below the checkpoint.
+    /// The log above the last cut, in ascending order without gaps. It may begin below the checkpoint.
     pub records: Vec<LogRecord>,
 }
 
 /// The stream for a message to another member. Two streams ensure that a heartbeat never waits behind entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Small and urgent: heartbeats, votes, ReadIndex, answers.
+    /// Small urgent messages: heartbeats, votes, ReadIndex requests, answers.
     Control,
     /// Entries, snapshots and forwarded proposals.
     Bulk,
@@ -67,15 +66,15 @@ pub enum Lane {
 /// A message to another member.
 #[derive(Clone, Debug)]
 pub struct Envelope {
-    /// Receiving member.
+    /// The receiving member.
     pub to: MemberId,
-    /// Sending member.
+    /// The sending member.
     pub from: MemberId,
     /// The stream for the message.
     pub lane: Lane,
-    /// The message in the core's own encoding, which starts with a byte for its kind.
+    /// The encoded message, which starts with a byte for its kind.
     pub message: Bytes,
-    /// For a snapshot message: the frozen state to stream with it.
+    /// The frozen state to send with a snapshot message.
     pub snapshot: Option<Box<View>>,
 }
 
@@ -84,7 +83,7 @@ pub struct Envelope {
 pub struct Applied {
     /// Raft index of the entry.
     pub index: u64,
-    /// Ticket of the request that proposed it, if this process did.
+    /// Ticket of the request that proposed the entry, if this process proposed it.
     pub ticket: Option<Ticket>,
     /// The outcome of the command.
     pub outcome: Outcome,
@@ -95,10 +94,10 @@ pub struct Applied {
     pub hashed: Option<Box<View>>,
 }
 
-/// Why a request was rejected; nothing was queued. Members exchange the numbers.
+/// The reason why a request was rejected without being queued. Members exchange the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, prost::Enumeration)]
 pub enum ProposalRejected {
-    /// A queue of `limits` is full.
+    /// A queue with a limit in `limits` is full.
     #[error("too many requests")]
     TooMany = 1,
     /// The payload exceeds `limits::COMMAND_BYTES_MAX`.
@@ -115,26 +114,25 @@ pub enum ProposalRejected {
     Follows = 5,
 }
 
-/// Why an accepted request gets no reply.
+/// The reason why an accepted request gets no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// It was refused: nothing was written.
+    /// The request was refused, and nothing was written.
     Refused(ProposalRejected),
-    /// The request waited too long; its client got a timeout.
+    /// The request waited too long, and its client got a timeout.
     Expired,
     /// This member was removed from the cluster before it handed the request in.
     Removed,
-    /// The leader changed, and a snapshot replaced the entries that would show what became of the
-    /// request: it may have been applied.
+    /// The leader changed, and a snapshot replaced the entries that would show the result. The request may have been applied.
     LeaderChanged,
 }
 
-/// A question about a lease.
+/// A request about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum LeaseQuestion {
-    /// Renew its full TTL.
+    /// Renew the lease with its full TTL.
     Renew = 0,
-    /// Return its remaining time.
+    /// Return the remaining time of the lease.
     Remaining = 1,
 }
 
@@ -147,44 +145,45 @@ pub enum LeaseAnswer {
     Remaining(Option<i64>),
 }
 
-/// The answer to a request that is neither applied nor a read.
+/// The answer to a request that is neither a proposal nor a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// About a lease.
+    /// The answer to a request about a lease.
     Lease(LeaseAnswer),
-    /// The member that leadership is handed to. [`crate::replica::Replica::status`] shows when it leads.
+    /// The member that receives leadership, or the reason for the refusal. [`crate::replica::Replica::status`] shows when
+    /// that member leads.
     Transfer(Result<MemberId, TransferRefused>),
     /// Whether the leader's decision was appended to the log.
     Decided(bool),
-    /// There is none.
+    /// The request gets no reply, for this reason.
     Unanswered(Unanswered),
 }
 
-/// Everything the core asks of the world. None may block except `persist` and `install`.
+/// Operations that the replica requires from its environment. Only `persist` and `install` may block.
 pub trait Host {
-    /// Replaces the state on disk with a received snapshot; durable on return.
+    /// Replaces the state on disk with a received snapshot. The new state is durable on return.
     fn install(&mut self, snapshot: &View);
-    /// Appends a batch to the log on disk. With `must_sync` it is durable on return; if it cannot be, the host aborts the
-    /// process.
+    /// Appends a batch to the log on disk. With `must_sync`, the batch is durable on return; if that fails, the host aborts
+    /// the process.
     fn persist(&mut self, batch: &LogBatch);
     /// Allows the log on disk to drop its entries below an index (I5).
     fn cut_log(&mut self, below: u64);
-    /// Reports a message that was dropped because no member sends it, for a person to see.
+    /// Reports a dropped message that no correct member sends, so that an operator can see it.
     fn message_dropped(&mut self, from: MemberId, fault: MessageFault);
-    /// Sends messages to other members. May drop, delay, reorder or duplicate them.
+    /// Sends messages to other members. The host may drop, delay, reorder or duplicate them.
     fn send(&mut self, envelopes: Vec<Envelope>);
-    /// Executes a command that takes long, and returns the result. `None` if another thread executes it:
-    /// [`crate::input::Input::Executed`] follows, and nothing else is applied before.
+    /// Executes a long command and returns the result. Returns `None` if another thread executes it:
+    /// [`crate::input::Input::Executed`] then follows, and nothing else is applied before.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// Frees the state before a long command, which can take long.
+    /// Frees the state that preceded a long command, which can take long.
     fn discard(&mut self, _machine: StateMachine) {}
-    /// Takes the entries that a turn has applied: answers their tickets, wakes watchers, tracks membership. Clone the view only
-    /// if necessary: a live clone makes the next writes copy.
+    /// Takes the entries that a turn has applied: answers their tickets, wakes watchers and tracks membership. Clone the view
+    /// only if necessary, because a live clone makes the next writes copy.
     fn applied(&mut self, applied: Vec<Applied>, view: &View);
-    /// Releases linearizable reads: `view` contains everything that was committed before these reads arrived.
+    /// Releases linearizable reads. `view` contains everything that was committed before these reads arrived.
     fn readable(&mut self, tickets: &[Ticket], view: &View);
-    /// Answers requests, or says why they get no answer.
+    /// Answers requests, or gives the reason why they get no reply.
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>);
 }

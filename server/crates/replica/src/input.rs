@@ -1,7 +1,7 @@
-//! What can happen to a member: one closed enum, and [`Replica::take`], which is the only way in.
+//! The inputs of a member: one closed enum, and [`Replica::take`], the only function that accepts them.
 //!
-//! An input only queues work. The next [`Replica::turn`] carries it out and answers through [`crate::host::Host`].
-//! The node's inbox, the recorder and the simulator all carry these values.
+//! An input only queues work. The next [`Replica::turn`] does the work and answers through [`crate::host::Host`]. The node's
+//! inbox, the recorder and the simulator all carry these values.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     replica::{PeerEvent, Replica},
 };
 
-/// Something that happens to a member.
+/// An input of a member.
 #[derive(Debug)]
 pub enum Input {
     /// A tick of raft's clock. It expires old requests and runs the leader's tasks.
@@ -25,18 +25,19 @@ pub enum Input {
         /// The wall clock as Unix time in nanoseconds, for entries that the leader stamps.
         now_ns: i64,
     },
-    /// The monotonic clock advanced. Take it before the requests of a turn, or leases are counted late.
+    /// The monotonic clock advanced. Take this input before the requests of a turn; otherwise the time of leases is counted
+    /// late.
     Clock {
-        /// In nanoseconds.
+        /// The time in nanoseconds.
         monotonic_ns: u64,
     },
-    /// A message of another member arrived.
+    /// A message from another member arrived.
     Message(Envelope),
     /// The transport reports on another member.
     Peer {
         /// The other member.
         member: MemberId,
-        /// What happened.
+        /// The event.
         event: PeerEvent,
     },
     /// A checkpoint became durable.
@@ -48,61 +49,60 @@ pub enum Input {
     Executed(Box<ExecutedCommand>),
     /// The disk was measured.
     LogRoom {
-        /// Bytes by which the log may grow until the next measurement. With 0 the disk is full.
+        /// Number of bytes by which the log may grow until the next measurement. 0 means that the disk is full.
         bytes: u64,
     },
-    /// A turn ended.
+    /// A turn has ended.
     Turned {
         /// The monotonic clock after the turn, in nanoseconds.
         monotonic_ns: u64,
         /// Duration of the last sync of the log in nanoseconds, which is the cost of a batch of proposals.
         sync_ns: u64,
     },
-    /// The leader's state must replace this member's, because the two differ.
+    /// The leader's state must replace this member's state, because the two differ.
     Rebuild,
-    /// Hand leadership over. `Host::answered` follows with [`Answer::Transfer`].
+    /// Requests a leadership transfer. `Host::answered` follows with [`Answer::Transfer`].
     Transfer {
-        /// The request.
+        /// Ticket of the request.
         ticket: Ticket,
-        /// The next leader. `None` chooses the active voter with the longest log.
+        /// The next leader. `None` selects the active voter with the longest log.
         to: Option<MemberId>,
     },
-    /// A client proposes a command. `Host::applied` follows, or `Host::answered` with the reason
-    /// why not. Without a leader the proposal waits.
+    /// A client proposes a command. `Host::applied` follows, or `Host::answered` with the reason for the failure. Without a
+    /// leader the proposal waits.
     Propose {
-        /// The request. Tickets must grow.
+        /// Ticket of the request. Tickets must increase.
         ticket: Ticket,
-        /// Where it came from.
+        /// Connection of the client.
         connection: Connection,
         /// The wall clock as Unix time in nanoseconds.
         now_ns: i64,
         /// The command. The permissions of its caller are checked when it is applied.
         entry: UnstampedEntry,
     },
-    /// The leader proposes a command that it chose by looking at `members`. `Host::answered` follows with
-    /// [`Answer::Decided`].
+    /// The leader proposes a command that it derived from `members`. `Host::answered` follows with [`Answer::Decided`].
     Decide {
-        /// The request.
+        /// Ticket of the request.
         ticket: Ticket,
-        /// The members that the decision rests on. If they have changed, nothing is proposed.
+        /// The registry that the command was derived from. If it has changed, nothing is proposed.
         members: Arc<MemberRegistry>,
         /// The wall clock as Unix time in nanoseconds.
         now_ns: i64,
         /// The command.
         command: Box<Command>,
     },
-    /// A client wants to read. `Host::readable` follows, or `Host::answered` with the reason why not.
+    /// A client requests a linearizable read. `Host::readable` follows, or `Host::answered` with the reason for the failure.
     Read {
-        /// The request.
+        /// Ticket of the request.
         ticket: Ticket,
     },
-    /// A client asks about a lease, or keeps it alive, without a log entry. `Host::answered` follows.
+    /// A client renews a lease or queries its remaining time, without a log entry. `Host::answered` follows.
     Lease {
-        /// The request.
+        /// Ticket of the request.
         ticket: Ticket,
         /// The lease.
         lease: LeaseId,
-        /// What to do.
+        /// The operation.
         question: LeaseQuestion,
     },
 }

@@ -1,7 +1,7 @@
-//! Election jitter as a function of a seed. raft-rs draws it at random; each turn overwrites it at its start (I1), so that a
-//! run with the same seed is reproducible.
+//! Election jitter as a function of a seed. Raft-rs draws the jitter at random. Each turn replaces it at its beginning (I1),
+//! so that a run with the same seed is reproducible.
 
-/// Returns the ticks until this member campaigns: `election_ticks` plus up to as many again.
+/// Returns the number of ticks until this member campaigns: `election_ticks` plus up to as many again.
 ///
 /// `campaigns` counts the member's campaigns since startup, so that two members that collided get different timeouts the next
 /// time.
@@ -22,7 +22,7 @@ pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }
 
-/// Splitmix64's finalizer (Steele, Lea, Flood 2014): pseudo-random numbers from consecutive ones.
+/// The finalizer of Splitmix64 (Steele, Lea, Flood 2014): makes pseudo-random numbers from consecutive numbers.
 pub(crate) fn splitmix64(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
-//! The leader's own tasks, in ticks: expiring v2 nodes and leases, lease checkpoints, automatic compaction, retries of
-//! snapshots. The only source of proposals that no client requested (I6).
+//! The leader's own tasks, scheduled in ticks: expiration of v2 nodes and leases, lease checkpoints, automatic compaction and
+//! retries of snapshots. No other proposals arise without a client's request (I6).
 
 pub(crate) mod auto_compaction;
 
@@ -15,7 +15,7 @@ use crate::{
 use witan_machine::{StateMachine, command::Command};
 use witan_tree::{ExpireNodes, TreeOperation};
 
-/// Number of ticks for which the last answer of a member is remembered.
+/// Number of ticks for which a member's last answer is remembered.
 const HEARD_TICKS: u64 = 1000;
 
 #[derive(Debug)]
@@ -40,8 +40,8 @@ impl LeaderTasks {
         }
     }
 
-    /// The commands to propose now: removal of expired v2 nodes and leases, and checkpoints of the
-    /// time that leases have left. `leads` is the term that this member leads.
+    /// Returns the commands to propose now: expirations of v2 nodes and leases, and checkpoints of the remaining time of
+    /// leases. `leads` is the term that this member leads.
     pub(crate) fn due(
         &mut self,
         machine: &StateMachine,
@@ -64,7 +64,7 @@ impl LeaderTasks {
                 operation: Some(TreeOperation::Expire(ExpireNodes {})),
             }));
         }
-        // Timers of another term do not know the keep-alives of this one.
+        // Timers of another term lack the keep-alives of this term.
         if self.lessor.term() == Some(term) {
             let due = self.lessor.due(machine.kv.leases());
             commands.extend(due.commands().map(Command::Lease));
@@ -72,8 +72,8 @@ impl LeaderTasks {
         commands
     }
 
-    /// Records at `tick` that a snapshot is being sent to a member. Returns `false` and records nothing if one is already being
-    /// sent.
+    /// Records at `tick` that a snapshot is being sent to a member. Returns `false` and records nothing if a snapshot is
+    /// already being sent.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {
@@ -94,7 +94,7 @@ impl LeaderTasks {
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    /// Returns the last tick at which a member was known to answer; `None` if unknown.
+    /// Returns the last tick at which a member was known to answer, or `None` if unknown.
     pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }
@@ -104,8 +104,8 @@ impl LeaderTasks {
         self.snapshots.remove(&to);
     }
 
-    /// Reports to raft that snapshots failed whose result the transport has not reported for [`SNAPSHOT_REPORT_TICKS`] ticks,
-    /// and forgets them. Raft would otherwise wait forever; now it probes the member again.
+    /// Reports to raft that snapshots failed if the transport has not reported their results for [`SNAPSHOT_REPORT_TICKS`]
+    /// ticks, and forgets them. Raft would otherwise wait forever; now it probes the member again.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
             tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS

@@ -1,5 +1,5 @@
-//! Requests about leases that wait for the leader's answer. To ask again does no harm, so a request
-//! is repeated until it is answered or timed out.
+//! Requests about leases that wait for the leader's answer. They are idempotent, so a request is resent until it is answered
+//! or times out.
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) enum LeaseRequester {
     /// A request of this process.
     Own(Ticket),
-    /// A process of another member.
+    /// A request of another member's process.
     Member {
         member: u64,
         incarnation: u32,
@@ -22,8 +22,7 @@ pub(crate) enum LeaseRequester {
     },
 }
 
-/// An answer that a leader gives once it is proven that it still leads the term, and that its state was not
-/// behind.
+/// An answer that a leader delivers once it is proven that the leader still leads its term and that its state was current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
@@ -40,7 +39,7 @@ struct LeaseRequest {
     lease: LeaseId,
     question: LeaseQuestion,
     since: u64,
-    /// The tick at which it was sent to a leader; `None` if it must be sent now.
+    /// The tick at which the request was sent to a leader, or `None` if it must be sent now.
     asked: Option<u64>,
 }
 
@@ -56,7 +55,7 @@ impl LeaseRequests {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
-    /// Adds a request at `tick`; the next turn sends it.
+    /// Adds a request at `tick`. The next turn sends it.
     pub(crate) fn add(
         &mut self,
         ticket: Ticket,
@@ -69,7 +68,7 @@ impl LeaseRequests {
         self.unsent.push(ticket.0);
     }
 
-    /// Takes the requests to send now, and marks them as sent at `tick`. Leaves out requests that no longer wait.
+    /// Takes the requests to send now and marks them as sent at `tick`. Omits requests that no longer wait.
     pub(crate) fn take_unsent(&mut self, tick: u64) -> Vec<(Ticket, LeaseId, LeaseQuestion)> {
         let mut taken = Vec::with_capacity(self.unsent.len());
         for ticket in std::mem::take(&mut self.unsent) {
@@ -85,7 +84,7 @@ impl LeaseRequests {
         !self.unsent.is_empty()
     }
 
-    /// Removes an answered request; `false` if it was not waiting.
+    /// Removes an answered request. Returns `false` if it was not waiting.
     pub(crate) fn answered(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(&ticket.0).is_some()
     }
@@ -95,8 +94,8 @@ impl LeaseRequests {
         self.resend_where(|_| true);
     }
 
-    /// Drops and returns requests that have waited for more than `patience` ticks. The next turn resends those sent
-    /// [`READ_INDEX_RETRY_TICKS`] or more ticks ago.
+    /// Drops and returns requests that have waited for more than `patience` ticks. The next turn resends requests that were
+    /// sent [`READ_INDEX_RETRY_TICKS`] or more ticks ago.
     pub(crate) fn tick(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old =
             |_: &u64, request: &mut LeaseRequest| tick.saturating_sub(request.since) > patience;

@@ -1,10 +1,10 @@
-//! The lessor: the leader tracks the remaining time of leases in memory, by a monotonic clock.
+//! The lessor: the leader tracks the remaining time of leases in memory with a monotonic clock.
 //!
-//! Nothing here is replicated. A keep-alive moves a timer without a log entry. A new leader starts from the replicated state
-//! and extends every lease by an election timeout, because it does not know of earlier keep-alives. A timer starts with the
-//! first clock update *after* its event, so a lease may last longer than promised, but never shorter.
+//! The timers are not replicated, and a keep-alive moves a timer without a log entry. A new leader starts from the replicated
+//! state and extends every lease by an election timeout, because it lacks earlier keep-alives. A timer starts with the first
+//! clock update *after* its event, so a lease may last longer than promised, but never shorter.
 //!
-//! Not here: leases (`witan_machine::lease`) and the schedule of the checks (`leader_tasks`).
+//! Leases themselves are in `witan_machine::lease`, and the schedule of the checks is in `leader_tasks`.
 
 use std::collections::BTreeSet;
 
@@ -31,17 +31,17 @@ pub enum Renewal {
     },
     /// The lease does not exist.
     Unknown,
-    /// The lease expired and its expiration was proposed: retry.
+    /// The lease expired, and its expiration was proposed. The client must retry.
     Expiring,
-    /// The log has a smaller remaining time. Propose [`RemainingTtl`] with 0 seconds and retry; otherwise a later leader would
-    /// count from there.
+    /// The log has a smaller remaining time. The caller proposes [`RemainingTtl`] with 0 seconds and retries; otherwise a
+    /// later leader would count from the smaller time.
     NeedsCheckpoint,
 }
 
 /// The timer that a leader keeps for one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LeaseTimer {
-    /// When the lease expires.
+    /// Time at which the lease expires.
     deadline_ns: u64,
     /// Time of the next check: expiration, its retry, or a checkpoint.
     check_at_ns: u64,
@@ -49,8 +49,8 @@ struct LeaseTimer {
     listed_at_ns: u64,
     /// Whether its expiration was proposed.
     expiry_pending: bool,
-    /// Log index up to which there may be checkpoints of its remaining time. If a keep-alive is answered before that index is
-    /// applied, the next leader would forget it.
+    /// The last log index at which a checkpoint of the remaining time may be. If a keep-alive were answered before that index
+    /// is applied, the next leader would ignore it.
     checkpointed_to: u64,
 }
 
@@ -65,12 +65,13 @@ impl LeaseTimer {
     };
 }
 
-/// A frozen copy of the deadlines of all leases.
+/// A frozen copy of all leases' deadlines.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
 
 impl LeaseDeadlines {
-    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if it is overdue; `None` if it is unknown.
+    /// Returns the remaining nanoseconds of a lease at `monotonic_ns`, negative if it is overdue. Returns `None` if the lease
+    /// is unknown.
     pub fn left_ns(&self, id: LeaseId, monotonic_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
         Some(timer.deadline_ns.wrapping_sub(monotonic_ns).cast_signed())
@@ -91,12 +92,12 @@ pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     monotonic_ns: u64,
-    /// The clock before its last update. A keep-alive handed in now may have arrived right after that time, and then waited
-    /// while this thread was busy, for example with a sync.
+    /// The clock before its last update. A keep-alive handed in now may have arrived right after that time and waited while
+    /// this thread was busy, for example with a sync.
     previous_ns: u64,
     deadlines: LeaseDeadlines,
-    /// Each lease once, under `listed_at_ns` of its timer: a keep-alive, which only delays the check, leaves it
-    /// where it is. Made of the deadlines when a frozen lessor thaws.
+    /// Each lease once, at `listed_at_ns` of its timer. A keep-alive only delays the check, so it leaves this entry
+    /// unchanged.
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose time starts with the next clock update, with their durations.
     starting: Vec<(LeaseId, u64)>,
@@ -106,7 +107,7 @@ pub(crate) struct Lessor {
     checkpoint_s: Option<i64>,
 }
 
-/// The leases to expire and to checkpoint.
+/// The leases to expire and the leases to checkpoint.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DueLeases {
     pub(crate) expired: Vec<LeaseId>,
@@ -135,8 +136,8 @@ impl Lessor {
         Self { checkpoint_s, ..Self::default() }
     }
 
-    /// Sets the term that this member leads; `None` if it does not lead. The same term changes nothing. Drops all timers and,
-    /// on a leader, starts one for each lease with its remaining TTL plus `extension_ns` nanoseconds.
+    /// Sets the term that this member leads, or `None` if it does not lead. The same term changes nothing. Drops all timers.
+    /// On a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -161,7 +162,8 @@ impl Lessor {
         }
     }
 
-    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases started since the last call run from that time.
+    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases that started since the last call run from that
+    /// time.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
         self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
@@ -192,10 +194,10 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns why not. [`Renewal::Expiring`] means that
-    /// the lease was overdue at the latest time at which the keep-alive may have arrived. [`Renewal::NeedsCheckpoint`] means
-    /// that the state has a smaller remaining time, or that the log may have one above `applied`, the index of the last applied
-    /// entry.
+    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns the reason for the failure. `applied` is
+    /// the index of the last applied entry. [`Renewal::Expiring`] means that the lease was overdue at the latest time at
+    /// which the keep-alive may have arrived. [`Renewal::NeedsCheckpoint`] means that the state has a smaller remaining time,
+    /// or that the log may have one above `applied`.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
@@ -211,17 +213,17 @@ impl Lessor {
         Renewal::Renewed { ttl_s }
     }
 
-    /// Returns the term for which leases are tracked; `None` if this member does not track them.
+    /// Returns the term for which leases are tracked, or `None` if this member does not track them.
     pub(crate) fn term(&self) -> Option<u64> {
         self.term
     }
 
-    /// Returns the remaining nanoseconds of a lease, negative if it is overdue; `None` if it is unknown.
+    /// Returns the remaining nanoseconds of a lease, negative if it is overdue. Returns `None` if the lease is unknown.
     pub(crate) fn left_ns(&self, id: LeaseId) -> Option<i64> {
         self.deadlines.left_ns(id, self.monotonic_ns)
     }
 
-    /// Returns a copy of all deadlines; `None` if this member does not lead.
+    /// Returns a copy of all deadlines, or `None` if this member does not lead.
     pub(crate) fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.term.map(|_| self.deadlines.clone())
     }
@@ -278,8 +280,8 @@ impl Lessor {
         }
     }
 
-    /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock
-    /// update.
+    /// Starts the timer of a lease with a duration of `span_ns` nanoseconds. The duration counts provisionally from now,
+    /// finally from the next clock update.
     fn start(&mut self, id: LeaseId, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
@@ -330,7 +332,7 @@ mod tests {
 
     const EXTENSION_NS: u64 = SECOND_NS;
 
-    /// A leader's key space and timers, and the indexes of its last entry and of the last applied one.
+    /// A leader's key space and timers, and the indexes of its last and its last applied entry.
     struct Leader {
         kv: Kv,
         timers: Lessor,
@@ -373,7 +375,7 @@ mod tests {
             due
         }
 
-        /// Returns the leases due at this time and appends their proposals.
+        /// Returns the leases due at this time, and appends their proposals.
         fn at(&mut self, seconds: f64) -> DueLeases {
             let due = self.refused_at(seconds);
             self.last += u64::from(due != DueLeases::default());
@@ -468,7 +470,7 @@ mod tests {
         assert_eq!(left(leader.at(300.0)), Some(3300));
         leader.checkpoint(7, 3300);
         assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
-        // The member proposes to clear it, and the next checkpoint is due before that is applied.
+        // The member proposes to clear the remaining time, and the next checkpoint is due before that proposal is applied.
         leader.last += 1;
         assert_eq!(left(leader.at(600.0)), Some(3000));
         leader.checkpoint(7, 0);
@@ -476,7 +478,7 @@ mod tests {
         leader.checkpoint(7, 3000);
         leader.checkpoint(7, 0);
         assert_eq!(leader.renew(7), renewed);
-        // the time that a later leader counts
+        // A later leader counts from the last checkpoint.
         leader.lead(Some(2));
         leader.at(601.0);
         let deadlines = leader.timers.deadlines().expect("it leads");
@@ -485,7 +487,7 @@ mod tests {
             left_ns >= Some(3600 * SECOND_NS.cast_signed()),
             "{left_ns:?}"
         );
-        // A leader that transfers leadership appends nothing, and nothing must be cleared.
+        // A leader that transfers leadership appends nothing, so nothing must be cleared.
         assert!(left(leader.refused_at(901.0)).is_some());
         assert_eq!(leader.renew(7), renewed);
     }

@@ -1,12 +1,12 @@
-//! Consensus without I/O: how commands become entries, and entries the state of `witan_machine`.
+//! Consensus without I/O: turns commands into raft entries, and applies committed entries to the state of `witan_machine`.
 //!
-//! What does *not* live here: sockets, files, threads, clocks, randomness, JSON, gRPC. The shell
-//! (`server`, or the simulator in `tests/sim`) hands in [`input::Input`]s, and effects come back
-//! through one trait, [`host::Host`], in one place, [`replica::Replica::turn`].
+//! This crate has no sockets, files, threads, clocks, randomness, JSON or gRPC. The shell (`server`, or the simulator in
+//! `tests/sim`) hands in [`input::Input`]s. Effects leave through the trait [`host::Host`], and only in
+//! [`replica::Replica::turn`].
 //!
-//! Reading order: `input` (what can happen to a member) → `host` (what it asks of the world) → `replica` (how entries become state) → `long_command` (those
-//! that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of the leader),
-//! `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`, `ticket_map`.
+//! Reading order: `input` (inputs of a member) → `host` (required operations) → `replica` (how entries become state) →
+//! `long_command` (commands that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (requests to the
+//! leader), `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`, `ticket_map`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.

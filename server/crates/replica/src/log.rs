@@ -1,5 +1,5 @@
-//! The raft log in memory: unapplied entries and those that lagging members may still need. The disk has an append-only journal
-//! of the same entries, which is read only at start.
+//! The raft log in memory: unapplied entries and the entries that lagging members may still need. The disk has an append-only
+//! journal of the same entries, which is read only at startup.
 
 use std::collections::VecDeque;
 
@@ -12,24 +12,24 @@ use raft::{
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES};
 use witan_machine::view::Position;
 
-/// Entries, and the position just before the first one.
+/// Consecutive entries, and the position just before the first entry.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
-    /// Index and term of the entry before the first one kept.
+    /// Index and term of the entry before the first kept entry.
     base: (u64, u64),
     entries: VecDeque<Entry>,
-    /// Bytes of the entries.
+    /// Size of the entries in bytes.
     bytes: usize,
     hard_state: HardState,
-    /// The applied position, which is also that of a snapshot for another member.
+    /// The applied position, which is also the position of a snapshot for another member.
     position: Position,
     /// Number of applied entries kept for members that were away.
     catch_up_entries: u64,
 }
 
 impl MemoryLog {
-    /// Creates a log with the applied position `position`. The entries may start below it, to serve other members: the first
-    /// one then becomes the base.
+    /// Creates a log with the applied position `position`. The entries may start below it, to serve other members. The first
+    /// entry then becomes the base.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -48,8 +48,8 @@ impl MemoryLog {
         log
     }
 
-    /// Appends entries, replacing all from the first one's index on. Panics if they would leave a gap or replace a dropped
-    /// entry.
+    /// Appends entries, and replaces all entries from the first one's index on. Panics if a gap would follow or a dropped
+    /// entry would be replaced.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -66,7 +66,7 @@ impl MemoryLog {
         self.entries.extend(entries.iter().cloned());
     }
 
-    /// Sets how many applied entries are kept for members that were away, instead of [`CATCH_UP_ENTRIES`].
+    /// Sets the number of applied entries kept for members that were away, instead of [`CATCH_UP_ENTRIES`].
     pub(crate) fn keep_entries(&mut self, entries: u64) {
         self.catch_up_entries = entries;
     }
@@ -105,10 +105,10 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs. In a cluster of one these are all of them. Otherwise enough are kept for a
-    /// member that was away briefly; a member that is further behind gets a snapshot. `receivers` is the last entry of the
-    /// slowest member that is receiving a snapshot or entries: later entries are kept for it up to a bound. The disk keeps
-    /// more, for a restart.
+    /// Drops applied entries that no member needs. A cluster of one member needs none of them. Otherwise enough entries are
+    /// kept for a member that was away briefly; a member that is further behind gets a snapshot. `receivers` is the last
+    /// entry of the slowest member that is receiving a snapshot or entries. Later entries are kept for that member up to a
+    /// bound. The disk keeps more, for a restart.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -119,7 +119,7 @@ impl MemoryLog {
             let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
-        // Down to a fraction, so that this does not run for each entry.
+        // Reduces the log to a fraction of the bound, so that this does not run for each entry.
         if self.bytes > CATCH_UP_BYTES {
             self.drop_while(|bytes, entry| bytes > CATCH_UP_BYTES / 2 && entry.index <= spare);
         }
@@ -130,7 +130,7 @@ impl MemoryLog {
         }
     }
 
-    /// Drops entries from the front while `spare` is true for the bytes of all kept entries and the first entry.
+    /// Drops entries from the front while `spare` is true for the size of all kept entries and the first entry.
     fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
         while self
             .entries
@@ -158,7 +158,7 @@ impl MemoryLog {
         self.position = position;
     }
 
-    /// Returns the index of the last entry, or of the base if there are none.
+    /// Returns the index of the last entry, or of the base without entries.
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }
@@ -168,7 +168,7 @@ fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }
 
-/// Returns the memory of an entry: its payload and the struct.
+/// Returns the memory that an entry takes in bytes: its payload and the struct.
 fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }
@@ -228,8 +228,8 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    /// Returns the metadata of a snapshot at the applied position; the state itself is sent as a `View` with the message. An
-    /// error while that position is below `request_index`.
+    /// Returns the metadata of a snapshot at the applied position. The state itself is sent as a `View` with the message.
+    /// Fails while that position is below `request_index`.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
@@ -240,7 +240,7 @@ impl Storage for MemoryLog {
     }
 }
 
-/// Writes index, term and configuration of a position to a snapshot's metadata.
+/// Writes index, term and configuration of a position into a snapshot's metadata.
 pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     let metadata = snapshot.mut_metadata();
     metadata.index = position.index;
@@ -285,7 +285,7 @@ mod tests {
         }
         assert!(most <= CATCH_UP_BYTES, "{most}");
         assert_eq!(log.bytes, bytes(&log.entries));
-        // small entries are kept by number
+        // Small entries are limited by their number.
         for index in 501..=30_000 {
             log.append(&[entry(index, 10)]);
             log.advance_position(index, 1);
@@ -309,7 +309,7 @@ mod tests {
         log.advance_position(10, 1);
         log.trim(None);
         assert_eq!(log.first_index(), Ok(11));
-        // entries that replace others replace their bytes, too
+        // Entries that replace others also replace their size.
         log.append(&[entry(12, 1)]);
         assert_eq!(log.bytes, (1 << 20) + 1 + 2 * size_of::<Entry>());
     }
@@ -325,18 +325,18 @@ mod tests {
                 log.trim(Some(1000));
             }
         };
-        // many more entries and bytes than are kept for absent members
+        // The log grows beyond the number and size that are kept for absent members.
         write(&mut log, 1..=60_000, 10);
         write(&mut log, 60_001..=60_100, 1 << 20);
         assert_eq!(log.first_index(), Ok(1001));
-        // the slowest member has caught up
+        // The slowest member has caught up.
         log.trim(Some(60_050));
         assert!(
             log.first_index().unwrap() > 55_000,
             "{:?}",
             log.first_index()
         );
-        // A member that takes too long starts again.
+        // A member that takes too long needs another snapshot.
         write(&mut log, 60_101..=61_000, 1 << 20);
         assert!(log.bytes <= RECEIVERS_BYTES, "{}", log.bytes);
         assert!(log.first_index().unwrap() > 1001);

@@ -1,11 +1,11 @@
 //! Long commands: the host executes them on a copy of the state while the replica continues with raft. Nothing else is applied
 //! until they end, so the sequence of states is the same.
 //!
-//! Not here: how many keys a command touches (`witan_machine`), and when its outcome is applied (`replica/turn.rs`).
+//! `witan_machine` counts the keys that a command touches, and `replica/turn.rs` applies its outcome.
 
 use witan_machine::{Outcome, StateMachine, command::Entry, kv::ReadResults};
 
-/// A command with the state to apply it to. The host may execute it on another thread.
+/// A command, and the state to apply it to. The host may execute it on another thread.
 #[derive(Debug)]
 pub struct LongCommand {
     pub(crate) index: u64,
@@ -24,19 +24,19 @@ pub struct ExecutedCommand {
 }
 
 impl ExecutedCommand {
-    /// Returns the raft index of its entry.
+    /// Returns the raft index of the command's entry.
     pub fn index(&self) -> u64 {
         self.index
     }
 }
 
 impl LongCommand {
-    /// Returns the raft index of its entry.
+    /// Returns the raft index of the command's entry.
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// Executes the command on its state; returns the outcome and the new state.
+    /// Executes the command on its state. Returns the outcome and the new state.
     pub fn execute(self) -> ExecutedCommand {
         let Self { index, entry, results, mut machine } = self;
         let outcome = machine.apply_with(&entry, results);

@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::wire;
 
-/// See the module documentation.
+/// The main fields of a raft message.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct MessageHead {
     /// Raft's message type.
@@ -28,12 +28,12 @@ pub struct MessageHead {
     /// Number of entries.
     #[prost(uint64, tag = "6")]
     pub entries: u64,
-    /// Whether it is a rejection.
+    /// Whether the message is a rejection.
     #[prost(bool, tag = "7")]
     pub reject: bool,
 }
 
-/// The fields of a raft message that a head has, without copying entries.
+/// The fields that a head contains, without the entries.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RaftFields {
     #[prost(int32, tag = "1")]
@@ -53,7 +53,8 @@ struct RaftFields {
 }
 
 impl MessageHead {
-    /// Decodes the head of an encoded message between members; `None` if it is not a raft message or cannot be decoded.
+    /// Decodes the head of an encoded message between members. Returns `None` if it is not a raft message or cannot be
+    /// decoded.
     pub fn of(message: &Bytes) -> Option<Self> {
         if message.first() != Some(&wire::MESSAGE_RAFT) {
             return None;

@@ -1,9 +1,8 @@
-//! Proposals of this process that wait for their entry: one record for each ticket, with the entry until it is applied. Other
-//! queues before the log hold only the ticket. An entry has the proposing process and its ticket. Only that process answers it,
-//! and not after a restart.
+//! Proposals of this process that wait for their entry. An entry contains the proposing process and its ticket. Only that
+//! process answers the request; after a restart no process does.
 //!
-//! The encoded entry is kept with the term in which it was handed in. It is proposed again once it is known that it never
-//! entered the log.
+//! If there are other voters, the encoded entry is kept with the term in which it was handed in. It is proposed again once it
+//! is certain that the entry never entered the log. A sole voter keeps no copies.
 //!
 //! Tickets increase, so their order is their age.
 
@@ -29,7 +28,7 @@ pub(crate) struct Proposals {
 
 #[derive(Debug)]
 struct WaitingProposal {
-    /// The tick at which it arrived.
+    /// The tick at which the proposal arrived.
     since: u64,
     stage: Stage,
 }
@@ -66,22 +65,22 @@ impl Stage {
 
 #[derive(Debug)]
 struct EncodedProposal {
-    /// Where it was handed in; `None` while it is certainly in no log.
+    /// The place where it was handed in, or `None` while it is certainly in no log.
     handed_in: Option<HandedIn>,
     data: Bytes,
 }
 
-/// The one place where an entry may have been appended.
+/// The only log to which an entry may have been appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandedIn {
     pub(crate) term: u64,
     pub(crate) leader: u64,
-    /// Number of the message; 0 for this member's own log.
+    /// Number of the message with the entry, or 0 for this member's own log.
     pub(crate) number: u64,
 }
 
 impl Proposals {
-    /// Creates an empty queue. `seed` distinguishes this process from earlier ones of the member.
+    /// Creates an empty queue. `seed` distinguishes this process from the member's earlier processes.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
@@ -93,7 +92,7 @@ impl Proposals {
         }
     }
 
-    /// How many tickets wait.
+    /// Returns the number of waiting tickets.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -199,7 +198,7 @@ impl Proposals {
         encoded.is_some_and(|encoded| encoded.handed_in == Some(to))
     }
 
-    /// Returns the entries that were sent to a member and still wait, by term and number of their message, each in ticket
+    /// Returns the entries that were sent to a member and still wait, by term and number of their message and in ticket
     /// order.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
@@ -213,8 +212,8 @@ impl Proposals {
         messages
     }
 
-    /// Makes the next turn hand in the entries that were handed in before `term` and still wait. An entry of `term` is applied,
-    /// so they are in no log and never will be.
+    /// Holds the entries that were handed in before `term` and still wait. An entry of `term` is applied, so they are in no
+    /// log and cannot enter one.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let encoded = waiting.stage.encoded_mut();
@@ -245,7 +244,7 @@ impl Proposals {
         gone.map(|(ticket, _)| ticket).collect()
     }
 
-    /// Returns the number that distinguishes this process from earlier ones of its member.
+    /// Returns the number that distinguishes this process from the member's earlier processes.
     pub(crate) fn incarnation(&self) -> u32 {
         self.incarnation
     }
@@ -274,7 +273,7 @@ impl Proposals {
         self.waiting.contains(ticket)
     }
 
-    /// Drops a ticket with its copy; `false` if the ticket did not wait.
+    /// Drops a ticket with its copy. Returns `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(ticket).is_some()
     }

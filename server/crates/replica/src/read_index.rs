@@ -1,14 +1,13 @@
 //! The linearizable read barrier (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round. One round
-//! serves all of them, and they are released once its index is applied. The next round does not wait for that. The same rounds
-//! prove answers about leases: an answer from a state at or after the round's index need not wait.
+//! serves all of them, and they are released once its index is applied. The next round does not wait for that release. The
+//! same rounds prove answers about leases: an answer from a state at or after the round's index need not wait.
 //!
 //! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader is known and when the role
 //! changes, so this module retries.
 //!
-//! Each try has a number of its own, and a leader takes a number once. The leader answers its requests
-//! in the order of their arrival, and an acknowledgment of one confirms those before it. Had a later try
-//! the name of an earlier one, late acknowledgments of the earlier one would confirm what arrived between
-//! the two.
+//! Each attempt has its own number, and a leader takes each number once. The leader answers requests in the order of their
+//! arrival, and the acknowledgment of a request confirms all earlier requests. If a later attempt had the number of an
+//! earlier attempt, late acknowledgments of the earlier attempt would confirm requests that arrived between the two.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
@@ -18,13 +17,13 @@ use crate::{
     request_group::{RequestGroup, Source},
 };
 
-/// Bytes that a held read counts as.
+/// Size in bytes that is counted for a held read.
 const READ_BYTES: usize = 64;
 
 /// One round serves all reads, so their source does not matter.
 const READER: Source = Source::Client(Connection(0));
 
-/// A request context on the wire: member, seed and number, 8 bytes each.
+/// The context of a ReadIndex request: member, seed and number, 8 bytes each.
 type Context = [u64; 3];
 
 #[derive(Debug)]
@@ -38,24 +37,24 @@ struct ReadIndexRound {
     first_issued: u64,
     /// Tick of the last issue.
     last_issued: u64,
-    /// Term and leader at the last issue. If they change, raft has dropped the round.
+    /// Term and leader when the round was last issued. If they change, raft has dropped the round.
     term_and_leader: (u64, u64),
     /// Monotonic time of the first issue.
     begun_ns: u64,
 }
 
-/// The circumstances under which a round may be issued.
+/// The conditions under which a round may be issued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadIndexTry {
     pub(crate) tick: u64,
     pub(crate) term_and_leader: (u64, u64),
-    /// The monotonic clock.
+    /// The monotonic clock in nanoseconds.
     pub(crate) now_ns: u64,
-    /// Whether reads are held, so that others can share the round.
+    /// Whether reads are held, so that later reads can share the round.
     pub(crate) holds: bool,
 }
 
-/// A request that waits until the index of its confirmed round is applied.
+/// Requests that wait until the index of their confirmed round is applied.
 #[derive(Debug)]
 struct ConfirmedRound {
     /// The index to wait for.
@@ -73,7 +72,7 @@ impl ConfirmedRound {
     }
 }
 
-/// The requests that need not wait any longer.
+/// The requests that no longer need to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) reads: Vec<Ticket>,
@@ -85,13 +84,13 @@ pub(crate) struct Released {
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
-    /// The next round's reads, with the ticks at which they arrived.
+    /// The reads of the next round, with the ticks at which they arrived.
     open: RequestGroup<(u64, Ticket)>,
     open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
-    /// Duration of the last round.
+    /// Duration of the last round in nanoseconds.
     round_took_ns: u64,
-    /// Ordered by index.
+    /// The confirmed rounds, ordered by index.
     confirmed: VecDeque<ConfirmedRound>,
     /// Number of reads and lease requests in all confirmed rounds.
     confirmed_len: usize,
@@ -104,8 +103,8 @@ pub(crate) struct ReadIndexQueue {
 }
 
 impl ReadIndexQueue {
-    /// Creates an empty queue. `seed` must differ between processes of a member: a late answer to an earlier process's round
-    /// must not release a read of this one.
+    /// Creates an empty queue. `seed` must differ between a member's processes: a late answer to an earlier process must not
+    /// release a read of this process.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
@@ -132,7 +131,8 @@ impl ReadIndexQueue {
         self.open.push(READER, (tick, ticket), READ_BYTES);
     }
 
-    /// Returns when the held reads are due if nothing changes before; `None` if there are none or a round is in progress.
+    /// Returns the time at which the held reads are due if nothing changes before. Returns `None` if no reads are held or a
+    /// round is in progress.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let due = self.open.deadline(self.round_took_ns);
         due.filter(|_| self.round.is_none())
@@ -143,9 +143,9 @@ impl ReadIndexQueue {
         self.open_unproven.push(answer);
     }
 
-    /// Returns the context of the ReadIndex to issue now: a new round of all open reads, or another attempt of a round whose
-    /// leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago. `None` if nothing is due. If a round is
-    /// needed anyway, no reads are held.
+    /// Returns the context of the ReadIndex request to issue now, or `None` if nothing is due. It starts a new round of all
+    /// open reads, or repeats a round whose leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago.
+    /// If a round is needed anyway, no reads are held.
     pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != now.term_and_leader
@@ -185,21 +185,21 @@ impl ReadIndexQueue {
         encode_context([self.member, self.seed, self.number])
     }
 
-    /// Returns number and context of a request that belongs to no round.
+    /// Returns number and context of a request outside of rounds.
     pub(crate) fn question(&mut self) -> (u64, Vec<u8>) {
         let context = self.next_context();
         (self.number, context)
     }
 
-    /// Returns the number of a request of this process; `None` for other or invalid contexts.
+    /// Returns the number of a request of this process, or `None` for other or invalid contexts.
     pub(crate) fn own_number(&self, context: &[u8]) -> Option<u64> {
         let own = decode_context(context)
             .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
         own.map(|[_, _, number]| number)
     }
 
-    /// Accepts and remembers a member's ReadIndex. Returns `false` if it is not newer than the last accepted one, names another
-    /// member, or is invalid.
+    /// Accepts and remembers a member's ReadIndex request. Returns `false` if it is not newer than the last accepted request,
+    /// names another member, or is invalid.
     pub(crate) fn accept(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
             return false;
@@ -212,9 +212,9 @@ impl ReadIndexQueue {
         member == from && is_new
     }
 
-    /// Confirms the round that `context` names: its reads wait until `index` is applied, and so do the requests about leases
-    /// that were answered from an earlier state. Returns the other answers that waited for the proof that this member leads;
-    /// the caller checks that it led one term all the time. Does nothing if that round is not in progress.
+    /// Confirms the round of `context`. Its reads wait until `index` is applied, and so do requests about leases that were
+    /// answered from an earlier state. Returns the other answers that waited for the proof that this member leads; the caller
+    /// checks that it led one term all the time. Does nothing if that round is not in progress.
     pub(crate) fn confirmed(
         &mut self,
         context: &[u8],
@@ -278,7 +278,8 @@ impl ReadIndexQueue {
         expired
     }
 
-    /// Drops all unproven answers and waiting requests about leases, because the leader has changed and is asked again.
+    /// Drops all unproven answers and waiting requests about leases, because the leader has changed and gets the requests
+    /// again.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
         self.askers = BTreeSet::new();
@@ -296,7 +297,7 @@ fn encode_context(context: Context) -> Vec<u8> {
     context.iter().flat_map(|part| part.to_be_bytes()).collect()
 }
 
-/// Decodes a context; `None` if it does not have 24 bytes.
+/// Decodes a context. Returns `None` if its length is not 24 bytes.
 fn decode_context(bytes: &[u8]) -> Option<Context> {
     let (parts, rest) = bytes.as_chunks::<8>();
     let parts: [[u8; 8]; 3] = parts.try_into().ok().filter(|_| rest.is_empty())?;
@@ -346,7 +347,7 @@ mod tests {
             applied,
         };
         for round in 0..2 {
-            // they are asked again the second time
+            // In the second round, the members repeat both requests.
             reads.prove(unproven(1, 7));
             reads.prove(unproven(2, 6));
             let context = reads.due(&at(round, (2, 1))).expect("answers wait");

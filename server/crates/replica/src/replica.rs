@@ -1,7 +1,7 @@
 //! A member's consensus and state, driven by ticks, messages and requests.
 //!
-//! An [`crate::input::Input`] only queues work inside; [`Replica::turn`] drains it and is the only
-//! place where effects happen (I3).
+//! An [`crate::input::Input`] only queues work. [`Replica::turn`] processes the queue and is the only function with effects
+//! outside the replica (I3).
 
 mod admission;
 mod apply_queue;
@@ -71,38 +71,37 @@ use witan_machine::{StateMachine, member::MemberId, view::View};
 /// Settings of a replica.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Own member id, as raft takes it.
+    /// Id of this member in raft.
     pub id: u64,
-    /// Election timeout in ticks; jitter adds up to as much again.
+    /// Election timeout in ticks; jitter adds up to the same number again.
     pub election_ticks: usize,
     /// Heartbeat interval in ticks.
     pub heartbeat_ticks: usize,
     /// The election timeout in nanoseconds.
     pub election_ns: u64,
-    /// Seeds the election jitter and distinguishes this process from earlier ones of the member, so
-    /// it must differ at every startup; from the OS in production, from the scenario in the
-    /// simulator.
+    /// Seeds the election jitter and distinguishes this process from the member's earlier processes, so it must differ at
+    /// every startup. In production the OS provides it, in the simulator the scenario.
     pub seed: u64,
-    /// Ask before campaigning (raft thesis 9.6).
+    /// Whether members request a pre-vote before they campaign (raft thesis 9.6).
     pub pre_vote: bool,
-    /// The rule by which the leader compacts on its own.
+    /// The rule of the leader's automatic compaction; `None` disables it.
     pub compaction: Option<AutoCompaction>,
-    /// Ticks after which the shell has reported a timeout for a request; the core forgets it then.
+    /// Number of ticks after which the replica forgets a request. The shell has reported a timeout for it by then.
     pub request_ticks: u64,
-    /// Whether the disk is a copy, which this member may have used elsewhere after it was taken.
+    /// Whether the disk is a copy. This member may have run elsewhere after the copy was taken.
     pub copied: bool,
-    /// Bounds that are smaller in short runs.
+    /// Bounds that are smaller in short test runs.
     pub tuning: Tuning,
 }
 
-/// Bounds that members never change. The simulator and tests do, because their runs are short.
+/// Bounds that are constant in production. The simulator and tests change them, because their runs are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// A command on more keys is executed by the host while raft goes on.
+    /// Number of keys in a turn above which the host executes a command while raft continues.
     pub long_command_keys: u64,
-    /// Applied entries that are kept in memory for members that were away.
+    /// Number of applied entries kept in memory for members that were away.
     pub catch_up_entries: u64,
-    /// Seconds between two checkpoints of a lease; `None` follows its length.
+    /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
     pub lease_checkpoint_s: Option<i64>,
 }
 
@@ -116,24 +115,24 @@ impl Default for Tuning {
     }
 }
 
-/// Status of a replica: cheap to copy, published after every turn.
+/// Status of a replica. It is cheap to copy and is published after every turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Id of this member.
     pub id: MemberId,
-    /// Leader's id, [`MemberId::NONE`] when unknown.
+    /// Id of the leader, or [`MemberId::NONE`] if it is unknown.
     pub leader: MemberId,
-    /// Present term.
+    /// The current term.
     pub term: u64,
-    /// Commit index.
+    /// The commit index.
     pub committed: u64,
-    /// Applied index.
+    /// The index of the last applied entry.
     pub applied: u64,
-    /// Own role.
+    /// The role of this member.
     pub role: Role,
 }
 
-/// Raft role of a member. Recordings hold the numbers.
+/// Raft role of a member. Recordings contain the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[expect(missing_docs, reason = "raft's names")]
 pub enum Role {
@@ -162,13 +161,13 @@ pub struct Replica {
     /// Committed entries that wait for a long command.
     apply_queue: ApplyQueue,
     proposals: Proposals,
-    /// Proposals that wait for those in flight.
+    /// Held proposals, which wait for the proposals in flight.
     group: RequestGroup<HeldProposal>,
-    /// Bytes of the held messages of each member.
+    /// Size of the held messages of each member in bytes.
     forwarded_bytes: BTreeMap<u64, usize>,
     /// Proposals in flight.
     batches: BatchesInFlight,
-    /// How long the last sync of the log took.
+    /// Duration of the last sync of the log in nanoseconds.
     sync_cost_ns: u64,
     /// Bytes of the entries that this leader has appended and not sent.
     unsent_bytes: u64,
@@ -182,9 +181,9 @@ pub struct Replica {
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,
     deferred_commits: DeferredCommits,
-    /// Ticks since startup.
+    /// Number of ticks since startup.
     ticks: u64,
-    /// The highest term that messages raise this member's to in the present election timeout.
+    /// The highest term to which messages can raise this member's term in the current election timeout.
     term_max: u64,
     /// Number of campaigns since startup.
     campaigns: u64,
@@ -192,47 +191,47 @@ pub struct Replica {
     role_and_term: (Role, u64),
     /// Indexes of the last two durable checkpoints, older first.
     durable_checkpoints: (u64, u64),
-    /// A commit index that raft advanced after the last persist.
+    /// Whether raft has advanced the commit index since the last persist.
     commit_unpersisted: bool,
     /// Requests about leases that wait for the leader.
     lease_requests: LeaseRequests,
-    /// Messages of the core's own, until the next turn sends them.
+    /// Messages of the replica itself, until the next turn sends them.
     outbox: Vec<Envelope>,
-    /// Answers to requests of this process, until the next turn hands them out.
+    /// Answers to requests of this process, until the next turn delivers them.
     pub(crate) answers: Vec<(Ticket, Answer)>,
     /// Dropped messages, until the next turn reports them.
     message_faults: Vec<(MemberId, MessageFault)>,
-    /// The index below which the log on disk may be cut, until the next turn tells the host.
+    /// The index below which the log on disk may be cut, until the next turn reports it to the host.
     cut_below: Option<u64>,
-    /// Term and leader at the last look, to see that they changed.
+    /// Term and leader at the last check, to detect changes.
     term_and_leader: (u64, u64),
-    /// The monotonic clock at the last look.
+    /// The last known time of the monotonic clock in nanoseconds.
     monotonic_ns: u64,
-    /// Campaigns because the leader's process ended.
+    /// Campaigns that follow the end of the leader's process.
     failover: Option<Failover>,
     asked_pre_vote: Option<PendingPreVote>,
-    /// How often this leader tried to hand over, so that it can be removed.
+    /// Number of leadership transfers that this leader has attempted so that it can be removed.
     handovers: u32,
     pending_removal: PendingRemoval,
     own_removal: OwnRemoval,
-    /// Why the member must end after this turn.
+    /// The reason why the member must end after this turn.
     halt: Option<Halt>,
     /// A leader's claim that this log contradicts.
     contradiction: Option<Contradiction>,
-    /// Set if the disk is a copy that no confirmed leader has brought up to date yet.
+    /// State of a copied disk until a confirmed leader has brought it up to date.
     copied: Option<CopiedDisk>,
-    /// Members that permanently refuse this one, because it was removed or its data directory was replaced.
+    /// Members that permanently refuse this member, because it was removed or its data directory was replaced.
     refused_at: BTreeSet<u64>,
-    /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
-    /// before startup, with the indexes of those entries.
+    /// If the log contains entries of `--force-new-cluster`: the members that its committed entries remove, with the indexes
+    /// of these entries. Entries that are committed after startup do not count.
     removed_in_log: BTreeMap<u64, u64>,
     /// The term whose leader has a state of another lineage.
     other_lineage_term: Option<u64>,
-    /// The tick at which this member last asked the leader for its state.
+    /// The tick of this member's last request for the leader's state.
     state_asked_at: u64,
-    /// Whether the leader's state is to replace this member's, which has become another one.
+    /// Whether the leader's state must replace this member's state, because the two differ.
     rebuilds: bool,
-    /// The state of the snapshot that raft has accepted, until the next turn installs it.
+    /// The state of a snapshot that raft has accepted, until the next turn installs it.
     incoming_snapshot: Option<View>,
 }
 
@@ -245,8 +244,8 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Advances raft's clock by one tick, forgets requests older than `Config::request_ticks`, and does the
-    /// leader's tasks; `now_ns` is the wall clock for entries that the leader stamps.
+    /// Advances raft's clock by one tick, forgets requests older than `Config::request_ticks`, and runs the leader's tasks.
+    /// `now_ns` is the wall clock in Unix nanoseconds, for entries that the leader stamps.
     pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.send_appended();
@@ -261,8 +260,7 @@ impl Replica {
             }
             self.raft.tick();
             if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
-                // Raft does not campaign while changes of membership are unapplied; a sole voter need
-                // not wait.
+                // Raft does not campaign while membership changes are unapplied. A sole voter need not wait.
                 let _ = self.raft.campaign();
             }
         } else {
@@ -286,13 +284,13 @@ impl Replica {
         self.run_leader_tasks(now_ns);
     }
 
-    /// Sets the monotonic clock that leases and waiting requests are counted by.
+    /// Advances the monotonic clock, by which leases and waiting requests are timed, to `monotonic_ns`.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();
         self.continue_failover();
-        // Entries of earlier leaders may remove leases, so a leader counts only after it has
-        // applied all of them. The leases of a cluster that follows another one end there.
+        // Entries of earlier leaders may remove leases, so a leader tracks leases only after it has applied all of them. In a
+        // cluster that follows another cluster, leases end in the other cluster.
         let counts = self.leads_with_all_applied() && !self.machine.members.follows;
         let leads = counts.then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
@@ -301,14 +299,14 @@ impl Replica {
         timers.advance_clock(monotonic_ns, leases);
     }
 
-    /// Whether this member is the only voter of all configurations.
+    /// Returns whether this member is the only voter of all configurations.
     pub fn is_sole_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
-    /// When [`crate::input::Input::Clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
-    /// before: a campaign, held requests or a commit index wait for it. The next tick may be earlier.
+    /// Returns the monotonic time in nanoseconds at which [`crate::input::Input::Clock`] and a turn are due for a campaign,
+    /// held requests or a commit index. The next tick may be earlier, and an earlier input may change the time.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
         let failover = failover.map(|failover| failover.at_ns);
@@ -320,37 +318,38 @@ impl Replica {
         failover.into_iter().chain(held.into_iter().flatten()).min()
     }
 
-    /// Whether this member leads, and others vote.
+    /// Returns whether this member leads and there are other voters.
     fn is_leader_of_others(&self) -> bool {
         self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
     }
 
-    /// Whether raft may campaign now. A sole voter wins at once, and then raft requires that its whole log is
-    /// persisted, which entries received since the last turn are not.
+    /// Returns whether raft may campaign now. A sole voter wins at once, and raft then requires that its whole log is
+    /// persisted. Entries received since the last turn are not persisted yet.
     fn may_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let persisted = !self.is_sole_voter() || log.persisted == log.last_index();
         persisted && self.may_lead_with_disk()
     }
 
-    /// Whether a linearizable read may see the present state without asking anyone: nobody else votes, and
-    /// this member leads and has applied an entry of its term, so it holds all that was ever acknowledged.
+    /// Returns whether a linearizable read may use the current state without a request to other members. This requires that
+    /// this member is the only voter, leads, and has applied an entry of its term. Its state then contains everything that
+    /// was ever acknowledged.
     pub fn is_linearizable(&self) -> bool {
         self.is_sole_voter() && self.leads_with_all_applied()
     }
 
-    /// Whether this member leads and has applied an entry of its term, and so all entries of earlier leaders.
+    /// Returns whether this member leads and has applied an entry of its term, and therefore all entries of earlier leaders.
     fn leads_with_all_applied(&self) -> bool {
         let raft = &self.raft.raft;
         raft.state == StateRole::Leader && self.raft.store().position().term == raft.term
     }
 
-    /// The deadlines of all leases, if this member is the leader: O(1).
+    /// Returns the deadlines of all leases in O(1), or `None` if this member does not lead.
     pub fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. Drops a message of a removed member, and one that no member sends.
+    /// Handles a message from another member. Drops messages of removed members, and messages that no correct member sends.
     pub(crate) fn receive(&mut self, envelope: Envelope) {
         let from = envelope.from;
         if !self.is_removed(from.0)
@@ -378,8 +377,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a member is removed, in the state or by an entry of `--force-new-cluster` that is not executed yet: until
-    /// then its old leader would be followed.
+    /// Returns whether a member is removed: in the state, or by an entry of `--force-new-cluster` that is not applied yet.
+    /// Without the second condition, this member would follow the removed leader until then.
     fn is_removed(&self, member: u64) -> bool {
         let applied = self.raft.store().position().index;
         let ahead = self.removed_in_log.get(&member);
@@ -387,8 +386,8 @@ impl Replica {
             || ahead.is_some_and(|index| *index > applied)
     }
 
-    /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops
-    /// those that raft must not see now; `Err` for one that no member sends.
+    /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops messages that raft
+    /// must not see now. Fails for a message that no correct member sends.
     fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
         self.send_appended();
         let metadata = message.get_snapshot().get_metadata();
@@ -441,8 +440,7 @@ impl Replica {
             return Ok(());
         }
         self.pass_to_raft(message);
-        // A snapshot that raft refused must not replace an accepted one that waits for the next
-        // turn.
+        // A snapshot that raft refused must not replace an accepted snapshot that waits for the next turn.
         let accepted = self.raft.raft.raft_log.unstable_snapshot().as_ref();
         if carried.is_some()
             && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
@@ -452,19 +450,18 @@ impl Replica {
         Ok(())
     }
 
-    /// Passes a checked message to raft, and notes what it says of its sender.
+    /// Passes a checked message to raft, and records what it reveals about its sender.
     fn pass_to_raft(&mut self, message: Message) {
         self.note_pre_vote(&message);
         let told = (message.from, message.term, commit_index_of(&message));
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
-        // An error means that the message is stale or not for this member; raft changed nothing.
+        // An error means that the message is stale or not addressed to this member. Raft has changed nothing.
         let _ = self.raft.step(message);
         self.note_for_copy(kind, told, last);
         self.note_leader_commit(told);
     }
 
-    /// Notes that a checkpoint up to `index` is durable. Entries up to the checkpoint before it are not needed any
-    /// more (I5).
+    /// Records that a checkpoint up to `index` is durable. Entries up to the previous checkpoint are no longer needed (I5).
     pub(crate) fn durable(&mut self, index: u64) {
         if index > self.durable_checkpoints.1 {
             self.durable_checkpoints = (self.durable_checkpoints.1, index);
@@ -477,20 +474,19 @@ impl Replica {
         self.apply_queue.executed(command);
     }
 
-    /// Drains raft until it is quiet. The only place effects happen (I3).
-    ///
-    /// After a [`Halt`] the replica must not be used any more.
+    /// Processes everything that raft has ready. This is the only function with effects outside the replica (I3). After a
+    /// [`Halt`], the replica must not be used.
     pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
         turn::turn(self, host)
     }
 
-    /// Adds requests that get no answer, for one reason.
+    /// Queues the answer that these requests get no reply, with the reason.
     fn end_unanswered(&mut self, tickets: Vec<Ticket>, reason: Unanswered) {
         let answer = |ticket| (ticket, Answer::Unanswered(reason));
         self.answers.extend(tickets.into_iter().map(answer));
     }
 
-    /// The frozen present state: O(1).
+    /// Returns the frozen current state in O(1).
     pub fn view(&self) -> View {
         View {
             machine: self.machine.clone(),
@@ -498,12 +494,12 @@ impl Replica {
         }
     }
 
-    /// Index of the last entry of the log, which may not be committed.
+    /// Returns the index of the last entry in the log. The entry may not be committed.
     pub fn last_index(&self) -> u64 {
         self.raft.raft.raft_log.last_index()
     }
 
-    /// Id, leader, term, indexes and role of this member at present.
+    /// Returns the current id, leader, term, indexes and role of this member.
     pub fn status(&self) -> Status {
         let raft = &self.raft.raft;
         Status {
@@ -516,9 +512,9 @@ impl Replica {
         }
     }
 
-    /// Proposes what the leader does by itself: expirations of v2 nodes and leases, lease checkpoints and, unless this
-    /// cluster follows another, automatic compactions and sweeps of compacted versions. First, even if the disk has no
-    /// room for the log, gives up snapshots to members whose end was not reported, so that raft sends others.
+    /// Proposes the leader's own commands: expirations of v2 nodes and leases, lease checkpoints, automatic compactions and
+    /// sweeps of compacted versions. Compactions and sweeps are omitted if this cluster follows another one. First gives up
+    /// snapshots whose end was not reported, even if the disk has no space for the log, so that raft sends others.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
@@ -552,8 +548,9 @@ impl Replica {
         }
     }
 
-    /// Replaces the random election timeout that raft drew since the last turn (I1), and counts a campaign that has
-    /// begun. A draw restarts raft's count of ticks, so no tick sees it when a turn follows within an election timeout.
+    /// Replaces the random election timeout that raft has drawn since the last turn (I1), and counts a campaign that has
+    /// begun. Raft restarts its count of ticks when it draws. No tick uses that draw if a turn follows within an election
+    /// timeout.
     fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;
         let now = (Role::of(raft.state), raft.term);

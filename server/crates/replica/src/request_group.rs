@@ -20,63 +20,63 @@ use crate::{
     host::Connection,
 };
 
-/// A request waits for the answers to a batch so many times its cost at most. More than once, because the
-/// answer to a proposal takes the sync of another member too, and the way there and back.
+/// Maximum wait for the answers to a batch, as a multiple of its cost. It is more than 1, because the answer to a proposal
+/// also takes another member's sync and a round trip.
 const HOLD_COSTS: u64 = 3;
 
-/// The longest that a request waits for the answers to a batch, however slow disk and network are.
+/// Maximum wait for the answers to a batch in nanoseconds, even with a slow disk or network.
 const LONGEST_HOLD_NS: u64 = 10_000_000;
 
-/// The longest wait, after the answers, for the next requests of those that got them.
+/// Maximum wait in nanoseconds, after the answers, for the next requests of the answered clients.
 const LONGEST_GATHER_NS: u64 = 1_000_000;
 
-/// Requests of so many bytes do not wait: to write them costs more than one more sync, and what is held is
-/// bounded.
+/// Size in bytes from which held requests no longer wait: writing them costs more than another sync. This also bounds the
+/// held requests.
 const UNHELD_BYTES: usize = 1 << 20;
 
-/// Upper bound of the batches that skip the second wait after it proved useless.
+/// Maximum number of batches that skip the second wait after it proved useless.
 const SKIPPED_GATHERS: u32 = 256;
 
 /// The sender of a request to this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
-    /// A client of its own, on this connection.
+    /// A client of this member, on this connection.
     Client(Connection),
-    /// Another member, a message with proposals.
+    /// Another member, which has sent a message with proposals.
     Member(u64),
 }
 
 /// Requests that are taken together.
 type Batch<R> = Vec<Waiting<Source, R>>;
 
-/// The requests that one kind of source has sent, and those that are expected from it.
+/// The requests that one kind of source has sent, and the requests that are expected from it.
 #[derive(Debug, Default)]
 struct Arrivals {
     held: usize,
-    /// The bytes of those that are held.
+    /// Size of the held requests in bytes.
     bytes: usize,
-    /// How many of the last batch are on their way, 0 once it is answered.
+    /// Number of requests of the last batch that wait for their answers; 0 once the batch is answered.
     in_flight: usize,
-    /// How many were held when the last batch was answered.
+    /// Number of requests that were held when the last batch was answered.
     held_at_answer: usize,
-    /// The most that were held or in flight at once since the last batch, taken for the number of those that
-    /// send requests.
+    /// Maximum number of requests that were held or in flight at once since the last batch. It estimates the number of active
+    /// senders.
     expected: usize,
-    /// How many of the next batches skip the second wait.
+    /// Number of further batches that skip the second wait.
     to_skip: u32,
-    /// How many batches the last useless wait made skip it.
+    /// Number of batches that skipped the second wait after the last useless wait.
     skip: u32,
 }
 
-/// The requests that wait to be taken together.
+/// Requests that wait to be taken together.
 #[derive(Debug)]
 pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
-    /// Whether some were left because they were too many when the last ones were taken.
+    /// Whether the last batch left some requests, because it was full.
     left: bool,
-    /// When the first of them was seen to wait; `None` before.
+    /// Time at which the group first recorded that its oldest request waits; `None` before.
     since: Option<u64>,
-    /// When the last batch was answered.
+    /// Time at which the last batch was answered.
     answered: u64,
     clients: Arrivals,
     members: Arrivals,
@@ -87,23 +87,23 @@ impl Arrivals {
         self.held >= self.expected
     }
 
-    /// Returns whether some are expected that have not returned.
+    /// Returns whether expected requests have not returned and the second wait is not skipped.
     fn has_awaited_returns(&self) -> bool {
         !self.is_complete() && self.to_skip == 0
     }
 
-    /// Returns whether all that are expected are here, and some of them arrived after the answer.
+    /// Returns whether all expected requests are held, and some of them arrived after the answer.
     fn has_returned(&self) -> bool {
         self.is_complete() && self.held > self.held_at_answer
     }
 
-    /// Notes that they returned soon after the answer.
+    /// Records that the senders returned soon after the answer.
     fn note_return(&mut self) {
         self.skip = 0;
         self.to_skip = 0;
     }
 
-    /// Notes that they were awaited after the answer and did not return.
+    /// Records that the second wait ended before the senders returned.
     fn note_useless_wait(&mut self) {
         self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS);
         self.to_skip = self.skip;
@@ -113,7 +113,7 @@ impl Arrivals {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    /// Notes that all held requests were taken but `held`, of `bytes`.
+    /// Records that all held requests were taken, except `held` requests with `bytes` bytes.
     fn left(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
         self.in_flight = self.held - held;
@@ -144,19 +144,19 @@ impl<R> RequestGroup<R> {
         self.held.len()
     }
 
-    /// The bytes of the held requests of clients.
+    /// Returns the size of the clients' held requests in bytes.
     pub(crate) fn bytes_of_clients(&self) -> usize {
         self.clients.bytes
     }
 
-    /// Notes that the held requests wait from `now_ns` on, if they were not seen before.
+    /// Records that the held requests wait from `now_ns` on, unless an earlier time is recorded.
     pub(crate) fn see(&mut self, now_ns: u64) {
         if !self.held.is_empty() {
             self.since.get_or_insert(now_ns);
         }
     }
 
-    /// Adds a request of so many bytes.
+    /// Adds a request with `bytes` bytes.
     pub(crate) fn push(&mut self, sender: Source, request: R, bytes: usize) {
         self.held.push(Waiting { sender, bytes, request });
         let arrivals = match sender {
@@ -167,7 +167,7 @@ impl<R> RequestGroup<R> {
         arrivals.bytes += bytes;
     }
 
-    /// Removes requests of clients if there are more than `max`, those of clients that have most of them.
+    /// Removes and returns clients' requests if more than `max` are held, first from the clients with the most bytes.
     pub(crate) fn remove_excess(&mut self, max: usize) -> Vec<R> {
         if self.clients.held <= max {
             return Vec::new();
@@ -177,7 +177,7 @@ impl<R> RequestGroup<R> {
         let mut excess: Vec<_> = self.held.extract_if(.., is_client).collect();
         let all: usize = excess.iter().map(Waiting::cost).sum();
         let mut kept = fair_share::take(&mut excess, all / 4 * 3);
-        // a few large ones may be most of the bytes
+        // A few large requests may make up most of the bytes.
         if kept.len() > max / 8 * 7 {
             excess.extend(kept.split_off(max / 8 * 7));
         }
@@ -187,7 +187,7 @@ impl<R> RequestGroup<R> {
         excess.into_iter().map(|waiting| waiting.request).collect()
     }
 
-    /// Removes and returns the requests of clients that `goes` names.
+    /// Removes and returns the clients' requests for which `goes` is true.
     pub(crate) fn remove(&mut self, goes: impl Fn(&R) -> bool) -> Vec<R> {
         let of_client = |held: &Waiting<Source, R>| matches!(held.sender, Source::Client(_));
         let removed = self
@@ -199,7 +199,7 @@ impl<R> RequestGroup<R> {
         removed.into_iter().map(|waiting| waiting.request).collect()
     }
 
-    /// Notes that the last batch does not wait for its answers any more.
+    /// Records that the last batch no longer waits for its answers.
     pub(crate) fn answered(&mut self, now: u64) {
         if self.is_in_flight() {
             self.clients.answered();
@@ -208,8 +208,8 @@ impl<R> RequestGroup<R> {
         }
     }
 
-    /// Returns when the held requests are due, if nothing changes before; `None` without any, or before
-    /// [`Self::take_due`] has seen them. `cost` is how long what a batch costs took last: a sync, or a round.
+    /// Returns when the held requests are due, if nothing changes before. Returns `None` without held requests, or before
+    /// [`Self::take_due`] has recorded them. `cost` is the last duration of a sync or a round in nanoseconds.
     pub(crate) fn deadline(&self, cost: u64) -> Option<u64> {
         if self.held.is_empty() {
             return None;
@@ -228,7 +228,7 @@ impl<R> RequestGroup<R> {
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held requests if they are due, else nothing; at most as many as [`Self::take`].
+    /// Takes the held requests if they are due, up to the bound of [`Self::take`]. Returns an empty batch otherwise.
     pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -251,8 +251,8 @@ impl<R> RequestGroup<R> {
         self.take(budget)
     }
 
-    /// Takes the held requests, which are the last batch from now on; without any, the last batch stays what
-    /// it was. If they count for more than `budget`, their senders share it, and the rest stays held.
+    /// Takes the held requests, which become the last batch. Without held requests, the last batch does not change. If their
+    /// total cost exceeds `budget`, their senders share it, and the other requests stay held.
     pub(crate) fn take(&mut self, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -278,12 +278,12 @@ impl<R> RequestGroup<R> {
         batch
     }
 
-    /// Learns from a batch that is due who comes back soon after an answer.
+    /// Updates the number of batches that skip the second wait, according to the senders that returned before this batch.
     fn learn(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();
         let clients_awaited = self.clients.has_awaited_returns();
-        // a client alone is complete without a wait
+        // A single client is complete without a wait.
         if soon && self.clients.has_returned() && self.clients.expected > 1 {
             self.clients.note_return();
         } else if fruitless && clients_awaited {
@@ -291,7 +291,7 @@ impl<R> RequestGroup<R> {
         } else {
             self.clients.note_batch();
         }
-        // Messages of far members come while the next batch is in flight, and are not awaited after an answer.
+        // Messages of distant members arrive while the next batch is in flight, so no wait after the answer includes them.
         if soon && self.members.has_returned() {
             self.members.note_return();
         } else if fruitless && !clients_awaited {
@@ -305,7 +305,7 @@ impl<R> RequestGroup<R> {
         self.clients.in_flight + self.members.in_flight > 0
     }
 
-    /// Whether requests held since then wait for the next ones of the clients that were answered just before.
+    /// Returns whether requests held since `since` wait for the next requests of the clients that were answered just before.
     fn gathers_since(&self, since: u64) -> bool {
         self.is_return_awaited() && since < self.answered + LONGEST_GATHER_NS
     }
@@ -315,7 +315,7 @@ impl<R> RequestGroup<R> {
     }
 }
 
-/// The bytes of all of them.
+/// Returns the total size of the requests in bytes.
 fn bytes<R>(waiting: &[Waiting<Source, R>]) -> usize {
     waiting.iter().map(|waiting| waiting.bytes).sum()
 }

@@ -1,6 +1,6 @@
-//! Values by ticket. Each proposal is looked up five times and more on its way, in maps of as many as there are clients:
-//! 20 ns here, 90 ns in a `BTreeMap` with 1,000 clients, 250 ns with 10,000. What is listed is in the order of the
-//! tickets, which is that of their age.
+//! A map from tickets to values. Each proposal is looked up five times or more, in maps with an entry per waiting client. A
+//! lookup takes 20 ns here; in a `BTreeMap`, it takes 90 ns with 1,000 clients and 250 ns with 10,000. Lists of tickets are
+//! in ticket order, and therefore in order of age.
 #![expect(
     clippy::disallowed_types,
     reason = "its order is seen by nobody, and its seed is fixed"
@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 
 use crate::host::Ticket;
 
-/// Values by ticket.
+/// A map from tickets to values.
 #[derive(Debug)]
 pub struct TicketMap<T>(HashMap<Ticket, T, FixedState>);
 
@@ -27,7 +27,7 @@ impl<T> TicketMap<T> {
         self.0.len()
     }
 
-    /// Adds the value of a ticket, in the place of an earlier one.
+    /// Sets the value of a ticket. Replaces an earlier value.
     pub fn insert(&mut self, ticket: Ticket, value: T) {
         self.0.insert(ticket, value);
     }
@@ -55,7 +55,7 @@ impl<T> TicketMap<T> {
         in_order(removed.collect())
     }
 
-    /// Returns the tickets whose values `is_one` selects, which may change a value.
+    /// Returns the tickets for whose values `is_one` is true, in ticket order. `is_one` may change a value.
     pub(crate) fn select(&mut self, mut is_one: impl FnMut(&mut T) -> bool) -> Vec<Ticket> {
         let all = self.0.iter_mut();
         let selected = all.filter_map(|(ticket, value)| is_one(value).then_some(*ticket));
@@ -64,8 +64,7 @@ impl<T> TicketMap<T> {
         selected
     }
 
-    /// All values, in no order.
-    /// Lists all values.
+    /// Iterates over all values in arbitrary order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         let all = self.0.iter().map(|(ticket, value)| (*ticket, value));
         in_order(all.collect()).into_iter().map(|(_, value)| value)

@@ -1,6 +1,6 @@
-//! Decides which watchers to wake: those of v2 paths by the events that may concern them. `keys` handles watchers of v3 keys.
+//! Decides which watchers to wake. This module handles watchers of v2 paths by event; `keys` handles watchers of v3 keys.
 //!
-//! There are no queues and no events here. A woken watcher reads the history of a view from its own cursor
+//! The hub has neither queues nor events. A woken watcher reads the history of a view from its own cursor
 //! ([`witan_tree::Tree::next_event`]), which alone determines what it sees. Wake-ups may be spurious, but none are missing.
 
 mod interval_tree;
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::limits::WATCHERS_MAX;
 use witan_tree::{Event, Watch};
 
-/// Identifies one registered watcher; never reused.
+/// Identifies a registered watcher. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(u64);
 
@@ -53,7 +53,7 @@ impl WatchHub {
         Ok(id)
     }
 
-    /// Unregisters a watcher; unknown ids are ignored.
+    /// Unregisters a watcher. Ignores unknown ids.
     pub fn unregister(&mut self, id: WatcherId) {
         let Some((path, recursive)) = self.watched.remove(&id) else {
             return;
@@ -83,7 +83,7 @@ impl WatchHub {
         self.watched.keys().copied()
     }
 
-    /// Returns the watchers registered after this one (`None` for all), in the order of their registration, each with its path.
+    /// Returns the watchers registered after `id` (all for `None`) in the order of their registration, each with its path.
     pub fn after(&self, id: Option<WatcherId>) -> impl Iterator<Item = (WatcherId, &Bytes)> {
         let first = id.map_or(Bound::Unbounded, Bound::Excluded);
         self.watched
@@ -91,8 +91,8 @@ impl WatchHub {
             .map(|(id, (path, _))| (*id, path))
     }
 
-    /// Returns the watchers that `event` may concern, each once: those of its node, recursive ones of the directories above,
-    /// and, if it removed a directory, those of everything below.
+    /// Returns the watchers that `event` may concern, each once: the watchers of its node and the recursive watchers of the
+    /// directories above. If the event removed a directory, adds the watchers of everything below.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {
@@ -104,7 +104,7 @@ impl WatchHub {
             woken.extend(self.recursive.get(dir).into_iter().flatten());
         }
         if event.node.dir {
-            // `0` follows `/`, so the range has exactly the paths below.
+            // The byte `0` follows `/`, so the range has exactly the paths below.
             let (first, end) = ([path, &b"/"[..]].concat(), [path, &b"0"[..]].concat());
             for side in [&self.exact, &self.recursive] {
                 let below = side.range(Bytes::from(first.clone())..Bytes::from(end.clone()));
@@ -114,7 +114,7 @@ impl WatchHub {
         woken
     }
 
-    /// Returns the recursive watchers by path, or the others.
+    /// Returns the index of recursive or of non-recursive watchers by path.
     fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive
@@ -124,7 +124,7 @@ impl WatchHub {
     }
 }
 
-/// Returns the path itself and every directory above it, the root last.
+/// Returns the path itself and every directory above it, with the root last.
 fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = (1..path.len()).rev().filter(|end| path[*end] == b'/');
     std::iter::once(path)

@@ -1,5 +1,5 @@
-//! The core's own encodings: log payloads, hard state, raft messages. No other file uses raft's protobuf codec. Layouts never
-//! change; `tests/wire.rs` has golden bytes.
+//! Encodings of log payloads, hard state and messages between members. No other file uses raft's protobuf codec. Layouts
+//! never change; `tests/wire.rs` has golden bytes.
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
@@ -20,18 +20,18 @@ use witan_machine::{
 /// Version byte of a command payload.
 pub const COMMAND_V1: u8 = 1;
 
-/// Kinds of raft entries: the first byte of a [`LogRecord`]'s payload.
+/// The kinds of raft entries, which are the first byte of a [`LogRecord`]'s payload.
 const KIND_NORMAL: u8 = 0;
 const KIND_CONF_CHANGE: u8 = 1;
 const KIND_CONF_CHANGE_V2: u8 = 2;
 
-/// Kinds of messages between members: their first byte.
+/// The kinds of messages between members, which are their first byte.
 pub const MESSAGE_RAFT: u8 = 0;
 const MESSAGE_PROPOSALS: u8 = 1;
 const MESSAGE_REFUSED: u8 = 2;
 const MESSAGE_LEASE_REQUESTS: u8 = 3;
 const MESSAGE_LEASE_ANSWER: u8 = 4;
-/// Resent proposals. They have their own kind, because releases that do not know it would take them twice.
+/// Resent proposals. They have their own kind, because releases without support for it would take them twice.
 const MESSAGE_PROPOSALS_AGAIN: u8 = 5;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -54,7 +54,8 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry whose [`data_bytes`] are known, because computing them takes half as long as encoding a transaction.
+/// Encodes an entry with `bytes`, the result of [`entry_bytes`], because computing it takes half as long as encoding a
+/// transaction.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);
@@ -62,25 +63,25 @@ pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     data
 }
 
-/// Why an entry cannot be executed.
+/// The reason why an entry cannot be executed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// A later release wrote it, and this release does not know all of it.
+    /// A later release wrote the entry, and this release does not support all of it.
     #[error("log entry of a later release")]
     Unknown,
-    /// It cannot be decoded.
+    /// The entry cannot be decoded.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
 }
 
-/// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. `Unknown` for an entry of a
-/// later release.
+/// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. Fails with `Unknown` for
+/// an entry of a later release.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
-/// Like [`decode_entry`], but accepts an entry whose stamp is `is_own` unchecked: only an entry of another process may have
-/// unknown fields or commands.
+/// Like [`decode_entry`], but does not check an entry whose stamp is `is_own` for unknown fields or commands: only an entry
+/// of another process may have them.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
@@ -92,7 +93,7 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     if entry.stamp.as_ref().is_some_and(is_own) {
         return Ok(entry);
     }
-    // A decoder skips unknown fields at any depth; all others encode to the same bytes again.
+    // A decoder skips unknown fields at any depth. All other fields encode to the same bytes again.
     let skipped = 1 + entry.encoded_len() != data.len();
     let unknown = |command: &Command| command.since().is_none();
     if skipped || entry.command.as_ref().is_some_and(unknown) {
@@ -101,8 +102,8 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// Returns the change of raft's configuration that a command implies, with the command as its context; `None` for other
-/// commands.
+/// Returns the change of raft's configuration that a command implies, with the command as its context. Returns `None` for
+/// other commands.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -140,7 +141,7 @@ pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
     bytes.expect("a change has no required fields").into()
 }
 
-/// Decodes a raft entry: its command and, if it has one, the configuration change.
+/// Decodes a raft entry: its command and, if any, the configuration change.
 pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
 ) -> Result<(Entry, Option<ConfChange>), EntryError> {
@@ -162,7 +163,7 @@ pub(crate) fn decode_committed_entry(
                 .merge_from_bytes(&entry.data)
                 .map_err(|e| CorruptRecord::new(format!("change of configuration: {e}")))?;
             let command = decode_entry(&change.context)?;
-            // Refuse foreign entries, which could change raft's configuration without the registry.
+            // Refuse foreign entries, which could change raft's configuration without changing the registry.
             if conf_change(&command, &change.context).as_ref() != Some(&change) {
                 return Err(foreign_change(entry).into());
             }
@@ -181,7 +182,7 @@ pub(crate) fn raft_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
             entry.data = encode_conf_change(&change);
             entry.set_entry_type(EntryType::EntryConfChange);
         }
-        // raft's own entries have no data
+        // Raft's own entries have no data.
         None if command.command.is_none() => {}
         None => entry.data = encoded,
     }
@@ -223,7 +224,7 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
-/// Decodes a raft entry of the log on disk, without its data. An unknown kind is an error.
+/// Decodes a raft entry of the log on disk, without its data. Fails for an unknown kind.
 pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
@@ -262,7 +263,7 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
-/// Returns raft's type of a message.
+/// Converts a number to raft's message type. Returns `None` for an unknown number.
 pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
     MessageType::from_i32(kind)
 }
@@ -295,7 +296,7 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Decodes a message. An unknown kind is also an error: a later release may have more.
+    /// Decodes a message. Also fails for an unknown kind, because a later release may have more kinds.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {
             return Err(CorruptRecord::new("empty message"));
@@ -324,7 +325,8 @@ impl PeerMessage {
     }
 }
 
-/// Replaces each command in a message between members with the result of `map` on its encoding; `None` if it cannot be decoded.
+/// Replaces each command in a message between members with the result of `map` on its encoding. Returns `None` if the message
+/// cannot be decoded.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mapped = match PeerMessage::decode(message).ok()? {
         PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {

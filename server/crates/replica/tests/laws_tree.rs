@@ -180,8 +180,8 @@ proptest! {
         prop_assert_eq!(clone.get(b"/", true, 0), listing);
     }
 
-    /// Incremental checkpoints have exactly the records of a single one, restore the same tree, and the restored tree continues
-    /// like the original.
+    /// Incremental checkpoints have exactly the records of a single checkpoint and restore the same tree. The restored tree
+    /// continues like the original.
     #[test]
     fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();
@@ -209,7 +209,7 @@ proptest! {
         assert_same(&tree, &back);
     }
 
-    /// A watcher is woken for each event that it would see.
+    /// A watcher is woken for each event that it would receive.
     #[test]
     fn no_watcher_misses_an_event(history in steps(60)) {
         let mut tree = Tree::default();
@@ -231,7 +231,7 @@ proptest! {
         }
     }
 
-    /// No single changed bit of a checkpoint goes unnoticed.
+    /// Every change of a single bit in a checkpoint is detected.
     #[test]
     fn damage_is_found(history in steps(30), which in any::<prop::sample::Index>(), bit in 0..8) {
         let mut tree = Tree::default();

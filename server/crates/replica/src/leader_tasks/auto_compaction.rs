@@ -1,5 +1,5 @@
-//! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes the
-//! sweeps that free the space of a compaction.
+//! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes sweeps, which free the space
+//! of compacted revisions.
 use std::collections::VecDeque;
 
 use witan_machine::{
@@ -10,11 +10,11 @@ use witan_machine::{
 /// Number of revisions sampled per period. etcd takes ten samples per period, or per hour if the period is longer.
 const CHECKS_PER_PERIOD: u64 = 10;
 
-/// Number of sweeps that an idle leader proposes per tick: 28 MiB of memory, so that a member with an exhausted quota has space
-/// again soon after a compaction.
+/// Number of sweeps that an idle leader proposes per tick. They free 28 MiB of memory, so that a member with an exhausted
+/// quota soon has space again after a compaction.
 const SWEEPS_PER_TICK: usize = 8;
 
-/// Which old revisions a leader compacts automatically.
+/// The rule by which a leader compacts old revisions automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
     /// Keeps the revisions of one period.
@@ -33,7 +33,7 @@ pub enum AutoCompaction {
     },
 }
 
-/// See the module's description.
+/// Schedules automatic compactions and sweeps.
 #[derive(Debug)]
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
@@ -71,7 +71,7 @@ struct Revisions {
 }
 
 impl AutoCompactor {
-    /// Derives the intervals of the schedule in ticks; `None` disables compaction.
+    /// Derives the intervals of the schedule in ticks. `None` disables compaction.
     pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
         let schedule = wanted.map(|wanted| match wanted {
             AutoCompaction::Periodic { period, hour } => {
@@ -98,8 +98,8 @@ impl AutoCompactor {
         Self { schedule, in_flight: None }
     }
 
-    /// Returns the commands to propose at this tick: a due compaction, or sweeps on an idle leader. `idle` means that the log
-    /// has nothing to apply. Followers also sample revisions, because they may lead later.
+    /// Returns the commands to propose at this tick: a due compaction, or sweeps on an idle leader. `idle` means that no log
+    /// entry waits to be applied. Followers also sample revisions, because they may lead later.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -109,7 +109,7 @@ impl AutoCompactor {
         let operations = match revision {
             Some(revision) => {
                 self.in_flight = Some((revision, tick));
-                // a client has already compacted further
+                // A client has already compacted further.
                 if revision <= kv.compacted() {
                     self.proposal_result(true);
                     return Vec::new();
@@ -124,7 +124,7 @@ impl AutoCompactor {
         operations.into_iter().map(Command::from).collect()
     }
 
-    /// Reports whether the log accepted the proposal. A rejected one is due again at the next check.
+    /// Records whether the log accepted the proposal. A rejected proposal is due again at the next check.
     pub(crate) fn proposal_result(&mut self, taken: bool) {
         let Some((revision, tick)) = self.in_flight.take().filter(|_| taken) else {
             return;
@@ -152,8 +152,8 @@ impl Periodic {
         due_revision
     }
 
-    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction (before the first one:
-    /// a whole period) is over, and it is not the revision compacted last.
+    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and that
+    /// revision was not the last one compacted. Before the first compaction, the interval is a whole period.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<i64> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
@@ -171,8 +171,8 @@ impl Periodic {
 }
 
 impl Revisions {
-    /// Returns the revision to compact if a check is due: the current one minus `keep`. `None` on a follower, if it is not
-    /// positive, and if it was compacted last.
+    /// Returns the revision to compact if a check is due: the current revision minus `keep`. Returns `None` on a follower, if
+    /// the result is not positive, or if it was compacted last.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
         if self.next_check_tick == 0 {
             self.next_check_tick = tick + self.check_interval_ticks;
@@ -200,7 +200,7 @@ mod tests {
         kv.apply(&command).expect("a put is taken");
     }
 
-    /// Puts once per tick, so that revision 1 + n belongs to tick n. Returns tick and revision of each compaction.
+    /// Writes a key at each tick, so that revision 1 + n belongs to tick n. Returns tick and revision of each compaction.
     fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();
@@ -225,7 +225,7 @@ mod tests {
         let periodic = |period| AutoCompaction::Periodic { period, hour: HOUR };
         let (long, short) = (periodic(10 * HOUR), periodic(300));
         let revisions = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
-        // First after one period; later etcd counts one check more than the period has.
+        // The first compaction follows after one period. Later etcd counts one check more than the period has.
         let look = 360;
         let hourly = [
             (10 * HOUR, 1),
@@ -233,12 +233,12 @@ mod tests {
             (12 * HOUR, 19 * look + 1),
         ];
         for (wanted, ticks, leads_after, expected) in [
-            // a long period each hour, a short one as often as it passes
+            // A long period compacts every hour, a short period at its own interval.
             (long, 13 * HOUR, None, &hourly[..]),
             (short, 1000, None, &[(300, 1), (600, 271), (900, 571)]),
-            // a new leader at its next check
+            // A new leader compacts at its next check.
             (short, 800, Some(500), &[(510, 181)]),
-            // revisions every five minutes
+            // A compaction by revisions runs every five minutes.
             (revisions, 700, None, &[(300, 201), (600, 501)]),
             (revisions, 700, Some(700), &[]),
         ] {

@@ -7,7 +7,7 @@ use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 use crate::long_command::ExecutedCommand;
 use witan_machine::{StateMachine, command::Entry};
 
-/// Committed but unapplied entries. Empty between turns unless the host executes a command.
+/// Committed but unapplied entries. Between turns, it is empty unless the host executes a command.
 #[derive(Debug, Default)]
 pub(super) struct ApplyQueue {
     entries: VecDeque<RaftEntry>,
@@ -20,7 +20,7 @@ pub(super) struct ApplyQueue {
     pub(super) turn_keys: u64,
 }
 
-/// The position of a command in the log, and its membership change, if it is one.
+/// The position of a command in the log, and its membership change, if any.
 #[derive(Debug)]
 pub(super) struct ExecutingCommand {
     pub(super) index: u64,
@@ -29,7 +29,7 @@ pub(super) struct ExecutingCommand {
 }
 
 impl ApplyQueue {
-    /// Stores the result of the command that the host executes. Drops it if a snapshot has replaced the state meanwhile.
+    /// Stores the result of the command that the host executes. Drops the result if a snapshot has replaced the state since.
     pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
         let executing = self.executing.as_ref();
         if executing.is_some_and(|executing| executing.index == command.index) {
@@ -53,8 +53,8 @@ impl ApplyQueue {
         *self = Self::default();
     }
 
-    /// Adds the keys that a command touches to those of this turn. Returns whether the host must execute it, because the sum
-    /// reaches `keys_max`. A command that touches no keys is long only if that bound is 0.
+    /// Adds the keys that a command touches to the keys of this turn. Returns whether the host must execute the command,
+    /// because the sum reaches `keys_max`. A command that touches no keys is long only if `keys_max` is 0.
     pub(super) fn charge(
         &mut self,
         machine: &StateMachine,

@@ -25,8 +25,8 @@ use witan_machine::{
     view::{Position, View},
 };
 
-/// Returns the state that a new cluster starts from: a built-in snapshot at index 1, term 1. All first members are in the
-/// member registry and in raft's configuration, so that a member that joins later always gets them. Each member takes one v2
+/// Returns the first state of a new cluster: a built-in snapshot at index 1, term 1. The member registry and raft's
+/// configuration contain all first members, so that a member that joins later always receives them. Each member takes one v2
 /// index, as in etcd, where members are entries of the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();
@@ -47,7 +47,7 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Starts from recovered state. A new member passes `genesis` as its checkpoint.
+    /// Creates a replica from recovered state. A new member passes `genesis` as its checkpoint.
     ///
     /// Fails with `CorruptRecord` if the parts contradict each other: the log ends before the checkpoint's index or the stored
     /// commit, has a gap, or an entry cannot be decoded.
@@ -119,7 +119,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Performs the actions that the recovered state requires immediately.
+    /// Performs the actions that the recovered state requires at once.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();
@@ -148,8 +148,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied index, because raft would otherwise panic, and the term to the checkpoint's. A vote
-/// is only valid in its own term.
+/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term
+/// and drops the vote of a lower term, because a vote is only valid in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {
@@ -157,8 +157,8 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
-/// Checks that a checkpoint, the log after it and the stored commit index are consistent. Returns the members that entries of
-/// `--force-new-cluster` remove, with the indexes of those entries.
+/// Checks that a checkpoint, the later log entries and the stored commit index are consistent. Returns the members that
+/// entries of `--force-new-cluster` remove, with the indexes of these entries.
 fn check(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
@@ -201,15 +201,15 @@ fn check(
                 if entry.index <= hard_state.commit && wire::is_removal(&change) =>
             {
                 removed.insert(change.node_id, entry.index);
-                // no member has proposed it
+                // No member has proposed this entry.
                 is_forced |= command.stamp.is_none();
             }
-            // It may never be committed. If it is, the turn that reaches it halts the member.
+            // The entry may never be committed. If it is, the turn that reaches it halts the member.
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
     }
-    // A removal that members proposed may be refused when it is applied. Until then its member can lead.
+    // A removal that members proposed may be refused when it is applied. Until then the member can lead.
     if !is_forced {
         removed.clear();
     }

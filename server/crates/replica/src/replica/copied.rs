@@ -3,20 +3,21 @@
 //! nor campaigns until a confirmed leader has brought it up to date, and acknowledges nothing to a leader before that leader is
 //! confirmed.
 //!
-//! A leader is confirmed by the rule of `log_lost`: a quorum helps it to answer a ReadIndex. This member does not count in that
-//! quorum, because raft sees no message of a leader before it is confirmed. The member is up to date once it has taken an
-//! append from that leader and has reached everything that was committed when the leader answered.
+//! A leader is confirmed by the rule of `log_lost`: a quorum helps it to answer a ReadIndex request. This member does not
+//! count in that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has taken an
+//! append from the confirmed leader and has applied everything that was committed at the time of the answer.
 //!
-//! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes only for a
-//! candidate whose log is at least as long as the log of every voter, and regards that candidate as confirmed if it wins.
-//! Nothing that is still on a voter's disk is lost. The original may have voted in a term that the copy does not know. The
-//! other voters of that term know it, so a copy neither votes nor campaigns in a term that a voter has reported: each term has
-//! one leader.
+//! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes only for
+//! a candidate whose log is at least as long as the log of every voter, and regards that candidate as confirmed if it wins.
+//! Nothing that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen. The
+//! other voters of that term have seen it, so a copy neither votes nor campaigns in a term that a voter has reported.
+//! Therefore each term has one leader.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
 //!
 //! A copy may be older than the last added voter. Each vote request names the voters that its sender knows, and a copy counts
-//! these too. If no member that knows an added voter requests a vote, the copy counts too few (`docs/operating/backup.md`).
+//! them too. If no member that knows an added voter requests a vote, the copy counts too few voters
+//! (`docs/operating/backup.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,12 +69,12 @@ struct QueriedLeader {
     last: u64,
 }
 
-/// A leader that has confirmed that it leads, or that won with the longest log of all voters.
+/// A leader that is confirmed or that won with the longest log of all voters.
 #[derive(Clone, Copy, Debug)]
 struct ConfirmedLeader {
     leader: u64,
     term: u64,
-    /// Everything that was acknowledged earlier is in the leader's log at or before this index.
+    /// Index at or before which the leader's log contains everything that was acknowledged earlier.
     index: u64,
     /// Whether this member has taken entries or a snapshot from this leader. Until then, the leader may count acknowledgments
     /// of the original.
@@ -113,7 +114,7 @@ impl Replica {
         self.copied.is_some()
     }
 
-    /// Returns the number of ticks within which messages of the original arrive and reports of voters count.
+    /// Returns the number of ticks within which the original's messages arrive and voters' reports count.
     fn copy_patience(&self) -> u64 {
         NO_VOTE_TIMEOUTS * self.config.election_ticks as u64
     }
@@ -170,7 +171,7 @@ impl Replica {
     /// sender.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
-        // a request for a pre-vote has the term after the sender's
+        // A request for a pre-vote has the term after the sender's term.
         let is_pre_vote = request.get_msg_type() == MessageType::MsgRequestPreVote;
         let term = request.term - u64::from(is_pre_vote);
         if let Some(copied) = &mut self.copied {
@@ -192,7 +193,7 @@ impl Replica {
         terms.map(|(_, end)| end.term).max().unwrap_or(0)
     }
 
-    /// Enters the highest reported term, so that a copy that may campaign campaigns in a later one.
+    /// Enters the highest reported term, so that a copy that may campaign does so in a later term.
     pub(super) fn enter_reported_term(&mut self) {
         let term = self.reported_term(self.config.id);
         let raft = &mut self.raft.raft;
@@ -209,7 +210,7 @@ impl Replica {
     }
 
     /// Returns whether a log that ends at `last` is at least as long as the log of every other voter, according to recent
-    /// reports. True if this member is not a copy: then a quorum suffices, and raft compares the logs.
+    /// reports. Returns `true` if this member is not a copy: then a quorum suffices, and raft compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;
@@ -223,7 +224,8 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// Returns the other voters of this member's configuration and, if its disk is a copy, those that requests have named.
+    /// Returns the other voters of this member's configuration. If its disk is a copy, adds the voters that requests have
+    /// named.
     fn other_voters(&self) -> BTreeSet<u64> {
         let place = self.raft.store().position();
         let named = self.copied.iter().flat_map(|it| it.log_ends.values());

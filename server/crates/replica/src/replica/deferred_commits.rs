@@ -1,8 +1,8 @@
-//! Commit indexes that a leader does not send by themselves: under load the next append is about to carry them, and a
-//! message of its own costs each follower a wake-up, and the leader an answer.
+//! Commit indexes that a leader does not send in their own messages. Under load, the next append soon carries them. A
+//! separate message would cost each follower a wake-up, and the leader an answer.
 //!
-//! A commit index goes at once to a member that waits for it because it has forwarded an entry. A member that reads gets it
-//! with the heartbeats of the read.
+//! A commit index is sent at once to a member that waits for it because it forwarded an entry. A member that reads receives
+//! it with the heartbeats of the read.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use raft::{
 use super::Replica;
 use crate::{host::Lane, limits::COMMIT_DEFERRAL_NS, wire::PeerMessage};
 
-/// See the module's description. It holds for the term that this member leads.
+/// The deferred commit indexes of the term that this member leads.
 #[derive(Debug, Default)]
 pub(super) struct DeferredCommits {
-    /// When this leader appended before the last time, and the last time, on the monotonic clock.
+    /// Monotonic times in nanoseconds of this leader's last append but one and its last append.
     appended_ns: (u64, u64),
-    /// Since when the oldest one waits.
+    /// Monotonic time in nanoseconds since which the oldest deferred commit index waits.
     since_ns: u64,
-    /// By member.
+    /// The deferred commit index of each member.
     waiting: BTreeMap<u64, DeferredCommit>,
-    /// The first and the last entry that each member has forwarded and does not know as committed.
+    /// The first and the last entry that each member has forwarded and that was not sent to it as committed.
     forwarded: BTreeMap<u64, (u64, u64)>,
 }
 
-/// The fields of an append without entries. It is sent as raft has made it, in the term of then: as if the network had
-/// delayed it.
+/// The fields of an append without entries, as raft has made it. It is sent later with its original term, like a message that
+/// the network has delayed.
 #[derive(Clone, Copy, Debug)]
 struct DeferredCommit {
     term: u64,
@@ -38,7 +38,7 @@ struct DeferredCommit {
 }
 
 impl DeferredCommits {
-    /// Notes that this leader appends entries. Two appends at the same time are one.
+    /// Records that this leader appends entries at `now_ns`. Two appends at the same time count as one.
     pub(super) fn appended(&mut self, now_ns: u64) {
         if self.appended_ns.1 != now_ns {
             self.appended_ns = (self.appended_ns.1, now_ns);
@@ -52,7 +52,7 @@ impl DeferredCommits {
         *last = index;
     }
 
-    /// Whether appends follow one another so fast that the next one carries what is committed now.
+    /// Returns whether appends follow each other so fast that the next append soon carries the current commit index.
     fn expects_append(&self, now_ns: u64) -> bool {
         let (before, last) = self.appended_ns;
         before != 0
@@ -60,7 +60,7 @@ impl DeferredCommits {
             && now_ns.saturating_sub(last) <= COMMIT_DEFERRAL_NS
     }
 
-    /// Whether the commit index is the first that covers an entry of the member.
+    /// Returns whether `commit` is the first commit index that covers an entry forwarded by `member`.
     fn is_awaited(&mut self, member: u64, commit: u64) -> bool {
         let Some((first, last)) = self.forwarded.get_mut(&member) else {
             return false;
@@ -76,8 +76,8 @@ impl DeferredCommits {
 }
 
 impl Replica {
-    /// Whether a message of raft only carries a commit index that can wait for the next append. The caller drops such a
-    /// message; its commit index is sent later, unless an append is sent before.
+    /// Returns whether a raft message only carries a commit index that can wait for the next append. The caller drops such a
+    /// message. Its commit index is sent later, unless an append is sent before.
     pub(super) fn defers_commit(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppend {
             return false;

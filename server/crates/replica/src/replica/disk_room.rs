@@ -2,7 +2,7 @@
 //!
 //! A follower takes the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
 //! without space transfers leadership to a member that may have some, and proposes nothing itself. Entries that elections and
-//! starts need are taken anyway: the first entry of a term and the attributes of members. Without them no leader could serve
+//! startup need are taken anyway: the first entry of a term and the attributes of members. Without them no leader could serve
 //! linearizable reads.
 
 use raft::{
@@ -14,18 +14,19 @@ use super::Replica;
 use crate::wire;
 use witan_machine::command::Command;
 
-/// Election timeouts between two attempts of a leader to transfer leadership; raft drops proposals for one of them.
+/// Number of election timeouts between two attempts of a leader to transfer leadership. Raft drops proposals during one of
+/// them.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
-/// Maximum bytes of an entry on disk in addition to its data.
+/// Maximum size of an entry on disk in bytes, without its data.
 const ENTRY_BYTES: u64 = 64;
 
-/// The room for the log, as the host measured it, without what was taken since.
+/// The space that the host measured for the log, less the space taken since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiskRoom {
     left_bytes: u64,
     full: bool,
-    /// When and to whom this leader last transferred leadership because of its full disk.
+    /// Tick and receiver of this leader's last transfer because of a full disk.
     handed_over: Option<(u64, u64)>,
 }
 
@@ -36,7 +37,7 @@ impl Default for DiskRoom {
 }
 
 impl DiskRoom {
-    /// Takes space for an entry with this many bytes of data; `false` if there is none.
+    /// Takes space for an entry with `data` bytes of data. Returns `false` if there is not enough.
     fn take(&mut self, data: usize) -> bool {
         let left = self.left_bytes.checked_sub(data as u64 + ENTRY_BYTES);
         self.left_bytes = left.unwrap_or(self.left_bytes);
@@ -45,7 +46,7 @@ impl DiskRoom {
 }
 
 impl Replica {
-    /// Sets the bytes by which the log may grow until the next call. With 0 the disk is full.
+    /// Sets the number of bytes by which the log may grow until the next call. 0 means that the disk is full.
     pub(crate) fn set_log_room(&mut self, bytes: u64) {
         self.disk_room.left_bytes = bytes;
         self.disk_room.full = bytes == 0;
@@ -56,7 +57,7 @@ impl Replica {
         self.disk_room.full
     }
 
-    /// Takes space for another member's command with this many bytes; `false` if there is none.
+    /// Takes space for another member's command with `data` bytes of data. Returns `false` if there is not enough.
     pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
         command.is_some_and(Command::is_required_at_start) || self.disk_room.take(data)
     }
@@ -89,7 +90,7 @@ impl Replica {
         }
         let before = last.map(|(_, to)| to);
         let to = self.transferee(before).or_else(|_| self.transferee(None));
-        // refused because this member does not lead or no other voter is active
+        // The transfer is refused if this member does not lead or no other voter is active.
         if let Ok(to) = to.and_then(|to| self.hand_over(Some(to))) {
             self.disk_room.handed_over = Some((self.ticks, to));
         }

@@ -1,7 +1,7 @@
-//! Failover: a follower campaigns at once when its leader's process ends.
+//! Failover: followers campaign at once when their leader's process ends.
 //!
-//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member that learns of it later has
-//! ignored the pre-vote of an earlier one, and answers it then.
+//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member that learns of the end
+//! later has ignored the pre-vote request of an earlier candidate, and then answers it.
 
 use raft::{
     StateRole,
@@ -14,20 +14,20 @@ use crate::{
     limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
 };
 
-/// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
-/// left out: those that still hear the leader refuse the pre-vote.
+/// Campaigns of a follower whose leader's process ended. They only omit the wait for the election timeout: members that still
+/// hear the leader refuse the pre-vote.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
     /// The leader whose process ended, and the term that it led.
     ended: (u64, u64),
-    /// Monotonic time until which messages of the leader count as the last ones of an ended process. It is no longer than the
-    /// wait that these campaigns save.
+    /// Monotonic time in nanoseconds until which messages of the leader count as its last messages before its end. This time
+    /// is no longer than the wait that these campaigns save.
     ignored_until_ns: u64,
-    /// Monotonic time of the next campaign.
+    /// Monotonic time of the next campaign in nanoseconds.
     pub(super) at_ns: u64,
     /// Number of campaigns so far.
     campaigns: u32,
-    /// The term that was last seen. A later one delays the next campaign.
+    /// The last known term. A later term delays the next campaign.
     term: u64,
 }
 
@@ -52,8 +52,9 @@ impl Replica {
         }
     }
 
-    /// Returns whether a pre-vote request would disturb this member's first campaign, because its turn is before the sender's
-    /// and its log is as long: both would become candidates and split the votes. The caller drops it.
+    /// Returns whether a pre-vote request would disturb this member's first campaign. This is so if this member campaigns
+    /// before the sender and its log is as long: both would become candidates and split the votes. The caller drops the
+    /// request.
     pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;
@@ -67,7 +68,7 @@ impl Replica {
     }
 
     /// Answers the kept pre-vote request as if it arrived now, if it is for the next term. The candidate still waits for the
-    /// answer, or drops it.
+    /// answer, or ignores it.
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();
@@ -83,11 +84,11 @@ impl Replica {
             ..Message::default()
         };
         request.set_msg_type(MessageType::MsgRequestPreVote);
-        // It was checked when it arrived.
+        // The request was checked when it arrived.
         let _ = self.step(request, None);
     }
 
-    /// Starts campaigns if the process of the leader that this follower knows ended, with a delay by this voter's rank, so that
+    /// Starts campaigns if the process of this follower's leader ended. The delay depends on this voter's rank, so that
     /// voters do not disturb each other. Forgets the leader, drops its late messages for an election timeout, and grants
     /// pre-votes from then on. Does nothing without pre-vote, because a campaign that cannot be won would disturb the others.
     pub(super) fn peer_process_ended(&mut self, member: u64) {
@@ -106,14 +107,14 @@ impl Replica {
             campaigns: 0,
             term: raft.term,
         });
-        // It grants pre-votes from now on, as after an election timeout without the leader.
+        // This member grants pre-votes from now on, as after an election timeout without the leader.
         self.raft.raft.leader_id = 0;
         self.answer_pre_vote();
         self.continue_failover();
     }
 
-    /// Accepts messages of `member` again if it is the leader whose process was believed to have ended. Its next message ends
-    /// the campaigns. Until then they continue, because a restarted process does not lead.
+    /// Accepts messages of `member` again if its process was believed to have ended while it led. Its next message ends the
+    /// campaigns. Until then they continue, because a restarted process does not lead.
     pub(super) fn peer_process_returned(&mut self, member: u64) {
         let failover = self.failover.as_mut();
         if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
@@ -121,9 +122,9 @@ impl Replica {
         }
     }
 
-    /// Returns whether a message is from the leader whose process ended, in the term that it led, and may be one of its last,
-    /// because it arrives within an election timeout of the report. Such a message would end the campaigns and make the
-    /// followers wait for a leader that is gone. The caller drops it.
+    /// Returns whether a message may be one of the last messages of the leader whose process ended: it is of the term that
+    /// the leader led, and arrives within an election timeout of the report. Such a message would end the campaigns, and
+    /// followers would wait for a leader that is gone. The caller drops it.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
@@ -136,9 +137,9 @@ impl Replica {
         leads && self.failover.is_some_and(is_late)
     }
 
-    /// Returns the nanoseconds until this member's next campaign. Members campaign one after the other, so that the first one
-    /// is rarely disturbed. Each failed campaign doubles the step between them, up to an election timeout: with slow messages,
-    /// an earlier campaign would interrupt those in progress.
+    /// Returns the nanoseconds until this member's next campaign. Members campaign in turn, so that the first campaign is
+    /// rarely disturbed. Each failed campaign doubles the step between members, up to an election timeout. With slow
+    /// messages, the next campaign would otherwise interrupt a campaign in progress.
     fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != ended);
@@ -152,7 +153,7 @@ impl Replica {
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
-    /// Campaigns if it is time to. Ends the campaigns once there is a leader, this member has no vote any more, or
+    /// Campaigns if the next campaign is due. Ends the campaigns once there is a leader, this member is no longer a voter, or
     /// [`FAILOVER_CAMPAIGNS`] campaigns have failed. Raft itself would let a removed member campaign, and would panic if it
     /// won.
     pub(super) fn continue_failover(&mut self) {
@@ -166,7 +167,7 @@ impl Replica {
             return;
         }
         if failover.term != raft.term {
-            // A candidate, this member or another one, requests votes and gets the time to win.
+            // A candidate, this member or another one, requests votes and gets time to win.
             let delay_ns = self.failover_delay_ns(0, failover.campaigns.max(1));
             failover.at_ns = failover.at_ns.max(self.monotonic_ns + delay_ns);
             failover.term = raft.term;

@@ -1,8 +1,8 @@
-//! Makes a member whose others are lost the only one (`--force-new-cluster`, `witan export`): entries at the end of its log
-//! remove all other members, as if the cluster had accepted them.
+//! Makes a member the only member of its cluster when the others are lost (`--force-new-cluster`, `witan export`). Entries at
+//! the end of its log remove all other members, as if the cluster had accepted them.
 //!
-//! Log entries that this member does not know to be committed are kept too, because a quorum may have acknowledged them. If
-//! such an entry removes this member, that entry and all later ones are dropped.
+//! Log entries whose commitment is unknown here are kept too, because a quorum may have acknowledged them. If such an entry
+//! removes this member, that entry and all later entries are dropped.
 
 use raft::eraftpb::{Entry as RaftEntry, HardState};
 
@@ -20,7 +20,7 @@ use witan_machine::{
     view::{Position, View},
 };
 
-/// The changes that make a member the only one of its cluster.
+/// The changes that make a member the only member of its cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForcedCluster {
     /// The records that must be on disk before the member starts.
@@ -31,7 +31,7 @@ pub struct ForcedCluster {
     pub members: MemberRegistry,
 }
 
-/// Why a member cannot become the only one of its cluster.
+/// The reason why a member cannot become the only member of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForceError {
     /// A committed entry cannot be decoded or is of a later release.
@@ -43,8 +43,8 @@ pub enum ForceError {
 }
 
 impl Replica {
-    /// Appends changes to the recovered state that make `own` the only member, and returns them for the disk. `None` if it is
-    /// already alone, was removed itself, or there is no checkpoint.
+    /// Appends changes to the recovered state that make `own` the only member, and returns them for the disk. Returns `None`
+    /// if `own` is already alone, if `own` was removed, or without a checkpoint.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,
@@ -53,8 +53,8 @@ impl Replica {
             return Ok(None);
         };
         let place = &checkpoint.position;
-        // A joining member starts with the names of all members and no voters. It receives the state as a snapshot with voters,
-        // because no cluster's log reaches back to its start (`genesis`).
+        // A joining member starts with the names of all members and no voters. It receives the state as a snapshot with
+        // voters, because no cluster's log reaches back to its beginning (`genesis`).
         if place.voters.is_empty() {
             return Err(ForceError::NoState);
         }
@@ -80,7 +80,7 @@ impl Replica {
             return Ok(None);
         }
         let before = committed.unwrap_or_else(|| machine.members.clone());
-        // An old leader that still runs may have other entries of its term at these indexes. It is ignored.
+        // An old leader that still runs may have other entries of its term at these indexes. This member ignores it.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&machine.members, own) {
@@ -108,7 +108,7 @@ impl Replica {
         }))
     }
 
-    /// Returns the state after all recovered entries; `None` unless `own` is then the only member, as after
+    /// Returns the state after all recovered entries. Returns `None` unless `own` is then the only member, as after
     /// [`Self::force_new_cluster`].
     pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
         let Some(mut view) = recovered.checkpoint.clone() else {
@@ -129,8 +129,8 @@ impl Replica {
     }
 }
 
-/// Applies an entry. Returns `false` and applies nothing if the entry must not be kept: it is not known to be committed, and
-/// cannot be decoded or removes `undecided_of`, which is `None` for committed entries.
+/// Applies an entry. Returns `false` and applies nothing if the entry must not be kept. This is the case if it is not known
+/// to be committed, and cannot be decoded or removes `undecided_of`. `undecided_of` is `None` for committed entries.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
@@ -240,7 +240,7 @@ mod tests {
                 .iter()
                 .all(|id| forced.members.removed_ids.contains(id))
         );
-        // the next startup with the flag removes nobody
+        // The next startup with the flag removes no member.
         assert!(is_alone(&mut recovered, 2));
     }
 
@@ -253,7 +253,7 @@ mod tests {
         };
         assert!(alone(&recovered).is_none());
         forced(&mut recovered, 2);
-        // a log may start before the checkpoint
+        // A log may start before the checkpoint.
         recovered.records.insert(0, put(1, "executed"));
         let View { machine, position } = alone(&recovered).expect("the others are removed");
         assert_eq!(
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(forced.batch.records.len(), 3);
         assert!(!forced.members.by_id[&MemberId(3)].learner);
         assert!(is_alone(&mut Recovered::default(), 3));
-        // an uncommitted promotion of this member stays
+        // An uncommitted promotion of this member remains.
         let promotion = ChangeMembers { promote: 3, ..ChangeMembers::default() };
         let mut promoted = super::tests::recovered(state(Some(3)), 1, &[change(2, promotion)]);
         let forced = super::tests::forced(&mut promoted, 3);

@@ -1,5 +1,5 @@
-//! Proposals forwarded to the leader: handed in while it leads, refused by it, and proposed again once it is certain that they
-//! were lost. Also handles those that other members forward here.
+//! Proposals forwarded to the leader: handed in while it leads, refused by it, and proposed again once it is certain that
+//! they were lost. Also handles proposals that other members forward to this member.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -15,7 +15,7 @@ use crate::{
 use witan_machine::command::Stamp;
 
 impl Replica {
-    /// Hands due proposals to the leader, which may be this member; does nothing while no leader is known.
+    /// Hands held proposals to the leader, which may be this member. Does nothing while no leader is known.
     pub(super) fn hand_in_proposals(&mut self) {
         let raft = &self.raft.raft;
         if !self.proposals.has_due() || raft.leader_id == 0 {
@@ -52,8 +52,8 @@ impl Replica {
         }
     }
 
-    /// Resends the messages with proposals that a leader may not have received, up to [`FORWARD_AGAIN_BYTES`]; the requests of
-    /// later ones time out. The leader takes each message once, and only in the term that it names.
+    /// Resends the messages with proposals that a leader may not have received, up to [`FORWARD_AGAIN_BYTES`]. Requests in
+    /// further messages time out. The leader takes each message once, and only in the term that the message names.
     pub(super) fn forward_again(&mut self, leader: u64) {
         let mut bytes = 0;
         for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
@@ -74,10 +74,10 @@ impl Replica {
         }
     }
 
-    /// Appends another member's proposals, and reports back which ones were not appended and why; none of them unless
-    /// `within_bound`. Ignores the whole message unless this member leads the term that it names, because a refusal could cause
-    /// the proposals to be executed twice. Also ignores a message that it has taken before, and entries that cannot be decoded
-    /// or that another member has stamped.
+    /// Appends another member's proposals. Reports to that member which proposals were not appended, with the reasons.
+    /// Appends none unless `within_bound`. Ignores the whole message unless this member leads the term that it names, because
+    /// a refusal could cause the proposals to be executed twice. Also ignores messages that it has taken before, and entries
+    /// that cannot be decoded or have another member's stamp.
     pub(super) fn take_forwarded(
         &mut self,
         from: u64,
@@ -86,12 +86,12 @@ impl Replica {
     ) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader || raft.term != message.term {
-            // It may have taken a copy when it led that term, even before a restart. A refusal would then cause the proposals
-            // to be made twice. Their proposer continues when an entry of the next term is applied.
+            // This member may have taken a copy when it led that term, even before a restart. A refusal would then cause the
+            // proposals to be executed twice. Their proposer continues when an entry of the next term is applied.
             return;
         }
-        // No request waits for the answer to an entry that no member can have encoded. A leader's own commands have no ticket
-        // and are never forwarded.
+        // No request waits for the answer to such an entry, because no member can have encoded it. A leader's own commands
+        // have no ticket and are never forwarded.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;
@@ -132,9 +132,9 @@ impl Replica {
         }
     }
 
-    /// Handles the refusal of proposals forwarded to `from`: depending on its reason, each is deferred to be proposed again, or
-    /// forgotten and answered with the rejection. Ignores refusals for another process of this member, for proposals that are
-    /// no longer handed in to that leader in that term by that message, and unknown reasons.
+    /// Handles the refusal of proposals forwarded to `from`. Depending on the reason, a proposal is held to be proposed
+    /// again, or forgotten and answered with the rejection. Ignores refusals with an unknown reason, for another process of
+    /// this member, or for proposals that are no longer handed in to that leader in that term by that message.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = HandedIn { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {

@@ -1,6 +1,5 @@
-//! Proposals on their way to the log or to the leader: those of this process, and on a leader those that other
-//! members forward. A `RequestGroup` holds them until they are due. Of the proposals of this process it holds only the tickets
-//! (see `proposals`).
+//! Proposals before they reach the log or the leader: this process's proposals and, on a leader, proposals that other members
+//! forward. A `RequestGroup` holds them until they are due.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -16,12 +15,12 @@ use crate::{
 };
 use witan_machine::{command::Entry, member::MemberId};
 
-/// A request that waits for the proposals in flight.
+/// A proposal that waits for the proposals in flight.
 #[derive(Debug)]
 pub(super) enum HeldProposal {
     /// A proposal of this process.
     Own(Ticket),
-    /// A message with proposals of another member.
+    /// Another member's message with proposals.
     Forwarded {
         from: u64,
         message: ForwardedProposals,
@@ -29,9 +28,9 @@ pub(super) enum HeldProposal {
 }
 
 impl Replica {
-    /// Notes the time of the monotonic clock after a turn, and how long the last sync of the log took, which is what a
-    /// batch of proposals costs; both in nanoseconds. Without it, requests are held too short. Nothing that needs a
-    /// turn begins here.
+    /// Records the monotonic time after a turn and the duration of the last sync of the log, both in nanoseconds. The
+    /// duration is the cost of a batch of proposals. Without this call, requests are held too short. Starts no work that
+    /// needs a turn.
     pub(crate) fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.sync_cost_ns = sync_ns;
@@ -49,8 +48,8 @@ impl Replica {
         }
     }
 
-    /// Holds a message of `bytes` with proposals of another member until it is due, if this member leads others and
-    /// the messages of that member do not exceed their bound; else it is taken at once.
+    /// Holds another member's message with `bytes` bytes of proposals until it is due. Takes it at once if this member does
+    /// not lead other voters or the sender's held messages would exceed their bound.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
@@ -64,7 +63,8 @@ impl Replica {
         }
     }
 
-    /// Drops held proposals whose tickets do not wait any more: they have expired, and their memory counts for nobody.
+    /// Drops held proposals whose tickets no longer wait. They have expired, and their memory is no longer accounted to a
+    /// client.
     pub(super) fn drop_expired(&mut self) {
         let proposals = &self.proposals;
         self.group.remove(|held| match held {
@@ -73,14 +73,14 @@ impl Replica {
         });
     }
 
-    /// Bytes of the held proposals of this process.
+    /// Returns the size of the held proposals of this process in bytes.
     pub fn held_bytes(&self) -> u64 {
         self.group.bytes_of_clients() as u64
     }
 
-    /// Hands the held proposals that are due to raft, as a leader, or to the leader, as a follower. A leader that has
-    /// other entries to append does not hold proposals any longer, because all share one sync; a sole voter and a member
-    /// that knows no leader never hold them.
+    /// Hands in the held proposals that are due: a leader to raft, a follower to the leader. A leader that has other entries
+    /// to append hands in all of them, because they share one sync. A sole voter and a member without a known leader also
+    /// hand in all of them.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {
@@ -88,7 +88,8 @@ impl Replica {
             Role::Follower => leader != MemberId::NONE,
             Role::Candidate | Role::PreCandidate => false,
         };
-        // they are due when some may be in flight again, though nothing else happens then
+        // Record the arrival even if nothing may be in flight now: the proposals are due when the bound allows it again,
+        // without another event.
         self.group.see(self.monotonic_ns);
         let bytes_left = self.batches.bytes_left();
         if bytes_left == 0 {
@@ -103,7 +104,7 @@ impl Replica {
         self.hand_in_batch(due);
     }
 
-    /// Hands in all held proposals, before this member gives up leadership.
+    /// Hands in all held proposals before this member gives up leadership.
     pub(super) fn hand_in_all(&mut self) {
         let all = self.group.take(usize::MAX);
         self.hand_in_batch(all);
@@ -121,9 +122,9 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Hands in a request that was held with so many `bytes`. Returns the ticket of a proposal of this process that
-    /// still waits. A proposal forwarded by a member that has been removed since is dropped: the member's clients are told
-    /// that it was not executed.
+    /// Hands in a request that was held with `bytes` bytes. Returns its ticket if it is a proposal of this process that still
+    /// waits. Drops proposals forwarded by a member that has been removed since: that member answers its clients that they
+    /// were not executed.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),
@@ -174,7 +175,7 @@ impl Replica {
         self.answers.push((ticket, Answer::Unanswered(refused)));
     }
 
-    /// Notes which batches still wait for their answers.
+    /// Removes the batches that no longer wait for answers.
     pub(super) fn follow_batches(&mut self) {
         let (status, last) = (self.status(), self.last_index());
         let proposals = &self.proposals;
@@ -184,7 +185,7 @@ impl Replica {
         }
     }
 
-    /// When held proposals are due, in nanoseconds of the monotonic clock, if nothing changes before.
+    /// Returns the monotonic time in nanoseconds at which held proposals are due, if nothing changes before.
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
         due.filter(|_| self.batches.bytes_left() > 0)

@@ -1,9 +1,9 @@
 //! Reasons why a member must stop.
 
-/// Why a member must stop. Its replica must not be used afterward.
+/// The reason why a member must stop. Its replica must not be used afterward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// A committed entry has a command that this release does not know. It was not applied.
+    /// A committed entry has a command that this release does not support. It was not applied.
     #[error(
         "entry {index} of the raft log holds a command that this release does not know; \
          start the release that wrote it"
@@ -35,10 +35,10 @@ pub enum Halt {
     LogLost {
         /// The commit index that the leader sent.
         committed: u64,
-        /// The last entry of the log.
+        /// Index of the last entry in the log.
         last: u64,
     },
-    /// A committed entry of this member differs from the one in the leader's log.
+    /// A committed entry of this member differs from the entry in the leader's log.
     #[error(
         "the history has forked: entry {index}, which this member knows as committed, is of term {own_term} here and of \
          term {leader_term} in the log of the leader. A member runs on an older copy of its data, or two clusters have \
@@ -48,9 +48,9 @@ pub enum Halt {
     Forked {
         /// Raft index of the entry.
         index: u64,
-        /// Its term in this member's log.
+        /// Term of the entry in this member's log.
         own_term: u64,
-        /// Its term in the leader's log.
+        /// Term of the entry in the leader's log.
         leader_term: u64,
     },
 }

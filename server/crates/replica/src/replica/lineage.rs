@@ -32,7 +32,7 @@ impl Replica {
         self.other_lineage_term = differs.then_some(message.term);
     }
 
-    /// Returns whether the leader's state must replace this member's because the two differ.
+    /// Returns whether the leader's state must replace this member's state because the two differ.
     pub(super) fn awaits_leaders_state(&self) -> bool {
         let raft = &self.raft.raft;
         let is_of_other_lineage =
@@ -40,9 +40,9 @@ impl Replica {
         self.rebuilds || is_of_other_lineage
     }
 
-    /// If the leader's state must replace this member's, removes the entries after the first one of the leader's term from its
-    /// message. The leader may need that first entry acknowledged to commit its predecessors' entries. With later entries, the
-    /// member could request the state only in a pause in which its whole log is committed.
+    /// If the leader's state must replace this member's state, removes all entries after the first entry of the leader's term
+    /// from its message. The leader may need that first entry acknowledged to commit its predecessors' entries. With later
+    /// entries, the member could request the state only in a pause in which its whole log is committed.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {
@@ -59,7 +59,7 @@ impl Replica {
     }
 }
 
-/// Decodes the lineage that a leader sent; `None` if the bytes are not a lineage.
+/// Decodes the lineage that a leader sent. Returns `None` if the bytes are not a lineage.
 pub(super) fn lineage_of_message(message: &Message) -> Option<u64> {
     if message.context.is_empty() {
         return Some(0);

@@ -1,10 +1,10 @@
-//! Detects a leader whose entries contradict this member's log. Either the data directory was emptied or replaced: leaders
-//! count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry of the log differs from
-//! the one in the leader's log. Such a member must neither vote nor lead, and halts.
+//! Detects a leader whose entries contradict this member's log, for one of two reasons. The data directory was emptied or
+//! replaced: leaders count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry of
+//! the log differs from the entry in the leader's log. Such a member must neither vote nor lead, and halts.
 //!
-//! Messages alone never halt a member, however many arrive: a faulty member, or an impostor on a connection without TLS, can
-//! send anything. The leader must confirm that it leads. This member sends it a ReadIndex request, which the leader answers
-//! with the help of a quorum. Only the leader sees the context of that request.
+//! Messages alone never halt a member, even if many arrive: a faulty member, or an impostor on a connection without TLS, can
+//! send any message. The leader must confirm that it leads. This member sends it a ReadIndex request, which the leader
+//! answers with the help of a quorum. Only the leader sees the context of that request.
 //!
 //! `copied` makes a member that starts from a copy wait for the same confirmation.
 
@@ -20,12 +20,12 @@ pub(super) struct Contradiction {
     leader: u64,
     term: u64,
     said: Said,
-    /// Ticks of its first claim, without a contradicting message since, and of its last one.
+    /// Ticks of the first claim that no later message has refuted, and of the last claim.
     first: u64,
     last: u64,
-    /// Number of the first request since then that asks whether it leads.
+    /// Number of the first ReadIndex request after that claim.
     asked: Option<u64>,
-    /// Whether it has answered such a request.
+    /// Whether the leader has answered such a request.
     confirmed: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Contradiction {
 enum Said {
     /// This member acknowledged entries up to this commit index, the largest that the leader sent.
     Acknowledged { commit: u64 },
-    /// The entry at an index up to which this member has committed its log has another term.
+    /// The entry at an index that this member has committed has another term.
     Forked {
         index: u64,
         own_term: u64,
@@ -42,7 +42,8 @@ enum Said {
 }
 
 impl Said {
-    /// Returns the latest claim, with the larger of two commit indexes; `None` if the two are of different kinds.
+    /// Returns the latest claim, with the larger of the two commit indexes. Returns `None` if the claims are of different
+    /// kinds.
     fn again(self, before: Self) -> Option<Self> {
         match (self, before) {
             (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
@@ -54,8 +55,8 @@ impl Said {
         }
     }
 
-    /// Returns the lowest index at which a leader's answer confirms this claim: the claimed commit index, or any index for a
-    /// fork.
+    /// Returns the lowest index at which a leader's answer confirms this claim: the claimed commit index. Any index confirms
+    /// a fork.
     fn confirmed_from(self) -> u64 {
         match self {
             Self::Acknowledged { commit } => commit,
@@ -64,17 +65,17 @@ impl Said {
     }
 }
 
-/// Election timeouts after the leader's last claim in which this member does not vote. An ordinary election happens one to two
-/// timeouts after it.
+/// Number of election timeouts after the leader's last claim in which this member does not vote. An ordinary election happens
+/// one to two timeouts after it.
 pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
-/// Minimum number of voters with which a leader has a quorum without one of them.
+/// Minimum number of voters with which a leader has a quorum without one voter.
 pub(super) const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
-    /// Returns whether raft must not see a message: one that contradicts this log, or the answer by which its leader confirms
-    /// that it leads. Raft would panic at a commit index beyond `last`, the log's last index, and would acknowledge entries
-    /// that contradict committed ones. If the leader repeats its claim for an election timeout, this member halts.
+    /// Returns whether raft must not see a message. It must not see a message that contradicts this log, or an answer that
+    /// confirms its leader. Raft would panic at a commit index beyond `last`, the log's last index, and would acknowledge
+    /// entries that contradict committed entries. If the leader repeats its claim for an election timeout, this member halts.
     pub(super) fn check_contradiction(&mut self, message: &Message, last: u64) -> bool {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
@@ -90,7 +91,7 @@ impl Replica {
     }
 
     /// Returns how a leader's message contradicts this log: its commit index is beyond `last` (the log's last index), or an
-    /// entry at a committed index has another term. `None` if it does neither.
+    /// entry at a committed index has another term. Returns `None` without a contradiction.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -110,7 +111,7 @@ impl Replica {
             .chain(entries.map(|entry| (entry.index, entry.term)))
             .take_while(|(index, _)| *index <= log.committed)
             .find_map(|(index, leader_term)| {
-                // raft-rs uses term 0 for an entry that the log no longer has
+                // Raft-rs returns term 0 for an entry that the log no longer has.
                 let own_term = log.term(index).ok().filter(|term| *term > 0)?;
                 let forked = Said::Forked { index, own_term, leader_term };
                 (own_term != leader_term).then_some(forked)
@@ -124,8 +125,8 @@ impl Replica {
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
-    /// Records a leader's claim that contradicts this log, and asks whether it leads, at most once per tick. Halts this member
-    /// if the leader has repeated the claim for an election timeout and is believed.
+    /// Records a leader's claim that contradicts this log, and asks the leader for confirmation at most once per tick. Halts
+    /// this member if the leader has repeated the claim for an election timeout and the claim is confirmed.
     fn note_contradiction(&mut self, message: &Message, said: Said, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
@@ -159,8 +160,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether the leader is believed only after it has confirmed that it leads: as far as this member knows, it has a
-    /// quorum without this member, or it is unknown.
+    /// Returns whether this member requires the leader's confirmation. It does if, as far as it knows, the leader has a
+    /// quorum without this member, or if the leader is unknown.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members;
         if !members.by_id.contains_key(&MemberId(leader)) {
@@ -170,8 +171,8 @@ impl Replica {
         !members.is_voter(MemberId(self.config.id)) || voters.count() >= CONFIRMING_VOTERS
     }
 
-    /// Sends a leader a ReadIndex and returns its number. This bypasses raft, which may not know this leader and must not see
-    /// its answer.
+    /// Sends a leader a ReadIndex request and returns its number. This bypasses raft, which may not know this leader and must
+    /// not see its answer.
     pub(super) fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();
         let mut question = Message::default();
@@ -183,7 +184,7 @@ impl Replica {
         number
     }
 
-    /// Returns whether a message answers this member's request whether the leader still leads. The answer confirms a
+    /// Returns whether a message is the leader's answer to this member's ReadIndex request. The answer confirms a
     /// contradiction if the request was sent after the leader's first claim, and if the answer covers the claim.
     fn confirms_leader(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
@@ -201,12 +202,13 @@ impl Replica {
         answers || answers_copy
     }
 
-    /// Handles a leader's message that does not contradict this log, while an earlier claim is recorded. A heartbeat or append
-    /// of the claim's leader and term drops the claim if it refutes it: the log now has the claimed entries, an append follows
-    /// an entry of this log at the fork or after it, or a heartbeat's commit index, which is at most what this member has
-    /// acknowledged, reaches the fork. Otherwise, if the message is not outdated and comes from another leader or term, or is a
-    /// heartbeat that does not repeat a claim about acknowledged entries, the claim must again be confirmed, and be repeated
-    /// for an election timeout from now on, before this member halts.
+    /// Handles a leader's message that does not contradict this log, while an earlier claim is recorded. A heartbeat or
+    /// append of the same leader and term drops the claim if it refutes it. This is the case if the log now has the claimed
+    /// entries, if an append follows an entry of this log at or after the fork, or if a heartbeat's commit index reaches the
+    /// fork. (A heartbeat's commit index is at most what this member has acknowledged.) Other messages only restart the
+    /// confirmation: messages of another leader or term that are not outdated, and heartbeats that do not repeat a claim
+    /// about acknowledged entries. The claim must then be confirmed again and be repeated for an election timeout from now
+    /// on, before this member halts.
     fn doubt_contradiction(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
@@ -215,8 +217,8 @@ impl Replica {
         };
         let same = (known.leader, known.term) == (message.from, message.term);
         let (refuted, contradicts) = match known.said {
-            // An append of the same leader does not prove anything about the missing entries before it. This member still does
-            // not vote for a while, because both are possible.
+            // An append of the same leader proves nothing about the missing entries before it. This member still does not
+            // vote for a while, because both are possible.
             Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
             Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
                 true => (index <= message.commit, false),

@@ -1,7 +1,6 @@
-//! A leader's checks before it takes a membership change, the end of a removed member, and how a member requests the others'
-//! state.
+//! The leader's checks before a membership change, the end of a removed member, and how a member requests the others' state.
 //!
-//! Not here: whether the registry accepts a change (`witan_machine::member`), and the dialects' own checks.
+//! The registry's own checks are in `witan_machine::member`, and the checks of each API in its dialect.
 
 use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
@@ -19,10 +18,10 @@ use witan_machine::member::MemberId;
 /// Percentage of the leader's log that a learner needs before its promotion, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
 
-/// The member whose removal is in the log of this leader and not executed, looked up once.
+/// The member whose removal is in this leader's log but not applied. The log is searched once.
 #[derive(Debug, Default)]
 pub(super) struct PendingRemoval {
-    /// Term and index up to which membership changes can be in the log.
+    /// Term and index up to which the log may contain membership changes.
     until: (u64, u64),
     member: Option<u64>,
 }
@@ -36,7 +35,7 @@ pub(super) struct OwnRemoval {
     leaving_since: Option<u64>,
 }
 
-/// Returns the commit index in a leader's message; 0 for other messages.
+/// Returns the commit index in a leader's message, or 0 for other messages.
 pub(super) fn commit_index_of(message: &Message) -> u64 {
     let kind = message.get_msg_type();
     if kind == MessageType::MsgSnapshot {
@@ -47,9 +46,10 @@ pub(super) fn commit_index_of(message: &Message) -> u64 {
 }
 
 impl Replica {
-    /// Returns whether this leader transfers leadership instead of accepting its own removal now. The removal is then proposed
-    /// to the next leader. If nobody takes over, it is accepted anyway, unless only one voter would be left. That voter could
-    /// not learn that the removal was committed, and would wait for the other's vote forever.
+    /// Returns whether this leader transfers leadership instead of accepting its own removal now. The removal is then
+    /// proposed to the next leader. If no member takes over, this leader accepts the removal anyway, unless only one voter
+    /// would be left. That voter could not learn that the removal was committed, and would wait for this member's vote
+    /// forever.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
@@ -62,7 +62,7 @@ impl Replica {
     }
 
     /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log, because it would
-    /// count for the quorum at once.
+    /// count for the quorum at once. Fails with `LearnerNotReady`.
     pub(super) fn check_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;
@@ -111,16 +111,17 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Records that another member permanently refuses this one. Halts this member for the reason `why` once more than half of
-    /// the others refuse it, so that a single one cannot halt it. The entry of a removal may never arrive here, because a
-    /// leader sends nothing more to a removed member. A member whose removal leaves a single voter halts when that voter knows.
+    /// Records that another member permanently refuses this member. Halts this member for the reason `why` once more than
+    /// half of the others refuse it, so that a single member cannot halt it. The entry of a removal may never arrive here,
+    /// because a leader sends nothing more to a removed member. If a removal leaves a single voter, the removed member halts
+    /// when that voter knows of it.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
         if why == Halt::Removed && self.own_removal.leaving_since.is_some() {
-            // Learners know of it before the voter that needs this member's vote.
+            // Learners know of the removal before the voter that needs this member's vote.
             if self.raft.store().position().voters.contains(&member) {
                 self.halt = Some(Halt::Removed);
             }
@@ -141,10 +142,11 @@ impl Replica {
         }
     }
 
-    /// If this member was removed: steps down, also as a candidate, and halts after its messages are sent. If it leaves a
-    /// single voter from which it has not received the commit, it stays until that voter refuses it, because the voter may need
-    /// its vote to learn of the removal. Another leader alone does not prove that this voter knows. This member can have
-    /// committed its removal as the leader of an earlier term, and have read it from its log after a restart.
+    /// If this member was removed: steps down, also as a candidate, and halts after its messages are sent. If a single voter
+    /// remains and this member has not received the commit from it, this member waits until that voter refuses it. The voter
+    /// may need this member's vote to learn of the removal. Another leader alone does not prove that this voter knows: this
+    /// member may have committed its removal as the leader of an earlier term, and may have read it from its log after a
+    /// restart.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.has_applied_own_removal() {
             return;
@@ -159,7 +161,7 @@ impl Replica {
         }
         let raft = &mut self.raft.raft;
         if raft.state != StateRole::Follower {
-            // Raft would go on to lead without a vote of its own, and panics when such a candidate wins.
+            // Raft would continue to lead without a vote of its own, and panics when such a candidate wins.
             let term = raft.term;
             raft.become_follower(term, 0);
         }
@@ -179,18 +181,17 @@ impl Replica {
         }
     }
 
-    /// Replaces this member's state by the leader's, because the two differ. The member takes no entries
-    /// until it has that state. A leader must hand over first.
+    /// Replaces this member's state by the leader's state, because the two differ. The member takes no entries until it has
+    /// that state. A leader must first transfer leadership.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();
     }
 
-    /// Requests the leader's state if it must replace this member's and no request is pending.
-    ///
-    /// The leader's state must include the end of this log, whose entries this member has acknowledged. A member with a pending
-    /// request takes no entries, but the leader may need it to commit them. It therefore sends the request only in a term in
-    /// which its whole log is committed, and takes entries again when another term starts.
+    /// Requests the leader's state if it must replace this member's state and no request is pending. The leader's state must
+    /// include the end of this log, because this member has acknowledged its entries. A member with a pending request takes
+    /// no entries, but the leader may need this member to commit them. The member therefore sends the request only in a term
+    /// in which its whole log is committed, and takes entries again when another term starts.
     pub(super) fn request_snapshot(&mut self) {
         if !self.awaits_leaders_state() {
             return;
@@ -199,15 +200,15 @@ impl Replica {
             self.raft.raft.pending_request_snapshot = INVALID_INDEX;
             return;
         }
-        // An error means that there is no leader or that its first entry has not arrived. The next tick tries again.
+        // An error means that there is no leader or that the leader's first entry has not arrived. The next tick tries again.
         if self.raft.request_snapshot().is_ok() {
             self.state_asked_at = self.ticks;
         }
     }
 
-    /// Returns whether a message with entries was in flight when this member requested the leader's state: raft would repeat
-    /// the request, and the leader would send its state twice. The caller drops it. After an election timeout the request may
-    /// be lost.
+    /// Returns whether a message with entries was in flight when this member requested the leader's state. Raft would repeat
+    /// the request, and the leader would send its state twice. The caller drops the message. After an election timeout, the
+    /// request may be lost, so messages pass again.
     pub(super) fn would_repeat_snapshot_request(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend
@@ -223,16 +224,16 @@ impl Replica {
         twice
     }
 
-    /// Returns whether a snapshot is earlier than the requested one. Raft would install it and forget entries that this member
-    /// has acknowledged. The caller drops it.
+    /// Returns whether a snapshot is earlier than the requested snapshot. Raft would install it and forget entries that this
+    /// member has acknowledged. The caller drops the snapshot.
     pub(super) fn is_outdated_snapshot(&self, message: &Message) -> bool {
         let asked = self.raft.raft.pending_request_snapshot;
         message.get_msg_type() == MessageType::MsgSnapshot
             && message.get_snapshot().get_metadata().index < asked
     }
 
-    /// Returns whether the leader commits this member's whole log without another entry: its last entry is committed and of the
-    /// leader's term.
+    /// Returns whether the leader commits this member's whole log without another entry: its last entry is committed and of
+    /// the leader's term.
     fn leader_reaches_own_log(&self) -> bool {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();

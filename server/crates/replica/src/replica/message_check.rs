@@ -1,5 +1,6 @@
-//! Checks raft messages before raft sees them. raft-rs panics on messages that no member sends. A message from a faulty or
-//! impersonated peer must not crash the cluster. (`log_lost` handles false claims that are repeated for an election timeout.)
+//! Checks raft messages before raft sees them. Raft-rs panics on messages that no correct member sends. A message from a
+//! faulty or impersonated peer must not crash the cluster. (`log_lost` handles false claims that are repeated for an election
+//! timeout.)
 
 use raft::{
     GetEntriesContext,
@@ -14,32 +15,32 @@ use witan_machine::{
     versions::{LATEST, release},
 };
 
-/// Why another member's message is dropped. Late and lost messages are not included.
+/// The reason why another member's message is dropped. Late and lost messages are not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
-    /// It cannot be decoded, or this release does not know its kind.
+    /// The message cannot be decoded, or this release does not support its kind.
     #[error("the message does not decode")]
     Malformed,
-    /// It appends an entry that cannot be decoded. The leader sends it repeatedly.
+    /// The message appends an entry that cannot be decoded. The leader resends it repeatedly.
     #[error("entry {index} of the raft log does not decode")]
     CorruptEntry {
         /// Raft index of the entry.
         index: u64,
     },
-    /// It appends an entry of a later release than the cluster version allows.
+    /// The message appends an entry of a later release than the cluster version allows.
     #[error("entry {index} of the raft log is of a later release than the cluster version allows")]
     UnknownEntry {
         /// Raft index of the entry.
         index: u64,
     },
-    /// No member sends such a message.
+    /// No correct member sends such a message.
     #[error("no member sends such a message")]
     Unsound,
 }
 
-/// Checks whether a member could have sent this message; the error says why not. `last` is the last index of the receiver's log
-/// if the receiver leads the message's term, else `None`. `admits_later` says whether the receiver accepts entries of a later
-/// release than its own ([`Replica::admits_later_entries`]).
+/// Checks whether a correct member could have sent this message. Fails with the reason if not. `last` is the last index of
+/// the receiver's log if the receiver leads the message's term, else `None`. `admits_later` returns whether the receiver
+/// accepts entries of a later release than its own ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
     last: Option<u64>,
@@ -65,13 +66,13 @@ pub(super) fn check(
     }
 }
 
-/// Returns a replacement, with the term `highest`, for a message whose term is higher than `highest`. Returns `None` for
-/// messages of terms up to it, and for pre-votes and their grants, whose term is that of a future campaign. A member stores the
-/// term of a message and never lowers it, and a term too close to [`COUNT_MAX`] would be the last one. Therefore no message
-/// raises it by more than a cluster can.
+/// Returns a replacement with the term `highest` for a message with a higher term. Returns `None` for messages of terms up to
+/// `highest`, and for pre-votes and their grants, whose term is the term of a future campaign. A member stores the term of a
+/// message and never lowers it, and no election could follow a term too close to [`COUNT_MAX`]. Therefore no message raises
+/// the term by more than a cluster can.
 ///
-/// A vote request becomes one of a member without a log: raft only considers these without a leader. Any other message becomes
-/// the refusal of a pre-vote, which says nothing but its term.
+/// A vote request becomes a vote request of a member without a log, because raft considers no other message without a leader.
+/// Any other message becomes the refusal of a pre-vote, which contains only its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote
@@ -94,8 +95,8 @@ pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Messa
     Some(lower)
 }
 
-/// Returns whether a message has a term, if messages of its type must have one: raft takes a message without a term for one of
-/// its own process. The refusal of a vote may have term 0, from a member that has no term yet.
+/// Returns whether a message has a term, if messages of its type must have a term. Raft treats a message without a term as a
+/// message of its own process. The refusal of a vote may have term 0, from a member that has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();
     let votes = kind == MessageType::MsgRequestVoteResponse
@@ -114,12 +115,12 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
         MessageType::MsgAppend => {
             has_contiguous_entries(message) && lineage_of_message(message).is_some()
         }
-        // a follower only acknowledges what the leader has
+        // A follower acknowledges only entries that the leader has.
         MessageType::MsgAppendResponse => {
             last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)
         }
         MessageType::MsgReadIndex => message.term == 0 && message.entries.len() == 1,
-        // Messages of a member to itself, and proposals, which members forward in other messages.
+        // These are messages of a member to itself, and proposals, which members forward in other messages.
         MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgPropose
@@ -139,7 +140,7 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     }
 }
 
-/// Returns whether the entries follow the index before them, and no term decreases or exceeds the message's.
+/// Returns whether the entries follow the index before them, and no term decreases or exceeds the message's term.
 fn has_contiguous_entries(message: &Message) -> bool {
     let mut before = (message.index, message.log_term);
     message.entries.iter().all(|entry| {
@@ -149,8 +150,9 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Refuses entries that cannot be applied: one would halt the member when it is applied, and at each later start. An entry of a
-/// later release is accepted, and halts the member, if the cluster version says that its members have run that release.
+/// Refuses entries that cannot be applied: such an entry would halt the member when it is applied, and at each later startup.
+/// An entry of a later release is accepted, and halts the member, if the cluster version shows that its members have run that
+/// release.
 fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {

@@ -19,21 +19,21 @@ pub enum PeerEvent {
     Unreachable = 0,
     /// The other side closed both of its streams and refused a new connection.
     ProcessGone = 1,
-    /// It has opened a stream to this member after its process seemed to have ended: it runs or was restarted.
+    /// The member has opened a stream to this member after its process seemed to have ended: it runs or was restarted.
     ProcessBack = 2,
-    /// The bulk stream to it was opened: it runs, and messages sent before may be lost.
+    /// The bulk stream to the member was opened. The member runs, and messages sent before may be lost.
     StreamOpened = 3,
-    /// It has received and installed the snapshot.
+    /// The member has received and installed the snapshot.
     SnapshotDelivered = 4,
-    /// The transfer of a snapshot to it failed.
+    /// The transfer of a snapshot to the member failed.
     SnapshotFailed = 5,
-    /// It refuses streams, because this member was removed from the cluster.
+    /// The member refuses streams, because this member was removed from the cluster.
     RemovedHere = 6,
-    /// It refuses streams because it knows this member with another data directory.
+    /// The member refuses streams because it knows this member with another data directory.
     ReplacedHere = 7,
 }
 
-/// Why leadership was not transferred.
+/// The reason why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferRefused {
     /// This member is not the leader.
@@ -47,7 +47,7 @@ pub enum TransferRefused {
     NoTransferee,
 }
 
-/// The last acknowledgment of this member: to whom, in which term, up to which index, and in which tick.
+/// The last acknowledgment of this member: its receiver, term, index and tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Acknowledgment {
     tick: u64,
@@ -57,8 +57,8 @@ pub(super) struct Acknowledgment {
 }
 
 impl Replica {
-    /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
-    /// if the process of the leader ended, and halts this member if most of the others refuse it for good.
+    /// Handles the transport's report about another member: informs raft, campaigns if the process of the leader ended, and
+    /// halts this member if most of the others permanently refuse it.
     pub(crate) fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -78,8 +78,8 @@ impl Replica {
         }
     }
 
-    /// Returns the index of the last entry of the slowest member that this leader is bringing up to date; `None` if there are
-    /// none or this member does not lead.
+    /// Returns the index of the last entry of the slowest member that this leader is bringing up to date. Returns `None` if
+    /// there is no such member or this member does not lead.
     pub(super) fn slowest_receiver(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader
@@ -93,8 +93,8 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // For a member that has not answered this leader yet, raft assumes the entry before the next one to send: the last one
-        // of its snapshot, or of the entries before those that it refused.
+        // For a member that has not answered this leader yet, raft assumes the entry before the next entry to send. This is
+        // the last entry of its snapshot, or the entry before the entries that it refused.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
@@ -102,9 +102,9 @@ impl Replica {
         has.min()
     }
 
-    /// Returns whether a rejection of entries is to be dropped, because an acknowledgment of them has overtaken
-    /// it. Raises the hint of any other rejection to the acknowledged index: raft would go back below it, where
-    /// the log may end, and send a snapshot.
+    /// Returns whether a rejection of entries must be dropped, because an acknowledgment of them has overtaken it. Raises the
+    /// hint of any other rejection to the acknowledged index. Raft would otherwise return to a lower index, where the log may
+    /// end, and send a snapshot.
     pub(super) fn correct_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
@@ -121,7 +121,8 @@ impl Replica {
         message.index <= matched
     }
 
-    /// Records on a leader which members have answered, before raft forgets this at a quorum check: the log is kept for them.
+    /// Records on a leader which members have answered, before raft forgets it at a quorum check. The log is kept for these
+    /// members.
     pub(super) fn note_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();
@@ -138,8 +139,8 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Tells a candidate of an earlier term the current one. Raft does not: the candidate would request votes in one earlier
-    /// term after another while a member that it cannot hear is ahead of it.
+    /// Sends the current term to a candidate of an earlier term. Raft does not: the candidate would request votes in many
+    /// earlier terms while a member that it cannot hear is ahead of it.
     pub(super) fn send_current_term(&mut self, candidate: u64) {
         let mut message = Message {
             to: candidate,
@@ -153,8 +154,8 @@ impl Replica {
     }
 
     /// Returns whether a message repeats entries that were sent in this tick to a member whose log position is unknown. Raft
-    /// sends them for each answer to a heartbeat, and therefore for each linearizable read, although a member with a full disk
-    /// takes none. The caller drops it, as the network may.
+    /// sends them for each answer to a heartbeat, and therefore for each linearizable read, although a member with a full
+    /// disk takes none. The caller drops the message, as the network may.
     pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
         let peer = self.raft.raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
@@ -166,9 +167,9 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether a message acknowledges no more of the log than one that was sent to the same leader in this tick. Raft
-    /// answers each append, even one that only has a commit index. The caller drops it, as the network may. The first one may
-    /// be lost, so the next tick lets one pass.
+    /// Returns whether a message acknowledges no more of the log than a message that was sent to the same leader in this
+    /// tick. Raft answers each append, even an append that only has a commit index. The caller drops the message, as the
+    /// network may. The first acknowledgment may be lost, so the next tick lets one pass.
     pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;
@@ -194,8 +195,8 @@ impl Replica {
         self.raft.report_snapshot(member, status);
     }
 
-    /// Returns the voter with the longest log, other than this member and `except`, among those that answered recently; fails
-    /// with `NoTransferee` if there is none. The caller checks that this member leads.
+    /// Returns the voter with the longest log, other than this member and `except`, among the voters that answered recently.
+    /// Fails with `NoTransferee` if there is none. The caller checks that this member leads.
     pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
         let (own, raft) = (self.config.id, &self.raft.raft);
         let voters = &self.raft.store().position().voters;
@@ -203,7 +204,7 @@ impl Replica {
             .prs()
             .iter()
             .filter(|(id, _)| **id != own && Some(**id) != except && voters.contains(id));
-        // After each quorum check, raft knows of no answers until the next ones arrive.
+        // After each quorum check, raft knows of no answers until new answers arrive.
         let heard =
             others.filter(|(id, peer)| peer.recent_active || self.has_answered_recently(**id));
         heard
@@ -212,9 +213,9 @@ impl Replica {
             .ok_or(TransferRefused::NoTransferee)
     }
 
-    /// Hands leadership to another voter, by default to the one with the longest log of those heard of
-    /// lately. Returns its id; [`Replica::status`] shows when it leads. What was proposed before is appended by this
-    /// leader.
+    /// Transfers leadership to the voter `to`, by default to the recently active voter with the longest log. Appends earlier
+    /// proposals first. Returns the voter's id; [`Replica::status`] shows when it leads. Fails if this member does not lead
+    /// or there is no suitable voter.
     pub(crate) fn transfer_leadership(
         &mut self,
         to: Option<MemberId>,
@@ -223,7 +224,7 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Transfers leadership without appending held proposals.
+    /// Transfers leadership like [`Self::transfer_leadership`], without appending held proposals first.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.send_appended();
         let raft = &self.raft.raft;

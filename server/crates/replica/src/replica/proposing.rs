@@ -1,6 +1,5 @@
-//! Proposals for the log. A leader appends them at once, and sends all entries of a turn in one message to each other member.
-//! They are held first (`group_commit`). While this member does not lead, its own proposals wait to be forwarded
-//! (`forwarding`).
+//! Proposals for the log while this member leads: they are first held (`group_commit`), then batched and appended in one
+//! message per turn. While this member does not lead, its own proposals wait to be forwarded (`forwarding`).
 
 use bytes::Bytes;
 use raft::{
@@ -24,7 +23,7 @@ use witan_machine::{
 };
 
 impl Replica {
-    /// Stamps the entry of a client, and holds it for the log or for the leader.
+    /// Stamps a client's entry, and holds it for the log or for the leader.
     pub(crate) fn propose(
         &mut self,
         ticket: Ticket,
@@ -57,9 +56,8 @@ impl Replica {
         self.append_entry(self.config.id, &entry, data).is_ok()
     }
 
-    /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
-    /// members, cluster version or downgrade target have changed since, or a change of one of them may be in
-    /// the log and not applied.
+    /// Proposes a command that the leader derived from `members`. Returns `false` and appends nothing if members, cluster
+    /// version or downgrade target have changed since, or if the log may contain an unapplied change of them.
     pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,

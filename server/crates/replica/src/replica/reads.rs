@@ -15,8 +15,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether a ReadIndex would be answered: raft silently drops it while no leader is known, and on a leader that has
-    /// committed nothing in its term.
+    /// Returns whether a ReadIndex request would be answered. Raft silently drops it while no leader is known, and on a
+    /// leader that has committed nothing in its term.
     pub(super) fn can_read_index(&self) -> bool {
         let raft = &self.raft.raft;
         match raft.state {
@@ -27,7 +27,7 @@ impl Replica {
         }
     }
 
-    /// Returns when held reads are due, in nanoseconds of the monotonic clock, if nothing changes before.
+    /// Returns the monotonic time in nanoseconds at which held reads are due, if nothing changes before.
     pub(super) fn reads_due_ns(&self) -> Option<u64> {
         self.read_index.deadline().filter(|_| self.can_read_index())
     }

@@ -25,14 +25,14 @@ use witan_machine::{
     view::View,
 };
 
-/// Records what happens in turns.
+/// A host that records the effects of turns.
 #[derive(Default)]
 struct Noted {
     /// Indexes of the installed snapshots.
     installs: Vec<u64>,
     sent: Vec<Envelope>,
     last_batch: LogBatch,
-    /// The applied membership changes: their indexes, and the batch persisted last before them.
+    /// The applied membership changes: their indexes, and the last batch persisted before them.
     changes: Vec<(u64, LogBatch)>,
 }
 
@@ -184,7 +184,7 @@ fn asks_for_vote(term: u64) -> Envelope {
     })
 }
 
-/// Otherwise it could stay behind the term of a member that it cannot hear forever.
+/// Without the answer, the candidate's term could forever be lower than the term of a member that it cannot hear.
 #[test]
 fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     let (mut replica, mut host) = (follower(), Noted::default());
@@ -339,7 +339,7 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     assert_eq!(answer, expected, "the voter learns what is committed");
     replica.peer_event(MemberId(1), PeerEvent::RemovedHere);
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
-    // the wait ends
+    // The wait ends.
     let mut replica = member_two_of(removed);
     let ticks = (1..=LEAVING_TICKS).take_while(|tick| {
         replica.tick(i64::try_from(*tick).expect("it fits"));

@@ -1,6 +1,6 @@
-//! One turn: everything that raft has ready becomes effects, in one order (I3). The leader's messages are sent, entries that
-//! `Ready` already reports as committed are applied, records are persisted, the follower's messages are sent, entries that
-//! `LightReady` adds are applied, and reads are released.
+//! One turn: everything that raft has ready becomes effects, in one order (I3). First, the leader's messages are sent, and
+//! entries that `Ready` already reports as committed are applied. Then records are persisted and the follower's messages are
+//! sent. Finally, entries that `LightReady` adds are applied, and reads are released.
 
 use raft::{
     Ready,
@@ -22,7 +22,7 @@ use witan_machine::{
     member::MemberId,
 };
 
-/// Processes everything that raft has ready, round by round, until nothing is left. `Err` if the member must halt.
+/// Processes everything that raft has ready, round by round, until nothing is left. Fails if the member must halt.
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.set_election_timeout();
     replica.apply_queue.turn_keys = 0;
@@ -46,9 +46,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Ends a turn. If this member was removed, first answers the proposals that are never executed. After it has applied its
-/// removal, these are all that wait: none of its entries follows the removal in the log. Before, they are those that are in no
-/// log.
+/// Ends a turn. If this member was removed, first answers its held proposals as not executed: they are in no log.
 fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     if replica.halt == Some(Halt::Removed) {
         let ended = match replica.has_applied_own_removal() {
@@ -61,8 +59,7 @@ fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.halt.map_or(Ok(()), Err)
 }
 
-/// Gives the host what has gathered since the last round: messages, answers, reports of dropped messages, and where to
-/// cut the log.
+/// Passes queued messages, answers, reports of dropped messages and the index at which to cut the log to the host.
 fn flush(replica: &mut Replica, host: &mut dyn Host) {
     if !replica.outbox.is_empty() {
         host.send(std::mem::take(&mut replica.outbox));
@@ -78,8 +75,8 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Processes one `Ready` of raft in the order of the module documentation. `Err` if a committed entry cannot be applied;
-/// earlier ones are answered.
+/// Processes one `Ready` of raft in the order of the module documentation. Fails if a committed entry cannot be applied;
+/// earlier entries are answered.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut ready = replica.raft.ready();
     let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
@@ -105,7 +102,8 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     }
     let mut batch = persist_batch(replica, &ready);
     batch.must_sync |= syncs_first;
-    // The answer to a removal closes the connection to its member, so the message that tells it of the commit is sent first.
+    // The answer to a removal closes the connection to the removed member, so the message that reports the commit is sent
+    // first.
     if !syncs_first {
         answer(replica, host, std::mem::take(&mut applied));
     }
@@ -139,7 +137,7 @@ fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
-/// Tells raft which entry was applied last, and trims the log in memory.
+/// Reports the last applied entry to raft, and trims the log in memory.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
@@ -149,7 +147,7 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.request_snapshot();
 }
 
-/// Installs the snapshot of a `Ready`, if there is one: its state replaces this member's, first on disk. Reports requests whose
+/// Installs the snapshot of a `Ready`, if any: its state replaces this member's state, first on disk. Reports requests whose
 /// entries it replaces as unanswered.
 fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let metadata = ready.snapshot().get_metadata();
@@ -185,7 +183,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.other_lineage_term = None;
 }
 
-/// Puts entries and hard state into the log in memory, and returns the batch for the disk.
+/// Appends entries and hard state to the log in memory, and returns the batch for the disk.
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
@@ -194,7 +192,7 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
         log.set_hard_state(state.clone());
         changed = true;
     }
-    // Encoded after the append, when raft's own copy and the log agree.
+    // Encode the hard state after the append, when raft's own copy and the log agree.
     let hard_state = changed.then(|| wire::encode_hard_state(log.hard_state()));
     LogBatch {
         records: ready.entries().iter().map(wire::encode_record).collect(),
@@ -203,15 +201,15 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-/// Returns whether the leader's commit index covers an unapplied membership change. The index is synced before others learn of
-/// it. A removed member halts when it knows. If the only remaining member then forgot, it would wait for the removed one's vote
-/// forever.
+/// Returns whether the leader's commit index covers an unapplied membership change. The index is synced before other members
+/// learn of it. A removed member halts when it knows. If the only remaining member then lost the index, it would wait for the
+/// removed member's vote forever.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
 }
 
-/// Persists the commit index at once, with a sync, if it covers an unapplied membership change.
+/// Persists the commit index at once with a sync, if it covers an unapplied membership change.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     if !commits_change(replica) {
         return;
@@ -232,8 +230,8 @@ fn persist(host: &mut dyn Host, batch: &LogBatch) {
     }
 }
 
-/// Applies queued entries and adds the results to `applied`, up to a command that the host executes on another thread. `Err` at
-/// the first entry that this release cannot apply.
+/// Applies queued entries and adds the results to `applied`, up to a command that the host executes on another thread. Fails
+/// at the first entry that this release cannot apply.
 fn apply(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -250,8 +248,8 @@ fn apply(
     Ok(())
 }
 
-/// Applies a committed entry. `Ok(None)` if the host executes it on another thread; `Err` if it cannot be decoded or is of a
-/// later release.
+/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if it cannot be decoded or is
+/// of a later release.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -283,7 +281,7 @@ fn apply_one(
     }
     replica.apply_queue.executing = Some(place);
     let mut machine = replica.machine.clone();
-    // `finish` adds the states of which watchers are not notified yet
+    // `finish` adds the states about which watchers are not notified yet.
     machine.kv.clear_states_before_compaction();
     let executed = host.execute(Box::new(LongCommand {
         index,
@@ -294,7 +292,7 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Puts the resulting state of a long command into the replica; `None` if no long command is expected.
+/// Installs the resulting state of a long command. Returns `None` if no long command is expected.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -310,8 +308,8 @@ fn finish(
     Some(conclude(replica, place, &entry, outcome))
 }
 
-/// Handles the consequences of an applied entry outside of the state: lease timers, the applied position, raft's configuration,
-/// the waiting ticket. Returns the report for the host.
+/// Handles the consequences of an applied entry outside of the state: lease timers, the applied position, raft's
+/// configuration and the waiting ticket. Returns the report for the host.
 fn conclude(
     replica: &mut Replica,
     place: ExecutingCommand,
@@ -366,7 +364,7 @@ fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
     }
 }
 
-/// Gives the host the applied entries with the current state, if there are any. Then drops the states before compactions.
+/// Passes the applied entries, if any, to the host with the current state. Then drops the states before compactions.
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
         host.applied(applied, &replica.view());
@@ -374,7 +372,7 @@ fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     }
 }
 
-/// Gives raft's messages to the host, without repetitions, deferred commit indexes, and those that [`envelope`] drops.
+/// Passes raft's messages to the host, except repetitions, deferred commit indexes, and messages that [`envelope`] drops.
 fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
@@ -396,8 +394,8 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     }
 }
 
-/// Addresses a raft message. A snapshot message gets the current state and its metadata. `None` for a snapshot while another
-/// one is being sent to that member: raft sends it again when the transport has reported the result.
+/// Addresses a raft message. A snapshot message gets the current state and its metadata. Returns `None` for a snapshot while
+/// another snapshot is being sent to that member: raft sends it again when the transport has reported the result.
 fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {
@@ -462,8 +460,8 @@ fn issue_reads(replica: &mut Replica) {
     }
 }
 
-/// Gives the host the reads whose index is applied, and answers lease requests that waited for theirs. Returns whether there
-/// were any: the next batch may already be open.
+/// Passes the reads whose index is applied to the host, and answers lease requests that waited for their index. Returns
+/// whether there were any. If so, the next batch may already be open.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     let Released { reads, questions } = replica
         .read_index

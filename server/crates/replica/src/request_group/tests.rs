@@ -13,7 +13,7 @@ fn numbers(batch: &[Waiting<Source, u32>]) -> Vec<u32> {
     batch.iter().map(|taken| taken.request).collect()
 }
 
-/// A group, and the time, which each step moves on.
+/// A group with a simulated clock.
 struct Scene {
     group: RequestGroup<u32>,
     now: u64,
@@ -25,13 +25,13 @@ impl Scene {
         Self { group: RequestGroup::default(), now: 0, pushed: 0 }
     }
 
-    /// Lets microseconds pass.
+    /// Advances the clock by `micros` microseconds.
     fn after(&mut self, micros: u64) -> &mut Self {
         self.now += micros * 1000;
         self
     }
 
-    /// Holds so many more proposals of clients, of one byte each; returns how many are due now.
+    /// Holds `proposals` more proposals of clients, of one byte each. Returns how many are due now.
     fn push(&mut self, proposals: u32) -> usize {
         for _ in 0..proposals {
             self.hold(1);
@@ -39,13 +39,13 @@ impl Scene {
         self.due(SYNC)
     }
 
-    /// Holds a proposal of a client.
+    /// Holds a client's proposal of `bytes` bytes.
     fn hold(&mut self, bytes: usize) {
         self.group.push(client(1), self.pushed, bytes);
         self.pushed += 1;
     }
 
-    /// Holds a message of another member; returns how many are due now.
+    /// Holds another member's message. Returns how many requests are due now.
     fn forward(&mut self) -> usize {
         self.group.push(Source::Member(7), self.pushed, 1);
         self.pushed += 1;
@@ -56,7 +56,7 @@ impl Scene {
         self.group.take_due(sync, self.now, usize::MAX).len()
     }
 
-    /// The last batch is answered.
+    /// Records that the last batch is answered.
     fn answer(&mut self) -> &mut Self {
         self.group.answered(self.now);
         self
@@ -75,13 +75,13 @@ fn a_proposal_without_others_does_not_wait() {
 fn two_groups_of_clients_become_one() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(32), 32);
-    // The other half comes while the first one is in flight, which comes back after the answers.
+    // The second half arrives while the first half is in flight. The first half returns after the answers.
     assert_eq!(scene.after(100).push(32), 0);
     assert_eq!(scene.after(300).answer().push(31), 0);
     scene.hold(1);
     let batch = scene.group.take_due(SYNC, scene.now, usize::MAX);
     assert_eq!(numbers(&batch), (32..96).collect::<Vec<_>>(), "in order");
-    // From now on all of them come together.
+    // From now on, all requests arrive together.
     scene.pushed = 0;
     assert_eq!(scene.after(500).answer().after(100).push(63), 0);
     assert_eq!(scene.after(100).push(1), 64);
@@ -108,7 +108,7 @@ fn the_wait_for_returning_clients_begins_with_the_answers() {
         scene.after(300).answer();
         let deadline = scene.now + bound;
         assert_eq!(scene.group.deadline(sync), Some(deadline));
-        // a turn that answers nothing changes nothing
+        // A turn without answers changes nothing.
         scene.after(100).answer();
         assert_eq!(scene.group.deadline(sync), Some(deadline));
         scene.now = deadline;
@@ -121,7 +121,7 @@ fn clients_that_do_not_come_back_are_waited_for_ever_more_rarely() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(1), 1);
     let mut waits = 0;
-    // In each round a proposal comes while the one before is in flight, and no client comes back.
+    // In each round, a proposal arrives while the previous one is in flight, and no client returns.
     for _ in 0..1000 {
         assert_eq!(scene.after(100).push(1), 0);
         if scene.after(300).answer().due(SYNC) == 0 {
@@ -130,7 +130,7 @@ fn clients_that_do_not_come_back_are_waited_for_ever_more_rarely() {
         }
     }
     assert_eq!(waits, 11, "after 1, 2, 4 ... 256, 256 batches");
-    // Those that come back once more are waited for again.
+    // After the clients return once more, the group waits for them again.
     assert_eq!(scene.after(100).push(1), 0);
     assert_eq!(scene.after(300).answer().push(1), 2);
     assert_eq!(
@@ -144,7 +144,7 @@ fn single_proposals_in_between_do_not_bring_waits_in_vain_back() {
     let mut scene = Scene::new();
     let mut waits = 0;
     for _ in 0..1000 {
-        // one alone, then one that comes while it is in flight, and no client that comes back
+        // A single proposal, then another one while the first is in flight, and no client that returns.
         assert_eq!(scene.after(5000).answer().push(1), 1);
         assert_eq!(scene.after(100).push(1), 0);
         if scene.after(300).answer().due(SYNC) == 0 {
@@ -211,7 +211,7 @@ fn members_that_come_back_in_time_are_awaited_again() {
         assert_eq!(scene.after(300).answer().push(20), 0);
         assert_eq!(scene.after(500).due(SYNC), 20);
         assert_eq!(scene.group.members.skip, 1);
-        // it comes in the next flight
+        // The message arrives during the next batch.
         assert_eq!(scene.after(100).forward(), 0);
         assert_eq!(scene.after(300).answer().push(20), 21);
     };
@@ -245,7 +245,7 @@ fn clients_wait_ever_more_rarely_for_messages_of_a_far_member() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(60), 60);
     let mut waits = 0;
-    // The message comes back while the next batch is in flight, each time.
+    // In each round, the message arrives while the next batch is in flight.
     for round in 0..1000 {
         assert_eq!(scene.after(500).forward(), 0, "round {round}");
         assert_eq!(

@@ -1,12 +1,12 @@
-//! Key ranges and the lookup of those that contain a key: a treap by first key in which each node knows how far its subtree
-//! reaches. A lookup costs O(log n) plus its results, whatever the ranges are.
+//! Key ranges and the lookup of the ranges that contain a key. A treap orders them by first key, and each node stores how far
+//! its subtree reaches. A lookup takes O(log n) time plus its results, for any ranges.
 
 use std::cmp::Ordering;
 
 use super::range::{RangeEnd, WatchRange};
 use crate::jitter::splitmix64;
 
-/// Distinct ranges, each with a value.
+/// A map from distinct ranges to values.
 #[derive(Debug)]
 pub(super) struct IntervalTree<V> {
     root: TreapLink<V>,
@@ -19,7 +19,7 @@ type TreapLink<V> = Option<Box<TreapNode<V>>>;
 struct TreapNode<V> {
     span: WatchRange,
     value: V,
-    /// The furthest end in this subtree.
+    /// The highest end in this subtree.
     reach: RangeEnd,
     priority: u64,
     left: TreapLink<V>,
@@ -33,7 +33,7 @@ impl<V> Default for IntervalTree<V> {
 }
 
 impl<V: Default> IntervalTree<V> {
-    /// Calls `change` with the value of a range, which is inserted with the default value if it is new.
+    /// Calls `change` with the value of a range. Inserts the range with the default value if it is new.
     pub(super) fn entry(&mut self, span: &WatchRange, change: impl FnOnce(&mut V)) {
         let mut at = self.root.as_deref_mut();
         while let Some(node) = at {
@@ -68,7 +68,7 @@ impl<V: Default> IntervalTree<V> {
     }
 }
 
-/// Calls `found` with the value of each range in a subtree that contains `key`; skips subtrees that end before it.
+/// Calls `found` with the value of each range in a subtree that contains `key`. Skips subtrees that end before it.
 fn visit_containing<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
         return;
@@ -111,7 +111,7 @@ fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>
     node.updated()
 }
 
-/// Splits a treap into the ranges that sort before `at`, and the others.
+/// Splits a treap into the ranges that sort before `at`, and the other ranges.
 fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>) {
     let Some(mut node) = tree else {
         return (None, None);
@@ -127,7 +127,7 @@ fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>)
     }
 }
 
-/// Merges two treaps. Every range of the first one must sort before every range of the second.
+/// Merges two treaps. Every range of the first treap must sort before every range of the second.
 fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     let (mut before, mut after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),

@@ -1,9 +1,9 @@
 //! Decides which watch streams of v3 keys to wake, and which history locations they must read.
 //!
-//! A stream watches key ranges. A watcher group is one range of one stream, however many watchers it serves. When a change
-//! matches a group, its history location is noted; events are not copied (I7). The notes for a stream that does not read are
-//! bounded: after too many changes, only the first location of a group is kept, and the stream reads the history from there.
-//! The same happens to all locations when another state replaces the one that they belong to.
+//! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change
+//! matches a group, its history location is recorded; events are not copied (I7). The records for a stream that does not read
+//! are bounded: after too many changes, only the first location of a group is kept, and the stream reads the history from
+//! there. The same happens to all locations when another state replaces the state that they refer to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,11 +18,11 @@ use super::{
 use crate::limits::NOTED_LOCATIONS_MAX;
 use witan_machine::kv::HistoryLocation;
 
-/// Identifies a stream; reused after its removal.
+/// Identifies a stream. Ids are reused after its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchStreamId(u32);
 
-/// Identifies a watcher group; reused after its removal.
+/// Identifies a watcher group. Ids are reused after its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
 
@@ -35,12 +35,14 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the other changes, in order, unless `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Too many changes were noted, or the locations belong to a replaced state: read everything from the first revision on.
+    /// Whether the reader must read everything from the first revision on, because too many changes were recorded or the
+    /// state of the locations was replaced.
     pub rest: bool,
 }
 
 impl PendingChanges {
-    /// Drops all locations except the first and updates the stream's count. The reader must read everything from there on.
+    /// Drops all locations except the first and updates the stream's count. The reader must then read everything from the
+    /// first location on.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -48,7 +50,7 @@ impl PendingChanges {
     }
 }
 
-/// See the module documentation.
+/// The watcher groups of all streams.
 #[derive(Debug, Default)]
 pub struct WatcherGroups {
     exact: BTreeMap<Arc<[u8]>, GroupIds>,
@@ -69,12 +71,12 @@ struct WatcherGroup {
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes, and ids of groups that were unregistered since. Searching for each of these would be
-    /// quadratic when a stream ends.
+    /// Groups with pending changes, and ids of groups that were unregistered since. Searching for each unregistered id would
+    /// take quadratic time when a stream ends.
     pending: Vec<WatcherGroupId>,
     /// Number of ids of unregistered groups.
     stale: usize,
-    /// Number of noted locations, excluding the first one of each group.
+    /// Number of recorded locations, without the first location of each group.
     noted: usize,
 }
 
@@ -96,7 +98,7 @@ impl GroupIds {
         }
     }
 
-    /// Removes an id. Returns whether none is left: the caller then drops the whole set, which may still contain the last id.
+    /// Removes an id. Returns whether none is left. The caller then drops the whole set, which may still contain the last id.
     fn remove(&mut self, id: u32) -> bool {
         match self {
             Self::None => true,
@@ -138,7 +140,7 @@ impl WatcherGroups {
         self.len() == 0
     }
 
-    /// Registers a group of one watcher, which is notified from the next change on.
+    /// Registers a group of one watcher, which is notified of changes from now on.
     pub fn register(&mut self, stream: WatchStreamId, span: &WatchRange) -> WatcherGroupId {
         let group = WatcherGroup {
             key: span.key.clone(),
@@ -154,14 +156,14 @@ impl WatcherGroups {
         WatcherGroupId(id)
     }
 
-    /// Counts one more watcher of a group.
+    /// Adds a watcher to the count of a group.
     pub fn join(&mut self, id: WatcherGroupId) {
         if let Some(group) = self.groups.get_mut(id.0) {
             group.watchers += 1;
         }
     }
 
-    /// Counts one watcher less of a group. The group stays until it is unregistered.
+    /// Subtracts a watcher from the count of a group. The group stays until it is unregistered.
     pub fn leave(&mut self, id: WatcherGroupId) {
         if let Some(group) = self.groups.get_mut(id.0) {
             group.watchers -= 1;
@@ -173,8 +175,8 @@ impl WatcherGroups {
         self.groups.slots.len()
     }
 
-    /// Iterates over the groups in some slots: the first key, the stream and the number of watchers. A group keeps its slot, so
-    /// a reader that takes some slots at a time misses none that stays.
+    /// Iterates over the groups in some slots. Returns the first key, the stream and the number of watchers of each. A group
+    /// keeps its slot, so a reader that reads the slots in parts misses no group that stays registered.
     pub fn in_slots(
         &self,
         slots: Range<usize>,
@@ -185,7 +187,7 @@ impl WatcherGroups {
             .map(|group| (&group.key, WatchStreamId(group.stream), group.watchers))
     }
 
-    /// Unregisters a group of this range; its pending changes are dropped.
+    /// Unregisters a group of this range, and drops its pending changes.
     pub fn unregister(&mut self, id: WatcherGroupId, span: &WatchRange) {
         match span.end {
             RangeEnd::One => {
@@ -221,8 +223,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Notes a change of `key` for all matching groups. Calls `wake` with each stream that had nothing to read before. Returns
-    /// the number of matching groups.
+    /// Records a change of `key` for all matching groups. Calls `wake` with each stream that had no pending changes before.
+    /// Returns the number of matching groups.
     pub fn notify(
         &mut self,
         key: &[u8],
@@ -243,9 +245,9 @@ impl WatcherGroups {
         matched
     }
 
-    /// Marks every group to read all changes from its first noted one on, because the individual changes are not examined. A
-    /// group without a noted change reads from `revision`, whose history location is `place`. Calls `wake` like
-    /// [`Self::notify`].
+    /// Marks every group to read all changes from its first recorded change on, because the individual changes are not
+    /// examined. A group without a recorded change reads from `revision`, whose history location is `place`. Calls `wake`
+    /// like [`Self::notify`].
     pub fn notify_all(
         &mut self,
         place: HistoryLocation,
@@ -266,8 +268,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Makes every group with noted changes read from the revision of its first change. Used when a state with another layout
-    /// replaces the one that the locations belong to.
+    /// Makes every group with recorded changes read from the revision of its first change. This is used when a state with
+    /// another layout replaces the state that the locations refer to.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {
             let stream = self.streams.get_mut(group.stream);
@@ -277,7 +279,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Takes the pending changes of a stream's groups, in no particular order; none for an unknown stream.
+    /// Takes the pending changes of a stream's groups in arbitrary order. Returns none for an unknown stream.
     pub fn take(&mut self, stream: WatchStreamId) -> Vec<(WatcherGroupId, PendingChanges)> {
         let Some(entry) = self.streams.get_mut(stream.0) else {
             return Vec::new();
@@ -294,8 +296,8 @@ impl WatcherGroups {
     }
 }
 
-/// Adds a change to the pending ones of watcher group `id`, and wakes its stream if it had no pending group. At
-/// [`NOTED_LOCATIONS_MAX`] locations per stream the group keeps only its first location and is marked `rest`; it then ignores
+/// Adds a change to the pending changes of watcher group `id`, and wakes its stream if it had no pending group. At
+/// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first location, is marked `rest`, and ignores
 /// further changes. Ignores an unknown group.
 fn note(
     groups: &mut Slab<WatcherGroup>,
@@ -332,7 +334,7 @@ fn note(
     }
 }
 
-/// Values with small numbers, which are reused.
+/// Values with small numbers. Numbers are reused.
 #[derive(Debug)]
 struct Slab<T> {
     slots: Vec<Option<T>>,
@@ -347,7 +349,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores a value and returns its number: a free one or the next one.
+    /// Stores a value. Returns its number, which is a free number or the next one.
     fn put(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {
@@ -362,7 +364,7 @@ impl<T> Slab<T> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// Removes and returns a value; its number may be reused. Frees the memory when no value is left.
+    /// Removes and returns a value. Its number may be reused. Frees the memory when no value is left.
     fn take(&mut self, id: u32) -> Option<T> {
         let value = self.slots.get_mut(id as usize)?.take()?;
         self.len -= 1;
@@ -380,7 +382,7 @@ mod tests {
     use super::*;
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 
-    /// Returns the locations of the changes in a store in which one key was put `count` times.
+    /// Writes one key `count` times to a store. Returns the history locations of the changes.
     fn places(count: usize) -> Vec<HistoryLocation> {
         let mut kv = Kv::default();
         for _ in 0..count {
@@ -459,7 +461,7 @@ mod tests {
         assert_eq!((hub.take(one), woken), (vec![], vec![two]));
         let taken = hub.take(two);
         assert_eq!((taken[0].0, taken[0].1.revision), (reused, 3));
-        // The same stream gets it again: its changes are returned once.
+        // The same stream registers the group again. Its changes are returned once.
         hub.notify(b"a", places[0], 4, |_| {});
         hub.unregister(reused, &range);
         assert_eq!(hub.register(two, &range), reused);

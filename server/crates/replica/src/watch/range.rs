@@ -5,18 +5,18 @@ use std::sync::Arc;
 /// The `range_end` that means "all keys from the first one on".
 const UNBOUNDED: &[u8] = b"\0";
 
-/// The end of a range. The order is that of the ends: the kind, then the key.
+/// The end of a range, ordered by kind, then by key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RangeEnd {
-    /// The range is its first key only.
+    /// The range has only its first key.
     One,
-    /// Before this key.
+    /// The range ends before this key.
     At(Arc<[u8]>),
-    /// No end.
+    /// The range has no end.
     Never,
 }
 
-/// The keys that a watcher watches, ordered by first key.
+/// The keys of a watcher, ordered by first key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchRange {
     /// The first key.
@@ -26,7 +26,7 @@ pub struct WatchRange {
 }
 
 impl WatchRange {
-    /// Interprets a request's two fields, as in all v3 requests: one key without `range_end`, and no end with `\0`.
+    /// Converts the two fields of a request, as in all v3 requests: a single key without `range_end`, and no end for `\0`.
     pub fn new(key: &[u8], range_end: &[u8]) -> Self {
         let end = match range_end {
             [] => RangeEnd::One,
@@ -51,7 +51,7 @@ impl WatchRange {
 }
 
 impl RangeEnd {
-    /// Returns whether a key at or above the range's first one is before this end; `false` for [`RangeEnd::One`].
+    /// Returns whether a key at or above the range's first key is before this end. Returns `false` for [`RangeEnd::One`].
     pub(super) fn is_above(&self, key: &[u8]) -> bool {
         match self {
             RangeEnd::One => false,

@@ -1,4 +1,4 @@
-//! Members that start from copies of their data directories: who votes, who leads, and what is never lost.
+//! Members that start from copies of their data directories: who votes, who leads, and which writes survive.
 
 use super::{
     membership::{add, done},
@@ -17,7 +17,7 @@ impl Cluster {
         self.replica(id).is_copied()
     }
 
-    /// Ends member `id`. Returns its state without entries that it does not know to be committed.
+    /// Ends member `id`. Returns its state without the entries that it does not know to be committed.
     fn end(&mut self, id: u64) -> View {
         let state = self.replica(id).view();
         self.kill(id, &[]);
@@ -69,7 +69,7 @@ fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
             (1, 1)
         );
     }
-    // it votes again
+    // The copy votes again.
     cluster.kill(2, &[1, 3]);
     cluster.until(|cluster| cluster.leader().is_some());
 }
@@ -88,14 +88,14 @@ fn members_that_move_one_by_one_need_no_help() {
                 cluster.write(id, "moved");
             }
             cluster.ticks(4 * ELECTION_TICKS);
-            // a member publishes itself when it starts
+            // A member publishes itself when it starts.
             cluster.write(id, "published");
             cluster.until(|cluster| !cluster.members[&id].0.is_copied());
         }
     }
 }
 
-/// The voter with the longest log leads, whichever it is, once all voters run.
+/// The voter with the longest log leads once all voters run.
 #[test]
 fn a_cluster_of_copies_begins_when_all_voters_run() {
     for longest in [1, 2, 3] {
@@ -127,7 +127,8 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
     }
 }
 
-/// The copies are older than the last two added voters. One of these lacks an acknowledged entry, and the other one is away.
+/// The copies are older than the last two added voters. One of these voters lacks an acknowledged entry, and the other is
+/// away.
 #[test]
 fn older_copies_wait_for_the_voters_that_requests_name() {
     for fourth_is_copy in [false, true] {

@@ -3,10 +3,10 @@
 use super::*;
 use witan_machine::command::ChangeMembers;
 
-/// The duration of a sync, because of which a leader holds proposals for up to 10 ms.
+/// Duration of a sync in nanoseconds. With it, a leader holds proposals for up to 10 ms.
 const SYNC_NS: u64 = 5_000_000;
 
-/// Returns a cluster whose leader holds proposals, and the leader.
+/// Returns a cluster whose leader holds proposals, with the leader's id.
 fn holding() -> (Cluster, u64) {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
@@ -78,7 +78,7 @@ fn a_member_that_applies_its_removal_refuses_what_it_has_forwarded() {
     assert_eq!(world.unanswered, [(Ticket(waiting), Unanswered::Removed)]);
 }
 
-/// The removed member refuses its clients, which can ask another one.
+/// The removed member refuses its clients, which can then use another member.
 #[test]
 fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     let (mut cluster, leader) = holding();
@@ -105,7 +105,7 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     assert_eq!(cluster.count(leader, "after"), 1);
 }
 
-/// Its memory no longer counts for any client.
+/// The memory of an expired proposal no longer counts for a client.
 #[test]
 fn a_proposal_that_has_expired_is_held_no_longer() {
     let (mut cluster, leader) = holding();

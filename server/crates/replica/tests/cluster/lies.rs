@@ -1,4 +1,4 @@
-//! Forged messages of an admitted member or an impostor, and their permanent effects, which must be bounded.
+//! Forged messages of an admitted member or an impostor. Their permanent effects must be bounded.
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -30,7 +30,7 @@ fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
 }
 
 fn envelope(message: &Message) -> Envelope {
-    // the byte of a raft message
+    // The first byte identifies a raft message.
     let mut bytes = vec![0];
     bytes.extend(message.write_to_bytes().expect("it is complete"));
     Envelope {
@@ -47,7 +47,7 @@ impl Cluster {
         self.replica(message.to)
             .take(Input::Message(envelope(message)));
         self.settle();
-        // it may have ended
+        // The member may have ended.
         let (_, world) = self.members.get_mut(&message.to)?;
         world.faults.pop()
     }
@@ -88,7 +88,8 @@ fn the_highest_term_there_is_does_not_end_a_cluster() {
     }
 }
 
-/// A hundred such messages raise the term like a single one, and one election timeout later like one more.
+/// A hundred such messages raise the term as much as a single message. One election timeout later, they raise it by the same
+/// amount again.
 #[test]
 fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -105,7 +106,7 @@ fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     cluster.serves();
 }
 
-/// However far ahead the others are: because of campaigns for years, or lies.
+/// This must hold for any distance of the terms, whether from campaigns over years or from lies.
 #[test]
 fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
     for (ahead, behind) in [(&[1, 2][..], 3), (&[3], 1)] {
@@ -171,7 +172,7 @@ fn version(version: &str) -> Command {
     Command::ClusterVersion(ClusterVersion { version: version.into() })
 }
 
-/// The members ran a later release before: this one must stop at what it does not know.
+/// The members ran a later release before. This release must stop at an entry that it does not support.
 #[test]
 fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
     let raised = |version: Command| {

@@ -1,4 +1,4 @@
-//! Members whose logs agree but whose states differ, as after an adoption from etcd: all get one leader's state.
+//! Members whose logs agree but whose states differ, as after an adoption from etcd: all members get one leader's state.
 
 use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
@@ -9,8 +9,8 @@ use witan_machine::{
 
 use super::*;
 
-/// Returns states with one history. The second has different blocks. The third has another salt, and keeps a deletion that a
-/// compaction removed from the others.
+/// Returns states with one history. The second state has different blocks. The third state has another salt, and keeps a
+/// deletion that a compaction removed from the others.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
     let apply = |kv: &mut Kv, operation| {
@@ -79,10 +79,10 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a member whose requests the others must commit, until all have applied it. Then checks that all have the same
-    /// state.
+    /// Writes at a member whose requests the others must commit, until all have applied the write. Then checks that all have
+    /// the same state.
     fn assert_one_state(&mut self) {
-        // A waiting request is told that a snapshot may have skipped it.
+        // A waiting request is answered with an error, because a snapshot may have skipped it.
         self.ticks(30);
         let by = self.follower();
         let ticket = self.propose(by, put("after"));
@@ -121,7 +121,7 @@ fn all_members_get_the_state_of_the_first_leader() {
     assert_eq!(installs, 2, "once is enough");
 }
 
-/// No member applies an entry after the leader's first one on a state that will be replaced.
+/// No member applies an entry after the leader's first entry to a state that will be replaced.
 #[test]
 fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
     let mut cluster = adopted();

@@ -1,4 +1,4 @@
-//! Several replicas in one process, with messages that arrive at once unless a link is cut. Tests the requests between members,
+//! Several replicas in one process. Messages arrive at once unless a link is cut. Tests the requests between members,
 //! elections and membership.
 
 mod catch_up;
@@ -44,7 +44,7 @@ use witan_replica::{
 const TICK_NS: u64 = 100_000_000;
 const ELECTION_TICKS: u64 = 10;
 
-/// The environment of one member.
+/// A host that records the calls of one member.
 #[derive(Default)]
 struct World {
     sent: Vec<Envelope>,
@@ -56,11 +56,11 @@ struct World {
     unanswered: Vec<(Ticket, Unanswered)>,
     transfers: Vec<Result<MemberId, TransferRefused>>,
     decisions: Vec<bool>,
-    /// Why messages were dropped.
+    /// The reasons why messages were dropped.
     faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,
-    /// Whether long commands are executed later, and the waiting one.
+    /// Whether long commands are executed later, and the waiting command.
     executes_later: bool,
     waiting: Option<Box<LongCommand>>,
 }
@@ -114,14 +114,14 @@ impl Host for World {
 struct Cluster {
     members: BTreeMap<u64, (Replica, World)>,
     ended: BTreeMap<u64, Halt>,
-    /// Links that are cut, each in one direction.
+    /// The cut links, each in one direction.
     cut: BTreeSet<(u64, u64)>,
     /// Stopped members: nothing reaches them until they resume.
     stopped: BTreeMap<u64, VecDeque<Envelope>>,
     snapshots_sent: u64,
     /// Number of messages with entries that were sent to each member.
     appends_sent: BTreeMap<u64, u64>,
-    /// Whether snapshots are held, and the held ones.
+    /// Whether snapshots are held, and the held snapshots.
     holds_snapshots: bool,
     held_snapshots: Vec<Envelope>,
     now_ns: u64,
@@ -215,7 +215,7 @@ impl Cluster {
         &self.members[&id].1
     }
 
-    /// Runs a member's turn; returns what it sends.
+    /// Runs a member's turn. Returns the messages that it sends.
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
         let (replica, world) = self.members.get_mut(&id).expect("it runs");
         replica.turn(world).expect("no halt");
@@ -232,7 +232,7 @@ impl Cluster {
         assert_eq!(self.transfer(from, Some(to)), Ok(to));
     }
 
-    /// Asks a member to hand leadership over.
+    /// Requests a leadership transfer from a member.
     fn transfer(&mut self, from: u64, to: Option<MemberId>) -> Result<MemberId, TransferRefused> {
         let ticket = self.ticket();
         self.replica(from).take(Input::Transfer { ticket, to });
@@ -241,7 +241,7 @@ impl Cluster {
         world.transfers.pop().expect("it is answered at once")
     }
 
-    /// A number for a request above all earlier ones.
+    /// Returns a ticket above all earlier tickets.
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
@@ -335,7 +335,7 @@ impl Cluster {
         panic!("it does not come about");
     }
 
-    /// Ends a member's process. The members in `told` see its streams closed.
+    /// Ends a member's process. The members in `told` detect that its streams are closed.
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {
@@ -344,7 +344,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// Makes a member open a stream to another one again.
+    /// Makes a member reopen its stream to another member.
     fn stream_opens(&mut self, by: u64, to: u64) {
         self.event(by, to, PeerEvent::StreamOpened);
         self.settle();
@@ -360,7 +360,7 @@ impl Cluster {
         self.stopped.insert(id, VecDeque::new());
     }
 
-    /// Resumes a stopped member: its thread reads the clock, takes what has arrived, and ticks.
+    /// Resumes a stopped member: its thread reads the clock, takes the messages that have arrived, and ticks.
     fn go_on(&mut self, id: u64) {
         let (now_ns, queue) = (self.now_ns, self.stopped.remove(&id).unwrap_or_default());
         let replica = self.replica(id);

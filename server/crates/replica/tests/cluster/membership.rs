@@ -47,7 +47,7 @@ fn one_member_grows_to_three_and_shrinks_again() {
         cluster.join(id);
         cluster.until(|cluster| cluster.world(id).installs == 1);
         cluster.ticks(2);
-        // asked at any member
+        // Any member accepts the request.
         assert_eq!(done(&mut cluster, id, promote(id)), Ok(()));
     }
     assert_eq!(cluster.replica(3).view().position.voters, [1, 2, 3]);
@@ -91,8 +91,8 @@ fn a_removed_leader_hands_over_first() {
     }
 }
 
-/// A removed member could not answer for entries after its removal in the log. It is refused, and its client can send the
-/// request to another member.
+/// A removed member could not answer for entries that follow its removal in the log. Its proposal is refused, and its client
+/// can send the request to another member.
 #[test]
 fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     let mut cluster = Cluster::new(&[1, 2]);
@@ -114,7 +114,7 @@ fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.tick();
-    // until it has checked its quorum, and again has no recent answers
+    // Wait until the leader has checked its quorum and then has no recent answers.
     cluster
         .cut
         .extend(others.iter().map(|other| (*other, leader)));
@@ -134,7 +134,7 @@ fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     }
 }
 
-/// The entry of a removal does not reach a member that was cut off, and a single member cannot halt another.
+/// The entry of a removal does not reach a member that was cut off. A single member cannot halt another.
 #[test]
 fn a_removed_member_ends_when_most_others_refuse_it() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

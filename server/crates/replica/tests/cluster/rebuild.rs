@@ -1,4 +1,4 @@
-//! All members hash their state at one log index, and a member with a different state gets the leader's.
+//! All members hash their state at the same log index. A member with a different state gets the leader's state.
 
 use witan_machine::{alarm::AlarmCommand, kv::Compact, record::RecordChange};
 use witan_tree::{Set, TreeOperation};
@@ -34,7 +34,7 @@ fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
-/// Makes all members freeze their state; returns the states by member.
+/// Makes all members freeze their state. Returns the states by member.
 fn frozen(cluster: &mut Cluster, by: u64) -> BTreeMap<u64, View> {
     let ticket = cluster.propose(by, Command::Alarm(AlarmCommand::hash_state()));
     cluster.until(|cluster| cluster.answer(by, ticket).is_some());
@@ -94,7 +94,7 @@ fn a_member_with_another_state_gets_the_leaders() {
         let differs = |id: u64| records(&states[&id]) != records(&states[&(id % 3 + 1)]);
         assert!([1, 2, 3].into_iter().filter(|id| differs(*id)).count() == 2);
         if cluster.leader() == Some(corrupt) {
-            // a leader is not asked for its own state
+            // A leader does not request its own state.
             cluster.replica(corrupt).take(Input::Rebuild);
             cluster.ticks(3);
             assert_eq!(cluster.world(corrupt).installs, 0);
@@ -102,7 +102,7 @@ fn a_member_with_another_state_gets_the_leaders() {
         } else {
             cluster.replica(corrupt).take(Input::Rebuild);
         }
-        // others write at the same time
+        // Other members write at the same time.
         let by = corrupt % 3 + 1;
         let ticket = cluster.propose(by, put("a"));
         cluster.until(|cluster| cluster.answer(by, ticket).is_some());
@@ -135,7 +135,8 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
 
-/// One of three voters has ended, and the other's acknowledgment is lost. The leader commits nothing without it.
+/// One of three voters has ended, and the acknowledgment of the other follower is lost. The leader commits nothing without
+/// it.
 #[test]
 fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -152,7 +153,7 @@ fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     assert_eq!(cluster.count(member, "a"), 1);
 }
 
-/// A snapshot that was requested before arrives a second time, after later entries were acknowledged.
+/// An earlier requested snapshot arrives a second time, after later entries were acknowledged.
 #[test]
 fn an_earlier_state_than_was_asked_for_is_not_installed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -1,4 +1,4 @@
-//! The cluster version: a command that not all members know is not proposed.
+//! The cluster version: a command that some members do not support is not proposed.
 
 use witan_machine::{
     alarm::AlarmCommand,
@@ -8,7 +8,7 @@ use witan_machine::{
 
 use super::*;
 
-/// A command that exists since 3.6.
+/// Returns a command that exists since 3.6.
 fn hash_state() -> Command {
     Command::Alarm(AlarmCommand::hash_state())
 }
@@ -101,7 +101,7 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     }
 }
 
-/// After a downgrade in the log, it would halt the members that run an older release.
+/// After a downgrade in the log, such a command would halt the members that run an older release.
 #[test]
 fn a_newer_command_waits_for_a_downgrade_that_is_not_applied_and_is_refused() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -137,7 +137,7 @@ fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgr
     assert!(applied.all(|applied| applied.hashed.is_none()));
 }
 
-/// A member that has just joined has no state yet: it does not know that the cluster follows another one.
+/// A member that has just joined has no state yet, so it cannot detect that the cluster follows another one.
 #[test]
 fn the_leader_of_a_cluster_that_follows_refuses_the_writes_of_all_members() {
     let ids = [1, 2, 3];

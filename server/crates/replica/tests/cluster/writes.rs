@@ -34,7 +34,7 @@ fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
     assert_eq!(cluster.count(follower, "k"), 1);
 }
 
-/// The leader takes the write or not, and dies before it answers.
+/// The leader may take the write or not, and ends before it answers.
 #[test]
 fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     for reaches_another in [false, true] {
@@ -61,7 +61,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     }
 }
 
-/// It reaches the next leader, because it is then certain that it is in no log.
+/// The write reaches the next leader, because it is then certain that no log contains it.
 #[test]
 fn a_write_that_no_other_member_has_outlives_its_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -99,7 +99,7 @@ fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
 fn a_write_that_arrived_is_not_applied_again() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
-    // The leader has it, but its proposer does not hear of that.
+    // The leader has the entry, but its proposer receives no confirmation.
     cluster.cut.insert((leader, asked));
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
@@ -137,7 +137,7 @@ fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     (ticket, sent.find(forwards).expect("it forwards the write"))
 }
 
-/// A member that was restarted in the term that it led does not know what it has accepted.
+/// A member that was restarted in the term that it led has forgotten which messages it accepted.
 #[test]
 fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -167,14 +167,14 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();
     let leader = cluster.leader().expect("it leads");
-    // The others apply its forwarded write, but it hears nothing of it.
+    // The others apply the member's forwarded write, but the member receives nothing.
     for other in [1, 2, 3] {
         cluster.cut.insert((other, asked));
     }
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
     assert_eq!(cluster.count(leader, "k"), 1);
-    // the leader keeps no entries for members that do not answer
+    // After this time, the leader keeps no entries for members that do not answer.
     cluster.ticks(ELECTION_TICKS * 2 + 2);
     for _ in 0..11_000 {
         cluster.propose(leader, put("other"));
@@ -250,7 +250,7 @@ fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     assert_eq!(appends.count(), 2 * WRITES);
 }
 
-/// Others apply a write without its answer, even if they wait for one of their own with the same ticket.
+/// Other members apply a write without its answer, even if their own request with the same ticket waits.
 #[test]
 fn only_who_asked_reads_for_the_answer() {
     const TICKET: u64 = 9;

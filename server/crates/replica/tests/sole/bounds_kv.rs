@@ -1,4 +1,4 @@
-//! The read limit of one command: a refusal changes nothing, and an entry of a release without limits is replayed without its
+//! The read limit of one command. A refusal changes nothing, and an entry of a release without limits is replayed without its
 //! answers.
 #![expect(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ fn add(kv: &mut Kv, key: &str, value: usize) {
     kv.apply(&kv::KvCommand { operation }).unwrap();
 }
 
-/// Returns keys `k000` to `k999`, and one with a value of a mebibyte.
+/// Returns a key space with keys `k000` to `k999`, and a key with a value of one mebibyte.
 fn filled() -> Kv {
     let mut kv = Kv::default();
     for at in 0..KEYS {
@@ -63,7 +63,7 @@ fn read(key: &str, end: &str) -> TxnOpKind {
     TxnOpKind::Range(range(key, end))
 }
 
-/// Creates a put followed by the same operation many times, in nested transactions of a hundred each.
+/// Creates a put followed by `times` copies of an operation, in nested transactions of a hundred each.
 fn many(kind: &TxnOpKind, times: u64, bounded: bool) -> kv::KvCommand {
     let mut success = vec![op(TxnOpKind::Put(put("new", 1)))];
     let mut left = times;
@@ -127,7 +127,7 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
 #[test]
 fn a_deletion_of_one_key_after_a_write_is_never_refused() {
     let mut kv = Kv::default();
-    // enough that whole ranges take exactly what a transaction may read
+    // With this number of keys, whole ranges take exactly what a transaction may read.
     let keys = TXN_READ_KEYS_MAX / 128 - 1;
     for at in 0..keys {
         add(&mut kv, &format!("k{at:04}"), 1);
@@ -218,7 +218,7 @@ fn values_to_compare_are_counted_before_they_are_compared() {
     }
 }
 
-/// Creates a range of all keys that start with `k`, of which one is returned.
+/// Creates a range of all keys that start with `k`. The range returns one key.
 fn first_by_value(sort_order: kv::SortOrder) -> kv::Range {
     kv::Range {
         limit: 1,
@@ -246,7 +246,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     let one = kv::Range { range_end: Bytes::new(), ..sorted.clone() };
     let counted = kv::Range { count_only: true, ..sorted.clone() };
     let created = kv::Range { max_create_revision: 2, ..sorted.clone() };
-    // as in etcd, only the pairs within the limit are sorted
+    // As in etcd, only the pairs within the limit are sorted.
     let two = first_by_value(kv::SortOrder::None);
     for (range, too_much) in [
         (sorted, true),
@@ -256,7 +256,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
         (created, false),
         (two, false),
     ] {
-        // an older state has one key less
+        // An older state has one key less.
         let many = txn(most + 10, &range);
         let nested = Txn {
             failure: vec![op(TxnOpKind::Txn(many.clone()))],
@@ -271,7 +271,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     }
 }
 
-/// The returned pairs have a different length than the others.
+/// The returned pairs have a different length than the other pairs.
 #[test]
 fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
     const LONG: usize = 1 << 20;
@@ -279,7 +279,7 @@ fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
     for (key, value) in [("k1", 1), ("k2", LONG), ("k3", 1), ("k4", LONG - 1)] {
         add(&mut filled, key, value);
     }
-    // each holds four pairs of 96 bytes and returns one
+    // Each range reads four pairs of 96 bytes and returns one pair.
     let times = TXN_READ_BYTES_MAX / (LONG as u64 + 2 + 4 * 96);
     let outcome = |sort_order, times, answers| {
         let range = TxnOpKind::Range(first_by_value(sort_order));
@@ -321,7 +321,7 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     assert!(kv.is_empty());
 }
 
-/// The entry reads two million pairs, and a release without limits has logged it.
+/// The entry reads two million pairs. A release without limits has logged it.
 #[test]
 fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
     let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);

@@ -1,4 +1,4 @@
-//! One replica with a recording host: the sequence of its calls, and what survives a restart.
+//! One replica with a recording host: the sequence of its calls, and the state that survives a restart.
 
 mod bounds_kv;
 
@@ -21,7 +21,7 @@ const ID: u64 = 7;
 struct Recorder {
     verbs: Vec<&'static str>,
     disk: Recovered,
-    /// The process ends as soon as something is on the disk.
+    /// Whether the process ends as soon as data is on the disk.
     crashes: bool,
     applied: Vec<Applied>,
     readable: Vec<Ticket>,
@@ -190,7 +190,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
         replica.turn(&mut host).expect("it goes on");
     }
     assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
-    // from the log, and from a checkpoint
+    // The state comes from the log, or from a checkpoint.
     let mut from_checkpoint = Recovered { checkpoint: Some(checkpoint), ..half };
     from_checkpoint.records.clone_from(&host.disk.records);
     from_checkpoint.hard_state.clone_from(&host.disk.hard_state);
@@ -213,7 +213,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
 fn one_change_of_members_at_a_time() {
     let (mut replica, mut host) = fresh();
     propose(&mut replica, 1, Command::Members(learner(8)));
-    // Raft would drop it silently, so it waits for the first one.
+    // Raft would silently drop the second change, so it waits for the first one.
     propose(&mut replica, 2, Command::Members(learner(9)));
     let member = |host: &Recorder, ticket| {
         let mut applied = host.applied.iter();

@@ -1,4 +1,4 @@
-//! A member whose committed entries differ from those in a leader's log, and which claims of the leader it believes.
+//! A member whose committed entries differ from the leader's log, and the leader's claims that it believes.
 
 use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
@@ -26,7 +26,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Entry 2 has term 6 in the leader's log: the message follows that entry, appends it, or has it in its state.
+/// Entry 2 has term 6 in the leader's log: the message follows that entry, appends it, or has a state with it.
 fn contradictions() -> [Envelope; 3] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
@@ -45,7 +45,7 @@ fn contradictions() -> [Envelope; 3] {
     [follows, appends, snapshot]
 }
 
-/// Takes the sent messages: returns member 3's answers to requests, and whether anything was acknowledged to it.
+/// Takes the sent messages. Returns member 3's answers to requests, and whether anything was acknowledged to it.
 fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
     let (mut answers, mut acknowledged) = (Vec::new(), false);
     for sent in host.sent.drain(..).filter(|sent| sent.to.0 == 3) {

@@ -1,4 +1,4 @@
-//! A member whose data directory was emptied or replaced, and which claims about that it believes.
+//! A member whose data directory was emptied or replaced, and the leader's claims about it that it believes.
 
 use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
@@ -69,7 +69,7 @@ fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
         });
         replica.receive(guess);
     }
-    // with one other voter nobody can confirm it
+    // With one other voter, no quorum can confirm it.
     let mut replica = member_two_of(state_of(&[1, 2]));
     let ticks = (0..20).take_while(|tick| {
         replica.receive(beyond());
@@ -91,7 +91,7 @@ fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
     };
     for tick in 0..100 {
         replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
-        // for a term that another member leads, for a later term, and impersonating the leader
+        // The lies are for a term that another member leads, for a later term, and in the name of the leader.
         for lie in [of_three(5, 70), of_three(6, 70), beyond()] {
             replica.receive(lie);
         }
