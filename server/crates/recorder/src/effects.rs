@@ -1,4 +1,4 @@
-//! The effects of a turn, as they are noted while it runs and as a file holds them.
+//! Records the effects of a turn while it runs.
 
 use witan_machine::{Reply, StateMachine, member::MemberId, view::View};
 use witan_replica::{
@@ -12,7 +12,7 @@ use crate::format::{
     AnswerGiven, AppliedEntry, EffectKind, Now, Outcome, Persisted, Place, ReadReleased, Sent,
 };
 
-/// Kinds of replies by their numbers in a recording.
+/// The kinds of replies. A recording contains their indexes in this array.
 pub(crate) const REPLIES: [&str; 19] = [
     "nothing",
     "v3 keys: done",
@@ -35,8 +35,8 @@ pub(crate) const REPLIES: [&str; 19] = [
     "a reply of a later release",
 ];
 
-/// Returns the index in `REPLIES` of a reply's kind, which tells done from refused as well. Its texts are not recorded:
-/// they may hold values of users.
+/// Returns the index of a reply's kind in `REPLIES`, which also distinguishes success from refusal. The texts of replies are
+/// not recorded, because they may contain users' values.
 fn reply(reply: &Reply) -> u32 {
     let or = |fine: bool, good| if fine { good } else { good + 1 };
     match reply {
@@ -54,8 +54,9 @@ fn reply(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn and notes its effects, and as the last ones the status, if role, term or leader are others than after the turn
-/// `before`, and why the member must end. That entries are committed and applied other effects say.
+/// Runs a turn and passes its effects to `note`. The last effects are the status, if role, term or leader differ from
+/// `before`, and the reason why the member must end. Commits and applied entries need no effects of their own, because other
+/// effects show them.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -80,7 +81,7 @@ pub(crate) fn turn(
     halted
 }
 
-/// Notes the effects of a turn on their way to the host.
+/// A host that records the effects of a turn and passes them to another host.
 struct NotingHost<'a> {
     host: &'a mut dyn Host,
     note: &'a mut dyn FnMut(EffectKind),
@@ -137,7 +138,7 @@ impl Host for NotingHost<'_> {
     }
 
     fn discard(&mut self, machine: StateMachine) {
-        // it frees memory: nobody outside sees it
+        // This call only frees memory, so it is not an effect.
         self.host.discard(machine);
     }
 

@@ -1,4 +1,4 @@
-//! A recording as the bytes of a file.
+//! Encodes a recording as the bytes of a file.
 
 use prost::Message as _;
 use witan_replica::{
@@ -17,26 +17,26 @@ use crate::{
     state,
 };
 
-/// Makes the frames of a recording.
+/// Encodes the frames of a recording.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     head: Head,
 }
 
 impl Encoder {
-    /// Begins a recording.
+    /// Creates an encoder for the recording of a process.
     pub fn new(head: Head) -> Self {
         Self { head }
     }
 
-    /// Begins a file.
+    /// Appends the beginning of a file.
     pub fn head(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
         frame::put(into, Part::Head(self.head.clone()));
     }
 
-    /// Appends the settings and the state with which a replica begins. A start that is too large is left out, and the
-    /// recording is only shown.
+    /// Appends the settings and the state with which a replica starts. A start that is too large is omitted; such a recording
+    /// can only be shown.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
         if log_bytes > FRAME_BYTES_MAX {
@@ -61,12 +61,12 @@ impl Encoder {
         frame::put(into, Part::Start(start));
     }
 
-    /// Appends a record saying that turns `from` to `to` (inclusive) were not recorded.
+    /// Appends a record that turns `from` to `to` (inclusive) were not recorded.
     pub(crate) fn gap(from: u64, to: u64, into: &mut Vec<u8>) {
         frame::put(into, Part::Gap(Gap { from, to }));
     }
 
-    /// Appends a turn. If the turn is too large, only its length is kept.
+    /// Appends a turn. If the turn is too large, only its length is recorded.
     pub fn turn(turn: Turn, into: &mut Vec<u8>) {
         let Turn { number, at_ns, .. } = turn;
         let bytes = turn.encoded_len() as u64;
@@ -77,7 +77,7 @@ impl Encoder {
 }
 
 impl Turn {
-    /// Returns a turn whose contents are too large for a frame: only their size in bytes is kept.
+    /// Returns a turn whose contents are too large for a frame. It contains only their size in bytes.
     pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
         let kind = Some(InputKind::Omitted(bytes));
         Self {
@@ -113,7 +113,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Returns the settings that a recording holds.
+/// Restores a replica's settings from a recording.
 pub(crate) fn restore_settings(settings: &Settings) -> Config {
     Config {
         id: settings.id,

@@ -1,5 +1,5 @@
-//! The files of a ring. Before the ring grows, it removes its oldest files, so that all files together stay within its
-//! size.
+//! The files of a ring. Before the ring grows, it removes its oldest files, so that the total size of all files stays within
+//! its bound.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,30 +17,29 @@ use crate::{
     ring::{RingSettings, now_ns},
 };
 
-/// Full files of a ring.
+/// Number of full files in a ring.
 const SEGMENTS: u64 = 8;
 
-/// Minimum number of bytes that each file counts; a shorter file counts as this many. It bounds the number of small files
-/// after many starts.
+/// Minimum size in bytes that is counted for a file. It bounds the number of small files after many startups.
 const COUNTED_BYTES_MIN: u64 = 64 << 10;
 
 /// The extension of the files, after their number.
 pub(crate) const ENDING: &str = "rec";
 
-/// See the module's description.
+/// The files of a ring, the newest of which is open for writing.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) encoder: Encoder,
     pub(crate) folder: PathBuf,
-    /// Bytes of all files.
+    /// Total size of all files in bytes.
     bytes: u64,
-    /// Bytes of a full one.
+    /// Maximum size of a file in bytes.
     segment_bytes: u64,
     number: u64,
     file: Option<File>,
-    /// Bytes in the present file.
+    /// Size of the current file in bytes.
     written: u64,
-    /// Whether there is more in it than its head.
+    /// Whether the current file has frames after its head.
     has_frames: bool,
 }
 
@@ -69,21 +68,21 @@ impl Files {
         Ok(files)
     }
 
-    /// Writes the start of a replica.
+    /// Writes the settings and the state with which a replica starts.
     pub(crate) fn start(&mut self, config: &Config, recovered: &Recovered) -> io::Result<()> {
         let mut frames = Vec::new();
         self.encoder.start(config, recovered, &mut frames);
         self.write(&frames)
     }
 
-    /// Writes that turns were left out.
+    /// Writes a record that the turns of a range were not recorded.
     pub(crate) fn gap(&mut self, (from, to): (u64, u64)) -> io::Result<()> {
         let mut frames = Vec::new();
         Encoder::gap(from, to, &mut frames);
         self.write(&frames)
     }
 
-    /// Writes frames, into the next file if the present one has no room for them.
+    /// Writes frames. Starts the next file if the current file has no space for them.
     pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
             let mut bytes = frame::first_frames(frames, self.room());
@@ -94,7 +93,7 @@ impl Files {
                 bytes = frame::first_frames(frames, self.room());
             }
             if bytes == 0 {
-                // one that is larger than a file is a file
+                // A frame that is larger than a file gets its own file.
                 bytes = frame::first_frame(frames);
                 self.make_room(self.written + bytes as u64)?;
             }
@@ -109,12 +108,12 @@ impl Files {
         Ok(())
     }
 
-    /// Bytes for which the present file has room.
+    /// Returns the number of bytes that fit in the current file.
     fn room(&self) -> u64 {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Removes the oldest files, so that the present file may grow by this many bytes.
+    /// Removes the oldest files, so that the current file may grow by `bytes` bytes.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = COUNTED_BYTES_MIN.min(self.segment_bytes);
@@ -133,7 +132,7 @@ impl Files {
         Ok(())
     }
 
-    /// Begins the next file.
+    /// Starts the next file.
     fn begin_next(&mut self) -> io::Result<()> {
         let mut file = self.create_next()?;
         self.make_room(self.segment_bytes)?;
@@ -146,10 +145,10 @@ impl Files {
         Ok(())
     }
 
-    /// Creates the file of the next number that nobody else has taken.
+    /// Creates the file with the next free number.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        // keys are in clear
+        // Only the owner may read the file, because keys are in clear.
         let options = options.write(true).create_new(true).mode(0o600);
         loop {
             let next = self.number.checked_add(1);
@@ -162,12 +161,12 @@ impl Files {
     }
 }
 
-/// The file of this number.
+/// Returns the path of the file with this number.
 pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.{ENDING}"))
 }
 
-/// The numbers of the files in a folder, ascending. Whatever else somebody has put there is left alone.
+/// Returns the numbers of the files in a folder in ascending order. Ignores other files.
 pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {

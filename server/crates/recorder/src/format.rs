@@ -1,5 +1,6 @@
-//! The files of a recording: [`MAGIC`], then frames. A frame is the length of its payload and a CRC-32 of it, four
-//! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers do not change once a release has written them.
+//! The format of a recording's files: [`MAGIC`], then frames. A frame consists of the length of its payload, the payload's
+//! CRC-32 (each four bytes, little-endian), and the payload, a [`Frame`]. Field numbers do not change once a release has
+//! written them.
 
 #![expect(missing_docs, reason = "where a name says all")]
 
@@ -9,12 +10,11 @@ use witan_replica::{
     replica::{PeerEvent, Role},
 };
 
-/// How each file begins.
+/// The first bytes of each file.
 pub const MAGIC: &[u8; 8] = b"WITANREC";
 
 /// Maximum size of a frame's payload in bytes; a larger turn is not recorded, and a file with a larger frame counts as
-/// damaged.
-/// A start can hold the log of a member.
+/// damaged. The limit is this high because a start can contain a member's log.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// The payload of a frame.
@@ -30,21 +30,21 @@ pub enum Part {
     /// The first frame of each file.
     #[prost(message, tag = "1")]
     Head(Head),
-    /// The second one of the file in which the recording of a process begins: how its replica began.
+    /// The second frame of the file in which a process starts its recording: how its replica started.
     #[prost(message, tag = "2")]
     Start(Start),
     /// One turn.
     #[prost(message, tag = "3")]
     Turn(Turn),
-    /// Turns that were not kept.
+    /// Turns that were not recorded.
     #[prost(message, tag = "4")]
     Gap(Gap),
 }
 
-/// Which process wrote a file.
+/// The process that wrote a file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Head {
-    /// When it began to record: Unix time in nanoseconds, which also tells processes apart.
+    /// Time at which the process started to record, as Unix time in nanoseconds. It also distinguishes processes.
     #[prost(sfixed64, tag = "1")]
     pub began_ns: i64,
     #[prost(fixed64, tag = "2")]
@@ -55,7 +55,7 @@ pub struct Head {
     pub values_in_clear: bool,
 }
 
-/// The settings and the state with which a replica began.
+/// The settings and the state with which a replica started.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Start {
     #[prost(message, optional, tag = "1")]
@@ -63,7 +63,7 @@ pub struct Start {
     /// The checkpoint, without keys.
     #[prost(message, optional, tag = "2")]
     pub state: Option<State>,
-    /// Raft's hard state as on disk.
+    /// Raft's hard state, encoded as on disk.
     #[prost(bytes = "bytes", optional, tag = "3")]
     pub hard_state: Option<Bytes>,
     /// The log on disk.
@@ -71,7 +71,7 @@ pub struct Start {
     pub log: Vec<LogEntry>,
 }
 
-/// The settings of a replica, with the names of its `Config`.
+/// The settings of a replica, with the field names of its `Config`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Settings {
     #[prost(fixed64, tag = "1")]
@@ -103,13 +103,13 @@ pub struct Settings {
 /// The rule of automatic compaction: periodic if `period` is set.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Compaction {
-    /// In ticks.
+    /// The period in ticks.
     #[prost(uint64, tag = "1")]
     pub period: u64,
     /// An hour in ticks.
     #[prost(uint64, tag = "2")]
     pub hour: u64,
-    /// Revisions to keep.
+    /// Number of revisions to keep.
     #[prost(int64, tag = "3")]
     pub keep: i64,
     #[prost(uint64, tag = "4")]
@@ -119,7 +119,7 @@ pub struct Compaction {
 /// A state without v3 keys and v2 nodes.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct State {
-    /// The records of a checkpoint of it.
+    /// The records of the state's checkpoint.
     #[prost(message, repeated, tag = "1")]
     pub records: Vec<Record>,
     /// The v3 revision.
@@ -127,7 +127,7 @@ pub struct State {
     pub revision: i64,
     #[prost(uint64, tag = "3")]
     pub tree_index: u64,
-    /// Whether there were no keys and nodes, so that nothing is left out.
+    /// Whether the state had no keys and nodes, so that nothing is omitted.
     #[prost(bool, tag = "4")]
     pub whole: bool,
 }
@@ -153,31 +153,31 @@ pub struct LogEntry {
     pub payload: Bytes,
 }
 
-/// One turn: what came in since the one before, and what it brought about.
+/// One turn: the inputs since the previous turn, and the effects.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Turn {
-    /// Counted from 1 on since the process started.
+    /// Number of the turn since the process started, counted from 1.
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    /// Unix time in nanoseconds.
+    /// End of the turn as Unix time in nanoseconds.
     #[prost(sfixed64, tag = "2")]
     pub at_ns: i64,
-    /// In their order.
+    /// The inputs in their order.
     #[prost(message, repeated, tag = "3")]
     pub inputs: Vec<Input>,
-    /// In their order.
+    /// The effects in their order.
     #[prost(message, repeated, tag = "4")]
     pub effects: Vec<Effect>,
 }
 
-/// One effect, in numbers. [`Effect::text`] is for people.
+/// One effect in numbers. [`Effect::text`] describes it for people.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Effect {
     #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub kind: Option<EffectKind>,
 }
 
-/// The kinds of effects: the calls of `Host`, and what has changed at the end of a turn.
+/// The kinds of effects: the calls of `Host`, and changes at the end of a turn.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 #[expect(missing_docs, reason = "each is a call of `Host`, or says what it is")]
 pub enum EffectKind {
@@ -187,10 +187,10 @@ pub enum EffectKind {
     Persist(Persisted),
     #[prost(message, tag = "3")]
     Send(Sent),
-    /// Execute the command of this index on the replica's thread.
+    /// The replica's thread executes the command at this index.
     #[prost(uint64, tag = "4")]
     ExecuteHere(u64),
-    /// Execute the command of this index on another thread.
+    /// Another thread executes the command at this index.
     #[prost(uint64, tag = "5")]
     ExecuteElsewhere(u64),
     #[prost(message, tag = "6")]
@@ -199,21 +199,21 @@ pub enum EffectKind {
     Readable(ReadReleased),
     #[prost(message, tag = "8")]
     Answer(AnswerGiven),
-    /// Role, term or leader have changed.
+    /// Role, term or leader have changed. These are the new values.
     #[prost(message, tag = "9")]
     Now(Now),
-    /// The member must end.
+    /// The member must end, for this reason.
     #[prost(string, tag = "10")]
     End(String),
-    /// Entries below this index may leave the log.
+    /// Entries below this index may be removed from the log.
     #[prost(uint64, tag = "11")]
     CutLog(u64),
-    /// A message was dropped; why.
+    /// A message was dropped, for this reason.
     #[prost(string, tag = "12")]
     Dropped(String),
 }
 
-/// A place of the log.
+/// A position in the log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Place {
     #[prost(uint64, tag = "1")]
@@ -222,7 +222,7 @@ pub struct Place {
     pub term: u64,
 }
 
-/// Entries and a hard state on their way to the disk.
+/// Entries and a hard state that are written to disk.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Persisted {
     /// Index of the first entry.
@@ -230,15 +230,15 @@ pub struct Persisted {
     pub first: u64,
     #[prost(uint64, tag = "2")]
     pub entries: u64,
-    /// The term of the last one.
+    /// The term of the last entry.
     #[prost(uint64, tag = "3")]
     pub term: u64,
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
-    /// The hard state, as on disk.
+    /// The hard state, encoded as on disk.
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub hard_state: Option<Bytes>,
-    /// Whether raft asks for a sync.
+    /// Whether raft requires a sync.
     #[prost(bool, tag = "6")]
     pub synced: bool,
 }
@@ -250,26 +250,26 @@ pub struct Sent {
     pub to: u64,
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
-    /// A message of raft.
+    /// The head of a raft message.
     #[prost(message, optional, tag = "3")]
     pub head: Option<MessageHead>,
-    /// Any other message.
+    /// The description of any other message.
     #[prost(string, tag = "4")]
     pub other: String,
-    /// The state that goes with it.
+    /// The position of the state that is sent with the message.
     #[prost(message, optional, tag = "5")]
     pub state: Option<Place>,
 }
 
-/// An entry that was executed.
+/// An applied entry.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct AppliedEntry {
     #[prost(uint64, tag = "1")]
     pub index: u64,
-    /// The request that waits for it.
+    /// Ticket of the request that waits for the entry.
     #[prost(uint64, optional, tag = "2")]
     pub ticket: Option<u64>,
-    /// The part that depends on keys and nodes, which the start of the recording may lack.
+    /// The result that depends on keys and nodes, which the start of the recording may lack.
     #[prost(message, optional, tag = "3")]
     pub outcome: Option<Outcome>,
 }
@@ -277,21 +277,21 @@ pub struct AppliedEntry {
 /// The outcome of a command.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Outcome {
-    /// Place of the kind of reply in `effects::REPLIES`.
+    /// Index of the reply's kind in `effects::REPLIES`.
     #[prost(uint32, tag = "1")]
     pub reply: u32,
-    /// The v3 revision after it.
+    /// The v3 revision after the command.
     #[prost(int64, tag = "2")]
     pub revision: i64,
-    /// Whether the state after it is to be hashed.
+    /// Whether the state after the command must be hashed.
     #[prost(bool, tag = "3")]
     pub hashed: bool,
 }
 
-/// A linearizable read that may see the state.
+/// A released linearizable read.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ReadReleased {
-    /// The request.
+    /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
     #[prost(uint64, tag = "2")]
@@ -301,10 +301,10 @@ pub struct ReadReleased {
 /// The answer to a request.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct AnswerGiven {
-    /// The request.
+    /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The answer, or why there is none.
+    /// The answer, or the reason why there is none.
     #[prost(string, tag = "2")]
     pub text: String,
 }
@@ -316,7 +316,7 @@ pub struct Now {
     pub role: i32,
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The leader, 0 for none.
+    /// Id of the leader, or 0 if there is none.
     #[prost(fixed64, tag = "3")]
     pub leader: u64,
     #[prost(uint64, tag = "4")]
@@ -335,17 +335,17 @@ pub struct Input {
     pub kind: Option<InputKind>,
 }
 
-/// The kinds of inputs, the same as in `witan_replica::input::Input`.
+/// The kinds of inputs, as in `witan_replica::input::Input`.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(
     missing_docs,
     reason = "`witan_replica::input::Input` says what they are"
 )]
 pub enum InputKind {
-    /// The wall clock.
+    /// The wall clock as Unix time in nanoseconds.
     #[prost(sfixed64, tag = "1")]
     Tick(i64),
-    /// The monotonic clock.
+    /// The monotonic clock in nanoseconds.
     #[prost(uint64, tag = "2")]
     Clock(u64),
     #[prost(message, tag = "3")]
@@ -354,7 +354,7 @@ pub enum InputKind {
     Peer(PeerReport),
     #[prost(uint64, tag = "5")]
     Durable(u64),
-    /// The index of the command.
+    /// The raft index of the command.
     #[prost(uint64, tag = "6")]
     Executed(u64),
     #[prost(uint64, tag = "7")]
@@ -373,22 +373,22 @@ pub enum InputKind {
     Read(u64),
     #[prost(message, tag = "14")]
     Lease(LeaseAsked),
-    /// The inputs of a turn that was too large to keep, in bytes.
+    /// Size in bytes of a turn's inputs that were too large to record.
     #[prost(uint64, tag = "15")]
     Omitted(u64),
 }
 
-/// A message of another member.
+/// A message from another member.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Received {
     #[prost(fixed64, tag = "1")]
     pub from: u64,
     #[prost(fixed64, tag = "2")]
     pub to: u64,
-    /// Redacted; empty if it does not decode.
+    /// The redacted message; empty if it cannot be decoded.
     #[prost(bytes = "bytes", tag = "3")]
     pub message: Bytes,
-    /// The state beside a snapshot message.
+    /// The state of a snapshot message.
     #[prost(message, optional, tag = "4")]
     pub snapshot: Option<State>,
 }
@@ -402,28 +402,28 @@ pub struct PeerReport {
     pub event: i32,
 }
 
-/// How long the last sync took, after a turn.
+/// The end of a turn, and the duration of the last sync.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Turned {
-    /// The monotonic clock.
+    /// The monotonic clock in nanoseconds.
     #[prost(uint64, tag = "1")]
     pub monotonic_ns: u64,
     #[prost(uint64, tag = "2")]
     pub sync_ns: u64,
 }
 
-/// A command of a client.
+/// A client's command.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Proposal {
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The number of its connection.
+    /// Number of the client's connection.
     #[prost(fixed64, tag = "2")]
     pub connection: u64,
-    /// The wall clock.
+    /// The wall clock as Unix time in nanoseconds.
     #[prost(sfixed64, tag = "3")]
     pub now_ns: i64,
-    /// The encoded command, redacted.
+    /// The encoded and redacted command.
     #[prost(bytes = "bytes", tag = "4")]
     pub entry: Bytes,
 }
@@ -431,44 +431,44 @@ pub struct Proposal {
 /// A decision of the leader.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DecisionTaken {
-    /// The request.
+    /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// A state that holds the members that the decision rests on.
+    /// A state with the members from which the decision was derived.
     #[prost(message, optional, tag = "2")]
     pub members: Option<State>,
-    /// The wall clock.
+    /// The wall clock as Unix time in nanoseconds.
     #[prost(sfixed64, tag = "3")]
     pub now_ns: i64,
-    /// The encoded command, redacted.
+    /// The encoded and redacted command.
     #[prost(bytes = "bytes", tag = "4")]
     pub entry: Bytes,
 }
 
-/// A request to hand leadership over.
+/// A request to transfer leadership.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct TransferAsked {
-    /// The request.
+    /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The next leader, 0 for any.
+    /// The next leader, or 0 for any voter.
     #[prost(fixed64, tag = "2")]
     pub to: u64,
 }
 
-/// A question about a lease.
+/// A request about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LeaseAsked {
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
     #[prost(sfixed64, tag = "2")]
     pub lease: i64,
-    /// Whether it is to be kept alive, or its remaining time is asked for.
+    /// Whether the request renews the lease; otherwise it queries the remaining time.
     #[prost(bool, tag = "3")]
     pub renews: bool,
 }
 
-/// Turns that were not kept, because the thread that writes was behind.
+/// Turns that were not recorded, because the writing thread was too slow.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Gap {
     #[prost(uint64, tag = "1")]

@@ -1,4 +1,4 @@
-//! Frames on their way into files and out of them.
+//! Reads and writes the frames of files.
 
 use std::io::{self, Read};
 
@@ -7,15 +7,15 @@ use prost::Message as _;
 
 use crate::format::{FRAME_BYTES_MAX, Frame, Head, MAGIC, Part};
 
-/// Size of a frame's header, before the payload, in bytes.
+/// Size of a frame's header in bytes, without the payload.
 pub(crate) const HEADER_BYTES: usize = 8;
 
-/// The lengths of payloads are below this, and so no frame begins as a file does.
+/// Payloads are shorter than `MAGIC` read as a length, so no frame looks like the beginning of a file.
 const _: () = assert!(
     FRAME_BYTES_MAX < u32::from_le_bytes([MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3]]) as usize
 );
 
-/// Appends a frame. Returns `false`, and appends nothing, if its payload is larger than [`FRAME_BYTES_MAX`].
+/// Appends a frame. Returns `false` and appends nothing if its payload is larger than [`FRAME_BYTES_MAX`].
 pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
@@ -31,14 +31,14 @@ pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     true
 }
 
-/// The length of the first frame.
+/// Returns the length of the first frame in bytes.
 pub(crate) fn first_frame(frames: &[u8]) -> usize {
     let header = frames.first_chunk();
     let length = header.map_or(usize::MAX, |header| HEADER_BYTES + fields(*header).0);
     length.min(frames.len())
 }
 
-/// The length of the first frames that have at most so many bytes together.
+/// Returns the total length of as many first frames as fit in `bytes` bytes.
 pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
     if frames.len() as u64 <= bytes {
         return frames.len();
@@ -53,13 +53,13 @@ pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
     }
 }
 
-/// Why no further frame is read.
+/// The reason why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameFault {
-    /// The bytes end within it: the process was killed while it wrote, or the file was cut.
+    /// The file ends within the frame: the process was killed while it wrote, or the file was cut.
     #[error("ends within a frame")]
     Cut,
-    /// The checksum differs, or the length is impossible, or the payload does not decode.
+    /// The checksum differs, the length is impossible, or the payload cannot be decoded.
     #[error("is damaged")]
     Damaged,
     /// The file cannot be read.
@@ -70,13 +70,13 @@ pub(crate) enum FrameFault {
 /// The next item of a file.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A file begins: there may be several, one behind the other.
+    /// A file begins. A stream may contain several files, one after another.
     Begin,
     Part(Box<Part>),
     End,
 }
 
-/// Reads how a file begins; `None` if it is not as a recording does.
+/// Reads the beginning of a file. Returns `None` if it is not a recording.
 pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     let Ok(Next::Begin) = take(from) else {
         return None;
@@ -90,7 +90,7 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     }
 }
 
-/// Reads what stands next.
+/// Reads the next item. Fails with the fault if it cannot be read.
 pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     let mut header = [0; HEADER_BYTES];
     match fill(from, &mut header)? {
@@ -105,7 +105,7 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     if length > FRAME_BYTES_MAX {
         return Err(FrameFault::Damaged);
     }
-    // a length that was altered does not cost its memory
+    // Grow the buffer while reading, so that a wrong length does not cost its memory.
     let mut payload = Vec::new();
     from.by_ref()
         .take(length as u64)
@@ -123,7 +123,7 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
         .ok_or(FrameFault::Damaged)
 }
 
-/// The length of a payload, and its checksum.
+/// Returns the length and the checksum of a payload from a frame's header.
 pub(crate) fn fields(header: [u8; HEADER_BYTES]) -> (usize, u32) {
     let [a, b, c, d, crc @ ..] = header;
     (
@@ -132,7 +132,7 @@ pub(crate) fn fields(header: [u8; HEADER_BYTES]) -> (usize, u32) {
     )
 }
 
-/// Reads until the buffer is full or the bytes end; returns how many there were.
+/// Reads until the buffer is full or the input ends. Returns the number of bytes read.
 pub(crate) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

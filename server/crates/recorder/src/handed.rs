@@ -1,5 +1,6 @@
-//! The files of a ring as one stream of bytes, for a caller who asks for them while they are written: file behind file, each
-//! up to the end of its last whole frame, as [`crate::replay()`] reads them. Files with values in clear are left out.
+//! The files of a ring as one stream of bytes, for a caller that requests them while they are written. The stream consists of
+//! the files in order, each up to the end of its last whole frame, as [`crate::replay()`] reads them. Files with values in
+//! clear are omitted.
 
 use std::{
     fs::File,
@@ -18,26 +19,26 @@ use crate::{
 /// Number of bytes to read at once.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// See the module's description.
+/// A stream over the files of a ring.
 #[derive(Debug)]
 pub struct HandedFiles {
     paths: std::vec::IntoIter<PathBuf>,
-    /// The present file, and how many bytes of it are still to come.
+    /// The current file, and the number of its bytes that remain.
     file: Option<(File, u64)>,
-    /// Whether bytes of a file were read.
+    /// Whether bytes of a file have been read.
     has_begun: bool,
 }
 
 impl HandedFiles {
-    /// Lists the files of a folder. They are opened one after the other.
+    /// Lists the files of a folder. Each file is opened when the stream reaches it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
         let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();
         Ok(Self { paths: paths.into_iter(), file: None, has_begun: false })
     }
 
-    /// Reads the next bytes; `None` behind the last ones. An error if the ring has removed a file in the middle: the caller
-    /// reads slower than the member records.
+    /// Reads the next bytes. Returns `None` after the last file. Fails if the ring has removed a file while it was read,
+    /// because the caller reads more slowly than the member records.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let Some((file, left)) = &mut self.file else {
@@ -66,7 +67,8 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file, with the length of what is whole; `None` if it does not begin as a recording does, or holds values in clear.
+/// Opens a file. Returns it with the length of its whole frames, or `None` if it is not a recording or contains values in
+/// clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));
@@ -79,7 +81,8 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     Ok(Some((file, whole)))
 }
 
-/// Returns the length of a file up to the end of its last whole frame, which it finds by the lengths in the frame headers.
+/// Returns the length of a file in bytes up to the end of its last whole frame, which it finds by the lengths in the frame
+/// headers.
 fn whole_bytes(mut file: &File) -> io::Result<u64> {
     let all = file.metadata()?.len();
     file.seek(SeekFrom::Start(MAGIC.len() as u64))?;

@@ -1,4 +1,4 @@
-//! Inputs of a replica: into the format, back, and as a person reads them.
+//! Converts a replica's inputs to the format of a recording and back, and describes them for people.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     state,
 };
 
-/// Returns an input as a recording holds it.
+/// Converts an input to the format of a recording.
 pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
     match input {
         Input::Tick { now_ns } => InputKind::Tick(*now_ns),
@@ -66,7 +66,7 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
     }
 }
 
-/// Returns the bytes of the command or message in an input.
+/// Returns the size in bytes of the command or message in an input.
 pub(crate) fn bytes(input: &Input) -> usize {
     match input {
         Input::Message(envelope) => envelope.message.len(),
@@ -103,8 +103,8 @@ fn note_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Returns the input that a recording holds. `Err` says why it cannot be executed. Not for a result of a long command, which
-/// a recording does not hold.
+/// Converts a recorded input back. Fails with the reason if it cannot be executed. Does not accept the result of a long
+/// command, which is not recorded.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },
@@ -180,7 +180,7 @@ fn restore_message(received: &Received) -> Result<Envelope, String> {
     })
 }
 
-/// Describes an input in a line.
+/// Describes an input in one line.
 pub(crate) fn show(input: &InputKind) -> String {
     match input {
         InputKind::Tick(_) => "tick".into(),

@@ -1,15 +1,15 @@
-//! The flight recorder: the inputs and effects of a replica, kept in a bounded ring of files, and executed again.
+//! The flight recorder: keeps a replica's inputs and effects in a bounded ring of files, and replays them.
 //!
-//! The core is pure: the same inputs on the same start have the same effects. [`RecordedReplica`] stands between the thread
-//! that owns a replica and the replica. It notes each input and each effect, with redacted values, and hands them to a [`Sink`]
-//! turn by turn. [`Ring`] writes them to files on a thread of its own. [`replay()`] executes a recording with the core of this
-//! program and compares.
+//! The core is pure: the same inputs on the same initial state have the same effects. [`RecordedReplica`] wraps a replica for
+//! the thread that owns it. It records each input and each effect with redacted values, and passes them to a [`Sink`] turn by
+//! turn. [`Ring`] writes them to files on its own thread. [`replay()`] executes a recording with the core of this program and
+//! compares the effects.
 //!
-//! Not here: what a command means, who asks for a recording (`witan_config`), and how a replay is printed (`witan_offline`).
+//! `witan_config` has the flags that enable a recording, and `server/src/offline` prints a replay.
 //!
-//! Reading order: `recorded` (the seam) → `format` (what a file holds) → `input`, `effects`, `redact`, `state` (from the core
-//! into the format and back) → `encode`, `frame`, `files`, `ring` → `read`, `replay`, `text` → `handed` (the files for another
-//! machine). The simulator records and replays with a sink of its own.
+//! Reading order: `recorded` (the wrapper) → `format` (the file format) → `input`, `effects`, `redact`, `state` (conversions
+//! between the core and the format) → `encode`, `frame`, `files`, `ring` → `read`, `replay`, `text` → `handed` (the files for
+//! another machine). The simulator records and replays with its own sink.
 
 mod effects;
 mod encode;

@@ -1,5 +1,4 @@
-//! Recordings as they are read: of one file, or of all files of a ring. What is whole is used: a file that was cut or
-//! altered is read up to there.
+//! Reads the recordings of one file, or of all files of a ring. If a file was cut or altered, reads it up to that place.
 
 use std::{
     fs::File,
@@ -13,7 +12,7 @@ use crate::{
     frame::{self, FrameFault, Next},
 };
 
-/// Why nothing can be read.
+/// The reason why nothing can be read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ReadError {
@@ -25,18 +24,19 @@ pub enum ReadError {
     Foreign(String),
 }
 
-/// A part of a file, each of which begins with its head; or the file whose rest cannot be read, and why.
+/// A part of a file, or the path of a file whose rest cannot be read and the reason. The first part of each file is its head.
 pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 
-/// The files of recordings, which are read one after the other.
+/// The files of recordings, which are read in order.
 #[derive(Debug)]
 pub(crate) struct Recordings {
     files: std::vec::IntoIter<PathBuf>,
-    /// The present file, and whether its head is yet to come.
+    /// The current file, and whether its head must still be read.
     file: Option<(PathBuf, BufReader<File>, bool)>,
 }
 
-/// Opens a file, or the files of a folder. The first one is read up to its head.
+/// Opens a file, or the files of a folder. Fails if there is no file, or if a file cannot be read or does not begin like a
+/// recording.
 pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     let io = |source| ReadError::Io { path: path.display().to_string(), source };
     let mut files = vec![path.to_path_buf()];
@@ -56,7 +56,7 @@ pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     Ok(Recordings { files: files.into_iter(), file: None })
 }
 
-/// Checks that a file begins as a recording does.
+/// Checks that a file begins like a recording.
 fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };
@@ -68,8 +68,8 @@ fn check(path: &Path) -> Result<(), ReadError> {
 impl Iterator for Recordings {
     type Item = Step;
 
-    /// Reads the next part; `None` at the end of the last file. A file that cannot be read or is damaged gives a part with
-    /// the fault, and the next part belongs to the next file.
+    /// Reads the next part. Returns `None` at the end of the last file. If a file cannot be read or is damaged, returns the
+    /// fault. The next part then belongs to the next file.
     fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {
@@ -96,7 +96,7 @@ impl Iterator for Recordings {
                 Err(fault) => Some(Err(fault)),
             };
             let part = part.map(|part| part.map_err(|fault| (path.clone(), fault)));
-            // what is behind a fault may be anything
+            // The bytes after a fault are undefined.
             if !matches!(part, Some(Err(_))) {
                 self.file = Some((path, file, begins));
             }

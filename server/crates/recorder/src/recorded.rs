@@ -1,4 +1,4 @@
-//! The seam: a replica whose inputs and effects are noted, if a recording is asked for. Without one each call costs a branch.
+//! Records a replica's inputs and effects, if a recording is enabled. Without a recording, each call costs only a branch.
 
 use std::ops::Deref;
 
@@ -16,31 +16,31 @@ use crate::{
     redact::Redaction,
 };
 
-/// Where a recording goes. Nothing here may block.
+/// The destination of a recording. No method may block.
 pub trait Sink: Send {
-    /// Whether values are recorded as they are.
+    /// Returns whether values are recorded in clear.
     fn values_in_clear(&self) -> bool;
-    /// Takes the settings and the state with which the replica begins.
+    /// Records the settings and the state with which the replica starts.
     fn start(&mut self, config: Config, recovered: Recovered);
-    /// Takes a turn.
+    /// Records a turn.
     fn turn(&mut self, turn: Turn);
-    /// Writes all that was taken: the process ends.
+    /// Writes everything that was recorded, because the process ends.
     fn close(&mut self);
 }
 
 struct Recording {
     sink: Box<dyn Sink>,
     redaction: Redaction,
-    /// The turn that is under way.
+    /// The current turn.
     turn: Turn,
-    /// Bytes of the commands and messages in it.
+    /// Size in bytes of the commands and messages in the turn.
     bytes: usize,
     /// The status after the last turn.
     status: Option<Status>,
 }
 
 impl Recording {
-    /// Notes an input, unless the turn is too large for a frame.
+    /// Records an input, unless the turn is too large for a frame.
     fn note(&mut self, input: &Input) {
         self.bytes += input::bytes(input);
         if self.bytes <= FRAME_BYTES_MAX {
@@ -49,7 +49,7 @@ impl Recording {
         }
     }
 
-    /// Hands the turn to the sink, and begins the next one. Of a turn that is too large only its length is kept.
+    /// Passes the turn to the sink, and begins the next turn. If the turn is too large, passes only its length.
     fn end_turn(&mut self) {
         let next = Turn { number: self.turn.number + 1, ..Turn::default() };
         let mut turn = std::mem::replace(&mut self.turn, next);
@@ -61,7 +61,7 @@ impl Recording {
     }
 }
 
-/// A [`Replica`], recorded or not.
+/// A [`Replica`] that may be recorded.
 pub struct RecordedReplica {
     replica: Replica,
     recording: Option<Box<Recording>>,
@@ -82,14 +82,14 @@ impl Deref for RecordedReplica {
 }
 
 impl RecordedReplica {
-    /// Starts a replica from recovered state, recorded if there is a sink.
+    /// Creates a replica from recovered state. Records it if there is a sink.
     pub fn new(
         config: Config,
         recovered: Recovered,
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Self, CorruptRecord> {
         let start = sink.map(|sink| (sink, config.clone(), recovered.clone()));
-        // records that this release does not know must not reach a file
+        // Create the replica first, because records that this release does not support must not reach a file.
         let replica = Replica::new(config, recovered)?;
         let recording = start.map(|(mut sink, config, recovered)| {
             sink.start(config, recovered);
@@ -100,7 +100,7 @@ impl RecordedReplica {
         Ok(Self { replica, recording })
     }
 
-    /// As [`Replica::take`]; the input is noted.
+    /// Takes an input like [`Replica::take`], and records it.
     pub fn take(&mut self, input: Input) {
         if let Some(recording) = &mut self.recording {
             recording.note(&input);
@@ -108,7 +108,7 @@ impl RecordedReplica {
         self.replica.take(input);
     }
 
-    /// As [`Replica::turn`]; the turn is recorded when it has ended.
+    /// Runs a turn like [`Replica::turn`], and records it after its end.
     pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);

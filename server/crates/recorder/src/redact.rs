@@ -1,6 +1,6 @@
-//! Commands as a recording holds them: values are replaced by zeros of the same length, so that entries and messages keep
-//! their sizes. Passwords and the tokens of users are always replaced; values and discovery
-//! tokens stay if the administrator asks for them.
+//! Redacts commands for a recording: values are replaced by zeros of the same length, so that entries and messages keep their
+//! sizes. Passwords and users' tokens are always replaced. Values and discovery tokens are kept if the administrator requests
+//! it.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
@@ -13,33 +13,33 @@ use witan_machine::{
 use witan_replica::wire::COMMAND_V1;
 use witan_tree::TreeOperation;
 
-/// Values up to this length share their zeros.
+/// Zeros that are shared by all values up to this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Fills the place of a command that this release does not know.
+/// Version byte of the entry that replaces a command unknown to this release.
 const UNKNOWN_COMMAND: u8 = 0xfe;
 
-/// Directory of the discovery service in the v2 tree. The next part of a path is a token, with which anybody can register a
+/// Directory of the discovery service in the v2 tree. The next part of a path is a token, with which anyone can register a
 /// member.
 const REGISTRY: &[u8] = b"/_etcd/registry/";
 
-/// What is replaced in the commands of a recording.
+/// Determines which parts of a recording's commands are replaced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Redaction {
-    /// Whether values stay.
+    /// Whether values are kept.
     pub(crate) values_in_clear: bool,
 }
 
 impl Redaction {
-    /// Encodes a command that has no stamp yet, redacted.
+    /// Encodes a command that has no stamp yet, and redacts it.
     pub(crate) fn encode(self, entry: &Entry) -> Bytes {
         let mut entry = entry.clone();
         self.redact(&mut entry);
         entry.encode_to_vec().into()
     }
 
-    /// Redacts a command as the log and messages hold it. One that does not decode, or that has fields of a later release,
-    /// becomes a command that no release knows.
+    /// Redacts an encoded command of the log or of a message. A command that cannot be decoded or has fields of a later
+    /// release becomes a command that no release supports.
     pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
         let known = data.first() == Some(&COMMAND_V1);
         let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
@@ -72,7 +72,7 @@ fn zeros(value: &Bytes) -> Bytes {
         None => vec![0; value.len()].into(),
     }
 }
-/// Returns the path of a command of v2, if it names a discovery token.
+/// Returns the path of a v2 command if it contains a discovery token.
 fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     let Some(Command::Tree(command)) = &mut entry.command else {
         return None;
@@ -89,7 +89,7 @@ fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     path.starts_with(REGISTRY).then_some(path)
 }
 
-/// The path with zeros in the place of its token, so that a replay executes it as it is.
+/// Returns the path with zeros instead of its token, so that a replay executes the command unchanged.
 fn without_token(path: &Bytes) -> Bytes {
     let (registry, rest) = path.split_at(REGISTRY.len());
     let slash = rest.iter().position(|byte| *byte == b'/');
@@ -99,14 +99,14 @@ fn without_token(path: &Bytes) -> Bytes {
         .into()
 }
 
-/// Replaces passwords and tokens, which only commands of users and of a cluster that follows hold.
+/// Replaces passwords and tokens, which only occur in commands of users and of a cluster that follows another one.
 fn redact_secrets(entry: &mut Entry) {
     let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
     match &mut entry.command {
         Some(Command::Auth(command)) => match &mut command.operation {
             Some(AuthOperation::UserAdd(user)) => user.password = zeros(&user.password),
             Some(AuthOperation::UserPassword(user)) => user.password = zeros(&user.password),
-            // with the index of its entry it is a token
+            // This value and the entry's index form a token.
             Some(AuthOperation::Authenticate(login)) => {
                 login.prefix = "0".repeat(login.prefix.len());
             }

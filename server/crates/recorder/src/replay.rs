@@ -1,7 +1,7 @@
-//! Executes recordings with the core of this program, and compares what each turn brings about.
+//! Executes recordings with the core of this program, and compares the effects of each turn.
 //!
-//! The core begins where the recorded process did. Turns behind a gap, and those of a ring that has lost its start, are shown
-//! as they were recorded.
+//! The core starts with the state of the recorded process. Turns after a gap, and turns of a ring that has lost its start,
+//! are only shown as recorded.
 
 mod player;
 
@@ -16,20 +16,20 @@ use crate::{
     read::{self, ReadError},
 };
 
-/// A turn on its way to a person.
+/// A turn to show to a person.
 #[derive(Debug)]
 pub struct ShownTurn<'a> {
-    /// The process.
+    /// The process that recorded the turn.
     pub head: &'a Head,
-    /// Counted from 1 on since the process started.
+    /// Number of the turn since the process started, counted from 1.
     pub number: u64,
-    /// When it ended: Unix time in nanoseconds.
+    /// End of the turn as Unix time in nanoseconds.
     pub at_ns: i64,
     /// The inputs.
     pub inputs: Vec<String>,
-    /// The effects of the recorded core.
+    /// The recorded effects.
     pub effects: &'a [Effect],
-    /// Whether this program's core brought about the same; `None` if it was not executed.
+    /// Whether this program's core had the same effects; `None` if the turn was not executed.
     pub equal: Option<bool>,
 }
 
@@ -40,40 +40,41 @@ pub enum Verdict {
     Reproduced,
     /// A turn had other effects.
     Differs {
-        /// Its number.
+        /// Number of the turn.
         turn: u64,
-        /// As recorded.
+        /// The recorded effects.
         expected: Vec<Effect>,
-        /// As this program's core has them.
+        /// The effects of this program's core.
         got: Vec<Effect>,
-        /// Whether the recording holds all keys and values: if not, they may be why.
+        /// Whether the recording contains all keys and values. If not, the missing ones may explain the difference.
         whole: bool,
     },
-    /// Some, or all, could only be shown.
+    /// Some or all turns could only be shown.
     Shown {
-        /// Why the first of them.
+        /// The reason for the first of these turns.
         why: String,
     },
 }
 
-/// The end of the replay of what a process has recorded.
+/// The result of replaying the recording of one process.
 #[derive(Debug)]
 pub struct Replayed {
-    /// The process.
+    /// The process that wrote the recording.
     pub head: Head,
-    /// Turns that were read.
+    /// Number of turns that were read.
     pub read: u64,
-    /// Turns that were executed, with equal effects.
+    /// Number of turns that were executed with equal effects.
     pub equal: u64,
     /// The result.
     pub verdict: Verdict,
-    /// Files that could not be read to their ends.
+    /// Files that could not be read to the end.
     pub faults: Vec<String>,
-    /// That the last file ends within a frame: the process was killed, or wrote when it was copied.
+    /// Set if the last file ends within a frame: the process was killed, or was writing when the file was copied.
     pub cut: Option<String>,
 }
 
-/// Executes the recordings of a file or folder, and calls `show` with each turn. Returns what came of each process.
+/// Executes the recordings of a file or folder, and calls `show` with each turn. Returns one result per process. Fails if
+/// there is no recording to read.
 pub fn replay(
     path: &Path,
     show: &mut dyn FnMut(&ShownTurn<'_>),
@@ -84,7 +85,7 @@ pub fn replay(
         match (step, &mut run) {
             (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.goes_on(),
             (Ok(Part::Head(head)), _) => done.extend(run.replace(Run::new(head)).map(Run::finish)),
-            // the head of the first file was looked at before
+            // The head of the first file was read before.
             (_, None) => {}
             (Ok(Part::Start(start)), Some(run)) => run.start(&start),
             (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
@@ -101,13 +102,13 @@ pub fn replay(
     Ok(done)
 }
 
-/// The replay of what a process has recorded, under way.
+/// The current replay of one process.
 struct Run {
-    /// The core, as long as it can go on.
+    /// The core, while it can continue.
     player: Option<Player>,
     /// The number of the last turn.
     last: u64,
-    /// So far.
+    /// The result so far.
     result: Replayed,
 }
 
@@ -124,7 +125,7 @@ impl Run {
         Self { player: None, last: 0, result }
     }
 
-    /// Ends the core; the first reason is the verdict.
+    /// Ends the core. The first reason becomes the verdict.
     fn end(&mut self, verdict: Verdict) {
         self.player = None;
         if self.result.verdict == Verdict::Reproduced {
@@ -136,7 +137,7 @@ impl Run {
         self.end(Verdict::Shown { why });
     }
 
-    /// Another file of the same process begins: what the one before lacks is not its end.
+    /// Continues with another file of the same process. A cut at the end of the previous file is then a fault.
     fn goes_on(&mut self) {
         self.result.faults.extend(self.result.cut.take());
     }

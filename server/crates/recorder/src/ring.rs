@@ -1,7 +1,7 @@
-//! A recording in production: the replica's thread encodes turns into a bounded queue, and a thread of its own writes them to
-//! the files of a ring. While the queue is full, turns are left out and the file says so.
+//! A recording in production: the replica's thread encodes turns into a bounded queue, and another thread writes them to the
+//! files of a ring. While the queue is full, turns are omitted, and the file records the gap.
 //!
-//! Turns are written every [`WRITE_INTERVAL`]: the turns of the last interval are lost when the process is killed.
+//! Turns are written every [`WRITE_INTERVAL`]. If the process is killed, the turns of the last interval are lost.
 
 use std::{
     io,
@@ -20,30 +20,30 @@ use crate::{
     recorded::Sink,
 };
 
-/// How often the thread writes.
+/// Interval between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where a ring is, how large it is, and whose.
+/// The location, size and owner of a ring.
 #[derive(Clone, Debug)]
 pub struct RingSettings {
-    /// The folder, which is created.
+    /// The folder, which is created if necessary.
     pub folder: PathBuf,
-    /// Total bytes of all files. A larger turn is the only one kept.
+    /// Maximum total size of all files in bytes. A larger turn is kept alone.
     pub bytes: u64,
-    /// The member.
+    /// Id of the member.
     pub member: u64,
-    /// The version of the program.
+    /// Version of the program.
     pub version: String,
-    /// Whether values are kept in clear.
+    /// Whether values are recorded in clear.
     pub values_in_clear: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queued {
     start: Option<Box<(Config, Recovered)>>,
-    /// Turns as a file holds them.
+    /// The encoded turns.
     frames: Vec<u8>,
-    /// The turns that were left out since the last write.
+    /// The first and last turn that were omitted since the last write.
     left_out: Option<(u64, u64)>,
     closed: bool,
 }
@@ -60,10 +60,10 @@ impl Queue {
     }
 }
 
-/// Whether the disk has so little room that nothing is recorded: what is left belongs to the log.
+/// Returns whether the disk has so little space that nothing is recorded. The remaining space is for the log.
 pub type IsLow = Box<dyn Fn() -> bool + Send>;
 
-/// See the module's description.
+/// A sink that writes to the files of a ring.
 pub struct Ring {
     is_low: IsLow,
     queue: Arc<Queue>,
@@ -72,7 +72,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Creates the folder and the first file, and starts the thread.
+    /// Creates the folder and the first file, and starts the writing thread.
     pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
         if is_low() {
             return Err(io::Error::new(
@@ -99,7 +99,7 @@ impl Sink for Ring {
         self.queue.lock().start = Some(Box::new((config, recovered)));
     }
 
-    /// Queues a turn for the thread that writes; leaves it out if the queue or the disk is full.
+    /// Queues a turn for the writing thread. Omits the turn if the queue or the disk is full.
     fn turn(&mut self, turn: Turn) {
         let mut queued = self.queue.lock();
         let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.left_out.is_some();
@@ -116,7 +116,7 @@ impl Sink for Ring {
         self.queue.lock().closed = true;
         self.queue.closing.notify_all();
         if let Some(thread) = self.thread.take() {
-            // its panic was reported
+            // The thread's panic was already reported.
             let _ = thread.join();
         }
     }
@@ -128,7 +128,7 @@ impl Drop for Ring {
     }
 }
 
-/// Unix time.
+/// Returns the Unix time in nanoseconds.
 pub(crate) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -136,7 +136,7 @@ pub(crate) fn now_ns() -> i64 {
     })
 }
 
-/// Writes what is queued until the ring is closed, or a file cannot be written.
+/// Writes queued frames until the ring is closed or a file cannot be written.
 fn run(queue: &Queue, mut files: Files) {
     loop {
         let queued = queue.lock();
@@ -151,7 +151,7 @@ fn run(queue: &Queue, mut files: Files) {
         if let Err(error) = write(&mut files, work) {
             let folder = files.folder.display();
             tracing::error!(%folder, %error, "the flight recorder ends: its file cannot be written");
-            // turns are left out from now on
+            // From now on, turns are omitted.
             queue.lock().left_out = Some((0, 0));
             return;
         }

@@ -1,5 +1,5 @@
-//! A state without keys and nodes, as a recording holds it: members, leases, alarms, users and roles without passwords. They
-//! decide who votes, when a lease ends and what a caller may change.
+//! A state without keys and nodes, as a recording contains it: members, leases, alarms, and users and roles without
+//! passwords. They determine who votes, when a lease ends and what a caller may change.
 
 use witan_machine::{
     StateMachine,
@@ -14,7 +14,7 @@ use crate::format::{Record, State};
 /// Revision of a key space in which nothing was written.
 const FIRST_REVISION: i64 = 1;
 
-/// Returns the part of a state that a recording holds. Keys and nodes are not looked at: they may be millions.
+/// Returns the part of a state that is recorded. It does not visit keys and nodes, of which there may be millions.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
     let no_keys = machine.kv.is_empty() && machine.kv.revision() == FIRST_REVISION;
@@ -48,7 +48,7 @@ pub(crate) fn store(view: &View) -> State {
     }
 }
 
-/// The state of which a recording holds this.
+/// Restores a state from its recorded part.
 pub(crate) fn restore(state: &State) -> Result<View, CorruptRecord> {
     let mut builder = ViewBuilder::default();
     for record in &state.records {

@@ -1,4 +1,4 @@
-//! A sole member, recorded and executed again; and files that were cut, altered, or have lost their start.
+//! Records a sole member and replays the recording. Also tests files that were cut, altered, or have lost their start.
 
 mod folder;
 mod golden;
@@ -36,16 +36,16 @@ use crate::{
     replay::replay,
 };
 
-/// A value that nobody may read in a file.
+/// A value that must not be readable in a file.
 const SECRET: &str = "a-secret-value-that-is-long";
-/// The same of a password's hash.
+/// A password's hash, which must not be readable either.
 const PASSWORD: &str = "$2a$10$hash-of-a-password";
-/// The same of the random part of a token.
+/// The random part of a token, which must not be readable either.
 const TOKEN: &str = "random-part-of-a-token";
 /// A token of the discovery service.
 const CLUSTER: &str = "e77afb997af5a84983baa98fd42cf12f";
 
-/// A folder that goes with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -90,7 +90,7 @@ impl Drop for Folder {
     }
 }
 
-/// A host without a world.
+/// A host that ignores all effects.
 struct Nowhere;
 
 impl Host for Nowhere {
@@ -131,7 +131,7 @@ fn put(value: &str) -> Put {
     Put { key, value, ..Put::default() }
 }
 
-/// Commands with the secret in each place where a value can be.
+/// Returns commands with the secret in each place where a value can be.
 fn commands() -> Vec<Command> {
     let value = || Bytes::from(SECRET);
     let swap = Txn {
@@ -167,7 +167,7 @@ fn commands() -> Vec<Command> {
     ]
 }
 
-/// Runs a member for some turns, in which it executes the commands.
+/// Runs a member for some turns, which execute the commands.
 fn run(sink: impl Sink + 'static, turns: u64) {
     let mut replica = started(sink);
     (1..=turns).for_each(|turn| step(&mut replica, turn));
@@ -192,7 +192,7 @@ fn step(replica: &mut RecordedReplica, turn: u64) {
     replica.take(input::Input::Turned { monotonic_ns: monotonic_ns + 1, sync_ns: 1000 });
 }
 
-/// The replay of a folder with the recording of one process.
+/// Replays a folder with the recording of one process.
 fn played(path: &Path, show: &mut dyn FnMut(&ShownTurn<'_>)) -> Replayed {
     let mut replayed = replay(path, show).unwrap();
     assert_eq!(replayed.len(), 1);
@@ -203,7 +203,7 @@ fn quietly(path: &Path) -> Replayed {
     played(path, &mut |_| {})
 }
 
-/// Why turns were only shown.
+/// Returns the reason why turns were only shown.
 fn why(replayed: &Replayed) -> &str {
     match &replayed.verdict {
         Verdict::Shown { why } => why,
@@ -211,7 +211,7 @@ fn why(replayed: &Replayed) -> &str {
     }
 }
 
-/// Writes a file again with other parts.
+/// Rewrites a file with changed parts.
 fn alter(file: &Path, mut change: impl FnMut(Part) -> Part) {
     let bytes = fs::read(file).unwrap();
     let (mut rest, mut altered) = (&bytes[MAGIC.len()..], MAGIC.to_vec());
@@ -239,7 +239,7 @@ fn a_recording_is_reproduced_without_its_values() {
         (replayed.read, replayed.equal, replayed.faults.len()),
         (30, 30, 0)
     );
-    // the transaction found the value equal: its failure puts a key twice, which is refused
+    // In the transaction, the compared value is equal. Its failure branch puts a key twice, which is refused.
     let done = |kind: &str| applied.iter().filter(|it| it.starts_with(kind)).count();
     assert_eq!(
         (
@@ -410,12 +410,12 @@ fn a_ring_has_a_bounded_number_of_files() {
     for _ in 0..40 {
         run(folder.ring(1 << 20, false), 3);
     }
-    // each counts as 64 KiB, and the last one as a full file of 128 KiB
+    // Each file counts as 64 KiB, and the last file as a full file of 128 KiB.
     assert_eq!(folder.files().len(), 15);
     assert!(folder.files()[14].ends_with("00000040.rec"));
 }
 
-/// A turn with so many inputs.
+/// Returns a turn with `inputs` inputs.
 fn turn(number: u64, inputs: usize) -> Turn {
     let input = Input { kind: Some(InputKind::Durable(number)) };
     Turn { number, inputs: vec![input; inputs], ..Turn::default() }
@@ -450,7 +450,7 @@ fn turns_that_are_larger_than_a_file_keep_the_folder_to_its_size() {
     let mut files = Files::open(folder.settings(RING_BYTES, false)).unwrap();
     let mut largest = 0;
     for round in 0..40 {
-        // every third turn is larger than a file of 32 KiB
+        // Every third turn is larger than a file of 32 KiB.
         let inputs = if round % 3 == 0 { 12_000 } else { 1000 };
         let mut frames = Vec::new();
         Encoder::turn(turn(round + 1, inputs), &mut frames);

@@ -1,4 +1,4 @@
-//! Effects as a person reads them.
+//! Describes effects for people.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Effect {
-    /// Describes the effect for people, by kinds, terms, indexes and lengths.
+    /// Describes the effect by kinds, terms, indexes and lengths.
     pub fn text(&self) -> String {
         let Some(kind) = &self.kind else {
             return "an effect of a later release".into();
@@ -41,7 +41,7 @@ impl Effect {
         }
     }
 
-    /// The outcome of a command; empty for all other effects.
+    /// Returns the description of a command's outcome. Returns an empty text for all other effects.
     pub fn outcome(&self) -> String {
         let Some(EffectKind::Apply(AppliedEntry { outcome: Some(outcome), .. })) = &self.kind
         else {
@@ -56,7 +56,7 @@ impl Effect {
         )
     }
 
-    /// The effect without what depends on keys and nodes.
+    /// Returns the effect without the part that depends on keys and nodes.
     pub(crate) fn without_outcome(&self) -> Self {
         let mut bare = self.clone();
         if let Some(EffectKind::Apply(applied)) = &mut bare.kind {

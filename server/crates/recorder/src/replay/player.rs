@@ -1,4 +1,4 @@
-//! A core that is given the inputs of a recording, and a world for it.
+//! A core that executes the inputs of a recording, with a host for it.
 
 use std::{
     any::Any,
@@ -21,19 +21,19 @@ use crate::{
     input, state,
 };
 
-/// See the module's description.
+/// Executes recorded turns.
 pub struct Player {
     replica: Replica,
     host: ReplayHost,
-    /// Whether the state holds all keys and values.
+    /// Whether the state contains all keys and values.
     whole: bool,
-    /// The status after the last turn; `None` before the first one of the process.
+    /// The status after the last turn; `None` before the first turn of the process.
     status: Option<Status>,
 }
 
 impl Player {
-    /// Creates a player whose replica has the log and state with which the recorded process started. `Err` has the
-    /// reason why the replica cannot be created from them.
+    /// Creates a player whose replica has the log and state with which the recorded process started. Fails with the reason if
+    /// the replica cannot be created from them.
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
         let begun = caught(|| {
             let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
@@ -55,7 +55,7 @@ impl Player {
         begun.flatten()
     }
 
-    /// A core beside a recorded one in the same process, which starts with the whole state.
+    /// Creates a player next to a recorded replica in the same process, with the whole state.
     pub fn twin(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         Self::new(config, recovered, true)
     }
@@ -69,12 +69,13 @@ impl Player {
         })
     }
 
-    /// Whether the state holds all keys and values.
+    /// Returns whether the state contains all keys and values.
     pub fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// Executes a turn. Returns how it differs, if it does; `Err` if it cannot be executed.
+    /// Executes a turn. Returns the verdict if the effects differ, else `None`. Fails with the reason if the turn cannot be
+    /// executed.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = caught(|| self.execute(turn)).flatten()?;
         let expected = in_order(turn.effects.clone());
@@ -116,14 +117,14 @@ impl Player {
         self.host.elsewhere = elsewhere.collect();
         let mut effects = Vec::new();
         let note = &mut |kind| effects.push(Effect { kind: Some(kind) });
-        // why the member must end is among them
+        // The effects include the reason why the member must end.
         let _ = effects::turn(&mut self.replica, &mut self.host, &mut self.status, note);
         Ok(in_order(effects))
     }
 }
 
-/// Messages in a row by their receivers: raft lists members in the order of a hash map, which knows how many members there
-/// were.
+/// Sorts consecutive messages by receiver. Raft lists members in the order of a hash map, which depends on the number of
+/// earlier members.
 fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     let receiver = |effect: &Effect| {
         let Some(EffectKind::Send(sent)) = &effect.kind else {
@@ -138,7 +139,7 @@ fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     effects
 }
 
-/// Runs a core, which panics at what contradicts raft: a file may say anything.
+/// Runs a core, and catches its panic at input that contradicts raft. A file may contain any input.
 fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T, String>, String> {
     let done = catch_unwind(AssertUnwindSafe(run));
     done.map(|done| done.map_err(|error| error.to_string()))
@@ -151,12 +152,12 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// A world that takes all effects and does nothing.
+/// A host that accepts all effects and ignores them.
 #[derive(Debug, Default)]
 struct ReplayHost {
-    /// Commands that another thread executed.
+    /// The indexes of commands that another thread executed.
     elsewhere: BTreeSet<u64>,
-    /// The result of the last of them, until it is handed in.
+    /// The result of the last of these commands, until it is handed in.
     executed: Option<Box<ExecutedCommand>>,
 }
 

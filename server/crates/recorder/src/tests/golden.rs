@@ -1,4 +1,4 @@
-//! The bytes of the format: a file that this release has written must be read by each later one that does not refuse it.
+//! Golden bytes of the format: later releases must read or refuse a file that this release has written.
 
 use std::{fs, path::PathBuf};
 
