@@ -1,5 +1,5 @@
-//! The initial states of members that were adopted from etcd separately: the history is the same, but it is in different
-//! blocks, so that the lineages differ.
+//! The initial states of members that were adopted from etcd separately: they have the same history in different blocks, so
+//! their lineages differ.
 
 use witan_machine::{
     kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},
@@ -11,10 +11,10 @@ use crate::scenario::Scenario;
 /// Number of puts before and after the compaction. They fill some blocks.
 const PUTS: usize = 60;
 
-/// Bytes of each value.
+/// Size of each value in bytes.
 const VALUE_BYTES: usize = 2000;
 
-/// Returns the initial state of a member, which is one of two variants. One has gaps where a compaction removed versions; the
+/// Returns one of two variants of a member's initial state. One variant has gaps where a compaction removed versions. The
 /// other has none, because its backend was read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {

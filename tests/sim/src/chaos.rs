@@ -1,5 +1,5 @@
-//! The climate and the faults of a run, all drawn from the seed. Each run stresses something else: packet loss, power cuts or
-//! elections, for example.
+//! The climate and the faults of a run, all drawn from the seed. Each run stresses a different part, for example packet loss,
+//! power cuts or elections.
 
 use std::collections::BTreeSet;
 
@@ -32,10 +32,10 @@ const PAUSE_TICKS_MAX: u64 = 150;
 /// Longest time for which a disk stays full.
 const FULL_TICKS_MAX: u64 = 30;
 
-/// Largest error of a wall clock, in seconds.
+/// Largest error of a wall clock in seconds.
 const JUMP_S_MAX: u64 = 20;
 
-/// The parameters of a run. Times are in units unless the name says ticks.
+/// The parameters of a run. Times are in units unless the name ends in `ticks`.
 #[derive(Clone, Debug)]
 pub(crate) struct Climate {
     /// Length of the chaos phase.
@@ -60,11 +60,11 @@ pub(crate) struct Climate {
     pub(crate) drop_percent: u64,
     /// Percentage of sends after which the member loses power immediately.
     pub(crate) sent_crash_percent: u64,
-    /// Percentage of inputs that wait for others before a turn.
+    /// Percentage of inputs that wait for further inputs before a turn.
     pub(crate) batch_percent: u64,
-    /// Longest such wait: as long as a slow disk delays a member.
+    /// Longest such wait, which is as long as the delay of a slow disk.
     pub(crate) gather: u64,
-    /// Bulk messages that a member takes in per round.
+    /// Number of bulk messages that a member processes per round.
     pub(crate) bulk_per_round: usize,
     /// Percentage of log syncs that are slow.
     pub(crate) stall_percent: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Climate {
     pub(crate) stall: u64,
     /// Longest pause of a client between two requests in the serving phase.
     pub(crate) serving_pause: u64,
-    /// Whether the membership does not change.
+    /// Whether the membership stays unchanged.
     pub(crate) stable_membership: bool,
     /// Longest pause of the operator between two checks.
     pub(crate) operator_pause: u64,
@@ -103,8 +103,8 @@ impl Climate {
         }
     }
 
-    /// Packets are slower than the election timeout, and members restart immediately after a crash. Votes of one term therefore
-    /// cross, and a member is asked again for a vote that it forgot in a crash.
+    /// Packets are slower than the election timeout, and members restart immediately after a crash. Votes of one term
+    /// therefore cross, and candidates request a vote again that its member forgot in a crash.
     fn of_elections(self) -> Self {
         Self {
             election_ticks: 4,
@@ -119,8 +119,8 @@ impl Climate {
         }
     }
 
-    /// Members stay behind for long while the others cut their logs, and disks are slow. Snapshots of several leaders are
-    /// therefore under way to one member at the same time.
+    /// Members lag for long while the others cut their logs, and disks are slow. Several leaders therefore send snapshots to
+    /// one member at the same time.
     fn of_laggards(self) -> Self {
         Self {
             client_pause: 20,
@@ -139,7 +139,7 @@ impl Climate {
         }
     }
 
-    /// Leases are kept alive across changes of leadership, also by leaders that do not know that they were replaced.
+    /// Clients renew leases across changes of leadership, also at leaders that have not noticed their replacement.
     fn of_leases(self) -> Self {
         Self {
             chaos_units: 600 * UNITS_PER_TICK,
@@ -212,7 +212,7 @@ impl World {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::InjectFault);
         if self.members.iter().any(|member| member.left_behind) {
-            // the others must continue, so that it falls behind
+            // The others must continue so that the member falls behind.
             return;
         }
         match self.chance.range(0, 99) {
@@ -254,8 +254,8 @@ impl World {
         }
     }
 
-    /// Returns whether a member stays down because another log still reaches back to the end of its own. Any of the others may
-    /// become the leader.
+    /// Returns whether a member stays down because the log of another member still reaches back to the end of its own log.
+    /// Any of the others may become the leader.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
         let needs_snapshot = self
@@ -318,7 +318,7 @@ impl World {
         });
     }
 
-    /// Returns whether a member that has just sent something loses power before it does anything else.
+    /// Returns whether a member that has just sent a message loses power before it does anything else.
     pub(crate) fn crashes_after_send(&mut self) -> bool {
         let percent = self.climate.sent_crash_percent;
         self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)

@@ -1,8 +1,8 @@
-//! Checkpoints of a member. Their own thread takes a frozen view, writes it, syncs it and reports it.
+//! Checkpoints of a member. A separate thread takes a frozen view, writes it, syncs it and reports it.
 
 use crate::world::{Event, World};
 
-/// The steps of a checkpoint. A crash may come between any two.
+/// The steps of a checkpoint. A crash may happen between any two steps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CheckpointStep {
     /// Takes a frozen view.
@@ -11,7 +11,7 @@ pub(crate) enum CheckpointStep {
     Write,
     /// Makes the batch durable.
     Sync,
-    /// Reports it to the core, and cuts the log where the core says.
+    /// Reports it to the core, and cuts the log at the index that the core returns.
     Report,
 }
 

@@ -1,12 +1,12 @@
-//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as when it moves, or from an
-//! older one. An older copy lacks what the member has since acknowledged and voted for, and messages sent before may
-//! arrive later. The shell recognizes a copy, as `witan_storage` does by the inode.
+//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older
+//! copy. An older copy lacks later acknowledgments and votes of the member, and earlier messages may arrive later. The shell
+//! recognizes a copy, as `witan_storage` does by the inode.
 //!
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).
 //!
-//! Few enough voters have older disks at once that each acknowledged write is on another disk. A member that lost
-//! acknowledged entries may be refused by a leader; it then gets its former disk back.
+//! Older disks are limited to a number of voters with which each acknowledged write is also on another disk. A leader may
+//! refuse a member that lost acknowledged entries. The member then gets its former disk back.
 
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// Takes a copy of a disk. If nobody will recognize the copy, one of the others is cut off from then on.
+    /// Takes a copy of a disk. If the copy will not be recognized, cuts another member off from then on.
     fn take_copy(&mut self, place: usize) {
         self.disks[place].keep_copy();
         if self.scenario.has_unrecognized_copies() {
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Cuts a member off in both directions until links open.
+    /// Cuts a member off in both directions until links are restored.
     fn isolate(&mut self, place: usize) {
         let count = self.members.len() as u64;
         self.net.cut = BTreeSet::new();
@@ -73,8 +73,8 @@ impl World {
             .line(self.now, || format!("m{} is cut off", place + 1));
     }
 
-    /// Starts a member from the last copy, if so few others run on older copies that each acknowledged write is on the
-    /// disk of another voter.
+    /// Starts a member from the last copy, unless too many other members run on older copies: each acknowledged write must be
+    /// on the disk of another voter.
     fn use_older_copy(&mut self, place: usize) {
         let voters = self.current(|person| !person.learner).len();
         let older = self.disks.iter().filter(|disk| disk.is_older()).count();
@@ -107,8 +107,8 @@ impl World {
             .line(self.now, || format!("m{} moves to another disk", place + 1));
     }
 
-    /// Whether a member ends because of a copy. If a leader knows what the older disk lacks, the member gets its former
-    /// disk back. If the history has forked, it never returns.
+    /// Returns whether a member ends because of a copy. If a leader has entries that the older disk lacks, the member gets
+    /// its former disk back. If the history has forked, the member never returns.
     pub(crate) fn ends_by_copy(&mut self, place: usize, halt: Halt) -> bool {
         if matches!(halt, Halt::Forked { .. }) && self.may_have_forked {
             self.counts.forked += 1;
@@ -125,7 +125,7 @@ impl World {
         refused
     }
 
-    /// A member that votes again marks its disk as its own.
+    /// Marks the disk of a member that votes again as its own.
     pub(crate) fn settle_copy(&mut self, place: usize, is_copied: bool) {
         if !is_copied && self.disks[place].is_copied() {
             self.counts.settled_copies += 1;

@@ -7,7 +7,7 @@ use witan_replica::host::{LogBatch, Recovered};
 
 use crate::rng::Rng;
 
-/// The data directory of one member. A power cut loses whatever its files have not synced.
+/// The data directory of one member. A power cut loses everything that its files have not synced.
 pub trait DataDirectory: fmt::Debug {
     /// Appends a batch to the log and syncs it.
     fn append(&mut self, batch: &LogBatch);
@@ -17,21 +17,21 @@ pub trait DataDirectory: fmt::Debug {
     fn write_checkpoint(&mut self, base: &View, view: &View);
     /// Replaces the checkpoint and the log with a received snapshot, durably.
     fn install(&mut self, snapshot: &View);
-    /// Cuts the power, in the middle of `during` if it is given. Returns an error if the next start refuses the files.
+    /// Cuts the power, in the middle of `during` if it is given. Fails if the next startup refuses the files.
     fn lose_power(
         &mut self,
         during: Option<&InterruptedStep>,
         chance: &mut Rng,
     ) -> Result<PowerCut, String>;
-    /// Flips a bit in one of the files while no process has them open. Returns what the next start reads, or `None` if it
-    /// refuses to start.
+    /// Flips a bit in a file while no process has the files open. Returns the state that the next startup reads, or `None` if
+    /// it refuses to start.
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered>;
 }
 
 /// The outcome of a power cut.
 #[derive(Debug)]
 pub struct PowerCut {
-    /// The state that the next start reads.
+    /// The state that the next startup reads.
     pub recovered: Recovered,
     /// Whether the power was cut during the step.
     pub interrupted: bool,
@@ -53,7 +53,7 @@ pub enum InterruptedStep {
     Install(Box<View>),
 }
 
-/// Creates the data directory of a member with the given initial state, and returns what its start reads.
+/// Creates the data directory of a member with the given initial state. Returns the state that its startup reads.
 pub type MakeDirectory = dyn FnMut(u64, &View) -> (Box<dyn DataDirectory>, Recovered);
 
 /// The source of a run's data directories.

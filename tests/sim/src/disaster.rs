@@ -1,7 +1,7 @@
-//! The loss of most members, in some seeds only. Their disks are lost for good, and the operator starts one of the remaining
-//! members with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no longer
-//! part of it, and invariants forget their effects. Members of the old cluster that still run are outside, and are judged only
-//! by what they do to the others. This module has a random generator of its own.
+//! The loss of most members, in some seeds only. Their disks are lost permanently, and the operator starts a remaining member
+//! with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no longer part of
+//! it, and invariants forget their effects. Members of the old cluster that still run are outside, and only their effects on
+//! the others are checked. This module has its own random generator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +23,11 @@ use crate::{
     world::{Event, Phase, Truth, World},
 };
 
-/// Percentage of runs that wait until the log of a member has a membership change that it does not know to be committed. This
-/// member is the survivor.
+/// Percentage of runs that wait until a member's log has a membership change that is not known to be committed. This member
+/// is the survivor.
 const UNDECIDED_PERCENT: u64 = 50;
 
-/// From `UNDECIDED_PERCENT` up to this bound, the survivor is first cut off, and the others go on without it.
+/// From `UNDECIDED_PERCENT` up to this bound, the survivor is first cut off, and the others continue without it.
 const CUT_OFF_END_PERCENT: u64 = 85;
 
 /// Longest time for which the survivor is cut off.
@@ -39,10 +39,10 @@ const LOOK_UNITS: u64 = 2;
 /// Percentage of runs in which members of the old cluster continue to run.
 const RUN_ON_PERCENT: u64 = 60;
 
-/// Percentage of these members that do.
+/// Percentage of these members that continue to run.
 const SPARED_PERCENT: u64 = 80;
 
-/// Percentage of starts with the flag that a power cut interrupts.
+/// Percentage of startups with the flag that a power cut interrupts.
 const CUT_PERCENT: u64 = 40;
 
 /// Longest pause between two checks of the operator, who adds new members soon.
@@ -61,7 +61,7 @@ struct Change {
 }
 
 impl Change {
-    /// `kind` of a removal.
+    /// The `kind` of a removal.
     const REMOVES: i32 = 1;
 
     /// Returns `None` for an entry that does not change the membership.
@@ -83,7 +83,7 @@ pub(crate) struct Disaster {
     prelude: Prelude,
     /// The member to start with the flag, until it runs.
     pub(crate) survivor: Option<u64>,
-    /// The state on the survivor's disk before its first start with the flag.
+    /// The state on the survivor's disk before its first startup with the flag.
     found: Option<Found>,
     /// The registry that the survivor wrote last.
     members: Option<MemberRegistry>,
@@ -91,13 +91,13 @@ pub(crate) struct Disaster {
     outside: BTreeSet<u64>,
 }
 
-/// The state of a member that will go on alone.
+/// The state of a member that will continue alone.
 #[derive(Debug)]
 struct Found {
     checkpoint: u64,
     /// The entries above the checkpoint that must stay.
     log: BTreeMap<u64, Ident>,
-    /// The removal of the member itself after these, which must not stay.
+    /// The later removal of the member itself, which must not stay.
     dropped: Option<(u64, Ident)>,
 }
 
@@ -105,7 +105,7 @@ struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prelude {
     None,
-    /// Waits until a member has a membership change that it does not know to be committed.
+    /// Waits until a member has a membership change that is not known to be committed.
     Undecided,
     /// A member will be cut off.
     CutOff,
@@ -170,8 +170,8 @@ fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
 }
 
 impl World {
-    /// Schedules the loss of most members, if the seed has one. It does not happen where a member must catch up from far
-    /// behind, since the others must stay then.
+    /// Schedules the loss of most members, if the seed includes it. It does not happen in runs where a member must catch up
+    /// from far behind, because the others must stay in these runs.
     pub(crate) fn arrange_disaster(&mut self) {
         if !self.scenario.has_disaster() || self.climate.lags {
             return;
@@ -183,7 +183,7 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Destroys the disks of all members but one, or of so many that the others have no quorum.
+    /// Destroys the disks of all members but one, or of enough members that the others have no quorum.
     pub(crate) fn lose_most(&mut self) {
         if self.phase != Phase::Chaos {
             return;
@@ -233,7 +233,7 @@ impl World {
         self.members[place].left_behind = false;
     }
 
-    /// Lets the others go on without the future survivor.
+    /// Makes the others continue without the future survivor.
     fn cut_off(&mut self, survivor: u64) {
         self.trace
             .line(self.now, || format!("m{survivor} is cut off"));
@@ -255,8 +255,7 @@ impl World {
         self.disaster.is_outside(id)
     }
 
-    /// Returns whether `to` refuses messages of `from`, a member of the old cluster that it never knew. A leader knows all its
-    /// members.
+    /// Returns whether `to` refuses messages of `from`, an unknown member of the old cluster. A leader knows all its members.
     pub(crate) fn refuses_unknown_sender(&self, from: u64, to: u64) -> bool {
         let receiver = &self.members[(to - 1) as usize];
         self.is_outside(from)
@@ -265,7 +264,8 @@ impl World {
             && !receiver.registry.by_id.contains_key(&MemberId(from))
     }
 
-    /// Reads the state of a starting member, and the members to which it opens streams. Returns `None` if it loses power.
+    /// Reads the state of a starting member, and the members to which it opens streams. Returns `None` if the member loses
+    /// power.
     pub(crate) fn recover(
         &mut self,
         place: usize,
@@ -280,7 +280,7 @@ impl World {
         Ok(forced.map(|members| (recovered, members)))
     }
 
-    /// Starts a member with the flag. Returns `None` if the power goes first, with or without its batch on the disk.
+    /// Starts a member with the flag. Returns `None` if the power is cut first, with or without its batch on the disk.
     fn force(
         &mut self,
         place: usize,
@@ -321,7 +321,7 @@ impl World {
         Ok(Some(members))
     }
 
-    /// Forks the history: it continues from what the survivor has of it, without the others.
+    /// Forks the history: it continues from the survivor's part of it, without the others.
     fn fork(
         &mut self,
         survivor: u64,

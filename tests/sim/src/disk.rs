@@ -1,12 +1,14 @@
-//! The simulated disk of one member: a log and a checkpoint, each with what is written and what would survive a power cut.
+//! The simulated disk of one member: a log and a checkpoint, each with its written part and the part that survives a power
+//! cut.
 //!
-//! - After a crash, any prefix of the unsynced batches survives: whole batches in order, then some records of the next one. The
-//!   hard state is the last part of a batch.
-//! - A checkpoint is one atomic batch: after a crash before its sync, all or nothing of it exists. The last two durable ones
-//!   are kept, and a crash may remove the newer one (I5: the log is cut only below the older one, so that this one suffices).
+//! - After a crash, any prefix of the unsynced batches survives: whole batches in order, then some records of the next batch.
+//!   The hard state is the last part of a batch.
+//! - A checkpoint is one atomic batch: after a crash before its sync, all or nothing of it exists. The last two durable
+//!   checkpoints are kept, and a crash may remove the newer one (I5: the log is cut only below the older one, so the older one
+//!   suffices).
 //!
-//! In a run on real storage, a data directory performs the same steps and decides what a power cut leaves. That must equal what
-//! was durable here, with or without the interrupted step.
+//! In a run on real storage, a data directory performs the same steps and determines the state after a power cut. It must equal
+//! the durable state of this disk, with or without the interrupted step.
 
 mod copy;
 mod files;

@@ -1,7 +1,7 @@
 //! One turn of one member: the simulated implementation of `Host`, which can lose power between any two verbs.
 //!
-//! After the crash the core continues to the end of its turn, but nothing that it does reaches the world; then it is dropped. A
-//! crash therefore needs no panic and leaves exactly what was done before it.
+//! After the crash, the core continues to the end of its turn, but its effects no longer leave it; then it is dropped. A
+//! crash therefore needs no panic, and exactly the earlier effects remain.
 
 use witan_machine::{Reply, kv, lease, member::MemberId, versions::release, view::View};
 use witan_replica::{
@@ -25,7 +25,7 @@ use crate::{
 /// Longest time of a long command, which exceeds an election timeout.
 const LONG_COMMAND_TICKS_MAX: u64 = 15;
 
-/// Percentage of commands executed by the host that take that long. The others take a moment.
+/// Percentage of commands executed by the host that take that long. The others take no time.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
 /// Percentage of commands that the host executes before it continues.
@@ -39,16 +39,16 @@ pub(crate) struct Turn<'a> {
     world: &'a mut World,
     place: usize,
     crashed: bool,
-    /// How long the disk has delayed the thread in this turn.
+    /// Time in units for which the disk has delayed the thread in this turn.
     stalled: u64,
 }
 
 /// The outcome of a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It succeeds.
+    /// The verb succeeds.
     Done,
-    /// The power goes during the verb.
+    /// The power is cut during the verb.
     Torn,
     /// The power is already off.
     Dark,
@@ -117,7 +117,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Tells the transport and the world about the membership changes and the progress in these entries.
+    /// Reports the membership changes and the progress in these entries to the transport and the world.
     fn follow(&mut self, batch: &[Applied], view: &View) {
         for applied in batch {
             if let Some(registry) = &applied.members {
@@ -128,7 +128,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Delays the thread by a slow disk, at most until the faults stop. Otherwise a leader could still wait when the members
-    /// seem to have settled, and would be replaced after that.
+    /// seem to have settled, and would be replaced later.
     fn stall(&mut self) {
         let climate = &self.world.climate;
         let (percent, longest) = (climate.stall_percent, climate.stall);
@@ -145,8 +145,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Handles a failed sync. Nobody knows how much of it is on the disk, so the process ends, and what it has written survives
-    /// as in a power cut.
+    /// Handles a failed sync. It is unknown how much of the data is on the disk, so the process ends, and the written data
+    /// survives as in a power cut.
     fn failed_sync(&mut self) {
         self.world.counts.failed_syncs += 1;
         self.trace(|id| format!("the disk of m{id} fails to sync"));
@@ -222,7 +222,7 @@ impl Host for Turn<'_> {
         member.checkpoint = None;
         member.rebuilds = false;
         member.follow(&snapshot.machine.members);
-        // it begins anew
+        // The replica starts from the installed snapshot.
         member.log_begins = 0;
         self.world.counts.installs += 1;
         let fact = Fact::Restored {

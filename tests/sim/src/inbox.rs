@@ -25,7 +25,7 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Number of ticks that are made up for after a stall, as in the real thread.
+/// Number of ticks that the thread makes up for after a stall, as in production.
 const TICKS_MADE_UP: u32 = 2;
 
 /// Number of client connections per member.
@@ -49,7 +49,7 @@ pub(crate) struct Inbox {
 pub(crate) enum Request {
     /// An operation of the oracle.
     Operation(u64),
-    /// A question about a lease, and since when its client waits.
+    /// A request about a lease, and the time since which its client waits.
     Lease {
         lease: LeaseId,
         question: LeaseQuestion,
@@ -93,7 +93,7 @@ impl Inbox {
 }
 
 impl World {
-    /// Schedules a round of the thread for a member that has inputs: now, or after more of them have gathered.
+    /// Schedules a round of the thread for a member that has inputs: now, or after more inputs have arrived.
     pub(crate) fn wake(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.turn_due || member.replica.is_none() {
@@ -113,7 +113,7 @@ impl World {
         self.after(delay, Event::Turn { place, incarnation });
     }
 
-    /// One round of the thread.
+    /// Runs one round of the thread.
     pub(crate) fn run_loop(&mut self, place: usize) {
         let monotonic_ns = self.monotonic_ns(place);
         let Some(mut replica) = self.members[place].replica.take() else {
@@ -171,7 +171,7 @@ impl World {
         match packet.open() {
             Ok(envelope) => {
                 replica.take(Input::Message(envelope));
-                // a copy follows nobody before a leader has confirmed that it leads
+                // A copy follows no leader before the leader is confirmed.
                 if let Some(term) = led_term.filter(|_| !replica.is_copied()) {
                     self.note_leader(place, (from, term), replica.status());
                 }
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// Records that a member has heard a leader, unless it knows that the sender was removed.
+    /// Records that a member has received a leader's message, unless it knows that the sender was removed.
     fn note_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
         let removed = &self.members[place].registry.removed_ids;
         if !removed.contains(&MemberId(leader)) {
@@ -257,17 +257,17 @@ impl World {
         }
     }
 
-    /// Ends a request that was not taken.
+    /// Ends a request that was not accepted.
     pub(crate) fn refused(&mut self, op: u64, end: End) {
         self.trace.line(self.now, || format!("op{op}: {end:?}"));
-        // the leader does not admit it yet
+        // The leader does not admit the promotion yet.
         let early = matches!(end, End::Refused(ProposalRejected::LearnerNotReady));
         self.counts.refused += u64::from(!early);
         self.oracle.unanswered(op, end);
     }
 }
 
-/// Returns whether a command needs disk space that its own effect does not free, as the shell decides.
+/// Returns whether a command needs disk space that its own effect does not free, by the rule of the shell.
 fn grows(command: &Command) -> bool {
     match command {
         Command::Kv(_) | Command::Tree(_) | Command::Lease(_) => true,

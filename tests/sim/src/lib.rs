@@ -1,18 +1,18 @@
 //! The deterministic simulator: the real [`witan_replica`] core in virtual time, on an unreliable network and on disks that
 //! lose power.
 //!
-//! Not here: clocks, threads, sockets, files and randomness from outside the seed. The same seed gives the same run, byte for
-//! byte, in any process (`tests/determinism.rs`).
+//! A run uses no clocks, threads, sockets or files, and no randomness except the seed. The same seed gives the same run, byte
+//! for byte, in any process (`tests/determinism.rs`).
 //!
-//! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, links are cut in one or both
-//! directions, and members crash between any two verbs of `Host` and restart from what their disk kept. *Heal and serve*: the
-//! faults stop, and the cluster must work again within stated numbers of ticks. Every invariant is a file in [`invariants`] and
-//! sees every fact of the run.
+//! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
+//! directions. Members crash between any two verbs of `Host` and restart from the contents of their disks. *Heal and serve*:
+//! the faults stop, and the cluster must work again within stated numbers of ticks. Every invariant has its own file in
+//! [`invariants`] and receives every fact of the run.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
-//! `transfer` (concurrent work) → `adopted` (initial states that differ) → `disk`, `net` (what can fail) → `chaos`, `mishaps`
-//! (when it fails) → `workload`, `users`, `clients`, `oracle` (requests and expected answers) → `operator` (membership
-//! changes), `disaster` (lost members), `releases` (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
+//! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `chaos`,
+//! `mishaps` (times of failures) → `workload`, `users`, `clients`, `oracle` (requests and expected answers) → `operator`
+//! (membership changes), `disaster` (lost members), `releases` (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
 
 mod adopted;
 pub mod chaos;

@@ -1,4 +1,4 @@
-//! The simulator's command line: sweeps seeds, or repeats one with its trace.
+//! The simulator's command line: sweeps seeds, or repeats one seed with its trace.
 
 use std::{
     io::{self, Write},
@@ -157,7 +157,7 @@ fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> 
     })
 }
 
-/// Prints the run of a panic, even where the panic cannot be caught (the release profile aborts).
+/// Prints the run in which a panic happened, even if the panic cannot be caught (the release profile aborts).
 fn announce_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -42,23 +42,23 @@ const OPEN_STREAM_PERCENT: u64 = 30;
 /// Percentage of ticks at which a member reopens its streams.
 const STREAMS_PERCENT: u64 = 5;
 
-/// The same for a removed member, whose streams the others close.
+/// Percentage for a removed member, whose streams the others close.
 const STREAMS_CLOSED_PERCENT: u64 = 30;
 
-/// Units between two checks whether a member that was left behind needs a snapshot.
+/// Number of units between two checks whether a lagging member needs a snapshot.
 const DOWN_UNITS: u64 = 50;
 
-/// Longest time until an added member is started, in units.
+/// Longest time in units until an added member is started.
 const JOIN_UNITS: u64 = 60;
 
 /// The life cycle of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existence {
-    /// Its addition was requested.
+    /// The addition of the member was requested.
     Awaited,
-    /// It has a disk, and runs except during faults.
+    /// The member has a disk, and runs except during faults.
     Present,
-    /// It was removed or has lost its disk, and never returns.
+    /// The member was removed or has lost its disk, and never returns.
     Gone,
 }
 
@@ -66,41 +66,41 @@ pub(crate) enum Existence {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) existence: Existence,
-    /// The release that its process runs, or will run when it starts.
+    /// The release that the process runs or will run after its start.
     pub(crate) release: Release,
-    /// Boxed, because each turn takes it out and puts it back, which would copy some KiB twice.
+    /// Boxed, because each turn moves it out and back, which would copy some KiB twice.
     pub(crate) replica: Option<Box<RecordedReplica>>,
     pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
     pub(crate) inbox: Inbox,
     /// The operation of each ticket.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
-    /// Pending questions about leases: the lease and the time of the question.
+    /// Pending requests about leases: the lease and the time of the request.
     pub(crate) lease_questions: BTreeMap<Ticket, (LeaseId, u64)>,
-    /// Leases whose persisted remaining TTL must be cleared before they can be kept alive, with the time of the request.
+    /// Leases whose persisted remaining TTL must be cleared before a renewal, with the time of the request.
     pub(crate) noted: Vec<(LeaseId, u64)>,
-    /// Operations that clear a remaining TTL, after which the keep-alive is tried again.
+    /// Operations that clear a remaining TTL. After them, the keep-alive is tried again.
     pub(crate) remaining_ttl_clears: BTreeMap<u64, (LeaseId, u64)>,
-    /// Whether it is to replace its state with the leader's.
+    /// Whether the member must replace its state with the leader's state.
     pub(crate) rebuilds: bool,
-    /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.
+    /// Time until which the process is stopped, as by SIGSTOP, or waits for its disk.
     pub(crate) paused_until: u64,
-    /// Whether it stays down until it needs a snapshot.
+    /// Whether the member stays down until it needs a snapshot.
     pub(crate) left_behind: bool,
-    /// Until when its disk is full.
+    /// Time until which the disk is full.
     pub(crate) full_until: u64,
     /// The view of the last written checkpoint.
     pub(crate) base: View,
     /// The view of the checkpoint that is being written.
     pub(crate) checkpoint: Option<View>,
-    /// Host verbs until it loses power.
+    /// Number of host verbs until the member loses power.
     pub(crate) verbs_left: Option<u64>,
     pub(crate) turn_due: bool,
-    /// The members as its transport knows them.
+    /// The members that the transport knows.
     pub(crate) registry: MemberRegistry,
-    /// Members that have opened streams to it and whose entries it does not have yet.
+    /// Members that have opened streams to this member before it has their entries.
     pub(crate) remotes: BTreeSet<u64>,
-    /// First index of its log in memory.
+    /// First index of the log in memory.
     pub(crate) log_begins: u64,
     clock: Clock,
     pub(crate) status: Status,
@@ -178,7 +178,7 @@ impl Member {
         self.remaining_ttl_clears = BTreeMap::new();
     }
 
-    /// Returns whether it has streams to a member.
+    /// Returns whether the member has streams to another member.
     pub(crate) fn reaches(&self, id: u64) -> bool {
         self.registry.by_id.contains_key(&MemberId(id)) || self.remotes.contains(&id)
     }
@@ -236,7 +236,7 @@ impl World {
         self.wake(place);
     }
 
-    /// Ends the requests of clients that have waited for too long.
+    /// Ends client requests that have waited too long.
     fn time_out(&mut self, place: usize) {
         let patience = self.scenario.request_ticks() * UNITS_PER_TICK;
         let member = &mut self.members[place];
@@ -262,7 +262,7 @@ impl World {
         {
             return;
         }
-        // the processes of the forced cluster started when these were removed
+        // The processes of the forced cluster started when these members were removed.
         let never_open = self.is_outside(packet.from) && !self.is_outside(packet.to);
         let receiver = &mut self.members[place];
         if receiver
@@ -281,7 +281,7 @@ impl World {
     }
 
     /// Reopens the streams of a process. A removed member learns of its removal this way even if it has nothing to send, and
-    /// lost messages are sent again.
+    /// lost messages are resent.
     pub(crate) fn open_streams(&mut self, place: usize) {
         let id = place as u64 + 1;
         if self.members[place].replica.is_none() {
@@ -399,7 +399,7 @@ impl World {
         }
     }
 
-    /// Ends a member, which is right if the cluster has removed it.
+    /// Ends a member. This is correct only if the cluster has removed it.
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
@@ -446,7 +446,7 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
-    /// Checks what real storage has kept.
+    /// Checks the state that real storage has kept.
     pub(crate) fn judge_files(&mut self, place: usize, left: Result<(), String>) {
         if let Err(what) = left {
             let member = place as u64 + 1;
@@ -468,7 +468,7 @@ impl World {
         member.checkpoint = None;
         self.receiver_gone(place);
         self.oracle.crashed(gone);
-        // a process that ends closes its streams; members that it cannot reach do not notice
+        // A process that ends closes its streams. Members that it cannot reach do not notice.
         for other in 0..self.members.len() {
             let to = other as u64 + 1;
             let member = &self.members[other];
@@ -536,9 +536,9 @@ impl World {
                 view.position.index
             )
         });
-        // a power cut during a write may have left it on the disk
+        // A power cut during a write may have left the hard state on the disk.
         self.judge(&Fact::Written { member: id, records: &[], hard_state: hard_state.as_ref() });
-        // a joining member has no state yet
+        // A joining member has no state yet.
         if view.position.index > 0 {
             let fingerprint = fingerprint(&view);
             self.judge(&Fact::Restored { member: id, starts: true, view: &view, fingerprint });

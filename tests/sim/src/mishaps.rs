@@ -1,6 +1,6 @@
-//! Mishaps in addition to the faults of `chaos`, in some seeds only. Members believe that their leader has ended
-//! although it runs, replace their state with the leader's, cannot sync their log, or start from copies of their disks
-//! (`copies`). Their randomness comes from a separate source, so that runs without them stay the same.
+//! Mishaps in addition to the faults of `chaos`, in some seeds only. Members wrongly believe that their leader has ended,
+//! replace their state with the leader's state, cannot sync their log, or start from copies of their disks (`copies`). They
+//! have a separate random generator, so that runs without mishaps stay the same.
 
 use witan_replica::replica::{PeerEvent, Role, Status};
 
@@ -10,20 +10,20 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Longest pause between two mishaps, in units.
+/// Longest pause between two mishaps in units.
 const PAUSE_UNITS: u64 = 200;
 
 /// Percentage of mistaken members that reopen a stream.
 const BACK_PERCENT: u64 = 70;
 
-/// Longest time until they do, in units.
+/// Longest time in units until they reopen it.
 const BACK_UNITS: u64 = 30;
 
 /// Number of failing log syncs per ten thousand.
 const FAILED_SYNCS_PER_10_000: u64 = 50;
 
 impl World {
-    /// Lets something go wrong and schedules the next mishap, until the serving phase.
+    /// Causes a mishap and schedules the next one, until the serving phase.
     pub(crate) fn mishap(&mut self) {
         let pause = self.mishaps.range(1, PAUSE_UNITS);
         if self.phase == Phase::Serving {
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Reports the start of a process. Others open streams to it, and those that believed that it had ended notice.
+    /// Reports the start of a process. Other members open streams to it, and members that believed it had ended detect it.
     pub(crate) fn report_process_start(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
@@ -77,7 +77,8 @@ impl World {
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
-    /// Makes a member replace its state with the leader's. Only one does so at a time, since it takes no entries until then.
+    /// Makes a member replace its state with the leader's state. Only one member does so at a time, because it takes no
+    /// entries until then.
     fn rebuild(&mut self, place: usize) {
         if self.members.iter().any(|member| member.rebuilds) {
             return;
@@ -89,7 +90,7 @@ impl World {
 }
 
 impl Turn<'_> {
-    /// Returns whether the disk fails to sync the log now.
+    /// Returns whether the next sync of the log fails.
     pub(crate) fn sync_fails(&mut self) -> bool {
         let world = self.world();
         world.scenario.has_failed_syncs()

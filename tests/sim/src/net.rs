@@ -1,4 +1,4 @@
-//! The simulated network: what happens to a packet between two members.
+//! The simulated network: loss, delay and duplication of packets between two members.
 //!
 //! A snapshot is transferred as checkpoint records, as on a real wire, never as shared memory.
 
@@ -84,13 +84,13 @@ pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
 /// The state of the links.
 #[derive(Clone, Debug)]
 pub(crate) struct Net {
-    /// Links that carry nothing, each in one direction: (from, to).
+    /// Cut links, each in one direction: (from, to).
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// Percentage of packets that are lost.
     pub(crate) drop_percent: u64,
     /// Percentage of packets that arrive twice.
     pub(crate) duplicate_percent: u64,
-    /// Longest delay, in units. Packets are reordered because their delays differ.
+    /// Longest delay in units. Packets are reordered because their delays differ.
     pub(crate) delay_max: u64,
 }
 

@@ -1,8 +1,8 @@
-//! The operator changes the membership: it adds learners and voters, promotes and removes members, replaces a member with a
-//! lost disk by a new one, and transfers leadership. It makes one change at a time, in a single step.
+//! The operator changes the membership: it adds learners and voters, promotes and removes members, replaces a member that
+//! lost its disk, and transfers leadership. It makes one change at a time, in a single step.
 //!
-//! It is as careful as the checks of the dialects require: a disk is lost only while all other voters have theirs and no change
-//! is pending or uncertain, and the lost member is removed before anything else happens.
+//! It is as careful as the checks of the dialects require. A disk is lost only while all other voters have their disks and no
+//! change is pending or uncertain. The member that lost its disk is removed before any other change.
 
 use witan_machine::{
     command::{ChangeMembers, Command, UpdatePeerUrls},
@@ -25,15 +25,15 @@ const MEMBERS_MAX: usize = 7;
 /// Largest number of learners of a cluster.
 const LEARNERS_MAX: u32 = 2;
 
-/// Units after which the operator stops waiting for an answer.
+/// Number of units after which the operator stops waiting for an answer.
 const PATIENCE: u64 = 400;
 
-/// The operator's knowledge.
+/// The state of the operator.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
-    /// The pending change, and since when it is pending.
+    /// The pending change, and the time since which it is pending.
     change: Option<(u64, u64)>,
-    /// Changes that were given up but that their member still proposes.
+    /// Changes that the operator gave up but that their member still proposes.
     given_up: Vec<u64>,
     /// The highest term at the time when a change ended without an answer. The change may still be made until an entry of a
     /// later term is executed.
@@ -43,7 +43,7 @@ pub(crate) struct Operator {
 }
 
 impl World {
-    /// Lets the operator act or wait.
+    /// Makes the operator act or wait.
     pub(crate) fn operate(&mut self) {
         let pause = self.hand.range(1, self.climate.operator_pause);
         self.after(pause, Event::Operate);
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// Returns whether a change is pending. One that was not answered counts as uncertain from then on.
+    /// Returns whether a change is pending. A change without an answer counts as uncertain from then on.
     fn awaits_change(&mut self) -> bool {
         let Some((op, since)) = self.operator.change else {
             return false;
@@ -102,7 +102,7 @@ impl World {
         false
     }
 
-    /// Returns whether no change can happen that the operator does not know of.
+    /// Returns whether no unknown change can still happen.
     fn is_certain(&mut self) -> bool {
         let oracle = &self.oracle;
         let end = |op: &u64| oracle.op(*op).map(|op| &op.end);
@@ -121,7 +121,7 @@ impl World {
             && self.operator.unknown.is_none_or(|unknown| term > unknown)
     }
 
-    /// Returns the members of the cluster for which `is` holds.
+    /// Returns the members of the cluster for which `is` is true.
     pub(crate) fn current(&self, is: impl Fn(&Person) -> bool) -> Vec<u64> {
         let people = self.truth.registry.by_id.values();
         people.filter(|person| is(person)).map(|p| p.id).collect()
@@ -175,7 +175,7 @@ impl World {
         self.change(ChangeMembers { remove, ..ChangeMembers::default() });
     }
 
-    /// Flips a bit of a disk. A member that cannot start with it must be removed, and a new one may be added.
+    /// Flips a bit of a disk. A member that cannot start with the disk must be removed, and a new member may be added.
     fn lose_disk(&mut self, voters: &[u64]) {
         if voters.len() < 3 || self.climate.stable_membership || !self.is_certain() {
             return;
@@ -205,7 +205,7 @@ impl World {
     }
 
     /// Returns whether a quorum without this voter knows the last change. A leader that has committed its own removal answers
-    /// and ends, possibly before the others know it. Until then they need a quorum of the previous voters.
+    /// and ends, possibly before the others know of the commit. Until then, they need a quorum of the previous voters.
     fn is_change_known_without(&self, lost: u64, voters: &[u64]) -> bool {
         let members = |registry: &MemberRegistry| -> Vec<(u64, bool)> {
             let people = registry.by_id.values();

@@ -1,7 +1,7 @@
-//! The requests of clients, their times and their answers: the outside view against which the core is checked.
+//! The requests of clients with their times and answers: the outside view against which the core is checked.
 //!
-//! The oracle never looks into a replica. It keeps *floors*: an operation must show at least whatever was completed before it
-//! was invoked.
+//! The oracle never inspects a replica. It keeps *floors*: an operation must return at least everything that was completed
+//! before its invocation.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ pub enum Ask {
 /// The status of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
-    /// Accepted, not yet answered.
+    /// The operation was accepted and is not answered yet.
     Pending,
-    /// Not accepted.
+    /// The operation was not accepted.
     Refused(ProposalRejected),
-    /// Not accepted, because the member's disk is full.
+    /// The operation was not accepted, because the member's disk is full.
     NoSpace,
-    /// Not handed in, because the member was removed.
+    /// The operation was not handed in, because the member was removed.
     Removed,
     /// A write was answered.
     Applied {
@@ -47,16 +47,16 @@ pub enum End {
         /// The time of the answer.
         at: u64,
     },
-    /// Its member crashed first, or does not know the outcome.
+    /// The member crashed before it answered, or does not know the outcome.
     Crashed,
 }
 
-/// What must be visible at least, because it was completed before.
+/// The minimum state that an operation must return, because it was completed before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
-    /// v3 revision.
+    /// The v3 revision.
     pub revision: i64,
-    /// v2 index.
+    /// The v2 index.
     pub tree_index: u64,
     /// Raft index of an acknowledged write.
     pub index: u64,
@@ -95,15 +95,15 @@ pub struct Op {
     pub id: u64,
     /// The member that received it.
     pub member: u64,
-    /// When it was invoked.
+    /// Time of the invocation.
     pub invoked: u64,
-    /// The floor of the operations completed by then.
+    /// The floor of the operations completed before the invocation.
     pub floor: Floor,
     /// The request.
     pub ask: Ask,
     /// The status.
     pub end: End,
-    /// The time by which it must have ended, if promised.
+    /// The promised time by which the operation must have ended, if any.
     pub deadline: Option<u64>,
 }
 
@@ -156,8 +156,8 @@ impl Oracle {
         self.floor.rise(&op.ask, *index, outcome);
     }
 
-    /// Forks the history after the entry at `kept`. The outcome of later operations becomes as unknown as that of pending
-    /// requests, and the floor is recomputed from the others.
+    /// Forks the history after the entry at `kept`. The outcome of later operations becomes unknown, like the outcome of
+    /// pending requests. The floor is recomputed from the earlier operations.
     pub(crate) fn fork(&mut self, kept: u64) {
         self.floor = Floor::default();
         for op in &mut self.ops {
@@ -223,7 +223,7 @@ impl Oracle {
     }
 }
 
-/// Returns the v2 index that an answer shows.
+/// Returns the v2 index of an answer.
 fn tree_index(reply: &Result<witan_tree::TreeReply, witan_tree::TreeError>) -> u64 {
     match reply {
         Ok(witan_tree::TreeReply::Event(event)) => event.index,

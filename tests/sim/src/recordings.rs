@@ -23,12 +23,12 @@ pub fn record(scenario: Scenario, folder: &Path) -> world::Verdict {
     })
 }
 
-/// What the twins of members did in a run.
+/// The results of the members' twins in a run.
 #[derive(Debug, Default)]
 pub struct Twins {
-    /// Turns that they executed as their members did.
+    /// Number of turns with the same effects as on the members.
     pub turns: u64,
-    /// How other turns differ.
+    /// The differences of the other turns.
     pub differs: Vec<String>,
 }
 

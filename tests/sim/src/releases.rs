@@ -1,5 +1,5 @@
-//! Members of two releases. The leader decides the cluster version from the releases of its members, and an administrator
-//! upgrades and downgrades members one by one, as etcd's documentation says.
+//! Members of two releases. The leader decides the cluster version from the releases of its members. An administrator
+//! upgrades and downgrades members one by one, as etcd's documentation describes.
 
 use std::sync::Arc;
 
@@ -23,20 +23,20 @@ pub(crate) const OLD: Release = (3, 5);
 /// The release with all commands.
 pub(crate) const NEW: Release = (3, 6);
 
-/// Units between two rounds in which a leader asks the members for their releases.
+/// Number of units between two rounds in which a leader requests the releases of the members.
 const ASK_UNITS: u64 = 40;
 
 /// Longest time from the answers to the decision, in units.
 const DECIDE_UNITS: u64 = 30;
 
-/// Percentage of the operator's checks that are about releases.
+/// Percentage of the operator's actions that concern releases.
 const OPERATOR_PERCENT: u64 = 50;
 
 /// Percentage of requests that are commands of the new release.
 const NEW_COMMANDS_PERCENT: u64 = 4;
 
 impl World {
-    /// Returns whether the process of a member knows the command.
+    /// Returns whether the release of a member's process has the command.
     pub(crate) fn has_command(&self, place: usize, command: &Command) -> bool {
         command.since() <= Some(self.members[place].release)
     }
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// Lets every leader ask the members that it knows for their releases.
+    /// Makes every leader request the releases of the members that it knows.
     pub(crate) fn ask_releases(&mut self) {
         self.after(ASK_UNITS, Event::AskReleases);
         for place in 0..self.members.len() {
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// Returns the release of a member, if it can be reached.
+    /// Returns the release of a member, or `None` if it cannot be reached.
     fn running(&self, from: u64, other: u64) -> Option<Release> {
         let member = &self.members[(other - 1) as usize];
         let cut = self.net.cut.contains(&(from, other)) || self.net.cut.contains(&(other, from));
@@ -115,8 +115,7 @@ impl World {
         }
     }
 
-    /// As the operator, moves a member to another release, or starts or cancels a downgrade. Returns whether it did one of
-    /// these.
+    /// As the operator, changes the release of a member, or starts or cancels a downgrade. Returns whether it did so.
     pub(crate) fn roll(&mut self) -> bool {
         if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
             return false;
@@ -151,7 +150,8 @@ impl World {
         true
     }
 
-    /// Returns whether everything that a member reads at its start is from after the last lowering of the cluster version.
+    /// Returns whether the whole state that a member reads at startup is from after the last reduction of the cluster
+    /// version.
     fn may_downgrade(&self, id: u64) -> bool {
         self.disks[(id - 1) as usize].oldest_checkpoint_index() >= self.truth.lowered
     }
@@ -170,8 +170,8 @@ impl World {
         self.crash(place);
     }
 
-    /// Returns the request of a client in a run with releases. Some requests, and each cluster version, which only the leader
-    /// decides there, are replaced by a command of the new release.
+    /// Returns the request of a client in a run with releases. Some requests are replaced by a command of the new release.
+    /// Each cluster version is replaced too, because only the leader decides it in such a run.
     pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
         if !self.scenario.has_releases() {
             return drawn;

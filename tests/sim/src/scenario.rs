@@ -1,12 +1,12 @@
-//! A run is defined by its seed and its number of members.
+//! The definition of a run by its seed and its number of members.
 
 use crate::{rng::Rng, world::UNIT_NS};
 
 /// Virtual time between two ticks of a member. A unit is 10 ms, a tick is 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// In one of this many seeds, all commands take long except those of one or two keys. If these did too, members could not keep
-/// up with clients.
+/// In one of this many seeds, all commands take long except commands on one or two keys. If these also took long, members
+/// could not keep up with clients.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
 /// One in this many seeds has users and roles.
@@ -18,16 +18,16 @@ const RELEASES_SEEDS: u64 = 7;
 /// In one of this many seeds, members believe by mistake that their leader has ended.
 const MISTAKES_SEEDS: u64 = 4;
 
-/// In two of this many seeds, clients ask for the remaining time of leases, and leaders persist it every second.
+/// In two of this many seeds, clients query the remaining time of leases, and leaders persist it every second.
 const LEASE_QUESTIONS_SEEDS: u64 = 5;
 
-/// In one of this many seeds, members replace their state with the leader's.
+/// In one of this many seeds, members replace their state with the leader's state.
 const REBUILDS_SEEDS: u64 = 8;
 
 /// One in this many seeds copies disks.
 const COPIES_SEEDS: u64 = 7;
 
-/// In one of this many such seeds, nobody recognizes the copies.
+/// In one of this many such seeds, the copies are not recognized.
 const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
 
 /// In one of this many seeds, the initial states of members differ.
@@ -42,16 +42,16 @@ const HOLDING_SEEDS: u64 = 3;
 /// One in this many seeds has the request timeout of production.
 const TIMEOUTS_SEEDS: u64 = 11;
 
-/// Percentage of seeds whose clusters lose most of their members for good.
+/// Percentage of seeds whose clusters permanently lose most of their members.
 const DISASTERS_PERCENT: u64 = 12;
 
-/// Ticks after which a client gives up: in production, and in the other runs, where it hardly ever does.
+/// Number of ticks after which a client gives up: in production, and in the other runs, where it rarely does.
 const REQUEST_TICKS: [u64; 2] = [70, 1500];
 
-/// A complete definition of a run: the same value gives the same trace.
+/// A complete definition of a run. The same value gives the same trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Determines all random decisions.
+    /// Seed of all random decisions.
     pub seed: u64,
     /// Number of members, 1 to 7.
     pub members: usize,
@@ -64,7 +64,7 @@ impl Scenario {
         Self { seed, members }
     }
 
-    /// Returns the number of keys above which commands take long, if any do.
+    /// Returns the number of keys above which commands take long, or `None` if no command does.
     pub(crate) fn long_command_keys(&self) -> Option<u64> {
         let some = self.seed.is_multiple_of(LONG_COMMANDS_SEEDS);
         some.then_some((self.seed / LONG_COMMANDS_SEEDS % 3).max(1))
@@ -85,17 +85,17 @@ impl Scenario {
         !self.has_releases()
     }
 
-    /// Returns whether members believe by mistake that their leader has ended.
+    /// Returns whether members wrongly believe that their leader has ended.
     pub(crate) fn has_mistakes(&self) -> bool {
         self.is_of_one_release() && self.seed % MISTAKES_SEEDS == 2
     }
 
-    /// Returns whether clients ask for the remaining time of leases and leaders persist it every second.
+    /// Returns whether clients query the remaining time of leases, and leaders persist it every second.
     pub(crate) fn has_lease_questions(&self) -> bool {
         self.is_of_one_release() && matches!(self.seed % LEASE_QUESTIONS_SEEDS, 2 | 3)
     }
 
-    /// Returns whether members replace their state with the leader's.
+    /// Returns whether members replace their state with the leader's state.
     pub(crate) fn has_rebuilds(&self) -> bool {
         self.is_of_one_release() && self.seed % REBUILDS_SEEDS == 1
     }
@@ -131,7 +131,7 @@ impl Scenario {
         Rng::new(self.seed, 6)
     }
 
-    /// Returns whether the cluster loses most of its members for good.
+    /// Returns whether the cluster permanently loses most of its members.
     pub(crate) fn has_disaster(&self) -> bool {
         self.is_of_one_release() && self.fate().chance(DISASTERS_PERCENT)
     }
@@ -145,8 +145,8 @@ impl Scenario {
         }
     }
 
-    /// Returns the assumed duration of a sync, which determines how long members hold proposals back. In some runs it is the
-    /// longest permitted time.
+    /// Returns the assumed duration of a sync in nanoseconds, which determines how long members hold proposals. In some runs
+    /// it is the longest permitted duration.
     pub(crate) fn sync_cost_ns(&self) -> u64 {
         match self.seed % HOLDING_SEEDS {
             1 => UNIT_NS as u64,

@@ -1,5 +1,5 @@
-//! Sinks of recordings: a file, and a twin, which is a second core with the same start and the same inputs. It must have the
-//! same effects.
+//! Sinks of recordings: a file, and a twin. A twin is a second core with the same initial state and the same inputs. It must
+//! have the same effects.
 
 use std::{
     fs::File,
@@ -64,10 +64,10 @@ impl Sink for RecordingFile {
     fn close(&mut self) {}
 }
 
-/// A second core: see the module's description.
+/// A second core that executes the same inputs as a member.
 pub(crate) struct Twin {
     player: Option<Player>,
-    /// Called with how a turn differs, and with `None` for each turn that does not.
+    /// Called for each turn with the difference, or with `None` if there is none.
     report: Box<dyn FnMut(Option<String>) + Send>,
 }
 
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Twin {
 }
 
 impl Twin {
-    /// A sink that calls `report` for each turn, with the difference if there is one.
+    /// Creates a sink that calls `report` for each turn, with the difference if there is one.
     pub(crate) fn new(report: Box<dyn FnMut(Option<String>) + Send>) -> Self {
         Self { player: None, report }
     }
@@ -101,7 +101,7 @@ impl Sink for Twin {
             return;
         };
         let differs = match player.turn(&turn) {
-            // a recording holds no keys of a state that is received, and nothing is compared without them
+            // A recording has no keys of a received state, and without them nothing is compared.
             _ if !player.is_whole() => return self.player = None,
             Ok(None) => return (self.report)(None),
             Ok(Some(differs)) => format!("{differs:?}"),

@@ -20,22 +20,22 @@ thread_local! {
     static CURRENT: Cell<Option<Scenario>> = const { Cell::new(None) };
 }
 
-/// Largest percentage of long runs that may miss their goal. Some have no leader for long.
+/// Largest percentage of long runs that may miss their goal. Some runs have no leader for long.
 const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
 
-/// Number of such seeds that are named.
+/// Number of such seeds that a report lists.
 const LACKING_NAMED: usize = 10;
 
-/// Largest percentage of refused requests. Clients that are refused prove little.
+/// Largest percentage of refused requests, because refused requests prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
 /// Number of runs that must include denied callers and downgrades.
 const MANY_RUNS: u64 = 100;
 
-/// The name under which a panic is reported. It is no invariant's.
+/// The name under which a panic is reported. No invariant has this name.
 const PANIC: &str = "panic";
 
-/// Runs one scenario. See [`judge`].
+/// Runs one scenario like [`judge`].
 pub fn run(scenario: Scenario, traced: bool) -> Verdict {
     judge(scenario, || World::new(scenario, traced))
 }
@@ -70,7 +70,7 @@ pub fn current() -> Option<Scenario> {
     CURRENT.get()
 }
 
-/// Returns the message of a failure: the invariant, the observation, and how to reproduce it.
+/// Returns the message of a failure: the invariant, the violation, and the command that reproduces it.
 pub fn failure(scenario: &Scenario, violation: &Violation) -> String {
     let Violation { invariant, what, at } = violation;
     format!(
@@ -88,11 +88,12 @@ pub struct Swept {
     pub violations: Vec<(Scenario, Violation)>,
     /// The sums of the counts of all runs.
     pub counts: Counts,
-    /// Runs so far.
+    /// Number of finished runs.
     pub runs: u64,
-    /// Runs in which a member was down for long, and how many of them had no snapshot, or no leader that cut its log in memory.
+    /// Number of runs in which a member was down for long, number of them without a snapshot, and number of them in which no
+    /// leader cut its log in memory.
     pub long_runs: (u64, u64, u64),
-    /// The first seeds of those without a snapshot.
+    /// The first seeds of the runs without a snapshot.
     lacking: Vec<u64>,
 }
 
@@ -113,7 +114,7 @@ impl Swept {
         }
     }
 
-    /// Returns the goals that the runs should have reached and did not.
+    /// Returns the goals that the runs did not reach.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
         let Counts { asked, refused, denied, lowered, .. } = self.counts;
@@ -141,7 +142,7 @@ impl Swept {
             ));
         }
         let (long, no_install, no_trim) = self.long_runs;
-        // a few seeds prove nothing
+        // A few seeds prove nothing.
         let most = (long * LONG_RUNS_LACKING_PERCENT_MAX).div_ceil(100);
         if no_install.max(no_trim) > most {
             short.push(format!(

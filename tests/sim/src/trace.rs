@@ -7,7 +7,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Creates a trace that keeps its lines if `on` is set, and nothing otherwise.
+    /// Creates a trace that keeps its lines if `on` is set, and discards them otherwise.
     pub fn new(on: bool) -> Self {
         Self { lines: on.then(String::new) }
     }

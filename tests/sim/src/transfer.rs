@@ -1,6 +1,6 @@
-//! Snapshot transfers. Each snapshot has its own stream, on which it is sent in pieces. A broken stream is reopened a few times
-//! and continues where it was, if the receiver still runs. After that the sender reports a failure. There is one transfer at a
-//! time between two members.
+//! Snapshot transfers. Each snapshot is sent in pieces on its own stream. A broken stream is reopened a few times and
+//! continues at the same piece, if the receiver still runs. After that, the sender reports a failure. There is one transfer
+//! at a time between two members.
 
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
@@ -10,10 +10,10 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// How often a stream is opened for one snapshot.
+/// Maximum number of times that a stream is opened for one snapshot.
 const ATTEMPTS: u32 = 3;
 
-/// Longest pause before a stream is opened again, in units.
+/// Longest pause in units before a stream is reopened.
 const RETRY_UNITS: u64 = 40;
 
 /// A snapshot in transfer.
@@ -31,8 +31,8 @@ pub(crate) struct Transfer {
 }
 
 impl World {
-    /// Starts the transfer of a snapshot. While another one to the same member is in progress, it is dropped, as in the real
-    /// transport: the transfer in progress reports its end.
+    /// Starts the transfer of a snapshot. Drops the snapshot if another transfer to the same member is in progress, as the
+    /// real transport does. That transfer reports its end.
     pub(crate) fn begin_transfer(&mut self, packet: Packet) {
         let way = (packet.from, packet.to);
         let sender = self.members[(packet.from - 1) as usize].incarnation;
@@ -115,7 +115,7 @@ impl World {
         self.wake(to);
     }
 
-    /// Tells the sender that the receiver has decided on a snapshot, or has ended over it.
+    /// Reports to the sender that the receiver has decided on a snapshot, or ended before it decided.
     pub(crate) fn snapshot_taken(&mut self, way: (u64, u64), number: u64, receiver: u64) {
         let transfer = self.transfers.remove(&way);
         let Some(transfer) = transfer.filter(|transfer| transfer.number == number) else {
@@ -131,7 +131,7 @@ impl World {
         self.report(way.0, way.1, event);
     }
 
-    /// Drops what a receiver that ends has received.
+    /// Drops the received pieces of a receiver that ends.
     pub(crate) fn receiver_gone(&mut self, place: usize) {
         let ways: Vec<(u64, u64)> = self
             .transfers

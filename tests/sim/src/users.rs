@@ -36,13 +36,13 @@ const RANGES: [(&str, &str); 6] = [
     ("l", "m"),
 ];
 
-/// Returns a request about users and roles, in some cases.
+/// Returns a request about users and roles, or `None` in most cases.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     let asks = rng.chance(REQUESTS_PERCENT);
     asks.then(|| operation(rng).into())
 }
 
-/// Draws the caller of an operation: a user that the member has authenticated, or nobody.
+/// Draws the caller of an operation: a user that the member has authenticated, or `None`.
 pub(crate) fn caller(rng: &mut Rng, view: &View) -> Option<Caller> {
     let user = match rng.range(0, 99) {
         0..=44 => ROOT,

@@ -1,6 +1,6 @@
 //! The requests of clients: v3 and v2 writes on few keys, so that they conflict, and linearizable reads.
 //!
-//! Every value names the operation that wrote it, so that a reader knows whose write it sees.
+//! Every value names the operation that wrote it, so that a reader can identify the write.
 
 use bytes::Bytes;
 use witan_machine::{
@@ -18,11 +18,11 @@ use crate::{
 
 /// Number of v3 keys.
 const KEYS: usize = 6;
-/// Longest v2 TTL, in virtual nanoseconds.
+/// Longest v2 TTL in virtual nanoseconds.
 const TTL_NS_MAX: u64 = 8_000_000_000;
-/// Longest TTL of a lease, in seconds.
+/// Longest TTL of a lease in seconds.
 const LEASE_S_MAX: u64 = 12;
-/// Lengths of padded values, some of which fill blocks and pieces of their own.
+/// Lengths of padded values in bytes. Some values fill their own blocks and pieces.
 const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
 /// A linearizable read.
@@ -32,23 +32,23 @@ pub struct Read {
     pub key: Bytes,
 }
 
-/// The shares of requests that the clients of a run prefer.
+/// The shares of kinds of requests in a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
     /// Percentage of requests about leases and their keys, in addition to those of every run.
     pub(crate) leases_percent: u64,
     /// Percentage of requests that keep a lease alive.
     pub(crate) keep_alive_percent: u64,
-    /// Shortest TTL of a lease, in seconds.
+    /// Shortest TTL of a lease in seconds.
     pub(crate) lease_s_min: u64,
 }
 
-/// A client's knowledge at the time of its request.
+/// The information that a client has at the time of its request.
 #[derive(Debug)]
 pub(crate) struct Hint<'a> {
     /// Number of the operation.
     pub(crate) id: u64,
-    /// The client's time.
+    /// The client's time as Unix time in nanoseconds.
     pub(crate) now_ns: i64,
     pub(crate) floor: &'a Floor,
     pub(crate) mix: Mix,
@@ -74,7 +74,7 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     Ask::Write(command)
 }
 
-/// Returns a lease to keep alive now, in some cases.
+/// Returns a lease to renew now, in some cases.
 pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<LeaseId> {
     let any = !floor.leases.is_empty() && rng.chance(mix.keep_alive_percent);
     any.then(|| *rng.pick(&floor.leases))
@@ -100,7 +100,7 @@ pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
 }
 
 /// Draws a grant of a new lease, a write of keys attached to a lease, or a revocation. Clients never read keys with a lease;
-/// one invariant checks these.
+/// a separate invariant checks them.
 fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     let known = &hint.floor.leases;
     match rng.range(0, 99) {
@@ -311,7 +311,7 @@ pub(crate) fn keys_written(command: &Command, outcome: &Outcome) -> Vec<Vec<u8>>
     }
 }
 
-/// The effect that an acknowledged command promises.
+/// The effect that the answer to a command promises.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect<'a> {
     /// The key has this value at the outcome's revision.
@@ -323,13 +323,13 @@ pub(crate) enum Effect<'a> {
     },
     /// The event is in the v2 history.
     Event(&'a witan_tree::Event),
-    /// Nothing that stays visible.
+    /// There is no lasting visible effect.
     Nothing,
     /// The answer does not match the command.
     Mismatch,
 }
 
-/// Returns what `outcome` promises to the sender of `command`.
+/// Returns the effect that `outcome` promises to the sender of `command`.
 pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'a> {
     match (command, &outcome.reply) {
         (Command::Kv(kv::KvCommand { operation: Some(verb) }), Reply::Kv(reply)) => {

@@ -33,22 +33,22 @@ use crate::{
     transfer::Transfer,
 };
 
-/// Ticks after the end of the faults by which all must know a leader. Without pre-vote, lagging members disturb each election
-/// with a probability of one half, and this may repeat.
+/// Number of ticks after the end of the faults within which all members must know a leader. Without pre-vote, lagging members
+/// disturb each election with a probability of one half, and this may repeat.
 pub const SETTLE_TICKS_MAX: u64 = 600;
 /// Ticks between two checks whether the members have settled.
 const SETTLE_STEP_TICKS: u64 = 10;
-/// Ticks after the members have settled within which every read requested before must be answered.
+/// Number of ticks, counted from the time when the members have settled, within which every earlier read must be answered.
 pub const READ_TICKS: u64 = 30;
-/// Ticks within which a request must be answered once the members have settled.
+/// Number of ticks within which a request must be answered once the members have settled.
 pub const ANSWER_TICKS: u64 = 30;
-/// Ticks for which clients continue after the members have settled.
+/// Number of ticks for which clients continue after the members have settled.
 pub const SERVE_TICKS: u64 = 60;
 /// The only invariant that still holds when acknowledged writes may be lost.
 const MAY_FORK: &str = "no_silent_fork";
 /// Number of clients.
 const CLIENTS: usize = 3;
-/// Unix time at the start of every run.
+/// Unix time in nanoseconds at the beginning of every run.
 pub(crate) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 /// A unit in nanoseconds.
 pub(crate) const UNIT_NS: i64 = 10_000_000;
@@ -58,9 +58,9 @@ pub(crate) const UNIT_NS: i64 = 10_000_000;
 pub(crate) enum Event {
     /// A member's clock ticks.
     Tick { place: usize, incarnation: u64 },
-    /// The thread of a member takes its pending inputs.
+    /// The thread of a member processes its pending inputs.
     Turn { place: usize, incarnation: u64 },
-    /// The transport of a member reports the state of its streams to another one.
+    /// The transport of a member reports the state of its streams to another member.
     Peer {
         place: usize,
         incarnation: u64,
@@ -77,7 +77,7 @@ pub(crate) enum Event {
     Deliver(Box<Packet>),
     /// A piece of a snapshot is due on its way from one member to another.
     Piece { way: (u64, u64), number: u64 },
-    /// Leaders ask the members for their releases.
+    /// Leaders request the releases of the members.
     AskReleases,
     /// A leader decides the cluster version from the answers.
     DecideVersion {
@@ -88,7 +88,7 @@ pub(crate) enum Event {
     },
     /// The operator checks the members.
     Operate,
-    /// A member goes down for long.
+    /// A member goes down for a long time.
     LeaveBehind,
     /// Most members are lost.
     LoseMost,
@@ -148,9 +148,9 @@ pub(crate) enum Phase {
 
 macro_rules! counts {
     ($($count:ident,)*) => {
-        /// The counts of a run's events, which show the coverage of a sweep. `forced` counts clusters that went on with one
-        /// member, `forced_interrupted` those starts that a power cut interrupted, and `forced_lost` the entries that this
-        /// member lacked.
+        /// The counts of a run's events, which show the coverage of a sweep. `forced` counts clusters that continued with one
+        /// member, `forced_interrupted` the startups of them that a power cut interrupted, and `forced_lost` the entries that
+        /// this member lacked.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the names say what is counted")]
         pub struct Counts {
@@ -224,7 +224,7 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Returns the voters that may have voted on the entry at `index`. The leader counts by the configuration that it has
+    /// Returns the voters that may have voted on the entry at `index`. The leader uses the configuration that it has
     /// executed, which lacks at most one change.
     pub(crate) fn voters_on(&self, index: u64) -> impl Iterator<Item = &Vec<u64>> {
         let before = self.voters.range(..index).rev();
@@ -232,27 +232,27 @@ impl Truth {
     }
 }
 
-/// A broken rule.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The invariant's name.
     pub invariant: &'static str,
     /// The invariant's message.
     pub what: String,
-    /// The time at which the rule was broken.
+    /// Time of the violation.
     pub at: u64,
 }
 
 /// The result of a run.
 #[derive(Debug)]
 pub struct Verdict {
-    /// The first broken rule, if any.
+    /// The first violation, if any.
     pub violation: Option<Violation>,
     /// The trace, if requested.
     pub trace: String,
     /// The counts of the run's events.
     pub counts: Counts,
-    /// Whether a member was down for so long that it needs a snapshot.
+    /// Whether a member was down for long enough to need a snapshot.
     pub lags: bool,
 }
 
@@ -280,7 +280,7 @@ pub struct World {
     pub(crate) directories: Directories,
     /// The folder in which each process of a member is recorded.
     pub(crate) recordings: Option<PathBuf>,
-    /// Where the twins of the members report, if there are any.
+    /// The shared results of the members' twins, if the run has twins.
     pub(crate) twins: Option<Arc<Mutex<Twins>>>,
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
@@ -289,7 +289,7 @@ pub struct World {
     pub(crate) may_have_forked: bool,
     pub(crate) operator: Operator,
     pub(crate) disaster: Disaster,
-    /// When the members had settled.
+    /// Time at which the members had settled.
     settled: Option<u64>,
     pub(crate) oracle: Oracle,
     judges: Vec<(&'static str, Box<dyn Invariant>)>,
@@ -356,7 +356,7 @@ impl World {
         world
     }
 
-    /// Creates the world of a scenario with the members' data in directories.
+    /// Creates the world of a scenario with the members' data in real directories.
     pub fn on_files(scenario: Scenario, traced: bool, mut make: Box<MakeDirectory>) -> Self {
         let mut world = Self::new(scenario, traced);
         for (disk, id) in world.disks.iter_mut().zip(1..) {
@@ -382,7 +382,7 @@ impl World {
         self.after(30, Event::InjectFault);
         self.after(40, Event::Operate);
         if self.scenario.has_copies() {
-            // a lost disk in addition to an older one is too much for a quorum
+            // Together with an older disk, a lost disk could break the quorum.
             self.climate.stable_membership = true;
         }
         if self.scenario.has_mishaps() {
@@ -431,7 +431,7 @@ impl World {
         }
     }
 
-    /// Returns when the clients stop.
+    /// Returns the time at which the clients stop.
     pub(crate) fn served(&self) -> u64 {
         let latest = self.climate.chaos_units + SETTLE_TICKS_MAX * UNITS_PER_TICK;
         self.settled.unwrap_or(latest) + SERVE_TICKS * UNITS_PER_TICK
@@ -444,7 +444,7 @@ impl World {
         members.filter(|(_, member)| member.existence == Existence::Present)
     }
 
-    /// Returns removed members that still run although they are refused by the members whose refusal must end them.
+    /// Returns the removed members that still run although the members whose refusal must end them have refused them.
     fn unaware(&self) -> Vec<u64> {
         let ids = self.truth.registry.removed_ids.iter();
         let run_on = ids.filter(|id| {
@@ -454,7 +454,7 @@ impl World {
                 other.replica.is_some() && other.registry.removed_ids.contains(*id)
             };
             let voters = member.voters();
-            // a member that knows of its removal may wait for the one voter that it leaves
+            // A member that knows of its removal may wait for the only remaining voter.
             let waits = member.registry.removed_ids.contains(*id) && voters.len() == 1;
             let known = member.registry.by_id.keys().map(|known| known.0);
             let others: Vec<u64> = match waits {

@@ -1,14 +1,14 @@
-//! Seeds that once broke an invariant, and what they found. They must stay clean.
+//! Seeds that once violated an invariant, with the findings. They must stay without violations.
 
 use witan_sim::{
     scenario::Scenario,
     sweep::{failure, run},
 };
 
-/// Seeds, numbers of members and findings, with the simulator of that time. A seed gives another run when the simulator
-/// changes, so each bug has its own test where it was.
+/// Seeds, numbers of members and findings, with the simulator of that time. A seed gives a different run after the simulator
+/// changes, so each bug has its own test near its code.
 const FOUND: [(u64, usize, &str); 17] = [
-    // `TakenMessages`: a leader takes a message once
+    // `TakenMessages`: a leader takes a message once.
     (
         1358,
         5,
@@ -66,13 +66,13 @@ const FOUND: [(u64, usize, &str); 17] = [
         5,
         "a member under load asked for the leader's state only at ticks, when its log was rarely committed",
     ),
-    // the simulator's own: `committed_on_quorum`
+    // A bug of the simulator: `committed_on_quorum`.
     (
         134_398,
         1,
         "members went on with acknowledgments of disks that were lost since",
     ),
-    // the simulator's own: `followers_keep_up`
+    // A bug of the simulator: `followers_keep_up`.
     (
         310_169,
         5,
@@ -89,19 +89,19 @@ const FOUND: [(u64, usize, &str); 17] = [
         5,
         "a member that went on alone heard the old leader, who had other entries of the same term",
     ),
-    // the simulator's own: no disk delays a member once the faults have stopped
+    // A bug of the simulator: no disk delays a member once the faults have stopped.
     (
         1252,
         1,
         "a leader with whom the members had settled was still held up by its disk",
     ),
-    // the simulator's own: the content of a disk at the start counts as written
+    // A bug of the simulator: the contents of a disk at startup count as written.
     (
         16830,
         3,
         "a vote that a power cut in the midst of its write left on the disk was not counted",
     ),
-    // the simulator's own: no disk is lost before a quorum without it knows the last change
+    // A bug of the simulator: no disk is lost before a quorum without it knows the last change.
     (
         7984,
         1,

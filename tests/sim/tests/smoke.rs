@@ -1,15 +1,15 @@
-//! A small number of seeds for each cluster size. Every run ends without a violation, and together the runs cover what they
-//! should.
+//! A small number of seeds for each cluster size. Every run ends without a violation, and together the runs reach their
+//! coverage goals.
 
 use witan_sim::{
     sweep::{failure, sweep},
     world::Counts,
 };
 
-/// Seeds for each number of members.
+/// Number of seeds for each cluster size.
 const SEEDS: u64 = 20;
 
-/// Seeds for cluster sizes that other runs do not have.
+/// Number of seeds for cluster sizes that other runs do not have.
 const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> Counts {

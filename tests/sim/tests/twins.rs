@@ -1,9 +1,9 @@
-//! The core is pure: for each process of each member a second core runs with the same start and the same inputs, and has the
+//! The core is pure: a second core runs for each process of each member, with the same initial state and inputs, and has the
 //! same effects.
 
 use witan_sim::{recordings::run_with_twins, scenario::Scenario};
 
-/// Seeds for each number of members.
+/// Number of seeds for each cluster size.
 const SEEDS: u64 = 4;
 
 #[test]

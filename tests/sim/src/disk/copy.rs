@@ -1,8 +1,8 @@
-//! Copies of a disk: what is durable at a given time, and which disk is a copy.
+//! Copies of a disk: the durable state at a given time, and which disk is a copy.
 
 use super::{Disk, Log, Saved};
 
-/// What is durable on a disk.
+/// The durable contents of a disk.
 #[derive(Clone, Debug)]
 struct Image {
     log: Log,
@@ -58,7 +58,7 @@ impl Disk {
         self.copies.replaced.is_some()
     }
 
-    /// Returns the last durable entry when an older copy replaced the disk, or 0 if none did.
+    /// Returns the last durable entry when an older copy replaced the disk, or 0 if no copy replaced it.
     pub(crate) fn forgotten_index(&self) -> u64 {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }
@@ -68,8 +68,8 @@ impl Disk {
         self.copies.kept = Some(self.image());
     }
 
-    /// Replaces the disk with the last copy while the power is off. The next start recognizes the copy if `recognized` is set.
-    /// Returns whether there is a copy.
+    /// Replaces the disk with the last copy while the power is off. The next startup recognizes the copy if `recognized` is
+    /// set. Returns whether there is a copy.
     pub(crate) fn use_copy(&mut self, recognized: bool) -> bool {
         let Some(image) = self.copies.kept.take() else {
             return false;
@@ -80,7 +80,7 @@ impl Disk {
         true
     }
 
-    /// Restores the disk that an older copy replaced, while the power is off. Returns whether there is one.
+    /// Restores the disk that an older copy replaced, while the power is off. Returns whether there is such a disk.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(image) = self.copies.replaced.take() else {
             return false;

@@ -10,13 +10,13 @@ use crate::{
     rng::Rng,
 };
 
-/// A member's data directory and the step under way in it.
+/// A member's data directory and the current step in it.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) directory: Box<dyn DataDirectory>,
-    /// The state that the next start reads.
+    /// The state that the next startup reads.
     pub(super) recovered: Option<Recovered>,
-    /// The step that is under way between two verbs, or that the next power cut interrupts.
+    /// The step that is in progress between two verbs, or that the next power cut interrupts.
     pub(super) step: Option<InterruptedStep>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Files {
 struct Expected {
     /// Logs, each with the index of its checkpoint.
     states: Vec<(Log, u64)>,
-    /// The possible hard states. One that need not be synced may or may not survive until the next batch.
+    /// The possible hard states. A hard state that need not be synced may or may not survive until the next batch.
     hard_states: Vec<Option<Bytes>>,
 }
 
@@ -75,7 +75,7 @@ fn checkpoint_index(recovered: &Recovered) -> u64 {
 }
 
 impl Disk {
-    /// Adds real storage to the disk. Its first start reads `first`.
+    /// Adds real storage to the disk. Its first startup reads `first`.
     pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
         self.files = Some(Files { directory, recovered: Some(first), step: None });
     }
@@ -85,8 +85,8 @@ impl Disk {
         self.files = None;
     }
 
-    /// Lets real storage take some of the batches, and cuts the power in the next one or in another step. Returns an error if
-    /// it keeps less than what was durable, or something else.
+    /// Makes real storage take some of the batches, and cuts the power in the next batch or in another step. Fails if real
+    /// storage does not keep exactly the durable state.
     pub(super) fn crash_files(
         &mut self,
         batches: &[LogBatch],
@@ -97,7 +97,7 @@ impl Disk {
             return Ok(());
         };
         let step = files.step.take();
-        // an installation comes after everything written before
+        // An installation follows everything written before.
         let installs = matches!(step, Some(InterruptedStep::Install(_)));
         let whole = if installs { batches.len() } else { whole };
         let torn = batches.get(whole).cloned().map(InterruptedStep::Append);
@@ -131,7 +131,7 @@ impl Disk {
     }
 
     /// Flips a bit in a file while the member is down. Returns `true` if the member cannot start, or if there are no files.
-    /// Returns an error if it would start from a different state.
+    /// Fails if it would start from a different state.
     pub(crate) fn flip_bit(&mut self, rng: &mut Rng) -> Result<bool, String> {
         let Some(files) = &mut self.files else {
             return Ok(true);
@@ -141,7 +141,7 @@ impl Disk {
         };
         let found = Log::of(&recovered);
         let index = checkpoint_index(&recovered);
-        // it may have fallen back to the previous checkpoint, but must reach as far
+        // Storage may have fallen back to the previous checkpoint, but its log must have the same end.
         let last = |log: &Log| log.span().1.max(index);
         let same = last(&found) >= last(&self.durable).max(self.newest.index)
             && self.durable.above(index) == found.above(index)
@@ -161,7 +161,7 @@ impl Disk {
         Ok(false)
     }
 
-    /// Takes over the content of the files as the state of the disk.
+    /// Makes the content of the files the state of the disk.
     fn reflect(&mut self, recovered: Recovered) {
         self.durable = Log::of(&recovered);
         self.live = self.durable.clone();

@@ -1,5 +1,5 @@
-//! Every request is executed at most once, although a member that has lost its leader proposes it again: no two entries of the
-//! log have the same stamp.
+//! Every request is executed at most once, although a member that has lost its leader proposes it again: no two entries of
+//! the log have the same stamp.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{Fact, Invariant, Scene};
 pub(super) struct AppliedOnce {
     /// Highest index that was checked.
     seen: u64,
-    /// The entry of each member's process and ticket.
+    /// The index of the entry for each member, incarnation and ticket.
     entries: BTreeMap<(u64, u32, u64), u64>,
 }
 
@@ -29,7 +29,7 @@ impl Invariant for AppliedOnce {
             let record = scene
                 .disk(*member)
                 .and_then(|disk| disk.entry(applied.index));
-            // a membership change has its command elsewhere, and its ticket is its own anyway
+            // A membership change has its command in another field, and its ticket is unique anyway.
             let stamp = record
                 .and_then(|record| wire::decode_entry(&record.payload.slice(1..)).ok())
                 .and_then(|entry| entry.stamp)

@@ -1,5 +1,5 @@
-//! Log compaction (§7): a checkpoint or a snapshot holds exactly the state after the entry that it names, for every member and
-//! after every crash.
+//! Log compaction (§7): a checkpoint or a snapshot contains exactly the state after the entry that it names, for every member
+//! and after every crash.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! A command on v3 keys is executed exactly if the alarms, users and roles of the entries before it admit it, on every member
-//! and after every restart. Only administrators change users and roles. The alarms, users and roles are replayed from the log,
-//! without asking any member.
+//! and after every restart. Only administrators change users and roles. The alarms, users and roles are replayed from the
+//! log, independently of the members.
 
 mod access;
 
@@ -54,7 +54,7 @@ impl Invariant for CommandsAdmitted {
         for applied in batch.iter().filter(|applied| applied.index > seen) {
             let index = applied.index;
             self.seen = index;
-            // a membership change does not matter here
+            // Membership changes have no effect on these rules.
             if let Some(entry) = scene.command(*member, index) {
                 let before = self.rules.clone();
                 self.rules
@@ -113,7 +113,7 @@ impl Rules {
             Some(_) | None => None,
         };
         let expected = self.denial(operation, caller);
-        // a put also needs permission to write every key of its lease; those keys are not replayed here
+        // A put also needs permission to write every key of its lease. These keys are not replayed here.
         let by_lease = expected.is_none() && attaches(operation);
         if denied == expected.as_ref() || by_lease && denied == Some(&AuthError::PermissionDenied) {
             return Ok(());
@@ -127,7 +127,7 @@ impl Rules {
         ))
     }
 
-    /// Returns why the caller is denied the operation.
+    /// Returns the reason why the caller is denied the operation, or `None` if it is permitted.
     fn denial(&self, operation: &KvOperation, caller: Option<&Caller>) -> Option<AuthError> {
         let accesses = accesses(operation);
         if !self.enabled || accesses.is_empty() {

@@ -18,7 +18,7 @@ impl Invariant for CommittedOnQuorum {
         let Fact::Executed { member, batch, .. } = fact else {
             return Ok(());
         };
-        // the lost disks may have held the entry, and the survivor may drop its own removal
+        // The lost disks may have had the entry, and the survivor may drop its own removal.
         if scene.forces {
             return Ok(());
         }
@@ -47,7 +47,7 @@ fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
         match disk.durable_entry(index) {
             Some(record) => held.push(Ident::of(record)),
             None if disk.checkpoint_index() >= index => covered += 1,
-            // the member had it on disk when it acknowledged it
+            // The member had the entry on disk when it acknowledged it.
             None if disk.forgotten_index() >= index => covered += 1,
             None => {}
         }

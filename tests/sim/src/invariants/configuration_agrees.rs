@@ -1,5 +1,5 @@
 //! Membership: in each state that a member executes, restores or receives, raft's configuration equals the registry, with the
-//! same roles. Removed members are not in it and stay removed.
+//! same roles. It contains no removed members, and they stay removed.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
-//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after its
-//! index, as the client was told. Where a member goes on alone, this holds for the writes that it has: the oracle forgets the
-//! answers to the others.
+//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after
+//! its index, as in the answer to the client. If a member continues alone, this holds for its own writes: the oracle forgets
+//! the answers to other writes.
 
 use witan_machine::{kv, view::View};
 use witan_tree::Watch;
@@ -11,7 +11,7 @@ use crate::{
     workload::{Effect, effect},
 };
 
-/// Number of the latest acknowledged writes that are checked at a read. At the end all are.
+/// Number of the latest acknowledged writes that are checked at a read. At the end, all are checked.
 const RECENT_OPS: usize = 24;
 
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl DurabilityOfAcked {
     }
 }
 
-/// Returns why `view` lacks what `op` was told, if it should have it.
+/// Returns the reason why `view` contradicts the answer of `op`, or `None` if it agrees.
 fn missing(op: &Op, view: &View) -> Option<String> {
     let (Ask::Write(command), End::Applied { index, outcome, .. }) = (&op.ask, &op.end) else {
         return None;
@@ -87,8 +87,8 @@ fn missing(op: &Op, view: &View) -> Option<String> {
     }
 }
 
-/// Returns the pairs of a range at a revision: none if the revision was compacted, an impossible pair if the state does not
-/// reach it.
+/// Returns the pairs of a range at a revision. Returns none if the revision was compacted, and an impossible pair if the
+/// state is older.
 fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec<kv::KeyValue>> {
     let range = kv::Range {
         key: key.to_vec().into(),

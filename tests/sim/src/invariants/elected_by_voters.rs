@@ -1,4 +1,4 @@
-//! Elections (§5.2, §5.4): a member votes once per term, and the leader of a term has votes on the disks of most voters that it
+//! Elections (§5.2, §5.4): a member votes once per term. The leader of a term has votes on the disks of most voters that it
 //! knew. Learners and removed members do not count.
 
 use std::collections::BTreeMap;
@@ -30,14 +30,14 @@ impl Vote {
 pub(super) struct ElectedByVoters {
     /// The vote of each member in each term.
     votes: BTreeMap<(u64, u64), u64>,
-    /// The last term on the disk of each member. A member that skipped a term has no vote of that term on its disk, and
-    /// cannot vote in it any more.
+    /// The last term on the disk of each member. A member that skipped a term has no vote of that term on its disk, and can
+    /// no longer vote in it.
     terms: BTreeMap<u64, u64>,
     /// The last term of the votes that a member has forgotten because an older copy replaced its disk. It may vote again in
-    /// these terms: all voters have told it by then how far their logs go, so no leader of such a term has committed anything
-    /// that the new one lacks.
+    /// these terms. By then, all voters have reported the ends of their logs to it, so no leader of such a term has committed
+    /// an entry that the new leader lacks.
     forgotten: BTreeMap<u64, u64>,
-    /// The last term whose leader was seen, for each member.
+    /// The last observed term in which each member led.
     seen: BTreeMap<u64, u64>,
 }
 

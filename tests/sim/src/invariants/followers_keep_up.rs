@@ -1,5 +1,5 @@
 //! Replication under load (§7): once the network is whole, a member that has caught up stays close behind the leader while
-//! clients write. It uses the leader's log and needs no further snapshot, unless its state is to be replaced.
+//! clients write. It uses the leader's log and needs no further snapshot, unless its state must be replaced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,24 +9,25 @@ use witan_replica::replica::Role;
 use super::{Fact, Invariant, Scene};
 use crate::scenario::UNITS_PER_TICK;
 
-/// Units within which members that keep up must have an entry that the leader has committed. The time of its execution depends
-/// on the duration of the commands before it.
+/// Number of units within which members that keep up must have an entry that the leader has committed. The time of its
+/// execution depends on the duration of earlier commands.
 const LAG: u64 = 20 * UNITS_PER_TICK;
 
-/// Units that a member has for catching up, from when the members had settled or from its first turn after that.
+/// Number of units that a member has for catching up, counted from the time when the members had settled, or from its first
+/// later turn.
 const CATCH_UP: u64 = 30 * UNITS_PER_TICK;
 
 #[derive(Debug, Default)]
 pub(super) struct FollowersKeepUp {
     /// Whether clients have resumed.
     serves: bool,
-    /// Members that have requested the leader's state and not received it.
+    /// Members that have requested the leader's state and have not received it.
     rebuild: BTreeSet<u64>,
-    /// Since when each member takes part.
+    /// Time since which each member participates.
     since: BTreeMap<u64, u64>,
-    /// The times and commit indexes of leaders, as far as they are within the lag.
+    /// The times and commit indexes of leaders within the lag.
     committed: VecDeque<(u64, u64)>,
-    /// The highest commit index before that, which every member must know.
+    /// The highest earlier commit index, which every member must have reached.
     due: u64,
 }
 
@@ -61,7 +62,7 @@ impl Invariant for FollowersKeepUp {
             let rebuilt = self.rebuild.remove(member);
             if let Some(since) = self.since.get_mut(member) {
                 if rebuilt {
-                    // it starts anew, and what it requested may arrive twice
+                    // The member restarts, and a requested state may arrive twice.
                     *since = now;
                 }
                 if *since + CATCH_UP < now {

@@ -1,6 +1,6 @@
-//! A member that goes on alone (`--force-new-cluster`) keeps all entries of its log, or those up to its own removal if it does
-//! not know the removal to be committed. It is then the only member. No member of the old cluster ever returns or leads one of
-//! the new.
+//! A member that continues alone (`--force-new-cluster`) keeps all entries of its log. If it does not know its own removal to
+//! be committed, it keeps only the entries before that removal. It is then the only member. No member of the old cluster
+//! returns, or leads a member of the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Leader Completeness (§5.4): an entry committed in some term is in the logs of the leaders of all
-//! later terms. Checked when a leader is first seen, against all that was executed by then.
+//! Leader Completeness (§5.4): an entry committed in some term is in the logs of the leaders of all later terms. This is
+//! checked when a leader is first observed, against all entries executed by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{Fact, Ident, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct LeaderCompleteness {
-    /// Committed entries, each with a term by which it was committed.
+    /// Committed entries, each with a term in which it was committed.
     committed: BTreeMap<u64, (Ident, u64)>,
     /// The entries that the member has executed in its current turn: member, index and entry.
     executed: Vec<(u64, u64, Ident)>,
@@ -33,7 +33,7 @@ impl Invariant for LeaderCompleteness {
         let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };
-        // a crash leaves the entries of an unfinished turn
+        // A crash leaves the entries of an unfinished turn.
         for (executor, index, ident) in self.executed.drain(..) {
             if executor != *member {
                 continue;
@@ -48,7 +48,7 @@ impl Invariant for LeaderCompleteness {
             .disk(*member)
             .map_or(0, |disk| disk.checkpoint_index());
         for (index, (ident, term)) in self.committed.range(base + 1..) {
-            // a paused process may become a leader when others already lead a later term
+            // A paused process may become a leader when others already lead a later term.
             if *term < status.term && scene.ident(*member, *index) != Some(*ident) {
                 return Err(format!(
                     "m{member} leads term {} without the committed entry {index}",

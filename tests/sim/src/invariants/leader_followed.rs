@@ -1,5 +1,5 @@
-//! A member that hears its leader follows it within two election timeouts (§5.2), even if it believed by mistake that the
-//! leader had ended.
+//! A member that receives its leader's messages follows it within two election timeouts (§5.2), even if it wrongly believed
+//! that the leader had ended.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use witan_replica::replica::Status;
 
 use super::{Fact, Invariant, Scene};
 
-/// A leader that a member hears and does not follow.
+/// A leader whose messages a member receives without following it.
 #[derive(Debug)]
 struct Ignored {
     leader: u64,
     term: u64,
-    /// Since when and until when it was heard, at least once per election timeout.
+    /// First and last time at which its messages were received, at least once per election timeout.
     since: u64,
     last: u64,
 }
@@ -27,7 +27,7 @@ impl Invariant for LeaderFollowed {
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Heard { member, leader, term, timeout, status } = fact {
             let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
-            // it may again believe that the leader has ended before its turn is over
+            // The member may again believe that the leader has ended before its turn is over.
             self.stands(*member, *status);
             ignored?;
         }

@@ -1,5 +1,5 @@
-//! Answers about leases are linearizable: a lease granted before the question is known as long as no entry has ended it, and a
-//! lease whose end a client knew before the question no longer exists.
+//! Answers about leases are linearizable. A lease granted before the request exists as long as no entry has ended it. A lease
+//! no longer exists if a client knew of its end before the request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub(super) struct LeaseAnswers {
     /// The last entry executed by any member, and the leases after it.
     index: u64,
     leases: BTreeSet<LeaseId>,
-    /// When a client learned that a lease has ended. Its id is not granted again.
+    /// Time at which a client learned that a lease has ended. Its id is not granted again.
     known_ended: BTreeMap<LeaseId, u64>,
 }
 
@@ -39,7 +39,7 @@ impl Invariant for LeaseAnswers {
         if let Fact::LeaseAnswered { lease, answer, asked } = fact {
             self.answered(*lease, *answer, *asked, scene.now)?;
         }
-        // the history begins anew: later entries show the leases that exist
+        // The history restarts. Later entries show the existing leases.
         if let Fact::Forced { .. } = fact {
             *self = Self::default();
         }
@@ -48,7 +48,7 @@ impl Invariant for LeaseAnswers {
 }
 
 impl LeaseAnswers {
-    /// Checks an answer about a lease. Clients only ask about leases whose grant was acknowledged.
+    /// Checks an answer about a lease. Clients only send requests about leases whose grant was acknowledged.
     fn answered(
         &mut self,
         lease: LeaseId,

@@ -1,5 +1,5 @@
-//! Leases: the leader neither ends a lease nor reports it overdue before the time that its client was promised. A lease that
-//! nobody keeps alive does not stay. Every key with a lease has one that exists.
+//! Leases: the leader neither ends a lease nor reports it overdue before the time that its client was promised. A lease
+//! without keep-alives ends. Every key with a lease has a lease that exists.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +26,8 @@ use crate::{
 
 /// Units per second.
 const SECOND: u64 = 10 * UNITS_PER_TICK;
-/// Units for which a lease may outlive its time: the extension by a new leader, a member's slow clock, and the delay of the
-/// entry that ends it.
+/// Number of units for which a lease may outlive its time: the extension by a new leader, a member's slow clock, and the
+/// delay of the entry that ends the lease.
 const PATIENCE: u64 = 4 * SECOND;
 
 /// The promises to clients about one lease.
@@ -36,19 +36,19 @@ struct Promises {
     ttl_s: i64,
     /// The latest end.
     until: u64,
-    /// When each later end was promised.
+    /// Time of the promise of each later end.
     history: Vec<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct LeasesKept {
-    /// Until when each lease was promised to last.
+    /// The promised end of each lease.
     promised: BTreeMap<LeaseId, Promises>,
     /// Highest index that was checked.
     seen: u64,
     /// The entry that ended each lease. An id is granted once per run.
     ended: BTreeMap<LeaseId, u64>,
-    /// When the faults had stopped and there was a leader.
+    /// Time at which the faults had stopped and there was a leader.
     settled: Option<u64>,
 }
 
@@ -76,7 +76,7 @@ impl Invariant for LeasesKept {
         if let Fact::Forced { kept, lost, .. } = fact {
             self.seen = self.seen.min(*kept);
             self.ended.retain(|_, index| *index <= *kept);
-            // a lost entry may have reset a persisted remaining TTL before a promise
+            // A lost entry may have reset a persisted remaining TTL before a promise.
             if *lost > 0 {
                 self.promised.clear();
             }
@@ -97,7 +97,7 @@ impl Invariant for LeasesKept {
 }
 
 impl LeasesKept {
-    /// Records that a client is promised at `now` that the lease lasts for its TTL since the request.
+    /// Records the promise to a client at `now` that the lease lasts for its TTL since the request.
     fn promise(&mut self, lease: LeaseId, ttl_s: i64, asked: u64, now: u64) {
         let promises = self.promised.entry(lease).or_default();
         let units = ttl_s as u64 * SECOND;
@@ -109,7 +109,7 @@ impl LeasesKept {
         }
     }
 
-    /// Compares the remaining time in an answer with the promises made before the question.
+    /// Compares the remaining time in an answer with the promises made before the request.
     fn answered(
         &mut self,
         lease: LeaseId,
@@ -139,7 +139,7 @@ impl LeasesKept {
                 lease.0
             ));
         }
-        // a new leader adds an election timeout
+        // A new leader adds an election timeout.
         if left > promises.ttl_s as u64 * SECOND + SECOND {
             return Err(format!(
                 "lease {} of {} s has {left} units left",
@@ -192,7 +192,7 @@ impl LeasesKept {
         };
         for (id, lease) in view.machine.kv.leases().iter() {
             let since = self.until(id);
-            // the present leader started to count when it was settled, at the latest
+            // The current leader started to track the lease at the latest when the members had settled.
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {
                 return Err(format!("lease {} should have ended by {over}", id.0));
@@ -202,7 +202,7 @@ impl LeasesKept {
     }
 }
 
-/// Checks that every key with a lease has one that exists, and that no other key is attached.
+/// Checks that every key with a lease has a lease that exists, and that no other key is attached.
 fn attached(view: &View) -> Result<(), String> {
     let kv = &view.machine.kv;
     let all = kv::Range {

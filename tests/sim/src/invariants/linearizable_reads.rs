@@ -1,5 +1,5 @@
-//! Linearizable reads (§8): a read sees every write completed before it was invoked, and nothing older than any read completed
-//! before that. Everything that it sees was written.
+//! Linearizable reads (§8): a read returns every write completed before its invocation, and no older state than a read
+//! completed before it. It returns only values that were written.
 //!
 //! v3 revisions and the v2 index order all writes. It is therefore enough to compare each read with the floors of its
 //! invocation; no search for an order is needed.

@@ -1,8 +1,8 @@
-//! The invariants of every run, one file each. Section numbers are those of the extended Raft paper
-//! (Ongaro and Ousterhout, 2014).
+//! The invariants of every run, one file each. Section numbers refer to the extended Raft paper (Ongaro and Ousterhout,
+//! 2014).
 //!
-//! An invariant receives [`Fact`]s in the order in which they happen and looks at the [`Scene`]. It never sees the inside of a
-//! replica, so the bug that it must find cannot fool it.
+//! An invariant receives [`Fact`]s in the order in which they happen and inspects the [`Scene`]. It never sees the inside of
+//! a replica, so a bug of the replica cannot deceive it.
 
 mod applied_once;
 mod checkpoint_faithful;
@@ -51,7 +51,7 @@ use crate::{
     world::Truth,
 };
 
-/// Something that happened.
+/// An event of a run.
 #[derive(Debug)]
 pub enum Fact<'a> {
     /// A member finished a turn.
@@ -60,16 +60,16 @@ pub enum Fact<'a> {
         member: u64,
         /// The status of its replica.
         status: Status,
-        /// The voters that the member knew before the turn, and those that it knows after it.
+        /// The voters that the member knew before the turn, and the voters that it knows after it.
         voters: &'a [Vec<u64>; 2],
     },
-    /// A member's disk took these records.
+    /// Records were written to a member's disk.
     Written {
         /// The member's id.
         member: u64,
         /// The written records.
         records: &'a [LogRecord],
-        /// Its term, vote and commit index with them.
+        /// The member's term, vote and commit index that were written with them.
         hard_state: Option<&'a Bytes>,
     },
     /// A member executed entries and returned the results.
@@ -80,39 +80,39 @@ pub enum Fact<'a> {
         release: Release,
         /// The entries, ascending.
         batch: &'a [Applied],
-        /// The state after the last of them.
+        /// The state after the last entry.
         view: &'a View,
-        /// That state's fingerprint.
+        /// The fingerprint of that state.
         fingerprint: u64,
     },
     /// A client received the answer to its write.
     Acknowledged {
-        /// The operation, ended.
+        /// The operation, which has ended.
         op: &'a Op,
     },
     /// A client received the answer to its read.
     Answered {
-        /// The operation, not yet ended.
+        /// The operation, which has not ended yet.
         op: &'a Op,
-        /// The state that it was given.
+        /// The state that was read.
         view: &'a View,
     },
-    /// A client received the answer to its question about a lease.
+    /// A client received the answer to its request about a lease.
     LeaseAnswered {
         /// The lease's id.
         lease: LeaseId,
         /// The answer.
         answer: LeaseAnswer,
-        /// When it asked.
+        /// Time of the request.
         asked: u64,
     },
-    /// A member took in a message of a leader.
+    /// A member received a leader's message.
     Heard {
         /// The member's id.
         member: u64,
         /// The sender.
         leader: u64,
-        /// The term that it leads.
+        /// The term that the sender leads.
         term: u64,
         /// The election timeout in units.
         timeout: u64,
@@ -124,54 +124,54 @@ pub enum Fact<'a> {
         /// The member's id.
         member: u64,
     },
-    /// A member was told to replace its state with the leader's.
+    /// A member received the command to replace its state with the leader's state.
     Rebuilds {
         /// The member's id.
         member: u64,
     },
-    /// A member read its disk for a start, or received a snapshot.
+    /// A member read its disk at startup, or received a snapshot.
     Restored {
         /// The member's id.
         member: u64,
-        /// Whether this is a start rather than a snapshot.
+        /// Whether the member starts; otherwise it received a snapshot.
         starts: bool,
-        /// The state that it found.
+        /// The state that was read.
         view: &'a View,
-        /// Its fingerprint.
+        /// The fingerprint of that state.
         fingerprint: u64,
     },
-    /// A member goes on alone (`--force-new-cluster`): the history forks.
+    /// A member continues alone (`--force-new-cluster`), and the history forks.
     Forced {
         /// The member's id.
         member: u64,
         /// The last entry that any member has executed and that the member has, too.
         kept: u64,
-        /// The revision after it.
+        /// The revision after that entry.
         revision: i64,
         /// Number of later entries that others have executed.
         lost: u64,
         /// The part of the member's log that must stay: entries after its checkpoint.
         log: &'a BTreeMap<u64, Ident>,
-        /// The index and identity of its removal after these, which must not stay.
+        /// The index and identity of the member's later removal, which must not stay.
         dropped: Option<(u64, Ident)>,
         /// Members of the old cluster, including pending ones. They never return.
         outside: &'a BTreeSet<u64>,
     },
-    /// A member does not start from what a crash left of its disk, or ends without reason.
+    /// A member does not start from the disk that a crash left, or ends without a reason.
     NotStarted {
         /// The member's id.
         member: u64,
         /// The error of the core.
         error: String,
     },
-    /// Real storage keeps something other than what was durable.
+    /// Real storage does not keep exactly the durable state.
     StorageDiffers {
         /// The member's id.
         member: u64,
         /// The difference.
         what: String,
     },
-    /// The time to settle after the faults is over: there must be a leader.
+    /// The time to settle after the faults has passed: there must be a leader.
     Settled {
         /// The status of every member.
         statuses: &'a [Status],
@@ -180,7 +180,7 @@ pub enum Fact<'a> {
     Ended {
         /// The members of the cluster and their states.
         views: &'a [(u64, View)],
-        /// Running members that the cluster has removed and that should know it.
+        /// Running members that the cluster has removed and that should have noticed it.
         unaware: &'a [u64],
         /// The leader, or 0 if there is none.
         leader: u64,
@@ -188,8 +188,8 @@ pub enum Fact<'a> {
 }
 
 impl Fact<'_> {
-    /// Returns the member that has acted or answered, or `None` for facts that concern all members and for violations by any
-    /// member.
+    /// Returns the member that has acted or answered. Returns `None` for facts that concern all members, and for violations
+    /// by any member.
     pub(crate) fn acts(&self) -> Option<u64> {
         match self {
             Self::Turned { member, .. }
@@ -221,7 +221,7 @@ pub struct Scene<'a> {
     pub oracle: &'a Oracle,
     /// The entries that the cluster has executed, and its voters.
     pub truth: &'a Truth,
-    /// Whether most disks are lost and one member is about to go on alone.
+    /// Whether most disks are lost and one member is about to continue alone.
     pub forces: bool,
 }
 
@@ -236,8 +236,8 @@ impl Scene<'_> {
         self.disk(member)?.entry(index).map(Ident::of)
     }
 
-    /// Returns the command entry that `member` holds at `index`, or `None` for a membership change, which has its command
-    /// elsewhere.
+    /// Returns the command entry that `member` holds at `index`. Returns `None` for a membership change, which has its
+    /// command in another field.
     pub(crate) fn command(&self, member: u64, index: u64) -> Option<Entry> {
         let record = self.disk(member)?.entry(index)?;
         wire::decode_entry(&record.payload.slice(1..)).ok()
@@ -246,7 +246,7 @@ impl Scene<'_> {
 
 /// An invariant.
 pub trait Invariant: std::fmt::Debug {
-    /// Checks a fact. An error states the violation.
+    /// Checks a fact. Fails with a description of the violation.
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String>;
 }
 
@@ -305,7 +305,7 @@ impl Ident {
     }
 }
 
-/// The first value seen for each index, and the member that had it.
+/// The first value observed for each index, with its member.
 #[derive(Debug)]
 pub(crate) struct ByIndex<T> {
     seen: BTreeMap<u64, (T, u64)>,
@@ -318,12 +318,12 @@ impl<T> Default for ByIndex<T> {
 }
 
 impl<T: PartialEq + Clone> ByIndex<T> {
-    /// Forgets everything after `index`.
+    /// Removes all values after `index`.
     pub(crate) fn cut(&mut self, index: u64) {
         self.seen.split_off(&(index + 1));
     }
 
-    /// Remembers `value`, or returns the first value and its member if they differ.
+    /// Records `value`. Fails with the first value and its member if the two differ.
     pub(crate) fn agree(&mut self, index: u64, value: &T, member: u64) -> Result<(), (T, u64)> {
         match self.seen.get(&index) {
             None => {
@@ -352,7 +352,7 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.members.cluster_id)
         .bytes(machine.members.cluster_version.as_bytes())
         .bytes(machine.members.downgrade_target.as_bytes());
-    // raft's order of members differs between replicas
+    // Raft's order of members differs between replicas.
     for ids in [&view.position.voters, &view.position.learners] {
         let ids: BTreeSet<u64> = ids.iter().copied().collect();
         hash = ids.into_iter().fold(hash.number(0), Fnv::number);

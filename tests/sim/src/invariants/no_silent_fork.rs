@@ -2,8 +2,8 @@
 //! have helped to elect a leader that lacks acknowledged entries. Members that executed those entries must end once that leader
 //! commits in its term. Before that it answers no client and cannot confirm its leadership.
 //!
-//! Logs distinguish entries only by their terms. If a member forgot that it led a term, or for whom it voted in it, that
-//! term may have two leaders. Nobody can tell their entries at one index apart, nor the logs before them.
+//! Logs distinguish entries only by their terms. If a member forgot that it led a term, or its vote in that term, the term
+//! may have two leaders. Their entries at one index, and the logs before these entries, cannot be distinguished.
 
 use std::collections::BTreeMap;
 

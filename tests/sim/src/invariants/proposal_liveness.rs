@@ -1,4 +1,4 @@
-//! Liveness of writes (§5.6, with a majority alive): once the network is whole, there is a leader within the stated time, it
+//! Liveness of writes (§5.6, with a majority alive). Once the network is whole, there is a leader within the stated time. It
 //! takes every proposal and answers it in time, and all members end with the same entry.
 
 use witan_machine::{member::MemberId, versions::FIRST};
@@ -32,7 +32,7 @@ impl Invariant for ProposalLiveness {
             };
             let is_newer = command.since() > Some(FIRST);
             let late = match &op.end {
-                // the cluster version may be too low for it
+                // The cluster version may be too low for the command.
                 End::Refused(ProposalRejected::ClusterVersion) if is_newer => false,
                 End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,

@@ -1,4 +1,4 @@
-//! A member that must replace its state with the leader's gets it, even if the leader or the message is lost.
+//! A member that must replace its state with the leader's state receives it, even if the leader or the message is lost.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +15,12 @@ impl Invariant for RebuildsEnd {
         if let Fact::Rebuilds { member } = fact {
             self.waiting.insert(*member);
         }
-        // a restarted process knows nothing of it
+        // A restarted process has forgotten the replacement.
         if let Fact::Restored { member, .. } = fact {
             self.waiting.remove(member);
         }
         if let Fact::Ended { views, leader, .. } = fact {
-            // a leader must first transfer leadership
+            // A leader must first transfer leadership.
             let waits = |id: &u64| *id != *leader && self.waiting.contains(id);
             let mut members = views.iter().map(|(id, _)| *id);
             if let Some(member) = members.find(waits) {

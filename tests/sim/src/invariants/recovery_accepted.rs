@@ -1,5 +1,5 @@
-//! Persistence (§5.1, §7): a member starts from whatever a crash leaves on its disk. A healthy disk that the core refuses would
-//! stop a member for good.
+//! Persistence (§5.1, §7): a member starts from any disk that a crash leaves. A healthy disk that the core refuses would stop
+//! a member permanently.
 
 use super::{Fact, Invariant, Scene};
 

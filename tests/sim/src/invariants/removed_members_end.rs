@@ -1,6 +1,6 @@
-//! Removal: once the network is whole, a removed member ends by itself if most of the members that it knows refuse it, since
-//! the entry of its removal may never reach it. If it knows of its removal and leaves a single voter, it ends when that one
-//! refuses it.
+//! Removal: once the network is whole, a removed member ends by itself if most of the members that it knows refuse it,
+//! because the entry of its removal may never reach it. If it knows of its removal and leaves a single voter, it ends when
+//! that voter refuses it.
 
 use super::{Fact, Invariant, Scene};
 

@@ -1,5 +1,5 @@
-//! Order of writes (§8, linearizable semantics): revisions grow along the log, and a write invoked after another was answered
-//! gets a greater one.
+//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after another was
+//! answered gets a higher revision.
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use super::{ByIndex, Fact, Ident, Invariant, Scene};
 pub(super) struct StateMachineEquality {
     entries: ByIndex<Ident>,
     outcomes: ByIndex<Outcome>,
-    /// By lineage. States of different lineages differ in size until the leader's state replaces them.
+    /// Fingerprints by lineage. States of different lineages differ in size until the leader's state replaces them.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 
@@ -70,7 +70,7 @@ impl Invariant for StateMachineEquality {
     }
 }
 
-/// Returns the part of an outcome that is equal on all members. Pairs are only read where a request waits for them.
+/// Returns the part of an outcome that is equal on all members. Pairs are read only on the member with the waiting request.
 fn without_pairs(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     if let Reply::Kv(Ok(kv::KvReply::Op(reply))) = &mut outcome.reply {

@@ -1,5 +1,5 @@
-//! Persistence on real storage: after a power cut it keeps what was durable, with or without the interrupted step. With a
-//! flipped bit it keeps all of it or refuses to start.
+//! Persistence on real storage: after a power cut, it keeps the durable state, with or without the interrupted step. With a
+//! flipped bit, it keeps the whole state or refuses to start.
 
 use super::{Fact, Invariant, Scene};
 

@@ -12,9 +12,9 @@ type Change = (u64, Vec<u8>, bool);
 
 #[derive(Debug, Default)]
 pub(super) struct WatchComplete {
-    /// The changes of each revision, as first seen.
+    /// The changes of each revision, as first observed.
     changes: BTreeMap<i64, Vec<Change>>,
-    /// The next revision that a watcher at each member reads.
+    /// The next revision for the watcher at each member.
     cursors: BTreeMap<u64, i64>,
 }
 
@@ -29,7 +29,7 @@ impl Invariant for WatchComplete {
         }
         if let Fact::Restored { member, view, .. } = fact {
             let kv = &view.machine.kv;
-            // the watcher is told about the compaction, and restarts after it
+            // The watcher is notified of the compaction and restarts after it.
             let cursor = self.cursors.entry(*member).or_insert(2);
             *cursor = (*cursor).max(kv.compacted() + 1);
             self.read(*member, kv)?;
@@ -43,7 +43,7 @@ impl Invariant for WatchComplete {
 
 impl WatchComplete {
     fn read(&mut self, member: u64, kv: &Kv) -> Result<(), String> {
-        // the first revision of a store is 1, and nothing was written at it
+        // The first revision of a store is 1 and has no changes.
         let from = *self.cursors.entry(member).or_insert(2);
         if from > kv.revision() {
             return Ok(());
