@@ -1,12 +1,12 @@
-//! The coverage of a run: a declared table of actions and the codes that each can answer. A run
-//! that compares nothing at a cell of it proves nothing about that cell, and fails.
+//! The coverage of a run: a declared table of actions and the codes that each action can answer. A run fails if it does not
+//! reach a cell of the table, because it proves nothing about that cell.
 
 use std::{collections::BTreeMap, fmt};
 
-/// An action and every code that it can answer, with blanks between them.
+/// An action and its possible codes, separated by blanks.
 pub type Row = (&'static str, &'static str);
 
-/// Counts for each cell of a declared table.
+/// The counts of the cells of a declared table.
 #[derive(Clone, Debug)]
 pub struct Coverage {
     table: &'static [Row],
@@ -15,12 +15,12 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Nothing reached of this table yet.
+    /// Creates empty counts for a table.
     pub fn new(table: &'static [Row]) -> Self {
         Self { table, counts: BTreeMap::new(), undeclared: BTreeMap::new() }
     }
 
-    /// Notes that `action` was answered with `code`.
+    /// Records that `action` was answered with `code`.
     pub fn hit(&mut self, action: &str, code: &str) {
         match self.cell(action, code) {
             Some(cell) => *self.counts.entry(cell).or_default() += 1,
@@ -36,7 +36,7 @@ impl Coverage {
         Some((action, codes.split(' ').find(|known| *known == code)?))
     }
 
-    /// Takes the counts of another run of the same table in.
+    /// Adds the counts of another run with the same table.
     pub fn add(&mut self, other: &Self) {
         for (cell, count) in &other.counts {
             *self.counts.entry(*cell).or_default() += count;
@@ -46,7 +46,7 @@ impl Coverage {
         }
     }
 
-    /// Cells that were never reached, and answers for which the table has no cell.
+    /// Returns the cells that were never reached, and the answers without a cell in the table.
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
         for (action, codes) in self.table {

@@ -1,7 +1,7 @@
-//! The engine: what all dialects share. A sequence of each seed goes to Witan and to etcd, a
-//! sequence that they answer differently is made short, and so do kept scripts.
+//! The engine, which all dialects share. It sends a sequence for each seed to Witan and to etcd, and shortens a sequence that
+//! they answer differently. It does the same with kept scripts.
 //!
-//! What does *not* live here: what is asked and which answers count as the same (the dialects).
+//! The dialects define the requests and which answers are equal.
 
 use std::{
     fmt::Display,
@@ -20,60 +20,54 @@ use crate::{
     shrink,
 };
 
-/// How often a sequence is tried that the machine is too slow for.
+/// Number of attempts for a sequence that the machine runs too slowly.
 const SLOW_ATTEMPTS: usize = 5;
-/// Sequences that are tried to make a failing one shorter. Each starts both servers anew.
+/// Maximum number of attempts to shorten a failing sequence. Each attempt starts both servers on empty folders.
 const SHRINK_ATTEMPTS: usize = 200;
 
 /// The constants of a dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// On the command line, and of the folder of kept scripts.
+    /// The name of the dialect on the command line and of its folder of kept scripts.
     pub name: &'static str,
-    /// The etcd that stands beside Witan.
+    /// The etcd release that is compared with Witan.
     pub etcd: Kind,
-    /// Everything that a run must reach.
+    /// The cells that a run must cover.
     pub table: &'static [Row],
 }
 
-/// Requests of one kind: how they are drawn, sent and compared.
+/// Requests of one kind: how to draw, send and compare them.
 pub trait Dialect {
-    /// A request, or another thing that is done to both servers. It prints as a line of a script.
+    /// A request, or another action on both servers. It is printed as a line of a script.
     type Step: Clone + Display;
 
     /// The requests and fields that sequences and comparisons leave out, with the reason.
     const NOT_COMPARED: &'static [(&'static str, &'static str)] = &[];
 
-    /// Its name, its etcd and its table.
+    /// Returns the name, the etcd release and the table of the dialect.
     fn profile(&self) -> Profile;
 
-    /// The steps of a seed.
+    /// Returns the steps of a seed.
     fn sequence(&self, seed: u64, count: usize) -> Vec<Self::Step>;
 
-    /// Starts both servers and takes the steps on each, until the two differ. A survey goes on.
+    /// Starts both servers and executes the steps on each, until the two differ. A survey continues after a difference.
     fn run(
         &self,
         steps: &[Self::Step],
         report: &mut Report,
     ) -> impl Future<Output = Result<(), Stop>>;
 
-    /// Reads what a step prints.
-    ///
-    /// # Errors
-    /// If the line is no step, or no script holds such steps.
+    /// Parses the line of a step. Fails if the line is not a step of this dialect.
     fn parse(&self, line: &str) -> Result<Self::Step, String>;
 
-    /// Whether a script is for the etcd of this dialect, and not for another one.
+    /// Returns whether a script is for the etcd release of this dialect.
     fn owns(&self, _script: &Script) -> bool {
         true
     }
 }
 
-/// Does what is planned, for each variant of a dialect, and writes what came out. Whether nothing
-/// differed and everything was reached.
-///
-/// # Errors
-/// If a line of a script is no step, or a file or `out` fails.
+/// Runs a plan for each variant of a dialect and writes the results to `out`. Returns whether all answers were equal and all
+/// cells were covered. Fails if a line of a script is not a step, or if reading or writing fails.
 pub async fn run<D: Dialect>(
     dialects: &[D],
     plan: &Plan,
@@ -98,10 +92,8 @@ pub async fn run<D: Dialect>(
     Ok(passed)
 }
 
-/// Sweeps these seeds, and the fresh ones that a test is to add.
-///
-/// # Panics
-/// If something differs or is not reached.
+/// Runs these seeds, and the fresh seeds of [`fresh_seeds`](crate::rng::fresh_seeds). Panics if an answer differs or a cell
+/// is not covered.
 pub async fn verify<D: Dialect>(dialects: &[D], seeds: &[u64], steps: usize) {
     let plan = Plan {
         seeds: seeds.iter().copied().chain(rng::fresh_seeds()).collect(),
@@ -111,10 +103,7 @@ pub async fn verify<D: Dialect>(dialects: &[D], seeds: &[u64], steps: usize) {
     must_pass(dialects, &plan).await;
 }
 
-/// Asks both what the kept scripts ask.
-///
-/// # Panics
-/// If something differs.
+/// Runs the kept scripts on both servers. Panics if an answer differs.
 pub async fn verify_kept<D: Dialect>(dialects: &[D]) {
     let compare = script::kept(dialects[0].profile().name);
     must_pass(dialects, &Plan { compare, ..Plan::default() }).await;
@@ -130,13 +119,13 @@ async fn must_pass<D: Dialect>(dialects: &[D], plan: &Plan) {
     );
 }
 
-/// The variant of a dialect that a script is for.
+/// Returns the variant of a dialect that a script is for.
 fn owner<'a, D: Dialect>(dialects: &'a [D], script: &Script) -> &'a D {
     let owner = dialects.iter().find(|dialect| dialect.owns(script));
     owner.unwrap_or(&dialects[0])
 }
 
-/// One variant of a dialect at work.
+/// The runner of one variant of a dialect.
 struct Engine<'a, D> {
     dialect: &'a D,
     profile: Profile,
@@ -148,7 +137,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
         Self { dialect, profile: dialect.profile(), survey }
     }
 
-    /// Runs a sequence of each seed, and writes what differs, made short, and what was reached.
+    /// Runs a sequence for each seed. Writes the differences with shortened sequences, and the coverage.
     async fn sweep(&self, plan: &Plan, out: &mut impl Write) -> io::Result<bool> {
         let name = format!("{} beside {}", self.profile.name, self.profile.etcd.name());
         let mut total = Report::new(self.profile.table, self.survey);
@@ -180,7 +169,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
         Ok(passed && gaps.is_empty())
     }
 
-    /// Takes the steps on fresh servers, again if the machine is too slow to tell.
+    /// Executes the steps on new servers. Retries if the machine is too slow for a result.
     async fn walk(&self, steps: &[D::Step]) -> Report {
         let mut attempts = 0;
         loop {
@@ -196,7 +185,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
         }
     }
 
-    /// The shortest sequence found that still differs, and how.
+    /// Returns the shortest sequence found that still differs, with its differences.
     async fn shortened(
         &self,
         mut steps: Vec<D::Step>,
@@ -225,7 +214,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
 mod tests {
     use super::*;
 
-    /// Numbers, of which a 7 after a 3 is answered differently.
+    /// A dialect of numbers, in which a 7 after a 3 is answered differently.
     struct Numbers;
 
     impl Dialect for Numbers {

@@ -1,14 +1,12 @@
-//! The random differential: one seeded sequence of requests goes to Witan and to a real etcd, and
-//! every answer must be the same after clocks and ids are mapped.
+//! The random differential: sends a seeded sequence of requests to Witan and to a real etcd. Every answer must be the same
+//! after clocks and ids are mapped.
 //!
-//! What does *not* live here: how servers are started and spoken to (`witan-e2e`), and pages or
-//! recorded answers that people wrote down (its tests).
+//! `witan-e2e` starts the servers and has the clients. Its tests contain the comparisons that people wrote down.
 //!
-//! Reading order: `rng` → `coverage` (a run must reach every code) → `report` (what a sequence came
-//! to, a difference) → `shrink` → `script` (what a difference is kept as) → `plan` (what a command
-//! line asks for) → `engine` (all of that for any dialect). The dialects say what is asked and what
-//! counts as the same: `v2`, `v3` (the key space), `watch` (v3's streams), `calls` (leases; users and
-//! roles).
+//! Reading order: `rng` → `coverage` (a run must cover every code) → `report` (the results of a sequence) → `shrink` →
+//! `script` (the form of a kept difference) → `plan` (the command line) → `engine` (all of it for any dialect). The dialects
+//! define the requests and which answers are equal: `v2`, `v3` (the key space), `watch` (v3's streams), `calls` (leases;
+//! users and roles).
 
 pub mod calls;
 pub mod coverage;

@@ -1,10 +1,10 @@
-//! The command line: how many seeds, which ones, how long a sequence, which scripts.
+//! The command line: the seeds, the length of a sequence, and the scripts.
 
 use std::path::PathBuf;
 
 use crate::rng;
 
-/// How the program is used.
+/// The usage text of the program.
 pub const USAGE: &str = "\
 usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N] [--survey]
        witan-differ v2|v3|lease|auth --compare FILE...
@@ -16,29 +16,26 @@ usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N]
   --compare   ask both what these scripts ask
 ";
 
-/// The dialects, as a command line names them.
+/// The names of the dialects on the command line.
 pub const DIALECTS: [&str; 5] = ["v2", "v3", "watch", "lease", "auth"];
 
 /// The sequences and scripts that the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// One of [`DIALECTS`].
+    /// The dialect, which is one of [`DIALECTS`].
     pub dialect: String,
-    /// One sequence each.
+    /// The seeds. Each seed defines a sequence.
     pub seeds: Vec<u64>,
-    /// Requests in a sequence.
+    /// Number of requests in a sequence.
     pub steps: usize,
-    /// Differences are counted and not shrunk.
+    /// Whether differences are only counted, without shortening sequences.
     pub survey: bool,
-    /// Scripts that both are to answer instead.
+    /// Scripts to run on both servers instead of seeds.
     pub compare: Vec<PathBuf>,
 }
 
 impl Plan {
-    /// Reads a command line without the program's name.
-    ///
-    /// # Errors
-    /// If it cannot be understood.
+    /// Parses a command line without the program's name. Fails if it is invalid.
     pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let dialect = args.next().unwrap_or_default();
         if !DIALECTS.contains(&dialect.as_str()) {

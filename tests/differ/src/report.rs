@@ -4,19 +4,19 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::coverage::{Coverage, Row};
 
-/// Letters of an answer that a message shows.
+/// Maximum number of letters of an answer in a message.
 const SHOWN_MAX: usize = 20_000;
 
-/// In what the two differ.
+/// A difference between the two servers.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Which step, from 0 on; as many as there are for what is looked at in the end.
+    /// Number of the step, counted from 0. The final audit counts as the step after the last one.
     pub at: usize,
     /// The request.
     pub asked: String,
-    /// The answer of etcd.
+    /// Etcd's answer.
     pub etcd: String,
-    /// The answer of Witan.
+    /// Witan's answer.
     pub witan: String,
 }
 
@@ -35,17 +35,17 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Why a sequence ended early.
+/// The reason why a sequence ended early.
 #[derive(Clone, Debug)]
 pub enum Stop {
-    /// The two differ.
+    /// The two servers differ.
     Differs(Difference),
-    /// The machine was too slow to tell: so long did the steps take of which something expires.
+    /// The machine was too slow for a result: the steps before an expiration took this long.
     Slow(Duration),
 }
 
 impl Stop {
-    /// The two answered this step differently.
+    /// Creates the reason to stop because the two servers answered a step differently.
     pub fn differs(
         at: usize,
         asked: &impl ToString,
@@ -64,15 +64,15 @@ impl Stop {
 /// The results of one sequence.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The cells of the table that it reached.
+    /// The covered cells of the table.
     pub coverage: Coverage,
-    /// How often each deliberate difference showed, by its reason.
+    /// Number of occurrences of each deliberate difference, by its reason.
     pub excused: BTreeMap<String, u64>,
-    /// In what the two differ; more than one only in a survey.
+    /// The differences. Only a survey has more than one.
     pub differences: Vec<Difference>,
-    /// See [`Stop::Slow`].
+    /// The duration that was too long, as in [`Stop::Slow`].
     pub slow: Option<Duration>,
-    /// The sequence goes on after a difference.
+    /// Whether the sequence continues after a difference.
     pub survey: bool,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// Nothing reached of this table yet.
+    /// Creates an empty report for a table.
     pub fn new(table: &'static [Row], survey: bool) -> Self {
         Self {
             coverage: Coverage::new(table),
@@ -101,20 +101,17 @@ impl Report {
         }
     }
 
-    /// Whether nothing differed.
+    /// Returns whether all answers were equal.
     pub fn passed(&self) -> bool {
         self.differences.is_empty() && self.slow.is_none()
     }
 
-    /// Notes a deliberate difference.
+    /// Records a deliberate difference that occurred `times` times.
     pub fn excuse(&mut self, reason: &str, times: u64) {
         *self.excused.entry(reason.to_owned()).or_default() += times;
     }
 
-    /// Keeps a difference in a survey.
-    ///
-    /// # Errors
-    /// With the reason to stop, if the sequence has to end.
+    /// Records a difference in a survey. Fails with the reason to stop if the sequence must end.
     pub fn differ(&mut self, stop: Stop) -> Result<(), Stop> {
         match stop {
             Stop::Differs(difference) if self.survey => self.differences.push(difference),
@@ -123,7 +120,7 @@ impl Report {
         Ok(())
     }
 
-    /// Takes what another sequence reached and was excused in.
+    /// Adds the coverage and the excused differences of another sequence.
     pub fn add(&mut self, other: &Self) {
         self.coverage.add(&other.coverage);
         for (reason, times) in &other.excused {

@@ -1,4 +1,4 @@
-//! The file of a kept difference: a text of requests, one a line.
+//! The file of a kept difference, with one request per line.
 //!
 //! ```text
 //! # why this script is kept
@@ -12,17 +12,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Requests, and why they are kept.
+/// The requests of a kept difference, and the reason why they are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
-    /// Lines that say why, without their `# `.
+    /// The lines of the reason, without `# `.
     pub why: Vec<String>,
-    /// Requests, one a line.
+    /// The requests, one per line.
     pub requests: Vec<String>,
 }
 
 impl Script {
-    /// Reads what [`Script`] prints.
+    /// Parses the text of a [`Script`].
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let (why, requests): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with('#'));
@@ -45,18 +45,12 @@ impl fmt::Display for Script {
     }
 }
 
-/// The script in a file.
-///
-/// # Errors
-/// If it cannot be read.
+/// Reads the script in a file. Fails if the file cannot be read.
 pub fn read(path: &Path) -> io::Result<Script> {
     Ok(Script::parse(&fs::read_to_string(path)?))
 }
 
-/// The kept scripts of a dialect (`tests/differ/golden/DIALECT/*.script`), in order of their names.
-///
-/// # Panics
-/// If there is none.
+/// Returns the kept scripts of a dialect (`tests/differ/golden/DIALECT/*.script`), ordered by name. Panics if there is none.
 pub fn kept(dialect: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("golden")

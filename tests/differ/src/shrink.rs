@@ -1,8 +1,7 @@
-//! Makes a failing list of steps short: Zeller's ddmin, then one step at a time until none can go.
+//! Shortens a failing list of steps with Zeller's ddmin, then step by step until no step can be removed.
 
-/// The shortest list that it finds for which `fails` still holds. `fails` must hold for `steps`
-/// itself; each attempt is given a list that is shorter than any failing one before. After
-/// `attempts` of them the best so far is returned.
+/// Returns the shortest list found for which `fails` is true. `fails` must be true for `steps` itself. Each attempt tests a
+/// list that is shorter than any earlier failing list. Returns the best list after `attempts` attempts.
 pub async fn shrink<S: Clone>(
     steps: Vec<S>,
     attempts: usize,

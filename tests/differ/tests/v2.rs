@@ -1,10 +1,10 @@
-//! A bounded number of sequences, and the scripts that were kept.
+//! Runs a bounded number of sequences, and the kept scripts.
 
 use witan_differ::{engine, v2::Keys};
 
-/// Sequences that are the same in every run.
+/// Seeds of sequences that are the same in every run.
 const SEEDS: [u64; 2] = [1, 2];
-/// Their length: long enough that each of them fills the history.
+/// Number of steps in a sequence. Each sequence is long enough to fill the history.
 const STEPS: usize = 800;
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! v3's key space, leases and users beside etcd: a bounded number of sequences, and the kept scripts.
+//! Compares v3's key space, leases and users with etcd: a bounded number of sequences, and the kept scripts.
 
 use witan_differ::{calls::Calls, engine, v3::Keys};
 
-/// Sequences that are the same in every run, and together reach every cell of the table.
+/// Seeds of sequences that are the same in every run. Together, they cover every cell of the table.
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// Requests in each.
+/// Number of requests in a sequence.
 const STEPS: usize = 1500;
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! A bounded number of sequences of watches.
+//! Runs a bounded number of sequences of watches.
 
 use witan_differ::{engine, watch::Watches};
 
-/// Sequences that are the same in every run.
+/// Seeds of sequences that are the same in every run.
 const SEEDS: [u64; 2] = [1, 2];
-/// Their length.
+/// Number of steps in a sequence.
 const STEPS: usize = 500;
 
 #[tokio::test]

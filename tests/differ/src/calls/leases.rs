@@ -1,11 +1,11 @@
-//! Calls about leases by chance: few leases and keys, so that they meet.
+//! Random calls about leases. There are few leases and keys, so that calls concern the same ones.
 
 use serde_json::{Value, json};
 
 use super::step::Call;
 use crate::{coverage::Row, rng::Rng};
 
-/// Everything that a run must reach.
+/// The cells that a run must cover.
 pub(super) const TABLE: &[Row] = &[
     ("lease/grant", "ok refused"),
     ("lease/revoke", "ok refused"),
@@ -17,17 +17,17 @@ pub(super) const TABLE: &[Row] = &[
     ("kv/range", "ok"),
 ];
 
-/// base64 of a, b, c, d.
+/// The keys a, b, c and d in base64.
 const KEYS: [&str; 4] = ["YQ==", "Yg==", "Yw==", "ZA=="];
 const IDS: [i64; 5] = [1, 2, 3, 4, -9];
 
-/// The calls of a seed.
+/// Returns the calls of a seed.
 pub(super) fn sequence(seed: u64, count: usize) -> Vec<Call> {
     let mut rng = Rng::new(seed);
     (0..count).map(|_| call(&mut rng)).collect()
 }
 
-/// A put with a lease, with what it had, or without.
+/// Draws a put with a lease, with its previous lease, or without one.
 fn put(rng: &mut Rng) -> Value {
     let (key, lease) = (rng.pick(&KEYS), rng.pick(&IDS));
     match rng.below(6) {
@@ -41,8 +41,7 @@ fn put(rng: &mut Rng) -> Value {
 fn call(rng: &mut Rng) -> Call {
     let (key, id) = (*rng.pick(&KEYS), *rng.pick(&IDS));
     let (path, body) = match rng.below(100) {
-        // no lease ends by itself; lists are in the order in which leases end: each has a time of
-        // its own
+        // No lease ends during a run. Lists are ordered by end, so each lease has a different TTL.
         0..=19 => (
             "lease/grant",
             json!({"ID": id, "TTL": 5000 + 1000 * id.abs()}),

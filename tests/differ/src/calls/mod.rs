@@ -1,9 +1,9 @@
-//! Calls of the JSON gateway beside etcd 3.6: leases, and users with what they may do.
+//! Compares calls of the JSON gateway with etcd 3.7: leases, and users with their permissions.
 //!
-//! What does *not* live here: the key space by itself (`v3`), watches.
+//! The key space itself is compared in `v3`, and watches in `watch`.
 //!
-//! Reading order: `step` (a call as a line) → `leases`, `users` (calls by chance) → `side` (one
-//! server) → this file (both servers).
+//! Reading order: `step` (a call as a line) → `leases`, `users` (random calls) → `side` (one server) → this file (both
+//! servers).
 
 mod leases;
 mod side;
@@ -19,12 +19,12 @@ use crate::{
 use side::Side;
 use step::Call;
 
-/// The groups of calls that a sequence consists of.
+/// The kinds of calls in a sequence.
 #[derive(Clone, Copy, Debug)]
 pub enum Calls {
-    /// Leases come and go, and keys with them.
+    /// Grants and ends leases with their keys.
     Leases,
-    /// Users and roles change, and users read and write.
+    /// Changes users and roles, and reads and writes as users.
     Users,
 }
 
@@ -50,7 +50,7 @@ impl Dialect for Calls {
         let [mut witan, mut etcd] = [Kind::Witan, Kind::Etcd37].map(Side::start);
         for (at, call) in calls.iter().enumerate() {
             let (ours, theirs) = (witan.answer(call), etcd.answer(call));
-            // the one difference that is meant: everybody may ask, whatever token comes along
+            // The only deliberate difference: any caller may read the status, even with an invalid token.
             let is_public = call.path == "auth/status" && theirs.contains("invalid auth token");
             if ours != theirs && !is_public {
                 report.differ(Stop::differs(at, call, &theirs, &ours))?;

@@ -1,4 +1,4 @@
-//! One server, the tokens of its users, and its answers without what is its own.
+//! One server, the tokens of its users, and its answers without server-specific parts.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use witan_e2e::{Kind, Launch, Server, http::Connection};
 
 use super::step::Call;
 
-/// Seconds of a lease that may have passed when the remaining time is asked for.
+/// Number of seconds of a lease that may have passed before its remaining time is queried.
 const LATE_SECONDS: i64 = 60;
 
-/// The code of the table that an answer counts as.
+/// Returns the code in the table for an answer.
 pub(super) fn code(answer: &str) -> &'static str {
     if answer.starts_with("200 ") {
         "ok"
@@ -24,12 +24,12 @@ pub(super) fn code(answer: &str) -> &'static str {
 pub(super) struct Side {
     server: Server,
     tokens: BTreeMap<String, String>,
-    /// The header of the first answer, whose ids and term every header has.
+    /// The header of the first answer. Every later header has the same ids and term.
     header: Value,
 }
 
 impl Side {
-    /// A fresh cluster of one member, whose passwords are hashed quickly.
+    /// Starts a new cluster of one member with fast password hashing.
     pub(super) fn start(kind: Kind) -> Self {
         let mut side = Self {
             server: Launch::new(kind)
@@ -44,7 +44,7 @@ impl Side {
         side
     }
 
-    /// Sends a call and tells the answer in a line; who authenticates keeps the token.
+    /// Sends a call and returns the answer as a line. Keeps the token of an authentication.
     pub(super) fn answer(&mut self, call: &Call) -> String {
         let (status, mut json) = self.send(call);
         if let Some(fields) = json.as_object_mut() {
@@ -71,13 +71,13 @@ impl Side {
         (answer.status, answer.json())
     }
 
-    /// Takes out what differs from server to server or from moment to moment.
+    /// Removes the parts of an answer that differ between servers or change with time.
     fn tidy(&self, fields: &mut Map<String, Value>) {
-        // etcd 3.6 does not repeat the message for clients of the former gateway
+        // Etcd 3.7 does not repeat the message for clients of the former gateway.
         if fields.get("error") == fields.get("message") {
             fields.remove("error");
         }
-        // addresses
+        // These fields contain addresses.
         fields.remove("members");
         if let Some(header) = fields.get_mut("header").and_then(Value::as_object_mut) {
             for name in ["cluster_id", "member_id", "raft_term"] {
@@ -92,7 +92,7 @@ impl Side {
         {
             fields.remove("TTL");
         }
-        // etcd names the keys of a lease in no order
+        // Etcd lists the keys of a lease in no order.
         if let Some(keys) = fields.get_mut("keys").and_then(Value::as_array_mut) {
             keys.sort_by_key(Value::to_string);
         }

@@ -1,11 +1,11 @@
-//! One call, and the line of a script that it is.
+//! One call, and its line in a script.
 //!
 //! ```text
 //! lease/grant {"ID":1,"TTL":6000}
 //! auth/authenticate {"name":"ann","password":"ann"}
 //! ann: kv/put {"key":"YQ=="}
 //! ```
-//! A caller shows the token of the last authentication of that name.
+//! A caller presents the token from the last authentication of that name.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 /// A call of the gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The user who calls; `None` without a token.
+    /// The calling user; `None` for a call without a token.
     pub(super) caller: Option<String>,
     /// The path below `/v3/`.
     pub(super) path: String,
@@ -26,7 +26,7 @@ impl Call {
         Self { caller: None, path: path.into(), body }
     }
 
-    /// Reads what a call prints.
+    /// Parses the line of a call. Fails for any other line.
     pub(super) fn parse(line: &str) -> Result<Self, String> {
         let bad = || format!("no call: {line}");
         let (head, body) = line.split_once(" {").ok_or_else(bad)?;

@@ -1,16 +1,16 @@
-//! Calls about users, roles and keys by chance: few names, so that they meet.
+//! Random calls about users, roles and keys. There are few names, so that calls concern the same ones.
 
 use serde_json::{Value, json};
 
 use super::step::Call;
 use crate::{coverage::Row, rng::Rng};
 
-/// Reads and writes of those who show a token.
+/// The row of reads and writes with a token.
 pub(super) const KEYS_ROW: &str = "keys of a user";
-/// The other calls of those users.
+/// The row of other calls with a token.
 pub(super) const RIGHTS_ROW: &str = "other calls of a user";
 
-/// Everything that a run must reach.
+/// The cells that a run must cover.
 pub(super) const TABLE: &[Row] = &[
     ("auth/user/add", "ok refused"),
     ("auth/user/delete", "ok refused"),
@@ -37,19 +37,19 @@ pub(super) const TABLE: &[Row] = &[
     (RIGHTS_ROW, "ok denied refused"),
 ];
 
-/// The callers who show a token.
+/// The callers that present a token.
 const CALLERS: [&str; 3] = ["root", "ann", "ben"];
-/// Seldom root, without whom nothing changes any more.
+/// Names of users. Root is rare, because nothing can change without it.
 const USERS: [&str; 7] = ["ann", "ben", "ann", "ben", "root", "eve", ""];
 const OTHERS: [&str; 3] = ["ann", "ben", "eve"];
-/// Seldom root, to whom nothing is denied.
+/// Roles with weights. Root is rare, because it is denied nothing.
 const ROLES: [(u64, &str); 5] = [(1, "root"), (1, ""), (1, "none"), (8, "one"), (9, "two")];
-/// base64 of a to d.
+/// The keys a to d in base64.
 const KEYS: [&str; 4] = ["YQ==", "Yg==", "Yw==", "ZA=="];
-/// One key, up to c, up to d, all that follow, all with a prefix.
+/// Ends of ranges: one key, up to c, up to d, all following keys, and all keys with a prefix.
 const ENDS: [&str; 6] = ["", "", "Yw==", "ZA==", "AA==", "ZQ=="];
 
-/// The calls of a seed, after those that switch auth on.
+/// Returns the calls of a seed. The first calls enable auth.
 pub(super) fn sequence(seed: u64, count: usize) -> Vec<Call> {
     let mut rng = Rng::new(seed);
     let mut calls = beginning();
@@ -71,7 +71,7 @@ pub(super) fn sequence(seed: u64, count: usize) -> Vec<Call> {
     calls
 }
 
-/// Somebody who may do all, two who may do little, and auth on.
+/// Returns calls that create a user with all permissions and two users with few, and enable auth.
 fn beginning() -> Vec<Call> {
     let mut calls = vec![Call::new("auth/role/add", json!({"name": "one"}))];
     for name in CALLERS {
@@ -85,7 +85,7 @@ fn beginning() -> Vec<Call> {
     calls
 }
 
-/// Path and body of what changes users and roles.
+/// Draws path and body of a call that changes users or roles.
 fn change(rng: &mut Rng) -> (&'static str, Value) {
     let (user, other, role) = (*rng.pick(&USERS), *rng.pick(&OTHERS), rng.weighted(&ROLES));
     let (key, range_end) = (rng.pick(&KEYS), rng.pick(&ENDS));
@@ -119,13 +119,13 @@ fn change(rng: &mut Rng) -> (&'static str, Value) {
             let body = json!({"role": role, "key": key, "range_end": range_end});
             ("auth/role/revoke", body)
         }
-        // mostly on, so that somebody is denied something
+        // Auth is enabled most of the time, so that some calls are denied.
         _ if rng.chance(20) => ("auth/disable", json!({})),
         _ => ("auth/enable", json!({})),
     }
 }
 
-/// Path and body of what users do.
+/// Draws path and body of a call that users make.
 fn use_of_keys(rng: &mut Rng) -> (&'static str, Value) {
     let (key, range_end) = (rng.pick(&KEYS), rng.pick(&ENDS));
     let put = json!({"key": key, "value": key, "prev_kv": rng.below(3) == 0});

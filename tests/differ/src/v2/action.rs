@@ -1,21 +1,19 @@
-//! The actions of requests, in the words of the table that a run must cover, and the codes that each
-//! of them can answer.
+//! The actions of requests, as named in the table that a run must cover, and their possible codes.
 
 use super::{answer::Answer, step::Request};
 use crate::coverage::Row;
 
-/// The codes that a read can answer.
+/// The possible codes of a read.
 const GETS: &str = "200 100 104 201 202 203 209 210 211 212";
-/// The codes that the head of a watch can answer.
+/// The possible codes of a watch's head.
 const WATCHES: &str = "200 401 201 202 203 209 210 211 212";
-/// The events that a watch can report.
+/// The possible events of a watch.
 const EVENTS: &str = "set create update compareAndSwap compareAndDelete delete expire none";
 
-/// The table. Left out, because no request gets there: 105 and 107 of an in-order create (its name
-/// is new, and the root may have children), 101 and 105 of what does not compare or create, 107
-/// of a compare-and-delete (etcd forgets to check and says 102), 110 (nobody switches auth on),
-/// 300 (a sole member does not lose its quorum), and whatever only etcd before 2.0 said. `HEAD`
-/// has no body and so no code.
+/// The table. It omits codes that no request reaches: 105 and 107 of an in-order create (its name is new, and the root may
+/// have children), 101 and 105 of actions that do not compare or create, 107 of a compare-and-delete (etcd omits the check
+/// and answers 102), 110 (auth is never enabled), 300 (a sole member does not lose its quorum), and all codes of etcd before
+/// 2.0. `HEAD` has no body and therefore no code.
 pub(super) const TABLE: &[Row] = &[
     ("get", GETS),
     ("quorum get", GETS),
@@ -49,13 +47,13 @@ pub(super) const TABLE: &[Row] = &[
     ("settled", "expired"),
 ];
 
-/// A request's parameters as a server reads them: the first value of each name, body before query,
-/// what cannot be decoded left out.
+/// A request's parameters as a server reads them: the first value of each name, the body before the query, without values
+/// that cannot be decoded.
 #[derive(Debug)]
 pub(super) struct Asked(Vec<(String, String)>);
 
 impl Asked {
-    /// Reads query and, where it counts, the body.
+    /// Parses the query and, if the server uses it, the body.
     pub(super) fn of(request: &Request) -> Self {
         let mut pairs = Vec::new();
         let media = request.media.as_deref().unwrap_or(witan_e2e::http::FORM);
@@ -77,7 +75,7 @@ impl Asked {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether a flag is set.
+    /// Returns whether a flag is set.
     pub(super) fn is(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|text| matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True"))
@@ -88,12 +86,12 @@ impl Asked {
             .is_some_and(|text| matches!(text, "0" | "f" | "F" | "FALSE" | "false" | "False"))
     }
 
-    /// A number that counts.
+    /// Returns the number in a parameter, if the server uses it.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok().filter(|number| *number > 0)
     }
 
-    /// Whether a value is to be compared.
+    /// Returns whether the request compares a value.
     fn compares(&self) -> bool {
         self.number("prevIndex").is_some()
             || self.get("prevValue").is_some_and(|text| !text.is_empty())
@@ -112,7 +110,7 @@ fn read(text: &str, pairs: &mut Vec<(String, String)>) {
     }
 }
 
-/// Undoes `%XX`, and `+` in a form.
+/// Decodes `%XX` and, in a form, `+`.
 pub(super) fn decode(text: &str, form: bool) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut bytes = text.bytes();
@@ -130,7 +128,7 @@ pub(super) fn decode(text: &str, form: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The key that a target names, as the server would print it; `None` if it names none.
+/// Returns the key of a target as a server prints it. Returns `None` if the target has no key.
 pub(super) fn key(target: &str) -> Option<String> {
     let path = target.split('?').next().unwrap_or_default();
     let path = decode(path, false)?;
@@ -151,7 +149,7 @@ pub(super) fn key(target: &str) -> Option<String> {
     Some(format!("/{}", String::from_utf8_lossy(&key)))
 }
 
-/// The row of a request.
+/// Returns the row of a request.
 pub(super) fn action(request: &Request) -> &'static str {
     let path = request.target.split('?').next().unwrap_or_default();
     if decode(path, false).is_none() {
@@ -178,8 +176,8 @@ pub(super) fn action(request: &Request) -> &'static str {
     }
 }
 
-/// The code of an answer: v2's own, or the status where there is none. Where 201 is also a
-/// status, the code is written `201!`.
+/// Returns the code of an answer: v2's own code, or the status without one. If 201 is the status and the action also has the
+/// code 201, the result is `201!`.
 pub(super) fn code(action: &str, answer: &Answer) -> String {
     let Some(code) = answer.error_code() else {
         return answer.status.to_string();

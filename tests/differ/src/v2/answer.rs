@@ -1,23 +1,22 @@
-//! An answer in a form that can be compared: one line, with clocks and ids taken out. Times are
-//! kept aside and compared by their distance.
+//! An answer in a comparable form: one line without clocks and ids. Times are kept separately and compared by their distance.
 
 use std::fmt;
 
 use serde_json::Value;
 use witan_e2e::http::Response;
 
-/// Seconds that two servers' clocks may lie apart in what they print: they were asked one after
-/// the other, on a machine with other work.
+/// Maximum difference in seconds between the times that two servers print. They are called one after the other, on a machine
+/// with other work.
 const APART_SECONDS: f64 = 3.0;
 
-/// A number above this is a time and not a time to live.
+/// A number above this value is a time; a lower number is a time to live.
 const TTL_SECONDS_MAX: f64 = 1e10;
 
-/// Bodies from this size on are chunked; those near it may fall on either side, if they hold a
-/// time, whose fraction is of any length.
+/// Sizes in bytes around the size from which bodies are chunked. A body near that size may fall on either side if it contains
+/// a time, whose fraction varies in length.
 const CHUNKED_FROM: std::ops::Range<usize> = 1900..2200;
 
-/// The three headers that come with every answer.
+/// The three headers of every answer.
 const CORS: [(&str, &str); 3] = [
     (
         "Access-Control-Allow-Headers",
@@ -33,22 +32,22 @@ const CORS: [(&str, &str); 3] = [
 /// An answer to a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
-    /// Everything that must be equal.
+    /// The part that must be equal.
     pub(super) line: String,
-    /// Status code; 0 where there was no answer of its own.
+    /// The status code, or 0 if there was no answer.
     pub(super) status: u16,
-    /// The body as it came.
+    /// The received body.
     pub(super) body: String,
-    /// `expiration`s and `ttl`s, in seconds, in order.
+    /// The values of `expiration` and `ttl` in seconds, in order.
     pub(super) times: Vec<f64>,
-    /// Length of the body that a `HEAD` did not get.
+    /// The length of the body that a `HEAD` omits.
     pub(super) length: Option<usize>,
-    /// `X-Etcd-Index`.
+    /// The value of `X-Etcd-Index`.
     pub(super) index: Option<u64>,
 }
 
 impl Answer {
-    /// Reads a response. `sorted`: the order of its lists counts.
+    /// Converts a response. If `sorted`, the order of its lists is significant.
     pub(super) fn of(method: &str, response: &Response, sorted: bool) -> Self {
         let body = response.text();
         let mut answer = said(&body, sorted);
@@ -78,22 +77,22 @@ impl Answer {
         answer
     }
 
-    /// The code of a refusal.
+    /// Returns the code of a refusal.
     pub(super) fn error_code(&self) -> Option<u64> {
         self.json()?["errorCode"].as_u64()
     }
 
-    /// The index of an event.
+    /// Returns the index of an event.
     pub(super) fn modified(&self) -> Option<u64> {
         self.json()?["node"]["modifiedIndex"].as_u64()
     }
 
-    /// The body as JSON, if it is some.
+    /// Returns the body as JSON, or `None` if it is not JSON.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_str(&self.body).ok()
     }
 
-    /// The same without the seconds that something has left.
+    /// Returns the answer without remaining times.
     pub(super) fn without_ttl(&self) -> Self {
         let times = self.times.iter().copied();
         Self {
@@ -103,7 +102,7 @@ impl Answer {
         }
     }
 
-    /// Whether another server said the same.
+    /// Returns whether the answer of another server is equal.
     pub(super) fn same(&self, other: &Self) -> bool {
         self.line == other.line
             && self.times.len() == other.times.len()
@@ -125,17 +124,17 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The answer that a body alone is: an event of a watch.
+/// Creates an answer from a body alone, such as an event of a watch.
 pub(super) fn said(body: &str, sorted: bool) -> Answer {
     let mut times = Vec::new();
     let mut line = timeless(body, &mut times);
     if !sorted && line.contains("\"nodes\":[") {
         line = in_order(&line);
-        // in the order in which they came, they belong to other nodes now
+        // Sort the times, because the order of arrival assigns them to different nodes.
         times.sort_by(f64::total_cmp);
     }
     Answer {
-        // one line of a script
+        // A line of a script cannot contain line breaks.
         line: line
             .strip_suffix('\n')
             .map_or_else(|| format!("{line}\\c"), str::to_owned)
@@ -154,17 +153,17 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
         let word = match name.as_str() {
             "Date" => continue,
             "X-Raft-Index" => "raft".into(),
-            // one word for both
+            // Both servers get the same value here.
             "X-Raft-Term" => "term".into(),
             "X-Etcd-Cluster-Id" => "cluster".into(),
             "X-Etcd-Index" => format!("i={value}"),
             "Content-Type" if value == "application/json" => "json".into(),
-            // see excuse::NOT_ASKED
+            // See `excuse::NOT_ASKED`.
             "Content-Length" if response.version == "HTTP/1.0" => continue,
             "Content-Length" | "Transfer-Encoding" if timed => "framed".into(),
-            // the end of the connection is the end of the body
+            // The end of the connection marks the end of the body.
             "Content-Length" if closes(response) => continue,
-            // a HEAD's is compared apart
+            // The length of a HEAD is compared separately.
             "Content-Length" if method == "HEAD" => continue,
             "Content-Length" if !body.is_empty() => "length".into(),
             "Transfer-Encoding" if value == "chunked" => "chunked".into(),
@@ -176,7 +175,7 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
         };
         words.push(word);
     }
-    // their order means nothing
+    // The order of these values is not significant.
     words.sort();
     if cors != CORS.len() {
         words.push("uncors".into());
@@ -188,7 +187,7 @@ fn closes(response: &Response) -> bool {
     response.header("Connection") == Some("close")
 }
 
-/// Takes expirations and seconds out.
+/// Removes expirations and remaining seconds from a body, and adds them to `times`.
 fn timeless(body: &str, times: &mut Vec<f64>) -> String {
     const EXPIRATION: &str = "\"expiration\":\"";
     const TTL: &str = "\"ttl\":";
@@ -216,7 +215,7 @@ fn timeless(body: &str, times: &mut Vec<f64>) -> String {
                 let tail = &rest[begin..];
                 let end = tail.find([',', '}']).unwrap_or(tail.len());
                 match tail[..end].parse::<i64>() {
-                    // how late an expiration came is chance
+                    // The delay of an expiration is random.
                     Ok(late) if expired && late <= 0 => {
                         out.push_str(&rest[..at]);
                         rest = tail[end..].strip_prefix(',').unwrap_or(&tail[end..]);
@@ -239,8 +238,7 @@ fn timeless(body: &str, times: &mut Vec<f64>) -> String {
     out
 }
 
-/// The seconds of a time as Go prints it, in UTC, since the day that month and year name; `None`
-/// if it is written in any other way.
+/// Converts a time as printed by Go in UTC to seconds since the origin of [`civil_days`]. Returns `None` for any other form.
 fn seconds(text: &str) -> Option<f64> {
     let text = text.strip_suffix('Z')?;
     let (whole, fraction) = match text.split_once('.') {
@@ -264,9 +262,9 @@ fn seconds(text: &str) -> Option<f64> {
     Some(((days * 24.0 + hour) * 60.0 + minute) * 60.0 + second + fraction)
 }
 
-/// Days since some day long ago, in the Gregorian calendar.
+/// Returns the number of days since a fixed day in the distant past, in the Gregorian calendar.
 fn civil_days(year: f64, month: f64, day: f64) -> f64 {
-    // years begin in March, so that the leap day comes last
+    // Years start in March, so that the leap day comes last.
     let year = if month <= 2.0 { year - 1.0 } else { year };
     let month = if month > 2.0 {
         month - 3.0
@@ -277,7 +275,7 @@ fn civil_days(year: f64, month: f64, day: f64) -> f64 {
     year * 365.0 + leaps + ((153.0 * month + 2.0) / 5.0).floor() + day
 }
 
-/// A body with the items of each `nodes` in the order of their text: etcd's own is chance.
+/// Sorts the items of each `nodes` in a body by their text, because etcd's order is random.
 fn in_order(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -295,7 +293,7 @@ fn in_order(text: &str) -> String {
     out
 }
 
-/// The items of an array whose bracket was already read, and where its end is.
+/// Returns the items of an array after its opening bracket, and the position of its end.
 fn items(text: &str) -> (Vec<&str>, usize) {
     let mut items = Vec::new();
     let (mut depth, mut begin, mut quoted, mut escaped) = (0, 0, false, false);
@@ -345,7 +343,7 @@ mod tests {
         assert!(one.same(&said(&body("2026-03-01T00:00:01Z", 4), true)));
         assert!(!one.same(&said(&body("2026-03-01T00:00:09Z", 4), true)));
         assert!(!one.same(&said(&body("2026-03-01T00:00:01Z", 9), true)));
-        // not as Go writes it
+        // Go does not write times like this.
         assert!(!one.same(&said(&body("2026-02-28T23:59:59.50Z", 5), true)));
     }
 

@@ -1,5 +1,5 @@
-//! In what Witan differs from etcd on purpose. Nothing else is excused, and each excuse fits one
-//! pattern of etcd's answer only.
+//! The deliberate differences between Witan and etcd. No other difference is excused, and each excuse fits exactly one
+//! pattern of etcd's answers.
 
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ pub(super) enum Excuse {
     Redirect,
     /// etcd's stream falls silent after the first event of the past.
     SilentStream,
-    /// etcd's history takes `/w` for a directory of `/wxyz`.
+    /// Etcd's history treats `/w` as a directory of `/wxyz`.
     Prefix,
     /// etcd's history forgets that a node is hidden.
     Hidden,
@@ -61,7 +61,7 @@ impl Excuse {
         Self::Hidden,
     ];
 
-    /// Why Witan does otherwise.
+    /// Returns the reason why Witan differs.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Redirect => {
@@ -78,7 +78,7 @@ impl Excuse {
         }
     }
 
-    /// How many events are compared all the same.
+    /// Returns the number of events that are still compared.
     pub(super) fn events_kept(self) -> usize {
         match self {
             Self::SilentStream => 1,
@@ -86,7 +86,7 @@ impl Excuse {
         }
     }
 
-    /// The excuse for what etcd told first to a watch that began at an index.
+    /// Returns the excuse for etcd's first event on a watch from index `began`, if there is one.
     pub(super) fn of(request: &Request, began: u64, first: &Answer) -> Option<Self> {
         let event = first.json()?;
         let index = event["node"]["modifiedIndex"].as_u64()?;

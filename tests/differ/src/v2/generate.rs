@@ -1,5 +1,5 @@
-//! Chance to steps: a pure function of the seed. A small universe of names makes requests meet;
-//! every parser's refusal is visited in turn for each action, so that no run misses one.
+//! Draws the steps of a seed, as a pure function. Names come from a small set, so that requests concern the same nodes. Every
+//! refusal of the parser is drawn in turn for each action, so that no run misses one.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// Parameters that mean something to some, and how often; without a value, one is drawn.
+/// Extra parameters that matter to some requests, with weights. A parameter without a value gets a random value.
 const EXTRAS: [(u64, &str); 10] = [
     (30, "ttl"),
     (6, "dir"),
@@ -25,22 +25,22 @@ const EXTRAS: [(u64, &str); 10] = [
     (3, "value=2"),
 ];
 
-/// Writes of a burst: more than the history holds.
+/// Number of writes in a burst, which exceeds the history.
 const BURST: std::ops::Range<u64> = 1010..1200;
 
-/// Percent of the steps that are meant to be refused by the parser.
+/// Percentage of steps that the parser must refuse.
 const FAULT_PERCENT: u64 = 11;
-/// Watches that are open at once.
+/// Maximum number of watches that are open at once.
 const WATCHES_MAX: usize = 10;
-/// One step in so many begins to write things with a short time to live: the run waits for them.
+/// One step in this many starts a group of writes with a short time to live. The run waits for their expiration.
 const SHORT_ONE_IN: u64 = 250;
-/// Steps after that one of which some do so, too.
+/// Number of steps after it, some of which also write with a short time to live.
 const SHORT_MORE: usize = 6;
 
-/// Writes that are remembered.
+/// Number of remembered writes.
 const RECENT_MAX: usize = 8;
 
-/// The steps of a seed.
+/// Returns the steps of a seed.
 pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
     let mut maker = Maker {
         rng: Rng::new(seed),
@@ -51,7 +51,7 @@ pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
         recent: Vec::new(),
         next: walk().collect(),
     };
-    // the same cell of faults does not always come last
+    // Start at a random cell of faults, so that the last cell varies.
     maker.faults = maker.rng.below(FAULTS.len() * FAULTY.len());
     let burst_at = count * 2 / 3;
     (0..count)
@@ -67,7 +67,7 @@ pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
         .collect()
 }
 
-/// Every answer that chance reaches seldom. A run begins with it.
+/// Returns steps for every answer that random steps rarely reach. A run starts with them.
 fn walk() -> impl Iterator<Item = Step> {
     let lines = include_str!("walk.steps").lines();
     lines.map(|line| Step::parse(line).expect("the walk is written down right"))
@@ -79,9 +79,9 @@ struct Maker {
     watches: Vec<u32>,
     opened: u32,
     short_left: usize,
-    /// The recent writes: path and value.
+    /// Path and value of recent writes.
     recent: Vec<(String, String)>,
-    /// Steps that follow before any other is drawn.
+    /// Steps that precede the next random step.
     next: VecDeque<Step>,
 }
 
@@ -93,7 +93,7 @@ impl Maker {
         if !self.watches.is_empty() {
             let full = self.watches.len() >= WATCHES_MAX;
             if full || self.rng.chance(6) {
-                // mostly one to which something may have happened
+                // Mostly select an index at which an event may have happened.
                 let at = match self.rng.chance(70) {
                     true => 0,
                     false => self.rng.below(self.watches.len()),
@@ -122,7 +122,7 @@ impl Maker {
         self.noise(kind, &mut asked);
         let plainness = match kind {
             Kind::Watch | Kind::Stream => Plainness::Watched,
-            // a missing key cannot be compared
+            // A missing key cannot be compared.
             Kind::Swap | Kind::DeleteIf => Plainness::Plain,
             Kind::Get
             | Kind::QuorumGet
@@ -156,7 +156,7 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// A request that the parser refuses, the next of all cells in turn.
+    /// Returns the next request in the round of all faults, which the parser refuses.
     fn fault(&mut self) -> Step {
         let cell = self.faults;
         self.faults += 1;
@@ -168,7 +168,7 @@ impl Maker {
             Kind::Stream => vec!["wait=true".into(), "stream=true".into()],
             Kind::Create => vec!["prevExist=false".into()],
             Kind::Update => vec!["prevExist=true".into()],
-            // a fault in one condition leaves the other to say what was meant
+            // With a fault in one condition, the other condition still determines the action.
             Kind::Swap | Kind::DeleteIf if fault.starts_with("prevIndex") => {
                 vec!["prevValue=1".into()]
             }
@@ -183,7 +183,7 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// A request with two faults: which one is named?
+    /// Returns a request with two faults, of which a server reports one.
     fn faults(&mut self) -> Step {
         let asked: Vec<String> = (0..2)
             .map(|_| {
@@ -196,9 +196,9 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// So many events that the first are forgotten, and watches on both sides of that line.
+    /// Queues so many events that the history forgets the first ones, and watches before and after that index.
     fn past(&mut self) {
-        // etcd forgets a stream that lags a hundred events behind
+        // Etcd closes a stream that lags a hundred events.
         let open = std::mem::take(&mut self.watches);
         self.next.extend(open.into_iter().map(Step::Reap));
         let long = self.rng.range(BURST.start, BURST.end);
@@ -215,7 +215,7 @@ impl Maker {
         }
     }
 
-    /// A watch on everything comes next.
+    /// Queues a watch on the root as the next step.
     fn wait(&mut self, query: &str) {
         self.opened += 1;
         self.watches.push(self.opened);
@@ -223,7 +223,7 @@ impl Maker {
         self.next.push_back(Step::Watch(self.opened, target));
     }
 
-    /// Something that will expire while the run waits for it.
+    /// Returns a write that expires while the run waits for it.
     fn short(&mut self) -> Step {
         let kind = *self.rng.pick(&[
             Kind::Set,
@@ -255,7 +255,7 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// Notes what a write may have left.
+    /// Records the nodes that a write may have left.
     fn remember(&mut self, kind: Kind, path: &str, asked: &[String]) {
         let value = asked.iter().find_map(|pair| pair.strip_prefix("value="));
         if let (Kind::Set | Kind::Create | Kind::Swap, Some(value)) = (kind, value) {
@@ -324,7 +324,7 @@ impl Maker {
         asked
     }
 
-    /// Parameters that are legal and may mean nothing here.
+    /// Adds parameters that are legal and may have no effect here.
     fn noise(&mut self, kind: Kind, asked: &mut Vec<String>) {
         let rng = &mut self.rng;
         if kind == Kind::Other || !rng.chance(45) {
@@ -372,7 +372,7 @@ impl Maker {
         let mut target = path;
         if !query.is_empty() || rng.chance(1) {
             target.push('?');
-            // a raw space ends the target
+            // A raw space ends the target.
             target.push_str(&query.join("&").replace(' ', "%20"));
         }
         let bodied = writes || rng.chance(5) && method != "TRACE";
@@ -390,7 +390,7 @@ impl Maker {
         if rng.chance(5) {
             request.how = *rng.pick(&How::ODD);
         }
-        // see excuse::NOT_ASKED
+        // See `excuse::NOT_ASKED`.
         let is_key = action::key(&request.target).is_some();
         let read = writes && is_key && request.media.is_none() && request.body.is_some();
         let asked = match request.how {
@@ -401,7 +401,7 @@ impl Maker {
         if !asked {
             request.how = How::Plain;
         }
-        // a GET that waits must not be asked for, it would not be answered
+        // Do not send a GET that waits, because it would not be answered.
         if matches!(action::action(&request), "watch" | "stream") {
             self.opened += 1;
             self.watches.push(self.opened);

@@ -1,8 +1,7 @@
-//! v2's keys over HTTP/1.1, against etcd 3.4.23.
+//! Compares v2's keys over HTTP/1.1 with etcd 3.4.23.
 //!
-//! Reading order: `step` (what can be done) → `generate` with `words` and `paths` (chance to steps) →
-//! `answer` (what is compared) → `action` (what a run must reach) → `side` (one server) → `pair`
-//! (both) → `excuse` (in what they differ on purpose).
+//! Reading order: `step` (the possible steps) → `generate` with `words` and `paths` (random steps) → `answer` (the compared
+//! parts) → `action` (the cells to cover) → `side` (one server) → `pair` (both servers) → `excuse` (deliberate differences).
 
 mod action;
 mod answer;
@@ -23,7 +22,7 @@ use crate::{
 use pair::Pair;
 use step::Step;
 
-/// v2's keys.
+/// The dialect of v2's keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys;
 

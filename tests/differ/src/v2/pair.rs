@@ -1,4 +1,4 @@
-//! The same steps on etcd and on Witan, and the first thing in which they differ.
+//! Executes the same steps on etcd and on Witan until they differ.
 
 use std::{
     collections::BTreeMap,
@@ -18,15 +18,15 @@ use super::{
 };
 use crate::report::{Report, Stop};
 
-/// Steps that may follow one that made something with a short time to live, before all wait for
-/// its end. A number and not a time, so that a shorter list of steps still does the same.
+/// Maximum number of steps after a write with a short time to live, before the run waits for its expiration. It is a number
+/// and not a time, so that a shorter list of steps has the same effect.
 const SHORT_STEPS: usize = 7;
 
-/// If those steps took longer than this, something may have expired among them (the shortest time
-/// to live is 2 s), and the run proves nothing.
+/// If these steps took longer than this, a node may have expired among them (the shortest time to live is 2 s), and the run
+/// proves nothing.
 const SHORT_TIME: Duration = Duration::from_millis(1800);
 
-/// Steps between two looks at everything there is.
+/// Number of steps between two comparisons of the whole store.
 const AUDIT_STEPS: usize = 250;
 
 /// Both servers.
@@ -34,16 +34,16 @@ const AUDIT_STEPS: usize = 250;
 pub(super) struct Pair<'a> {
     etcd: Side,
     witan: Side,
-    /// Watches: what they watch, and the index at which they began.
+    /// The watched request of each watch, and the index at which the watch started.
     opened: BTreeMap<u32, (Request, u64)>,
     short_since: Option<(Instant, usize)>,
-    /// The index of the last restart.
+    /// The index at the last restart.
     restarted: u64,
     report: &'a mut Report,
 }
 
 impl<'a> Pair<'a> {
-    /// Starts both on empty folders.
+    /// Starts both servers on empty folders.
     pub(super) fn start(report: &'a mut Report) -> Self {
         let etcd = thread::spawn(|| Side::start(Kind::Etcd34));
         let witan = Side::start(Kind::Witan);
@@ -57,10 +57,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Goes through all steps.
-    ///
-    /// # Errors
-    /// At the first difference.
+    /// Executes all steps. Fails at the first difference.
     pub(super) fn run(mut self, steps: &[Step]) -> Result<(), Stop> {
         for excuse in Excuse::ALL {
             self.report.excuse(excuse.reason(), 0);
@@ -69,7 +66,7 @@ impl<'a> Pair<'a> {
         for (at, step) in steps.iter().enumerate() {
             self.settle_if_due(at, step)?;
             if let Err(stop) = self.step(at, step) {
-                // two that are at different indexes are of no more use
+                // If the two servers have different indexes, further comparisons are useless.
                 if self.report.survey && self.etcd.look("/") != self.witan.look("/") {
                     return Err(stop);
                 }
@@ -118,7 +115,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Does the same on both at a time.
+    /// Executes the same action on both servers at the same time.
     fn both(&mut self, act: impl Fn(&mut Side) -> Answer + Sync) -> (Answer, Answer) {
         let (etcd, witan) = (&mut self.etcd, &mut self.witan);
         thread::scope(|scope| {
@@ -153,7 +150,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Whether what a HEAD left out tells of a time, whose fraction is of any length.
+    /// Returns whether the body that a HEAD omits contains a time, whose fraction varies in length.
     fn lengths_hold_times(&mut self, request: &Request) -> bool {
         let request = Request { method: "GET".into(), ..request.clone() };
         self.etcd.send(&request).expect("the server lives");
@@ -181,7 +178,7 @@ impl<'a> Pair<'a> {
             self.etcd.unwatch(id),
             self.witan.unwatch(id),
         ) else {
-            // its watch was refused, or is not among the steps any more
+            // The watch was refused, or its step was removed.
             return Ok(());
         };
         let excuse = |told: &[Answer]| {
@@ -268,14 +265,14 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Everything there is.
+    /// Compares the whole store.
     fn audit(&mut self, at: usize) -> Result<(), Stop> {
         self.ask(at, &Request::get("/v2/keys/?recursive=true"))
     }
 }
 
-/// Reads both watches until both were told as much and fall silent. `excused`: how much is enough
-/// if etcd told this.
+/// Reads both watches until they have received equally many events and fall silent. `excused` returns a sufficient number of
+/// events for etcd's answers, if an excuse applies.
 fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> Option<usize>) {
     let begun = Instant::now();
     let mut known = (usize::MAX, usize::MAX);
@@ -292,7 +289,7 @@ fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> O
         if quiet && (even || begun.elapsed() > LATE) {
             return;
         }
-        // nothing more can come to even it out
+        // No further event can reduce the difference.
         if quiet && etcd.ended && witan.ended {
             return;
         }

@@ -1,15 +1,15 @@
-//! Paths: few names, so that requests meet, and now and then one that is hard to write.
+//! Random paths with few names, so that requests concern the same nodes. Some paths are hard to encode.
 
 use crate::rng::Rng;
 
-/// How odd a path may be.
+/// How unusual a path may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plainness {
-    /// Anything that etcd takes.
+    /// Any path that etcd accepts.
     Any,
-    /// Names that a test can find again in an answer.
+    /// A path whose name a test can find in an answer.
     Plain,
-    /// Where something will happen.
+    /// A path at which events will happen.
     Watched,
 }
 
@@ -34,7 +34,7 @@ const FILES: [(u64, &str); 7] = [
     (4, "ab"),
 ];
 
-/// Hard ones, escaped or raw.
+/// Unusual names, escaped or raw.
 const ODD: [&str; 36] = [
     "d%20e",
     "%C3%A9",
@@ -74,12 +74,12 @@ const ODD: [&str; 36] = [
     "%ed%a0%80",
 ];
 
-/// Raw characters that a URL should not hold, and Go takes.
+/// Raw characters that are invalid in a URL but that Go accepts.
 const RAW: [&str; 13] = [
     "\"", "{x}", "|", "^", "[a]", "\\", "`", "<a>", "a>", "é", "中文", "a#b", "#",
 ];
 
-/// Where the key is not what it seems, or there is none.
+/// Paths whose key is not obvious, or that have no key.
 const STRANGE: [&str; 22] = [
     "/v2/keys//a",
     "/v2/keys/a//b",
@@ -105,7 +105,7 @@ const STRANGE: [&str; 22] = [
     "/V2/keys/a",
 ];
 
-/// Paths that watches use.
+/// Paths of watches.
 const WATCHED: [&str; 8] = [
     "/v2/keys",
     "/v2/keys/",
@@ -117,7 +117,7 @@ const WATCHED: [&str; 8] = [
     "/v2/keys/ab",
 ];
 
-/// A path below `/v2/keys`, almost always.
+/// Returns a path, almost always below `/v2/keys`.
 pub(super) fn path(rng: &mut Rng, plainness: Plainness) -> String {
     let any = plainness == Plainness::Any;
     if plainness == Plainness::Watched && rng.chance(55) {

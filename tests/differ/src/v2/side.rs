@@ -1,4 +1,4 @@
-//! One server and what is open to it. What one server said is judged in `pair`, not here.
+//! One server and its open connections. `pair` compares the answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,26 +18,26 @@ use super::{
     step::{How, Request, resolve},
 };
 
-/// Redirects that one request may take.
+/// Maximum number of redirects per request.
 const REDIRECTS_MAX: u32 = 4;
 
-/// A node with fewer seconds than this to live is one that the run waits for.
+/// Number of seconds to live below which the run waits for a node's expiration.
 const SHORT_SECONDS: i64 = 10;
 
-/// Pause between two looks at something that is to expire.
+/// Pause between two checks of a node that must expire.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// An open watch.
 #[derive(Debug)]
 pub(super) struct Watch {
     connection: Connection,
-    /// Many events are wanted.
+    /// Whether the watch is a stream of many events.
     pub(super) stream: bool,
-    /// The bytes behind the last whole line.
+    /// The bytes after the last complete line.
     rest: String,
-    /// The lines that the watch received, in their order.
+    /// The received lines in their order.
     pub(super) told: Vec<String>,
-    /// It will not be told any more.
+    /// Whether no further lines follow.
     pub(super) ended: bool,
 }
 
@@ -47,20 +47,20 @@ pub(super) struct Side {
     server: Server,
     connection: Connection,
     watches: BTreeMap<u32, Watch>,
-    /// The store's index.
+    /// The current index of the store.
     pub(super) now: u64,
-    /// Modified indexes as last seen.
+    /// The last observed modified index of each key.
     modified: BTreeMap<String, u64>,
-    /// The keys that expire soon.
+    /// Keys that expire soon.
     pub(super) short: BTreeSet<String>,
-    /// Redirects that were followed.
+    /// Number of followed redirects.
     pub(super) redirected: u64,
-    /// Whether a key is to expire at once, because of a TTL of 0 or less.
+    /// Whether a key must expire at once, because of a TTL of 0 or less.
     pub(super) urgent: bool,
 }
 
 impl Side {
-    /// Starts a server and waits until its own first changes are done.
+    /// Starts a server and waits until its own first changes are complete.
     pub(super) fn start(kind: Kind) -> Self {
         let server = Launch::new(kind).without_fsync().start();
         wait::until_true("the cluster's version is decided", || {
@@ -82,7 +82,7 @@ impl Side {
         side
     }
 
-    /// The store's index, asked for anew.
+    /// Reads a key and returns the current index of the store.
     pub(super) fn look(&mut self, key: &str) -> u64 {
         let answer = self.server.http("GET", &format!("/v2/keys{key}"), "");
         let index = answer.header("X-Etcd-Index");
@@ -90,7 +90,7 @@ impl Side {
         self.now
     }
 
-    /// The request with the current indexes in place of its variables.
+    /// Replaces the variables in a request by the current indexes.
     pub(super) fn resolved(&self, request: &Request) -> Request {
         let modified = action::key(&request.target)
             .and_then(|key| self.modified.get(&key).copied())
@@ -103,18 +103,18 @@ impl Side {
         }
     }
 
-    /// Sends a request; [`Side::receive`] is next.
+    /// Sends a request. [`Side::receive`] must follow.
     pub(super) fn send(&mut self, request: &Request) -> io::Result<()> {
         let bytes = wire(request, &self.server.address());
         if self.connection.send_raw(&bytes).is_err() {
-            // it was closed after an answer that ended it
+            // The server has closed the connection after an answer that ended it.
             self.connection = Connection::open(&self.server.address())?;
             self.connection.send_raw(&bytes)?;
         }
         Ok(())
     }
 
-    /// The answer to what was sent, after redirects.
+    /// Returns the answer to the sent request, after redirects.
     pub(super) fn receive(&mut self, request: &Request) -> Answer {
         let mut response = match self.connection.response(&request.method) {
             Ok(response) => response,
@@ -155,7 +155,7 @@ impl Side {
         if ends(request, response) {
             self.reconnect();
         }
-        // errors of the parser say 0
+        // Errors of the parser report index 0.
         self.now = self.now.max(answer.index.unwrap_or(0));
         let Some(json) = answer.json() else {
             return answer;
@@ -176,7 +176,7 @@ impl Side {
         answer
     }
 
-    /// Opens a watch and reads its head; a refusal is read whole.
+    /// Opens a watch and reads its head. Reads a refusal completely.
     pub(super) fn watch(&mut self, id: u32, target: &str) -> Answer {
         self.try_watch(id, &Request::get(target))
             .unwrap_or_else(|error| silent(&error))
@@ -213,12 +213,12 @@ impl Side {
         Err(io::Error::other("redirected without end"))
     }
 
-    /// Takes an open watch out.
+    /// Removes and returns an open watch.
     pub(super) fn unwatch(&mut self, id: u32) -> Option<Watch> {
         self.watches.remove(&id)
     }
 
-    /// Many sets, and the last one's answer.
+    /// Sets a key many times, and returns the last answer.
     pub(super) fn burst(&mut self, count: u32, target: &str) -> Answer {
         let mut last = Answer::default();
         for number in 0..count {
@@ -235,8 +235,7 @@ impl Side {
         last
     }
 
-    /// Kills the server, starts it again, and says at which index it is when it has told the
-    /// cluster of itself, which takes an index. All watches end with it.
+    /// Kills and restarts the server. Returns its index after it has published itself, which takes an index. All watches end.
     pub(super) fn restart(&mut self) -> Answer {
         self.watches.clear();
         let before = self.look("/");
@@ -253,8 +252,7 @@ impl Side {
         }
     }
 
-    /// Waits until everything with a short time to live has expired (or lives longer now), and says
-    /// at which index that was.
+    /// Waits until all nodes with a short time to live have expired or have a longer one. Returns the index at that time.
     pub(super) fn settle(&mut self) -> Answer {
         let deadline = Instant::now() + wait::PATIENCE;
         self.urgent = false;
@@ -284,7 +282,7 @@ impl Side {
 }
 
 impl Watch {
-    /// Reads what has come within `patience`.
+    /// Reads the data that arrives within `patience`.
     pub(super) fn pump(&mut self, patience: Duration) {
         while !self.ended {
             match self.connection.ready(patience) {
@@ -304,7 +302,7 @@ impl Watch {
                 Err(error) => self.fail(&error),
             }
             if !self.stream && !self.told.is_empty() && patience < wait::PATIENCE {
-                // its end comes with the event
+                // The end of the stream arrives with the event.
                 return self.pump(wait::PATIENCE);
             }
         }
@@ -315,8 +313,8 @@ impl Watch {
         self.ended = true;
     }
 
-    /// All that it was told, comparable. `once`: without lines that only repeat the last, which
-    /// etcd sends when what a stream watches goes.
+    /// Returns all received lines in comparable form. If `once`, omits lines that only repeat the previous line. Etcd sends
+    /// them when the watched node of a stream is removed.
     pub(super) fn lines(&self, once: bool) -> Vec<Answer> {
         let mut told = self.told.clone();
         if once {
@@ -326,14 +324,14 @@ impl Watch {
     }
 }
 
-/// How long a watch must be silent until it counts as silent.
+/// Duration after which a silent watch counts as silent.
 pub(super) const GRACE: Duration = Duration::from_millis(24);
-/// How much later than the other server one may tell its watch.
+/// Maximum delay between the two servers for the same event.
 pub(super) const LATE: Duration = Duration::from_secs(4);
 
-/// The answer that stands for an error of the connection.
+/// Returns the answer that represents a connection error.
 fn silent(error: &io::Error) -> Answer {
-    // the way in which a connection closes is a matter of timing
+    // How a connection closes depends on timing.
     let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
     let line = if closed.contains(&error.kind()) {
         "no answer".into()
@@ -343,7 +341,7 @@ fn silent(error: &io::Error) -> Answer {
     Answer { line, ..Answer::default() }
 }
 
-/// Whether a connection is of no use after this.
+/// Returns whether a connection cannot be used after this response.
 fn ends(request: &Request, response: &Response) -> bool {
     let closes = response
         .header("Connection")
@@ -395,7 +393,7 @@ fn wire(request: &Request, host: &str) -> Vec<u8> {
     let mut bytes = head.into_bytes();
     match &request.body {
         Some(body) if chunked => {
-            // two chunks, cut anywhere
+            // Send two chunks, split at an arbitrary position.
             let (first, second) = body.as_bytes().split_at(body.len() / 3);
             for piece in [first, second].iter().filter(|piece| !piece.is_empty()) {
                 bytes.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());

@@ -1,4 +1,4 @@
-//! One step of a sequence, and the line of a script that it is.
+//! One step of a sequence, and its line in a script.
 //!
 //! ```text
 //! PUT /v2/keys/a?ttl={now} (text/plain) < value=1
@@ -9,28 +9,28 @@
 //! SETTLE
 //! RESTART
 //! ```
-//! `{now}`, `{now+N}`, `{now-N}` stand for the store's index at that moment, `{mod}` for the
-//! modified index of the addressed node as last seen (0 if never seen).
+//! `{now}`, `{now+N}` and `{now-N}` represent the current index of the store. `{mod}` represents the last observed modified
+//! index of the addressed node (0 if none).
 
 use std::fmt;
 
-/// A request as it goes over the wire, but for what stands in braces.
+/// A request as sent on the wire, except for the variables in braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Any token.
+    /// The method, which may be any token.
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
-    /// Content type: the form's unless named; an empty one is not sent.
+    /// The content type. By default it is the form's type; an empty type is not sent.
     pub(super) media: Option<String>,
     /// The body.
     pub(super) body: Option<String>,
-    /// How it is put on the wire.
+    /// How to send the request.
     pub(super) how: How,
 }
 
 impl Request {
-    /// A plain GET.
+    /// Creates a plain GET.
     pub(super) fn get(target: &str) -> Self {
         Self {
             method: "GET".into(),
@@ -42,26 +42,26 @@ impl Request {
     }
 }
 
-/// Ways to put a request on the wire.
+/// Ways to send a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum How {
-    /// As everybody does.
+    /// As usual clients do.
     #[default]
     Plain,
-    /// The body comes in chunks.
+    /// With a chunked body.
     Chunked,
     /// In HTTP/1.0.
     Old,
-    /// `Expect: 100-continue`, and nobody waits for it.
+    /// With `Expect: 100-continue`, without waiting for the answer.
     Expecting,
-    /// The target holds the host.
+    /// With the host in the target.
     Absolute,
-    /// Header names are in lower case.
+    /// With header names in lower case.
     Lower,
 }
 
 impl How {
-    /// All but the plain one.
+    /// All ways except `Plain`.
     pub(super) const ODD: [Self; 5] = [
         Self::Chunked,
         Self::Old,
@@ -85,17 +85,17 @@ impl How {
 /// One step of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Asks and waits for the answer.
+    /// Sends a request and waits for the answer.
     Ask(Request),
-    /// Opens a watch on a connection of its own and reads its head.
+    /// Opens a watch on its own connection and reads its head.
     Watch(u32, String),
-    /// Collects what a watch was told and closes it.
+    /// Collects the events of a watch and closes it.
     Reap(u32),
-    /// So many sets of one key, not compared but for the last.
+    /// Sets one key this many times. Only the last answer is compared.
     Burst(u32, String),
     /// Waits until everything with a short time to live has expired.
     Settle,
-    /// Kills the server and starts it again on what it left.
+    /// Kills the server and restarts it with its files.
     Restart,
 }
 
@@ -122,10 +122,7 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    /// Reads what a step prints.
-    ///
-    /// # Errors
-    /// If the line is none.
+    /// Parses the line of a step. Fails for any other line.
     pub(super) fn parse(line: &str) -> Result<Self, String> {
         let bad = || format!("no step: {line:?}");
         let number = |text: &str| text.parse::<u32>().map_err(|_| bad());
@@ -172,7 +169,7 @@ impl Step {
     }
 }
 
-/// Replaces the variables in braces by numbers.
+/// Replaces the variables in braces with numbers.
 pub(super) fn resolve(text: &str, now: u64, modified: u64) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,8 +1,8 @@
-//! The words of requests: what a step may be meant to be, values, flags, faults, content types.
+//! The parts of requests: intended kinds of steps, values, flags, faults and content types.
 
 use crate::rng::Rng;
 
-/// The intended kind of a step; `action` says which kind it is in the end.
+/// The intended kind of a step. `action` determines the actual kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Get,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// How often each is meant.
+/// The weights of the kinds.
 pub(super) const KINDS: [(u64, Kind); 13] = [
     (15, Kind::Get),
     (4, Kind::QuorumGet),
@@ -37,7 +37,7 @@ pub(super) const KINDS: [(u64, Kind); 13] = [
     (1, Kind::Other),
 ];
 
-/// A faulty parameter for each code of the parser, several ways each.
+/// Faulty parameters for each code of the parser, with several variants each.
 pub(super) const FAULTS: &[&[&str]] = &[
     &["prevValue="],
     &[
@@ -90,7 +90,7 @@ pub(super) const FAULTS: &[&[&str]] = &[
     &["refresh=true", "refresh=T&ttl=", "refresh=TRUE&value="],
 ];
 
-/// Kinds that the faults are tried on, in turn.
+/// The kinds that get faults, in turn.
 pub(super) const FAULTY: [Kind; 12] = [
     Kind::Get,
     Kind::Head,
@@ -106,7 +106,7 @@ pub(super) const FAULTY: [Kind; 12] = [
     Kind::Post,
 ];
 
-/// Values as a form holds them, and how often; `LONG` is a long one.
+/// Values in the encoding of a form, with weights. `LONG` represents a long value.
 pub(super) const VALUES: [(u64, &str); 18] = [
     (30, "1"),
     (20, "2"),
@@ -128,15 +128,15 @@ pub(super) const VALUES: [(u64, &str); 18] = [
     (1, " x "),
 ];
 
-/// Lengths of values that make bodies of about 2048 bytes.
+/// Lengths of values that result in bodies of about 2048 bytes.
 const EDGE: std::ops::Range<usize> = 1900..2000;
 
-/// All that is true.
+/// Values that are true.
 pub(super) const TRUE: [&str; 8] = ["true", "true", "true", "1", "t", "T", "TRUE", "True"];
-/// All that is false.
+/// Values that are false.
 pub(super) const FALSE: [&str; 6] = ["false", "false", "0", "f", "F", "False"];
 
-/// Content types besides the form's, of which some are the form's in another guise.
+/// Content types in addition to the form's type. Some are variants of the form's type.
 pub(super) const MEDIA: [&str; 16] = [
     "text/plain",
     "",
@@ -156,17 +156,17 @@ pub(super) const MEDIA: [&str; 16] = [
     "application/x-www-form-urlencoded; a=\"b",
 ];
 
-/// A value.
+/// Draws a value.
 pub(super) fn value(rng: &mut Rng) -> String {
     match rng.weighted(&VALUES) {
         "LONG" => "long%20".repeat(350),
-        // bodies of 2048 bytes are framed in another way
+        // Bodies of 2048 bytes are framed differently.
         "EDGE" => "x".repeat(rng.below(EDGE.len()) + EDGE.start),
         value => value.into(),
     }
 }
 
-/// Mostly something true.
+/// Draws a flag, which is mostly true.
 pub(super) fn flag(rng: &mut Rng) -> &'static str {
     if rng.chance(75) {
         rng.pick::<&str>(&TRUE)
@@ -175,12 +175,12 @@ pub(super) fn flag(rng: &mut Rng) -> &'static str {
     }
 }
 
-/// Something to compare.
+/// Adds conditions to compare.
 pub(super) fn conditions(rng: &mut Rng, asked: &mut Vec<String>) {
     let which = rng.range(1, 4);
     if which != 2 {
         let value = loop {
-            // an empty one is refused
+            // An empty condition is refused.
             match rng.weighted(&VALUES) {
                 "" => {}
                 "LONG" | "EDGE" => break "1",
@@ -205,7 +205,7 @@ pub(super) fn conditions(rng: &mut Rng, asked: &mut Vec<String>) {
     }
 }
 
-/// Where a watch begins.
+/// Draws the index at which a watch starts.
 pub(super) fn wait_index(rng: &mut Rng) -> String {
     match rng.below(12) {
         0 => "1".into(),

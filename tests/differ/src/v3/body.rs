@@ -1,5 +1,5 @@
-//! Bodies for the gateway: the same message in the many ways in which JSON can say it, and now and
-//! then with one oddity that a server takes or refuses.
+//! Bodies for the gateway: the same message in the many forms that JSON permits. Some have one oddity that a server accepts
+//! or refuses.
 
 use std::fmt::Write as _;
 
@@ -12,14 +12,14 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// In how many of a hundred bodies something is odd.
+/// Percentage of bodies with an oddity.
 const ODD_PERCENT: u64 = 70;
 
-/// Oddities that are tried until one has a place in the body.
+/// Maximum number of oddities that are tried until one fits into the body.
 const ODDITY_ATTEMPTS: usize = 6;
 
-/// A body, as part of a line, and what is odd about it. One that `puts` is not damaged: it could
-/// put a key that no sequence knows, and then too many are there to be sorted by a rule.
+/// Returns a body as part of a line, and its oddity. A body that `puts` is not damaged: it could put a key that is unknown to
+/// the sequence, and then there would be too many keys for a defined sort order.
 pub(crate) fn draw(
     rng: &mut Rng,
     era: Era,
@@ -53,12 +53,12 @@ pub(crate) fn draw(
     (written(rng, era, value, None), None)
 }
 
-/// A body with nothing odd in it.
+/// Returns a body without an oddity.
 pub(crate) fn plain(rng: &mut Rng, era: Era, drawn: &Drawn) -> String {
     written(rng, era, &drawn.json(), None)
 }
 
-/// Every oddity that this etcd is asked, each in requests that have a place for it.
+/// Returns every oddity that is tested with this etcd, each in requests that have a place for it.
 pub(crate) fn every(
     rng: &mut Rng,
     era: Era,
@@ -88,7 +88,7 @@ pub(crate) fn every(
         let made = loop {
             let drawn = draw(rng);
             let (text, what) = altered(rng, era, &drawn.json(), how);
-            // a damaged one must not put, see above; and not each has a name to double
+            // A damaged body must not put a key, see above, and some bodies have no name to duplicate.
             if let Some(what) = what
                 && !(how == CHANGED && drawn.puts())
                 && (how != DOUBLED_BY_BOTH || what == BOTH_NAMES)
@@ -101,7 +101,7 @@ pub(crate) fn every(
     all
 }
 
-/// The kinds of alteration that `altered` makes.
+/// The kinds of alterations of `altered`.
 const CUT: usize = 0;
 const DOUBLED: usize = 1;
 const DOUBLED_BY_BOTH: usize = 2;
@@ -116,7 +116,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
         }
         CHANGED => {
             let at = rng.below(text.len());
-            // nothing that begins an escape or a reference of the line
+            // No inserted byte begins an escape or a reference of the line.
             text[at] = *rng.pick(b"{}[]:,\"0 x-.etn\x01");
             (lossy(text), Some(DAMAGED))
         }
@@ -129,7 +129,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
                 let mut members = object.clone();
                 members.remove(name.as_str());
                 let mut whole = written(rng, Era::Former, &Value::Object(object.clone()), None);
-                // the first is written with its own name, the second by what was drawn
+                // The first member has its own name, the second member the drawn name.
                 whole.truncate(whole.trim_end().len() - 1);
                 let second = written(rng, Era::Former, member, None);
                 let second = retyped(member, &name, second);
@@ -140,7 +140,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
     }
 }
 
-/// A single value was written without its name; what its name says about it is made good.
+/// Corrects a single value that was written without its name, because the name determines its type.
 fn retyped(member: &Value, name: &str, text: String) -> String {
     match kind(name, member) {
         Some(Place::Bytes | Place::Int | Place::Enum | Place::Bool) => refer(&member.to_string()),
@@ -152,7 +152,7 @@ fn lossy(text: Vec<u8>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The kind of value that a member of this name has.
+/// Returns the kind of value of a member with this name.
 fn kind(name: &str, value: &Value) -> Option<Place> {
     Some(match name {
         "compare" | "success" | "failure" => Place::List,
@@ -166,7 +166,7 @@ fn kind(name: &str, value: &Value) -> Option<Place> {
     })
 }
 
-/// How many places a body has for an oddity of this kind.
+/// Returns the number of places in a body for an oddity of this kind.
 fn places(value: &Value, place: Place) -> usize {
     match place == Place::Whole {
         true => 1,
@@ -174,7 +174,7 @@ fn places(value: &Value, place: Place) -> usize {
     }
 }
 
-/// How many places of this kind a value has.
+/// Returns the number of places of this kind in a value.
 fn count(value: &Value, name: &str, place: Place) -> usize {
     let own = usize::from(!name.is_empty() && kind(name, value) == Some(place));
     own + match value {
@@ -190,7 +190,7 @@ fn count(value: &Value, name: &str, place: Place) -> usize {
     }
 }
 
-/// Whether an object is itself such a place.
+/// Returns whether an object itself is such a place.
 fn holds(value: &Value, place: Place) -> bool {
     match place {
         Place::Member => value.is_object(),
@@ -207,7 +207,7 @@ fn holds(value: &Value, place: Place) -> bool {
     }
 }
 
-/// Writes a value, at the place with this number the oddity.
+/// Writes a value, with an oddity at the place with this number.
 fn written(rng: &mut Rng, era: Era, value: &Value, odd: Option<(&Oddity, usize)>) -> String {
     let mut writer = Writer { rng, era, odd, out: String::new() };
     writer.value("", value);
@@ -222,7 +222,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Whether the oddity's turn is at this place; counts places down.
+    /// Returns the oddity if its place is reached, and counts places down.
     fn due(&mut self, place: Place) -> Option<&'static str> {
         let (oddity, left) = self.odd?;
         if oddity.place != place {
@@ -333,7 +333,7 @@ impl Writer<'_> {
     }
 }
 
-/// The number of an enum's value.
+/// Returns the number of an enum's value.
 fn number_of(field: &str, name: &str) -> usize {
     let names: &[&str] = match field {
         "sort_order" => &["NONE", "ASCEND", "DESCEND"],
@@ -347,7 +347,7 @@ fn number_of(field: &str, name: &str) -> usize {
         .expect("a name of the contract")
 }
 
-/// `range_end` as `rangeEnd`.
+/// Converts a name such as `range_end` to `rangeEnd`.
 fn camel(name: &str) -> String {
     let mut out = String::new();
     let mut upper = false;

@@ -1,4 +1,4 @@
-//! The cells of `table` that a request and its answer count for.
+//! Determines the cells of `table` that a request and its answer cover.
 
 use prost::Message;
 use witan_api::v3::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::coverage::Coverage;
 
-/// Texts of errors and what they are called here.
+/// Texts of errors and their codes in the table.
 const CODES: &[(&str, &str)] = &[
     ("etcdserver: key is not provided", "empty-key"),
     ("etcdserver: value is provided", "value-given"),
@@ -46,7 +46,7 @@ const CODES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The code of the table that an answer counts as.
+/// Returns the code in the table for an answer.
 fn code(verb: &str, line: &str) -> &'static str {
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
     if first == "ok" || first == "200" {
@@ -65,7 +65,7 @@ fn code(verb: &str, line: &str) -> &'static str {
     }
 }
 
-/// The revision that a request compacts.
+/// Returns the revision that a request compacts.
 pub(crate) fn compacted(ask: &Ask) -> Option<i64> {
     let revision = match ask {
         Ask::Grpc(verb, json) if verb == "compact" => {
@@ -82,7 +82,7 @@ pub(crate) fn compacted(ask: &Ask) -> Option<i64> {
     Some(revision)
 }
 
-/// Counts an exchange.
+/// Counts the cells of a request and its answer.
 pub(crate) fn hit(coverage: &mut Coverage, era: Era, step: &Step, ask: &Ask, answer: &str) {
     match ask {
         Ask::Grpc(verb, json) => {
@@ -129,13 +129,13 @@ fn sent<M: Shaped + Default + Message>(json: &str) -> M {
     read(json.as_bytes()).expect("it was sent")
 }
 
-/// Counts what was given.
+/// Counts the options that are set.
 fn each(options: &[(bool, &str)], hit: &mut impl FnMut(&str)) {
     let given = options.iter().filter(|(given, _)| *given);
     given.for_each(|(_, name)| hit(name));
 }
 
-/// Requests at the limits of size have no options.
+/// Returns whether a code belongs to requests at the size limits, which have no options.
 fn sized(code: &str) -> bool {
     matches!(code, "too-large" | "over-max")
 }

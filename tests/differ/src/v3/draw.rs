@@ -1,4 +1,4 @@
-//! Requests by chance: few keys and small numbers, so that requests concern each other.
+//! Random requests with few keys and small numbers, so that requests concern each other.
 
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// Not more than go into one pass of insertion sort: etcd sorts longer lists without a rule for
-/// equal ones.
+/// The keys. Their number is the maximum for one pass of insertion sort: etcd sorts longer lists without a defined order of
+/// equal items.
 const KEYS: &[&[u8]] = &[
     b"a",
     b"aa",
@@ -27,11 +27,11 @@ const KEYS: &[&[u8]] = &[
     b"\xff\xef",
     b"\xff\xff",
 ];
-/// Keys of a sequence that has many.
+/// Number of keys in a sequence with many keys.
 const MANY: usize = 300;
-/// Operations in a list of a transaction, at most.
+/// Maximum number of operations in a list of a transaction.
 pub(crate) const OPS_MAX: usize = 128;
-/// Revisions are drawn as numbers about this one and written as references.
+/// Revisions are drawn as numbers near this number, and written as references.
 pub(crate) const REVISION: i64 = 7_000_000_000_000_000;
 pub(crate) const COMPACTED: i64 = 8_000_000_000_000_000;
 const NEAR: i64 = 1000;
@@ -39,12 +39,11 @@ const NEAR: i64 = 1000;
 /// Draws requests.
 pub(crate) struct Draw<'a> {
     rng: &'a mut Rng,
-    /// Whether there are many keys; then only they are sorted by.
+    /// Whether there are many keys. Requests then sort only by key.
     many: bool,
     pub(crate) era: Era,
-    /// Whether puts of this transaction keep what is there; then nothing in it deletes all keys
-    /// from one on. Such a delete escapes etcd's check for what is written twice, and etcd panics
-    /// at a put that finds nothing to keep.
+    /// Whether puts of this transaction keep the previous value or lease. Then the transaction does not delete all keys from
+    /// a key on. Such a deletion escapes etcd's check for duplicate writes, and etcd panics at a put without a previous key.
     keeps: bool,
 }
 
@@ -69,12 +68,12 @@ impl Drawn {
         }
     }
 
-    /// Whether it can leave a key behind.
+    /// Returns whether the request can leave a new key.
     pub(crate) fn puts(&self) -> bool {
         matches!(self, Self::Put(_) | Self::Txn(_))
     }
 
-    /// As JSON, numbers that stand for revisions still in it.
+    /// Returns the request as JSON, still with the numbers that represent revisions.
     pub(crate) fn json(&self) -> serde_json::Value {
         let value = match self {
             Self::Put(message) => serde_json::to_value(message),
@@ -87,7 +86,7 @@ impl Drawn {
     }
 }
 
-/// Writes references instead of the numbers that stand for revisions.
+/// Replaces the numbers that represent revisions by references.
 pub(crate) fn refer(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -129,12 +128,12 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// The generator that it draws from.
+    /// Returns the random generator.
     pub(crate) fn rng(&mut self) -> &mut Rng {
         self.rng
     }
 
-    /// A request and its message, its revisions small numbers.
+    /// Draws a request and its message, with small numbers as revisions.
     pub(crate) fn message(&mut self) -> (Drawn, Vec<u8>) {
         let drawn = self.any();
         let early = Now { revision: 5, compacted: 2 };
@@ -143,7 +142,7 @@ impl<'a> Draw<'a> {
         (drawn, message.into())
     }
 
-    /// Empty in `empty` of a hundred cases.
+    /// Draws a key. It is empty in `empty` of a hundred cases.
     fn key(&mut self, empty: u64) -> Vec<u8> {
         if self.rng.chance(empty) {
             Vec::new()
@@ -175,7 +174,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// A revision to read at.
+    /// Draws a revision to read at.
     fn revision(&mut self) -> i64 {
         let back = self.rng.below(9) as i64;
         match self
@@ -191,7 +190,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// A revision to compare with.
+    /// Draws a revision to compare with.
     fn bound(&mut self) -> i64 {
         let back = self.rng.below(16) as i64;
         match self.rng.weighted(&[(20, 0), (3, 1), (1, 2)]) {
@@ -220,7 +219,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// A range that is often refused, each reason with any options.
+    /// Draws a range that is often refused: any reason with any options.
     fn faulty_range(&mut self) -> RangeRequest {
         let mut range = self.range(0);
         match self
@@ -229,13 +228,13 @@ impl<'a> Draw<'a> {
         {
             0 => {}
             1 => range.key = Vec::new().into(),
-            // 3.4 panics at a target that it does not know
+            // Etcd 3.4 panics at an unknown target.
             2 if self.era == Era::Former || self.rng.chance(50) => {
                 range.sort_order = *self.rng.pick(&[3, 7, -1]);
             }
             2 => range.sort_target = *self.rng.pick(&[5, 7, -1]),
             3 => range.revision = REVISION + 1 + self.rng.below(2) as i64,
-            // nothing is below 1 before the first compaction
+            // Before the first compaction, there is no revision below 1.
             _ => range.revision = COMPACTED - 1 - self.rng.below(2) as i64,
         }
         range
@@ -286,7 +285,7 @@ impl<'a> Draw<'a> {
     pub(crate) fn delete(&mut self, empty: u64) -> DeleteRangeRequest {
         let key = self.key(empty);
         DeleteRangeRequest {
-            // all keys at once, but rarely
+            // Rarely cover all keys.
             range_end: match self.rng.chance(50) {
                 true => Vec::new().into(),
                 false => self.range_end(&key).into(),
@@ -340,7 +339,7 @@ impl<'a> Draw<'a> {
         TxnRequest { compare, success, failure }
     }
 
-    /// A comparison and nothing else that could be refused.
+    /// Draws a transaction with a comparison and no other reason for a refusal.
     fn question(&mut self) -> TxnRequest {
         let mut compare = self.compare();
         if compare.key.is_empty() {
@@ -369,7 +368,7 @@ impl<'a> Draw<'a> {
             1 => {
                 let mut range = self.range(1);
                 if self.era == Era::Former {
-                    // 3.4 does not look at these, so the two states would part
+                    // Etcd 3.4 ignores these orders, so the two states would diverge.
                     range.sort_order = range.sort_order.clamp(0, 2);
                     range.sort_target = range.sort_target.clamp(0, 4);
                 }
@@ -426,16 +425,16 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// About as many operations as are allowed.
+    /// Draws a transaction with about the maximum number of operations.
     fn long_txn(&mut self) -> TxnRequest {
         let many = OPS_MAX + self.rng.below(2);
         let (form, kind) = (self.rng.below(4), self.rng.below(3));
         self.long(form, kind, many)
     }
 
-    /// This many operations of a kind in one of four places.
+    /// Creates a transaction with `many` operations of a kind in one of four places.
     pub(crate) fn long(&self, form: usize, kind: usize, many: usize) -> TxnRequest {
-        // of keys that are not there, so that the key space stays small
+        // The operations use absent keys, so that the key space stays small.
         let ops = |count: usize| -> Vec<RequestOp> {
             (0..count)
                 .map(|i| {
@@ -446,7 +445,7 @@ impl<'a> Draw<'a> {
                             ..Default::default()
                         }),
                         1 => Request::RequestRange(RangeRequest { key, ..Default::default() }),
-                        // refused for what it is, if not for its length
+                        // This operation is refused by itself, if not because of the length.
                         _ => {
                             Request::RequestPut(PutRequest { key, lease: 7, ..Default::default() })
                         }
@@ -483,7 +482,7 @@ pub(crate) fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// The end of the range of all keys that begin so.
+/// Returns the end of the range of all keys with this prefix.
 fn prefix_end(key: &[u8]) -> Vec<u8> {
     let mut end = key.to_vec();
     while let Some(last) = end.pop() {

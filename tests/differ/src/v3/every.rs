@@ -1,5 +1,5 @@
-//! Requests that chance alone draws too seldom: every option with every reason to refuse, every
-//! comparison with both results.
+//! Requests that random drawing alone reaches too rarely: every option with every reason for a refusal, and every comparison
+//! with both results.
 
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
@@ -13,11 +13,11 @@ use super::{
 
 /// A key that no other request puts.
 const ABSENT: &str = "absent";
-/// A lease, none of which exists.
+/// The id of a lease that does not exist.
 const LEASE: i64 = 7;
 
 impl Draw<'_> {
-    /// Puts, ranges and deletions with each option and each reason to be refused.
+    /// Returns puts, ranges and deletions with each option and each reason for a refusal.
     pub(crate) fn refusals(&mut self) -> Vec<Drawn> {
         let mut all = Vec::new();
         for option in 0..6 {
@@ -46,7 +46,7 @@ impl Draw<'_> {
             success: vec![RequestOp { request: None }],
             ..Default::default()
         }));
-        // nothing lies beyond all keys
+        // No key lies beyond all keys.
         all.push(Drawn::Delete(DeleteRangeRequest {
             key: b"\xff\xff\xff\xff".to_vec().into(),
             range_end: "\0".into(),
@@ -55,7 +55,7 @@ impl Draw<'_> {
         all
     }
 
-    /// Compactions of all kinds of revisions.
+    /// Returns compactions of all kinds of revisions.
     pub(crate) fn compactions() -> Vec<Drawn> {
         let mut all = Vec::new();
         for physical in [false, true] {
@@ -66,7 +66,7 @@ impl Draw<'_> {
         all
     }
 
-    /// Transactions with everything in them, each refused for one reason, in either branch.
+    /// Returns transactions with all kinds of operations, each refused for one reason, in either branch.
     pub(crate) fn refused_txns(&self) -> Vec<Drawn> {
         let put = |key: &str| PutRequest { key: key.to_owned().into(), ..Default::default() };
         let read = |revision| RangeRequest { key: "a".into(), revision, ..Default::default() };
@@ -157,7 +157,7 @@ impl Draw<'_> {
             11 => range.max_create_revision = REVISION,
             12 | 13 => range.sort_order = option as i32 - 11,
             14..=18 => {
-                // few keys, see `KEYS`
+                // Use few keys, see `KEYS`.
                 (range.key, range.range_end) = ("a".into(), "b".into());
                 range.sort_target = option as i32 - 14;
             }
@@ -165,7 +165,7 @@ impl Draw<'_> {
         }
         match fault {
             0 => range.key = "".into(),
-            // 3.4 panics at a target that it does not know
+            // Etcd 3.4 panics at an unknown target.
             1 if range.sort_order == 0 || self.era == Era::Former => range.sort_order = 3,
             1 => range.sort_target = 5,
             _ => {}
@@ -173,15 +173,14 @@ impl Draw<'_> {
         range
     }
 
-    /// One key with one value, and every comparison of it that holds and that does not, alone and
-    /// over a range.
+    /// Returns a put of one key, and every comparison of it with both results, for the key alone and for a range.
     pub(crate) fn comparisons() -> Vec<Drawn> {
         let key = "a";
         let mut all = vec![
             Drawn::Delete(DeleteRangeRequest { key: key.into(), ..Default::default() }),
             Drawn::Put(PutRequest { key: key.into(), value: "m".into(), ..Default::default() }),
         ];
-        // a relation that nobody knows, of a value that is not there
+        // An unknown relation of a value that is absent.
         all.push(question(Compare {
             result: 7,
             target: 3,
@@ -220,7 +219,7 @@ impl Draw<'_> {
     }
 }
 
-/// A value below, at or above that of a key which was just put, its value `m`.
+/// Returns a value below, equal to or above the target of a key that was just put with the value `m`.
 fn beside(target: i32, side: i64) -> TargetUnion {
     match target {
         0 => TargetUnion::Version(1 + side),

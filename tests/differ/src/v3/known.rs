@@ -1,19 +1,19 @@
-//! Differences that are meant: which answers may differ from which etcd's, and why. The only such
-//! table. Everything else that differs is a fault.
+//! Deliberate differences: the answers that may differ from an etcd release, with the reasons. This is the only such table.
+//! Every other difference is a bug.
 
 use super::{Era, step::Ask};
 
-/// Answers that may differ.
+/// A deliberate difference.
 pub(crate) struct Known {
-    /// From which etcd's; from each if there is none.
+    /// The etcd release from which Witan differs; `None` for both releases.
     pub(crate) era: Option<Era>,
-    /// Why.
+    /// The reason.
     pub(crate) reason: &'static str,
-    /// Whether a request with our answer and theirs is such a case.
+    /// Returns whether the difference applies to a request with Witan's answer and etcd's answer.
     pub(crate) applies: fn(&Ask, &str, &str) -> bool,
 }
 
-/// All of them.
+/// All deliberate differences.
 pub(crate) const KNOWN: &[Known] = &[
     Known {
         era: Some(Era::Former),
@@ -81,7 +81,7 @@ fn undecodable(ask: &Ask, ours: &str, theirs: &str) -> bool {
         && theirs.starts_with("Internal grpc: error unmarshalling request: ")
 }
 
-/// Why these two answers may differ, if they may.
+/// Returns the reason why these two answers may differ, or `None` if they must be equal.
 pub(crate) fn reason(era: Era, ask: &Ask, ours: &str, theirs: &str) -> Option<&'static str> {
     KNOWN
         .iter()

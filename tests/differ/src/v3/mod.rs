@@ -1,12 +1,11 @@
-//! The v3 dialect's key space, over gRPC and as JSON: one seeded sequence goes to Witan and etcd
-//! 3.6, and one of the same seed to Witan and etcd 3.4.23, each to fresh clusters.
+//! Compares v3's key space over gRPC and JSON. One seeded sequence runs on Witan and etcd 3.7, and a sequence of the same
+//! seed on Witan and etcd 3.4.23, each on new clusters.
 //!
-//! What does *not* live here: leases, watches, members, authentication.
+//! Leases, users and roles are compared in `calls`, and watches in `watch`.
 //!
-//! Reading order: `step` (a request as a line) → `draw` (requests by chance) and `every` (those that
-//! chance draws too seldom) → `body` (the ways in which JSON can say them) with `oddity` → `sequence`
-//! (all of these) → `side` (a server and its answers) → `known` (differences that are meant, with a
-//! reason) → `table` (what a run must reach) with `cells` → this file (both servers).
+//! Reading order: `step` (a request as a line) → `draw` (random requests) and `every` (requests that are too rare) → `body`
+//! (forms of JSON) with `oddity` → `sequence` (all of them) → `side` (a server and its answers) → `known` (deliberate
+//! differences with reasons) → `table` (the cells to cover) with `cells` → this file (both servers).
 
 mod body;
 mod cells;
@@ -29,24 +28,24 @@ use crate::{
 use side::{Answer, Side};
 use step::{Ask, Now, Step};
 
-/// Which etcd stands beside Witan, and in whose manner the gateway is asked.
+/// The etcd release to compare with, which also determines the prefix of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
-    /// etcd 3.6, `/v3`.
+    /// etcd 3.7, `/v3`.
     Present,
     /// etcd 3.4.23, `/v3beta` and `/v3alpha`.
     Former,
 }
 
-/// v3's keys.
+/// The dialect of v3's keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys(Era);
 
 impl Keys {
-    /// Beside each etcd.
+    /// The dialect for each etcd release.
     pub const ALL: [Self; 2] = [Self(Era::Present), Self(Era::Former)];
 
-    /// The etcd that runs beside Witan.
+    /// Returns the etcd that runs next to Witan.
     fn etcd(self) -> Kind {
         match self.0 {
             Era::Present => Kind::Etcd37,
@@ -55,7 +54,7 @@ impl Keys {
     }
 }
 
-/// A fresh cluster.
+/// The state of a new cluster.
 const START: Now = Now { revision: 1, compacted: 0 };
 
 impl Dialect for Keys {
@@ -92,14 +91,14 @@ impl Dialect for Keys {
         step::parse(line, START).map(|_| Step::new(line.into()))
     }
 
-    /// The first line of reasons names etcd 3.4, or else 3.6 is meant.
+    /// The first line of the reasons names etcd 3.4; otherwise the script is for 3.7.
     fn owns(&self, script: &Script) -> bool {
         let names = |why: &String| why.contains("3.4") || why.contains(Kind::Etcd34.name());
         script.why.first().is_some_and(names) == (self.0 == Era::Former)
     }
 }
 
-/// Records the changes that a request has made and later requests refer to.
+/// Records the changes of a request to which later requests refer.
 fn follow(now: &mut Now, ask: &Ask, answer: &Answer) {
     if let Some(revision) = answer.revision {
         now.revision = now.revision.max(revision);

@@ -1,9 +1,8 @@
-//! The oddities of a body of the gateway: the location of each, and how either etcd reads it. `body`
-//! makes such bodies.
+//! The oddities of gateway bodies: the place of each, and how each etcd release reads it. `body` creates such bodies.
 
 use super::Era;
 
-/// The kinds of location in a body where an oddity stands.
+/// The kinds of places for an oddity in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Bytes,
@@ -14,7 +13,7 @@ pub(crate) enum Place {
     Message,
     /// A list of messages.
     List,
-    /// One more member of an object; the oddity is the member.
+    /// Another member of an object. The oddity is the member.
     Member,
     /// A second alternative of a oneof.
     Alternative,
@@ -22,28 +21,28 @@ pub(crate) enum Place {
     Whole,
 }
 
-/// How a server reads it.
+/// How a server reads an oddity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// As a request.
+    /// The server accepts the request.
     Taken,
-    /// Not at all.
+    /// The server refuses the request.
     Refused,
-    /// One or the other, by what is about it; that is not told apart.
+    /// The server accepts or refuses it, depending on the context. The table does not distinguish the two.
     Either,
-    /// That is not asked: the server fails in a way that is nobody's model.
+    /// The oddity is not sent: the failure of this server is no model for Witan.
     Never,
 }
 
-/// Something odd that a body can hold.
+/// An oddity that a body can contain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Oddity {
     pub(crate) name: &'static str,
     pub(crate) place: Place,
     pub(crate) text: &'static str,
-    /// As etcd 3.6 reads it.
+    /// How etcd 3.7 reads it.
     pub(crate) present: Read,
-    /// As etcd 3.4 does.
+    /// How etcd 3.4 reads it.
     pub(crate) former: Read,
 }
 
@@ -59,7 +58,7 @@ macro_rules! oddities {
     };
 }
 
-/// All of them: place, name, text, how 3.6 reads it and how 3.4 does.
+/// All oddities: place, name, text, how etcd 3.7 reads it, and how etcd 3.4 reads it.
 #[rustfmt::skip]
 pub(crate) const ODDITIES: &[Oddity] = oddities! {
     Bytes "bytes: no base64" "\"!!!!\"" Refused Refused;
@@ -181,12 +180,12 @@ pub(crate) const ODDITIES: &[Oddity] = oddities! {
     Whole "body: wide letters before" "{\"ä€\": 1, \"key\": 5}" Either Either;
 };
 
-/// Alterations of the text of a body, beside the oddities of the table.
+/// Alterations of a body's text, in addition to the oddities of the table.
 pub(crate) const TRUNCATED: &str = "body: truncated";
 pub(crate) const DAMAGED: &str = "body: one byte changed";
 pub(crate) const TWICE: &str = "member: twice";
 pub(crate) const BOTH_NAMES: &str = "member: by both names";
-/// Those, and how they are read by 3.6 and by 3.4.
+/// The alterations, and how etcd 3.7 and etcd 3.4 read them.
 pub(crate) const OTHERS: &[(&str, Read, Read)] = &[
     (TRUNCATED, Read::Refused, Read::Refused),
     (DAMAGED, Read::Either, Read::Either),
@@ -203,7 +202,7 @@ impl Oddity {
     }
 }
 
-/// How one of this name is read, of whichever table it is.
+/// Returns how an oddity or alteration with this name is read.
 pub(crate) fn read(name: &str, era: Era) -> Read {
     let mut known = ODDITIES.iter();
     if let Some(oddity) = known.find(|oddity| oddity.name == name) {

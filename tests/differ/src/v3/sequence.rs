@@ -1,5 +1,4 @@
-//! The requests of a seed: those drawn by chance, in three forms, and among them those that chance
-//! draws too seldom.
+//! The requests of a seed: random requests in three forms, mixed with requests that would otherwise be too rare.
 
 use std::fmt::Write as _;
 
@@ -13,14 +12,14 @@ use crate::rng::Rng;
 
 /// The part of a sequence before its first compaction, as a divisor.
 const BEFORE_COMPACTION: usize = 20;
-/// The first compaction, of revisions that are there.
+/// The first compaction, which compacts existing revisions.
 const FIRST_COMPACTION: [&str; 3] = [
     r#"grpc put {"key":"YQ=="}"#,
     r#"grpc put {"key":"YQ=="}"#,
     r#"grpc compact {"revision":"@"}"#,
 ];
 
-/// The requests of a seed.
+/// Returns the requests of a seed.
 pub(super) fn of_seed(era: Era, seed: u64, count: usize) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let many = rng.chance(25);
@@ -33,7 +32,7 @@ pub(super) fn of_seed(era: Era, seed: u64, count: usize) -> Vec<Step> {
             }]
         })
         .collect();
-    // a short time without a compacted revision, then there is always one
+    // There is a short time without a compacted revision. After that, there always is one.
     let first = count / BEFORE_COMPACTION;
     for group in every(&mut rng, many, era) {
         let at = first + rng.below(groups.len() - first + 1);
@@ -51,7 +50,7 @@ fn plain(drawn: &Drawn) -> Step {
     Step::new(format!("grpc {} {json}", drawn.verb()))
 }
 
-/// Steps that chance alone reaches too seldom, in groups that belong together.
+/// Returns steps that random drawing alone reaches too rarely, in groups that belong together.
 fn every(rng: &mut Rng, many: bool, era: Era) -> Vec<Vec<Step>> {
     let mut draw = Draw::new(rng, many, era);
     let refusals = draw.refusals();
@@ -104,13 +103,13 @@ fn gateway(rng: &mut Rng, many: bool, era: Era) -> Step {
     Step { oddity, ..step }
 }
 
-/// A message's bytes, cut, damaged or with a field that nobody knows.
+/// Draws a message's bytes, cut, damaged or with an unknown field.
 fn raw(rng: &mut Rng, many: bool, era: Era) -> Step {
     let (drawn, mut message) = Draw::new(rng, many, era).message();
     let damaged = matches!(drawn, Drawn::Range(_)) && era == Era::Present;
     let how = match !damaged {
-        // a write must not be understood by one alone, see `known`, and 3.4 panics at a sort target
-        // that it does not know
+        // A damaged write must not be accepted by only one server, see `known`, and etcd 3.4 panics at an unknown sort
+        // target.
         true => 2 * rng.below(2),
         false => rng.below(3),
     };
@@ -120,7 +119,7 @@ fn raw(rng: &mut Rng, many: bool, era: Era) -> Step {
             let at = rng.below(message.len());
             message[at] = rng.draw().to_le_bytes()[0];
         }
-        // field 100, two bytes
+        // Field 100 with two bytes.
         _ => message.extend([0xa2, 0x06, 0x02, 0x01, 0x02]),
     }
     let mut line = format!("raw {} ", drawn.verb());
@@ -130,7 +129,7 @@ fn raw(rng: &mut Rng, many: bool, era: Era) -> Step {
     Step::new(line)
 }
 
-/// Just below the limit of requests, just above it; just below that of messages, and above it.
+/// Sizes in bytes: just below and just above the limit of requests, and just below and above the limit of messages.
 const SIZES: [usize; 4] = [
     REQUEST_BYTES_MAX - 1500,
     REQUEST_BYTES_MAX + 200,
@@ -138,7 +137,7 @@ const SIZES: [usize; 4] = [
     REQUEST_BYTES_MAX + (512 << 10) + 300,
 ];
 
-/// Requests at the limits of size, each with one that removes its traces.
+/// Returns requests at the limits of size, each with a request that removes its effects.
 fn large(rng: &mut Rng, era: Era) -> impl Iterator<Item = [Step; 2]> {
     let prefix = prefix(rng, era);
     let [fits, too_large, still_read, over_max] = SIZES;

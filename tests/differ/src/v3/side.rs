@@ -1,5 +1,5 @@
-//! One of the two servers that are asked, and its answers as lines: what may differ between any
-//! two clusters (ids, term) is named instead of told.
+//! One of the two servers, and its answers as lines. Parts that may differ between clusters (ids, term) are replaced by
+//! names.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message;
@@ -25,31 +25,31 @@ use witan_v3::fuzz::gateway_body;
 
 use super::step::Ask;
 
-/// A range may answer with several of the largest values.
+/// Maximum size of an answer in bytes. A range may answer with several of the largest values.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
-/// `--max-request-bytes`, so low that requests at the limits are quickly made. A gRPC message may be
+/// The value of `--max-request-bytes`. It is low, so that requests at the limit are created quickly. A gRPC message may be
 /// half a MiB longer.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// The answer of a server.
+/// A server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// In one line.
+    /// The answer as one line.
     pub(crate) line: String,
-    /// The revision in the header, if there is one.
+    /// The revision in the header, if any.
     pub(crate) revision: Option<i64>,
 }
 
 impl Answer {
-    /// One without a header.
+    /// Creates an answer without a header.
     fn headless(line: String) -> Self {
         let revision = None;
         Self { line, revision }
     }
 }
 
-/// A running server and connections to it.
+/// A running server with connections to it.
 pub(crate) struct Side {
     kind: Kind,
     server: Server,
@@ -59,7 +59,7 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// A fresh cluster of one member.
+    /// Starts a new cluster of one member.
     pub(crate) async fn start(kind: Kind) -> Self {
         let server = Launch::new(kind)
             .without_fsync()
@@ -85,7 +85,7 @@ impl Side {
         range.header.expect("every answer has a header")
     }
 
-    /// Sends a request and tells the answer.
+    /// Sends a request and returns the answer.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Answer {
         match ask {
             Ask::Grpc(verb, json) => {
@@ -127,7 +127,7 @@ impl Side {
         }
     }
 
-    /// An answer as JSON, its header's ids and term left out if they are this cluster's.
+    /// Converts an answer to JSON. Omits the header's ids and term if they are those of this cluster.
     fn told<M: Message + Default + Serialize>(
         &self,
         bytes: Bytes,
@@ -161,8 +161,7 @@ impl Side {
         Answer { line: format!("ok {json}{unread}"), revision }
     }
 
-    /// The same body under the prefix that this server has: etcd 3.6 knows `v3` alone, 3.4 has no
-    /// `v3alpha`.
+    /// Sends a body with the prefix that this server supports: etcd 3.6 and later only have `v3`, and 3.4 has no `v3alpha`.
     fn gateway(&mut self, prefix: &str, path: &str, body: &[u8]) -> Answer {
         let prefix = match self.kind {
             Kind::Witan => prefix,
@@ -174,7 +173,7 @@ impl Side {
         let first = self.connection.is_none();
         let mut answer = self.exchange(&target, body);
         if answer.is_err() && !first {
-            // a kept connection may have been closed since; ours or the server's fault shows again
+            // The server may have closed the kept connection. A real fault of client or server occurs again.
             answer = self.exchange(&target, body);
         }
         match answer {
@@ -227,7 +226,7 @@ impl Side {
     }
 }
 
-/// A request of this verb as bytes.
+/// Encodes a request of this verb as bytes.
 pub(crate) fn message(verb: &str, json: &str) -> Result<Bytes, String> {
     match verb {
         "range" => encoded::<RangeRequest>(json),
@@ -244,12 +243,12 @@ fn encoded<M: Shaped + Default + Message>(json: &str) -> Result<Bytes, String> {
     Ok(message.encode_to_vec().into())
 }
 
-/// A message of a script, or of a body, as etcd 3.6 reads it.
+/// Parses a message of a script or a body as etcd 3.7 does.
 pub(crate) fn read<M: Shaped + Default + Message>(json: &[u8]) -> Option<M> {
     gateway_body(json, false).ok()
 }
 
-/// Messages as the bytes they are.
+/// A codec that passes messages as bytes.
 #[derive(Clone, Copy, Debug)]
 struct Whole;
 

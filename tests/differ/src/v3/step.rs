@@ -5,17 +5,17 @@
 //! raw put 0a0161                              over gRPC; the message's bytes
 //! json v3 kv/put {"key":"YQ=="}               over the gateway; the body as it is
 //! ```
-//! In JSON `@-2` stands for the revision before last, `@c` for the compacted one, `*3000` for so
-//! many bytes of value; in a body `\n`, `\r`, `\\` and `\xNN` for bytes that a line cannot hold.
+//! In JSON, `@-2` represents the revision before the last one, `@c` the compacted revision, and `*3000` a value of so many
+//! bytes. In a body, `\n`, `\r`, `\\` and `\xNN` represent bytes that a line cannot contain.
 
 use std::fmt::{self, Write as _};
 
-/// A request, and what it is meant to reach.
+/// A request and its intended oddity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The line.
     pub(crate) line: String,
-    /// The oddity of a body of the gateway, for the counts.
+    /// The oddity of a gateway body, for the coverage.
     pub(crate) oddity: Option<&'static str>,
 }
 
@@ -38,20 +38,20 @@ pub(crate) enum Ask {
     Grpc(String, String),
     /// Verb and message.
     Raw(String, Vec<u8>),
-    /// Prefix, path and body.
+    /// Prefix, path and body of the gateway.
     Json(String, String, Vec<u8>),
 }
 
-/// The state that the sequence has reached, as far as requests refer to it.
+/// The state of the sequence to which requests refer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     /// The newest revision.
     pub(crate) revision: i64,
-    /// The compacted one, 0 before the first compaction.
+    /// The compacted revision; 0 before the first compaction.
     pub(crate) compacted: i64,
 }
 
-/// Reads a line and fills in what it refers to.
+/// Parses a line and replaces its references.
 pub(crate) fn parse(line: &str, now: Now) -> Result<Ask, String> {
     let bad = || format!("no request: {line:.200}");
     let (kind, rest) = line.split_once(' ').ok_or_else(bad)?;
@@ -76,7 +76,7 @@ pub(crate) fn parse(line: &str, now: Now) -> Result<Ask, String> {
     }
 }
 
-/// A body as part of a line.
+/// Encodes a body as part of a line.
 pub(crate) fn escape(body: &[u8]) -> String {
     let mut out = String::with_capacity(body.len());
     for chunk in body.utf8_chunks() {
@@ -121,7 +121,7 @@ fn unescape(text: &str) -> Vec<u8> {
     out
 }
 
-/// Replaces `@…` and `*…`.
+/// Replaces `@…` and `*…` with revisions and values.
 pub(crate) fn fill(text: &str, now: Now) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -131,7 +131,7 @@ pub(crate) fn fill(text: &str, now: Now) -> String {
         rest = &rest[at + 1..];
         if mark == b'*' {
             let count = digits(&mut rest);
-            // base64 of three letters x
+            // `eHh4` is base64 for three letters x.
             out.push_str(&"eHh4".repeat(usize::try_from(count / 3).unwrap_or(0)));
             continue;
         }
@@ -158,7 +158,7 @@ pub(crate) fn fill(text: &str, now: Now) -> String {
     out
 }
 
-/// Takes the digits off the front of a text.
+/// Removes the digits at the beginning of a text, and returns their number.
 fn digits(rest: &mut &str) -> i64 {
     let end = rest.find(|c: char| !c.is_ascii_digit());
     let (number, after) = rest.split_at(end.unwrap_or(rest.len()));

@@ -1,6 +1,5 @@
-//! The cells that a run must have reached: every verb and option with each answer that it can have,
-//! every comparison with both results, every oddity of a body with how it is read. Impossible
-//! combinations are left out, with the reasons beside them.
+//! The cells that a run must cover: every verb and option with each possible answer, every comparison with both results, and
+//! every oddity of a body with how it is read. Impossible combinations are omitted, with the reasons next to them.
 
 use super::{
     Era,
@@ -8,15 +7,15 @@ use super::{
 };
 use crate::coverage::Row;
 
-/// Without leases, every lease is one that is not there.
+/// The codes of a put. No leases exist, so every lease is unknown.
 const PUT: &str = "ok empty-key value-given lease-given no-key no-lease";
-/// A put with a lease never comes to look for its key: no lease is there.
+/// The codes of a put with a lease. The lease is checked before the key.
 const PUT_LEASE: &str = "empty-key value-given lease-given no-lease";
-/// The same with an empty value, which is never one too many.
+/// The codes of a put with an empty value, which is never an excessive value.
 const PUT_EMPTY: &str = "ok empty-key lease-given no-key no-lease";
-/// A key that is only partly overwritten must be there.
+/// The codes of a range.
 const RANGE: &str = "ok empty-key bad-sort future compacted";
-/// The codes that a transaction with one good part can answer.
+/// The codes of a transaction with one valid part.
 const TXN: &str = "then else empty-key value-given lease-given no-key no-lease bad-sort \
     too-many-ops duplicate future compacted";
 const PUT_ROWS: &[Row] = &[
@@ -26,7 +25,7 @@ const PUT_ROWS: &[Row] = &[
     ),
     ("put prev_kv", PUT),
     ("put ignore_value", PUT),
-    // with a lease it is refused for that, without one there is none to look for
+    // With a lease, the put is refused for the lease. Without one, there is no lease to look for.
     (
         "put ignore_lease",
         "ok empty-key value-given lease-given no-key",
@@ -41,7 +40,7 @@ const RANGE_ROWS: &[Row] = &[
     ("range limit", RANGE),
     ("range limit<0", "ok"),
     ("range revision", RANGE),
-    // a revision before the first is the present one, so never too old
+    // A revision before the first one means the current revision, so it is never too old.
     ("range revision<0", "ok empty-key bad-sort"),
     ("range serializable", RANGE),
     ("range keys_only", RANGE),
@@ -67,25 +66,25 @@ const OTHER_ROWS: &[Row] = &[
     ("delete from key", "ok nothing empty-key"),
     ("compact", "ok future compacted"),
     ("compact physical", "ok future compacted"),
-    // 0 is what nothing is compacted at, but only before the first compaction
+    // Revision 0 could only be accepted before the first compaction, where no sequence requests it.
     ("compact 0", "compacted"),
     ("compact<0", "compacted"),
     ("raw", "ok malformed"),
 ];
-/// A comparison alone decides which branch is taken.
+/// The results of a comparison, which alone determines the branch.
 const COMPARED: &str = "then else";
 pub(crate) const TARGETS: &[&str] = &["version", "create", "mod", "value", "lease"];
 pub(crate) const RESULTS: &[&str] = &["=", ">", "<", "!="];
 
-/// A run has a few tables in its life, which stay until it ends.
+/// Returns the table. A run creates few tables, which stay until the process ends.
 pub(crate) fn table(era: Era) -> &'static [Row] {
     let mut rows: Vec<Row> = [PUT_ROWS, RANGE_ROWS, OTHER_ROWS].concat();
     if era == Era::Former {
-        // only an unknown target could be refused with these, and at that 3.4 panics
+        // These codes require an unknown target, at which etcd 3.4 panics.
         let ordered = rows.iter_mut().filter(|(name, _)| name.ends_with("scend"));
         ordered.for_each(|(_, codes)| *codes = "ok empty-key future compacted");
     }
-    // 3.4 takes any sort options, and what it then does must not part the two states
+    // Etcd 3.4 accepts any sort options, and their effects must not let the two states diverge.
     let txn: &'static str = match era {
         Era::Present => TXN,
         Era::Former => TXN.replace(" bad-sort", "").leak(),
@@ -105,7 +104,7 @@ pub(crate) fn table(era: Era) -> &'static [Row] {
     }
     rows.push(("compare of another kind", COMPARED));
     rows.push(("compare with nothing", COMPARED));
-    // an unknown relation holds always; an unknown target makes both equal
+    // An unknown relation is always true. An unknown target makes both sides equal.
     rows.push(("compare unknown target", COMPARED));
     rows.push(("compare unknown result", "then else"));
     for (name, codes) in [

@@ -1,9 +1,9 @@
-//! Steps by chance: few keys, so that they meet; revisions near what decides.
+//! Random steps with few keys, so that steps concern each other, and with revisions near the limits.
 
 use super::step::{At, Step};
 use crate::rng::Rng;
 
-/// Streams that are open at a time.
+/// Number of streams that are open at once.
 pub(super) const STREAMS: usize = 3;
 
 const KEYS: [&str; 8] = ["a", "aa", "ab", "b", "ba", "c", "d", "e"];

@@ -1,8 +1,8 @@
-//! v3's watches over gRPC, against etcd 3.6: random writes and compactions while watchers with
-//! random options come and go. Each watcher must hear the same, the events of a revision in one answer.
+//! Compares v3's watches over gRPC with etcd 3.7: random writes and compactions, while watchers with random options are
+//! created and canceled. Each watcher must receive the same events, with the events of a revision in one answer.
 //!
-//! Reading order: `step` (what can be done) → `draw` (chance to steps) → `side` (one server and its
-//! streams) → this file (both of them).
+//! Reading order: `step` (the possible steps) → `draw` (random steps) → `side` (one server and its streams) → this file (both
+//! servers).
 
 mod draw;
 mod side;
@@ -18,10 +18,10 @@ use crate::{
 use side::Side;
 use step::{Step, TABLE};
 
-/// Steps between two looks at what was heard.
+/// Number of steps between two comparisons of the received events.
 const ROUND: usize = 6;
 
-/// v3's watches.
+/// The dialect of v3's watches.
 #[derive(Clone, Copy, Debug)]
 pub struct Watches;
 

@@ -1,4 +1,4 @@
-//! One server, its streams, and what they have said, in lines.
+//! One server and its streams, with the received answers as lines.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ use super::{
     step::{At, Step},
 };
 
-/// A key that only we write: whoever has heard of its last change has heard of all before it.
+/// A key that only this module writes: a watcher that has received its last change has received all earlier changes.
 const MARKER: &str = "~";
-/// The watcher of that key, on every stream.
+/// Id of the marker's watcher on every stream.
 const MARKER_ID: i64 = 1000;
 
-/// Watchers that have not caught up.
+/// Metric of the watchers that have not caught up.
 const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total";
 
 pub(super) struct Side {
@@ -37,12 +37,12 @@ pub(super) struct Side {
 
 struct Opened {
     stream: Watching,
-    /// Read and not yet told.
+    /// Answers that were read and not returned yet.
     kept: Vec<WatchResponse>,
 }
 
 impl Side {
-    /// A fresh cluster of one member.
+    /// Starts a new cluster of one member.
     pub(super) async fn start(kind: Kind) -> Self {
         let server = Launch::new(kind).without_fsync().start();
         let channel = grpc::connect(&server.address()).await;
@@ -53,7 +53,7 @@ impl Side {
         Self { server, channel, streams, revision: 1 }
     }
 
-    /// Does one thing. What it came to, if that is known at once.
+    /// Executes a step. Returns its result if it is known at once.
     pub(super) async fn take(&mut self, step: &Step) -> String {
         match step {
             Step::Put { key, value } => self.put(key, value).await,
@@ -81,21 +81,21 @@ impl Side {
                 String::new()
             }
             Step::Progress { stream } => {
-                // etcd drops the request while a watcher of the stream catches up
+                // Etcd drops the request while a watcher of the stream catches up.
                 self.settle();
                 self.streams[*stream].stream.send(progress()).await;
                 self.fence(*stream).await;
                 String::new()
             }
             Step::Reopen { stream } => {
-                // no watcher receives the events that the old stream has not delivered
+                // No watcher receives the events that the old stream has not delivered.
                 self.streams[*stream] = open(&self.channel).await;
                 String::new()
             }
         }
     }
 
-    /// The events that each watcher received since the last call, after all of them have arrived.
+    /// Returns the events that each watcher received since the last call, after all of them have arrived.
     pub(super) async fn heard(&mut self) -> BTreeMap<String, Vec<String>> {
         self.settle();
         self.put(MARKER, "").await;
@@ -115,7 +115,7 @@ impl Side {
             }
             let answers = answers.into_iter().filter(|a| a.watch_id != MARKER_ID);
             for mut answer in answers.flat_map(by_revision) {
-                // whether others hear of the marker before or after its own watcher is chance
+                // Whether other watchers receive the marker before or after its own watcher is random.
                 let only_marker = !answer.events.is_empty();
                 answer
                     .events
@@ -136,7 +136,7 @@ impl Side {
         heard
     }
 
-    /// Waits until no watcher reads the past.
+    /// Waits until all watchers have caught up.
     fn settle(&self) {
         wait::until_true("all watchers have caught up", || {
             self.server.metric(SLOW) == Some(0.0)
@@ -147,7 +147,7 @@ impl Side {
         KvClient::new(self.channel.clone())
     }
 
-    /// A header's revision, or the error.
+    /// Returns the revision of a header, or the error.
     fn told(
         &mut self,
         answer: Result<Option<witan_api::v3::etcdserverpb::ResponseHeader>, Status>,
@@ -214,7 +214,7 @@ impl Side {
         String::new()
     }
 
-    /// Reads until a watcher was created or refused, and keeps what came before.
+    /// Reads until a watcher was created or refused, and keeps the earlier answers.
     async fn created(&mut self, stream: usize) {
         let opened = &mut self.streams[stream];
         loop {
@@ -227,8 +227,7 @@ impl Side {
         }
     }
 
-    /// Waits until a stream has taken all that it was asked: what is asked now is refused, and is
-    /// answered in turn.
+    /// Waits until a stream has processed all requests: a further request is refused, and its answer comes last.
     async fn fence(&mut self, stream: usize) {
         let refused = create(from("b", "a", 0));
         self.streams[stream].stream.send(refused).await;
@@ -246,8 +245,8 @@ impl Side {
     }
 }
 
-/// Splits an answer into one for each revision: how many revisions a server has applied when it answers is chance. The
-/// header of an answer to a synced watcher is of its last revision, and stays so in each part.
+/// Splits an answer into one answer per revision, because the number of revisions that a server has applied when it answers
+/// is random. The header of an answer to a synced watcher has the last revision, and every part keeps it.
 fn by_revision(answer: WatchResponse) -> Vec<WatchResponse> {
     let revision_of = |event: &Event| event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
     let header_revision = answer.header.map_or(0, |header| header.revision);
@@ -271,7 +270,7 @@ fn by_revision(answer: WatchResponse) -> Vec<WatchResponse> {
         .collect()
 }
 
-/// A stream that watches the marker.
+/// Opens a stream that watches the marker.
 async fn open(channel: &Channel) -> Opened {
     let marker = WatchCreateRequest { watch_id: MARKER_ID, ..key(MARKER) };
     let mut stream = Watching::open(channel, create(marker)).await;

@@ -1,10 +1,10 @@
-//! The steps of a sequence, and the results that each can have.
+//! The steps of a sequence, and their possible results.
 
 use std::fmt;
 
 use crate::coverage::{Coverage, Row};
 
-/// Everything that a run must reach.
+/// The cells that a run must cover.
 pub(super) const TABLE: &[Row] = &[
     ("create", "created empty duplicate compacted"),
     ("cancel", "asked compacted"),
@@ -12,20 +12,20 @@ pub(super) const TABLE: &[Row] = &[
     ("progress", "told"),
 ];
 
-/// Which revision a request names; the present one is looked up when the step is done.
+/// The revision in a request, relative to the revision at the time of the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// 0, or for a compaction the present one.
+    /// Revision 0, or the current revision for a compaction.
     Now,
-    /// So many before the present one.
+    /// This many revisions before the current one.
     Back(i64),
-    /// So many after it.
+    /// This many revisions after the current one.
     Ahead(i64),
-    /// As it is.
+    /// Exactly this revision.
     Exactly(i64),
 }
 
-/// One thing done on both sides.
+/// An action on both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Put {
@@ -36,7 +36,7 @@ pub enum Step {
         key: String,
         end: String,
     },
-    /// Puts of some keys and a deletion of another one, in one revision.
+    /// Puts some keys and deletes another key in one revision.
     Txn {
         puts: Vec<String>,
         delete: Option<String>,
@@ -72,7 +72,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Notes what a line of an answer shows to have been reached.
+/// Records the cells that a line of an answer covers.
 pub(super) fn reached(line: &str, coverage: &mut Coverage) {
     let has = |text: &str| line.contains(text);
     if has("created: true") {
