@@ -1,4 +1,4 @@
-//! Where the programs under test are found. A missing one is a failure that says what to run.
+//! Finds the programs under test. If a program is missing, the failure names the command that creates it.
 
 use std::{
     env,
@@ -6,29 +6,29 @@ use std::{
     time::SystemTime,
 };
 
-/// The servers that tests start.
+/// The servers that tests can start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Our own server.
+    /// Witan.
     Witan,
     /// Debian's etcd 3.4.23, which still serves the v2 API.
     Etcd34,
-    /// etcd 3.6.16, whose members and snapshots are taken over.
+    /// Etcd 3.6.16, whose members and snapshots Witan adopts.
     Etcd36,
-    /// etcd 3.7.3, the level of the v3 API.
+    /// Etcd 3.7.3, whose v3 API Witan implements.
     Etcd37,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Kind; 4] = [Self::Witan, Self::Etcd37, Self::Etcd36, Self::Etcd34];
 
-    /// The kind of this short name.
+    /// Returns the kind with this short name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The executable.
+    /// Returns the path of the executable.
     pub fn binary(self) -> PathBuf {
         match self {
             Self::Witan => witan(),
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// A short name for folders and messages.
+    /// Returns a short name for folders and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Witan => "witan",
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
@@ -58,10 +58,8 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// A program out of the cache of test tools.
-///
-/// # Panics
-/// If it is not there, naming the script that makes it.
+/// Returns the path of a program in the cache of test tools. Panics with the name of the script that creates it if it is
+/// missing.
 pub fn cached(name: &str, script: &str) -> PathBuf {
     let cache = env::var_os("WITAN_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from);
     let path = cache.join("bin").join(name);
@@ -73,10 +71,8 @@ pub fn cached(name: &str, script: &str) -> PathBuf {
     path
 }
 
-/// The program with doors for tests: `$WITAN_PLANTED_BIN`, else the debug build in this workspace's target folder.
-///
-/// # Panics
-/// If it is not there.
+/// Returns the program with test hooks: `$WITAN_PLANTED_BIN`, or the debug build in this workspace's target folder. Panics if
+/// it is missing.
 pub fn planted() -> PathBuf {
     let path = env::var_os("WITAN_PLANTED_BIN").map_or_else(
         || {
@@ -97,7 +93,7 @@ pub fn planted() -> PathBuf {
     path
 }
 
-/// `$WITAN_BIN`, else the newest build in this workspace's target folder.
+/// Returns `$WITAN_BIN`, or the newest build in this workspace's target folder.
 fn witan() -> PathBuf {
     if let Some(path) = env::var_os("WITAN_BIN") {
         let path = PathBuf::from(path);
@@ -109,7 +105,7 @@ fn witan() -> PathBuf {
         return path;
     }
     let exe = env::current_exe().expect("a test knows its own executable");
-    // target/FLAVOUR/deps/test-exe, or target/FLAVOUR/bench-exe
+    // The test executable is target/FLAVOUR/deps/test-exe or target/FLAVOUR/bench-exe.
     exe.ancestors()
         .skip(2)
         .take(2)

@@ -1,10 +1,10 @@
-//! A cluster of processes: started together, killed and restarted one by one.
+//! A cluster of processes, which are started together and can be killed and restarted individually.
 
 use serde_json::Value;
 
 use crate::{Launch, Network, Server, wait};
 
-/// Several members of one cluster, in the order of their names `m0`, `m1`, …
+/// The members of one cluster, in the order of their names `m0`, `m1`, …
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Server>,
@@ -13,47 +13,47 @@ pub struct Cluster {
 /// A member's report about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its id.
+    /// The member's id.
     pub id: u64,
-    /// The leader that it knows, 0 for none.
+    /// The id of the leader that the member knows, or 0 if there is none.
     pub leader: u64,
-    /// Its raft term.
+    /// The raft term of the member.
     pub term: u64,
-    /// The raft index up to which it has applied entries.
+    /// The raft index of the last applied entry.
     pub applied: u64,
 }
 
 impl Cluster {
-    /// Starts so many members and waits until all are ready.
+    /// Starts `count` members and waits until all are ready.
     pub fn start(count: usize) -> Self {
         Self::start_with(count, &[])
     }
 
-    /// The same with more arguments.
+    /// Like [`Self::start`], with further arguments.
     pub fn start_with(count: usize, args: &[&str]) -> Self {
         let mut cluster = Self::prepare(count, args);
         cluster.start_all();
         cluster
     }
 
-    /// Lays out folders and ports and starts nothing.
+    /// Prepares folders and ports without starting the members.
     pub fn prepare(count: usize, args: &[&str]) -> Self {
         Self::prepare_on("http", count, args)
     }
 
-    /// The same, with peer URLs of this scheme.
+    /// Like [`Self::prepare`], with peer URLs of this scheme.
     pub fn prepare_on(scheme: &str, count: usize, args: &[&str]) -> Self {
         let mut cluster = Self::prepare_of(&Launch::witan(), scheme, count);
         cluster.add_args(args);
         cluster
     }
 
-    /// Members of any server, each started as `launch` says; starts nothing.
+    /// Prepares members of any server, each with the options of `launch`, without starting them.
     pub fn prepare_of(launch: &Launch, scheme: &str, count: usize) -> Self {
         Self::prepare_each(&vec![launch.clone(); count], scheme)
     }
 
-    /// The same, each as its own launch says.
+    /// Like [`Self::prepare_of`], with separate options for each member.
     pub fn prepare_each(launches: &[Launch], scheme: &str) -> Self {
         let named = launches.iter().enumerate();
         let members = named.map(|(at, launch)| alone(launch, scheme, &format!("m{at}")));
@@ -64,7 +64,7 @@ impl Cluster {
         cluster
     }
 
-    /// Members that reach one another through a network; starts nothing.
+    /// Prepares members that are connected through a simulated network, without starting them.
     pub fn prepare_behind(launches: &[Launch]) -> (Self, Network) {
         let launches = launches.iter().cloned();
         let mut members: Vec<Server> = launches.map(|launch| launch.bare().prepare()).collect();
@@ -91,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// A member as `--initial-cluster` lists it.
+    /// Returns a member in the form of `--initial-cluster`.
     fn named(&self, scheme: &str, at: usize) -> String {
         format!(
             "m{at}={scheme}://127.0.0.1:{}",
@@ -99,13 +99,12 @@ impl Cluster {
         )
     }
 
-    /// Lays out a member that joins the cluster of those at `present`, and starts nothing.
-    /// Returns its place.
+    /// Prepares a member that joins the cluster of the members `present`, without starting it. Returns its position.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
         self.prepare_joining_of(&Launch::witan(), "http", present)
     }
 
-    /// The same with a member of any server, with peer URLs of this scheme.
+    /// Like [`Self::prepare_joining`], for a member of any server with peer URLs of this scheme.
     pub fn prepare_joining_of(
         &mut self,
         launch: &Launch,
@@ -122,7 +121,7 @@ impl Cluster {
         at
     }
 
-    /// Starts all members that do not run, and waits until all are ready.
+    /// Starts all stopped members and waits until all are ready.
     pub fn start_all(&mut self) {
         for member in self.members.iter_mut().filter(|m| !m.is_started()) {
             member.start_unready_again();
@@ -130,32 +129,32 @@ impl Cluster {
         self.members.iter_mut().for_each(Server::wait_ready);
     }
 
-    /// The members.
+    /// Returns all members.
     pub fn members(&self) -> &[Server] {
         &self.members
     }
 
-    /// One of them.
+    /// Returns the member at a position.
     pub fn member(&self, at: usize) -> &Server {
         &self.members[at]
     }
 
-    /// One of them, to kill and restart it.
+    /// Returns a member mutably, to kill and restart it.
     pub fn member_mut(&mut self, at: usize) -> &mut Server {
         &mut self.members[at]
     }
 
-    /// Takes a member out, to start it while the others are borrowed; those behind it move up.
+    /// Removes and returns a member, to start it while the others are borrowed. Later members move to the front.
     pub fn take_member(&mut self, at: usize) -> Server {
         self.members.remove(at)
     }
 
-    /// Addresses of the client ports.
+    /// Returns the addresses of the client ports.
     pub fn addresses(&self) -> Vec<String> {
         self.members.iter().map(Server::address).collect()
     }
 
-    /// Which member leads: waits until all that run say the same, and that it runs.
+    /// Waits until all running members report the same running leader, and returns its position.
     pub fn leader(&self) -> usize {
         wait::until("all members that run name the same leader", || {
             let running = self.members.iter().enumerate();
@@ -170,10 +169,7 @@ impl Cluster {
         })
     }
 
-    /// A member that runs and does not lead.
-    ///
-    /// # Panics
-    /// If there is none.
+    /// Returns the position of a running member that does not lead. Panics if there is none.
     pub fn follower(&self) -> usize {
         let leader = self.leader();
         let mut running = (0..self.members.len()).filter(|at| self.members[*at].is_started());
@@ -182,7 +178,7 @@ impl Cluster {
             .expect("a member beside the leader runs")
     }
 
-    /// Waits until all members that run have the same state: the hashes of all that v3 keeps agree.
+    /// Waits until all running members have the same state: the hashes of their v3 data must agree.
     pub fn wait_equal(&self) {
         wait::until_true("all members have the same hash", || {
             let running = self.members.iter().filter(|member| member.is_started());
@@ -192,7 +188,7 @@ impl Cluster {
     }
 }
 
-/// Lays out a member with ports of its own, which knows of no other; starts nothing.
+/// Prepares a member with its own ports that has no other members, without starting it.
 pub fn alone(launch: &Launch, scheme: &str, name: &str) -> Server {
     let mut member = launch.clone().bare().prepare();
     let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
@@ -209,7 +205,7 @@ fn configure(member: &mut Server, name: &str, listens: &str, advertised: &str) {
     member.add_args(["--initial-advertise-peer-urls", advertised]);
 }
 
-/// The report of a member about itself, if it answers.
+/// Returns a member's status, or `None` if it does not answer.
 pub fn status(member: &Server) -> Option<Status> {
     let said = answer(member, "/v3/maintenance/status")?;
     let number = |value: &Value| value.as_str().unwrap_or("0").parse().ok();
@@ -221,7 +217,7 @@ pub fn status(member: &Server) -> Option<Status> {
     })
 }
 
-/// Revision and hash of the v3 key space of a member, if it answers.
+/// Returns revision and hash of a member's v3 key space, or `None` if it does not answer.
 pub fn hash(member: &Server) -> Option<String> {
     let said = answer(member, "/v3/maintenance/hashkv")?;
     let revision = said["header"]["revision"].as_str()?;

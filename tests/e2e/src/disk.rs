@@ -1,4 +1,4 @@
-//! A small file system in memory, to fill.
+//! A small file system in memory that tests can fill.
 
 use std::{
     fs::{self, File},
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// Bytes that are written at once.
+/// Number of bytes in one write.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A file system in memory, unmounted when it is dropped.
@@ -22,10 +22,8 @@ impl Drop for Disk {
 }
 
 impl Disk {
-    /// Mounts one of so many MiB; `None` where that is not permitted.
-    ///
-    /// # Panics
-    /// If there is no temporary folder.
+    /// Mounts a file system of `mib` MiB. Returns `None` if mounting is not permitted. Panics if there is no temporary
+    /// folder.
     pub fn mount(name: &str, mib: usize) -> Option<Self> {
         let dir = crate::folder::fresh_dir(name);
         fs::create_dir_all(&dir).expect("a fresh folder");
@@ -40,15 +38,12 @@ impl Disk {
         mounted.then(|| Self(dir))
     }
 
-    /// Where it is.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Takes everything that is free, beside what it has taken before.
-    ///
-    /// # Panics
-    /// If no file can be made.
+    /// Takes all free space, in addition to space that it has taken before. Panics if it cannot create a file.
     pub fn fill(&self) {
         let path = self.0.join("of somebody else");
         let file = File::options().create(true).append(true).open(path);
@@ -57,10 +52,7 @@ impl Disk {
         while file.write_all(&some).is_ok() {}
     }
 
-    /// Gives it back.
-    ///
-    /// # Panics
-    /// If nothing was taken.
+    /// Frees the space that [`Self::fill`] has taken. Panics if there is none.
     pub fn make_room(&self) {
         fs::remove_file(self.0.join("of somebody else")).expect("it was filled");
     }

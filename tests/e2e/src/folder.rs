@@ -1,4 +1,4 @@
-//! Folders below the system's temporary one.
+//! Folders below the system's temporary folder.
 
 use std::{
     fs,
@@ -10,31 +10,25 @@ use std::{
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
-/// A fresh temporary folder path (not yet made).
+/// Returns the path of a new temporary folder without creating it.
 pub(crate) fn fresh_dir(name: &str) -> PathBuf {
     let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("witan-e2e-{}-{count}-{name}", process::id()))
 }
 
-/// Copies a folder with everything in it; nothing is at `to`.
-///
-/// # Panics
-/// If `cp` fails.
+/// Copies a folder with its contents. `to` must not exist. Panics if `cp` fails.
 pub fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
     let is_done = copied.is_ok_and(|status| status.success());
     assert!(is_done, "cp -a {} {}", from.display(), to.display());
 }
 
-/// A fresh temporary folder, removed when it is dropped.
+/// A new temporary folder, which is removed when it is dropped.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes it.
-    ///
-    /// # Panics
-    /// If the temporary folder is not writable.
+    /// Creates the folder. Panics if the temporary folder is not writable.
     pub fn new(name: &str) -> Self {
         let dir = fresh_dir(name);
         fs::create_dir_all(&dir).expect("the temporary folder is writable");
@@ -52,7 +46,7 @@ impl Deref for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // it may hold files that a test made unreadable; nobody misses it
+        // The folder may contain files that a test made unreadable. They may remain.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC channels to a server. The generated clients are `witan_api`'s.
+//! Opens gRPC channels to a server. The generated clients are in `witan_api`.
 
 use tonic::transport::{Channel, Endpoint};
 use witan_api::v3::etcdserverpb::{
@@ -8,10 +8,7 @@ use witan_api::v3::etcdserverpb::{
 
 use crate::{Server, requests};
 
-/// Opens one HTTP/2 connection to `address` (`host:port`).
-///
-/// # Panics
-/// If nobody answers there.
+/// Opens an HTTP/2 connection to `address` (`host:port`). Panics if the server does not answer.
 pub async fn connect(address: &str) -> Channel {
     endpoint(address)
         .connect()
@@ -19,7 +16,7 @@ pub async fn connect(address: &str) -> Channel {
         .unwrap_or_else(|error| panic!("gRPC to {address}: {error}"))
 }
 
-/// The same at the first call, and again after each loss; within a runtime.
+/// Like [`connect`], but connects at the first call and after each loss. Requires a runtime.
 pub fn lazy(address: &str) -> Channel {
     endpoint(address).connect_lazy()
 }
@@ -30,22 +27,19 @@ fn endpoint(address: &str) -> Endpoint {
         .tcp_nodelay(true)
 }
 
-/// The revision up to which a server's keys are compacted, and the hash of all keys at `revision`, 0 for the latest;
-/// `None` if that one is compacted or does not exist yet.
+/// Returns the compacted revision of a server, and the hash of all keys at `revision` (0 for the latest). Returns `None` if
+/// that revision is compacted or does not exist yet.
 pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
     runtime().block_on(async {
         let mut client = MaintenanceClient::new(connect(&server.address()).await);
         let answer = client.hash_kv(HashKvRequest { revision }).await;
         let answer = answer.ok()?.into_inner();
-        // -1 in etcd before the first compaction
+        // Etcd answers -1 before the first compaction.
         Some((answer.compact_revision.max(0), answer.hash))
     })
 }
 
-/// The keys from `from` up to `to` without their values, by a linearizable read, however many there are.
-///
-/// # Panics
-/// If it is refused.
+/// Returns the keys from `from` up to `to` without their values, by a linearizable read. Panics if the read is refused.
 pub async fn keys(channel: &Channel, from: &str, to: &str) -> RangeResponse {
     let request = RangeRequest {
         keys_only: true,
@@ -56,7 +50,7 @@ pub async fn keys(channel: &Channel, from: &str, to: &str) -> RangeResponse {
     answer.expect("a linearizable read").into_inner()
 }
 
-/// A runtime for tests that drive gRPC from plain functions.
+/// Creates a runtime for tests that use gRPC in synchronous functions.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,8 +1,8 @@
-//! HTTP/1.1 as it is on the wire: status line, header names in the case in which they came, body,
-//! and single chunks as they arrive.
+//! An HTTP/1.1 client that shows the data on the wire: the status line, header names as received, the body, and single chunks
+//! as they arrive.
 //!
-//! What does *not* live here: redirects, cookies, decoding, keep-alive pools. A test decides all
-//! of that itself; a [`Connection`] can be used for several requests.
+//! The client does not follow redirects, and has no cookies, decoding or connection pool: a test decides about them. A
+//! [`Connection`] can be used for several requests.
 
 use std::{
     io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
@@ -12,32 +12,32 @@ use std::{
 
 use crate::wait::PATIENCE;
 
-/// Content type of v2's forms, sent with every body unless the request names another.
+/// Content type of v2's forms, which is sent with every body unless the request has another.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The header of a body of JSON.
+/// The header of a JSON body.
 pub const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
 
-/// The largest header line that is read.
+/// Maximum length of a header line in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// `HTTP/1.1`.
+    /// The version, such as `HTTP/1.1`.
     pub version: String,
-    /// Status code.
+    /// The status code.
     pub status: u16,
-    /// Reason phrase as sent.
+    /// The reason phrase as sent.
     pub reason: String,
     /// Header names and values as sent, in order.
     pub headers: Vec<(String, String)>,
-    /// The body without its framing; empty while it is still to be read.
+    /// The body without its framing. It is empty until the body is read.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The first value of a header, its name compared without case.
+    /// Returns the first value of a header, ignoring the case of the name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -45,44 +45,32 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The index of v2's key space, which its answers carry.
-    ///
-    /// # Panics
-    /// If this one does not.
+    /// Returns the index of v2's key space in the answer. Panics if there is none.
     pub fn etcd_index(&self) -> u64 {
         let index = self.header("X-Etcd-Index");
         let index = index.and_then(|index| index.parse().ok());
         index.unwrap_or_else(|| panic!("no index in {} {}", self.status, self.text()))
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
-    ///
-    /// # Panics
-    /// If it is none.
+    /// Returns the body as JSON. Panics if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in {} {}", self.status, self.text()))
     }
 }
 
-/// One request on a connection of its own; a body is sent as a form.
-///
-/// # Panics
-/// If no whole answer comes.
+/// Sends a request on a new connection, with the body as a form. Panics if there is no complete answer.
 pub fn once(address: &str, method: &str, target: &str, body: &str) -> Response {
     try_once(address, method, target, &[], body.as_bytes())
         .unwrap_or_else(|error| panic!("{method} {target} on {address}: {error}"))
 }
 
-/// One request on a connection of its own, with headers of the test's choice.
-///
-/// # Errors
-/// If no whole answer comes.
+/// Sends a request with these headers on a new connection. Fails if there is no complete answer.
 pub fn try_once(
     address: &str,
     method: &str,
@@ -95,8 +83,8 @@ pub fn try_once(
     connection.response(method)
 }
 
-/// A body of `/v3` as etcd 3.6 sends it: a refusal without `error`, which repeats its message for
-/// clients of 3.4.
+/// Converts a body of `/v3` to the form of etcd 3.6 and later: removes the field `error` of refusals, which repeats the
+/// message for clients of 3.4.
 pub fn without_error(body: &str) -> String {
     let parsed = serde_json::from_str::<serde_json::Value>(body).ok();
     let error = parsed.as_ref().and_then(|json| {
@@ -123,7 +111,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// How the rest of a body is framed.
+/// The framing of the rest of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     None,
@@ -132,7 +120,7 @@ enum Framing {
     UntilClose,
 }
 
-/// A TCP connection that speaks HTTP/1.1.
+/// A TCP connection with HTTP/1.1.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
@@ -141,10 +129,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port`. Reads give up after the tests' usual patience.
-    ///
-    /// # Errors
-    /// If nobody listens.
+    /// Connects to `host:port`. Reads time out after the usual patience of tests. Fails if no server listens.
     pub fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -156,18 +141,13 @@ impl Connection {
         })
     }
 
-    /// How long a read may wait. For "nothing comes" tests.
-    ///
-    /// # Errors
-    /// If the socket is closed.
+    /// Sets the timeout of reads, for tests that expect no data. Fails if the socket is closed.
     pub fn patience(&mut self, patience: Duration) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(Some(patience))
     }
 
-    /// Sends a request. `Host` and, for a body, its length and form type are added unless given.
-    ///
-    /// # Errors
-    /// If the connection is closed.
+    /// Sends a request. Adds `Host` and, for a body, its length and form type unless they are given. Fails if the connection
+    /// is closed.
     pub fn send(
         &mut self,
         method: &str,
@@ -200,26 +180,17 @@ impl Connection {
         self.send_raw(&bytes)
     }
 
-    /// Sends bytes as they are: for malformed requests.
-    ///
-    /// # Errors
-    /// If the connection is closed.
+    /// Sends raw bytes, for malformed requests. Fails if the connection is closed.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Says that nothing more will be sent, and can still read.
-    ///
-    /// # Errors
-    /// If the connection is closed.
+    /// Closes the sending direction. The connection can still read. Fails if the connection is closed.
     pub fn half_close(&mut self) -> io::Result<()> {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
-    /// Reads a whole answer to a request made with `method`.
-    ///
-    /// # Errors
-    /// If the connection ends or falls silent before that.
+    /// Reads a complete answer to a request with `method`. Fails if the connection ends or times out before.
     pub fn response(&mut self, method: &str) -> io::Result<Response> {
         let mut response = self.head(method)?;
         while let Some(piece) = self.chunk()? {
@@ -228,10 +199,8 @@ impl Connection {
         Ok(response)
     }
 
-    /// Reads status line and headers and leaves the body to [`Connection::chunk`].
-    ///
-    /// # Errors
-    /// If the connection ends or falls silent before that, or does not speak HTTP.
+    /// Reads the status line and headers. [`Connection::chunk`] reads the body. Fails if the connection ends or times out
+    /// before, or does not use HTTP.
     pub fn head(&mut self, method: &str) -> io::Result<Response> {
         loop {
             let response = self.any_head()?;
@@ -262,11 +231,8 @@ impl Connection {
         }
     }
 
-    /// The next piece of the body as the server framed it: one chunk, or all of a body with a
-    /// length. `None` at its end.
-    ///
-    /// # Errors
-    /// If the connection ends inside the body, or nothing comes in time.
+    /// Reads the next piece of the body in the server's framing: one chunk, or a whole body with a length. Returns `None` at
+    /// its end. Fails if the connection ends inside the body or times out.
     pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let length = match self.framing {
             Framing::None => return Ok(None),
@@ -301,10 +267,8 @@ impl Connection {
         Ok(Some(piece))
     }
 
-    /// Whether something can be read (or the end was reached) within `patience`, which is not 0.
-    ///
-    /// # Errors
-    /// If the socket is closed.
+    /// Returns whether data or the end of the stream arrives within `patience`, which must not be 0. Fails if the socket is
+    /// closed.
     pub fn ready(&mut self, patience: Duration) -> io::Result<bool> {
         self.patience(patience)?;
         let ready = match self.stream.fill_buf() {
@@ -316,7 +280,7 @@ impl Connection {
         ready
     }
 
-    /// Whether the server has closed the connection (waits for it, as long as reads may).
+    /// Returns whether the server closes the connection before a read times out.
     pub fn closed(&mut self) -> bool {
         matches!(self.stream.fill_buf(), Ok(bytes) if bytes.is_empty())
     }
@@ -358,7 +322,7 @@ fn framing(method: &str, response: &Response) -> io::Result<Framing> {
     }
 }
 
-/// Whether nothing came in time.
+/// Returns whether a read timed out.
 pub fn is_silence(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -1,12 +1,12 @@
-//! The end-to-end harness: real `witan` and real etcd as processes on free ports, a raw HTTP
-//! client that shows what is on the wire, and runners for `etcdctl`.
+//! The end-to-end harness: real `witan` and real etcd as processes on free ports, a raw HTTP client that shows the data on
+//! the wire, and runners for `etcdctl`.
 //!
-//! What does *not* live here: tests (they stand in `tests/`), and the server as a library: these
-//! tests know it only as a process.
+//! The tests are in `tests/`. They use the server only as a process, never as a library.
 //!
-//! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
-//! → `tool` (etcdctl and etcdutl) → `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
-//! (faults between members) → `linear` (histories and their checks) → `disk`, `folder`, `binaries`, `ports`, `process`, `wait`.
+//! Reading order: `server` (start, wait until ready, kill, restart) → `http` (raw HTTP/1.1) → `tool` (etcdctl and etcdutl) →
+//! `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (clients that record acknowledged writes) →
+//! `network` (faults between members) → `linear` (histories and their checks) → `disk`, `folder`, `binaries`, `ports`,
+//! `process`, `wait`.
 
 pub mod binaries;
 pub mod cluster;
@@ -37,10 +37,7 @@ pub use writers::Writers;
 
 use std::{panic, thread};
 
-/// Does the same with Witan and with an etcd, beside each other: both mostly wait.
-///
-/// # Panics
-/// If one of both does.
+/// Runs the same action with Witan and with an etcd in parallel, because both mostly wait. Panics if one of them does.
 pub fn beside<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {
     thread::scope(|scope| {
         let theirs = scope.spawn(|| act(etcd));

@@ -1,8 +1,8 @@
-//! A network between members that can fail: every member advertises a port of this process, which forwards each
-//! connection to the member's own port and knows from whom it comes.
+//! A network between members that can fail. Every member advertises a port of this process, which forwards each connection to
+//! the member's own port and identifies the sender.
 //!
-//! A connection belongs to the process that holds its socket, whatever is spoken on it: so the network serves any
-//! server, with TLS or without.
+//! A connection belongs to the process that holds its socket, for any protocol. The network therefore works with any server,
+//! with or without TLS.
 
 use std::{
     fs,
@@ -25,37 +25,37 @@ use tokio::{
 
 use crate::{linear::client::Choice, ports};
 
-/// The bytes that one read takes at most.
+/// Maximum number of bytes per read.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// Pieces that are on their way in one direction of a connection: the sender waits behind them.
+/// Maximum number of pieces in transit in one direction of a connection. Beyond it, the sender waits.
 const PIECES_MAX: usize = 64;
 
-/// After how long a lost segment is sent again: Linux' least.
+/// Time after which a lost segment is resent, which is Linux' minimum.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
-/// Looks at whose socket it is, for its process may have been started a moment ago.
+/// Maximum number of checks for the owner of a socket, because its process may have just started.
 const OWNER_LOOKS: usize = 500;
 
-/// Time between them.
+/// Time between two of these checks.
 const OWNER_LOOK: Duration = Duration::from_millis(10);
 
-/// The inode that the table of sockets shows for a socket that its process has closed, or left behind.
+/// The inode in the table of sockets for a socket that its process has closed or abandoned.
 const NO_INODE: &str = "0";
 
 /// The state of the link from one member to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
-    /// They arrive.
+    /// Messages arrive.
     #[default]
     Open,
-    /// They wait until the link is another: TCP sends them again for as long as it lasts.
+    /// Messages wait until the state changes. TCP resends them during that time.
     Held,
-    /// All connections between the two end, and none begins.
+    /// All connections between the two members end, and new ones are refused.
     Cut,
-    /// They arrive late, by this and up to as much again.
+    /// Messages are delayed by this time and up to as much again.
     Slow(Duration),
-    /// Of a hundred segments, so many have to be sent again.
+    /// This percentage of segments must be resent.
     Lossy(u8),
 }
 
@@ -63,20 +63,21 @@ pub enum Link {
 #[derive(Clone, Copy, Debug, Default)]
 struct Direction {
     link: Link,
-    /// How often it was cut. A connection looks at the link now and then: a cut that is mended before ends it too.
+    /// Number of cuts. A connection checks the link at intervals, so a cut that is repaired before the next check also ends
+    /// it.
     cuts: u64,
 }
 
 /// The network.
 #[derive(Debug)]
 pub struct Network {
-    /// Of its own: what clients do does not delay the members' messages.
+    /// A separate runtime, so that clients do not delay the members' messages.
     runtime: Runtime,
     shared: Arc<Shared>,
     doors: Vec<Door>,
 }
 
-/// Where the others reach a member.
+/// The port through which other members reach a member.
 #[derive(Debug)]
 struct Door {
     port: u16,
@@ -85,13 +86,13 @@ struct Door {
 
 #[derive(Debug)]
 struct Shared {
-    /// By sender, then by receiver.
+    /// The links by sender, then by receiver.
     links: Vec<Vec<watch::Sender<Direction>>>,
-    /// Processes of the members.
+    /// The process ids of the members.
     pids: Mutex<Vec<Option<u32>>>,
-    /// Ports on which the members listen.
+    /// The ports on which the members listen.
     ports: Vec<u16>,
-    /// Taken for a look at whose socket it is: the kernel walks through all places for sockets that it has.
+    /// Lock for the lookup of a socket's owner, because the kernel then walks through its whole socket table.
     look: tokio::sync::Mutex<()>,
 }
 
@@ -102,7 +103,7 @@ impl Drop for Network {
 }
 
 impl Network {
-    /// In front of members that listen on these ports.
+    /// Creates a network in front of members that listen on these ports.
     pub fn new(listening: &[u16]) -> Self {
         let count = listening.len();
         let row = || (0..count).map(|_| watch::Sender::default()).collect();
@@ -119,16 +120,13 @@ impl Network {
         }
     }
 
-    /// The URLs that the members advertise.
+    /// Returns the URLs that the members advertise.
     pub fn urls(&self) -> Vec<String> {
         let url = |door: &Door| format!("http://127.0.0.1:{}", door.port);
         self.doors.iter().map(url).collect()
     }
 
-    /// Accepts connections to a member, as its own listener would.
-    ///
-    /// # Panics
-    /// If its port is taken.
+    /// Accepts connections to a member, like the member's own listener. Panics if its port is in use.
     pub fn open(&mut self, at: usize) {
         let port = self.doors[at].port;
         let listener = crate::wait::until("a port is free", || {
@@ -142,24 +140,24 @@ impl Network {
         self.doors[at].accepting = Some(task);
     }
 
-    /// Refuses connections to a member, as the system does after its process has ended. Open ones stay.
+    /// Refuses connections to a member, as the system does after the end of its process. Open connections stay.
     pub fn close(&mut self, at: usize) {
         if let Some(task) = self.doors[at].accepting.take() {
             task.abort();
         }
     }
 
-    /// Says which process a member is.
+    /// Sets the process id of a member.
     pub fn runs_as(&self, at: usize, pid: u32) {
         self.shared.pids()[at] = Some(pid);
     }
 
-    /// Changes one direction between two members.
+    /// Changes the link from one member to another.
     pub fn set(&self, from: usize, to: usize, link: Link) {
         change(&self.shared.links[from][to], link);
     }
 
-    /// Changes everything that one member sends, or everything that it receives, or both.
+    /// Changes all links from a member, and all links to it.
     pub fn set_around(&self, at: usize, sent: Link, received: Link) {
         for other in (0..self.doors.len()).filter(|other| *other != at) {
             self.set(at, other, sent);
@@ -167,7 +165,7 @@ impl Network {
         }
     }
 
-    /// Changes everything.
+    /// Changes all links.
     pub fn set_all(&self, link: Link) {
         for direction in self.shared.links.iter().flatten() {
             change(direction, link);
@@ -191,13 +189,13 @@ impl Shared {
         self.links[from][to].subscribe()
     }
 
-    /// Which member holds the other end of a connection.
+    /// Returns the member that holds the other end of a connection.
     async fn owner(&self, other_end: SocketAddr) -> Option<usize> {
         let mut looks = interval(OWNER_LOOK);
         for _ in 0..OWNER_LOOKS {
             looks.tick().await;
             let pids = self.pids().clone();
-            // one at a time, and not on a thread that forwards
+            // Run one lookup at a time, and not on a thread that forwards data.
             let _one = self.look.lock().await;
             let look = tokio::task::spawn_blocking(move || {
                 let inode = inode(other_end)?;
@@ -207,11 +205,11 @@ impl Shared {
             });
             match look.await {
                 Ok(Some((_, Some(at)))) => return Some(at),
-                // the other end has given up: more looks would delay those at other connections
+                // The other end has closed the socket. More checks would delay lookups for other connections.
                 Ok(Some((true, None))) => return None,
-                // also without a row: the table of sockets changes while it is read, so that one can be missing
+                // Retry also without a row: the socket table changes while it is read, so a row can be missing.
                 Ok(Some((false, None)) | None) => {}
-                // this process ends
+                // This process ends.
                 Err(_) => return None,
             }
         }
@@ -219,7 +217,7 @@ impl Shared {
     }
 }
 
-/// The inode of the socket that is bound to a local address; [`NO_INODE`] when no process has it. An earlier socket of the
+/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. An earlier socket of the
 /// same port may still be in the table.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
@@ -248,7 +246,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, to: usize) {
     let mut count = 0;
     while let Ok((stream, other_end)) = listener.accept().await {
         count += 1;
-        // without a task for each, one that waits would keep the others out
+        // Use a task for each connection, so that a waiting connection does not block others.
         tokio::spawn(connect(shared.clone(), stream, other_end, to, count));
     }
 }
@@ -266,7 +264,7 @@ async fn connect(
     let (mut there, mut back) = (shared.link(from, to), shared.link(to, from));
     let (there_cut, back_cut) = (cut(there.clone()), cut(back.clone()));
     let forwarded = async {
-        // neither the request for a connection nor its answer passes
+        // Neither the connection request nor its answer passes.
         passable(&mut there).await;
         passable(&mut back).await;
         let target = TcpStream::connect(("127.0.0.1", shared.ports[to])).await;
@@ -282,7 +280,7 @@ async fn connect(
         }
     };
     tokio::select! {
-        // first: nothing that was held arrives after a cut
+        // Check for a cut first, so that no held data arrives after a cut.
         biased;
         () = there_cut => {}
         () = back_cut => {}
@@ -290,11 +288,11 @@ async fn connect(
     }
 }
 
-/// Completes when a direction is cut, or has been cut since this was called.
+/// Completes when a direction is cut, also if it was cut since this call.
 fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
     let before = direction.borrow().cuts;
     async move {
-        // the network has ended: the connection ends too, in a moment
+        // If the network has ended, the connection ends too.
         let _ = direction
             .wait_for(|now| now.link == Link::Cut || now.cuts != before)
             .await;
@@ -302,7 +300,7 @@ fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
 }
 
 async fn passable(direction: &mut watch::Receiver<Direction>) {
-    // the network has ended: the connection ends too, in a moment
+    // If the network has ended, the connection ends too.
     let _ = direction.wait_for(|now| now.link != Link::Held).await;
 }
 
@@ -321,7 +319,7 @@ async fn pump(
         loop {
             let count = from.read(&mut buffer).await.unwrap_or(0);
             let late = delay(now.borrow().link, &mut choice);
-            // a piece behind a late one does not overtake it
+            // A piece must not overtake an earlier delayed piece.
             arrives = arrives.max(Instant::now() + late);
             let sent = sender.send((arrives, buffer[..count].to_vec())).await;
             if sent.is_err() || count == 0 {

@@ -1,5 +1,5 @@
-//! Free ports. They come from below the range from which the kernel takes the local ports of
-//! outgoing connections, so that nothing else takes one between the check and its use.
+//! Free ports. They are below the kernel's range for local ports of outgoing connections, so that no other process takes a
+//! port between the check and its use.
 
 use std::{
     io,
@@ -10,20 +10,18 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-/// First port that tests may use.
+/// The first port that tests may use.
 const FIRST: u32 = 22_000;
 
-/// How many ports tests may use.
+/// Number of ports that tests may use.
 const COUNT: u32 = 10_000;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A port on which nobody listens, given out once per process.
-///
-/// # Panics
-/// If every port of the range is taken.
+/// Returns a port on which no process listens. Each port is returned once per process. Panics if every port of the range is
+/// in use.
 pub fn free() -> u16 {
-    // test executables that run side by side begin at different places
+    // Test executables that run in parallel start at different ports.
     let begin = process::id().wrapping_mul(61) % COUNT;
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -35,8 +33,8 @@ pub fn free() -> u16 {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT)
 }
 
-/// Binds a port on which nobody listens, and does not listen there itself: a process that another thread starts has a
-/// copy of each socket for a moment, and would keep a listener's port for as long.
+/// Binds a port on which no process listens, without listening on it. A process that another thread starts briefly holds a
+/// copy of each socket, and would otherwise keep the listener's port for that time.
 fn bind(port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

@@ -1,17 +1,14 @@
-//! The kernel's counts of a process: CPU time, memory, bytes written; and the size of a folder.
+//! The kernel's counters of a process (CPU time, memory, written bytes), and the size of a folder.
 
 use std::{fs, path::Path, time::Duration};
 
-/// Clock ticks per second in `/proc/PID/stat`: fixed by the kernel's user interface.
+/// Clock ticks per second in `/proc/PID/stat`, which the kernel's user interface fixes.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// User and system time of all threads so far.
-///
-/// # Panics
-/// If there is no such process.
+/// Returns the user and system time of all threads so far. Panics if there is no such process.
 pub fn cpu(pid: u32) -> Duration {
     let stat = read(pid, "stat");
-    // the name in parentheses may hold blanks
+    // The name in parentheses may contain blanks.
     let (_, fields) = stat.rsplit_once(')').expect("stat has a name");
     let ticks: u64 = fields
         .split_whitespace()
@@ -22,31 +19,22 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 
-/// Resident memory in bytes.
-///
-/// # Panics
-/// If there is no such process.
+/// Returns the resident memory in bytes. Panics if there is no such process.
 pub fn resident_bytes(pid: u32) -> u64 {
     status_bytes(pid, "VmRSS:")
 }
 
-/// What a line of `/proc/PID/status` says, in bytes.
-///
-/// # Panics
-/// If there is no such process, or no such line.
+/// Returns the value of a line in `/proc/PID/status` in bytes. Panics if there is no such process or line.
 pub fn status_bytes(pid: u32, label: &str) -> u64 {
     number(&read(pid, "status"), label) * 1024
 }
 
-/// Bytes that the process caused to be written to disk so far.
-///
-/// # Panics
-/// If there is no such process.
+/// Returns the number of bytes that the process has written to disk so far. Panics if there is no such process.
 pub fn written_bytes(pid: u32) -> u64 {
     number(&read(pid, "io"), "write_bytes:")
 }
 
-/// Bytes that a folder takes on disk.
+/// Returns the disk usage of a folder in bytes.
 pub fn folder_bytes(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = fs::read_dir(folder) else {

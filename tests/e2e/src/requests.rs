@@ -1,11 +1,11 @@
-//! The requests for v3's keys that most tests make. Other fields are set on what these give.
+//! The usual requests for v3's keys. Tests set other fields on the returned messages.
 
 use bytes::Bytes;
 use witan_api::v3::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op::Request,
 };
 
-/// Writes a key.
+/// Creates a put.
 pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> PutRequest {
     PutRequest {
         key: key.into(),
@@ -14,7 +14,7 @@ pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> PutRequest {
     }
 }
 
-/// Reads a key, or the keys up to `range_end`.
+/// Creates a range for a key, or for the keys up to `range_end`.
 pub fn range(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> RangeRequest {
     RangeRequest {
         key: key.into(),
@@ -23,12 +23,12 @@ pub fn range(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> RangeRequest
     }
 }
 
-/// Deletes a key, or the keys up to `range_end`.
+/// Creates a deletion of a key, or of the keys up to `range_end`.
 pub fn delete(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> DeleteRangeRequest {
     DeleteRangeRequest { key: key.into(), range_end: range_end.into(), prev_kv: false }
 }
 
-/// A transaction without a condition.
+/// Creates a transaction without a condition.
 pub fn txn(operations: impl IntoIterator<Item = Request>) -> TxnRequest {
     TxnRequest {
         success: operations.into_iter().map(op).collect(),
@@ -36,15 +36,12 @@ pub fn txn(operations: impl IntoIterator<Item = Request>) -> TxnRequest {
     }
 }
 
-/// An operation of a transaction.
+/// Creates an operation of a transaction.
 pub fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// A message with a token of v3, if there is one.
-///
-/// # Panics
-/// If the token is no text.
+/// Adds a v3 token to a message, if there is one. Panics if the token is not text.
 pub fn with_token<T>(token: Option<&str>, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     if let Some(token) = token {

@@ -1,5 +1,5 @@
-//! A server as a process: started on free ports and a folder of its own, watched until it is
-//! ready, killed in every way, started again on the same folder, and removed when dropped.
+//! A server process: started on free ports with its own folder, watched until it is ready, killed in every way, restarted on
+//! the same folder, and removed when dropped.
 
 mod calls;
 
@@ -14,18 +14,18 @@ use std::{
 
 use crate::{Kind, folder::fresh_dir, http, ports, wait};
 
-/// The log line for which people and test frameworks wait.
+/// The log line that people and test frameworks wait for.
 pub const READY: &str = "ready to serve client requests";
 
-/// The URLs for clients and members that [`Launch::same_ids`] advertises, on which nobody listens.
+/// The URLs for clients and members that [`Launch::same_ids`] advertises. No process listens there.
 pub const SAME_URLS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
 
-/// Lines of the log that a failing test prints.
+/// Number of log lines that a failing test prints.
 const LOG_TAIL: usize = 40;
-/// In a line about a panic, contained or not.
+/// A word in the log line of each panic, whether it is contained or not.
 const PANICKED: &str = "panicked";
 
-/// How to start a server.
+/// The options of a server's start.
 #[derive(Clone, Debug)]
 pub struct Launch {
     kind: Kind,
@@ -39,7 +39,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A server of this kind with the usual flags (name `default`, two URLs, a fresh data folder).
+    /// Creates options for a server of this kind with the usual flags (name `default`, two URLs, a new data folder).
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -53,7 +53,7 @@ impl Launch {
         }
     }
 
-    /// Our own server.
+    /// Creates options for Witan.
     pub fn witan() -> Self {
         Self::new(Kind::Witan)
     }
@@ -72,8 +72,7 @@ impl Launch {
         self
     }
 
-    /// Syncs nothing to the disk, where the server can do without: for tests that make many writes and ask nothing of
-    /// the disk.
+    /// Disables fsync if the server supports that, for tests with many writes that do not test the disk.
     #[must_use]
     pub fn without_fsync(self) -> Self {
         match self.kind {
@@ -82,7 +81,8 @@ impl Launch {
         }
     }
 
-    /// Advertises [`SAME_URLS`]: all servers that do have the same ids, and their answers can be compared to the byte.
+    /// Advertises [`SAME_URLS`]. All servers with these URLs have the same ids, so their answers can be compared byte for
+    /// byte.
     #[must_use]
     pub fn same_ids(self) -> Self {
         let [client, peer] = SAME_URLS;
@@ -91,59 +91,56 @@ impl Launch {
             .arg(format!("--initial-cluster=default={peer}"))
     }
 
-    /// Panics in its log do not fail the test.
+    /// Allows panics in the log, which otherwise fail the test.
     #[must_use]
     pub fn expect_panics(mut self) -> Self {
         self.expects_panics = true;
         self
     }
 
-    /// Gives no flags but those added by [`Launch::arg`]: for tests of the flags themselves.
+    /// Passes only flags that were added by [`Launch::arg`], for tests of the flags themselves.
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.bare = true;
         self
     }
 
-    /// Starts it with this soft limit of open files.
+    /// Sets the soft limit of open files.
     #[must_use]
     pub fn files_soft(mut self, limit: u32) -> Self {
         self.files_soft = Some(limit);
         self
     }
 
-    /// Uses this folder instead of a fresh one. It is removed with the server all the same.
+    /// Uses this folder instead of a new one. It is also removed with the server.
     #[must_use]
     pub fn dir(mut self, dir: PathBuf) -> Self {
         self.dir = Some(dir);
         self
     }
 
-    /// Starts this executable instead of the usual one of its kind.
+    /// Starts this executable instead of the kind's usual one.
     #[must_use]
     pub fn program(mut self, path: PathBuf) -> Self {
         self.program = Some(path);
         self
     }
 
-    /// Starts it and waits until it answers.
-    ///
-    /// # Panics
-    /// If it does not become ready; the message holds its log.
+    /// Starts the server and waits until it answers. Panics with the log if it does not become ready.
     pub fn start(self) -> Server {
         let mut server = self.prepare();
         server.start_again();
         server
     }
 
-    /// Starts it without waiting: for starts that are meant to fail.
+    /// Starts the server without waiting, for starts that must fail.
     pub fn start_unready(self) -> Server {
         let mut server = self.prepare();
         server.start_unready_again();
         server
     }
 
-    /// Lays out the folder and the ports and starts nothing.
+    /// Prepares the folder and the ports without starting the server.
     pub fn prepare(self) -> Server {
         let dir = self
             .dir
@@ -161,7 +158,7 @@ impl Launch {
     }
 }
 
-/// A started server. Dropping it kills the process and removes its folder.
+/// A server. Dropping it kills the process and removes its folder.
 #[derive(Debug)]
 pub struct Server {
     launch: Launch,
@@ -175,59 +172,56 @@ pub struct Server {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// Lines of the log before this start.
+    /// Number of log lines before this start.
     log_before: usize,
-    /// Reads its standard input to the end, which comes when this test process has ended in whatever
-    /// way, and then kills the server: no run leaves a process behind.
+    /// A process that reads its standard input to the end and then kills the server. The input ends whenever this test
+    /// process ends, so no run leaves a server behind.
     watchdog: Child,
     readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Server {
-    /// `host:port` of the client side.
+    /// Returns the client address as `host:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.client_port)
     }
 
-    /// Base URL of the client side.
+    /// Returns the base URL for clients.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 
-    /// Base URL of the peer side.
+    /// Returns the base URL for peers.
     pub fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer_port)
     }
 
-    /// Port of the client side.
+    /// Returns the client port.
     pub fn client_port(&self) -> u16 {
         self.client_port
     }
 
-    /// Port of the peer side.
+    /// Returns the peer port.
     pub fn peer_port(&self) -> u16 {
         self.peer_port
     }
 
-    /// The server's own folder; its data stands in `data` below it.
+    /// Returns the server's own folder. Its data is in the subfolder `data`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Process id.
-    ///
-    /// # Panics
-    /// If it does not run.
+    /// Returns the process id. Panics if the server does not run.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("the server runs").child.id()
     }
 
-    /// Everything it wrote to its two output streams so far, line by line, over all starts.
+    /// Returns all lines of the two output streams so far, over all starts.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no reader panics").clone()
     }
 
-    /// Waits until a log line after the first `skip` contains `needle`, and gives that line.
+    /// Waits until a log line after the first `skip` lines contains `needle`, and returns that line.
     pub fn wait_log(&self, skip: usize, needle: &str) -> String {
         wait::until(
             &format!("log line {needle:?} of {}", self.launch.kind.name()),
@@ -240,24 +234,22 @@ impl Server {
         )
     }
 
-    /// Starts the process again on the same folder and ports and waits until it answers.
+    /// Restarts the process on the same folder and ports, and waits until it answers.
     pub fn start_again(&mut self) {
         self.start_unready_again();
         self.wait_ready();
     }
 
-    /// Starts the process again and waits until it says that it is ready; `/health` may disagree, as it
-    /// does while an alarm is up.
+    /// Restarts the process and waits until it logs that it is ready. Does not require a successful `/health`, which fails
+    /// during an alarm.
     pub fn start_unhealthy_again(&mut self) {
         let skip = self.log().len();
         self.start_unready_again();
         self.wait_log(skip, READY);
     }
 
-    /// Waits until it says that it is ready and `/health` agrees.
-    ///
-    /// # Panics
-    /// If it ends before, or does not run.
+    /// Waits until the server logs that it is ready and `/health` succeeds. Panics if the server ends before, or does not
+    /// run.
     pub fn wait_ready(&mut self) {
         let skip = self.running.as_ref().expect("it was started").log_before;
         let kind = self.launch.kind;
@@ -274,7 +266,7 @@ impl Server {
                 let said = self.log.lock().expect("no reader panics");
                 let told = said.iter().skip(skip).any(|line| line.contains(READY));
                 drop(said);
-                // etcd's own line depends on its logger: there the health answer decides alone
+                // Etcd's log line depends on its logger, so only its `/health` is checked.
                 (told || kind != Kind::Witan) && healthy(&address)
             },
         );
@@ -287,7 +279,7 @@ impl Server {
         }
     }
 
-    /// Starts the process again without waiting until it answers.
+    /// Restarts the process without waiting until it answers.
     pub fn start_unready_again(&mut self) {
         assert!(self.running.is_none(), "it runs already");
         let log_before = self.log().len();
@@ -324,17 +316,17 @@ impl Server {
         command
     }
 
-    /// Adds arguments for the starts to come: for those that name this server's own ports.
+    /// Adds arguments for later starts, such as arguments with this server's own ports.
     pub fn add_args(&mut self, args: impl IntoIterator<Item = impl Into<String>>) {
         self.launch.args.extend(args.into_iter().map(Into::into));
     }
 
-    /// Starts this executable from the next start on.
+    /// Uses this executable from the next start on.
     pub fn use_program(&mut self, path: PathBuf) {
         self.launch.program = Some(path);
     }
 
-    /// Adds an environment variable for the starts to come.
+    /// Adds an environment variable for later starts.
     pub fn add_env(&mut self, name: &str, value: &str) {
         self.launch.envs.push((name.into(), value.into()));
     }
@@ -361,22 +353,19 @@ impl Server {
         args
     }
 
-    /// Sends a signal by name (`TERM`, `INT`, `STOP`).
-    ///
-    /// # Panics
-    /// If it does not run.
+    /// Sends a signal by name (`TERM`, `INT`, `STOP`). Panics if the server does not run.
     pub fn signal(&self, name: &str) {
         signal(name, self.pid());
     }
 
-    /// Kills it at once, as a power cut would end the process, and waits until it has ended.
+    /// Kills the server at once, like a power cut, and waits until it has ended.
     pub fn kill9(&mut self) {
         let mut running = self.running.take().expect("the server runs");
         running.child.kill().expect("an own child can be killed");
         running.reap();
     }
 
-    /// Asks it to stop and waits for the end.
+    /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait_exit()
@@ -393,12 +382,12 @@ impl Server {
         status
     }
 
-    /// Whether it was started and neither killed nor waited for since.
+    /// Returns whether the server was started and has been neither killed nor waited for since.
     pub fn is_started(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Whether the process still runs.
+    /// Returns whether the process still runs.
     pub fn runs(&mut self) -> bool {
         self.running.as_mut().is_some_and(|running| {
             running
@@ -409,7 +398,7 @@ impl Server {
         })
     }
 
-    /// The last lines of the log, for messages.
+    /// Returns the last lines of the log, for messages.
     pub fn tail(&self) -> String {
         let log = self.log();
         log[log.len().saturating_sub(LOG_TAIL)..].join("\n")
@@ -419,7 +408,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            // it may have ended by itself
+            // The process may have ended by itself.
             let _ = running.child.kill();
             running.reap();
         }
@@ -443,7 +432,7 @@ impl Drop for Server {
 }
 
 impl Running {
-    /// Collects the dead process, what it still had to say, and its watchdog.
+    /// Collects the ended process, its remaining output and its watchdog.
     fn reap(&mut self) {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
@@ -454,12 +443,9 @@ impl Running {
     }
 }
 
-/// Sends a signal by name to a process.
-///
-/// # Panics
-/// If there is no such process.
+/// Sends a signal by name to a process. Panics if there is no such process.
 fn signal(name: &str, pid: u32) {
-    // the shell's own kill: no unsafe code, no other program
+    // Use the shell's `kill`, which needs neither unsafe code nor another program.
     let status = Command::new("sh")
         .args(["-c", &format!("kill -{name} {pid}")])
         .status()
@@ -468,7 +454,7 @@ fn signal(name: &str, pid: u32) {
 }
 
 fn healthy(address: &str) -> bool {
-    // 421: it answers, and would rather be called by another name (--host-whitelist)
+    // Status 421 also is an answer: the server requires another host name (--host-whitelist).
     http::try_once(address, "GET", "/health", &[], b"")
         .is_ok_and(|answer| matches!(answer.status, 200 | 421))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Kind, binaries::cached, wait::PATIENCE};
 
-/// Lines of a running tool that wait to be read; a tool that says more waits itself.
+/// Maximum number of unread lines of a running tool. Beyond it, the tool waits.
 const LINES_MAX: usize = 1024;
 
 /// A command line client.
@@ -33,7 +33,7 @@ pub enum Tool {
 /// The output of a finished command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// Exit code; `None` after a signal.
+    /// The exit code; `None` after a signal.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -42,10 +42,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// Runs a command to its end.
-    ///
-    /// # Panics
-    /// If it cannot be started.
+    /// Runs a command to its end. Panics if it cannot be started.
     pub fn by(command: &mut Command) -> Self {
         Self::of(&command.output().expect("the program is executable"))
     }
@@ -59,7 +56,7 @@ impl Said {
         }
     }
 
-    /// Both streams and the exit code in one text, for comparing and for messages.
+    /// Returns both streams and the exit code as one text, for comparisons and messages.
     pub fn all(&self) -> String {
         format!(
             "exit {:?}\n--- stdout\n{}--- stderr\n{}",
@@ -68,7 +65,7 @@ impl Said {
     }
 }
 
-/// Runs our own program to its end.
+/// Runs the program under test to its end.
 pub fn witan(args: &[&str]) -> Said {
     Said::by(Command::new(Kind::Witan.binary()).args(args))
 }
@@ -86,7 +83,7 @@ impl Tool {
         }
     }
 
-    /// The command with `--endpoints URL` and a clean environment; the caller adds the verb.
+    /// Returns the command with `--endpoints URL` and a clean environment. The caller adds the subcommand.
     fn command(self, url: &str) -> Command {
         let mut command = Command::new(self.binary());
         command
@@ -107,7 +104,7 @@ impl Tool {
         command
     }
 
-    /// Runs the tool to its end with nothing on standard input.
+    /// Runs the tool to its end without standard input.
     pub fn run(self, url: &str, args: &[&str]) -> Said {
         self.run_with_input(url, args, "")
     }
@@ -116,19 +113,19 @@ impl Tool {
     pub fn run_with_input(self, url: &str, args: &[&str], input: &str) -> Said {
         let mut child = self.spawn(url, args);
         let mut stdin = child.stdin.take().expect("stdin is piped");
-        // a tool that ends without reading its input closes the pipe: that is its affair
+        // A tool that ends without reading its input closes the pipe, which is permitted.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         let output = child.wait_with_output().expect("a child can be waited for");
         Said::of(&output)
     }
 
-    /// Starts a tool that runs until it is dropped (watches).
+    /// Starts a tool that runs until it is dropped, such as a watch.
     pub fn follow(self, url: &str, args: &[&str]) -> Following {
         Following::of(self.spawn(url, args))
     }
 
-    /// Starts the tool with its three streams piped (watches, lock holders).
+    /// Starts the tool with its three streams piped, for watches and lock holders.
     fn spawn(self, url: &str, args: &[&str]) -> Child {
         self.command(url)
             .args(args)
@@ -141,7 +138,7 @@ impl Tool {
 }
 
 impl Following {
-    /// Reads on what a started tool says; its standard output is piped.
+    /// Reads the output of a started tool, whose standard output must be piped.
     fn of(mut child: Child) -> Self {
         let stdout = child.stdout.take().expect("stdout is piped");
         let (send, lines) = sync_channel(LINES_MAX);
@@ -156,7 +153,7 @@ impl Following {
     }
 }
 
-/// A tool that keeps running; dropping it kills it.
+/// A running tool. Dropping it kills it.
 #[derive(Debug)]
 pub struct Following {
     child: Child,
@@ -164,10 +161,7 @@ pub struct Following {
 }
 
 impl Following {
-    /// The next line of its standard output; `None` when it has ended.
-    ///
-    /// # Panics
-    /// If nothing comes in time.
+    /// Returns the next line of standard output, or `None` when the tool has ended. Panics if no line arrives in time.
     pub fn line(&mut self) -> Option<String> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
@@ -181,7 +175,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        // it may have ended by itself
+        // The tool may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

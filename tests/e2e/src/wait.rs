@@ -1,31 +1,25 @@
-//! Waiting on conditions: the only place of the tests that pauses a thread.
+//! Waits for conditions. No other part of the tests pauses a thread.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a condition may take before the test fails: long enough for two busy cores.
+/// Maximum time for a condition before the test fails, long enough for two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Pause between two looks at a condition.
+/// Pause between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How often something is measured that other processes of the machine can disturb.
+/// Maximum number of measurements that other processes of the machine can disturb.
 const ATTEMPTS: usize = 5;
 
-/// Looks at `condition` until it gives something.
-///
-/// # Panics
-/// After [`PATIENCE`], naming `what`.
+/// Checks `condition` until it returns a value. Panics with `what` after [`PATIENCE`].
 pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, condition)
 }
 
-/// The same with a limit of the caller's: for what takes long on a busy machine.
-///
-/// # Panics
-/// After `limit`, naming `what`.
+/// Like [`until`], with a different limit for conditions that take long on a busy machine. Panics with `what` after `limit`.
 pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -40,19 +34,13 @@ pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Opt
     }
 }
 
-/// Looks at `condition` until it holds.
-///
-/// # Panics
-/// After [`PATIENCE`], naming `what`.
+/// Checks `condition` until it is true. Panics with `what` after [`PATIENCE`].
 pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
 }
 
-/// Measures until a measure is within its bound. Another process that takes the machine or the disk for a moment disturbs
-/// one attempt; a server that keeps others waiting does so in all of them.
-///
-/// # Panics
-/// If every attempt says what was wrong.
+/// Repeats a measurement until it is within its bound. Another process that briefly uses the machine or the disk disturbs one
+/// attempt; a server that delays others disturbs all attempts. Panics if every attempt fails.
 pub fn undisturbed(mut attempt: impl FnMut() -> Result<(), String>) {
     let mut wrong = Vec::new();
     while let Err(text) = attempt() {
@@ -61,7 +49,7 @@ pub fn undisturbed(mut attempt: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// Lets wall time pass. Only for what *is* wall time: a TTL, the absence of an event.
+/// Waits for wall time. Use it only if wall time itself matters: for a TTL, or the absence of an event.
 pub fn wall_time(duration: Duration) {
     thread::sleep(duration);
 }

@@ -1,5 +1,4 @@
-//! A watch stream as tests see it: requests go in when they are sent, answers come out when they are asked for; and the
-//! changes that it shows.
+//! A watch stream for tests, which send each request and read each answer explicitly, with helpers for changes of keys.
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -12,27 +11,27 @@ use witan_api::v3::etcdserverpb::{
 
 use crate::{requests, wait::PATIENCE};
 
-/// Requests that wait to be sent.
+/// Maximum number of requests that wait to be sent.
 const REQUESTS_MAX: usize = 1024;
 
-/// One open stream.
+/// An open stream.
 #[derive(Debug)]
 pub struct Watching {
     requests: mpsc::Sender<WatchRequest>,
     answers: Streaming<WatchResponse>,
 }
 
-/// A request for a watcher.
+/// Creates a request for a watcher.
 pub fn create(request: WatchCreateRequest) -> WatchRequest {
     union(RequestUnion::CreateRequest(request))
 }
 
-/// A request that ends one.
+/// Creates a request that cancels a watcher.
 pub fn cancel(watch_id: i64) -> WatchRequest {
     union(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }))
 }
 
-/// A request for the progress of the stream.
+/// Creates a request for the stream's progress.
 pub fn progress() -> WatchRequest {
     union(RequestUnion::ProgressRequest(WatchProgressRequest {}))
 }
@@ -41,12 +40,12 @@ fn union(union: RequestUnion) -> WatchRequest {
     WatchRequest { request_union: Some(union) }
 }
 
-/// From now on.
+/// Watches a key from now on.
 pub fn key(key: &str) -> WatchCreateRequest {
     WatchCreateRequest { key: key.to_owned().into(), ..Default::default() }
 }
 
-/// From a revision on.
+/// Watches a range from a revision on.
 pub fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequest {
     WatchCreateRequest {
         range_end: range_end.to_owned().into(),
@@ -56,18 +55,12 @@ pub fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequ
 }
 
 impl Watching {
-    /// Opens a stream with its first request.
-    ///
-    /// # Panics
-    /// If it is refused.
+    /// Opens a stream with its first request. Panics if it is refused.
     pub async fn open(channel: &Channel, first: WatchRequest) -> Self {
         Self::open_with(channel, None, first).await
     }
 
-    /// The same with a user's token.
-    ///
-    /// # Panics
-    /// If it is refused.
+    /// Like [`Self::open`], with a user's token. Panics if it is refused.
     pub async fn open_with(channel: &Channel, token: Option<&str>, first: WatchRequest) -> Self {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         requests.send(first).await.expect("the queue is open");
@@ -81,10 +74,7 @@ impl Watching {
         Self { requests, answers }
     }
 
-    /// Sends a request.
-    ///
-    /// # Panics
-    /// If the stream has ended.
+    /// Sends a request. Panics if the stream has ended.
     pub async fn send(&self, request: WatchRequest) {
         self.requests
             .send(request)
@@ -92,10 +82,7 @@ impl Watching {
             .expect("the stream is open");
     }
 
-    /// The next answer.
-    ///
-    /// # Panics
-    /// If there is none, or an error.
+    /// Returns the next answer. Panics if there is none, or an error.
     pub async fn next(&mut self) -> WatchResponse {
         match self.try_next().await {
             Ok(Some(answer)) => answer,
@@ -103,20 +90,15 @@ impl Watching {
         }
     }
 
-    /// The next answer, or how the stream ended.
-    ///
-    /// # Errors
-    /// The status with which it ended.
-    ///
-    /// # Panics
-    /// If nothing comes for [`PATIENCE`].
+    /// Returns the next answer, or `None` at the end of the stream. Fails with the status with which the stream ended. Panics
+    /// if no answer arrives within [`PATIENCE`].
     pub async fn try_next(&mut self) -> Result<Option<WatchResponse>, Status> {
         timeout(PATIENCE, self.answers.message())
             .await
             .unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}"))
     }
 
-    /// Says that nothing more will be asked.
+    /// Closes the stream of requests.
     pub fn finish(self) -> Streaming<WatchResponse> {
         self.answers
     }
@@ -128,10 +110,7 @@ fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchReq
     })
 }
 
-/// Writes, and gives the revision.
-///
-/// # Panics
-/// If it is refused.
+/// Puts a value and returns the revision. Panics if the put is refused.
 pub async fn put(channel: &Channel, key: &str, value: impl Into<Bytes>) -> i64 {
     let request = requests::put(key.to_owned(), value);
     let answer = KvClient::new(channel.clone()).put(request).await;
@@ -143,20 +122,14 @@ pub async fn put(channel: &Channel, key: &str, value: impl Into<Bytes>) -> i64 {
         .revision
 }
 
-/// Deletes a key or a range.
-///
-/// # Panics
-/// If it is refused.
+/// Deletes a key or a range. Panics if the deletion is refused.
 pub async fn delete(channel: &Channel, key: &str, range_end: &str) {
     let request = requests::delete(key.to_owned(), range_end.to_owned());
     let answer = KvClient::new(channel.clone()).delete_range(request).await;
     answer.expect("a deletion");
 }
 
-/// Compacts the key space.
-///
-/// # Panics
-/// If it is refused.
+/// Compacts the key space. Panics if the compaction is refused.
 pub async fn compact(channel: &Channel, revision: i64) {
     let request = CompactionRequest { revision, physical: false };
     let answer = KvClient::new(channel.clone()).compact(request).await;

@@ -1,4 +1,4 @@
-//! A WebSocket client, as much of one as messages of text need.
+//! A minimal WebSocket client for text messages.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,37 +6,34 @@ use std::{
     time::Duration,
 };
 
-/// How long a frame is waited for.
+/// Maximum time to wait for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The key of RFC 6455's example, and what a server must make of it.
+/// The key of RFC 6455's example, and the server's answer to it.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-/// Every frame of a client is masked; with what does not matter here.
+/// The mask of a client's frames. Its value does not matter here.
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
 /// A connection after its handshake.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// The head of the answer to the handshake, in lower case.
+    /// The head of the handshake's answer in lower case.
     pub head: String,
 }
 
-/// A frame that a server sends.
+/// A frame from a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A message.
     Text(String),
-    /// The code with which it ends the connection.
+    /// The code with which the server ends the connection.
     Close(Option<u16>),
-    /// An answer to our ping.
+    /// The answer to a ping.
     Pong(Vec<u8>),
 }
 
 impl Socket {
-    /// Opens `path`; `headers` are whole lines.
-    ///
-    /// # Panics
-    /// If the server does not want to.
+    /// Opens `path`. `headers` are whole lines. Panics if the server refuses.
     pub fn open(address: &str, path: &str, headers: &[&str]) -> Self {
         let mut stream = TcpStream::connect(address).expect("somebody listens");
         stream
@@ -67,7 +64,7 @@ impl Socket {
         Self { stream, head: head.to_lowercase() }
     }
 
-    /// Returns the connection, for a client that reads bytes or nothing.
+    /// Returns the connection, for a client that reads raw bytes or nothing.
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
@@ -83,17 +80,17 @@ impl Socket {
         self.frame(0x80, second.as_bytes())
     }
 
-    /// Asks whether somebody is there.
+    /// Sends a ping.
     pub fn ping(&mut self, data: &[u8]) -> io::Result<()> {
         self.frame(0x89, data)
     }
 
-    /// Ends the conversation.
+    /// Sends the frame that ends the connection.
     pub fn close(&mut self) -> io::Result<()> {
         self.frame(0x88, &1000_u16.to_be_bytes())
     }
 
-    /// Sends a frame; the first byte holds its kind and whether it is the last one of its message.
+    /// Sends a frame. The first byte contains its kind and whether it is the last frame of its message.
     pub fn frame(&mut self, first: u8, data: &[u8]) -> io::Result<()> {
         let mut frame = vec![first];
         match data.len() {
@@ -116,7 +113,7 @@ impl Socket {
         self.stream.write_all(&frame)
     }
 
-    /// The next frame that is no ping; an error at the end of the connection.
+    /// Returns the next frame that is not a ping. Fails at the end of the connection.
     pub fn receive(&mut self) -> io::Result<Frame> {
         loop {
             let mut head = [0; 2];
@@ -149,10 +146,7 @@ impl Socket {
         }
     }
 
-    /// The next message.
-    ///
-    /// # Panics
-    /// If there is none.
+    /// Returns the next message. Panics if there is none.
     pub fn text(&mut self) -> String {
         match self.receive() {
             Ok(Frame::Text(text)) => text,

@@ -1,4 +1,4 @@
-//! Clients that write without a pause, at any member that answers, and remember what was acknowledged.
+//! Clients that write continuously at any member that answers, and record the acknowledged writes.
 
 use std::{
     collections::BTreeSet,
@@ -15,23 +15,23 @@ use witan_api::v3::etcdserverpb::kv_client::KvClient;
 
 use crate::{Server, grpc, requests, wait};
 
-/// Every key of a writer begins so.
+/// Prefix of all keys of a writer.
 const PREFIX: &str = "written/";
 
-/// The first key behind all of them.
+/// The first key after all of them.
 const PREFIX_END: &str = "written0";
 
-/// A request without an answer by then failed; longer than the server takes to say so.
+/// Timeout of a request. It is longer than the server needs to report a failure.
 const PUT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One acknowledged write.
+/// An acknowledged write.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// Its key.
+    /// The written key.
     pub key: String,
-    /// When it was acknowledged.
+    /// Time of the acknowledgment.
     pub at: Instant,
-    /// The refusals of members before one acknowledged it.
+    /// The refusals of members before a member acknowledged the write.
     pub refusals: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts so many, each at another member of `addresses` first.
+    /// Starts `count` writers, each with a different first member of `addresses`.
     pub fn start(count: usize, addresses: &[String]) -> Self {
         let runtime = grpc::runtime();
         let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
@@ -61,21 +61,19 @@ impl Writers {
         Self { tasks: tasks.collect(), runtime, stop, acknowledged }
     }
 
-    /// How many writes were acknowledged so far.
+    /// Returns the number of writes acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Relaxed)
     }
 
-    /// Waits until so many more are acknowledged.
+    /// Waits until `more` further writes are acknowledged.
     pub fn wait_more(&self, more: u64) {
         let wanted = self.acknowledged() + more;
         wait::until_true("more acknowledged writes", || self.acknowledged() >= wanted);
     }
 
-    /// Ends them, each after its present write; what was acknowledged, in the order of time.
-    ///
-    /// # Panics
-    /// If a writer does.
+    /// Stops the writers after their current writes. Returns the acknowledged writes in order of time. Panics if a writer
+    /// does.
     pub fn stop(self) -> Vec<Written> {
         self.stop.store(true, Relaxed);
         let mut all = Vec::new();
@@ -117,17 +115,14 @@ async fn write(
     all
 }
 
-/// The longest time between two acknowledgments, of those that end after `since`.
+/// Returns the longest time between two acknowledgments among the gaps that end after `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let pairs = written.windows(2).filter(|pair| pair[1].at >= since);
     let gaps = pairs.map(|pair| pair[1].at - pair[0].at);
     gaps.max().unwrap_or_default()
 }
 
-/// Checks that a member has all that was acknowledged, by a linearizable read.
-///
-/// # Panics
-/// If it has not.
+/// Checks by a linearizable read that a member has all acknowledged writes. Panics if not.
 pub fn assert_all_there(member: &Server, written: &[Written]) {
     let answer = grpc::runtime().block_on(async {
         let channel = grpc::connect(&member.address()).await;

@@ -1,11 +1,9 @@
-//! The search for an order: is there one sequence of all calls on a pair, each at some moment
-//! between its begin and its end, in which every answer is right? (Wing and Gong's search with
-//! Lowe's memory of the states that were tried without success.)
+//! Searches for a linearization: one sequence of all calls on a pair in which each call takes effect between its begin and
+//! its end and every answer is correct. (It uses Wing and Gong's search with Lowe's memory of failed states.)
 //!
-//! A call without an answer may have had its effect at any moment until the process that got it
-//! ended, or never.
+//! A call without an answer may have taken effect at any time until the end of the process that received it, or never.
 //!
-//! What does *not* live here: revisions and watches (`record`).
+//! Revisions and watches are checked in `record`.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,14 +12,14 @@ use std::{
 
 use super::model::{Call, Pair};
 
-/// Why a history is not linearizable.
+/// The reason why a history is not linearizable.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The pair.
+    /// Number of the pair.
     pub pair: usize,
-    /// The longest order that was found.
+    /// The longest sequence that was found.
     pub reached: Vec<Call>,
-    /// The answered calls one of which would have had to come next.
+    /// The answered calls of which one would have had to come next.
     pub stuck: Vec<Call>,
 }
 
@@ -38,17 +36,17 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Judges each pair by itself: the whole is linearizable exactly if every pair is.
+/// Checks each pair separately: the whole history is linearizable exactly if every pair is.
 pub fn check(history: &[Call]) -> Result<(), Refusal> {
     let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
     for call in history {
-        // a read that nobody answered says nothing
+        // A read without an answer has no information.
         if call.told.is_some() || call.input.writes() {
             pairs.entry(call.pair).or_default().push(*call);
         }
     }
     pairs.into_iter().try_for_each(|(pair, mut calls)| {
-        // calls without an answer come last, for they are only used where nothing else fits
+        // Calls without an answer come last, because they are only used if no other call fits.
         calls.sort_by_key(|call| (call.told.is_none(), call.begun));
         let mut search = Search::new(&calls);
         if search.run() {
@@ -66,35 +64,35 @@ pub fn check(history: &[Call]) -> Result<(), Refusal> {
     })
 }
 
-/// Sets and states that are tried before the search gives up: an honest history of a few hundred
-/// calls needs a few thousand.
+/// Maximum number of sets and states that are tried before the search stops. A correct history of a few hundred calls needs a
+/// few thousand.
 const TRIED_MAX: usize = 1_000_000;
 
-/// Calls that a refusal names.
+/// Maximum number of possible next calls in a refusal.
 const STUCK_SHOWN: usize = 8;
 
-/// Calls before them that its message names.
+/// Maximum number of earlier calls in a refusal's message.
 const REACHED_SHOWN: usize = 20;
 
-/// A set of calls: a bit each.
+/// A set of calls with one bit per call.
 type Set = Box<[u64]>;
 
 struct Search<'a> {
-    /// First those with an answer, then those without; each by their begin.
+    /// The calls: first answered calls, then calls without an answer, each ordered by begin.
     calls: &'a [Call],
-    /// How many have an answer.
+    /// Number of answered calls.
     answered: usize,
     done: Set,
     order: Vec<usize>,
     best: Vec<usize>,
-    /// Sets and states from which nothing led to the end.
+    /// Sets and states from which the search found no complete sequence.
     vain: HashSet<(Set, Pair)>,
 }
 
-/// A place in the order: the state before it, and which call to try next there.
+/// A position in the sequence: the state before it, and the call to try next.
 struct Level {
     state: Pair,
-    /// The latest begin of the calls in the order.
+    /// The latest begin of the calls in the sequence.
     latest: u64,
     next: usize,
 }
@@ -111,7 +109,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether there is an order.
+    /// Returns whether there is a complete sequence.
     fn run(&mut self) -> bool {
         let mut levels = vec![Level { state: [0, 0], latest: 0, next: 0 }];
         while let Some(level) = levels.last_mut() {
@@ -143,7 +141,7 @@ impl<'a> Search<'a> {
         false
     }
 
-    /// The first call that is not in the order.
+    /// Returns the first call that is not in the sequence.
     fn first_missing(&self) -> usize {
         let full = self.done.iter().take_while(|word| **word == u64::MAX);
         let words = full.count();
@@ -151,9 +149,9 @@ impl<'a> Search<'a> {
         words * 64 + ones as usize
     }
 
-    /// The first call from `from` on that may come next: it began before any call that is not yet
-    /// in the order ended, its answer is right in this state, and it was not lost before one that is
-    /// in the order began.
+    /// Returns the first call from `from` on that may come next. It must begin before the end of every call that is not in
+    /// the sequence yet, its answer must be correct in this state, and it must not be lost before a call in the sequence
+    /// began.
     fn candidate(&self, from: usize, state: Pair, latest: u64) -> Option<(usize, Pair)> {
         let mut first_end = u64::MAX;
         let mut until = self.first_missing();
@@ -176,7 +174,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Which calls cannot come any more: those in the order, and those that were lost before.
+    /// Returns the calls that can no longer follow: calls in the sequence, and calls that were lost earlier.
     fn used(&self, latest: u64) -> Set {
         let mut used = self.done.clone();
         for at in self.answered..self.calls.len() {

@@ -1,7 +1,7 @@
-//! Clients that put, read, delete, compare and swap until they are told to stop, and write down
-//! what they asked and were told; and watchers that go on where they were after each restart.
+//! Clients that put, read, delete, compare and swap until they are stopped, and record their requests and answers. Watchers
+//! resume at their last revision after each restart.
 //!
-//! What does *not* live here: whether any of it is right (`checker`, `record`).
+//! The checks of the records are in `checker` and `record`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,46 +25,46 @@ use super::{
     record::{Batch, Change},
 };
 
-/// Pairs of keys.
+/// Number of key pairs.
 pub const PAIRS: usize = 6;
 
-/// Everything that is written lies under this.
+/// Prefix of all keys.
 pub const PREFIX: &str = "linear/";
-/// The end of that range.
+/// The end of the range with this prefix.
 pub const PREFIX_END: &str = "linear0";
 
 /// The state that all clients share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    /// Numbers the begins and ends of calls.
+    /// Counter for the begins and ends of calls.
     clock: AtomicU64,
-    /// The last value that was taken.
+    /// The last used value.
     values: AtomicU64,
-    /// Calls that were answered.
+    /// Number of answered calls.
     pub answered: AtomicU64,
 }
 
 impl Shared {
-    /// The next moment.
+    /// Returns the next time.
     pub fn moment(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A value that no other call writes.
+    /// Returns a value that no other call writes.
     pub fn value(&self) -> u64 {
         self.values.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 
-/// Where the server is: a new connection after each start, `None` at the end of the run.
+/// The channel to the server: a new connection after each start, `None` at the end of the run.
 pub type Gate = watch::Receiver<Option<Channel>>;
 
-/// The key of a slot.
+/// Returns the key of a slot.
 pub fn key(pair: usize, slot: Slot) -> String {
     format!("{PREFIX}{pair}/{slot}")
 }
 
-/// One client's calls until the gate closes. `seed` makes its choices.
+/// Runs a client until the gate closes, and returns its calls. `seed` determines its choices.
 pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut choice = Choice(seed);
@@ -88,7 +88,7 @@ pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
         if gate.changed().await.is_err() {
             return calls;
         }
-        // the process that had the call has ended
+        // The process that received the call has ended.
         if let Some(call) = calls.last_mut() {
             call.lost_by = shared.moment();
         }
@@ -97,16 +97,13 @@ pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
 
 async fn call(shared: &Shared, client: &mut KvClient<Channel>, pair: usize, input: Input) -> Call {
     let begun = shared.moment();
-    // an error never says that nothing was done
+    // An error does not prove that nothing was done.
     let answer = ask(client, pair, input).await.ok();
     let told = answer.map(|(output, revision)| Told { ended: shared.moment(), output, revision });
     Call { pair, input, begun, told, lost_by: u64::MAX }
 }
 
-/// One more put into each pair.
-///
-/// # Panics
-/// If one is not answered.
+/// Puts another value into each pair. Panics if a put is not answered.
 pub async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
     let mut client = KvClient::new(channel);
     let mut calls = Vec::new();
@@ -119,7 +116,7 @@ pub async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
     calls
 }
 
-/// Updates the client's belief about a pair by an answer, so that some of its swaps succeed.
+/// Updates the client's expected state of a pair by an answer, so that some of its swaps succeed.
 pub fn remember(known: &mut Pair, input: Input, output: Output) {
     match (input, output) {
         (Input::Get(slot) | Input::Cas { slot, .. }, Output::Value(value)) => known[slot] = value,
@@ -128,12 +125,12 @@ pub fn remember(known: &mut Pair, input: Input, output: Output) {
     }
 }
 
-/// A generator of choices (splitmix64).
+/// A generator of random choices (splitmix64).
 #[derive(Debug)]
 pub struct Choice(pub u64);
 
 impl Choice {
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -142,7 +139,7 @@ impl Choice {
         ((z ^ (z >> 31)) % bound as u64) as usize
     }
 
-    /// Chooses the next call on a pair of which the client believes `known`.
+    /// Chooses the next call on a pair with the expected state `known`.
     pub fn input(&mut self, shared: &Shared, known: Pair) -> Input {
         let slot = self.below(2);
         match self.below(10) {
@@ -156,10 +153,7 @@ impl Choice {
     }
 }
 
-/// Asks, and gives what was told and at which revision.
-///
-/// # Errors
-/// If the server answers with one, or not at all.
+/// Sends a call. Returns the answer and its revision. Fails if the server answers with an error, or not at all.
 pub async fn ask(
     client: &mut KvClient<Channel>,
     pair: usize,
@@ -226,7 +220,7 @@ fn put(pair: usize, slot: Slot, value: u64) -> PutRequest {
     requests::put(key(pair, slot), value.to_string())
 }
 
-/// That a key holds a value, or is not there.
+/// Creates the comparison that a key has a value or does not exist.
 fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
     let (target, union) = match value {
         0 => (
@@ -247,7 +241,7 @@ fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
     }
 }
 
-/// The values that the other branch read; `None` if the swap was done.
+/// Returns the values that the other branch read, or `None` if the swap succeeded.
 fn read(answer: &TxnResponse) -> Option<Pair> {
     (!answer.succeeded).then(|| match answer.responses[0].response.as_ref() {
         Some(response_op::Response::ResponseRange(range)) => values(range),
@@ -263,7 +257,7 @@ fn values(answer: &RangeResponse) -> Pair {
     pair
 }
 
-/// The pair and the slot of a key.
+/// Returns the pair and the slot of a key.
 fn place(key: &[u8]) -> (usize, Slot) {
     let text = std::str::from_utf8(key).expect("our keys are text");
     let places = text.strip_prefix(PREFIX).and_then(|rest| {
@@ -278,8 +272,8 @@ fn number(value: &[u8]) -> u64 {
     text.parse().expect("our values are numbers")
 }
 
-/// Watches from the first revision on, over restarts, until revision `end` is known and seen; gives
-/// the answers as they came.
+/// Watches from the first revision on, across restarts, until revision `end` is known and received. Returns the answers as
+/// received.
 pub async fn observe(
     mut gate: Gate,
     key: String,
@@ -308,25 +302,25 @@ pub async fn observe(
     }
 }
 
-/// How a watch ended.
+/// The reason why a watch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchEnd {
-    /// It saw the revision that was named as the end.
+    /// It received the revision that was set as the end.
     Seen,
     /// The stream broke.
     Broken,
-    /// The server ended it, and why.
+    /// The server ended the watch, with this reason.
     Canceled(String),
 }
 
-/// Watches on one stream until revision `end` is known and seen, or the stream ends.
+/// Watches on one stream until revision `end` is known and received, or the stream ends.
 pub async fn follow(
     channel: Channel,
     create: WatchCreateRequest,
     batches: &mut Vec<Batch>,
     end: &mut watch::Receiver<Option<i64>>,
 ) -> WatchEnd {
-    // the requests never end, else the server would end the stream
+    // The stream of requests must stay open; otherwise the server would end the watch.
     let requests = stream::iter([watching::create(create)]).chain(stream::pending());
     let Ok(answers) = WatchClient::new(channel).watch(requests).await else {
         return WatchEnd::Broken;
@@ -351,7 +345,7 @@ pub async fn follow(
     }
 }
 
-/// The first revision that is not yet seen.
+/// Returns the first revision that was not received.
 pub fn next_revision(batches: &[Batch]) -> i64 {
     let last = batches.iter().flatten().last();
     last.map_or(1, |change| change.revision + 1)

@@ -1,8 +1,8 @@
-//! Linearizability: what clients ask of pairs of keys, what they were answered, what watchers saw, and the
-//! checks of both.
+//! Linearizability: clients' calls on pairs of keys with their answers, the changes that watchers received, and the checks of
+//! both.
 //!
-//! Reading order: `model` → `checker` and `record`, which judge → `client`. `tests/durability/linear` shows that the
-//! checker refuses what is wrong, `tests/faults/planted` that both do.
+//! Reading order: `model` → `checker` and `record` (the checks) → `client`. `tests/linear/refusals` shows that the checker
+//! refuses wrong histories, `tests/faults/planted` that both checks do.
 
 pub mod checker;
 pub mod client;

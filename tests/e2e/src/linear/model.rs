@@ -1,15 +1,15 @@
-//! The model of the linearizability check: a pair of keys as two registers, the calls on them, and
-//! the answer that each call must have in each state.
+//! The model of the linearizability check: a pair of keys as two registers, the calls on them, and the correct answer to each
+//! call in each state.
 //!
-//! What does *not* live here: the search for an order (`checker`), gRPC (`client`).
+//! The search for a sequence is in `checker`, the gRPC calls in `client`.
 
-/// The values of a pair's two keys; 0 is a key that is not there. Every value is written once.
+/// The values of a pair's two keys. 0 means that a key does not exist. Every value is written once.
 pub type Pair = [u64; 2];
 
-/// One of the two keys of a pair.
+/// Index of one of the two keys of a pair.
 pub type Slot = usize;
 
-/// A call of a client.
+/// A client's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A linearizable read of one key.
@@ -18,22 +18,22 @@ pub enum Input {
     GetBoth,
     /// Writes a value.
     Put(Slot, u64),
-    /// Removes a key; answers whether it was there.
+    /// Deletes a key and returns whether it existed.
     Delete(Slot),
-    /// Writes `new` if the key holds `old` (0: is not there); else reads it.
+    /// Writes `new` if the key has the value `old` (0: does not exist); otherwise reads it.
     Cas {
         /// The key.
         slot: Slot,
-        /// The value that it must hold.
+        /// The expected value.
         old: u64,
-        /// The value that it holds afterwards.
+        /// The new value.
         new: u64,
     },
-    /// Writes both keys if both hold what is expected; else reads both.
+    /// Writes both keys if both have the expected values; otherwise reads both.
     CasBoth {
-        /// The values that they must hold.
+        /// The expected values.
         old: Pair,
-        /// The values that they hold afterwards.
+        /// The new values.
         new: Pair,
     },
 }
@@ -43,21 +43,21 @@ pub enum Input {
 pub enum Output {
     /// The value of one key.
     Value(u64),
-    /// The values of both.
+    /// The values of both keys.
     Both(Pair),
-    /// It is written.
+    /// The write succeeded.
     Written,
-    /// Whether the key was there.
+    /// Whether the key existed.
     Deleted(bool),
 }
 
 impl Input {
-    /// Whether it can change anything.
+    /// Returns whether the call can change the state.
     pub fn writes(self) -> bool {
         !matches!(self, Self::Get(_) | Self::GetBoth)
     }
 
-    /// The state of the pair after the call, and the answer to it.
+    /// Returns the state of the pair after the call, and the answer.
     pub fn step(self, state: Pair) -> (Pair, Output) {
         match self {
             Self::Get(slot) => (state, Output::Value(state[slot])),
@@ -79,24 +79,24 @@ fn with(mut state: Pair, slot: Slot, value: u64) -> Pair {
     state
 }
 
-/// One call of one client.
+/// A call of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// Which pair.
+    /// Number of the pair.
     pub pair: usize,
     /// The call.
     pub input: Input,
-    /// Number of the moment before it was sent, on a counter that all clients share.
+    /// Time before the call was sent, on a counter that all clients share.
     pub begun: u64,
-    /// The answer; `None` if nobody knows whether it was done.
+    /// The answer; `None` if it is unknown whether the call took effect.
     pub told: Option<Told>,
-    /// Without an answer: the moment from which on it can have no effect any more, because the
-    /// process that had it had ended by then.
+    /// For a call without an answer: the time after which it can no longer take effect, because the process that received it
+    /// had ended.
     pub lost_by: u64,
 }
 
 impl Call {
-    /// The revision that the answer names.
+    /// Returns the revision in the answer.
     pub fn revision(&self) -> Option<i64> {
         self.told.map(|told| told.revision)
     }
@@ -105,7 +105,7 @@ impl Call {
 /// An answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// Number of the moment after it came.
+    /// Time after the answer arrived.
     pub ended: u64,
     /// The content of the answer.
     pub output: Output,

@@ -1,24 +1,23 @@
-//! The record of changes as watchers saw it, and what it must have in common with the answers that
-//! clients were given: every watcher saw the same changes, in order, each revision whole and once;
-//! every answer is right at the revision it names; and revisions follow real time.
+//! The record of changes that watchers received, and its comparison with the clients' answers. All watchers must receive the
+//! same changes in order, each revision completely and once. Every answer must be correct at its revision, and revisions must
+//! follow real time.
 //!
-//! What does *not* live here: the search for an order without revisions (`checker`), gRPC
-//! (`client`).
+//! The search for a sequence without revisions is in `checker`, the gRPC calls in `client`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Call, Input, Output, Pair, Slot};
 
-/// One change.
+/// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// Its revision.
+    /// The revision of the change.
     pub revision: i64,
-    /// Which pair.
+    /// Number of the pair.
     pub pair: usize,
-    /// Which of its keys.
+    /// The changed key of the pair.
     pub slot: Slot,
-    /// The new value; 0 is a deletion.
+    /// The new value; 0 for a deletion.
     pub value: u64,
 }
 
@@ -77,8 +76,7 @@ pub fn complete(
     Ok(())
 }
 
-/// Every answer is right at the revision it names, every change is somebody's, and revisions
-/// follow real time.
+/// Checks that every answer is correct at its revision, every change has a request, and revisions follow real time.
 pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     let states = States::of(record);
     for call in history {
@@ -99,7 +97,7 @@ pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     in_time(history)
 }
 
-/// Every change was asked for, and no acknowledged revision belongs to two.
+/// Checks that every change was requested, and that no acknowledged revision belongs to two calls.
 fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
     let mut asked = BTreeSet::new();
     let mut deletions: BTreeMap<(usize, Slot), usize> = BTreeMap::new();
@@ -147,7 +145,7 @@ fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
     Ok(())
 }
 
-/// No call names an older revision than one that had ended when it began.
+/// Checks that no call has an older revision than a call that had ended before it began.
 fn in_time(history: &[Call]) -> Result<(), String> {
     let mut begins: Vec<&Call> = history.iter().filter(|call| call.told.is_some()).collect();
     let mut ends: Vec<(u64, i64)> = begins

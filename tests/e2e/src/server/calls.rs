@@ -4,15 +4,12 @@ use super::Server;
 use crate::{Tool, http};
 
 impl Server {
-    /// One request on a connection of its own.
+    /// Sends a request on a new connection.
     pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
         http::once(&self.address(), method, target, body)
     }
 
-    /// The same with the header `Authorization`, if `by` is given.
-    ///
-    /// # Panics
-    /// If no whole answer comes.
+    /// Like [`Self::http`], with the header `Authorization` if `by` is given. Panics if there is no complete answer.
     pub fn http_as(
         &self,
         by: Option<&str>,
@@ -24,10 +21,7 @@ impl Server {
         self.http_with(header.as_slice(), method, target, body)
     }
 
-    /// The same with these headers.
-    ///
-    /// # Panics
-    /// If the server does not answer.
+    /// Like [`Self::http`], with these headers. Panics if the server does not answer.
     pub fn http_with(
         &self,
         headers: &[(&str, &str)],
@@ -39,10 +33,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
-    /// A token of v3 for a user.
-    ///
-    /// # Panics
-    /// If the user gets none.
+    /// Returns a v3 token of a user. Panics if the user gets none.
     #[track_caller]
     pub fn token(&self, name: &str, password: &str) -> String {
         let user = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
@@ -50,10 +41,7 @@ impl Server {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
-    /// [`Self::http`], answered with this status.
-    ///
-    /// # Panics
-    /// If it is another one.
+    /// Like [`Self::http`], and panics unless the answer has this status.
     #[track_caller]
     pub fn answers(&self, status: u16, method: &str, target: &str, body: &str) -> http::Response {
         let answer = self.http(method, target, body);
@@ -66,20 +54,14 @@ impl Server {
         answer
     }
 
-    /// The answer to a call of the gateway below `/v3/`.
-    ///
-    /// # Panics
-    /// If it is refused.
+    /// Calls the gateway below `/v3/` and returns the answer. Panics if the call is refused.
     #[track_caller]
     pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {
         let answer = self.answers(200, "POST", &format!("/v3/{call}"), body);
         answer.json()
     }
 
-    /// Adds v3's users, `NAME:PASSWORD`, gives root among them its role, and turns authentication on.
-    ///
-    /// # Panics
-    /// If a call is refused.
+    /// Adds v3 users (`NAME:PASSWORD`), grants root its role, and enables authentication. Panics if a call is refused.
     #[track_caller]
     pub fn require_users(&self, users: &[&str]) {
         for user in users {
@@ -91,10 +73,7 @@ impl Server {
         self.v3("auth/enable", "{}");
     }
 
-    /// The output of a command of etcdctl 3.6.
-    ///
-    /// # Panics
-    /// If it fails.
+    /// Runs a command of etcdctl 3.6 and returns its output. Panics if it fails.
     #[track_caller]
     pub fn etcdctl(&self, args: &[&str]) -> String {
         let said = Tool::Etcdctl36.run(&self.url(), args);
@@ -102,11 +81,8 @@ impl Server {
         said.stdout
     }
 
-    /// The value of a series on `/metrics`, the sum over all labels if `name` has none; nothing if there
-    /// is no such series.
-    ///
-    /// # Panics
-    /// If its value is not a number.
+    /// Returns the value of a series on `/metrics`, or the sum over all labels if `name` has none. Returns `None` if there is
+    /// no such series. Panics if its value is not a number.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let page = self.http("GET", "/metrics", "").text();
         let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
@@ -118,10 +94,7 @@ impl Server {
         values.reduce(|sum, value| sum + value)
     }
 
-    /// Watchers of v2 and v1 that are registered.
-    ///
-    /// # Panics
-    /// If the member does not tell.
+    /// Returns the number of registered watchers of v2 and v1. Panics if the member does not report it.
     pub fn v2_watchers(&self) -> u64 {
         let stats = self.http("GET", "/v2/stats/store", "");
         stats.json()["watchers"].as_u64().expect("a number")
