@@ -52,7 +52,4 @@ pub enum AuthError {
     /// The change would remove all administrators, or the range is invalid.
     #[error("invalid auth management")]
     InvalidManagement,
-    /// A counter of the state is exhausted.
-    #[error("the counters of this cluster are used up")]
-    CountersUsedUp,
 }

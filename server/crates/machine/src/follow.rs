@@ -214,9 +214,6 @@ pub enum FollowError {
     /// The user records cannot be decoded.
     #[error("the records of users and roles cannot be read")]
     Users,
-    /// A counter of the state is exhausted.
-    #[error("the counters of this cluster are used up")]
-    CountersUsedUp,
 }
 
 impl FollowUsers {

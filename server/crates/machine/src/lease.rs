@@ -175,9 +175,6 @@ pub enum LeaseError {
     /// Members have different data.
     #[error("corrupt cluster")]
     Corrupt,
-    /// A counter of the state is exhausted.
-    #[error("the counters of this cluster are used up")]
-    CountersUsedUp,
     /// The caller lacks permission.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),

@@ -102,10 +102,7 @@ impl StateMachine {
     /// state does not depend on it.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
-            Some(command) => match self.refuse_used_up(command) {
-                Some(refusal) => refusal,
-                None => self.execute(command, entry, answers),
-            },
+            Some(command) => self.execute(command, entry, answers),
             None => Reply::Nothing,
         };
         Outcome { reply, revision: self.kv.revision() }

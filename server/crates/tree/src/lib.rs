@@ -151,8 +151,6 @@ pub enum TreeErrorKind {
     DirNotEmpty,
     /// Error code 401. The cause is `the requested history has been cleared [oldest/wanted]`.
     HistoryCleared,
-    /// Error code 302. The cause names the counters.
-    CountersUsedUp,
 }
 
 /// The events that a watcher requests.
@@ -238,15 +236,9 @@ impl Tree {
         Self { counts: WriteCounts::default(), ..self.clone() }
     }
 
-    /// Returns the error for a command that would exceed [`COUNT_MAX`].
-    pub fn counters_used_up(&self) -> TreeError {
-        let cause = Bytes::from_static(b"the counters of this cluster are used up");
-        self.error(TreeErrorKind::CountersUsedUp, cause)
-    }
-
-    /// Advances the index up to [`COUNT_MAX`], evicts the event that it displaces from the history, and returns the index.
+    /// Advances the index, evicts the event that it displaces from the history, and returns the index.
     fn take_index(&mut self) -> u64 {
-        self.index = (self.index + 1).min(COUNT_MAX);
+        self.index += 1;
         self.history.advance(self.index);
         self.index
     }

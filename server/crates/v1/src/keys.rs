@@ -116,7 +116,6 @@ fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCod
         | TreeErrorKind::DirNotEmpty => directory,
         TreeErrorKind::CompareFailed | TreeErrorKind::NodeExists => ErrorCode::TestFailed,
         TreeErrorKind::HistoryCleared => ErrorCode::WatcherCleared,
-        TreeErrorKind::CountersUsedUp => ErrorCode::RaftInternal,
     };
     V1Error::new(code, key)
 }

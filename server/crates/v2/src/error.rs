@@ -44,7 +44,6 @@ impl From<witan_tree::TreeError> for V2Error {
             witan_tree::TreeErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
             witan_tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
             witan_tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
-            witan_tree::TreeErrorKind::CountersUsedUp => ErrorCode::NoSpace,
         };
         Self { code, cause: error.cause.pieces(), index: error.index }
     }

@@ -85,8 +85,6 @@ errors! {
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
     /// The answer is too large. etcd is limited only by memory; above 2 GiB it sends grpc-go's text.
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
-    /// A counter of the state has reached its limit. In etcd, the counter overflows and the server panics.
-    CountersUsedUp = ResourceExhausted "etcdserver: the counters of this cluster are used up";
     /// The snapshot pins more of an older state than the quota allows. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
     /// The client reads the snapshot too slowly. Not in etcd.

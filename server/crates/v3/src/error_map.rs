@@ -66,7 +66,6 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
-            kv::KvError::CountersUsedUp => RpcError::CountersUsedUp,
             // the value grew with every attempt
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
@@ -82,7 +81,6 @@ impl From<lease::LeaseError> for RpcError {
             lease::LeaseError::TtlTooLarge => RpcError::LeaseTtlTooLarge,
             lease::LeaseError::NoSpace => RpcError::NoSpace,
             lease::LeaseError::Corrupt => RpcError::Corrupt,
-            lease::LeaseError::CountersUsedUp => RpcError::CountersUsedUp,
             lease::LeaseError::Denied(error) => error.into(),
         }
     }
@@ -129,7 +127,6 @@ impl From<auth::AuthError> for RpcError {
             auth::AuthError::NotEnabled => RpcError::AuthNotEnabled,
             auth::AuthError::OldRevision => RpcError::AuthOldRevision,
             auth::AuthError::InvalidManagement => RpcError::InvalidAuthMgmt,
-            auth::AuthError::CountersUsedUp => RpcError::CountersUsedUp,
         }
     }
 }

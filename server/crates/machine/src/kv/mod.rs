@@ -52,7 +52,6 @@ use read_budget::ReadBudget;
 
 use super::{
     auth_error,
-    counters::COUNT_MAX,
     lease::{LEASE_BYTES, LeaseId, Leases},
 };
 use version::{Links, Version};
@@ -162,9 +161,6 @@ pub enum KvError {
     /// The command would read more than `limits` allows.
     #[error("the answer would be too large")]
     AnswerTooLarge,
-    /// A counter of the state is exhausted.
-    #[error("the counters of this cluster are used up")]
-    CountersUsedUp,
     /// The caller lacks permission.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),
@@ -322,8 +318,7 @@ impl Kv {
         let (create, version) = match (written, life) {
             (None, _) => (batch.main, 0),
             (Some(_), None) => (batch.main, 1),
-            // A key of an imported state may have more versions than the state has revisions.
-            (Some(_), Some(past)) => (past.create, (past.version + 1).min(COUNT_MAX as i64)),
+            (Some(_), Some(past)) => (past.create, past.version + 1),
         };
         let (value, lease) = written.unwrap_or_default();
         let past_lease = life.map_or(LeaseId::NONE, |past| past.lease);

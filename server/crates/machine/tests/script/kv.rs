@@ -89,8 +89,7 @@ fn shown_error(error: &KvError) -> String {
         | KvError::NoSpace
         | KvError::Corrupt
         | KvError::KeptValueGrew
-        | KvError::AnswerTooLarge
-        | KvError::CountersUsedUp => format!("error: {error}\n"),
+        | KvError::AnswerTooLarge => format!("error: {error}\n"),
         KvError::Denied(error) => format!("denied: {error}\n"),
     }
 }

@@ -228,7 +228,6 @@ fn shown(answer: Result<Event, TreeError>) -> String {
                 TreeErrorKind::NodeExists => (412, 105, "Key already exists"),
                 TreeErrorKind::RootReadOnly => (400, 107, "Root is read only"),
                 TreeErrorKind::DirNotEmpty => (403, 108, "Directory not empty"),
-                TreeErrorKind::CountersUsedUp => (507, 302, "Insufficient storage"),
                 TreeErrorKind::HistoryCleared => (
                     400,
                     401,

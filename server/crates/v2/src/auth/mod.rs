@@ -85,7 +85,6 @@ impl From<path_permissions::PathAuthError> for AuthHttpError {
             | R::RoleToDeleteMissing(_) => StatusCode::NOT_FOUND,
             R::RootProtected | R::RootRole(_) => StatusCode::FORBIDDEN,
             R::UserUnchanged | R::RoleUnchanged => StatusCode::BAD_REQUEST,
-            R::CountersUsedUp => StatusCode::INSUFFICIENT_STORAGE,
         };
         Self(status, refusal.to_string())
     }

@@ -126,9 +126,6 @@ pub enum PathAuthError {
     /// The role already has this write pattern.
     #[error("auth: Granting duplicate write permission {0}")]
     WriteAlreadyGranted(String),
-    /// A counter of the state is exhausted.
-    #[error("auth: the counters of this cluster are used up")]
-    CountersUsedUp,
 }
 
 /// The kind of access to a path.
