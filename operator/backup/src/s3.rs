@@ -15,8 +15,6 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Retries of a request; then it fails. `--s3-retry-timeout` ends it earlier.
-const RETRIES_MAX: usize = 1000;
 /// Random pauses between retries, each at most three times as long as the one before.
 const PAUSES: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(500),
@@ -83,7 +81,8 @@ pub(crate) fn open_with(
     }
     let retry = RetryConfig {
         backoff: PAUSES,
-        max_retries: RETRIES_MAX,
+        // `--s3-retry-timeout` ends them
+        max_retries: usize::MAX,
         retry_timeout: flags.s3_retry_timeout,
     };
     builder

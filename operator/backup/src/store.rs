@@ -19,9 +19,6 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Maximum size of a backup's record in bytes; a larger object is not a record. A record has some hundred bytes.
-const RECORD_BYTES_MAX: u64 = 64 << 10;
-
 #[derive(Clone)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
@@ -150,7 +147,7 @@ impl Store {
         Ok(record.ok())
     }
 
-    /// Reads a file; `None` if it does not exist. A file that is too large for a record counts as empty.
+    /// Reads a file; `None` if it does not exist.
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
@@ -158,9 +155,6 @@ impl Store {
             Err(error) if store_error::is_missing_object(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        if found.meta.size > RECORD_BYTES_MAX {
-            return Ok(Some(Vec::new()));
-        }
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 

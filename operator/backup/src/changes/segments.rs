@@ -12,12 +12,6 @@ use crate::{
 
 /// The folder for the segments of all clusters.
 const FOLDER: &str = "changes";
-/// Maximum size of a segment in bytes; a larger file is refused as foreign. A segment has some MiB, or one revision of any size
-/// that members accept.
-const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// Segments that one run of a retention deletes; the next run deletes the rest. They are those of half a day
-/// with a segment every 5 s.
-const PRUNED_MAX: usize = 10_000;
 const DELETIONS_AT_ONCE: usize = 16;
 
 #[derive(Debug, Clone)]
@@ -85,17 +79,10 @@ impl SegmentStore {
         Err(BackupError::internal(message))
     }
 
-    /// Reads the file of a segment, up to [`SEGMENT_BYTES_MAX`].
+    /// Reads the file of a segment.
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
-        let (length, mut pieces) = self.store.read(&file).await?;
-        if length > SEGMENT_BYTES_MAX {
-            let message = format!(
-                "{}: the file is too large for a segment",
-                self.store.url(&file)
-            );
-            return Err(BackupError::new(Reason::ForeignFormat, message));
-        }
+        let (_, mut pieces) = self.store.read(&file).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| self.store.failed("read", &file, &error))?;
@@ -135,7 +122,7 @@ impl SegmentStore {
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);
-        stream::iter(unneeded.into_iter().take(PRUNED_MAX))
+        stream::iter(unneeded)
             .map(|id| async move { self.store.delete(&id.file_name()).await })
             .buffer_unordered(DELETIONS_AT_ONCE)
             .try_collect()

@@ -11,9 +11,6 @@ use super::super::{page::explain, reach::Reach};
 const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Maximum size of a recording in bytes; the report notes the failure to read a larger recording. It is held in memory, and a
-/// report is sent to somebody.
-const BYTES_MAX: usize = 256 << 20;
 
 /// Returns whether the members of a cluster record.
 pub(super) fn records(cluster: &EtcdCluster) -> bool {
@@ -22,7 +19,7 @@ pub(super) fn records(cluster: &EtcdCluster) -> bool {
 }
 
 pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, String> {
-    let got = page::get(&address.url(PAGE), Some(address), PATIENCE, BYTES_MAX).await;
+    let got = page::get(&address.url(PAGE), Some(address), PATIENCE, usize::MAX).await;
     got.map_err(|error| {
         let forward = reach.forward_failure(&address.member);
         forward.unwrap_or_else(|| explain(error))

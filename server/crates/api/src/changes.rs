@@ -24,18 +24,6 @@ const VERSION: u8 = b'1';
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
 
-/// The highest revision in a segment's name; a file with a higher one is not a segment. It is far beyond any
-/// cluster, and sums with it do not overflow.
-pub const REVISION_MAX: i64 = i64::MAX / 4;
-
-/// The latest generation in a segment's name, in milliseconds since 1970; a file with a later one is not a
-/// segment. The year 9999 is the last one that has a date.
-pub const GENERATION_MAX: i64 = 253_000_000_000_000;
-
-/// The highest number in a segment's name; a file with a higher one is not a segment. It allows one for each
-/// minute of a thousand years.
-const NUMBER_MAX: u32 = 1 << 29;
-
 /// Name of the file with the revision up to which the segments next to it are applied.
 pub const TARGET: &str = "target.json";
 
@@ -127,11 +115,7 @@ impl SegmentId {
         let mut next = || numbers.next()?.parse::<i64>().ok();
         let (generation, first, number) = (next()?, next()?, next()?);
         let id = Self { generation, first, number: u32::try_from(number).ok()? };
-        let is_sound = (1..=GENERATION_MAX).contains(&generation)
-            && (1..=REVISION_MAX).contains(&first)
-            && id.number <= NUMBER_MAX
-            && id.file_name() == name;
-        is_sound.then_some(id)
+        (generation > 0 && first > 0 && id.file_name() == name).then_some(id)
     }
 
     /// Returns the last revision of the segment at this position, or the revision before it if it has none.
@@ -146,8 +130,12 @@ impl SegmentId {
     #[must_use]
     pub fn next(self, segment: &Segment) -> Self {
         match segment.groups.is_empty() {
-            true => Self { number: self.number + 1, ..self },
-            false => Self { first: self.last(segment) + 1, number: 0, ..self },
+            true => Self { number: self.number.saturating_add(1), ..self },
+            false => Self {
+                first: self.last(segment).saturating_add(1),
+                number: 0,
+                ..self
+            },
         }
     }
 }
@@ -278,10 +266,10 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
 fn are_consecutive(mut last: i64, groups: &[ChangeGroup]) -> bool {
     groups.iter().all(|group| {
         let begins = group.events.first();
-        let begins_anew = begins.is_some_and(|event| revision(event) == last + 1);
+        let begins_anew = begins.is_some_and(|event| revision(event) == last.saturating_add(1));
         begins_anew
             && group.events.iter().all(|event| {
-                let follows = revision(event) == last || revision(event) == last + 1;
+                let follows = [last, last.saturating_add(1)].contains(&revision(event));
                 last = revision(event);
                 follows
             })

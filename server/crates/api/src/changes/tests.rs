@@ -45,10 +45,7 @@ fn names_are_in_the_order_of_the_log() {
         "1-2-3.events",
         "1000-9-0.events",
         &id(0, 2).file_name(),
-        // sums with it would overflow
-        &id(i64::MAX, 0).file_name(),
-        &id(3, u32::MAX).file_name(),
-        &SegmentId { generation: i64::MAX, ..id(3, 0) }.file_name(),
+        &id(3, 0).file_name().replace("3-0", "3-9999999999"),
         &SegmentId { generation: 0, ..id(3, 0) }.file_name(),
         &id(3, 0).file_name().replace("events", "gap"),
     ];
@@ -68,7 +65,7 @@ fn a_segment_is_whole_or_refused() {
         assert!(decode(id(4, 0), &flipped).is_err(), "byte {at}");
         assert!(decode(id(4, 0), &bytes[..at]).is_err(), "cut at {at}");
     }
-    for wrong in [id(3, 0), id(5, 0), id(REVISION_MAX, 0)] {
+    for wrong in [id(3, 0), id(5, 0), id(i64::MAX, 0)] {
         assert!(decode(wrong, &bytes).is_err(), "{wrong:?}");
     }
     let unordered: [&[&[i64]]; 6] = [
