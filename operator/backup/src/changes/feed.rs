@@ -9,10 +9,13 @@ use futures_util::{StreamExt as _, future, stream};
 use tonic::{Status, Streaming, metadata::AsciiMetadataValue, transport::Channel};
 use witan_api::{
     changes::GrantedLease,
-    v3::etcdserverpb::{
-        LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-        kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
-        watch_request::RequestUnion,
+    v3::{
+        MESSAGE_BYTES_MAX,
+        etcdserverpb::{
+            LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+            kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
+            watch_request::RequestUnion,
+        },
     },
 };
 use witan_members::session::{request, within};
@@ -24,10 +27,6 @@ use crate::{
 
 /// The smallest key. As both ends of a range, it selects all keys.
 const FIRST_KEY: &[u8] = b"\0";
-
-/// Maximum size of a watch message in bytes; a longer message ends the watch with an error. A message has at least one change,
-/// which is as large as the members' flags allow: 1.5 MiB by default.
-const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// How long a member may take to answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);

@@ -9,12 +9,9 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use witan_transport::PeerStream;
+use witan_transport::{BODY_BYTES_MAX, PeerStream};
 
 use super::tls::TlsClient;
-
-/// Bytes of the head of a proxy's answer; a longer one fails the connection.
-const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// A connection as hyper expects it.
 pub type Connection = TokioIo<Box<dyn PeerStream>>;
@@ -84,7 +81,7 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let mut answer = Vec::new();
     // Read byte by byte: bytes after the head belong to TLS.
     while !answer.ends_with(b"\r\n\r\n") {
-        if answer.len() == PROXY_HEAD_BYTES_MAX {
+        if answer.len() == BODY_BYTES_MAX {
             return Err(io::Error::other("the proxy's answer is too long"));
         }
         answer.push(stream.read_u8().await?);
