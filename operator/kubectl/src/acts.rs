@@ -13,12 +13,9 @@ use super::{
     follow::{Stage, follow},
     output::{confirmed, print},
     reach::Reach,
-    table::{Table, UNKNOWN, clipped, or_unknown, yes},
+    table::{MESSAGE_CHARS, Table, UNKNOWN, clipped, or_unknown, yes},
     target::Target,
 };
-
-/// Maximum number of characters of an error in a table; longer errors are truncated.
-const ERROR_MAX: usize = 100;
 
 /// Creates an operation after checking that its cluster exists. Without the cluster, the operation would wait for it.
 pub(super) async fn create_for_cluster(
@@ -143,7 +140,7 @@ fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
             report.map_or_else(|| UNKNOWN.to_owned(), |report| yes(report.linearizable)),
             or_unknown(report.map(|report| report.raft_index)),
             or_unknown(report.map(|report| report.revision)),
-            clipped(&why(answer), ERROR_MAX),
+            clipped(&why(answer), MESSAGE_CHARS),
         ]);
     }
     table.to_string()

@@ -15,13 +15,12 @@ use super::{
     command::BackupFlags,
     follow::{Stage, follow},
     output::print,
-    table::{Table, age, or_unknown},
+    table::{MESSAGE_CHARS, Table, age, clipped, or_unknown},
     target::Target,
 };
 
-/// Maximum number of characters of a cluster's name in the default name of a backup; further characters are left out. Names of
-/// backups have at most 52.
-const NAME_PART_MAX: usize = 36;
+/// Characters that a cluster's name contributes to a backup's default name, which has at most 52.
+const CLUSTER_CHARS: usize = 36;
 
 pub(super) async fn list(
     target: &Target,
@@ -58,7 +57,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
             or_unknown(status.size),
             or_unknown(status.completed_at.map(|time| age(time.0, now) + " ago")),
             or_unknown(status.location),
-            super::table::clipped(&status.message.unwrap_or_default(), 120),
+            clipped(&status.message.unwrap_or_default(), MESSAGE_CHARS),
         ]);
     }
     let none = || "no EtcdBackup found\n".to_owned();
@@ -87,7 +86,7 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
 }
 
 fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> EtcdBackup {
-    let part: String = flags.cluster.chars().take(NAME_PART_MAX).collect();
+    let part: String = flags.cluster.chars().take(CLUSTER_CHARS).collect();
     let default = || format!("{part}-{}", now.strftime("%Y%m%d-%H%M%S"));
     let name = flags.name.clone().unwrap_or_else(default);
     let verify = if flags.verify {

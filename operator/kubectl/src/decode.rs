@@ -6,10 +6,11 @@
 use prost::Message as _;
 use serde_json::Value;
 
-use super::{command::Decode, table::clipped};
+use super::{
+    command::Decode,
+    table::{VALUE_CHARS, clipped},
+};
 
-/// Maximum number of characters of a value to show; longer values are truncated.
-pub(super) const SHOWN_MAX: usize = 60;
 const MAGIC: &[u8] = b"k8s\0";
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
@@ -63,7 +64,7 @@ pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
             .to_owned();
     }
     match std::str::from_utf8(value) {
-        Ok(text) => clipped(text, SHOWN_MAX),
+        Ok(text) => clipped(text, VALUE_CHARS),
         Err(_) => "(binary)".to_owned(),
     }
 }
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(shown(b"\xff", None), "(binary)");
         assert_eq!(
             shown(json, None),
-            clipped(std::str::from_utf8(json).unwrap(), SHOWN_MAX)
+            clipped(std::str::from_utf8(json).unwrap(), VALUE_CHARS)
         );
     }
 

@@ -3,10 +3,7 @@
 use http::StatusCode;
 use witan_members::page::PageError;
 
-use super::table::clipped;
-
-/// Maximum number of characters of a failed answer to show; longer answers are truncated.
-const ANSWER_MAX: usize = 200;
+use super::table::{MESSAGE_CHARS, clipped};
 
 /// Returns why a page of a member could not be read. The text calls the member `it`: the caller names it before.
 pub(super) fn explain(error: PageError) -> String {
@@ -14,7 +11,7 @@ pub(super) fn explain(error: PageError) -> String {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {
             "a user with the role root is required; see --user and --password-file".to_owned()
         }
-        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
+        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, MESSAGE_CHARS)),
         PageError::Failed(why) => why,
     }
 }

@@ -10,7 +10,7 @@ use witan_crd::{EtcdClusterStatus, RecoveryPhase};
 
 use super::{
     facts::Facts,
-    table::{Table, age, clipped, days_until, or_unknown},
+    table::{MESSAGE_CHARS, Table, age, clipped, days_until, or_unknown},
 };
 
 /// The value of each condition while a cluster matches its spec.
@@ -28,8 +28,6 @@ const WANTED: [(&str, &str); 9] = [
 
 /// The reason of `Progressing` while a cluster matches its spec.
 const STABLE: &str = "Stable";
-/// Maximum number of characters of a message in a table; longer messages are truncated.
-const MESSAGE_MAX: usize = 160;
 /// Days left at which a certificate is highlighted.
 const DAYS_FEW: i64 = 14;
 
@@ -66,7 +64,7 @@ pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
             },
             or_unknown(backup.map(|(_, time)| age(time, now) + " ago")),
             or_unknown(created.map(|time| age(time.0, now))),
-            clipped(&phase(facts), MESSAGE_MAX),
+            clipped(&phase(facts), MESSAGE_CHARS),
         ]);
     }
     let none = || "no EtcdCluster found\n".to_owned();
@@ -100,7 +98,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let id = status.cluster_id.as_ref().map(|id| format!(", id {id}"));
     let mut lines = vec![
         ("Cluster", name + &id.unwrap_or_default()),
-        ("Phase", clipped(&phase(facts), MESSAGE_MAX)),
+        ("Phase", clipped(&phase(facts), MESSAGE_CHARS)),
         ("Members", members::summary(facts)),
         ("Operator", operator(facts, status, now)),
         (
@@ -223,7 +221,7 @@ fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
             condition.status.clone(),
             age(condition.last_transition_time.0, now),
             condition.reason.clone(),
-            clipped(&condition.message, MESSAGE_MAX),
+            clipped(&condition.message, MESSAGE_CHARS),
         ]);
     }
     table.text()

@@ -9,6 +9,11 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
+/// Characters of a message in a table or an error.
+pub(super) const MESSAGE_CHARS: usize = 160;
+/// Characters of a key, a name or a value in a table.
+pub(super) const VALUE_CHARS: usize = 80;
+
 /// Stands for an unknown value.
 pub(super) const UNKNOWN: &str = "-";
 

@@ -25,10 +25,10 @@ use super::{
 
 /// Prefixes with a row of their own; the keys of further ones share one row.
 const ROWS_MAX: usize = 10_000;
-/// Values that are read of one prefix; their mean stands for the rest.
-const SAMPLES_OF_ROW_MAX: u64 = 16;
-/// Values that are read altogether; the sizes of the rest are estimated.
-const SAMPLES_MAX: u64 = 500;
+/// Number of values that are read of one prefix. Their mean stands for the rest.
+const ROW_SAMPLES: u64 = 16;
+/// Number of values that are read of all prefixes. The sizes of the rest are estimated.
+const SAMPLES: u64 = 500;
 /// The row of keys whose prefix is not counted separately.
 const OTHERS: &str = "(others)";
 const TELL: Duration = Duration::from_secs(5);
@@ -116,9 +116,9 @@ impl KeyCounts {
                 row.key_bytes += kv.key.len() as u64;
                 row.newest_revision = row.newest_revision.max(kv.mod_revision);
             }
-            let few = row.sampled < SAMPLES_OF_ROW_MAX;
+            let few = row.sampled < ROW_SAMPLES;
             self.keys += run.len() as u64;
-            if few && self.sampled + (wanted.len() as u64) < SAMPLES_MAX {
+            if few && self.sampled + (wanted.len() as u64) < SAMPLES {
                 wanted.push(middle.key.to_vec());
             }
         }

@@ -4,12 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupStatus};
 
-use super::{
-    super::{
-        facts::Facts,
-        table::{Table, age, clipped, or_unknown, span},
-    },
-    MESSAGE_MAX,
+use super::super::{
+    facts::Facts,
+    table::{MESSAGE_CHARS, Table, age, clipped, or_unknown, span},
 };
 
 /// Returns the newest successful backup and its time of completion.
@@ -48,7 +45,7 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
             .status
             .as_ref()
             .and_then(|status| status.message.clone());
-        let said = said.map(|said| format!(": {}", clipped(&said, MESSAGE_MAX)));
+        let said = said.map(|said| format!(": {}", clipped(&said, MESSAGE_CHARS)));
         let phase = backup.phase();
         let phase = phase.map_or_else(|| "Pending".to_owned(), |phase| format!("{phase:?}"));
         let name = backup.name_any();
@@ -96,7 +93,11 @@ fn state(schedule: &EtcdBackupSchedule) -> String {
     });
     match ready {
         Some(ready) if ready.status == "True" => "ready".to_owned(),
-        Some(ready) => format!("{}: {}", ready.reason, clipped(&ready.message, MESSAGE_MAX)),
+        Some(ready) => format!(
+            "{}: {}",
+            ready.reason,
+            clipped(&ready.message, MESSAGE_CHARS)
+        ),
         None => "not seen by the operator yet".to_owned(),
     }
 }

@@ -19,13 +19,11 @@ use crate::{
     output::{print_as, tell},
     page,
     reach::Reach,
-    table::{Table, clipped, counted},
+    table::{Table, VALUE_CHARS, clipped, counted},
 };
 
 /// How long a member may take in addition to the seconds of counting.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Maximum number of characters of a name to show; longer names are truncated.
-const NAME_MAX: usize = 80;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Rates {
@@ -140,7 +138,7 @@ impl Rates {
         let mut table = Table::new(["PREFIX", "READS/S", "WRITES/S", "WATCHERS"]);
         for (name, load) in loads.iter().take(rows) {
             table.row([
-                clipped(name, NAME_MAX),
+                clipped(name, VALUE_CHARS),
                 rate(load.reads),
                 rate(load.writes),
                 load.watchers.to_string(),

@@ -83,7 +83,7 @@ fn rows_and_samples_are_bounded() {
     let page: Vec<_> = (0..ROWS_MAX + 5)
         .map(|n| kv(&format!("/{n:06}/a"), 1, ""))
         .collect();
-    assert_eq!(count.add(&page, &flags).len() as u64, SAMPLES_MAX);
+    assert_eq!(count.add(&page, &flags).len() as u64, SAMPLES);
     assert_eq!(count.rows.len(), ROWS_MAX + 1);
     assert_eq!(count.rows[OTHERS].keys, 5);
 }
