@@ -6,8 +6,8 @@ use witan_members::KeysHash;
 
 use crate::reason::{BackupError, Reason};
 
-/// Entries that a follower can lack; one that lacks more is the last choice, because its snapshot would be old.
-const ENTRIES_BEHIND_MAX: u64 = 1000;
+/// A follower that lacks more entries is the last choice, because its snapshot would be old.
+const FAR_BEHIND_ENTRIES: u64 = 1000;
 
 pub(crate) trait Source {
     /// Asks all members for their status. The answers are in order of arrival.
@@ -100,7 +100,7 @@ pub(crate) fn in_order(
         .unwrap_or(0);
     // the sort is stable, so the order of arrival is kept
     reports.sort_by_key(|member| {
-        let is_far_behind = newest - member.applied > ENTRIES_BEHIND_MAX;
+        let is_far_behind = newest - member.applied > FAR_BEHIND_ENTRIES;
         (is_far_behind, member.is_leader)
     });
     Ok(reports)

@@ -20,9 +20,9 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Revisions at the end of the log that are compared with a member; older ones are not compared. One is not
-/// enough: two histories can have a change in common.
-const DIGESTS_MAX: usize = 100;
+/// Number of revisions at the end of the log that are compared with a member. One is not enough: two histories can have a
+/// change in common.
+const COMPARED_REVISIONS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevisionDigest {
@@ -32,12 +32,16 @@ pub(crate) struct RevisionDigest {
     pub(crate) digest: String,
 }
 
-/// Returns the digests of the last [`DIGESTS_MAX`] revisions up to `last`.
+/// Returns the digests of the last [`COMPARED_REVISIONS`] revisions up to `last`.
 pub(super) fn digests(groups: &[ChangeGroup], last: i64) -> Vec<RevisionDigest> {
     let events = groups.iter().flat_map(|group| &group.events);
     let events: Vec<&Event> = events.filter(|event| revision(event) <= last).collect();
     let revisions = events.chunk_by(|a, b| revision(a) == revision(b));
-    let mut digests: Vec<_> = revisions.rev().take(DIGESTS_MAX).map(digest).collect();
+    let mut digests: Vec<_> = revisions
+        .rev()
+        .take(COMPARED_REVISIONS)
+        .map(digest)
+        .collect();
     digests.reverse();
     digests
 }
@@ -168,6 +172,6 @@ mod tests {
         // a member sends more than was requested
         let revisions: Vec<_> = (1..=900).collect();
         let read = digests(&segment(7, &[(5, &revisions)]).groups, 250);
-        assert_eq!((read.len(), read[0].revision), (DIGESTS_MAX, 151));
+        assert_eq!((read.len(), read[0].revision), (COMPARED_REVISIONS, 151));
     }
 }

@@ -10,8 +10,8 @@ use witan_storage as storage;
 
 use super::{arguments::SnapshotCommand, error::OfflineError, show, snapshot};
 
-/// The oldest version to which etcd's data can be migrated; older ones are refused.
-const MIGRATED_MIN: versions::Release = (3, 5);
+/// The oldest version to which etcd's data can be migrated.
+const OLDEST_MIGRATED: versions::Release = (3, 5);
 
 /// Works on the data of etcd and of Witan without a running member.
 #[derive(Debug, Parser)]
@@ -73,7 +73,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
         EtcdutlCommand::Defrag { data_dir } => unneeded(data_dir, "it needs no defragmentation"),
         EtcdutlCommand::Migrate { data_dir, target_version, force: _ } => {
             let release = versions::release(&format!("{target_version}.0"));
-            match release.filter(|asked| (MIGRATED_MIN..=versions::LATEST).contains(asked)) {
+            match release.filter(|asked| (OLDEST_MIGRATED..=versions::LATEST).contains(asked)) {
                 Some(_) => unneeded(data_dir, "its format serves every version of a cluster"),
                 None => Err(OfflineError::TargetVersion(target_version.clone())),
             }

@@ -18,8 +18,8 @@ const BYTES_MAX: usize = 64 << 20;
 /// Size in bytes at which a batch is complete.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Size in bytes of a message that the replica's thread writes itself; a longer message is queued.
-const DIRECT_WRITE_BYTES_MAX: usize = 16 << 10;
+/// The longest message that the replica's thread writes itself.
+const DIRECT_WRITE_BYTES: usize = 16 << 10;
 
 /// The result of pushing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Queued {
     /// Writes a short message if the link is idle, and returns its size in bytes including the header. Returns `None` if it
     /// must be queued. The link writes bytes that the socket does not accept.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
-        let short = message.len() <= DIRECT_WRITE_BYTES_MAX;
+        let short = message.len() <= DIRECT_WRITE_BYTES;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
         let frame = frame::encode(FrameKind::Message, message);
         // the link encounters the same error and reports it
@@ -256,7 +256,7 @@ mod tests {
             queue.next_batch().now_or_never().is_none(),
             "the link is idle"
         );
-        let long = vec![0; DIRECT_WRITE_BYTES_MAX + 1];
+        let long = vec![0; DIRECT_WRITE_BYTES + 1];
         assert_eq!(queue.push(long.into()), PushOutcome::Queued);
         queue.next_batch().await;
         assert!(queue.next_batch().now_or_never().is_none());

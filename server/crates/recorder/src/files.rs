@@ -20,8 +20,8 @@ use crate::{
 /// Number of full files in a ring.
 const SEGMENTS: u64 = 8;
 
-/// Minimum size in bytes that is counted for a file. It bounds the number of small files after many startups.
-const COUNTED_BYTES_MIN: u64 = 64 << 10;
+/// Bytes that a small file counts as, so that many starts do not leave many files.
+const FILE_COST_BYTES: u64 = 64 << 10;
 
 /// The extension of the files, after their number.
 pub(crate) const ENDING: &str = "rec";
@@ -116,7 +116,7 @@ impl Files {
     /// Removes the oldest files, so that the current file may grow by `bytes` bytes.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
-        let least = COUNTED_BYTES_MIN.min(self.segment_bytes);
+        let least = FILE_COST_BYTES.min(self.segment_bytes);
         let files = numbers(&self.folder)?.into_iter().rev();
         for old in files.filter(|number| *number != self.number) {
             let path = path(&self.folder, old);

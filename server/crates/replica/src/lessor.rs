@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use imbl::OrdMap;
 
 use crate::limits::{
-    LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY,
-    LEASE_CHECKS_PER_TICK, LEASE_EXPIRATIONS_PER_ENTRY, LEASE_EXPIRY_RETRY_NS,
+    LEASE_CHECKPOINT_S, LEASE_CHECKPOINTS_PER_ENTRY, LEASE_CHECKS_PER_TICK,
+    LEASE_EXPIRATIONS_PER_ENTRY, LEASE_EXPIRY_RETRY_NS,
 };
 use witan_machine::lease::{
     Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseId, LeaseOperation, LeaseReply, Leases,
@@ -288,10 +288,11 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, between [`LEASE_CHECKPOINT_S_MIN`]
-    /// and [`LEASE_CHECKPOINT_S_MAX`], or its deadline if that is earlier. Clients send keep-alives after a third of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, within [`LEASE_CHECKPOINT_S`], or its
+    /// deadline if that is earlier. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
-        let usual_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
+        let usual_s =
+            (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());
         let pause_s = self.checkpoint_s.unwrap_or(usual_s);
         deadline_ns.min(self.monotonic_ns.saturating_add(span_ns(pause_s)))
     }

@@ -1,7 +1,8 @@
 //! The limits of the replica (I10).
 
-/// Maximum size of a command in bytes; a longer command is refused. It suffices for v2's form of 10 MiB with its path and
-/// framing.
+use std::ops::RangeInclusive;
+
+/// Maximum size of a command in bytes; a longer command is refused. It holds v2's form of 10 MiB, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
 /// Maximum number of committed but unapplied entries; above it, proposals are refused, as in etcd.
@@ -117,10 +118,6 @@ pub const LEASE_CHECKS_PER_TICK: usize = 50_000;
 /// Number of nanoseconds after which the expiration of a lease that still exists is proposed again, as in etcd.
 pub const LEASE_EXPIRY_RETRY_NS: u64 = 3_000_000_000;
 
-/// Minimum number of seconds between two checkpoints of a lease's remaining time; half of a shorter TTL counts as this
-/// number.
-pub const LEASE_CHECKPOINT_S_MIN: i64 = 5;
-
-/// Maximum number of seconds between two checkpoints of a lease's remaining time, as in etcd; half of a longer TTL counts as
-/// this number.
-pub const LEASE_CHECKPOINT_S_MAX: i64 = 300;
+/// Seconds between two checkpoints of a lease's remaining time: half of its TTL, within this range. etcd always waits for the
+/// upper end.
+pub const LEASE_CHECKPOINT_S: RangeInclusive<i64> = 5..=300;

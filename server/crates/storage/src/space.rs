@@ -8,6 +8,7 @@
 //! `witan_node` determines which commands add data, and refuses them.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -37,11 +38,9 @@ const FLOOR_PART: u64 = 32;
 /// Divisor of the file system's size that gives the log between two checkpoints.
 const CHECKPOINT_PART: u64 = 32;
 
-/// Size in bytes of the log between two checkpoints; at this size, a checkpoint is due. Startup replays up to this size, and
-/// the disk keeps about three times as much log (I5).
-const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
-/// Size in bytes of the log between two checkpoints on a small file system; a checkpoint is never due earlier.
-const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of the log after which a checkpoint is due: a part of the file system, within this range. Startup replays up to this
+/// size, and the disk keeps about three times as much log (I5).
+const CHECKPOINT_LOG_BYTES: RangeInclusive<u64> = 1 << 20..=32 << 20;
 
 /// Returns the number of bytes that must stay free on a file system with `total` bytes, or 0 without monitoring.
 fn reserve_bytes(settings: SpaceConfig, total: u64) -> u64 {
@@ -62,7 +61,7 @@ pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
 /// ancestor. The size is smaller on a small file system.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
     let suited = measure(dir).total / CHECKPOINT_PART;
-    suited.clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX)
+    suited.clamp(*CHECKPOINT_LOG_BYTES.start(), *CHECKPOINT_LOG_BYTES.end())
 }
 
 /// The commands that the free space permits.

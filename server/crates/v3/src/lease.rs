@@ -37,7 +37,7 @@ use crate::error::RpcError;
 const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Number of checks before the keep-alive fails.
-const EXPIRING_CHECKS_MAX: u32 = 200;
+const EXPIRING_CHECKS: u32 = 200;
 
 /// Number of concurrent keep-alives on one stream.
 const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
@@ -176,10 +176,10 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. Returns `Timeout` if an expiring
-/// lease still exists after `EXPIRING_CHECKS_MAX` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if an expiring lease still
+/// exists after `EXPIRING_CHECKS` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
-    for _ in 0..EXPIRING_CHECKS_MAX {
+    for _ in 0..EXPIRING_CHECKS {
         match ctx.node.renew(id).await? {
             Renewal::Renewed { ttl_s } => {
                 ctx.v3_metrics.leases_renewed.inc();

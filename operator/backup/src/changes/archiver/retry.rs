@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::reason::BackupError;
 
 /// The wait after a backup fails for the first time; each further failure in a row doubles it.
-const WAIT_MIN: Duration = Duration::from_secs(30);
+const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait; it does not double beyond this. A store that fails for hours costs a member at most two
 /// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
@@ -25,7 +25,10 @@ struct Failed {
 
 impl Retry {
     pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
-        let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
+        let wait = self
+            .failed
+            .as_ref()
+            .map_or(FIRST_WAIT, |last| last.wait * 2);
         let wait = wait.min(WAIT_MAX);
         let message = format!(
             "the stored changes cannot be restored yet: the backup from which they start failed, and is retried after {} s: {}",

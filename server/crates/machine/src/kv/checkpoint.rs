@@ -14,7 +14,7 @@ use super::{
     block::{Block, SlotDirectory},
     history::ClosedBlock,
     index::Index,
-    leaf::BLOCKS_MAX,
+    leaf::BLOCK_BITS,
     version::ByteReader,
 };
 use crate::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
@@ -56,7 +56,8 @@ impl KvMeta {
         let last = COUNT_MAX.cast_signed();
         (1..last).contains(&self.revision)
             && (-1..=self.revision).contains(&self.compacted)
-            && self.tail < BLOCKS_MAX / 2
+            // half of the numbers are left for further blocks
+            && self.tail < 1 << (BLOCK_BITS - 1)
             && self.compact_from <= self.tail
     }
 }

@@ -13,9 +13,8 @@ pub(super) const LEAF_BYTES: usize = 3584;
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
-/// Block numbers are below this limit, so that a location fits into eight bytes; a checkpoint with half of it or more does
-/// not load.
-pub(super) const BLOCKS_MAX: u64 = 1 << (63 - SLOT_BITS);
+/// Bits of a block's number, so that a location and the tombstone fit in eight bytes.
+pub(super) const BLOCK_BITS: u32 = 63 - SLOT_BITS;
 const LOCATION_BYTES: usize = 8;
 
 /// The index entry of a key.
@@ -32,7 +31,7 @@ pub(super) struct IndexEntry {
 pub(super) struct PackedEntry(u64);
 
 impl IndexEntry {
-    /// Packs the entry into eight bytes: the block number (below [`BLOCKS_MAX`]), the slot and the tombstone flag.
+    /// Packs the entry into eight bytes: the block number ([`BLOCK_BITS`]), the slot and the tombstone.
     pub(super) fn pack(self) -> PackedEntry {
         PackedEntry(
             (self.location.block << (SLOT_BITS + 1))

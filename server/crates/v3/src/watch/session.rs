@@ -25,9 +25,8 @@ use super::{
 };
 use crate::{error::RpcError, stream_end::StreamEnd};
 
-/// Number of watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its
-/// end.
-const WATCHERS_ENDED_MAX: usize = 256;
+/// Number of watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its end.
+const WATCHERS_ENDED_AT_ONCE: usize = 256;
 
 /// Number of steps without a response before the task yields. Many requests can arrive at once.
 const STEPS_PER_YIELD: usize = 64;
@@ -177,7 +176,7 @@ impl<R> Session<R> {
             .await?;
         for (refusal, ids) in denied {
             for (at, id) in ids.iter().enumerate() {
-                if (at + 1) % WATCHERS_ENDED_MAX == 0 {
+                if (at + 1) % WATCHERS_ENDED_AT_ONCE == 0 {
                     tokio::task::yield_now().await;
                 }
                 self.end(*id);
@@ -538,7 +537,7 @@ impl<R> Drop for Session<R> {
         let none = StreamWatchers::new(self.ctx.account().hold_later(Resource::Watchers));
         let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
-        if watchers.len() > WATCHERS_ENDED_MAX && Handle::try_current().is_ok() {
+        if watchers.len() > WATCHERS_ENDED_AT_ONCE && Handle::try_current().is_ok() {
             // unregistering here would block the worker's other clients; `spawn` reports a panic
             drop(panics::spawn(move || watchers.unregister(&reader)));
         } else {
