@@ -31,9 +31,6 @@ const TURN_BYTES: usize = 16 << 20;
 /// Maximum number of bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
 
-/// Number of bytes that each read of a stream counts; a shorter read counts as this many. It is the size of a TLS record.
-const READ_BYTES_MIN: usize = 16 << 10;
-
 /// A stream of another member with messages for this member's replica.
 #[derive(Debug)]
 pub(super) struct InboundStream {
@@ -167,8 +164,8 @@ impl OpenStream {
         }
     }
 
-    /// Reads about [`TURN_BYTES`] bytes, where each frame counts at least [`SMALL_BYTES`] and each read at least
-    /// [`READ_BYTES_MIN`]. Returns whether the stream is still open.
+    /// Reads about [`TURN_BYTES`], where each frame and each call counts at least [`SMALL_BYTES`].
+    /// Returns whether the stream is still open.
     fn read(
         &mut self,
         now: Instant,
@@ -196,7 +193,7 @@ impl OpenStream {
                 Ok(read) => {
                     self.on_heard(now, shared);
                     is_drained = read < target.len() && !self.inbound.stream.keeps_bytes();
-                    read_bytes += read.max(READ_BYTES_MIN);
+                    read_bytes += read.max(SMALL_BYTES);
                     self.buffer.extend_from_slice(&target[..read]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
