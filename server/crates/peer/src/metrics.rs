@@ -74,11 +74,20 @@ impl PeerMetrics {
         self.clocks.with_label_values(&[&to]).set(ahead_s);
     }
 
-    /// Removes the gauges of a member that left the cluster.
+    /// Removes the series of a member that left.
     pub(super) fn remove(&self, own: MemberId, member: MemberId) {
         let (own, member) = (own.to_string(), member.to_string());
-        // an error means that the series does not exist
-        let _ = self.active.remove_label_values(&[&own, &member]);
-        let _ = self.clocks.remove_label_values(&[&member]);
+        let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
+        // an error means that there was no such series
+        let _ = [
+            self.sent_bytes.remove_label_values(&one),
+            self.received_bytes.remove_label_values(&one),
+            self.sent_failures.remove_label_values(&one),
+            self.received_failures.remove_label_values(&one),
+            self.round_trips.remove_label_values(&one),
+            self.clocks.remove_label_values(&one),
+            self.active.remove_label_values(&both),
+            self.disconnected.remove_label_values(&both),
+        ];
     }
 }
