@@ -23,7 +23,7 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse
         let message = format!("seconds must be an integer from {least} to {most}");
         return refuse(StatusCode::BAD_REQUEST, &message);
     };
-    let Some(mut sample) = ctx.sampler.begin() else {
+    let Some(sample) = ctx.sampler.begin() else {
         return refuse(StatusCode::TOO_MANY_REQUESTS, TAKEN);
     };
     let client = Disconnect::of(request);
@@ -66,9 +66,7 @@ fn seconds(query: &str) -> Option<u64> {
 }
 
 /// Counts the watchers of the member and returns the page as JSON. Takes about a second for millions of watchers.
-fn page(node: &Node, requests: impl IntoIterator<Item = Tally>, seconds: f64) -> Vec<u8> {
-    let mut all = Tally::default();
-    requests.into_iter().for_each(|tally| all.merge(tally));
+fn page(node: &Node, mut all: Tally, seconds: f64) -> Vec<u8> {
     let watchers = |watchers| TopCounts { watchers, ..TopCounts::default() };
     node.visit_watchers(|key, count| all.add(KeySpace::V3, key, watchers(u64::from(count))));
     node.visit_tree_watchers(|path| all.add(KeySpace::V2, path, watchers(1)));

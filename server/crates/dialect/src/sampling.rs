@@ -3,16 +3,10 @@
 
 mod tally;
 
-use std::{
-    array,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use witan_api::top::{KeySpace, TopCounts};
-use witan_base::{
-    metrics::{STRIPES, stripe},
-    sync::Mutex,
-};
+use witan_base::sync::Mutex;
 
 pub use tally::Tally;
 
@@ -34,12 +28,12 @@ impl KeyOperation {
     }
 }
 
-/// Counts requests while a [`Sample`] is taken. Threads count into separate stripes, so that they do not wait for each other.
+/// Counts requests while a [`Sample`] is taken.
 #[derive(Debug, Default)]
 pub struct Sampler {
     on: AtomicBool,
-    taken: AtomicBool,
-    tallies: [Mutex<Tally>; STRIPES],
+    /// `None` while no sample is taken.
+    tally: Mutex<Option<Tally>>,
 }
 
 impl Sampler {
@@ -52,42 +46,41 @@ impl Sampler {
     /// Counts an operation.
     #[cold]
     pub fn count(&self, key_space: KeySpace, operation: KeyOperation, key: &[u8]) {
-        let mut tally = self.tallies[stripe()].lock();
-        tally.add(key_space, key, operation.counts());
+        if let Some(tally) = &mut *self.tally.lock() {
+            tally.add(key_space, key, operation.counts());
+        }
     }
 
     /// Starts a sample. Returns `None` while another sample is taken.
     pub fn begin(&self) -> Option<Sample<'_>> {
-        if self.taken.swap(true, Ordering::AcqRel) {
+        let mut tally = self.tally.lock();
+        if tally.is_some() {
             return None;
         }
-        // an operation that detected the end of the last sample late may have left counts
-        drop(self.take());
+        *tally = Some(Tally::default());
         self.on.store(true, Ordering::Relaxed);
         Some(Sample(self))
     }
-
-    fn take(&self) -> [Tally; STRIPES] {
-        array::from_fn(|stripe| std::mem::take(&mut *self.tallies[stripe].lock()))
-    }
 }
 
-/// A running sample. Dropping it ends it, so that another sample can start.
+/// A sample that is taken. Dropping it ends it.
 #[derive(Debug)]
 pub struct Sample<'a>(&'a Sampler);
 
 impl Sample<'_> {
-    /// Stops counting and returns the counts, with one tally for each stripe.
-    pub fn stop(&mut self) -> [Tally; STRIPES] {
-        self.0.on.store(false, Ordering::Relaxed);
-        self.0.take()
+    /// Stops counting and returns what was counted.
+    pub fn stop(self) -> Tally {
+        // dropping the sample lets another one begin
+        let counted = self.0.tally.lock().as_mut().map(std::mem::take);
+        counted.unwrap_or_default()
     }
 }
 
 impl Drop for Sample<'_> {
     fn drop(&mut self) {
-        drop(self.stop());
-        self.0.taken.store(false, Ordering::Release);
+        let mut tally = self.0.tally.lock();
+        self.0.on.store(false, Ordering::Relaxed);
+        *tally = None;
     }
 }
 
@@ -97,32 +90,32 @@ mod tests {
 
     use super::*;
 
+    const THREADS: u64 = 8;
+
     #[test]
     fn a_sample_has_what_all_threads_count_and_is_taken_alone() {
         let sampler = Sampler::default();
         let count = |key: &[u8]| sampler.count(KeySpace::V3, KeyOperation::Write, key);
         count(b"before");
         assert!(!sampler.is_on());
-        let mut sample = sampler.begin().unwrap();
+        let sample = sampler.begin().unwrap();
         assert!(sampler.is_on() && sampler.begin().is_none());
         thread::scope(|scope| {
-            for _ in 0..2 * STRIPES {
+            for _ in 0..THREADS {
                 scope.spawn(|| count(b"/a/b/c"));
             }
         });
-        let mut all = Tally::default();
-        sample.stop().into_iter().for_each(|tally| all.merge(tally));
-        assert!(!sampler.is_on() && sampler.begin().is_none());
-        let (rows, others) = all.into_rows();
+        let (rows, others) = sample.stop().into_rows();
+        assert!(!sampler.is_on());
         let counted: Vec<_> = rows
             .iter()
             .map(|row| (row.prefix.as_str(), row.counts.writes))
             .collect();
         assert_eq!(
             (counted, others),
-            (vec![("/a/b/", 2 * STRIPES as u64)], TopCounts::default())
+            (vec![("/a/b/", THREADS)], TopCounts::default())
         );
-        drop(sample);
-        assert!(sampler.begin().is_some());
+        drop(sampler.begin().unwrap());
+        assert!(!sampler.is_on() && sampler.begin().is_some());
     }
 }

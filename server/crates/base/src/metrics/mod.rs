@@ -12,7 +12,7 @@ use prometheus::{Encoder as _, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use process::{file_descriptors, resident_bytes};
 pub use register::Register;
-pub use striped::{STRIPES, Striped, StripedVec, stripe};
+pub use striped::{Striped, StripedVec};
 
 /// The content type of [`MetricsPage::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 /// With more threads than stripes, some threads share one.
-pub const STRIPES: usize = 8;
+const STRIPES: usize = 8;
 
 /// A family of series by labels, in stripes that a scrape adds up.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl<T: MetricVecBuilder> StripedVec<MetricVec<T>> {
 }
 
 /// Returns the stripe of this thread, below [`STRIPES`]; threads get them in turn.
-pub fn stripe() -> usize {
+fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
