@@ -8,8 +8,8 @@ use witan_crd::{
 use witan_members::Answer;
 
 use super::{
-    PluginError,
     command::MemberFlags,
+    error::PluginError,
     follow::{Stage, follow},
     output::{confirmed, print},
     reach::Reach,

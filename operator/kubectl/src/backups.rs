@@ -11,8 +11,8 @@ use witan_crd::{
 };
 
 use super::{
-    PluginError,
     command::BackupFlags,
+    error::PluginError,
     follow::{Stage, follow},
     output::print,
     table::{MESSAGE_CHARS, Table, age, clipped, or_unknown},

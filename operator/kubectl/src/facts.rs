@@ -10,7 +10,7 @@ use witan_crd::{
     trouble,
 };
 
-use super::{PluginError, target::Target};
+use super::{error::PluginError, target::Target};
 
 /// A cluster and its objects; also the output of `status -o json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,9 +8,10 @@ use kube::runtime::{
     watcher::{self, Event, watcher},
 };
 use witan_crd::Object;
+use witan_members::page::chain;
 
 use super::{
-    PluginError,
+    error::PluginError,
     output::{print, tell},
     target::Target,
 };
@@ -53,7 +54,7 @@ async fn follow_events<K>(
                 return Err(words!("{kind} {name} was deleted before it ended"));
             }
             Err(error) => {
-                let why = super::chain(&error);
+                let why = chain(&error);
                 let text = format!("cannot watch {kind} {name}: {why}");
                 if is_refused(&error) {
                     return Err(PluginError::Words(text));

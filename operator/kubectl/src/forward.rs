@@ -15,7 +15,7 @@ use tokio::{
 };
 use witan_crd::ports;
 
-use super::of_kube;
+use super::error::of_kube;
 
 /// Pause after a failed accept, so that a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);

@@ -4,9 +4,9 @@ use serde::Serialize;
 use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
-    PluginError,
     command::Decode,
     decode::{bytes, shown},
+    error::PluginError,
     keys::Keys,
     table::{Table, or_unknown},
 };

@@ -7,8 +7,8 @@ use witan_api::v3::{
 use witan_members::{Address, CallError};
 
 use super::{
-    PluginError,
     command::{MemberFlags, TargetFlags},
+    error::PluginError,
     reach::Reach,
 };
 

@@ -7,12 +7,8 @@
 //! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
 //! members. The plugin acts with the credentials of the kubeconfig, and only creates resources that a user could write by hand.
 
-/// Creates a [`PluginError`] from a text, with the syntax of `format!`.
-macro_rules! words {
-    ($($text:tt)*) => {
-        $crate::PluginError::Words(format!($($text)*))
-    };
-}
+#[macro_use]
+mod error;
 
 mod acts;
 mod backups;
@@ -49,10 +45,10 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::jiff::Timestamp;
 use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
-use witan_members::{CallError, page::chain};
 
 use self::{
     command::{PluginCommand, PluginLine, TargetFlags},
+    error::PluginError,
     facts::Facts,
     output::{print, print_as},
     target::Target,
@@ -62,27 +58,6 @@ use self::{
 const PROGRAM: &str = "kubectl-witan";
 /// The name under which kubectl finds the completion of the plugin.
 const COMPLETION: &str = "kubectl_complete-witan";
-
-#[derive(Debug, thiserror::Error)]
-enum PluginError {
-    /// The API server refused or did not answer.
-    #[error("cannot {what}: {}", of_kube(source))]
-    Api {
-        what: String,
-        source: Box<kube::Error>,
-    },
-    /// A member refused or did not answer.
-    #[error(transparent)]
-    Member(#[from] CallError),
-    #[error("{0}")]
-    Words(String),
-}
-
-impl PluginError {
-    fn api(what: impl Into<String>, source: kube::Error) -> Self {
-        Self::Api { what: what.into(), source: Box::new(source) }
-    }
-}
 
 /// Runs the plugin if the program was called by one of its names; otherwise returns `None`.
 pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
@@ -214,16 +189,6 @@ async fn without_cluster(
         | PluginCommand::Report(_)) => return Ok(Some(command)),
     }
     Ok(None)
-}
-
-/// Returns the message of the API server, or the chain of errors if it was not reached.
-fn of_kube(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error
-        && !status.message.is_empty()
-    {
-        return status.message.clone();
-    }
-    chain(error)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use kube::{
 use witan_crd::{CLUSTER, CONTAINER};
 
 use super::{
-    PluginError,
     command::LogFlags,
+    error::PluginError,
     output::{print, tell},
     target::Target,
 };

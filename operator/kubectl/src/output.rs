@@ -4,7 +4,7 @@ use std::io::{BufRead as _, ErrorKind, Write as _};
 
 use serde::Serialize;
 
-use super::{PluginError, command::Format};
+use super::{command::Format, error::PluginError};
 
 /// Prints a text to stdout. Ignores a broken pipe, such as from `head`.
 pub(super) fn print(text: &str) -> Result<(), PluginError> {

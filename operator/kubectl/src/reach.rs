@@ -9,8 +9,8 @@ use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, pod_phase, secret_file, s
 use witan_members::{Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _};
 
 use super::{
-    PluginError,
     command::{MemberFlags, TargetFlags},
+    error::PluginError,
     forward::Forward,
     target::Target,
 };

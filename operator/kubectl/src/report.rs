@@ -19,11 +19,12 @@ use serde::Serialize;
 use serde_json::Value;
 use tar::{Builder, Header};
 use witan_crd::{CLUSTER, CONTAINER, EtcdCluster, ports};
+use witan_members::page::chain;
 
 use super::{
-    PluginError, chain,
     command::ReportFlags,
-    facts, of_kube,
+    error::{PluginError, of_kube},
+    facts,
     output::{print, yaml},
     reach::Reach,
     status,

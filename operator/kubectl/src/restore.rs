@@ -12,8 +12,9 @@ use witan_crd::{
 };
 
 use super::{
-    PluginError, acts,
+    acts,
     command::RestoreFlags,
+    error::PluginError,
     output::{confirmed, print, yaml},
     table::{age, or_unknown},
     target::Target,

@@ -17,8 +17,8 @@ use witan_api::v3::{
 use witan_members::CallError;
 
 use super::{
-    PluginError,
     command::PrefixAt,
+    error::PluginError,
     keys::{Keys, Pages},
     output::print,
     table::{Table, counted, or_unknown},

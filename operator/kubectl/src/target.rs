@@ -6,8 +6,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use witan_crd::{EtcdCluster, Object};
+use witan_members::page::chain;
 
-use super::{PluginError, command::TargetFlags};
+use super::{command::TargetFlags, error::PluginError};
 
 /// Number of objects per page of a list.
 const PAGE: u32 = 500;
@@ -100,5 +101,5 @@ impl Target {
 }
 
 fn unusable(error: impl std::error::Error) -> PluginError {
-    words!("cannot use the kubeconfig: {}", super::chain(&error))
+    words!("cannot use the kubeconfig: {}", chain(&error))
 }

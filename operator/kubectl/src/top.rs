@@ -15,9 +15,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
-    PluginError,
     command::{Decode, TargetFlags, TopFlags},
     decode::{bytes, stored},
+    error::PluginError,
     keys::Keys,
     output::{print_as, tell},
     table::{Table, UNKNOWN, counted},

@@ -14,8 +14,8 @@ use witan_members::page::{PAGE_BYTES_MAX, PageError, get};
 
 use super::OTHERS;
 use crate::{
-    PluginError,
     command::{TargetFlags, TopFlags},
+    error::PluginError,
     output::{print_as, tell},
     page,
     reach::Reach,
