@@ -303,6 +303,11 @@ impl EtcdClusterSpec {
         self.update_strategy.clone().unwrap_or_default()
     }
 
+    /// Returns whether the operator restarts or replaces members whose template changed.
+    pub fn updates_members(&self) -> bool {
+        self.update_strategy().kind == UpdateKind::RollingUpdate
+    }
+
     /// Returns how failed members are replaced, or the default.
     pub fn self_healing(&self) -> SelfHealing {
         self.self_healing.clone().unwrap_or_default()

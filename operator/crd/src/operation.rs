@@ -182,6 +182,19 @@ impl Verb<'_> {
         }
     }
 
+    /// Returns whether the operation stops all members at once.
+    pub fn stops_all_members(self) -> bool {
+        match self {
+            Verb::RecoverQuorum(_) | Verb::Restore(_) | Verb::UndoRestore(_) => true,
+            Verb::MoveLeader(_)
+            | Verb::ReplaceMember(_)
+            | Verb::Restart
+            | Verb::MigrateStorage
+            | Verb::RotateCertificates
+            | Verb::ConsistencyCheck => false,
+        }
+    }
+
     /// Returns the name for the status and for metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,11 @@
 
 use witan_crd::Discovery;
 
-use super::{idle, objects::secrets_missing, pass::Pass, restore::first_ordinal, soon};
+use super::{
+    objects::secrets_missing,
+    pass::{Pass, idle, soon},
+    restore::first_ordinal,
+};
 use crate::model::{
     Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why,
 };
@@ -143,8 +147,7 @@ fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option
             cut_off.or(outdated)?
         }
     };
-    let note = pass.note(ordinal).filter(|_| reason == Stop::PeerTls);
-    (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
+    (!pod.deleting).then(|| pass.delete_pod(ordinal, reason))
 }
 
 /// Deletes a pod that cannot serve, in a cluster without a quorum. With an outdated template, only if updates are allowed and

@@ -2,11 +2,8 @@
 
 use witan_crd::Storage;
 
-use super::{
-    idle,
-    pass::{Joined, Pass},
-};
-use crate::model::{ObjectState, Ordinal, Step, Why};
+use super::pass::{Joined, Pass, idle};
+use crate::model::{ObjectState, Step, Why};
 
 /// Sets or removes the cluster as owner of the first claim for which the retention policy asks that. No other state may delay
 /// this step: it decides whether the disk outlives the cluster.
@@ -37,21 +34,10 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a new
-/// checkpoint before it deletes the old one.
-pub(super) fn new_claim_fits(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
-    let bytes = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
-    let present = joined
-        .pass
-        .claim(ordinal)
-        .map(|claim| claim.requested_bytes);
-    bytes.is_none_or(|bytes| bytes / 2 >= joined.leader.db_size || Some(bytes) >= present)
-}
-
 /// Waits for a person if members cannot migrate because a new claim is too small for the data.
 pub(super) fn too_small(joined: &Joined<'_>) -> Option<Step> {
     let mut own = joined.own().map(|(ordinal, _)| ordinal);
-    own.any(|ordinal| joined.pass.must_migrate(ordinal) && !new_claim_fits(joined, ordinal))
+    own.any(|ordinal| joined.pass.must_migrate(ordinal) && !joined.new_claim_fits(ordinal))
         .then(|| idle(Why::StorageTooSmall))
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     evidence::{self, Evidence, lost_disk},
-    pass::Joined,
-    soon, surge,
+    pass::{Joined, soon},
+    surge,
 };
 use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why};
 

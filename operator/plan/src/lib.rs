@@ -6,6 +6,7 @@
 mod bootstrap;
 mod disks;
 mod evidence;
+mod grow;
 mod learner;
 pub mod model;
 mod objects;
@@ -20,20 +21,12 @@ mod space;
 mod stop;
 mod surge;
 
-use std::time::Duration;
-
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 
 use model::{Observed, Step, Why};
-pub use pass::version_numbers;
-use pass::{Joined, Pass};
+pub use pass::{IDLE, SOON, version_numbers};
+use pass::{Joined, Pass, idle, soon};
 pub use space::AGAIN_SECONDS;
-
-/// How long to wait for a person, or for a change of an object.
-pub const IDLE: Duration = Duration::from_secs(60);
-
-/// How long to wait for a state that changes without a step.
-pub const SOON: Duration = Duration::from_secs(2);
 
 /// Returns the next step. The same arguments always give the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
@@ -118,16 +111,6 @@ fn serve(joined: &Joined<'_>) -> Step {
     let rejected = joined.pass.seen.rejected.as_ref();
     let rejected = rejected.map(|_| idle(Why::SpecRejected));
     refused.or(rejected).unwrap_or(Step::Done)
-}
-
-/// Makes a step that waits [`IDLE`], or until an object changes.
-fn idle(why: Why) -> Step {
-    Step::Wait { why, after: IDLE }
-}
-
-/// Makes a step that waits [`SOON`].
-fn soon(why: Why) -> Step {
-    Step::Wait { why, after: SOON }
 }
 
 #[cfg(test)]

@@ -229,6 +229,13 @@ pub struct ClaimSeen {
     pub must_migrate: bool,
 }
 
+impl ClaimSeen {
+    /// Returns whether a member can start from it.
+    pub fn is_usable(&self) -> bool {
+        !self.deleting && !self.lost && !self.retired
+    }
+}
+
 impl Observed {
     /// Returns the pod of an ordinal; `None` if there is none.
     pub fn pod(&self, ordinal: Ordinal) -> Option<&PodSeen> {

@@ -2,11 +2,7 @@
 
 use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 
-use super::{
-    idle,
-    pass::{Joined, Pass},
-    soon,
-};
+use super::pass::{Joined, Pass, idle, soon};
 use crate::model::{ObjectState, Part, Step, UnixSeconds, Why};
 
 /// Applies the first object that pods need before they start and that is not current: services, then certificates. Skips taken

@@ -1,15 +1,32 @@
 //! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
 
-use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, UpdateKind, quorum};
+use std::time::Duration;
 
-use super::{disks, idle, soon, surge};
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, Storage, quorum};
+
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
-    UnixSeconds, Why,
+    Stop, UnixSeconds, Why,
 };
+
+/// How long to wait for a person, or for a change of an object.
+pub const IDLE: Duration = Duration::from_secs(60);
+
+/// How long to wait for a state that changes without a step.
+pub const SOON: Duration = Duration::from_secs(2);
 
 /// A pod that is unready for longer than this is not merely waiting for an election.
 const STUCK_SECONDS: i64 = 15;
+
+/// Makes a step that waits [`IDLE`], or until an object changes.
+pub(super) fn idle(why: Why) -> Step {
+    Step::Wait { why, after: IDLE }
+}
+
+/// Makes a step that waits [`SOON`].
+pub(super) fn soon(why: Why) -> Step {
+    Step::Wait { why, after: SOON }
+}
 
 #[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
@@ -69,10 +86,7 @@ impl<'a> Pass<'a> {
 
     /// Returns whether the claim of an ordinal can start its member: it exists and is not being deleted, lost or retired.
     pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
-        self.spec.is_durable()
-            && self
-                .claim(ordinal)
-                .is_some_and(|claim| !claim.deleting && !claim.lost && !claim.retired)
+        self.spec.is_durable() && self.claim(ordinal).is_some_and(ClaimSeen::is_usable)
     }
 
     /// Returns whether the member of an ordinal must be replaced by one with a new claim.
@@ -106,11 +120,17 @@ impl<'a> Pass<'a> {
     }
 
     /// Records a member's peer TLS on its claim, for use when no member answers; `None` if the record agrees with the peer URL.
-    pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
+    fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
             !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_tls(member);
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
+    }
+
+    /// Deletes a pod. First records its member's peer TLS if that is the reason: no member may answer when the pod is recreated.
+    pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
+        let note = self.note(ordinal).filter(|_| reason == Stop::PeerTls);
+        note.unwrap_or(Step::DeletePod { ordinal, reason })
     }
 
     /// Returns whether other members cannot reach a member: its pod listens with TLS and its peer URL is `http`, or the
@@ -125,8 +145,7 @@ impl<'a> Pass<'a> {
     /// Returns whether the operator may stop pods to update them: the spec asks for rolling updates, and the change of version
     /// is allowed.
     pub(super) fn may_update(&self) -> bool {
-        let rolling = self.spec.update_strategy().kind == UpdateKind::RollingUpdate;
-        rolling && self.refused_version().is_none()
+        self.spec.updates_members() && self.refused_version().is_none()
     }
 
     /// Returns the lowest running version and the wanted one, if they are more than one minor version apart. etcd's storage
@@ -216,27 +235,30 @@ impl<'a> Joined<'a> {
 
     /// Returns whether a member with a new claim can replace this one.
     pub(super) fn can_migrate(&self, ordinal: Ordinal) -> bool {
-        self.pass.must_migrate(ordinal) && disks::new_claim_fits(self, ordinal)
+        self.pass.must_migrate(ordinal) && self.new_claim_fits(ordinal)
     }
 
-    /// Returns whether there are more members than wanted.
-    pub(super) fn surplus(&self) -> bool {
-        self.list.members.len() > surge::wanted(self)
+    /// Returns whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a
+    /// new checkpoint before it deletes the old one.
+    pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
+        let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
+        let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);
+        bytes.is_none_or(|bytes| bytes / 2 >= self.leader.db_size || Some(bytes) >= present)
+    }
+
+    /// Returns whether there are more voters than the spec asks for.
+    pub(super) fn has_spare_voter(&self) -> bool {
+        self.list.voters().count() > self.pass.spec.members() as usize
+    }
+
+    /// Returns whether a member's data exists outside its own pod: on a disk, or on other members.
+    pub(super) fn has_copies(&self) -> bool {
+        self.pass.spec.is_durable() || self.list.members.len() > 1
     }
 
     /// Returns the member with the highest ordinal, which is removed first when the cluster shrinks.
     pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
-    }
-
-    /// Returns whether this member is removed next because the spec asks for fewer.
-    pub(super) fn is_removed_next(&self, ordinal: Ordinal) -> bool {
-        self.surplus() && self.last().is_some_and(|(last, _)| last == ordinal)
-    }
-
-    /// Returns whether this member is removed next and the others have a quorum without it. It need not be started again.
-    pub(super) fn leaves(&self, ordinal: Ordinal, id: MemberId) -> bool {
-        self.is_removed_next(ordinal) && self.may_remove(id)
     }
 
     /// Returns whether a pod has not been ready for `selfHealing.unhealthyAfter`.

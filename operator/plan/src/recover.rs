@@ -8,7 +8,7 @@
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
-use super::{idle, pass::Pass, soon};
+use super::pass::{Pass, idle, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
 /// Returns the next step of a recovery while the quorum does not serve; `None` if none was requested, or if it is done.

@@ -5,10 +5,10 @@ use witan_crd::{OnCorruption, Retention};
 
 use super::{
     evidence::{self, Evidence, lost_disk},
-    idle, learner,
+    learner,
     objects::secrets_missing,
-    pass::Joined,
-    recover, soon, surge,
+    pass::{Joined, idle, soon},
+    recover, surge,
 };
 use crate::model::{
     Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan, PodSeen,
@@ -85,7 +85,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let learners = joined.own().filter(|(_, member)| member.learner);
     joined.first(voters.chain(learners).filter_map(|(ordinal, member)| {
         let pass = &joined.pass;
-        let stays = !pass.is_fenced(ordinal) && !joined.leaves(ordinal, member.id);
+        let stays = !pass.is_fenced(ordinal) && !surge::leaves(joined, ordinal, member.id);
         if pass.pod(ordinal).is_some() || !stays {
             return None;
         }
@@ -93,7 +93,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
             return Some(wait);
         }
         if let Some(claim) = pass.claim(ordinal)
-            && (claim.deleting || claim.lost || claim.retired)
+            && !claim.is_usable()
         {
             return claim.deleting.then(|| soon(Why::ClaimEnding(ordinal)));
         }
@@ -135,11 +135,7 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
         {
             return Some(step);
         }
-        let note = joined
-            .pass
-            .note(ordinal)
-            .filter(|_| reason == Stop::PeerTls);
-        keeps.then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
+        keeps.then(|| joined.pass.delete_pod(ordinal, reason))
     }))
 }
 
@@ -197,8 +193,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
             VoterDecision::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
                 let learner = joined.list.members.iter().find(|member| member.learner);
-                let allowed = reason == Removal::ScaleIn || heals || asked;
-                if !allowed || !joined.may_remove(member.id) {
+                if !(heals || asked) || !joined.may_remove(member.id) {
                     wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
                     continue;
                 }
@@ -251,7 +246,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
         };
     }
     let serves = joined.serves(member);
-    if joined.is_removed_next(ordinal) && !serves {
+    if surge::is_removed_next(joined, ordinal) && !serves {
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
         // It can still answer clients while its node is reachable.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
@@ -274,7 +269,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
 /// Decides about a voter whose disk is lost: it is replaced once a new member could start.
 fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
-    match joined.surplus() {
+    match surge::surplus(joined) {
         // A claim that is being deleted exists until its pod is gone, so the highest ordinal is removed first, as usual.
         true if serves && !heals => VoterDecision::Well,
         true => VoterDecision::Remove(Removal::ScaleIn),
@@ -296,7 +291,7 @@ fn without_service(
         let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
         return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
-    if joined.surplus() && joined.unready_too_long(pod) {
+    if surge::surplus(joined) && joined.unready_too_long(pod) {
         // no other member takes its place, so an obstacle does not matter
         return VoterDecision::Remove(Removal::ScaleIn);
     }

@@ -6,7 +6,7 @@
 
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
-use super::{idle, pass::Pass, soon};
+use super::pass::{Pass, idle, soon};
 use crate::model::{Ordinal, Part, Step, Stop, Why};
 
 /// Returns the next step of a restore in phase `Stopping`: stops pods, sets disks aside, then starts the new members or goes

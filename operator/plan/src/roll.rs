@@ -3,13 +3,10 @@
 //! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its
 //! replacement votes before it is removed.
 
-use witan_crd::UpdateKind;
-
 use super::{
-    idle,
+    grow,
     objects::secrets_missing,
-    pass::{Joined, uses_tls},
-    scale, soon, surge,
+    pass::{Joined, idle, soon, uses_tls},
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
@@ -17,16 +14,13 @@ use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, W
 /// has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
-    if spec.update_strategy().kind == UpdateKind::OnDelete {
+    if !spec.updates_members() || !joined.has_copies() {
         return None;
     }
     let mut differing: Vec<_> = joined.own().filter_map(|at| differs(joined, at)).collect();
     // followers first, and the highest ordinal among them, like a StatefulSet
     differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
     let due = differing.into_iter().next()?;
-    if !spec.is_durable() && joined.list.members.len() == 1 {
-        return None;
-    }
     if let Some(wait) = secrets_missing(&joined.pass) {
         return Some(wait);
     }
@@ -59,11 +53,10 @@ struct Due<'a> {
 
 /// Returns whether a rolling update replaces a member instead of restarting it.
 pub(super) fn replaces(joined: &Joined<'_>) -> bool {
-    let spec = joined.pass.spec;
-    let rolling = spec.update_strategy().kind == UpdateKind::RollingUpdate;
-    let has_copies = spec.is_durable() || joined.list.members.len() > 1;
     let mut due = joined.own().filter_map(|at| differs(joined, at));
-    rolling && has_copies && due.any(|due| due.replaced.is_some())
+    joined.pass.spec.updates_members()
+        && joined.has_copies()
+        && due.any(|due| due.replaced.is_some())
 }
 
 /// Returns the pending changes of a member; `None` if its pod and its claim are up to date, or if it has no pod.
@@ -112,8 +105,8 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
 /// the peer URL and the claim change, and the pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
-    if due.replaced.is_some() && !surge::has_spare_voter(joined) {
-        return scale::grow(joined).map(Step::of_rollout);
+    if due.replaced.is_some() && !joined.has_spare_voter() {
+        return grow::step(joined, true);
     }
     if let Some(step) = joined.hand_over(id) {
         return Some(step);
@@ -137,7 +130,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
 
 /// Waits for a person if the template of an only member without a disk has changed: a restart would lose the data.
 pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
-    if joined.pass.spec.is_durable() {
+    if joined.has_copies() {
         return None;
     }
     let mut due = joined.own().filter_map(|at| differs(joined, at));

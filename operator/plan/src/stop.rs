@@ -2,11 +2,7 @@
 
 use witan_crd::RestorePhase;
 
-use super::{
-    idle,
-    pass::{Joined, Pass},
-    soon,
-};
+use super::pass::{Joined, Pass, idle, soon};
 use crate::model::{
     ClusterReport, FORKED, MemberId, Membership, Ordinal, PodSeen, Role, Step, Stop, Why,
 };

@@ -1,7 +1,12 @@
 //! Replaces a voter that answers: its replacement votes before it is removed, so the number of voters never falls below the
 //! spec. `repair` removes a voter that does not answer first, because it may never recover.
 
-use super::{idle, objects::secrets_missing, pass::Joined, roll, scale};
+use super::{
+    grow,
+    objects::secrets_missing,
+    pass::{Joined, idle},
+    roll,
+};
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
 /// Returns the number of members to have now: `spec.replicas`, and one more while a voter that answers is replaced.
@@ -13,9 +18,19 @@ pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
 }
 
-/// Returns whether there are more voters than the spec asks for.
-pub(super) fn has_spare_voter(joined: &Joined<'_>) -> bool {
-    joined.list.voters().count() > joined.pass.spec.members() as usize
+/// Returns whether there are more members than wanted.
+pub(super) fn surplus(joined: &Joined<'_>) -> bool {
+    joined.list.members.len() > wanted(joined)
+}
+
+/// Returns whether this member is removed next because the spec asks for fewer.
+pub(super) fn is_removed_next(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
+    surplus(joined) && joined.last().is_some_and(|(last, _)| last == ordinal)
+}
+
+/// Returns whether this member is removed next and the others have a quorum without it. It need not be started again.
+pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> bool {
+    is_removed_next(joined, ordinal) && joined.may_remove(id)
 }
 
 /// Returns why a voter that may still answer must be replaced: a person asked for it, or deleted its claim.
@@ -48,9 +63,11 @@ pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: 
     if joined.list.members.iter().any(|member| member.learner) {
         return waits;
     }
-    if !has_spare_voter(joined) {
+    if !joined.has_spare_voter() {
         let missing = secrets_missing(&joined.pass);
-        return missing.or_else(|| scale::grow(joined)).unwrap_or(waits);
+        return missing
+            .or_else(|| grow::step(joined, false))
+            .unwrap_or(waits);
     }
     if !joined.may_remove(id) {
         return waits;

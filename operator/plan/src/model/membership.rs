@@ -75,6 +75,11 @@ pub struct ClusterReport {
 }
 
 impl Membership {
+    /// Returns whether a quorum confirmed the list and its leader.
+    pub fn is_confirmed(&self) -> bool {
+        self.linearizable && self.leader.is_some()
+    }
+
     /// Iterates over the pods in another cluster than this one.
     pub fn of_other_clusters(&self) -> impl Iterator<Item = (Ordinal, &ClusterReport)> {
         let reports = self

@@ -145,12 +145,18 @@ impl Step {
         !matches!(self, Step::Done | Step::Wait { .. })
     }
 
-    /// Marks the step as part of a rolling update.
-    pub(crate) fn of_rollout(mut self) -> Self {
-        if let Step::AddLearner { rolling, .. } = &mut self {
-            *rolling = true;
-        }
-        self
+    /// Returns whether the step writes facts into the status, which is stored after the step. Other steps run after it.
+    pub fn records(&self) -> bool {
+        matches!(
+            self,
+            Step::BeginBootstrap { .. }
+                | Step::BeginRecovery(_)
+                | Step::CreateDiscoveryToken(_)
+                | Step::BeginRestored { .. }
+                | Step::ReturnToDisks
+                | Step::Compact(_)
+                | Step::DisarmNoSpace
+        )
     }
 
     /// Returns whether the step stops or replaces a member in a rolling update.

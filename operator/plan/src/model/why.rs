@@ -1,5 +1,7 @@
 //! The reasons to wait, and their texts.
 
+use witan_crd::ALLOW_LEADER_RESTART;
+
 use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
 
 /// Why a pass waits, or what a person has to do.
@@ -143,8 +145,6 @@ const CANNOT_FENCE: &str =
     "member {member} cannot be fenced: the other members have no quorum without it";
 const FENCED: &str = "member {member} is fenced: planned changes wait until you remove it from the annotation \
     witan.dev/fenced-members";
-const APPROVAL: &str = "the leader {member} is the last member to restart: to restart it, set the \
-    annotation witan.dev/allow-leader-restart to the generation of the EtcdCluster";
 const SETTLING: &str =
     "member {member} became ready recently: waiting for spec.updateStrategy.minReadySeconds";
 const ONLY_COPY: &str = "member {member} has the only copy of the data and no durable disk: \
@@ -284,7 +284,11 @@ impl Why {
             Why::ForeignUnhealthy(id) => warn.member(*id, "MemberUnhealthy", FOREIGN_UNHEALTHY),
             Why::CannotFence(at) => warn.pod(*at, "CannotFenceMember", CANNOT_FENCE),
             Why::Fenced(at) => tell.pod(*at, "MemberFenced", FENCED),
-            Why::Approval(at) => tell.pod(*at, "WaitingForApproval", APPROVAL),
+            Why::Approval(at) => {
+                let text = "the leader {member} is the last member to restart: to restart it, set the annotation";
+                let annotation = format!("{ALLOW_LEADER_RESTART}={}", seen.generation);
+                tell.pod(*at, "WaitingForApproval", format!("{text} {annotation}"))
+            }
             Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
             Why::Settling(at) => tell.pod(*at, "MemberSettling", SETTLING),
         }

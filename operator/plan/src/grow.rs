@@ -1,0 +1,27 @@
+//! Adds a member: to reach `spec.replicas`, or as the replacement of another member.
+
+use super::pass::{Joined, soon};
+use crate::model::{Ordinal, Step, Why};
+
+/// Adds a learner at the lowest ordinal without a pod or a claim. Waits for objects that are being deleted, but skips ordinals
+/// whose deletion hangs or whose disk is kept. `rolling` marks the step as part of a rolling update.
+pub(super) fn step(joined: &Joined<'_>, rolling: bool) -> Option<Step> {
+    let pass = &joined.pass;
+    let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());
+    for ordinal in free {
+        match (pass.pod(ordinal), pass.claim(ordinal)) {
+            (None, None) => {
+                if let Some(wait) = pass.wait_for_names_of(ordinal) {
+                    return Some(wait);
+                }
+                let peer_tls = pass.peer_tls_of_new();
+                return Some(Step::AddLearner { ordinal, peer_tls, rolling });
+            }
+            (_, Some(claim)) if claim.overdue || !claim.deleting => {}
+            (Some(pod), _) if pod.overdue => {}
+            (Some(_), _) => return Some(soon(Why::PodEnding(ordinal))),
+            (None, Some(_)) => return Some(soon(Why::ClaimEnding(ordinal))),
+        }
+    }
+    None
+}
