@@ -1,8 +1,16 @@
 //! Logs to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` identify the subject.
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use crate::options::LogFormat;
+/// Log format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Human-readable text.
+    Text,
+}
 
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
     // actix logs six lines when the HTTP server starts

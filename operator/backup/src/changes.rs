@@ -19,8 +19,7 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
 };
-
-pub use serve::ChangesStatus;
+use witan_api::backup::ChangesStatus;
 
 use crate::{
     command::ChangesFlags,

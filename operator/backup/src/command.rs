@@ -1,6 +1,7 @@
 //! The flags of `witan-operator backup`.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -10,7 +11,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use jiff::Timestamp;
 
-use crate::{fetch::Until, location::Location};
+use crate::{location::Location, reason::BackupError};
 
 /// Commands about backups.
 #[derive(Debug, Clone, Subcommand)]
@@ -164,14 +165,10 @@ pub struct FetchFlags {
     pub(crate) s3: S3Flags,
 }
 
-impl FetchFlags {
-    pub(crate) fn until(&self) -> Until {
-        match (self.to_revision, self.to_time) {
-            (Some(revision), _) => Until::Revision(revision),
-            (None, Some(time)) => Until::Time(time),
-            (None, None) => Until::Newest,
-        }
-    }
+/// Reads the file of a flag.
+pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
+    let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
+    fs::read(file).map_err(failed)
 }
 
 /// How to connect to members.

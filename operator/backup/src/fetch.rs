@@ -9,8 +9,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use tokio::{fs::File, io::AsyncWriteExt as _};
-
-pub(crate) use changes::Until;
+use witan_api::backup::{BackupRecord, FetchedBackup};
 
 use crate::{
     command::FetchFlags,
@@ -19,10 +18,11 @@ use crate::{
     name::{self, DATA},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::{BackupRecord, CommandResult, FetchedBackup, PlainFile},
+    result::{CommandResult, PlainFile},
     stop::Stop,
     store::Store,
 };
+use changes::Until;
 
 /// Fetches a backup; `None` if the folder of `--unless-exists` is not empty, so that nothing is fetched.
 pub(crate) async fn run(
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     }
     let store = Store::open(&flags.from, &flags.s3)?;
     let changes = flags.changes.as_deref();
-    let changes = changes.map(|folder| (folder, flags.until()));
+    let changes = changes.map(|folder| (folder, Until::of(flags)));
     let fetched = fetch(&store, flags.name.as_deref(), changes, &flags.file);
     let fetched = stop.or(fetched).await?;
     if let (Some(path), CommandResult::Fetched(fetched)) = (&flags.record, &fetched) {

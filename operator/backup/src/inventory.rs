@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
+use witan_api::backup::BackupRecord;
 
 use crate::{
     name::{DATA, RECORD},
     reason::BackupError,
-    result::BackupRecord,
     store::Store,
 };
 

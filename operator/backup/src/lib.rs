@@ -28,6 +28,7 @@ mod reason;
 mod result;
 mod retention;
 mod s3;
+mod snapshots;
 mod source;
 mod staged;
 mod stop;
@@ -38,7 +39,5 @@ mod upload;
 #[cfg(test)]
 mod testing;
 
-pub use changes::ChangesStatus;
 pub use command::BackupCommand;
-pub use result::{BackupRecord, FetchedBackup};
 pub use run::run;

@@ -1,40 +1,26 @@
-//! `Source` over gRPC, with etcd's services Maintenance and Auth.
+//! Connections to members by URL, and the user's token. `snapshots` has the calls for a snapshot.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream, stream::FuturesUnordered};
 use tonic::{
-    Code, Status, Streaming,
+    Code, Status,
     metadata::AsciiMetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
-use witan_api::v3::etcdserverpb::{
-    HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
-    maintenance_client::MaintenanceClient,
-};
 use witan_members::{
-    KeysHash, Login,
-    session::{LoggedIn, log_in, request, within},
+    Login,
+    session::{LoggedIn, log_in},
 };
 
 use crate::{
-    changes::history,
-    command::ClientFlags,
-    digest::DIGEST_BYTES,
+    command::{ClientFlags, read},
     http::system_authorities,
     reason::{BackupError, Reason},
-    source::{Report, Snapshot, Source},
     store_error::innermost,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a member may take to hash all its keys.
-const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a member may take to prepare a snapshot and send the first piece.
-const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
-/// How long a member may take to send the next piece.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often an idle connection is pinged, and how long the answer may take. etcd refuses pings more often than every 5 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
 /// The flow-control window of a stream. A piece has 32 KiB.
@@ -46,7 +32,7 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// Members by URL.
 #[derive(Debug)]
 pub(crate) struct Members {
-    members: Vec<(String, Channel)>,
+    pub(crate) members: Vec<(String, Channel)>,
     login: Option<Login>,
     flags: ClientFlags,
 }
@@ -110,107 +96,6 @@ impl Members {
             }
         }
     }
-
-    /// Returns the client of the service Maintenance at a member, and the token for its calls.
-    async fn maintenance(
-        &self,
-        endpoint: &str,
-    ) -> Result<(MaintenanceClient<Channel>, Option<AsciiMetadataValue>), BackupError> {
-        let channel = self.channel(endpoint)?;
-        let token = self.token(endpoint, channel).await?;
-        Ok((MaintenanceClient::new(channel.clone()), token))
-    }
-
-    async fn status(&self, endpoint: &str) -> Result<Report, BackupError> {
-        let (mut client, token) = self.maintenance(endpoint).await?;
-        let asked = client.status(request(StatusRequest {}, token));
-        let status = within(CALL_TIMEOUT, asked).await;
-        let status = status.map_err(|status| failed(endpoint, "get the status of", &status))?;
-        let status = status.into_inner();
-        let header = status.header.unwrap_or_default();
-        Ok(Report {
-            endpoint: endpoint.to_owned(),
-            is_leader: status.leader == header.member_id,
-            is_learner: status.is_learner,
-            cluster_id: header.cluster_id,
-            revision: header.revision,
-            applied: status.raft_applied_index,
-            version: status.version,
-        })
-    }
-}
-
-impl Source for Members {
-    async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
-        let revision = member.revision;
-        if revision <= 1 {
-            return Ok(None);
-        }
-        let read = history::read(self, &member.endpoint, (revision, revision)).await?;
-        let first = read.and_then(|digests| digests.into_iter().next());
-        let found = first.filter(|found| found.revision == revision);
-        Ok(found.map(|found| found.digest))
-    }
-
-    async fn survey(&self) -> Vec<Result<Report, BackupError>> {
-        let asked: FuturesUnordered<_> = self
-            .members
-            .iter()
-            .map(|(endpoint, _)| self.status(endpoint))
-            .collect();
-        asked.collect().await
-    }
-
-    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
-        let (mut client, token) = self.maintenance(endpoint).await?;
-        let refused = |status: Status| failed(endpoint, "get a snapshot of", &status);
-        let asked = client.snapshot(request(SnapshotRequest {}, token));
-        let mut stream = within(FIRST_PIECE_TIMEOUT, asked)
-            .await
-            .map_err(refused)?
-            .into_inner();
-        let first = within(FIRST_PIECE_TIMEOUT, stream.message())
-            .await
-            .map_err(refused)?;
-        let first = first.unwrap_or_default();
-        // `remaining_bytes` does not include the digest
-        let total = first.blob.len() as u64 + first.remaining_bytes + DIGEST_BYTES as u64;
-        let endpoint = endpoint.to_owned();
-        let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
-        let pieces = stream::iter([Ok(first.blob)]).chain(rest).boxed();
-        Ok(Snapshot { total, pieces })
-    }
-
-    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
-        let (mut client, token) = self.maintenance(endpoint).await?;
-        let asked = client.hash_kv(request(HashKvRequest { revision }, token));
-        let answer = within(HASH_TIMEOUT, asked).await;
-        let answer =
-            answer.map_err(|status| failed(endpoint, "get a hash of the key space of", &status))?;
-        let answer = answer.into_inner();
-        Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
-    }
-}
-
-/// Waits for the next piece of a snapshot; `None` at the end of the stream.
-async fn next(
-    endpoint: String,
-    mut stream: Streaming<SnapshotResponse>,
-) -> Result<Option<(bytes::Bytes, Streaming<SnapshotResponse>)>, BackupError> {
-    match within(PIECE_TIMEOUT, stream.message()).await {
-        Ok(piece) => Ok(piece.map(|piece| (piece.blob, stream))),
-        Err(status) => {
-            let why = reason_text(&status);
-            let message = format!("{endpoint}: the snapshot ended early: {why}");
-            Err(BackupError::new(Reason::SnapshotBroken, message))
-        }
-    }
-}
-
-/// Reads the file of a flag.
-pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
-    let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
-    fs::read(file).map_err(failed)
 }
 
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
@@ -291,7 +176,7 @@ pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError
 }
 
 /// Returns the cause of a call without an answer, or the message of the member's refusal.
-fn reason_text(status: &Status) -> String {
+pub(crate) fn reason_text(status: &Status) -> String {
     if std::error::Error::source(status).is_some() {
         innermost(status)
     } else {
@@ -301,6 +186,8 @@ fn reason_text(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::testing::TestFolder;
 

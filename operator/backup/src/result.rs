@@ -2,89 +2,14 @@
 
 use std::{fs, io, path::Path};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use witan_members::KeysHash;
+use serde::Serialize;
+use witan_api::backup::{BackupRecord, FetchedBackup};
 
-use crate::{changes::history::RevisionDigest, reason::BackupError};
+use crate::reason::BackupError;
 
 /// Maximum size of a result in bytes; beyond it, texts and lists are truncated. Kubernetes keeps this many bytes of a
 /// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
-
-/// The record of a backup, stored with the snapshot as `NAME.json`; also the result of `save`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackupRecord {
-    /// Name of the backup.
-    pub name: String,
-    /// URL of the snapshot.
-    pub location: String,
-    /// The snapshot contains at least this revision: the member had applied it before the stream began. The stream itself
-    /// contains no revision.
-    pub revision: i64,
-    /// Size of the snapshot, including its digest.
-    pub bytes: u64,
-    /// SHA-256 of the whole file in hex, including its digest.
-    pub sha256: String,
-    /// Id of the cluster in hex.
-    pub cluster_id: String,
-    /// Version of the member.
-    pub version: String,
-    /// The hash of the keys at the revision; `None` if it was not requested, or if keys were compacted meanwhile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys_hash: Option<KeysHash>,
-    /// When the member was queried.
-    pub started_at: Timestamp,
-    /// When the snapshot was stored.
-    pub completed_at: Timestamp,
-    /// SHA-256 of all changes at the revision in hex, for matching stored changes; none if the revision was compacted or is the
-    /// first one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision_digest: Option<String>,
-    /// Whether the backup was taken for a new generation of changes. `keep_last` does not count it.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub begins_changes: bool,
-    /// Names of the backups that were removed afterwards, as many as fit.
-    #[serde(default)]
-    pub removed: Vec<String>,
-    /// A failure after the backup succeeded, such as a failed removal or a missing hash of the keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warning: Option<String>,
-}
-
-/// Tells serde to omit the field.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-impl BackupRecord {
-    /// Returns whether changes can be matched with its history.
-    pub(crate) fn shows_history(&self) -> bool {
-        self.revision_digest.is_some() || self.revision <= 1
-    }
-
-    /// Returns whether changes at its revision belong to its history. Revision 1 has no changes to compare.
-    pub(crate) fn has_digest(&self, found: &RevisionDigest) -> bool {
-        self.revision <= 1 || self.revision_digest.as_ref() == Some(&found.digest)
-    }
-}
-
-/// A fetched backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FetchedBackup {
-    /// Its record.
-    #[serde(flatten)]
-    pub record: BackupRecord,
-    /// The last revision of the changes that were fetched with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to_revision: Option<i64>,
-}
 
 /// A fetched file without a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use witan_api::backup::BackupRecord;
 
 use crate::{
     changes::segments::SegmentStore,
@@ -10,7 +11,6 @@ use crate::{
     inventory::{self, Entry},
     name::{DATA, RECORD},
     reason::BackupError,
-    result::BackupRecord,
     store::Store,
 };
 

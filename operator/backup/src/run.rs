@@ -1,6 +1,9 @@
 //! Runs a command and reports its result.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use rustix::fs::Mode;
 
@@ -9,8 +12,23 @@ use crate::{
     stop::Stop,
 };
 
+/// One thread hashes what the members send; the other signs and encrypts what the store receives.
+const THREADS: usize = 2;
+
 /// Runs a command until it ends, or until SIGTERM or SIGINT. Lists go to stdout and errors to stderr.
-pub async fn run(command: &BackupCommand) -> ExitCode {
+///
+/// # Errors
+/// The runtime cannot start.
+pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(report(command)))
+}
+
+/// Executes a command, and reports its result or its error.
+async fn report(command: &BackupCommand) -> ExitCode {
     // rustls needs one provider for the process; an existing one is the same
     let _ = rustls::crypto::ring::default_provider().install_default();
     // backups on a volume contain all secrets, so only the owner and the group may read them

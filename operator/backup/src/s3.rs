@@ -9,9 +9,8 @@ use object_store::{
 };
 
 use crate::{
-    command::{Encryption, S3Flags},
+    command::{Encryption, S3Flags, read},
     http::HyperConnector,
-    members::read,
     reason::{BackupError, Reason},
 };
 

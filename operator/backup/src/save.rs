@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use witan_members::KeysHash;
+use witan_api::backup::{BackupRecord, KeysHash};
 
 use crate::{
     command::{Retention, SaveFlags},
@@ -11,7 +11,7 @@ use crate::{
     name::{self, DATA, RECORD},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::{BackupRecord, CommandResult},
+    result::CommandResult,
     retention,
     source::{self, Report, Snapshot, Source},
     stop::Stop,

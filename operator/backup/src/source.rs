@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use witan_members::KeysHash;
+use witan_api::backup::KeysHash;
 
 use crate::reason::{BackupError, Reason};
 

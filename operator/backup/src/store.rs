@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path,
 };
+use witan_api::backup::BackupRecord;
 
 use crate::{
     command::S3Flags,
     location::Location,
     name::{DATA, RECORD},
     reason::BackupError,
-    result::BackupRecord,
     s3, staged, store_error,
     upload::PartUpload,
 };

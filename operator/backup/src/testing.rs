@@ -17,11 +17,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use witan_members::KeysHash;
+use witan_api::backup::{BackupRecord, KeysHash};
 
 use crate::{
     reason::{BackupError, Reason},
-    result::BackupRecord,
     source::{Report, Snapshot, Source},
 };
 

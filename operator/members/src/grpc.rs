@@ -27,13 +27,16 @@ use tonic::{
     metadata::AsciiMetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
-use witan_api::v3::etcdserverpb::{
-    self as pb, alarm_request::AlarmAction, auth_client::AuthClient, cluster_client::ClusterClient,
-    maintenance_client::MaintenanceClient,
+use witan_api::{
+    backup::KeysHash,
+    v3::etcdserverpb::{
+        self as pb, alarm_request::AlarmAction, auth_client::AuthClient,
+        cluster_client::ClusterClient, maintenance_client::MaintenanceClient,
+    },
 };
 
 use super::{
-    Address, Answer, CallError, Change, KeysHash, Login, Members, ROOT, Report,
+    Address, Answer, CallError, Change, Login, Members, ROOT, Report,
     session::{LoggedIn, log_in, request, within},
 };
 

@@ -10,9 +10,8 @@ pub mod session;
 
 use std::{future::Future, sync::Arc};
 
-use serde::{Deserialize, Serialize};
 use tonic::Status;
-use witan_api::v3::etcdserverpb as pb;
+use witan_api::{backup::KeysHash, v3::etcdserverpb as pb};
 
 pub use grpc::GrpcMembers;
 
@@ -199,17 +198,6 @@ pub enum Change {
     EnableAuth(Login),
     /// Turns authentication off.
     DisableAuth,
-}
-
-/// The hash of a member's keys, which backups also record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeysHash {
-    /// The hash, which etcd calls HashKV.
-    pub hash: u32,
-    /// The revision up to which keys were compacted, not positive if they never were. Only hashes with the same compacted
-    /// revision are comparable.
-    pub compact_revision: i64,
 }
 
 /// Calls to members.

@@ -15,7 +15,7 @@ const METRICS: &str = "docs/reference/metrics.md";
 const OPERATOR: &str = "docs/reference/operator.md";
 
 /// Where the operator registers its metrics.
-const OPERATOR_METRICS: &str = "operator/src/metrics.rs";
+const OPERATOR_METRICS: &str = "operator/controller/src/metrics.rs";
 
 /// Flags of other programs that documents name by themselves, and whose they are.
 const FOREIGN_FLAGS: [(&str, &str); 10] = [
@@ -254,7 +254,7 @@ fn the_page_of_the_operator_is_complete() {
     assert!(named.len() > 15, "{OPERATOR_METRICS} was read: {named:?}");
     let differ: Vec<String> = listed.symmetric_difference(&named).cloned().collect();
     none(
-        "docs/reference/operator.md names the metrics of operator/src/metrics.rs",
+        "docs/reference/operator.md names the metrics of operator/controller/src/metrics.rs",
         &differ,
     );
 }

@@ -10,19 +10,20 @@ use std::{future, time::Instant};
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use witan_api::v3::etcdserverpb::WatchResponse;
+use witan_api::{
+    backup::{BackupRecord, ChangesStatus},
+    v3::etcdserverpb::WatchResponse,
+};
 
 use super::{
     archive::{ClusterArchive, LastRevision},
     feed::{Feed, FeedEnd},
     is_final,
-    serve::ChangesStatus,
     tail::Tail,
 };
 use crate::{
     members::Members,
     reason::{BackupError, Reason},
-    result::BackupRecord,
     save::{self, NewBackup},
     source::{self, Source as _},
     stop::Stop,

@@ -11,9 +11,8 @@ use http::{Response, header};
 use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use witan_api::backup::ChangesStatus;
 
 use crate::reason::BackupError;
 
@@ -23,25 +22,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECTIONS_MAX: usize = 64;
 /// Pause after a failed accept, so that a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
-
-/// How far the changes of a cluster are stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ChangesStatus {
-    /// Id of the cluster in hex; empty until a member has answered.
-    pub cluster_id: String,
-    /// The last stored revision.
-    pub revision: i64,
-    /// All changes that were made until this time are stored.
-    pub time: Option<Timestamp>,
-    /// How often revisions were compacted before they were stored, since this process started.
-    pub gaps: u64,
-    /// Whether the stored changes cannot be restored, because the backup that they start from is missing.
-    #[serde(default)]
-    pub needs_backup: bool,
-    /// Why changes cannot currently be stored or restored.
-    pub error: Option<String>,
-}
 
 /// Listens on an address and serves the status until the process ends. Returns the bound address.
 pub(super) async fn serve(

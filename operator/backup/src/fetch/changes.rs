@@ -3,19 +3,22 @@
 use std::{fs, path::Path};
 
 use jiff::Timestamp;
-use witan_api::changes::{self, LogReader, Segment, SegmentId, TARGET, Target};
+use witan_api::{
+    backup::BackupRecord,
+    changes::{self, LogReader, Segment, SegmentId, TARGET, Target},
+};
 
 use super::{PartialFile, of_disk};
 use crate::{
     changes::{history::digest_of, segments::SegmentStore},
+    command::FetchFlags,
     reason::{BackupError, Reason},
-    result::BackupRecord,
     store::Store,
 };
 
 /// How far to fetch changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
+pub(super) enum Until {
     /// As far as they are stored.
     Newest,
     /// Up to this revision.
@@ -25,6 +28,14 @@ pub(crate) enum Until {
 }
 
 impl Until {
+    pub(super) fn of(flags: &FetchFlags) -> Self {
+        match (flags.to_revision, flags.to_time) {
+            (Some(revision), _) => Self::Revision(revision),
+            (None, Some(time)) => Self::Time(time),
+            (None, None) => Self::Newest,
+        }
+    }
+
     /// Returns whether a snapshot is early enough for changes to be applied up to this point.
     pub(super) fn admits(self, record: &BackupRecord) -> bool {
         match self {
@@ -158,7 +169,7 @@ fn check_history(
     segment: &Segment,
 ) -> Result<(), BackupError> {
     let digest = digest_of(&segment.groups, record.revision);
-    if digest.is_some_and(|digest| record.has_digest(&digest)) {
+    if digest.is_some_and(|digest| record.has_digest(&digest.digest)) {
         return Ok(());
     }
     let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);

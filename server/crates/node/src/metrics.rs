@@ -3,7 +3,7 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
-use witan_machine::{alarm::AlarmType, kv::Kv, member::MemberId, view::View};
+use witan_machine::{alarm::AlarmType, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
 use super::{

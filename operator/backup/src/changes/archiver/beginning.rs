@@ -1,14 +1,16 @@
 //! Decides where changes continue: after the stored ones if a member has their history, else in a new generation.
 
 use jiff::Timestamp;
-use witan_api::changes::{SegmentId, generation_at};
+use witan_api::{
+    backup::BackupRecord,
+    changes::{SegmentId, generation_at},
+};
 
 use super::{Archiver, ClusterArchive, Feed, Tail};
 use crate::{
     changes::{feed::Head, history},
     inventory,
     reason::{BackupError, Reason},
-    result::BackupRecord,
     source::Report,
 };
 
@@ -116,7 +118,7 @@ impl Archiver<'_> {
         let read = history::read(&self.members, &member.endpoint, (first, first)).await?;
         let digest = read.as_deref().and_then(<[_]>::first);
         let is_same =
-            digest.is_some_and(|digest| digest.revision == first && record.has_digest(digest));
+            digest.is_some_and(|it| it.revision == first && record.has_digest(&it.digest));
         Ok(is_same.then_some(first))
     }
 

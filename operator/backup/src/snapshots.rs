@@ -1,0 +1,124 @@
+//! `Source` over gRPC, with etcd's service Maintenance.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream, stream::FuturesUnordered};
+use tonic::{Status, Streaming, metadata::AsciiMetadataValue, transport::Channel};
+use witan_api::{
+    backup::KeysHash,
+    v3::etcdserverpb::{
+        HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
+        maintenance_client::MaintenanceClient,
+    },
+};
+use witan_members::session::{request, within};
+
+use crate::{
+    changes::history,
+    digest::DIGEST_BYTES,
+    members::{CALL_TIMEOUT, Members, failed, reason_text},
+    reason::{BackupError, Reason},
+    source::{Report, Snapshot, Source},
+};
+
+/// How long a member may take to hash all its keys.
+const HASH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a member may take to prepare a snapshot and send the first piece.
+const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a member may take to send the next piece.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Source for Members {
+    async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
+        let revision = member.revision;
+        if revision <= 1 {
+            return Ok(None);
+        }
+        let read = history::read(self, &member.endpoint, (revision, revision)).await?;
+        let first = read.and_then(|digests| digests.into_iter().next());
+        let found = first.filter(|found| found.revision == revision);
+        Ok(found.map(|found| found.digest))
+    }
+
+    async fn survey(&self) -> Vec<Result<Report, BackupError>> {
+        let asked: FuturesUnordered<_> = self
+            .members
+            .iter()
+            .map(|(endpoint, _)| status(self, endpoint))
+            .collect();
+        asked.collect().await
+    }
+
+    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
+        let (mut client, token) = maintenance(self, endpoint).await?;
+        let refused = |status: Status| failed(endpoint, "get a snapshot of", &status);
+        let asked = client.snapshot(request(SnapshotRequest {}, token));
+        let mut stream = within(FIRST_PIECE_TIMEOUT, asked)
+            .await
+            .map_err(refused)?
+            .into_inner();
+        let first = within(FIRST_PIECE_TIMEOUT, stream.message())
+            .await
+            .map_err(refused)?;
+        let first = first.unwrap_or_default();
+        // `remaining_bytes` does not include the digest
+        let total = first.blob.len() as u64 + first.remaining_bytes + DIGEST_BYTES as u64;
+        let endpoint = endpoint.to_owned();
+        let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
+        let pieces = stream::iter([Ok(first.blob)]).chain(rest).boxed();
+        Ok(Snapshot { total, pieces })
+    }
+
+    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
+        let (mut client, token) = maintenance(self, endpoint).await?;
+        let asked = client.hash_kv(request(HashKvRequest { revision }, token));
+        let answer = within(HASH_TIMEOUT, asked).await;
+        let answer =
+            answer.map_err(|status| failed(endpoint, "get a hash of the key space of", &status))?;
+        let answer = answer.into_inner();
+        Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
+    }
+}
+
+/// Waits for the next piece of a snapshot; `None` at the end of the stream.
+async fn next(
+    endpoint: String,
+    mut stream: Streaming<SnapshotResponse>,
+) -> Result<Option<(bytes::Bytes, Streaming<SnapshotResponse>)>, BackupError> {
+    match within(PIECE_TIMEOUT, stream.message()).await {
+        Ok(piece) => Ok(piece.map(|piece| (piece.blob, stream))),
+        Err(status) => {
+            let why = reason_text(&status);
+            let message = format!("{endpoint}: the snapshot ended early: {why}");
+            Err(BackupError::new(Reason::SnapshotBroken, message))
+        }
+    }
+}
+
+/// Returns the client of the service Maintenance at a member, and the token for its calls.
+async fn maintenance(
+    members: &Members,
+    endpoint: &str,
+) -> Result<(MaintenanceClient<Channel>, Option<AsciiMetadataValue>), BackupError> {
+    let channel = members.channel(endpoint)?;
+    let token = members.token(endpoint, channel).await?;
+    Ok((MaintenanceClient::new(channel.clone()), token))
+}
+
+async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
+    let (mut client, token) = maintenance(members, endpoint).await?;
+    let asked = client.status(request(StatusRequest {}, token));
+    let status = within(CALL_TIMEOUT, asked).await;
+    let status = status.map_err(|status| failed(endpoint, "get the status of", &status))?;
+    let status = status.into_inner();
+    let header = status.header.unwrap_or_default();
+    Ok(Report {
+        endpoint: endpoint.to_owned(),
+        is_leader: status.leader == header.member_id,
+        is_learner: status.is_learner,
+        cluster_id: header.cluster_id,
+        revision: header.revision,
+        applied: status.raft_applied_index,
+        version: status.version,
+    })
+}

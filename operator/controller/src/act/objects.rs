@@ -1,0 +1,172 @@
+//! Creates, applies, annotates and deletes one object.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use witan_crd::Object;
+use witan_members::Members;
+
+use super::{ActError, Actor};
+use crate::{
+    api_server::{cannot, create, delete, untyped},
+    resources::{self, MANAGER, Ownership},
+};
+
+/// The field manager for created objects. The first apply takes over its fields, so that fields which are no longer applied are
+/// removed.
+const CREATOR: &str = "witan-operator-create";
+
+impl<M: Members> Actor<'_, M> {
+    /// Creates an object, or applies it to `live`, the observed object. `what` names the action in errors.
+    pub(super) async fn apply<K: Object>(
+        &self,
+        object: &K,
+        live: Option<&K>,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let Some(live) = live else {
+            return self.create(object, what).await;
+        };
+        let mut object = object.clone();
+        // the uid excludes another object with the same name
+        object.meta_mut().uid = live.uid();
+        if let Some(version) = self.take_over(live, what).await?
+            && object.resource_version().is_some()
+        {
+            object.meta_mut().resource_version = Some(version);
+        }
+        self.force(&object, what).await
+    }
+
+    /// Creates an object as [`CREATOR`]. If an object with the name exists, it stays unchanged: one of this cluster counts as
+    /// created (by an attempt whose answer was lost), and any other is [`ActError::NameTaken`]. `what` names the action in
+    /// errors.
+    pub(super) async fn create<K: Object>(
+        &self,
+        object: &K,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let params = PostParams {
+            field_manager: Some(CREATOR.to_owned()),
+            ..PostParams::default()
+        };
+        match create(self.client, &self.cluster.namespace, &params, object).await {
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
+            created => {
+                created.map_err(cannot(what))?;
+                return Ok(());
+            }
+        }
+        let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
+        let Some(found) = found.map_err(cannot(what))? else {
+            return Err(ActError::Gone(format!(
+                "the object whose name is needed to {what}"
+            )));
+        };
+        match resources::ownership(self.cluster, &found) {
+            // created by an earlier pass whose answer was lost
+            Ownership::Ours => Ok(()),
+            Ownership::Ending | Ownership::Foreign => {
+                let holder = resources::holder_of(self.cluster, &K::kind(&()), &found);
+                Err(ActError::NameTaken { what, holder })
+            }
+        }
+    }
+
+    /// Transfers the fields of [`CREATOR`] to [`MANAGER`], whose next apply removes those that it does not contain. If
+    /// [`MANAGER`] has applied the object before, the fields only lose their owner. Returns the new resource version for that
+    /// apply, or `None` if nothing changed. Fails if the object has changed since `live`.
+    pub(super) async fn take_over<K: Object>(
+        &self,
+        live: &K,
+        what: &'static str,
+    ) -> Result<Option<String>, ActError> {
+        let is = |name: &str, entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(name);
+        let applied = |entry: &ManagedFieldsEntry| {
+            is(MANAGER, entry) && entry.operation.as_deref() == Some("Apply")
+        };
+        let mut fields = live.managed_fields().to_vec();
+        if !fields.iter().any(|entry| is(CREATOR, entry)) {
+            return Ok(None);
+        }
+        if fields.iter().any(applied) {
+            fields.retain(|entry| !is(CREATOR, entry));
+        }
+        for entry in fields.iter_mut().filter(|entry| is(CREATOR, entry)) {
+            entry.manager = Some(MANAGER.to_owned());
+            entry.operation = Some("Apply".to_owned());
+        }
+        let version = live.resource_version();
+        let change = json!({"metadata": {"resourceVersion": version, "managedFields": fields}});
+        let changed = self
+            .api::<K>()
+            .patch_metadata(
+                &live.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(change),
+            )
+            .await;
+        let changed = changed.map_err(cannot(what))?;
+        Ok(changed.resource_version())
+    }
+
+    /// Applies an object with a forced server-side apply as [`MANAGER`].
+    pub(super) async fn force<K: Object>(
+        &self,
+        object: &K,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let params = PatchParams::apply(MANAGER).force();
+        let json = serde_json::to_value(object).map_err(kube::Error::SerdeError);
+        let patch = Patch::Apply(json.map_err(cannot(what))?);
+        let api = self.api::<K>();
+        let applied = api.patch(&object.name_any(), &params, &patch).await;
+        applied
+            .map(drop)
+            .map_err(|error| cannot(what)(error).into())
+    }
+
+    /// Changes labels or annotations of exactly this object, identified by its uid, with a JSON merge patch. `what` names the
+    /// action in errors.
+    pub(super) async fn mark<K: Object>(
+        &self,
+        live: Option<&K>,
+        mut marks: serde_json::Value,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let Some(live) = live else {
+            return Err(ActError::Gone(format!("the object to {what}")));
+        };
+        marks["uid"] = json!(live.uid());
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let change = Patch::Merge(json!({"metadata": marks}));
+        let marked = self
+            .api::<K>()
+            .patch_metadata(&live.name_any(), &params, &change)
+            .await;
+        marked.map_err(cannot(what))?;
+        Ok(())
+    }
+
+    /// Deletes exactly this object, identified by its uid. A missing object counts as deleted.
+    pub(super) async fn delete<K: Object>(
+        &self,
+        object: Option<&K>,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        if let Some(object) = object {
+            delete(self.client, object, what).await?;
+        }
+        Ok(())
+    }
+
+    fn api<K: Object>(&self) -> Api<DynamicObject> {
+        untyped::<K>(self.client, &self.cluster.namespace)
+    }
+}

@@ -1,0 +1,100 @@
+//! Creates the pod of a member from the present template or the last admitted one, and tries a template before a member is
+//! stopped for it.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+use witan_crd::{EtcdCluster, EtcdClusterSpec};
+use witan_members::Members;
+use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan};
+
+use super::{ActError, Actor};
+use crate::{
+    api_server::{cannot, create},
+    resources::{self, Cluster, MANAGER, REFUSED},
+};
+
+impl<M: Members> Actor<'_, M> {
+    /// Applies the claim of a member, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
+    /// unchanged. If the API server refuses the pod, a restarting member gets the last admitted template, and the step
+    /// succeeds: an invalid spec must not cost the quorum. The error refers to the present template.
+    pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
+        if self.cluster.spec().is_durable() {
+            self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
+        }
+        let present = async {
+            let pod = resources::pod(self.cluster, plan)?;
+            self.create(&pod, "create the pod of a member").await
+        };
+        let Err(error) = present.await else {
+            return Ok(());
+        };
+        let said = error.refusal();
+        let former = said.and_then(|said| self.former_pod(plan, &said));
+        match former {
+            Some(pod) => {
+                let what = "create the pod of a member from its former template";
+                self.create(&pod, what).await.map_err(|_| error)
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Returns the pod of a member from the last admitted spec, annotated with the refused template. `None` if there is no such
+    /// spec, if its template is the present one, or if the member is new: its claim can be left over from an earlier attempt,
+    /// without data.
+    fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
+        if plan.bootstrap != Bootstrap::Restart {
+            return None;
+        }
+        let present = self.cluster.spec();
+        let status = self.cluster.resource.status.as_ref()?;
+        let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
+        // claims and certificates follow the present spec
+        let (storage, tls) = (present.storage.clone(), present.tls.clone());
+        let spec = EtcdClusterSpec { storage, tls, ..former };
+        let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
+        let named = Cluster::new(&resource, self.cluster.environment).ok()?;
+        let trust = self.cluster.trust.clone();
+        let former = Cluster { trust, is_admitted: true, ..named };
+        let mut pod = resources::pod(&former, plan).ok()?;
+        if let Ok(refused) = resources::template(self.cluster, plan.peer_tls) {
+            if refused == resources::template(&former, plan.peer_tls).ok()? {
+                return None;
+            }
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(REFUSED.to_owned(), format!("{refused}: {said}"));
+        }
+        Some(pod)
+    }
+
+    /// Creates a pod from the present template as a dry run, so that no member is stopped for a template that the API server
+    /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs: these count as
+    /// refusals only if a pod with the template was refused before.
+    pub(super) async fn dry_run_pod(
+        &self,
+        ordinal: Ordinal,
+        peer_tls: PeerTls,
+    ) -> Result<(), ActError> {
+        let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
+        let mut pod = resources::pod(self.cluster, &plan)?;
+        pod.metadata.name = Some(format!("{}-trial", self.cluster.resource.member(ordinal)));
+        let mut pods = self.observation.seen.pods();
+        let known = pods.any(|(_, pod)| pod.refused.is_some());
+        let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        let what = "create a pod from the present template (a dry run before a member is stopped)";
+        match create(self.client, &self.cluster.namespace, &params, &pod).await {
+            Err(kube::Error::Api(refusal)) if !known && is_inconclusive(&refusal.message) => Ok(()),
+            tried => {
+                tried.map_err(cannot(what))?;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Returns whether the refusal of a dry run does not mean that the pod itself would be refused.
+fn is_inconclusive(refusal: &str) -> bool {
+    ["exceeded quota", "does not support dry run"]
+        .iter()
+        .any(|text| refusal.contains(text))
+}

@@ -1,0 +1,460 @@
+//! Whole passes against a fake API server: the effects of steps on the cluster's objects and on other owners' objects.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use witan_crd::{CLUSTER, EtcdCluster};
+use witan_plan::{
+    model::{Bootstrap, Observed, PeerTls, PodPlan, Role, Step, Stop},
+    plan,
+};
+
+use super::{ActError, Actor};
+use crate::{
+    observe::{Objects, Secrets, observe},
+    resources::Cluster,
+    testing::{NoMembers, api::FakeApi, environment, with},
+};
+
+const CLAIM: &str = "PersistentVolumeClaim";
+
+/// Returns an object in the same namespace, with additional metadata.
+fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
+    let object = json!({
+        "apiVersion": version, "kind": kind,
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"note": "of somebody else"},
+    });
+    with(object, &json!({"metadata": meta}))
+}
+
+/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and its
+/// result.
+async fn act(
+    fake: &FakeApi,
+    choose: impl FnOnce(&EtcdCluster, &Observed) -> Step,
+) -> (Step, String, Result<(), ActError>) {
+    let client = fake.client();
+    let resource = fake.get("/etcdclusters/orders").expect("the cluster");
+    let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
+    let environment = environment("registry.example/witan:1.0.0");
+    let named = Cluster::new(&resource, environment).expect("names");
+    let objects = Objects::from_api_server(&client, &named)
+        .await
+        .expect("objects");
+    let secrets = Secrets::default().of(&client, &named, true).await;
+    let observation = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
+    let step = choose(&resource, &observation.seen);
+    let said = step.notice("orders", &observation.seen);
+    let actor = Actor {
+        client: &client,
+        members: &NoMembers,
+        cluster: &named,
+        observation: &observation,
+    };
+    let mut status = resource.status.clone().unwrap_or_default();
+    let done = actor.act(&step, &mut status).await;
+    let mut written = fake.get("/etcdclusters/orders").expect("the cluster");
+    written["status"] = json!(status);
+    fake.put(written);
+    (
+        step,
+        said.map(|said| said.message).unwrap_or_default(),
+        done,
+    )
+}
+
+/// Runs one pass. Returns its step, its message and its result.
+async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
+    let planned = |cluster: &EtcdCluster, seen: &Observed| {
+        let status = cluster.status.clone().unwrap_or_default();
+        plan(&cluster.spec, &status, seen)
+    };
+    act(fake, planned).await
+}
+
+/// Executes one step on the present objects. `between` runs after the observation and before the step.
+async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(), ActError> {
+    let chosen = |_: &EtcdCluster, _: &Observed| {
+        between();
+        step.clone()
+    };
+    act(fake, chosen).await.2
+}
+
+/// Runs passes until one waits or fails. Returns its message.
+async fn settle(fake: &FakeApi) -> String {
+    for _ in 0..20 {
+        match pass(fake).await {
+            (Step::Wait { why, .. }, said, Ok(())) => return format!("{why:?}: {said}"),
+            (_, _, Ok(())) => {}
+            (step, _, Err(error)) => return format!("{step:?}: {error}"),
+        }
+    }
+    panic!("passes come to no end");
+}
+
+/// Other operators and StatefulSets use the same names. Deleting the EtcdCluster must not delete such an object, and its
+/// clients must not be redirected.
+#[tokio::test]
+async fn objects_of_others_stay_as_they_are() {
+    let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
+    let others = [
+        ("v1", "Service", "orders-client", &druid),
+        ("v1", "Service", "orders-peer", &druid),
+        ("policy/v1", "PodDisruptionBudget", "orders", &druid),
+        ("v1", CLAIM, "data-orders-1", &json!({})),
+        ("v1", "Pod", "orders-2", &druid),
+        ("v1", "Secret", "orders-ca", &json!({})),
+        ("v1", "Secret", "orders-client-tls", &json!({})),
+    ];
+    for (version, kind, name, meta) in others {
+        let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
+        fake.put(object(version, kind, name, meta));
+        let end = format!("s/{name}");
+        let before = fake.get(&end);
+        let said = settle(&fake).await;
+        assert_eq!(fake.get(&end), before, "{kind} {name} is as it was; {said}");
+        if kind == "PodDisruptionBudget" {
+            // the cluster starts without it
+            continue;
+        }
+        assert!(said.contains("NameTaken") && said.contains(name), "{said}");
+        fake.remove(&end);
+        let said = settle(&fake).await;
+        assert!(
+            said.starts_with("Bootstrapping"),
+            "once the name is free: {said}"
+        );
+    }
+}
+
+/// An application's chart can have a Service with the name in the spec.
+#[tokio::test]
+async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
+    let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
+    for name in ["shop-etcd", "shop-etcd-headless"] {
+        let fake = FakeApi::with_cluster(&json!({"spec": {"services": names}}));
+        fake.put(object("v1", "Service", name, &json!({})));
+        let end = format!("/services/{name}");
+        let before = fake.get(&end);
+        let said = settle(&fake).await;
+        assert_eq!(fake.get(&end), before, "{name} is as it was; {said}");
+        assert!(said.contains("NameTaken") && said.contains(name), "{said}");
+        fake.remove(&end);
+        let said = settle(&fake).await;
+        assert!(said.starts_with("Bootstrapping"), "{said}");
+        let services = fake.all("/services/");
+        assert_eq!(services.len(), 2, "none under a default name: {services:?}");
+    }
+}
+
+/// Another writer can take the name between the observation and the write.
+#[tokio::test]
+async fn a_name_taken_meanwhile_is_refused() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    let taken = object("v1", "Service", "orders-peer", &json!({}));
+    let refused = try_step(&fake, &Step::ApplyServices, || fake.put(taken.clone())).await;
+    let refused = refused.expect_err("the name is taken").to_string();
+    assert!(
+        refused.contains("Service orders-peer without an owner"),
+        "{refused}"
+    );
+}
+
+/// Later passes apply the created objects: fields of the creation must not survive the next apply.
+#[tokio::test]
+async fn the_fields_of_a_creation_become_those_of_the_apply() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    settle(&fake).await;
+    let mut service = fake.get("/services/orders-client").expect("a service");
+    service["metadata"]["annotations"]["witan.dev/applied"] = "earlier".into();
+    service["metadata"]["managedFields"] = json!([
+        {"manager": "witan-operator-create", "operation": "Update", "apiVersion": "v1"},
+        {"manager": "kubectl", "operation": "Update", "apiVersion": "v1"},
+    ]);
+    fake.put(service);
+    settle(&fake).await;
+    let service = fake.get("/services/orders-client").expect("a service");
+    let fields = service["metadata"]["managedFields"]
+        .as_array()
+        .expect("fields");
+    let managers: Vec<_> = fields
+        .iter()
+        .map(|entry| (entry["manager"].as_str(), entry["operation"].as_str()))
+        .collect();
+    let expected = [("witan-operator", "Apply"), ("kubectl", "Update")];
+    assert_eq!(
+        managers,
+        expected.map(|(name, kind)| (Some(name), Some(kind)))
+    );
+    assert_ne!(
+        service["metadata"]["annotations"]["witan.dev/applied"],
+        "earlier"
+    );
+}
+
+/// The most common first attempt: a wrong image, then everything is recreated. The claims of the first attempt are empty.
+#[tokio::test]
+async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
+    let fake = FakeApi::default();
+    for ordinal in 0..3 {
+        let labels = json!({"labels": {CLUSTER: "orders"}});
+        let claim = format!("data-orders-{ordinal}");
+        fake.put(object("v1", CLAIM, &claim, &labels));
+    }
+    fake.put_cluster(&json!({}));
+    let said = settle(&fake).await;
+    assert!(said.starts_with("Bootstrapping"), "{said}");
+    let pod = fake.get("/pods/orders-0").expect("a pod");
+    let arguments = pod["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("initial-cluster-state=new"),
+        "{arguments}"
+    );
+}
+
+/// The disks of a cluster that has served hold its data, even without a status.
+#[tokio::test]
+async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
+    let fake = FakeApi::default();
+    let meta =
+        json!({"labels": {CLUSTER: "orders"}, "annotations": {"witan.dev/cluster-id": "c1"}});
+    fake.put(object("v1", CLAIM, "data-orders-0", &meta));
+    fake.put_cluster(&json!({}));
+    settle(&fake).await;
+    let pod = fake.get("/pods/orders-0").expect("a pod");
+    let arguments = pod["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("initial-cluster-state=existing"),
+        "{arguments}"
+    );
+}
+
+/// With `whenDeleted: Delete`, the garbage collector deletes the earlier cluster's objects after some time.
+#[tokio::test]
+async fn objects_of_a_deleted_cluster_are_awaited() {
+    let earlier = json!({
+        "labels": {CLUSTER: "orders"},
+        "annotations": {"witan.dev/cluster-id": "c1"},
+        "ownerReferences": [{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "earlier", "controller": true}],
+    });
+    let all = [
+        (CLAIM, "data-orders-0"),
+        (CLAIM, "data-orders-2"),
+        ("Service", "orders-peer"),
+        ("Pod", "orders-1"),
+        ("Secret", "orders-ca"),
+    ];
+    for (kind, name) in all {
+        let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"peer": {"managed": {}}}}}));
+        fake.put(object("v1", kind, name, &earlier));
+        let end = format!("s/{name}");
+        let before = fake.get(&end);
+        let said = settle(&fake).await;
+        assert_eq!(fake.get(&end), before, "{name}: {said}");
+        let waits = said.starts_with("ClaimEnding") || said.contains("with an earlier cluster");
+        assert!(waits, "{said}");
+        fake.remove(&end);
+        let said = settle(&fake).await;
+        assert!(said.starts_with("Bootstrapping"), "{said}");
+    }
+}
+
+/// The storage class cannot expand volumes, or the quota is used up.
+#[tokio::test]
+async fn refused_growth_is_not_recorded_as_growth() {
+    let class = "only dynamically provisioned pvc can be resized";
+    let quota = "exceeded quota: storage";
+    for (words, kept) in [(class, true), (quota, false)] {
+        let fake = FakeApi::with_cluster(&json!({}));
+        let labels = json!({"labels": {CLUSTER: "orders"}});
+        fake.put(object("v1", CLAIM, "data-orders-0", &labels));
+        fake.refuse("/data-orders-0", "", (StatusCode::FORBIDDEN, words));
+        let grow = Step::GrowClaim { ordinal: 0, bytes: 10 << 30 };
+        let refused = try_step(&fake, &grow, || {}).await.expect_err("refused");
+        assert!(format!("{refused}").contains(words), "{refused}");
+        let claim = fake.get("/data-orders-0").expect("a claim");
+        let mark = &claim["metadata"]["annotations"]["witan.dev/refused-bytes"];
+        assert_eq!(
+            mark.as_str().is_some_and(|mark| mark.contains(class)),
+            kept,
+            "{mark}"
+        );
+    }
+}
+
+/// Kubernetes allows no other change: it would refuse the claim, and with it the start of its member.
+#[tokio::test]
+async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
+    let fake = FakeApi::default();
+    let storage = json!({"size": "8Gi", "accessModes": ["ReadWriteOncePod"]});
+    fake.put_cluster(&json!({"spec": {"storage": storage}}));
+    let mut claim = object(
+        "v1",
+        CLAIM,
+        "data-orders-0",
+        &json!({"labels": {CLUSTER: "orders"}}),
+    );
+    claim["spec"] = json!({"accessModes": ["ReadWriteOnce"], "volumeName": "v", "resources": {"requests": {"storage": "8Gi"}}});
+    fake.put(claim.clone());
+    let peer_tls = PeerTls::Off;
+    let apply = Step::ApplyClaim { ordinal: 0, peer_tls };
+    try_step(&fake, &apply, || {}).await.expect("applied");
+    let applied = fake.get("/data-orders-0").expect("a claim");
+    assert_eq!(applied["spec"], claim["spec"]);
+    assert_eq!(
+        applied["metadata"]["labels"]["app.kubernetes.io/managed-by"],
+        "witan-operator"
+    );
+}
+
+/// Members and clients have certificates of the former authority, and get the next authority before it signs.
+#[tokio::test]
+async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
+    let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
+    settle(&fake).await;
+    let before = fake
+        .get("/secrets/orders-client-tls")
+        .expect("a certificate");
+    fake.remove("/secrets/orders-ca");
+    settle(&fake).await;
+    let after = fake
+        .get("/secrets/orders-client-tls")
+        .expect("a certificate");
+    assert_eq!(after["data"]["tls.crt"], before["data"]["tls.crt"]);
+    assert_ne!(
+        after["data"]["ca.crt"], before["data"]["ca.crt"],
+        "both are trusted"
+    );
+}
+
+/// Adds a running pod of the cluster `orders` with an outdated template.
+fn outdated_pod(fake: &FakeApi, name: &str) {
+    let mut pod = object("v1", "Pod", name, &json!({"labels": {CLUSTER: "orders"}}));
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
+    pod["spec"] = json!({"containers": [{"name": "etcd"}]});
+    fake.put(pod);
+}
+
+/// Adds a cluster that has served with another image; member 0 has its disk but no pod.
+fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
+    let admitted = json!({"image": "witan:former"}).to_string();
+    let status = json!({"clusterID": "c1", "admittedSpec": admitted});
+    fake.put_cluster(&json!({"spec": spec, "status": status}));
+    let meta = json!({"labels": {CLUSTER: "orders"}});
+    fake.put(object("v1", CLAIM, "data-orders-0", &meta));
+}
+
+fn start(ordinal: u32) -> Step {
+    let (bootstrap, peer_tls, role) = (Bootstrap::Restart, PeerTls::Off, Role::Voter);
+    Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role })
+}
+
+/// A spec that the API server refuses must not cost the quorum.
+#[tokio::test]
+async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
+    let words = "no PriorityClass with name absent was found";
+    let no_pod = json!({"tolerations": [{"key": 5}]});
+    for spec in [no_pod, json!({"priorityClassName": "absent"})] {
+        let fake = FakeApi::default();
+        with_a_lost_pod(&fake, &spec);
+        let refused = (StatusCode::FORBIDDEN, words);
+        fake.refuse("/pods/orders-0", "priorityClassName", refused);
+        let done = try_step(&fake, &start(0), || {}).await;
+        done.expect("the former template is admitted");
+        let pod = fake.get("/pods/orders-0").expect("a pod");
+        assert_eq!(pod["spec"]["containers"][0]["image"], "witan:former");
+        let said = pod["metadata"]["annotations"]["witan.dev/refused-template"].as_str();
+        let shown = said.is_some_and(|said| said.contains(words));
+        assert_eq!(shown, spec.get("priorityClassName").is_some(), "{said:?}");
+    }
+}
+
+/// Without a dry run that reports refusals, the pod would be deleted and recreated in a loop.
+#[tokio::test]
+async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
+    let fake = FakeApi::default();
+    with_a_lost_pod(&fake, &json!({"image": "witan:present"}));
+    let quota = (StatusCode::FORBIDDEN, "exceeded quota: small");
+    fake.refuse("/pods/orders-0", "witan:present", quota);
+    try_step(&fake, &start(0), || {}).await.expect("a pod");
+    let reason = Stop::Outdated;
+    let stop = Step::DeletePod { ordinal: 0, reason };
+    fake.refuse("-trial", "witan:present", quota);
+    let refused = try_step(&fake, &stop, || {}).await;
+    assert!(refused.is_err() && fake.get("/pods/orders-0").is_some());
+    fake.admit();
+    try_step(&fake, &stop, || {}).await.expect("it is admitted");
+    assert_eq!(fake.get("/pods/orders-0"), None);
+}
+
+#[tokio::test]
+async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
+    let (bootstrap, peer_tls) = (Bootstrap::Join { members: vec![] }, PeerTls::Off);
+    let role = Role::Learner;
+    let new = Step::StartMember(PodPlan { ordinal: 1, bootstrap, peer_tls, role });
+    let all = [
+        (start(0), "witan:former", "/pods/orders-0", "witan"),
+        (start(0), "witan:present", "/data-orders-0", ""),
+        // the second attempt sees the claim that the first one applied
+        (new, "witan:present", "/pods/orders-1", "witan:present"),
+    ];
+    for (step, image, end, part) in all {
+        let fake = FakeApi::default();
+        with_a_lost_pod(&fake, &json!({ "image": image }));
+        fake.refuse(end, part, (StatusCode::FORBIDDEN, "no"));
+        for _ in 0..2 {
+            let refused = try_step(&fake, &step, || {}).await;
+            assert!(refused.is_err(), "{step:?}");
+            assert_eq!(fake.all("/pods/"), [Value::Null; 0], "{step:?}");
+        }
+    }
+}
+
+/// The API server must admit the new template before a member is stopped for it. A full quota is not a refusal: it still counts
+/// the pod that is about to be deleted.
+#[tokio::test]
+async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
+    let reason = Stop::Outdated;
+    let stop = Step::DeletePod { ordinal: 1, reason };
+    let cases = [
+        (Some("pods with this label have no business here"), false),
+        (Some("exceeded quota: small"), true),
+        (
+            Some("admission webhook \"w\" does not support dry run"),
+            true,
+        ),
+        (None, true),
+    ];
+    for (words, stops) in cases {
+        let fake = FakeApi::with_cluster(&json!({}));
+        outdated_pod(&fake, "orders-1");
+        if let Some(words) = words {
+            fake.refuse("-trial", "", (StatusCode::FORBIDDEN, words));
+        }
+        let done = try_step(&fake, &stop, || {}).await;
+        assert_eq!(done.is_ok(), stops, "{words:?}: {done:?}");
+        assert_eq!(fake.get("/pods/orders-1").is_none(), stops, "{words:?}");
+        assert_eq!(fake.get("-trial"), None, "a dry run leaves nothing");
+        if let Err(refused) = done {
+            let said = refused.refusal().expect("the step was refused");
+            assert!(said.contains(words.expect("words")), "{said}");
+        }
+    }
+}
+
+/// A refused step is held back for a while, so that it does not delay repairs.
+#[tokio::test]
+async fn an_object_that_no_webhook_can_check_is_refused() {
+    let webhook = "Internal error occurred: failed calling webhook \"webhook.cert-manager.io\"";
+    for (words, refuses) in [(webhook, true), ("etcdserver: request timed out", false)] {
+        let fake = FakeApi::with_cluster(&json!({}));
+        fake.refuse(
+            "/orders-peer",
+            "",
+            (StatusCode::INTERNAL_SERVER_ERROR, words),
+        );
+        let failed = pass(&fake).await.2.expect_err(words);
+        assert_eq!(failed.refusal().is_some(), refuses, "{failed}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Requests to the API server that all passes share, and the handling of their failures.
+//!
+//! kube's requests are generic. Here they are instantiated once, for untyped objects, and only the objects are typed.
+
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+        Preconditions,
+    },
+    core::Status,
+};
+use serde::Serialize;
+use serde_json::json;
+use witan_crd::Object;
+
+use crate::resources::MANAGER;
+
+/// A request that the API server refused or did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}: {source}")]
+pub(crate) struct ApiFailure {
+    pub(crate) what: &'static str,
+    source: Box<kube::Error>,
+}
+
+impl ApiFailure {
+    /// Returns the API server's refusal; `None` if it did not answer.
+    pub(crate) fn refusal(&self) -> Option<&Status> {
+        if let kube::Error::Api(refusal) = &*self.source {
+            return Some(refusal);
+        }
+        None
+    }
+}
+
+/// Returns a function for `map_err` that makes a failure to do `what`.
+pub(crate) fn cannot(what: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
+    move |source| ApiFailure { what, source: Box::new(source) }
+}
+
+/// Returns the untyped description of a kind.
+pub(crate) fn kind_of<K: Object>() -> ApiResource {
+    ApiResource::erase::<K>(&())
+}
+
+/// Returns untyped access to the objects of the kind `K` in a namespace.
+pub(crate) fn untyped<K: Object>(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &kind_of::<K>())
+}
+
+pub(crate) fn typed<K: Object>(object: &DynamicObject) -> Result<K, kube::Error> {
+    let json = serde_json::to_value(object);
+    json.and_then(serde_json::from_value)
+        .map_err(kube::Error::SerdeError)
+}
+
+/// Returns the object if this release can parse it, or logs an error. After a rollback, a resource can have a value that only the
+/// later release knows, and the API server admits invalid times. Such resources are left unchanged.
+pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
+    let read = typed(object).inspect_err(|error| {
+        let (name, namespace) = (object.name_any(), object.namespace());
+        tracing::error!(namespace, name, kind = %K::kind(&()), %error, "ignoring a resource that this release of the operator cannot parse");
+    });
+    read.ok()
+}
+
+/// Reads an object by name; `None` if it does not exist. Here and below, `what` names the request in errors.
+pub(crate) async fn get<K: Object>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    what: &'static str,
+) -> Result<Option<K>, ApiFailure> {
+    let found = untyped::<K>(client, namespace).get_opt(name).await;
+    let found = found.and_then(|found| found.as_ref().map(typed).transpose());
+    found.map_err(cannot(what))
+}
+
+/// Lists the resources of one of our kinds, without those that this release cannot parse.
+pub(crate) async fn list_readable<K: Object>(
+    client: &Client,
+    namespace: &str,
+    params: ListParams,
+    what: &'static str,
+) -> Result<Vec<K>, ApiFailure> {
+    let found = untyped::<K>(client, namespace).list(&params).await;
+    let found = found.map_err(cannot(what))?;
+    Ok(found.items.iter().filter_map(readable).collect())
+}
+
+pub(crate) async fn list<K: Object>(
+    client: &Client,
+    namespace: &str,
+    (key, value): (&str, &str),
+    what: &'static str,
+) -> Result<Vec<K>, ApiFailure> {
+    let labelled = ListParams::default().labels(&format!("{key}={value}"));
+    let found = untyped::<K>(client, namespace).list(&labelled).await;
+    let found = found.and_then(|found| found.items.iter().map(typed).collect());
+    found.map_err(cannot(what))
+}
+
+/// Creates an object in a namespace, and returns it as created.
+pub(crate) async fn create<K: Object>(
+    client: &Client,
+    namespace: &str,
+    params: &PostParams,
+    object: &K,
+) -> Result<K, kube::Error> {
+    let json = serde_json::to_value(object).and_then(serde_json::from_value);
+    let object = json.map_err(kube::Error::SerdeError)?;
+    let api = untyped::<K>(client, namespace);
+    typed(&api.create(params, &object).await?)
+}
+
+/// Deletes exactly this object, identified by its uid. An object that is already deleted or replaced counts as deleted.
+pub(crate) async fn delete<K: Object>(
+    client: &Client,
+    object: &K,
+    what: &'static str,
+) -> Result<(), ApiFailure> {
+    let this = Preconditions { uid: object.uid(), resource_version: None };
+    let params = DeleteParams::default().preconditions(this);
+    let api = untyped::<K>(client, &object.namespace().unwrap_or_default());
+    match api.delete(&object.name_any(), &params).await {
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
+        deleted => deleted.map(drop).map_err(cannot(what)),
+    }
+}
+
+/// Applies the status to a resource in exactly the version that was read. Returns `false` if the resource has changed, was
+/// deleted or was recreated: the observation may be outdated.
+pub(crate) async fn write_status<K: Object>(
+    client: &Client,
+    resource: &K,
+    status: &impl Serialize,
+    what: &'static str,
+) -> Result<bool, ApiFailure> {
+    let name = resource.name_any();
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {
+            "name": name,
+            "uid": resource.uid(),
+            "resourceVersion": resource.resource_version(),
+        },
+        "status": status,
+    });
+    let api = untyped::<K>(client, &resource.namespace().unwrap_or_default());
+    let params = PatchParams::apply(MANAGER).force();
+    match api.patch_status(&name, &params, &Patch::Apply(body)).await {
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(false),
+        written => written.map(|_| true).map_err(cannot(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_crd::{EtcdCluster, EtcdClusterStatus, EtcdOperation};
+
+    use super::*;
+    use crate::testing::api::FakeApi;
+
+    /// The status of a cluster that was deleted during a pass must not be written to the next cluster with its name.
+    #[tokio::test]
+    async fn a_status_is_written_into_the_resource_that_was_read_and_into_no_other() {
+        let fake = FakeApi::default();
+        let client = fake.client();
+        let put = |uid: &str| {
+            fake.put(json!({
+                "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+                "metadata": {"name": "a", "namespace": "ns", "uid": uid}, "spec": {},
+            }));
+        };
+        let cluster = async || {
+            let found = get::<EtcdCluster>(&client, "ns", "a", "read it").await;
+            found.unwrap().unwrap()
+        };
+        let status = EtcdClusterStatus {
+            cluster_id: Some("c1".to_owned()),
+            ..EtcdClusterStatus::default()
+        };
+        let write = async |of: &EtcdCluster| {
+            write_status(&client, of, &status, "write it")
+                .await
+                .unwrap()
+        };
+        put("old");
+        let read = cluster().await;
+        assert!(write(&read).await);
+        assert!(!write(&read).await, "it has changed since");
+        put("new");
+        assert!(!write(&read).await);
+        let next = cluster().await;
+        assert_eq!(next.status, None, "another resource of the same name");
+        fake.remove("/a");
+        assert!(!write(&next).await, "it is gone");
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_parsed_is_skipped() {
+        let cluster = |name: &str, spec| {
+            let object = json!({
+                "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+                "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
+            });
+            let object = serde_json::from_value(object).expect("an object");
+            readable::<EtcdCluster>(&object)
+        };
+        assert!(cluster("later", json!({"imagePullPolicy": "Whenever"})).is_none());
+        assert!(cluster("sound", json!({})).is_some());
+    }
+
+    /// The API server's schema bounds the hours of a time zone only to two digits.
+    #[test]
+    fn an_operation_with_a_time_of_no_calendar_is_skipped() {
+        let restore = |time: &str| {
+            let object = json!({
+                "apiVersion": "witan.dev/v1", "kind": "EtcdOperation",
+                "metadata": {"name": "back", "namespace": "shop"},
+                "spec": {"clusterName": "a", "restore": {"from": {"s3": {"bucket": "b"}}, "toTime": time}},
+            });
+            let object = serde_json::from_value(object).expect("an object");
+            readable::<EtcdOperation>(&object)
+        };
+        assert!(restore("2026-01-31T12:00:00+99:00").is_none());
+        assert!(restore("2026-01-31T12:00:00+09:00").is_some());
+    }
+}

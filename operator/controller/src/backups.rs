@@ -1,0 +1,398 @@
+//! Backups: a job for each EtcdBackup, and an EtcdBackup at each scheduled time of an EtcdBackupSchedule.
+//!
+//! `progress` and `schedule` are pure: they derive the status of a backup from its job, and the next backup of a schedule from
+//! its times and earlier backups. This file reads and writes. Names are deterministic, so repeating a step changes nothing.
+
+mod changes;
+pub(crate) mod progress;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Client, Resource as _, ResourceExt as _,
+    api::{ListParams, ObjectMeta, PostParams},
+    runtime::{controller::Action, events::Recorder, watcher},
+};
+use tokio::sync::Mutex;
+use witan_crd::{
+    BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
+};
+use witan_plan::model::Notice;
+
+use crate::{
+    announce,
+    api_server::{cannot, create, delete, get, list, list_readable, write_status},
+    metrics::Metrics,
+    operator::Operator,
+    options::Environment,
+    passes::{self, PassError, Passes, bounded},
+    resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
+    warnings,
+};
+
+/// When to retry a backup that cannot start.
+const RETRY: Duration = Duration::from_secs(15);
+/// When to check a running job again: no watch reports why its pod waits.
+const LOOK: Duration = Duration::from_secs(10);
+/// The time limit of a pass.
+const PASS_LONGEST: Duration = Duration::from_secs(60);
+/// For errors. If the resource has changed since it was read, it is not written, and its watch starts another pass.
+const WRITE: &str = "write the status";
+
+pub(crate) struct Backups {
+    client: Client,
+    environment: Environment,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    /// Held while deciding which backup of a cluster starts.
+    turn: Mutex<()>,
+}
+
+impl Backups {
+    pub(crate) fn new<M>(operator: &Operator<M>) -> Self {
+        Self {
+            client: operator.client.clone(),
+            environment: operator.environment.clone(),
+            recorder: operator.recorder.clone(),
+            metrics: operator.metrics.clone(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Returns the stream that reconciles the backups and schedules of a namespace, or of all.
+    pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
+        let client = &self.client;
+        let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {
+            let mut owners = job.owner_references().iter();
+            let backup = owners.find(|owner| owner.kind == EtcdBackup::kind(&()))?;
+            Some(&backup.name)
+        });
+        let any = watcher::Config::default();
+        let created =
+            passes::related::<EtcdBackup, EtcdBackupSchedule>(client, namespace, any, |backup| {
+                backup.labels().get(SCHEDULE)
+            });
+        let (_, backups) = passes::run::<EtcdBackup>(self.clone(), client, namespace, [jobs]);
+        let (_, schedules) =
+            passes::run::<EtcdBackupSchedule>(self.clone(), client, namespace, [created]);
+        stream::select(backups, schedules).boxed()
+    }
+
+    /// Creates the job of a backup if it does not exist, and writes the resulting status.
+    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
+        let before = backup.status.clone().unwrap_or_default();
+        if backup.is_finished() || backup.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let namespace = backup.namespace().unwrap_or_default();
+        let name = backup.name_any();
+        let found = get::<Job>(&self.client, &namespace, &name, "read the job").await?;
+        let now = Timestamp::now();
+        let status = match found {
+            Some(job) if !is_owned(&job, backup.uid().as_deref()) => {
+                let text = format!("another Job has the name {name}: delete it");
+                progress::pending(backup, text, now)
+            }
+            Some(job) => {
+                let pods = self.pods(backup, &job, &namespace).await?;
+                let refused = warnings::refused_pods(&self.client, &job, pods.len()).await;
+                progress::status(backup, &job, &pods, refused, now)
+            }
+            None => match self.begin(backup, &namespace).await? {
+                Ok(job) => progress::status(backup, &job, &[], None, now),
+                Err(why) => progress::pending(backup, why, now),
+            },
+        };
+        if status != before && write_status(&self.client, backup, &status, WRITE).await? {
+            self.announce(backup, &before, &status).await;
+        }
+        Ok(match status.phase {
+            Some(BackupPhase::Succeeded | BackupPhase::Failed) => Action::await_change(),
+            Some(BackupPhase::Pending) | None => Action::requeue(RETRY),
+            Some(BackupPhase::Running) => Action::requeue(LOOK),
+        })
+    }
+
+    /// Creates the job of a backup. The inner error says that its cluster does not exist, or that another backup is running.
+    async fn begin(
+        &self,
+        backup: &EtcdBackup,
+        namespace: &str,
+    ) -> Result<Result<Job, String>, PassError> {
+        let name = &backup.spec.cluster_ref.name;
+        let cluster = match self.cluster(namespace, name).await? {
+            Ok(cluster) => cluster,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        let named = Cluster::new(&cluster, &self.environment)?;
+        let wanted = match job(backup, &named) {
+            Ok(wanted) => wanted,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        // so that two concurrent passes cannot both find no other backup
+        let _turn = self.turn.lock().await;
+        let same = (BACKUP_OF, name.as_str());
+        let same = list::<Job>(&self.client, namespace, same, "list the jobs").await?;
+        let mut others = same
+            .iter()
+            .filter(|job| job.labels().contains_key(BACKUP) && job.name_any() != backup.name_any());
+        if let Some(other) = others.find(|job| !progress::is_over(job)) {
+            let other = other.name_any();
+            return Ok(Err(format!(
+                "waiting for EtcdBackup {other}: only one backup of a cluster runs at a time"
+            )));
+        }
+        let created = create(&self.client, namespace, &PostParams::default(), &wanted).await;
+        if already_exists(&created) {
+            // an earlier pass has created it, and the next one reads it
+            return Ok(Ok(wanted));
+        }
+        Ok(refused("job", created).map_err(cannot("create the job"))?)
+    }
+
+    /// Reads a cluster. The inner error says that it does not exist.
+    async fn cluster(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Result<EtcdCluster, String>, PassError> {
+        let what = "read the EtcdCluster";
+        let found = get::<EtcdCluster>(&self.client, namespace, name, what).await?;
+        Ok(found
+            .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
+    }
+
+    async fn pods(
+        &self,
+        backup: &EtcdBackup,
+        job: &Job,
+        namespace: &str,
+    ) -> Result<Vec<Pod>, PassError> {
+        let (name, what) = (backup.name_any(), "list the pods of the job");
+        let mut pods = list::<Pod>(&self.client, namespace, (BACKUP, &name), what).await?;
+        // any pod can have the label
+        pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
+        Ok(pods)
+    }
+
+    /// Logs a new status, publishes an event about it, and counts finished backups. A pending or running backup is announced
+    /// when its message changes.
+    async fn announce(
+        &self,
+        backup: &EtcdBackup,
+        before: &EtcdBackupStatus,
+        status: &EtcdBackupStatus,
+    ) {
+        let namespace = backup.namespace().unwrap_or_default();
+        let cluster = &backup.spec.cluster_ref.name;
+        let message = status.message.clone().unwrap_or_default();
+        let (reason, message) = match status.phase {
+            Some(BackupPhase::Succeeded) => {
+                self.metrics.backup(&namespace, cluster, true);
+                let (name, size) = (status.name.as_deref(), status.size.as_deref());
+                let stored = format!("stored {}", name.unwrap_or_default());
+                (
+                    "BackupSucceeded",
+                    format!("{stored}, {} bytes", size.unwrap_or("unknown")),
+                )
+            }
+            Some(BackupPhase::Failed) => {
+                self.metrics.backup(&namespace, cluster, false);
+                ("BackupFailed", message)
+            }
+            Some(BackupPhase::Pending | BackupPhase::Running) | None => {
+                if message.is_empty() || before.message == status.message {
+                    return;
+                }
+                ("BackupDelayed", message)
+            }
+        };
+        let name = backup.name_any();
+        let warning = reason != "BackupSucceeded";
+        tracing::info!(namespace, backup = name, reason, "{message}");
+        let notice = Notice { reason, member: None, message, warning };
+        announce::publish(&self.recorder, backup, &notice).await;
+    }
+
+    /// Creates the backup that is due, deletes old ones, and writes the status.
+    async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
+        let namespace = schedule.namespace().unwrap_or_default();
+        let name = schedule.name_any();
+        if schedule.metadata.deletion_timestamp.is_some() {
+            self.metrics.forget_schedule(&namespace, &name);
+            return Ok(Action::await_change());
+        }
+        let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
+        let (client, what) = (&self.client, "list the EtcdBackups");
+        let ours = list_readable::<EtcdBackup>(client, &namespace, ours, what).await?;
+        let now = Timestamp::now();
+        let mut due = schedule::due(schedule, &ours, now);
+        let success = due.status.last_success_time.as_ref();
+        let success = success.map(|time| time.0.as_second());
+        self.metrics
+            .schedule
+            .set(&namespace, &name, success, due.overdue);
+        if let Some(time) = due.create {
+            match self.create_scheduled(schedule, time).await? {
+                Ok(created) => {
+                    due.status.last_schedule_time = Some(Time(time));
+                    due.status.active = Some(created);
+                }
+                Err(why) => {
+                    due.status.conditions = schedule::ready(schedule, "BackupRefused", &why, now);
+                }
+            }
+        }
+        for old in ours
+            .iter()
+            .filter(|one| due.delete.contains(&one.name_any()))
+        {
+            delete(&self.client, old, "delete an old EtcdBackup").await?;
+        }
+        self.reconcile_changes(schedule, &mut due).await?;
+        let before = schedule.status.clone().unwrap_or_default();
+        if due.status != before
+            && write_status(&self.client, schedule, &due.status, WRITE).await?
+            && let Some(message) = worsened(&before.conditions, &due.status.conditions)
+        {
+            let (reason, warning) = ("BackupScheduleNotReady", true);
+            let notice = Notice { reason, member: None, message, warning };
+            announce::publish(&self.recorder, schedule, &notice).await;
+        }
+        Ok(Action::requeue(due.requeue_after))
+    }
+
+    /// Creates the EtcdBackup of a schedule for a time and returns its name. The inner error is the API server's refusal.
+    async fn create_scheduled(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        time: Timestamp,
+    ) -> Result<Result<String, String>, PassError> {
+        let backup = scheduled(schedule, time);
+        let (namespace, name) = (backup.namespace().unwrap_or_default(), backup.name_any());
+        let params = PostParams::default();
+        let created = create(&self.client, &namespace, &params, &backup).await;
+        if already_exists(&created) {
+            return Ok(Ok(name));
+        }
+        let created = refused("EtcdBackup", created).map_err(cannot("create an EtcdBackup"))?;
+        Ok(created.map(|_| {
+            let schedule = schedule.name_any();
+            tracing::info!(namespace, schedule, backup = name, "created an EtcdBackup");
+            name
+        }))
+    }
+
+    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status.
+    async fn reconcile_changes(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        due: &mut schedule::Due,
+    ) -> Result<(), PassError> {
+        let namespace = schedule.namespace().unwrap_or_default();
+        let name = schedule.name_any();
+        let now = Timestamp::now();
+        let seen = self.look_at_changes(schedule, now).await?;
+        let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
+            self.metrics.changes.forget(&namespace, &name);
+            return Ok(());
+        };
+        let (status, condition) = changes::status(schedule, &seen, every, now);
+        let last = status.last_time.as_ref().map(|time| time.0.as_second());
+        // recent changes are not stored, or stored changes cannot be restored
+        let late = condition.status == "False";
+        self.metrics.changes.set(&namespace, &name, last, late);
+        due.status.changes = Some(status);
+        due.status.conditions.push(condition);
+        due.requeue_after = due.requeue_after.min(seen.requeue_after());
+        Ok(())
+    }
+}
+
+impl Passes<EtcdBackup> for Backups {
+    async fn pass(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
+        bounded(PASS_LONGEST, self.reconcile(backup)).await
+    }
+
+    fn retry(&self, _: &str, _: &str) -> Duration {
+        RETRY
+    }
+
+    fn forget(&self, _: &str, _: &str) {}
+}
+
+impl Passes<EtcdBackupSchedule> for Backups {
+    async fn pass(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
+        bounded(PASS_LONGEST, self.reconcile_schedule(schedule)).await
+    }
+
+    fn retry(&self, _: &str, _: &str) -> Duration {
+        RETRY
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        self.metrics.forget_schedule(namespace, name);
+    }
+}
+
+/// Returns whether an object with the name existed. A concurrent change of a quota also gives 409.
+fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
+    matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
+}
+
+/// Turns the API server's refusal to create an object of this kind into an inner error.
+pub(crate) fn refused<K>(
+    kind: &str,
+    created: Result<K, kube::Error>,
+) -> Result<Result<K, String>, kube::Error> {
+    match created {
+        Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
+            format!("the API server refuses the {kind}: {}", refusal.message),
+        )),
+        created => created.map(Ok),
+    }
+}
+
+/// Returns why a schedule is not ready or its changes are late. `None` if neither is the case, if it is paused, or if the
+/// reason has not changed.
+fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
+    let known = |after: &Condition| {
+        let mut before = before.iter().filter(|before| before.type_ == after.type_);
+        before.any(|before| before.reason == after.reason)
+    };
+    let tells =
+        |after: &&Condition| after.status == "False" && after.reason != "Paused" && !known(after);
+    let after = after.iter().find(tells)?;
+    Some(format!("{}: {}", after.reason, after.message))
+}
+
+/// Returns the EtcdBackup of a schedule for a time. The number in its name is the minute since 1970, like in the names of a
+/// CronJob's jobs.
+fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
+    let name = schedule.name_any();
+    let spec = EtcdBackupSpec {
+        cluster_ref: schedule.spec.cluster_ref.clone(),
+        folder: name.clone(),
+        retention: schedule.spec.retention.clone(),
+        settings: schedule.spec.settings.clone(),
+    };
+    let metadata = ObjectMeta {
+        name: Some(format!("{name}-{}", time.as_second() / 60)),
+        namespace: schedule.namespace(),
+        labels: Some([(SCHEDULE.to_owned(), name)].into()),
+        ..ObjectMeta::default()
+    };
+    EtcdBackup { metadata, spec, status: None }
+}

@@ -1,0 +1,209 @@
+//! The pod that stores the changes of a schedule: creates it while the schedule asks for it, and reads its progress.
+
+use std::{net::SocketAddr, time::Duration};
+
+use k8s_openapi::{
+    api::core::v1::Pod,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::{ResourceExt as _, api::PostParams};
+use witan_api::backup::ChangesStatus;
+use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
+use witan_members::page;
+
+use super::{Backups, already_exists, progress, refused, scheduled};
+use crate::{
+    api_server::{cannot, create, delete, list},
+    passes::PassError,
+    report,
+    resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
+};
+
+/// The time between two passes over a schedule with changes; also the maximum age of its status.
+const LOOK: Duration = Duration::from_secs(15);
+/// The time until the next pass while the pod has not answered.
+const SOON: Duration = Duration::from_secs(3);
+/// How long the pod may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How far the pod's time may be ahead of this clock. The clocks of two nodes should differ by less.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
+/// The allowed delay in addition to twice the schedule's interval, because the pod may have just started.
+const GRACE: SignedDuration = SignedDuration::from_secs(30);
+
+/// How far the changes of a schedule are stored, according to its pod.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// The pod's answer; `None` if it did not answer.
+    pub(super) answer: Option<ChangesStatus>,
+    /// Why changes are not stored.
+    pub(super) trouble: Option<String>,
+}
+
+impl Seen {
+    /// Returns the time until the next pass over the schedule.
+    pub(super) fn requeue_after(&self) -> Duration {
+        if self.answer.is_some() { LOOK } else { SOON }
+    }
+}
+
+impl Backups {
+    /// Creates or deletes the pod of a schedule and reads its progress; `None` if the schedule stores no changes.
+    pub(super) async fn look_at_changes(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        now: Timestamp,
+    ) -> Result<Option<Seen>, PassError> {
+        let namespace = schedule.namespace().unwrap_or_default();
+        let (name, what) = (schedule.name_any(), "list the pods of changes");
+        let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), what).await?;
+        pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
+        let wanted = match asked(schedule) {
+            Some(changes) => self.wanted(schedule, changes, &namespace, now).await?,
+            None => Err(None),
+        };
+        for pod in &pods {
+            let ended = matches!(pod_phase(pod), Some("Failed" | "Succeeded"));
+            let fits = !ended && wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod));
+            if !fits && pod.metadata.deletion_timestamp.is_none() {
+                delete(&self.client, pod, "delete a pod of changes").await?;
+            }
+        }
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
+        };
+        // wait for a terminating pod, because two pods would store changes twice
+        if pods.is_empty() {
+            let params = PostParams::default();
+            let created = create(&self.client, &namespace, &params, &wanted).await;
+            let trouble = match already_exists(&created) {
+                true => Some(format!(
+                    "another pod has the name {}: the pod that stores changes is created when that pod is gone; if its node is permanently lost, force-delete it",
+                    wanted.name_any()
+                )),
+                false => refused("pod", created)
+                    .map_err(cannot("create the pod of changes"))?
+                    .err(),
+            };
+            return Ok(Some(Seen { answer: None, trouble }));
+        }
+        Ok(Some(ask_pod(&pods).await))
+    }
+
+    /// Returns the pod that a schedule asks for. The inner error says why it cannot be made.
+    async fn wanted(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        changes: BackupChanges,
+        namespace: &str,
+        now: Timestamp,
+    ) -> Result<Result<Pod, Option<String>>, PassError> {
+        let name = &schedule.spec.cluster_ref.name;
+        let cluster = match self.cluster(namespace, name).await? {
+            Ok(cluster) => cluster,
+            Err(missing) => return Ok(Err(Some(missing))),
+        };
+        let named = Cluster::new(&cluster, &self.environment)?;
+        let of = scheduled(schedule, now);
+        let pod = changes_pod(schedule, &of, changes, &named);
+        Ok(pod.map_err(|error| Some(error.to_string())))
+    }
+}
+
+/// Returns `spec.changes` of a schedule; `None` while the schedule is paused.
+pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
+    schedule.spec.changes.filter(|_| !schedule.spec.paused)
+}
+
+/// Queries the pod that stores a schedule's changes for its progress. `trouble` says why changes are not being stored: an old
+/// pod is still terminating, or the pod has crashed, did not answer, or reports an error.
+async fn ask_pod(pods: &[Pod]) -> Seen {
+    let runs = pods
+        .iter()
+        .find(|pod| pod.metadata.deletion_timestamp.is_none());
+    let Some(pod) = runs else {
+        let ends = pods.first().map(|pod| {
+            let (name, node) = (pod.name_any(), pod.spec.as_ref());
+            let node = node.and_then(|spec| spec.node_name.as_deref());
+            let node = node.unwrap_or_default();
+            format!("pod {name} is still terminating; if node {node} is permanently lost, force-delete the pod")
+        });
+        return Seen { answer: None, trouble: ends };
+    };
+    let trouble = progress::crash(pod);
+    let status = pod.status.as_ref();
+    let ip = status.and_then(|status| status.pod_ip.as_ref()?.parse().ok());
+    let Some(ip) = ip.filter(|_| trouble.is_none()) else {
+        return Seen { answer: None, trouble };
+    };
+    let url = format!("http://{}/", SocketAddr::new(ip, STATUS_PORT));
+    match page::get(&url, None, ANSWER, page::PAGE_BYTES_MAX).await {
+        Ok(json) => {
+            let answer: Option<ChangesStatus> = serde_json::from_slice(&json).ok();
+            let trouble = answer.as_ref().and_then(|answer| answer.error.clone());
+            Seen { answer, trouble }
+        }
+        Err(error) => {
+            let trouble = format!("pod {}: {error}", pod.name_any());
+            Seen { answer: None, trouble: Some(trouble) }
+        }
+    }
+}
+
+/// Returns the status and the condition `ChangesStored` for an observation.
+pub(super) fn status(
+    schedule: &EtcdBackupSchedule,
+    seen: &Seen,
+    every: BackupChanges,
+    now: Timestamp,
+) -> (BackupChangesStatus, Condition) {
+    let before = schedule.status.as_ref();
+    let known = before
+        .and_then(|status| status.changes.clone())
+        .unwrap_or_default();
+    let answer = seen.answer.as_ref().filter(|answer| answer.time.is_some());
+    let status = answer.map_or(known.clone(), |answer| BackupChangesStatus {
+        last_revision: Some(answer.revision),
+        last_time: answer.time.map(Time),
+        cluster_id: Some(answer.cluster_id.clone()),
+    });
+    // each write of the status triggers another pass, which must not write again
+    let later = match (&known.last_time, &status.last_time) {
+        (Some(known), Some(last)) => last.0.duration_since(known.0).unsigned_abs() >= LOOK,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    };
+    let status = if later || known.cluster_id != status.cluster_id {
+        status
+    } else {
+        known
+    };
+    let created = schedule.creation_timestamp().map_or(now, |time| time.0);
+    let last = status.last_time.as_ref().map_or(created, |time| time.0);
+    let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
+    let age = now.duration_since(last);
+    let is_ahead = age < -AHEAD;
+    let needs_backup = seen
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.needs_backup);
+    let (value, reason) = match (age > late || is_ahead, &seen.trouble) {
+        (true, _) => ("False", "Late"),
+        (false, Some(_)) if needs_backup => ("False", "BackupMissing"),
+        (false, Some(_)) => ("True", "Delayed"),
+        (false, None) if status.last_time.is_none() => ("Unknown", "Starting"),
+        (false, None) => ("True", "Stored"),
+    };
+    let ahead = is_ahead.then(|| {
+        format!(
+            "the stored changes have times up to {last}, which is in the future: correct the clock of the node that stores them"
+        )
+    });
+    let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();
+    let conditions = before.map_or(&[][..], |status| &status.conditions);
+    let kind = ["ChangesStored", value, reason];
+    let generation = schedule.metadata.generation;
+    let condition = report::condition(conditions, kind, message, generation, Time(now));
+    (status, condition)
+}

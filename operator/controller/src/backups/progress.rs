@@ -1,0 +1,176 @@
+//! The status of an EtcdBackup, derived from its job and the job's pods.
+
+use k8s_openapi::{
+    api::{
+        batch::v1::{Job, JobCondition},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
+};
+use kube::ResourceExt as _;
+use serde::de::DeserializeOwned;
+use witan_api::backup::{BackupRecord, FetchedBackup};
+use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupStatus, Trouble, containers, failure, trouble};
+
+use crate::{
+    report::{self, rounded},
+    resources::{
+        FETCH,
+        backup::{SAVE, location, stored_name},
+    },
+};
+
+const RESULT_MISSING: &str = "the Job has completed, but none of its pods reports a result: check the store, and \
+    create another EtcdBackup";
+
+/// Returns the status of a backup that waits for something other than its job.
+pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdBackupStatus {
+    let status = EtcdBackupStatus {
+        phase: Some(BackupPhase::Pending),
+        message: Some(why),
+        ..EtcdBackupStatus::default()
+    };
+    with_condition(status, backup, "Pending", now)
+}
+
+/// Returns the status of a backup with a job. `refused` says why the job has no pods.
+pub(super) fn status(
+    backup: &EtcdBackup,
+    job: &Job,
+    pods: &[Pod],
+    refused: Option<Trouble>,
+    now: Timestamp,
+) -> EtcdBackupStatus {
+    let mut pods: Vec<_> = pods.iter().collect();
+    pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
+    let mut status = EtcdBackupStatus {
+        started_at: job.creation_timestamp(),
+        location: Some(location(backup)),
+        name: Some(stored_name(backup)),
+        failed_attempts: job.status.as_ref().and_then(|status| status.failed),
+        ..EtcdBackupStatus::default()
+    };
+    let saved = pods.iter().rev().find_map(|pod| saved(pod));
+    if let Some(saved) = saved {
+        status.revision = Some(saved.revision);
+        status.bytes = i64::try_from(saved.bytes).ok();
+        status.size = Some(rounded(saved.bytes));
+        status.sha256 = Some(saved.sha256);
+        status.cluster_id = Some(saved.cluster_id);
+        status.version = Some(saved.version);
+        status.message = saved.warning;
+    }
+    let trouble = pods.iter().rev().find_map(|pod| pod_trouble(pod));
+    let trouble = trouble.or(refused);
+    if let Some(done) = condition(job, "Complete") {
+        let completed = job
+            .status
+            .as_ref()
+            .and_then(|status| status.completion_time.clone());
+        status.completed_at = completed.or_else(|| done.last_transition_time.clone());
+        if status.revision.is_none() {
+            status.phase = Some(BackupPhase::Failed);
+            status.message = Some(RESULT_MISSING.to_owned());
+            return with_condition(status, backup, "ResultMissing", now);
+        }
+        status.phase = Some(BackupPhase::Succeeded);
+        return with_condition(status, backup, "Stored", now);
+    }
+    if let Some(failed) = condition(job, "Failed") {
+        status.phase = Some(BackupPhase::Failed);
+        status.completed_at = failed.last_transition_time.clone();
+        let Trouble { reason, message } = trouble.unwrap_or_else(|| Trouble {
+            reason: "JobFailed".to_owned(),
+            message: failed.message.clone().unwrap_or_default(),
+        });
+        status.message = Some(message);
+        return with_condition(status, backup, &reason, now);
+    }
+    status.phase = Some(BackupPhase::Running);
+    let (reason, message) = trouble.map(|found| (found.reason, found.message)).unzip();
+    status.message = message;
+    with_condition(
+        status,
+        backup,
+        &reason.unwrap_or_else(|| "Running".to_owned()),
+        now,
+    )
+}
+
+pub(super) fn is_over(job: &Job) -> bool {
+    condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
+}
+
+pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+/// Returns what a pod has stored; `None` if it has not stored anything.
+fn saved(pod: &Pod) -> Option<BackupRecord> {
+    result(pod, SAVE)
+}
+
+/// Returns the last revision of the changes that a pod has fetched with its backup; `None` if it has not fetched any.
+pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
+    result::<FetchedBackup>(pod, FETCH)?.to_revision
+}
+
+/// Parses the termination message of a container that has succeeded.
+fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
+    let container = containers(pod).find(|container| container.name == name)?;
+    let ended = container.state.as_ref()?.terminated.as_ref()?;
+    let succeeded = ended.exit_code == 0;
+    succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?
+}
+
+/// Returns why a pod that restarts repeatedly crashed or cannot start; `None` while it runs.
+pub(super) fn crash(pod: &Pod) -> Option<String> {
+    let last = containers(pod).find_map(|container| {
+        container.state.as_ref()?.waiting.as_ref()?;
+        failure(&container.name, container.last_state.as_ref()?)
+    });
+    let found = last.or_else(|| trouble(pod));
+    found.map(|found| with_pod_name(pod, found).message)
+}
+
+/// Returns why a pod has failed or cannot start, with its name; `None` if nothing is wrong.
+pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
+    trouble(pod).map(|found| with_pod_name(pod, found))
+}
+
+/// Prefixes the message with the name of the pod.
+fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
+    let message = format!("pod {}: {}", pod.name_any(), trouble.message);
+    Trouble { message, ..trouble }
+}
+
+/// Adds the condition `Succeeded` to a status.
+fn with_condition(
+    mut status: EtcdBackupStatus,
+    backup: &EtcdBackup,
+    reason: &str,
+    now: Timestamp,
+) -> EtcdBackupStatus {
+    let value = match status.phase {
+        Some(BackupPhase::Succeeded) => "True",
+        Some(BackupPhase::Failed) => "False",
+        Some(BackupPhase::Pending | BackupPhase::Running) | None => "Unknown",
+    };
+    let before = backup.status.as_ref();
+    let before = before.map_or(&[][..], |status| &status.conditions);
+    let message = status.message.clone().unwrap_or_default();
+    let generation = backup.metadata.generation;
+    let made = report::condition(
+        before,
+        ["Succeeded", value, reason],
+        message,
+        generation,
+        Time(now),
+    );
+    status.conditions = vec![made];
+    status
+}

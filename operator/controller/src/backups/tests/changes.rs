@@ -1,0 +1,147 @@
+//! One pod stores the changes of a schedule, and the status reports its progress.
+
+use witan_api::backup::ChangesStatus;
+
+use super::*;
+use crate::backups::changes::{Seen, status};
+
+fn with_changes(more: Value, before: Value) -> EtcdBackupSchedule {
+    schedule(with(json!({"changes": {"everySeconds": 5}}), &more), before)
+}
+
+fn pods(fake: &FakeApi) -> Vec<Value> {
+    fake.all("/pods/")
+}
+
+#[tokio::test]
+async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
+    let fake = FakeApi::default();
+    let backups = backups(&fake);
+    let now = time("2026-01-01T13:20:00Z");
+    let look = async |schedule: &EtcdBackupSchedule| {
+        backups
+            .look_at_changes(schedule, now)
+            .await
+            .expect("a pass")
+    };
+    assert_eq!(look(&schedule(json!({}), json!({}))).await, None);
+    let of = with_changes(json!({}), json!({}));
+    let missing = look(&of).await.expect("changes are asked for");
+    assert!(
+        missing
+            .trouble
+            .expect("a reason")
+            .contains("EtcdCluster orders does not exist")
+    );
+    fake.put_cluster(&json!({}));
+    for _ in 0..2 {
+        look(&of).await;
+        assert_eq!(pods(&fake).len(), 1);
+    }
+    let pod = &pods(&fake)[0];
+    assert_eq!(
+        arguments(&pod["spec"]["containers"][0])[..6],
+        [
+            "backup",
+            "changes",
+            "--to=s3://b/etcd/shop/orders/hourly",
+            "--every=5s",
+            "--listen=[::]:8080",
+            "--result=/dev/termination-log",
+        ]
+    );
+    assert_eq!(pod["metadata"]["name"], "hourly-changes", "only one can be");
+    assert!(pod["metadata"]["labels"].get("witan.dev/cluster").is_none());
+    // the next pass creates a pod for the new spec
+    let other = with_changes(json!({"changes": {"everySeconds": 6}}), json!({}));
+    look(&other).await;
+    assert!(pods(&fake).is_empty());
+    look(&other).await;
+    assert!(arguments(&pods(&fake)[0]["spec"]["containers"][0]).contains(&"--every=6s"));
+    let paused = with_changes(json!({"paused": true}), json!({}));
+    assert_eq!(look(&paused).await, None);
+    assert!(pods(&fake).is_empty());
+}
+
+#[test]
+fn a_template_for_a_verification_adds_no_container() {
+    let init = json!([{"name": "save", "resources": {}}, {"name": "fetch", "resources": {}}]);
+    let template = json!({"spec": {"initContainers": init, "nodeSelector": {"zone": "a"}}});
+    let schedule = with_changes(json!({"podTemplate": template}), json!({}));
+    let cluster = cluster(json!({}));
+    let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
+    let of = super::super::scheduled(&schedule, Timestamp::UNIX_EPOCH);
+    let every = schedule.spec.changes.expect("changes");
+    let pod = crate::resources::changes_pod(&schedule, &of, every, &named);
+    let spec = pod.expect("a pod").spec.expect("a spec");
+    assert_eq!(spec.init_containers.unwrap_or_default().len(), 0);
+    assert_eq!(spec.containers.len(), 1);
+    assert_eq!(spec.node_selector.expect("a selector")["zone"], "a");
+}
+
+fn answer(revision: i64, at: &str) -> Seen {
+    let answer = ChangesStatus {
+        cluster_id: "c1".to_owned(),
+        revision,
+        time: Some(time(at)),
+        ..ChangesStatus::default()
+    };
+    Seen { answer: Some(answer), trouble: None }
+}
+
+#[test]
+fn a_status_says_how_far_changes_are_stored() {
+    let before = json!({"changes": {
+        "lastRevision": 7, "lastTime": "2026-01-01T13:00:00Z", "clusterID": "c1",
+    }});
+    let of = with_changes(json!({}), before);
+    let every = of.spec.changes.expect("changes");
+    let now = time("2026-01-01T13:00:20Z");
+    let shown = |seen: &Seen, now| {
+        let (status, condition) = status(&of, seen, every, now);
+        (status.last_revision, condition.status, condition.reason)
+    };
+    let is = |revision, status: &str, reason: &str| {
+        (Some(revision), status.to_owned(), reason.to_owned())
+    };
+    let soon = answer(8, "2026-01-01T13:00:14Z");
+    assert_eq!(
+        shown(&soon, now),
+        is(7, "True", "Stored"),
+        "a write at most each 15 s"
+    );
+    let later = answer(9, "2026-01-01T13:00:15Z");
+    assert_eq!(shown(&later, now), is(9, "True", "Stored"));
+    let silent = Seen { answer: None, trouble: Some("no answer".to_owned()) };
+    assert_eq!(shown(&silent, now), is(7, "True", "Delayed"));
+    // a backup is in progress, or has failed
+    let mut unrestorable = answer(9, "2026-01-01T13:00:15Z");
+    unrestorable
+        .answer
+        .as_mut()
+        .expect("an answer")
+        .needs_backup = true;
+    assert_eq!(shown(&unrestorable, now), is(9, "True", "Stored"));
+    unrestorable.trouble = Some("the bucket is full".to_owned());
+    assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
+    let late = time("2026-01-01T13:00:41Z");
+    assert_eq!(shown(&silent, late), is(7, "False", "Late"));
+    // a time from a clock that is ahead does not show what is stored
+    let ahead = answer(9, "2026-01-01T13:00:31Z");
+    assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
+    let (_, condition) = status(&of, &ahead, every, now);
+    assert!(
+        condition.message.contains("is in the future"),
+        "{}",
+        condition.message
+    );
+    let near = answer(9, "2026-01-01T13:00:30Z");
+    assert_eq!(shown(&near, now), is(9, "True", "Stored"));
+    let first = with_changes(json!({}), json!({}));
+    let created = first.metadata.creation_timestamp.clone().expect("a time").0;
+    let (_, condition) = status(&first, &Seen::default(), every, created);
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("Unknown", "Starting")
+    );
+}

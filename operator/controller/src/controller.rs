@@ -1,0 +1,313 @@
+//! Passes over clusters: a pass observes, plans, acts and reports.
+//!
+//! Watches of pods, claims, services and budgets lead to their cluster by its label, so a lost member is noticed at once. A
+//! pass reads the stores of the watches and queries the members. Only if there is a step to take or a status to write, it
+//! rereads everything from the API server and plans again, so no step is based on outdated state. A cluster that matches its
+//! spec causes no requests to the API server.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    ResourceExt as _,
+    api::DynamicObject,
+    runtime::{
+        controller::Action,
+        reflector::{ObjectRef, Store},
+    },
+};
+use tracing::Instrument as _;
+use witan_crd::{EtcdCluster, EtcdClusterStatus};
+use witan_members::Members;
+use witan_plan::{
+    model::{Refusal, Step, Why},
+    plan,
+};
+
+use crate::{
+    act::{ActError, Actor},
+    announce,
+    api_server::{get, write_status},
+    backups::progress::fetched_revision,
+    observe::{Objects, Observation, Stores, restore_source},
+    operator::Operator,
+    passes::{self, PassError, Passes, bounded},
+    report::{self, Subject},
+    resources::Cluster,
+    tried::Tried,
+};
+
+/// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
+const POLL: Duration = Duration::from_secs(10);
+/// When to repeat a pass that lost a race, or whose step the members temporarily refuse.
+const RETRY: Duration = Duration::from_millis(500);
+/// The time limit of a pass, so that an unresponsive API server does not delay passes over other clusters.
+const PASS_LONGEST: Duration = Duration::from_secs(60);
+
+/// Passes over the clusters of a namespace, or of all.
+pub(crate) struct Scope<M> {
+    operator: Arc<Operator<M>>,
+    stores: Stores,
+}
+
+/// Creates the watches of one namespace (`None` for all). Returns the stream that runs the passes, and the stores that must have
+/// been read before.
+pub(crate) fn watch<M: Members>(
+    operator: Arc<Operator<M>>,
+    namespace: Option<&str>,
+) -> ((Store<DynamicObject>, Store<Pod>), BoxStream<'static, ()>) {
+    let client = operator.client.clone();
+    let (pods, of_pods) = passes::parts(&client, namespace);
+    let (claims, of_claims) = passes::parts(&client, namespace);
+    let (services, of_services) = passes::parts(&client, namespace);
+    let (budgets, of_budgets) = passes::parts(&client, namespace);
+    let others = [of_pods, of_claims, of_services, of_budgets];
+    let stores = Stores { pods: pods.clone(), claims, services, budgets };
+    let scope = Arc::new(Scope { operator, stores });
+    let (clusters, passes) = passes::run::<EtcdCluster>(scope, &client, namespace, others);
+    ((clusters, pods), passes)
+}
+
+impl<M: Members> Passes<EtcdCluster> for Scope<M> {
+    /// Waits for a permit, runs one pass over a cluster and records its metrics. Does nothing once the operator is stopping.
+    async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+        let operator = &self.operator;
+        let permit = operator.passes.acquire().await;
+        // no pass starts while the operator is stopping
+        if permit.is_err() || operator.ends.load(Ordering::Relaxed) {
+            return Ok(Action::await_change());
+        }
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let begun = Instant::now();
+        let span = tracing::info_span!("pass", namespace, cluster = name);
+        let look = bounded(PASS_LONGEST, self.plan_from_watches(cluster));
+        let outcome = look.instrument(span).await;
+        operator
+            .metrics
+            .pass(&namespace, &name, begun.elapsed(), outcome.is_err());
+        if outcome.is_ok() {
+            operator
+                .tried
+                .of(&namespace, &name, Tried::on_pass_succeeded);
+        }
+        outcome
+    }
+
+    fn retry(&self, namespace: &str, name: &str) -> Duration {
+        self.operator
+            .tried
+            .of(namespace, name, Tried::on_pass_failed)
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        let cluster = ObjectRef::new(name).within(namespace);
+        self.operator.rollouts.forget(&cluster);
+        self.operator.metrics.forget_cluster(namespace, name);
+        self.operator.tried.forget(namespace, name);
+    }
+}
+
+impl<M: Members> Scope<M> {
+    /// Plans from the stores of the watches. If there is a step to take or a status to write, calls [`Scope::act`], which plans
+    /// again from the state of the API server.
+    async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+        let mut named = Cluster::new(cluster, &self.operator.environment)?;
+        let objects = Objects::from_watches(&self.stores, &named);
+        let unlabelled = objects.lacks_mounted_claim(&named);
+        let observation = self.observe(&mut named, objects, false).await?;
+        let before = cluster.status.clone().unwrap_or_default();
+        let step = plan(&cluster.spec, &before, &observation.seen);
+        let status = self.report(&named, &before, &observation, &step);
+        if step.acts() || status != before || unlabelled {
+            return self.act(cluster).await;
+        }
+        self.operator
+            .rollouts
+            .note(ObjectRef::from_obj(cluster), &step);
+        Ok(next_pass(&step))
+    }
+
+    /// Reads the cluster and its objects from the API server, plans a step, executes it and writes the status. Does nothing if
+    /// the cluster was deleted or recreated.
+    async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
+        let operator = &self.operator;
+        let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
+        let (client, what) = (&operator.client, "read the EtcdCluster");
+        let read = get::<EtcdCluster>(client, &namespace, &name, what).await?;
+        let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
+            return Ok(Action::await_change());
+        };
+        let mut named = Cluster::new(&cluster, &operator.environment)?;
+        let objects = Objects::from_api_server(&operator.client, &named).await?;
+        let observation = self.observe(&mut named, objects, true).await?;
+        let before = cluster.status.clone().unwrap_or_default();
+        let mut facts = before.clone();
+        let mut step = plan(&cluster.spec, &before, &observation.seen);
+        let this = ObjectRef::from_obj(&cluster);
+        if !operator.rollouts.note(this, &step) {
+            // another pass has taken the last permit meanwhile
+            step = Step::Wait { why: Why::RolloutQueued, after: POLL };
+        }
+        let actor = Actor {
+            client: &operator.client,
+            members: &operator.members,
+            cluster: &named,
+            observation: &observation,
+        };
+        // recording steps write the status after they run; other steps are announced before they run
+        let mut done = Ok(());
+        if step.records() {
+            done = actor.act(&step, &mut facts).await;
+        }
+        let status = self.report(&named, &facts, &observation, &step);
+        let what = "write the status of the EtcdCluster";
+        if status != before && !write_status(client, &cluster, &status, what).await? {
+            return Ok(Action::requeue(RETRY));
+        }
+        if !step.records() {
+            done = actor.act(&step, &mut facts).await;
+        }
+        self.conclude(&cluster, [&before, &status], &observation, &step, done)
+            .await
+    }
+
+    /// Counts and logs the attempted step, publishes its events, and returns when to run the next pass.
+    async fn conclude(
+        &self,
+        cluster: &EtcdCluster,
+        [before, status]: [&EtcdClusterStatus; 2],
+        observation: &Observation,
+        step: &Step,
+        done: Result<(), ActError>,
+    ) -> Result<Action, PassError> {
+        let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+        if let Err(error) = done {
+            if error.namespace_is_ending() {
+                return Ok(Action::await_change());
+            }
+            if error.is_premature() {
+                tracing::info!(step = step.kind(), %error, "the members temporarily refuse the step; retrying");
+                return Ok(Action::requeue(RETRY));
+            }
+            if let Some(said) = error.refusal() {
+                // no member was stopped, and only a person can resolve the refusal, so the permit is released
+                if step.updates() {
+                    self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
+                }
+                let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
+                if self.operator.tried.of(&namespace, &name, failed) {
+                    let (step, idle) = (step.clone(), false);
+                    let notice = Refusal { step, held: true, idle, said }.notice();
+                    announce::publish(&self.operator.recorder, cluster, &notice).await;
+                }
+            }
+            return Err(PassError::Act { step: step.kind(), source: Box::new(error) });
+        }
+        let notice = step.notice(&name, &observation.seen);
+        if step.acts() {
+            let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
+            if self.operator.tried.of(&namespace, &name, done) {
+                tracing::warn!(step = step.kind(), "the step has no effect; pausing it");
+            }
+            self.operator.metrics.step(&namespace, &name, &step.kind());
+            if let Some(notice) = &notice {
+                tracing::info!(
+                    reason = notice.reason,
+                    member = notice.member,
+                    "{}",
+                    notice.message
+                );
+                announce::publish(&self.operator.recorder, cluster, notice).await;
+            }
+        } else if let Some(notice) = notice.filter(|notice| notice.warning)
+            && changed(before, status, "Degraded")
+        {
+            tracing::warn!(
+                reason = notice.reason,
+                member = notice.member,
+                "{}",
+                notice.message
+            );
+            announce::publish(&self.operator.recorder, cluster, &notice).await;
+        }
+        for notice in report::events(before, status) {
+            announce::publish(&self.operator.recorder, cluster, &notice).await;
+        }
+        Ok(next_pass(step))
+    }
+
+    /// Observes a cluster like [`Operator::observe`], and adds the backup for its first members, the refused steps and the
+    /// update permit. Also sets `restore` of `cluster`.
+    async fn observe(
+        &self,
+        cluster: &mut Cluster<'_>,
+        objects: Objects,
+        fresh: bool,
+    ) -> Result<Observation, PassError> {
+        let operator = &self.operator;
+        let mut observation = operator.observe(cluster, objects, fresh).await?;
+        let restore = restore_source(&operator.client, cluster).await?;
+        observation.seen.no_backup = restore.as_ref().err().cloned();
+        cluster.restore = restore.unwrap_or_default();
+        observation.seen.acting_since = operator.acting_since;
+        let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
+        let refused = operator
+            .tried
+            .of(&cluster.namespace, &cluster.name, refused);
+        observation.seen.refused = refused;
+        let this = ObjectRef::from_obj(cluster.resource);
+        observation.seen.rollout_queued = !operator.rollouts.admits(&this);
+        Ok(observation)
+    }
+
+    /// Computes the status of a cluster, and updates its gauges.
+    fn report(
+        &self,
+        cluster: &Cluster<'_>,
+        facts: &EtcdClusterStatus,
+        observation: &Observation,
+        step: &Step,
+    ) -> EtcdClusterStatus {
+        let of = Subject { cluster, before: facts };
+        let mut status = report::status(of, &observation.seen, step);
+        if status.restored_from.is_some() && status.restored_revision.is_none() {
+            let pods = observation.objects.pods.values();
+            status.restored_revision = pods.map(AsRef::as_ref).find_map(fetched_revision);
+        }
+        let state = report::state(cluster.spec(), &observation.seen, &status);
+        self.operator
+            .metrics
+            .cluster(&cluster.namespace, &cluster.name, state);
+        status
+    }
+}
+
+/// Returns whether the status or the reason of the condition `kind` changed.
+fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
+    let reason = |status: &EtcdClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|condition| condition.type_ == kind);
+        found.map(|condition| (condition.status.clone(), condition.reason.clone()))
+    };
+    reason(before) != reason(after)
+}
+
+/// Returns when to run the next pass: immediately after a step that acted, otherwise after the wait, but at most after
+/// [`POLL`]. A cluster that is being deleted waits for a change.
+fn next_pass(step: &Step) -> Action {
+    if let Step::Wait { why, after } = step {
+        return if *why == Why::Deleting {
+            Action::await_change()
+        } else {
+            Action::requeue((*after).min(POLL))
+        };
+    }
+    Action::requeue(if step.acts() { Duration::ZERO } else { POLL })
+}
+
+#[cfg(test)]
+mod tests;

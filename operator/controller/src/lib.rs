@@ -1,0 +1,34 @@
+//! The operator runs etcd clusters of Witan members on Kubernetes.
+//!
+//! A pass over a cluster observes, plans, acts and reports. `plan` is a pure function from the observed state to one step,
+//! without Kubernetes or the network. `resources` builds Kubernetes objects but does not apply them. `controller` has the
+//! passes over clusters. `backups` runs jobs for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out
+//! EtcdOperations. `passes` runs all of these, and `api_server` has the requests that they use.
+
+mod act;
+mod announce;
+mod api_server;
+mod backups;
+mod controller;
+mod discovery;
+mod election;
+mod lock;
+mod metrics;
+mod observe;
+mod operations;
+mod operator;
+mod options;
+mod passes;
+mod report;
+mod requests;
+mod resources;
+mod rollouts;
+mod run;
+mod serve;
+#[cfg(test)]
+mod testing;
+mod tried;
+mod warnings;
+
+pub use options::Options;
+pub use run::run;

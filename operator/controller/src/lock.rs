@@ -1,0 +1,10 @@
+//! Locks of shared state.
+
+use std::sync::{Mutex, MutexGuard};
+
+/// Locks shared state. No code panics while holding a lock.
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state
+        .lock()
+        .expect("no code panics while it holds this lock")
+}

@@ -1,0 +1,172 @@
+//! Observes a cluster: converts Kubernetes objects and members' answers to plain values for `plan`.
+//!
+//! A pass reads objects from the stores of the watches. Before it acts, it rereads them from the API server, so that no step is
+//! based on outdated state. Nothing is written here.
+
+mod membership;
+mod objects;
+pub(crate) mod pods;
+mod restore;
+mod secrets;
+mod taken;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{core::v1::Service, policy::v1::PodDisruptionBudget},
+    apimachinery::pkg::util::intstr::IntOrString,
+    jiff::Timestamp,
+};
+use kube::ResourceExt as _;
+use witan_crd::{ALLOW_LEADER_RESTART, CertificateRole, EtcdCluster, FENCED_MEMBERS};
+use witan_members::{Address, Members};
+use witan_plan::{
+    model::{BudgetSeen, MemberId, Observed, Ordinal, OrdinalSeen, UnixSeconds},
+    version_numbers,
+};
+
+use crate::resources::{self, Cluster, state, tls};
+
+pub(crate) use objects::{Objects, Stores};
+pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
+pub(crate) use restore::{FoundBackup, find_backup, restore_source};
+pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
+
+/// The observed state: the plain values for `plan`, and the objects that steps need.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    pub(crate) seen: Observed,
+    /// The objects from which it was made.
+    pub(crate) objects: Objects,
+    /// Addresses of members, by ordinal.
+    pub(crate) addresses: BTreeMap<Ordinal, Address>,
+    pub(crate) secrets: Arc<SecretsSeen>,
+}
+
+impl Observation {
+    /// Returns the address of a member; `None` if it is not a pod of this cluster, or if its pod has no address.
+    pub(crate) fn address(&self, id: MemberId) -> Option<&Address> {
+        let member = self.seen.membership.as_ref()?.by_id(id)?;
+        self.addresses.get(&member.ordinal?)
+    }
+}
+
+/// Observes a cluster: queries its members and combines their answers with the objects.
+pub(crate) async fn observe<M: Members>(
+    cluster: &Cluster<'_>,
+    objects: Objects,
+    secrets: Arc<SecretsSeen>,
+    members: &M,
+) -> Observation {
+    let addresses = pods::addresses(cluster, &objects.pods, &secrets);
+    let asked: Vec<Address> = addresses.values().cloned().collect();
+    let answers = members.survey(&asked).await;
+    for answer in &answers {
+        if let Err(error) = &answer.report {
+            tracing::debug!(member = answer.member, %error, "member does not answer");
+        }
+    }
+    let service = |wanted: &Service| {
+        state(
+            objects.services.get(&wanted.name_any()).map(AsRef::as_ref),
+            wanted,
+        )
+    };
+    let resource = cluster.resource;
+    let request = cluster.active_request.as_ref();
+    let now = Timestamp::now().as_second();
+    let seen = Observed {
+        now,
+        acting_since: now,
+        deleting: resource.metadata.deletion_timestamp.is_some(),
+        generation: resource.metadata.generation.unwrap_or(0),
+        ordinals: ordinals(cluster, &objects, now),
+        membership: membership::judge(cluster, &answers, &objects.ordinals()),
+        call_error: answers
+            .iter()
+            .find_map(|answer| Some(answer.report.as_ref().err()?.to_string())),
+        client_service: service(&resources::client_service(cluster)),
+        peer_service: service(&resources::peer_service(cluster)),
+        budget: objects
+            .budget
+            .as_ref()
+            .map(|budget| budget_seen(cluster, budget)),
+        certificates: secrets.certificates.clone(),
+        authority: secrets
+            .issued
+            .get(&CertificateRole::Authority)
+            .map(|authority| tls::authority_seen(cluster, authority))
+            .unwrap_or_default(),
+        requests: secrets.requested.clone(),
+        missing_secrets: secrets.missing.clone(),
+        taken: objects
+            .taken
+            .iter()
+            .chain(&secrets.taken)
+            .map(|(part, holder)| (*part, holder.clone()))
+            .collect(),
+        wanted_version: wanted_version(cluster),
+        fenced: fenced(cluster),
+        replace: request
+            .and_then(|asked| u64::from_str_radix(asked.replace_member.as_ref()?, 16).ok()),
+        recover: request.and_then(|asked| resource.ordinal(asked.recover_quorum.as_ref()?)),
+        allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
+            .and_then(|text| text.trim().parse().ok()),
+        auth_enabled: membership::users(&answers),
+        rejected: resources::rejected(cluster).map(|error| error.to_string()),
+        ..Observed::default()
+    };
+    Observation { seen, objects, addresses, secrets }
+}
+
+fn ordinals(
+    cluster: &Cluster<'_>,
+    objects: &Objects,
+    now: UnixSeconds,
+) -> BTreeMap<Ordinal, OrdinalSeen> {
+    let all = objects.ordinals();
+    let seen = |ordinal: Ordinal| {
+        let pod = objects.pods.get(&ordinal);
+        let claim = objects.claims.get(&ordinal);
+        let pod = pod.map(|pod| pods::seen(cluster, pod, now));
+        let claim = claim.map(|claim| pods::claim_seen(cluster, ordinal, claim, now));
+        (ordinal, OrdinalSeen { pod, claim })
+    };
+    all.into_iter().map(seen).collect()
+}
+
+/// Returns the minimum of a budget (`None` if it is not a number), and the state of its other fields.
+fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
+    let number = budget
+        .spec
+        .as_ref()
+        .and_then(|spec| match spec.min_available.as_ref()? {
+            IntOrString::Int(number) => u32::try_from(*number).ok(),
+            IntOrString::String(_) => None,
+        });
+    let wanted = resources::budget(cluster, number.unwrap_or(0));
+    BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
+}
+
+/// Returns the image tag of the members, if the operator composes the image and the tag is a version.
+fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
+    let (_, tag) = cluster.image.rsplit_once(':')?;
+    let composed = cluster.spec().image.is_none() && version_numbers(tag).is_some();
+    composed.then(|| tag.to_owned())
+}
+
+/// Returns the ordinals in the annotation [`FENCED_MEMBERS`]. Other names in it are ignored.
+fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
+    let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
+    named
+        .split(',')
+        .filter_map(|name| cluster.resource.ordinal(name.trim()))
+        .collect()
+}
+
+fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {
+    cluster.annotations().get(key).map(String::as_str)
+}

@@ -1,0 +1,199 @@
+//! The objects of a cluster: from the stores of the watches, or from the API server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::{future::try_join_all, try_join};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, Pod, Service},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
+use witan_crd::{CLUSTER, Object};
+use witan_plan::model::{Holder, Ordinal, Part};
+
+use super::taken;
+use crate::{
+    api_server::{ApiFailure, get, list},
+    resources::{self, Cluster, Ownership, holder},
+};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Objects {
+    pub(crate) pods: BTreeMap<Ordinal, Arc<Pod>>,
+    pub(crate) claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
+    pub(crate) services: BTreeMap<String, Arc<Service>>,
+    pub(crate) budget: Option<Arc<PodDisruptionBudget>>,
+    /// Names that are taken by other objects.
+    pub(crate) taken: BTreeMap<Part, Holder>,
+}
+
+/// The stores of the watches of one namespace, or of all.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) pods: Store<Pod>,
+    pub(crate) claims: Store<PersistentVolumeClaim>,
+    pub(crate) services: Store<Service>,
+    pub(crate) budgets: Store<PodDisruptionBudget>,
+}
+
+impl Objects {
+    /// Collects the objects of a cluster from the stores of the watches.
+    pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
+        Self::new(
+            cluster,
+            stores.pods.state_filter(|each| is_part(each, cluster)),
+            stores.claims.state_filter(|each| is_part(each, cluster)),
+            stores.services.state_filter(|each| is_part(each, cluster)),
+            stores.budgets.state_filter(|each| is_part(each, cluster)),
+        )
+    }
+
+    /// Reads the objects of a cluster from the API server, and looks up names that are taken by other objects.
+    pub(crate) async fn from_api_server(
+        client: &Client,
+        cluster: &Cluster<'_>,
+    ) -> Result<Self, ApiFailure> {
+        let (pods, claims, services, budgets) = try_join!(
+            labelled::<Pod>(client, cluster, "read pods of the cluster"),
+            labelled::<PersistentVolumeClaim>(
+                client,
+                cluster,
+                "read persistent volume claims of the cluster"
+            ),
+            labelled::<Service>(client, cluster, "read services of the cluster"),
+            labelled::<PodDisruptionBudget>(
+                client,
+                cluster,
+                "read pod disruption budgets of the cluster"
+            ),
+        )?;
+        let listed: BTreeSet<String> = claims.iter().map(|claim| claim.name_any()).collect();
+        let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
+        let unlisted = mounted.filter(|name| !listed.contains(name));
+        let unlisted = try_join_all(unlisted.map(async |name| {
+            let what = "read the claim that a pod of the cluster mounts";
+            get::<PersistentVolumeClaim>(client, &cluster.namespace, &name, what).await
+        }));
+        let unlisted = unlisted.await?.into_iter().flatten().map(Arc::new);
+        let claims = claims.into_iter().chain(unlisted).collect();
+        let mut all = Self::new(cluster, pods, claims, services, budgets);
+        let taken = taken::find_taken_names(client, cluster, &all).await?;
+        all.taken.extend(taken);
+        Ok(all)
+    }
+
+    /// Sorts objects by ordinal or name. Leaves out pods and claims without an ordinal in the name. An object that does not
+    /// belong to the cluster counts as the holder of its name.
+    fn new(
+        cluster: &Cluster<'_>,
+        pods: Vec<Arc<Pod>>,
+        claims: Vec<Arc<PersistentVolumeClaim>>,
+        services: Vec<Arc<Service>>,
+        budgets: Vec<Arc<PodDisruptionBudget>>,
+    ) -> Self {
+        let mut all = Self::default();
+        let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
+        let mounted: BTreeSet<String> = mounted.collect();
+        for pod in pods {
+            let Some(ordinal) = cluster.resource.ordinal(&pod.name_any()) else {
+                continue;
+            };
+            // a pod is never adopted
+            if resources::is_owned(&*pod, Some(&cluster.uid)) {
+                all.pods.insert(ordinal, pod);
+            } else {
+                all.taken.insert(Part::Pod(ordinal), holder(cluster, &*pod));
+            }
+        }
+        for claim in claims {
+            let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
+                continue;
+            };
+            // a claim that is deleted with an earlier cluster is reported as a claim that is being deleted
+            let is_foreign = resources::ownership(cluster, &*claim) == Ownership::Foreign;
+            if is_foreign && !mounted.contains(&claim.name_any()) {
+                all.taken
+                    .insert(Part::Claim(ordinal), holder(cluster, &*claim));
+            } else {
+                all.claims.insert(ordinal, claim);
+            }
+        }
+        for service in services {
+            let name = service.name_any();
+            if resources::ownership(cluster, &*service) == Ownership::Ours {
+                all.services.insert(name, service);
+                continue;
+            }
+            let holder = holder(cluster, &*service);
+            if name == cluster.resource.client_service() {
+                all.taken.insert(Part::ClientService, holder);
+            } else if name == cluster.resource.peer_service() {
+                all.taken.insert(Part::PeerService, holder);
+            }
+        }
+        for budget in budgets
+            .into_iter()
+            .filter(|one| one.name_any() == cluster.name)
+        {
+            if resources::ownership(cluster, &*budget) == Ownership::Ours {
+                all.budget = Some(budget);
+            } else {
+                all.taken.insert(Part::Budget, holder(cluster, &*budget));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
+        self.pods.get(&ordinal).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
+        self.claims.get(&ordinal).map(AsRef::as_ref)
+    }
+
+    /// Returns whether a pod mounts a claim that was not found because it has lost its labels.
+    pub(crate) fn lacks_mounted_claim(&self, cluster: &Cluster<'_>) -> bool {
+        let mut pods = self.pods.iter();
+        pods.any(|(ordinal, pod)| {
+            mounted_claim(cluster, pod).is_some() && !self.claims.contains_key(ordinal)
+        })
+    }
+
+    pub(super) fn ordinals(&self) -> BTreeSet<Ordinal> {
+        self.pods
+            .keys()
+            .chain(self.claims.keys())
+            .copied()
+            .collect()
+    }
+}
+
+/// Returns the name of the claim that a pod of the cluster mounts as its member's disk.
+fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
+    let ordinal = cluster.resource.ordinal(&pod.name_any())?;
+    let wanted = cluster.claim(ordinal);
+    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    let mounts = claims.any(|claim| claim.claim_name == wanted);
+    (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
+}
+
+/// Returns whether an object is in the cluster's namespace and has its label.
+fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
+    object.meta().namespace.as_ref() == Some(&cluster.namespace)
+        && object.labels().get(CLUSTER) == Some(&cluster.name)
+}
+
+/// Lists the objects of a kind with the cluster's label from the API server. `what` names the request in errors.
+async fn labelled<K: Object>(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    what: &'static str,
+) -> Result<Vec<Arc<K>>, ApiFailure> {
+    let found = list(client, &cluster.namespace, (CLUSTER, &cluster.name), what).await?;
+    Ok(found.into_iter().map(Arc::new).collect())
+}

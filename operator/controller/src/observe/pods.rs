@@ -1,0 +1,392 @@
+//! Converts pods and claims to values for `plan`, and to the addresses of members.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use witan_crd::{
+    ByteQuantity, CONTAINER, containers, is_ready, pod_condition, pod_phase, ports, speaks_tls,
+};
+use witan_members::Address;
+use witan_plan::{
+    model::{
+        ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
+        UnixSeconds,
+    },
+    version_numbers,
+};
+
+use super::secrets::SecretsSeen;
+use crate::resources::{
+    self, CLUSTER_ID, Cluster, Ownership, PEER_TLS, REFUSED, REQUESTED, RESTORE, RETIRED, ROLE,
+    START, TEMPLATE, VERSION, state,
+};
+
+/// Annotation of a claim: the refused bytes, `@`, the time in seconds since 1970, a colon, and the API server's message.
+pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
+
+/// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
+pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
+
+/// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of its own.
+pub(crate) const HELD: &str = "replaced";
+
+/// How long after its grace period a deletion counts as stuck.
+const LATE_SECONDS: i64 = 60;
+
+/// How long until a refused growth is retried. The storage class may allow expansion by then.
+const REFUSAL_SECONDS: i64 = 3600;
+
+/// The maximum length of a message from the kubelet or the scheduler.
+const SHOWN_BYTES: usize = 512;
+
+/// Reasons of a waiting container that need a person: the image or the configuration is missing.
+const CANNOT_START: [&str; 8] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "ErrImageInspect",
+];
+
+/// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the store it could
+/// not restart, although its member has data.
+fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
+    let init = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.init_containers.as_ref());
+    let restores = init.is_some_and(|init| init.iter().any(|one| one.name == RESTORE));
+    restores && cluster.id().is_some() && cluster.spec().is_durable()
+}
+
+/// Reads the values for `plan` from a pod. While no template can be made from the spec, no pod counts as outdated.
+pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
+    let ready = pod_condition(pod, "Ready");
+    let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
+    let created = pod
+        .creation_timestamp()
+        .map_or(0, |time| time.0.as_second());
+    let (obstacle, said) = obstacle(pod).unzip();
+    let template = pod.annotations().get(TEMPLATE);
+    let wanted = resources::template(cluster, peer_tls).ok();
+    let refused = pod.annotations().get(REFUSED);
+    let refused = refused.and_then(|text| text.split_once(": "));
+    PodSeen {
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        overdue: is_overdue(pod, now),
+        phase: phase(pod),
+        ready: is_ready(pod),
+        ready_changed: ready
+            .and_then(|ready| ready.last_transition_time.as_ref())
+            .map_or(created, |time| time.0.as_second()),
+        obstacle,
+        said: said.flatten(),
+        exit: exit(pod),
+        template: template.cloned().unwrap_or_default(),
+        outdated: wanted.is_some()
+            && (template != wanted.as_ref() || restores_without_effect(cluster, pod)),
+        refused: refused
+            .filter(|(template, _)| Some(*template) == wanted.as_deref())
+            .map(|(_, said)| said.to_owned()),
+        peer_tls,
+        start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
+        role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),
+        running: runs(pod),
+        version: pod
+            .labels()
+            .get(VERSION)
+            .filter(|tag| version_numbers(tag).is_some())
+            .cloned(),
+    }
+}
+
+/// Reads the values for `plan` from the claim of an ordinal. While no claim can be made from the spec, it counts as current.
+pub(super) fn claim_seen(
+    cluster: &Cluster<'_>,
+    ordinal: Ordinal,
+    claim: &PersistentVolumeClaim,
+    now: UnixSeconds,
+) -> ClaimSeen {
+    let status = claim.status.as_ref();
+    let requested = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
+    let bytes = |text: &str| ByteQuantity(text.to_owned()).bytes();
+    let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
+    let refused = claim.annotations().get(REFUSED_BYTES);
+    let refused = refused.and_then(|text| refused_growth(text, now));
+    let ending = resources::ownership(cluster, claim) == Ownership::Ending;
+    let owners = resources::owners_of_claim(cluster, claim);
+    ClaimSeen {
+        peer_tls,
+        other_owner: !ending && owners.len() != claim.owner_references().len(),
+        deleting: claim.metadata.deletion_timestamp.is_some() || ending,
+        overdue: is_overdue(claim, now),
+        served: claim.annotations().contains_key(CLUSTER_ID),
+        lost: status.and_then(|status| status.phase.as_deref()) == Some("Lost"),
+        retired: claim.annotations().contains_key(RETIRED),
+        held: claim.annotations().get(RETIRED).map(String::as_str) == Some(HELD),
+        remade: claim
+            .annotations()
+            .get(REMADE_AT)
+            .and_then(|text| text.parse().ok()),
+        requested_bytes: requested
+            .and_then(|quantity| bytes(&quantity.0))
+            .unwrap_or(0),
+        refused_bytes: refused.map(|(bytes, _)| bytes),
+        refusal: refused.map_or_else(String::new, |(_, words)| words.to_owned()),
+        must_migrate: resources::must_migrate(cluster, claim),
+        state: match resources::claim(cluster, ordinal, peer_tls) {
+            Ok(_) if !claim.annotations().contains_key(REQUESTED) => ObjectState::Outdated,
+            Ok(wanted) => state(Some(claim), &wanted),
+            Err(_) => ObjectState::Current,
+        },
+    }
+}
+
+/// Parses [`REFUSED_BYTES`] into the bytes and the message; `None` if the refusal is old.
+fn refused_growth(text: &str, now: UnixSeconds) -> Option<(u64, &str)> {
+    let (mark, words) = text.split_once(':')?;
+    let (bytes, at) = mark.split_once('@')?;
+    let age = now.saturating_sub(at.parse().ok()?);
+    (age < REFUSAL_SECONDS).then_some((bytes.parse().ok()?, words.trim()))
+}
+
+/// Returns the addresses of the members whose pods have an IP address and have not ended.
+pub(super) fn addresses(
+    cluster: &Cluster<'_>,
+    pods: &BTreeMap<Ordinal, Arc<Pod>>,
+    secrets: &SecretsSeen,
+) -> BTreeMap<Ordinal, Address> {
+    let address = |ordinal: Ordinal, pod: &Pod| {
+        Some(Address {
+            authority: client_address(pod)?.to_string(),
+            server_name: cluster.resource.host(ordinal),
+            tls: speaks_tls(pod)
+                .then(|| secrets.client_tls.clone())
+                .flatten(),
+            login: secrets.login.clone(),
+            member: pod.name_any(),
+        })
+    };
+    let live = |pod: &Pod| !matches!(phase(pod), PodPhase::Ended);
+    let pods = pods.iter().filter(|(_, pod)| live(pod));
+    pods.filter_map(|(ordinal, pod)| Some((*ordinal, address(*ordinal, pod)?)))
+        .collect()
+}
+
+/// Returns the address of a pod's client port; `None` if the pod has no address yet.
+pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
+    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
+}
+
+/// Returns the phase of a pod. A pod without a phase is `Pending`; `Succeeded` and `Failed` are `Ended`.
+fn phase(pod: &Pod) -> PodPhase {
+    match pod_phase(pod) {
+        Some("Running") => PodPhase::Running,
+        Some("Succeeded" | "Failed") => PodPhase::Ended,
+        Some("Unknown") => PodPhase::Unknown,
+        Some(_) | None => PodPhase::Pending,
+    }
+}
+
+/// Returns whether a container of a pod is running, ready or not.
+fn runs(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    containers.into_iter().flatten().any(|container| {
+        let state = container.state.as_ref();
+        state.is_some_and(|state| state.running.is_some())
+    })
+}
+
+/// Returns whether the deletion of an object is overdue by [`LATE_SECONDS`]. The deletion timestamp is the end of the grace
+/// period.
+fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
+    let ends = object.meta().deletion_timestamp.as_ref();
+    ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
+}
+
+/// Returns why a pod is not ready if a new disk would not help (the node, the scheduler or a container), with the message;
+/// `None` otherwise.
+fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
+    let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
+    if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
+        // if a node does not report, the control plane only sets `Ready` to false
+        let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
+        let obstacle = if gate {
+            Obstacle::ReadinessGate
+        } else {
+            Obstacle::NodeNotReady
+        };
+        return Some((obstacle, shortened(ready.message.as_ref().filter(|_| gate))));
+    }
+    if let Some(scheduled) = is("PodScheduled", "False")
+        && scheduled.reason.as_deref() == Some("Unschedulable")
+    {
+        return Some((
+            Obstacle::Unschedulable,
+            shortened(scheduled.message.as_ref()),
+        ));
+    }
+    containers(pod)
+        .filter(|container| !container.ready)
+        .find_map(container_obstacle)
+}
+
+/// Returns at most [`SHOWN_BYTES`] of a text; `None` if it is empty.
+fn shortened(text: Option<&String>) -> Option<String> {
+    let text = text.filter(|text| !text.is_empty())?;
+    Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
+}
+
+/// Returns `CannotStart` if a container waits for a reason in [`CANNOT_START`], `OutOfMemory` if it was last killed for that,
+/// else `None`.
+fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
+    let state = container.state.as_ref();
+    if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
+        && let Some(reason) = waiting.reason.as_deref()
+        && CANNOT_START.contains(&reason)
+    {
+        let text = waiting.message.as_ref();
+        let text = text.map_or_else(|| reason.to_owned(), |text| format!("{reason}: {text}"));
+        return Some((Obstacle::CannotStart, shortened(Some(&text))));
+    }
+    let states = [state, container.last_state.as_ref()];
+    let mut ends = states
+        .into_iter()
+        .flatten()
+        .filter_map(|state| state.terminated.as_ref()?.reason.as_deref());
+    ends.any(|reason| reason == "OOMKilled")
+        .then_some((Obstacle::OutOfMemory, None))
+}
+
+/// Returns the exit code of a member's container that has terminated and is not running. It may be about to restart.
+fn exit(pod: &Pod) -> Option<i32> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let member = containers.iter().find(|each| each.name == CONTAINER)?;
+    let state = member.state.as_ref()?;
+    let ended = state.terminated.as_ref().or_else(|| {
+        let last = member.last_state.as_ref()?;
+        last.terminated.as_ref().filter(|_| state.running.is_none())
+    });
+    ended.map(|ended| ended.exit_code)
+}
+
+/// Parses a label or an annotation; `None` if it is missing or unknown.
+fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> Option<V> {
+    serde_json::from_value(marks.get(key)?.as_str().into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "a-0"}, "status": status})).unwrap()
+    }
+
+    fn container(name: &str, rest: serde_json::Value) -> serde_json::Value {
+        let status =
+            json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1});
+        crate::testing::with(status, &rest)
+    }
+
+    #[test]
+    fn a_refused_growth_is_asked_for_again_after_an_hour() {
+        let text = "9000@100: only dynamically provisioned pvc: no";
+        let words = "only dynamically provisioned pvc: no";
+        assert_eq!(refused_growth(text, 3699), Some((9000, words)));
+        assert_eq!(refused_growth(text, 3700), None);
+        assert_eq!(refused_growth("9000: of an earlier release", 100), None);
+    }
+
+    #[test]
+    fn obstacles_are_what_a_new_disk_would_not_mend() {
+        let waiting = |reason: &str| {
+            let state = json!({"state": {"waiting": {"reason": reason, "message": "no such tag"}}});
+            pod(json!({"phase": "Pending", "containerStatuses": [container("m", state)]}))
+        };
+        let said = "ImagePullBackOff: no such tag".to_owned();
+        assert_eq!(
+            obstacle(&waiting("ImagePullBackOff")),
+            Some((Obstacle::CannotStart, Some(said)))
+        );
+        assert_eq!(obstacle(&waiting("CrashLoopBackOff")), None);
+        assert_eq!(obstacle(&waiting("ContainerCreating")), None);
+        let unschedulable = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
+        assert_eq!(
+            obstacle(&pod(unschedulable)),
+            Some((Obstacle::Unschedulable, Some("0/3 nodes".to_owned())))
+        );
+        let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
+        let killed = json!({"phase": "Running", "containerStatuses": [container("m", killed)]});
+        assert_eq!(obstacle(&pod(killed)), Some((Obstacle::OutOfMemory, None)));
+    }
+
+    /// No supported release of Kubernetes reports `Unknown` or `NodeLost`.
+    #[test]
+    fn a_pod_whose_containers_alone_are_ready_waits_for_its_node_or_its_gates() {
+        let conditions = |containers: &str, reason: Option<&str>| {
+            let ready = json!({"type": "Ready", "status": "False", "reason": reason});
+            let containers = json!({"type": "ContainersReady", "status": containers});
+            pod(json!({"phase": "Running", "conditions": [ready, containers]}))
+        };
+        let found = |pod| obstacle(&pod).map(|(obstacle, _)| obstacle);
+        assert_eq!(
+            found(conditions("True", None)),
+            Some(Obstacle::NodeNotReady)
+        );
+        let gate = conditions("True", Some("ReadinessGatesNotReady"));
+        assert_eq!(found(gate), Some(Obstacle::ReadinessGate));
+        let member = conditions("False", Some("ContainersNotReady"));
+        assert_eq!(found(member), None);
+    }
+
+    #[test]
+    fn an_exit_code_counts_while_the_member_does_not_run() {
+        let terminated = json!({"terminated": {"exitCode": 27}});
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let running = json!({"running": {}});
+        let cases = [
+            ("etcd", json!({"state": terminated}), Some(27)),
+            (
+                "etcd",
+                json!({"state": waiting, "lastState": terminated}),
+                Some(27),
+            ),
+            (
+                "etcd",
+                json!({"state": running, "lastState": terminated}),
+                None,
+            ),
+            ("etcd", json!({"state": waiting}), None),
+            ("sidecar", json!({"state": terminated}), None),
+        ];
+        for (name, states, expected) in cases {
+            let status =
+                json!({"phase": "Running", "containerStatuses": [container(name, states.clone())]});
+            assert_eq!(exit(&pod(status)), expected, "{name} {states}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_stuck_when_its_end_is_a_minute_late() {
+        let mut ending = pod(json!({}));
+        let at = |seconds| Time(Timestamp::from_second(seconds).expect("a time"));
+        ending.metadata.deletion_timestamp = Some(at(1000));
+        assert!(!is_overdue(&ending, 1059) && is_overdue(&ending, 1060));
+        ending.metadata.deletion_timestamp = None;
+        assert!(!is_overdue(&ending, 5000));
+    }
+}

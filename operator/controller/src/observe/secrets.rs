@@ -1,0 +1,284 @@
+//! The secrets of a cluster: certificates from the operator or cert-manager, the operator's client certificate, the password of
+//! root, and which secrets in the spec are missing.
+//!
+//! Secrets are read individually by name, so the operator needs no permission to list secrets, and they are cached.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Client, ResourceExt as _};
+use witan_crd::{CertificateRole, secret_file};
+use witan_members::{ClientTls, Login};
+use witan_plan::model::{CertificateSeen, Holder, Part, RequestSeen};
+
+use crate::{
+    api_server::{ApiFailure, cannot, get, typed, untyped},
+    lock::lock,
+    resources::{
+        Cluster, Ownership,
+        cert_manager::{self, Certificate},
+        holder, is_owned, ownership, state, tls,
+    },
+};
+
+/// How long passes without changes use cached secrets. A pass that acts rereads them.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// How long they use cached secrets while cert-manager is issuing certificates.
+const KEPT_PENDING: Duration = Duration::from_secs(1);
+
+const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";
+
+/// The roles of certificates that the operator issues.
+const ROLES: [CertificateRole; 4] = [
+    CertificateRole::Authority,
+    CertificateRole::Peer,
+    CertificateRole::Server,
+    CertificateRole::Operator,
+];
+
+/// The contents of the secrets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SecretsSeen {
+    /// The existing certificates, for `plan`.
+    pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
+    /// The state of cert-manager's Certificates, for `plan`.
+    pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
+    /// The existing cert-manager Certificates.
+    pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
+    /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
+    pub(crate) missing: BTreeSet<String>,
+    /// Names that belong to other secrets or Certificates, for `plan`.
+    pub(crate) taken: BTreeMap<Part, Holder>,
+    /// The fingerprint of the trusted authorities, if the authority was ever rotated.
+    pub(crate) trust: Option<String>,
+    pub(crate) issued: BTreeMap<CertificateRole, Secret>,
+    pub(crate) client_tls: Option<Arc<ClientTls>>,
+    /// The operator's login for members with authentication.
+    pub(crate) login: Option<Login>,
+}
+
+/// Cached secrets, by the uid of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(Mutex<HashMap<String, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    seen: Arc<SecretsSeen>,
+    generation: Option<i64>,
+    read: Instant,
+}
+
+impl Secrets {
+    /// Returns the secrets of a cluster. With `fresh`, rereads cached ones.
+    pub(crate) async fn of(
+        &self,
+        client: &Client,
+        cluster: &Cluster<'_>,
+        fresh: bool,
+    ) -> Result<Arc<SecretsSeen>, ApiFailure> {
+        let generation = cluster.resource.metadata.generation;
+        if !fresh && let Some(seen) = self.kept(&cluster.uid, generation) {
+            return Ok(seen);
+        }
+        let seen = Arc::new(read(client, cluster).await?);
+        let kept = Kept { seen: seen.clone(), generation, read: Instant::now() };
+        lock(&self.0).insert(cluster.uid.clone(), kept);
+        Ok(seen)
+    }
+
+    /// Returns the cached secrets of a cluster if they are for this generation of the spec. Drops expired ones of all clusters.
+    fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
+        let mut all = lock(&self.0);
+        all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
+        all.get(uid)
+            .filter(|kept| kept.generation == generation)
+            .map(|kept| kept.seen.clone())
+    }
+}
+
+impl SecretsSeen {
+    /// Returns how long these secrets can be cached: [`KEPT_PENDING`] while cert-manager has not issued one of them, else
+    /// [`KEPT`].
+    fn cache_ttl(&self) -> Duration {
+        let pending = self.requested.values().any(|request| !request.issued);
+        if pending { KEPT_PENDING } else { KEPT }
+    }
+
+    /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes.
+    async fn requested(
+        &mut self,
+        client: &Client,
+        cluster: &Cluster<'_>,
+        (role, wanted): (CertificateRole, &Certificate),
+        secret: Option<&Secret>,
+    ) -> Result<(), ApiFailure> {
+        let name = cluster.resource.secret_name(role);
+        let api = untyped::<Certificate>(client, &cluster.namespace);
+        let live = match api.get(&name).await {
+            Ok(live) => Some(Some(typed(&live).map_err(cannot(CERTIFICATES))?)),
+            // a 404 for a missing object names the object; a 404 for an unknown kind does not
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
+                let details = refusal.details.as_ref();
+                details
+                    .is_some_and(|details| details.name == name)
+                    .then_some(None)
+            }
+            Err(error) => return Err(cannot(CERTIFICATES)(error)),
+        };
+        let request = live.as_ref();
+        let request = request.map(|live| state(live.as_ref(), wanted));
+        let mut live = live.flatten();
+        let ours = |of: Ownership| of == Ownership::Ours;
+        if let Some(other) = live.take_if(|live| !ours(ownership(cluster, live))) {
+            self.taken
+                .insert(Part::Request(role), holder(cluster, &other));
+        } else if live.is_none()
+            && let Some(secret) = secret
+            && !ours(ownership(cluster, secret))
+            && !cert_manager::has_written(secret)
+        {
+            // cert-manager would overwrite it
+            self.taken
+                .insert(Part::Secret(role), holder(cluster, secret));
+        }
+        let secret = secret.filter(|_| {
+            let parts = [Part::Request(role), Part::Secret(role)];
+            parts.iter().all(|part| !self.taken.contains_key(part))
+        });
+        let complete = secret.filter(|secret| cert_manager::is_complete(secret));
+        let owned = |secret| {
+            live.as_ref()
+                .is_some_and(|live| is_owned(secret, live.uid().as_deref()))
+        };
+        let seen = RequestSeen {
+            request,
+            issued: complete.is_some(),
+            owned: complete.is_some_and(owned),
+        };
+        match complete {
+            Some(secret) => {
+                let certificate = tls::seen(cluster, role, secret, None);
+                let certificate = CertificateSeen { fits: true, ..certificate };
+                self.certificates.insert(role, certificate);
+            }
+            None => drop(self.missing.insert(name)),
+        }
+        self.requested.insert(role, seen);
+        self.requests.extend(live.map(|live| (role, live)));
+        Ok(())
+    }
+}
+
+/// Reads the secrets of a cluster from the API server: those that the operator issues, that the spec names, and that
+/// cert-manager writes.
+async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
+    let space = &cluster.namespace;
+    let secret =
+        async |name: &str| get::<Secret>(client, space, name, "read secrets of the cluster").await;
+    let mut seen = SecretsSeen::default();
+    for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
+        let Some(found) = secret(&cluster.resource.secret_name(role)).await? else {
+            continue;
+        };
+        if ownership(cluster, &found) == Ownership::Ours
+            || is_requested(client, cluster, role, &found).await?
+        {
+            seen.issued.insert(role, found);
+        } else {
+            seen.taken
+                .insert(Part::Secret(role), holder(cluster, &found));
+        }
+    }
+    let authority = seen.issued.get(&CertificateRole::Authority);
+    seen.certificates = seen
+        .issued
+        .iter()
+        .map(|(role, secret)| (*role, tls::seen(cluster, *role, secret, authority)))
+        .collect();
+    seen.trust = authority.and_then(tls::trust);
+    let mut named = BTreeMap::new();
+    for name in named_by_the_user(cluster) {
+        match secret(&name).await? {
+            Some(found) => drop(named.insert(name, found)),
+            None => drop(seen.missing.insert(name)),
+        }
+    }
+    for (role, wanted) in cert_manager::requests(cluster) {
+        let name = cluster.resource.secret_name(role);
+        let found = secret(&name).await?;
+        seen.requested(client, cluster, (role, &wanted), found.as_ref())
+            .await?;
+        named.extend(found.map(|found| (name, found)));
+    }
+    let operator = cluster.resource.secret_of(CertificateRole::Operator);
+    // members that were started with TLS use it until they restart, even if the spec has changed
+    let operator = match (
+        named.get(&operator),
+        seen.issued.get(&CertificateRole::Operator),
+    ) {
+        (Some(secret), _) | (None, Some(secret)) => Some(secret.clone()),
+        (None, None) => secret(&operator).await?,
+    };
+    seen.client_tls = operator
+        .and_then(|secret| ClientTls::read(|name| secret_file(&secret, name)))
+        .map(Arc::new);
+    let root = cluster.spec().root_secret();
+    let root = root.and_then(|root| secret_file(named.get(&root.name)?, "password"));
+    seen.login = root.and_then(Login::root);
+    Ok(seen)
+}
+
+/// Returns whether cert-manager wrote a secret for a Certificate of this cluster, which previously used cert-manager.
+async fn is_requested(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    role: CertificateRole,
+    secret: &Secret,
+) -> Result<bool, ApiFailure> {
+    if !cert_manager::has_written(secret) {
+        return Ok(false);
+    }
+    let name = cluster.resource.secret_name(role);
+    let live = get::<Certificate>(client, &cluster.namespace, &name, CERTIFICATES).await?;
+    Ok(live.is_some_and(|live| {
+        ownership(cluster, &live) == Ownership::Ours && is_owned(secret, live.uid().as_deref())
+    }))
+}
+
+/// Returns whether the operator issues the certificate of this role.
+pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
+    let managed = |role| {
+        let source = cluster.spec().certificate_source(role);
+        source.is_some_and(|source| source.managed.is_some())
+    };
+    match role {
+        CertificateRole::Authority => {
+            managed(CertificateRole::Peer) || managed(CertificateRole::Server)
+        }
+        CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => {
+            managed(role)
+        }
+    }
+}
+
+/// Returns the names of the secrets in the spec.
+fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
+    let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
+    let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());
+    let store = bootstrap.and_then(|from| from.restore.as_ref()?.store.as_ref()?.s3.as_ref());
+    let named = [
+        spec.peer_tls().and_then(|tls| tls.secret_ref.as_ref()),
+        client.and_then(|tls| tls.source.secret_ref.as_ref()),
+        client.and_then(|tls| tls.operator_secret_ref.as_ref()),
+        spec.root_secret(),
+        store.and_then(|s3| s3.credentials_secret_ref.as_ref()),
+        store.and_then(|s3| s3.ca_secret_ref.as_ref()),
+    ];
+    let named = named.into_iter().flatten();
+    named.map(|secret| secret.name.clone()).collect()
+}

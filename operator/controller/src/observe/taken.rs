@@ -1,0 +1,115 @@
+//! Finds names of a cluster's objects that are taken by other objects. Those lack the cluster's label, so missing parts are
+//! looked up by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::try_join_all;
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, Pod, Service},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{Api, Client, api::DynamicObject};
+use witan_plan::model::{Holder, Ordinal, Part};
+
+use super::objects::Objects;
+use crate::{
+    api_server::{ApiFailure, cannot, kind_of},
+    resources::{Cluster, Ownership, holder_of, ownership},
+};
+
+/// How many ordinals above the wanted ones are looked up while a wanted one is free, because a new member may get one of them.
+const SPARE_ORDINALS: Ordinal = 2;
+
+/// Looks up the names of the cluster's missing objects. Returns the parts whose names are taken, with their holders.
+pub(super) async fn find_taken_names(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    objects: &Objects,
+) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
+    let names = &cluster.resource;
+    let found = missing(cluster, objects).into_iter().map(async |part| {
+        let (kind, name) = match part {
+            Part::ClientService => (kind_of::<Service>(), names.client_service()),
+            Part::PeerService => (kind_of::<Service>(), names.peer_service()),
+            Part::Budget => (kind_of::<PodDisruptionBudget>(), cluster.name.clone()),
+            Part::Pod(ordinal) => (kind_of::<Pod>(), names.member(ordinal)),
+            Part::Claim(ordinal) => (kind_of::<PersistentVolumeClaim>(), cluster.claim(ordinal)),
+            // these are always read by name
+            Part::Secret(_) | Part::Request(_) => return Ok(None),
+        };
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), &cluster.namespace, &kind);
+        let found = api.get_metadata_opt(&name).await;
+        let found = found.map_err(cannot("read objects of its names of the cluster"))?;
+        let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
+        Ok::<_, ApiFailure>(others.map(|found| (part, holder_of(cluster, &kind.kind, &found))))
+    });
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
+}
+
+/// Returns the parts that the cluster may need and that its label did not find.
+fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
+    let services = [
+        (Part::ClientService, cluster.resource.client_service()),
+        (Part::PeerService, cluster.resource.peer_service()),
+    ];
+    let services = services
+        .into_iter()
+        .filter(|(_, name)| !objects.services.contains_key(name))
+        .map(|(part, _)| part);
+    let budget = objects.budget.is_none().then_some(Part::Budget);
+    let wanted = cluster.spec().members().max(first_members(cluster));
+    let durable = cluster.spec().is_durable();
+    let lacks = |ordinal: &Ordinal| {
+        !objects.pods.contains_key(ordinal) || (durable && !objects.claims.contains_key(ordinal))
+    };
+    let last = if (0..wanted).any(|ordinal| lacks(&ordinal)) {
+        wanted + SPARE_ORDINALS
+    } else {
+        0
+    };
+    // replaced members have higher ordinals
+    let known = cluster
+        .resource
+        .status
+        .iter()
+        .flat_map(|status| &status.members);
+    let known = known.filter_map(|member| Ordinal::try_from(member.ordinal?).ok());
+    let ordinals: BTreeSet<Ordinal> = (0..last).chain(known).collect();
+    let of_members = ordinals.into_iter().flat_map(|ordinal| {
+        let pod = (!objects.pods.contains_key(&ordinal)).then_some(Part::Pod(ordinal));
+        let claim = durable && !objects.claims.contains_key(&ordinal);
+        pod.into_iter().chain(claim.then_some(Part::Claim(ordinal)))
+    });
+    let all = services.chain(budget).chain(of_members);
+    all.filter(|part| !objects.taken.contains_key(part))
+        .collect()
+}
+
+/// Returns the end of the range of the first members' ordinals; 0 before they are recorded.
+fn first_members(cluster: &Cluster<'_>) -> Ordinal {
+    let status = cluster.resource.status.as_ref();
+    let members = status.and_then(|status| status.bootstrap_members);
+    let restore = status.and_then(|status| status.restore.as_ref());
+    let first = restore.and_then(|restore| restore.first_ordinal);
+    let ordinal = |number: Option<i32>| number.and_then(|number| Ordinal::try_from(number).ok());
+    ordinal(members).unwrap_or(0) + ordinal(first).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{cluster, environment};
+
+    /// Its claim may have lost its labels.
+    #[test]
+    fn the_objects_of_every_known_member_are_looked_up() {
+        let status = json!({"members": [{"name": "orders-7", "ordinal": 7}]});
+        let resource = cluster(&json!({"spec": {"replicas": 1}, "status": status}));
+        let resource = serde_json::from_value(resource).expect("an EtcdCluster");
+        let named = Cluster::new(&resource, environment("witan:1.0.0")).expect("a cluster");
+        let missing = missing(&named, &Objects::default());
+        assert!(missing.contains(&Part::Claim(7)) && missing.contains(&Part::Pod(7)));
+    }
+}

@@ -1,0 +1,456 @@
+//! EtcdOperations, one-time operations on a cluster. This file has their loop: which one starts, its record and its end.
+//!
+//! An operation is carried out by a request in the status of the EtcdCluster or by a call to members; nothing here stops or
+//! starts a member. Its status is written before it changes anything, so it continues after the operator restarts, and a
+//! finished one never runs again.
+
+mod compare;
+mod deadline;
+mod decide;
+mod once;
+mod record;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::stream::BoxStream;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{ResourceExt as _, api::ListParams, runtime::controller::Action};
+use tokio::sync::Mutex;
+use witan_crd::{
+    EtcdCluster, EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb,
+};
+use witan_members::{Address, Change, Members};
+use witan_plan::model::Notice;
+
+use crate::{
+    announce,
+    api_server::{delete, get, list_readable, write_status},
+    observe::{Objects, Observation, find_backup},
+    operator::Operator,
+    passes::{self, PassError, Passes, bounded},
+    resources::Cluster,
+};
+use compare::{Compared, compare, verdict};
+use decide::{Next, Start, advance, begin};
+use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
+
+/// When to check a running operation again; also the shortest interval for polling its cluster.
+const LOOK: Duration = Duration::from_secs(2);
+/// When to check a pending operation again. No event says when it can start, and frequent checks of many operations would load
+/// the members.
+const HOLD: Duration = Duration::from_secs(10);
+/// When to repeat a pass that failed.
+const RETRY: Duration = Duration::from_secs(5);
+/// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
+const PASS_LONGEST: Duration = Duration::from_secs(120);
+/// Seconds that an operation is kept after its end by default, unless it is destructive.
+const TTL_DEFAULT_S: i64 = 24 * 3600;
+const FAILED: &str = "Failed";
+
+pub(crate) struct Operations<M> {
+    operator: Arc<Operator<M>>,
+    /// Held while deciding which operation of a cluster starts.
+    turn: Mutex<()>,
+}
+
+impl<M: Members> Operations<M> {
+    pub(crate) fn new(operator: Arc<Operator<M>>) -> Self {
+        Self { operator, turn: Mutex::default() }
+    }
+
+    /// Returns the stream that reconciles the operations of a namespace, or of all.
+    pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
+        let (_, passes) = passes::run(self.clone(), &self.operator.client, namespace, []);
+        passes
+    }
+
+    /// Advances an operation by one step, and deletes it when it expires.
+    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
+        let status = operation.status.clone().unwrap_or_default();
+        if operation.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        if let Some(completed) = &status.completed_at {
+            return self.expire(operation, completed).await;
+        }
+        let Some(verb) = operation.spec.verb() else {
+            return Ok(Action::await_change());
+        };
+        let runs = status.phase == Some(OperationPhase::Running);
+        let namespace = operation.namespace().unwrap_or_default();
+        let (client, name) = (&self.operator.client, &operation.spec.cluster_name);
+        let what = "read the EtcdCluster";
+        let found = get::<EtcdCluster>(client, &namespace, name, what).await?;
+        let began_on = |cluster: &EtcdCluster| !runs || cluster.uid() == status.cluster_uid;
+        let Some(cluster) = found.filter(began_on) else {
+            return self.without_cluster(operation, runs).await;
+        };
+        if runs && let Some(text) = deadline::exceeded(operation, &cluster) {
+            let (status, reason) = (described(operation), "DeadlineExceeded");
+            return self
+                .end_as(operation, Some(&cluster), status, Err(text), reason)
+                .await;
+        }
+        if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
+            return self.refuse(operation, Some(&cluster), refusal).await;
+        }
+        // a blocked operation does not query the members
+        if !runs && let Some(why) = self.ahead(operation).await? {
+            return self.refuse_or_hold(operation, &cluster, why).await;
+        }
+        let mut named = Cluster::new(&cluster, &self.operator.environment)?;
+        let objects = Objects::from_api_server(client, &named).await?;
+        let observation = self.operator.observe(&mut named, objects, true).await?;
+        let at = At { operation, cluster: &named, observation: &observation };
+        if runs {
+            let next = advance(verb, operation, &named, &observation.seen);
+            return self.advance(&at, next).await;
+        }
+        // serialize the decision with the record of the start
+        let turn = self.turn.lock().await;
+        let start = match self.ahead(operation).await? {
+            Some(why) => Start::Hold(why),
+            None => begin(verb, &named, &observation.seen),
+        };
+        let done = self.begin(&at, start).await;
+        drop(turn);
+        done
+    }
+
+    /// Returns a message about an operation that comes first on the same cluster.
+    async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
+        let namespace = of.namespace().unwrap_or_default();
+        let (client, what) = (&self.operator.client, "list the EtcdOperations");
+        let all = list_readable(client, &namespace, ListParams::default(), what).await?;
+        Ok(first(of, &all).map(|other| {
+            let (name, phase) = (other.name_any(), phase(other));
+            format!(
+                "waiting for EtcdOperation {name} ({phase:?}) on the same cluster: only one operation runs at a time. To run this operation first, delete {name}"
+            )
+        }))
+    }
+
+    /// Fails a running operation whose cluster is gone, or waits for the cluster.
+    async fn without_cluster(
+        &self,
+        operation: &EtcdOperation,
+        runs: bool,
+    ) -> Result<Action, PassError> {
+        let name = &operation.spec.cluster_name;
+        if runs {
+            let text = format!("EtcdCluster {name} was deleted before the operation ended");
+            return self.end(operation, None, Err(text)).await;
+        }
+        if let Some(refusal) = once::is_late(operation, Timestamp::now()) {
+            return self.refuse(operation, None, refusal).await;
+        }
+        let namespace = operation.namespace().unwrap_or_default();
+        let text = format!("EtcdCluster {name} does not exist in namespace {namespace}");
+        self.hold(operation, None, text).await
+    }
+
+    /// Records that an operation starts, waits, or ends immediately.
+    async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
+        let member = match start {
+            Start::Hold(why) => {
+                let cluster = at.cluster.resource;
+                return self.refuse_or_hold(at.operation, cluster, why).await;
+            }
+            Start::End(result) => {
+                return self
+                    .end(at.operation, Some(at.cluster.resource), result)
+                    .await;
+            }
+            Start::Begin(member) => member,
+        };
+        let mut status = described(at.operation);
+        let (client, cluster) = (&self.operator.client, at.cluster.resource);
+        if let Some(asked) = &at.operation.spec.restore {
+            match find_backup(client, &at.cluster.namespace, &asked.from).await? {
+                Err(why) => return self.hold(at.operation, Some(cluster), why).await,
+                Ok(found) => match restore::wrong_cluster(&found, asked, &at.cluster.name) {
+                    Some(text) => return self.end(at.operation, Some(cluster), Err(text)).await,
+                    None => status.source = Some(found.point),
+                },
+            }
+        }
+        if let Some(text) = was_replaced(&status, member.as_ref()) {
+            return self.end(at.operation, Some(cluster), Err(text)).await;
+        }
+        // first record the operation on the cluster, then its start
+        let what = "record the operation in the EtcdCluster";
+        let before = cluster.status.clone().unwrap_or_default();
+        if let Some(after) = once::recorded(at.operation, &before)
+            && !write_status(client, cluster, &after, what).await?
+        {
+            return Ok(Action::requeue(LOOK));
+        }
+        status.phase = Some(OperationPhase::Running);
+        status.started_at = Some(now());
+        status.cluster_uid = cluster.uid();
+        status.message = None;
+        if let Some((name, id)) = member {
+            (status.member, status.member_id) = (Some(name), Some(format!("{id:x}")));
+        }
+        if self.write(at.operation, status, "Running").await? {
+            let text = "has begun".to_owned();
+            self.publish(at.operation, cluster, "OperationBegun", text)
+                .await;
+        }
+        Ok(Action::requeue(Duration::ZERO))
+    }
+
+    /// Carries out the next action of a running operation, and writes its progress.
+    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
+        let cluster = at.cluster.resource;
+        let progress = match next {
+            Next::End(result) => return self.end(at.operation, Some(cluster), result).await,
+            Next::Compare => return self.compare(at).await,
+            Next::CheckBackup => return self.check_backup(at).await,
+            Next::Record(record) => return self.record(at, *record).await,
+            Next::Request(requests) => {
+                let known = cluster.status.clone().unwrap_or_default();
+                let after = EtcdClusterStatus { requests: *requests, ..known };
+                let what = "record the request in the EtcdCluster";
+                write_status(&self.operator.client, cluster, &after, what).await?;
+                "the EtcdCluster records the request".to_owned()
+            }
+            Next::MoveLeader { from, to } => {
+                let (leader, change) = (at.observation.address(from), Change::MoveLeader(to));
+                let members = &self.operator.members;
+                match members.change(leader.cloned().as_slice(), &change).await {
+                    Ok(()) => "the leader is transferring leadership".to_owned(),
+                    Err(error) => error.to_string(),
+                }
+            }
+            Next::Watch(progress) => progress,
+        };
+        self.watch(at.operation, progress).await
+    }
+
+    /// Compares the keys of all members, and ends the operation with the result. After a restore, members that do not answer
+    /// are retried.
+    async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
+        let restored = restore::recorded(at.operation, at.cluster);
+        match self.hashes(at).await {
+            Compared::Again(why) => self.watch(at.operation, why).await,
+            Compared::Silent(why) if restored.is_some() => self.watch(at.operation, why).await,
+            Compared::Silent(why) => {
+                self.end(at.operation, Some(at.cluster.resource), Err(why))
+                    .await
+            }
+            Compared::Hashes(revision, hashes) => {
+                let mut result = verdict(revision, &hashes);
+                if let Some(restored) = restored {
+                    result = restore::result(restored, &at.cluster.namespace, result);
+                }
+                let mut status = described(at.operation);
+                (status.revision, status.hashes) = (Some(revision), hashes);
+                let cluster = Some(at.cluster.resource);
+                self.end_as(at.operation, cluster, status, result, FAILED)
+                    .await
+            }
+        }
+    }
+
+    /// Reads the hashes of all members' keys, if all members have an address.
+    async fn hashes(&self, at: &At<'_>) -> Compared {
+        let seen = &at.observation.seen;
+        let mut members = seen.members();
+        let unknown = members.find(|member| at.observation.address(member.id).is_none());
+        let addresses: Vec<Address> = at.observation.addresses.values().cloned().collect();
+        if addresses.is_empty() || unknown.is_some() {
+            let name = unknown.map(|member| seen.name_of(&at.cluster.name, member.id));
+            let name = name.unwrap_or_else(|| "any member".to_owned());
+            return Compared::Silent(format!(
+                "cannot reach {name}: it has no pod with an address"
+            ));
+        }
+        compare(&self.operator.members, &addresses).await
+    }
+
+    /// Records that an operation waits. Fails a recovery instead: it must not stop members later, when nobody expects it.
+    async fn refuse_or_hold(
+        &self,
+        operation: &EtcdOperation,
+        cluster: &EtcdCluster,
+        why: String,
+    ) -> Result<Action, PassError> {
+        if operation.spec.recover_quorum.is_none() {
+            return self.hold(operation, Some(cluster), why).await;
+        }
+        let text =
+            format!("{why}; a recovery does not wait: try again later with another EtcdOperation");
+        self.end(operation, Some(cluster), Err(text)).await
+    }
+
+    /// Fails an operation that must not start.
+    async fn refuse(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        refusal: once::Refusal,
+    ) -> Result<Action, PassError> {
+        let (status, result) = (described(operation), Err(refusal.text));
+        self.end_as(operation, cluster, status, result, refusal.reason)
+            .await
+    }
+
+    /// Records that an operation waits, and the id of the member to replace, because another member may get its name.
+    async fn hold(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        why: String,
+    ) -> Result<Action, PassError> {
+        let mut status = described(operation);
+        let replaced = || member_to_replace(operation, cluster?);
+        status.member_id = status.member_id.or_else(replaced);
+        status.phase = Some(OperationPhase::Pending);
+        status.message = Some(why);
+        self.write(operation, status, "Pending").await?;
+        Ok(Action::requeue(HOLD))
+    }
+
+    async fn end(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        result: Result<String, String>,
+    ) -> Result<Action, PassError> {
+        let status = described(operation);
+        self.end_as(operation, cluster, status, result, FAILED)
+            .await
+    }
+
+    /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
+    /// does not run again. `reason` is for the condition of a failure.
+    async fn end_as(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        mut status: EtcdOperationStatus,
+        result: Result<String, String>,
+        reason: &str,
+    ) -> Result<Action, PassError> {
+        let succeeded = result.is_ok();
+        let (phase, event, why, text) = match result {
+            Ok(text) => (
+                OperationPhase::Succeeded,
+                "OperationSucceeded",
+                "Done",
+                text,
+            ),
+            Err(text) => (OperationPhase::Failed, "OperationFailed", reason, text),
+        };
+        status.phase = Some(phase);
+        status.started_at.get_or_insert_with(now);
+        status.completed_at = Some(now());
+        status.progress = None;
+        status.message = Some(text.clone());
+        if let Some(cluster) = cluster {
+            let what = "record the result in the EtcdCluster";
+            if let Some(after) = once::with_result(operation, cluster, phase)
+                && !write_status(&self.operator.client, cluster, &after, what).await?
+            {
+                return Ok(Action::requeue(LOOK));
+            }
+        }
+        if !self.write(operation, status, why).await? {
+            return Ok(Action::requeue(LOOK));
+        }
+        if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {
+            let cluster = &operation.spec.cluster_name;
+            let metrics = &self.operator.metrics;
+            metrics.operation([&namespace, cluster, verb.name()], succeeded);
+        }
+        if let Some(cluster) = cluster {
+            self.publish(operation, cluster, event, text).await;
+        }
+        Ok(Action::requeue(Duration::ZERO))
+    }
+
+    /// Sets the conditions and writes the status. Returns `false` if the operation has changed since it was read; its watch
+    /// then starts another pass.
+    async fn write(
+        &self,
+        operation: &EtcdOperation,
+        mut status: EtcdOperationStatus,
+        reason: &str,
+    ) -> Result<bool, PassError> {
+        status.conditions = conditions(operation, &status, reason);
+        if operation.status.as_ref() == Some(&status) {
+            return Ok(true);
+        }
+        let client = &self.operator.client;
+        Ok(write_status(client, operation, &status, "write the status").await?)
+    }
+
+    /// Logs a message about an operation and publishes it as an event of the EtcdCluster.
+    async fn publish(
+        &self,
+        operation: &EtcdOperation,
+        cluster: &EtcdCluster,
+        reason: &'static str,
+        text: String,
+    ) {
+        let (name, verb) = (operation.name_any(), operation.spec.verb().map(Verb::name));
+        let message = format!(
+            "EtcdOperation {name} ({}): {text}",
+            verb.unwrap_or_default()
+        );
+        let namespace = operation.namespace();
+        tracing::info!(namespace, operation = name, reason, "{message}");
+        let warning = reason == "OperationFailed";
+        let member = operation.status.as_ref();
+        let member = member.and_then(|status| status.member.clone());
+        let notice = Notice { reason, member, message, warning };
+        announce::publish(&self.operator.recorder, cluster, &notice).await;
+    }
+
+    /// Deletes an operation whose retention time after its end is over.
+    async fn expire(
+        &self,
+        operation: &EtcdOperation,
+        completed: &Time,
+    ) -> Result<Action, PassError> {
+        let is_kept = operation.spec.verb().is_some_and(Verb::is_destructive);
+        let by_default = (!is_kept).then_some(TTL_DEFAULT_S);
+        let Some(kept) = operation.spec.ttl_seconds_after_finished.or(by_default) else {
+            return Ok(Action::await_change());
+        };
+        let age = Timestamp::now()
+            .as_second()
+            .saturating_sub(completed.0.as_second());
+        if let Ok(rest) = u64::try_from(kept.saturating_sub(age))
+            && rest > 0
+        {
+            return Ok(Action::requeue(Duration::from_secs(rest)));
+        }
+        let what = "delete the EtcdOperation";
+        delete(&self.operator.client, operation, what).await?;
+        Ok(Action::await_change())
+    }
+}
+
+impl<M: Members> Passes<EtcdOperation> for Operations<M> {
+    async fn pass(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
+        bounded(PASS_LONGEST, self.reconcile(operation)).await
+    }
+
+    fn retry(&self, _: &str, _: &str) -> Duration {
+        RETRY
+    }
+
+    fn forget(&self, _: &str, _: &str) {}
+}
+
+/// An operation and its observed cluster.
+struct At<'a> {
+    operation: &'a EtcdOperation,
+    cluster: &'a Cluster<'a>,
+    observation: &'a Observation,
+}

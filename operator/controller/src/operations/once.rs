@@ -1,0 +1,170 @@
+//! Ensures that operations that replace data or disks run once, soon after their creation, and only on the intended cluster. A
+//! manifest in Git, a restored object or a repeated job creates the same operation again with another UID.
+//!
+//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after the EtcdOperation is
+//! deleted.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
+use witan_crd::{
+    EtcdCluster, EtcdClusterStatus, EtcdOperation, OperationPhase, PastOperation, ReplaceMember,
+    Verb,
+};
+
+use super::record::now;
+
+/// Default deadline, in seconds, for the start of a destructive operation.
+const START_DEADLINE_S: i64 = 600;
+
+/// How many past operations the status of an EtcdCluster records.
+const RECORDED: usize = 50;
+
+#[derive(Debug, PartialEq)]
+pub(super) struct Refusal {
+    /// The reason of the condition.
+    pub(super) reason: &'static str,
+    /// What is wrong, and what to do about it.
+    pub(super) text: String,
+}
+
+fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
+    Some(Refusal { reason, text })
+}
+
+fn is_destructive(operation: &EtcdOperation) -> bool {
+    operation.spec.verb().is_some_and(Verb::is_destructive)
+}
+
+/// Returns the UID of the EtcdCluster that the operation names, if it is not this cluster's.
+fn other_cluster<'a>(operation: &'a EtcdOperation, cluster: &EtcdCluster) -> Option<&'a String> {
+    let named = operation.spec.cluster_uid.as_ref();
+    named.filter(|uid| Some(*uid) != cluster.metadata.uid.as_ref())
+}
+
+/// Returns why a pending operation must not start on this cluster.
+pub(super) fn refused(
+    operation: &EtcdOperation,
+    cluster: &EtcdCluster,
+    at: Timestamp,
+) -> Option<Refusal> {
+    let name = &operation.spec.cluster_name;
+    if let Some(asked) = other_cluster(operation, cluster) {
+        let found = cluster.uid().unwrap_or_default();
+        let text = format!(
+            "spec.clusterUID is {asked}, but EtcdCluster {name} has the UID {found}. To run the operation on this EtcdCluster, create an \
+             EtcdOperation with this UID"
+        );
+        return refusal("ClusterUIDMismatch", text);
+    }
+    if is_destructive(operation) {
+        if let Some((uid, began)) = same_name(operation, cluster) {
+            let (name, began) = (operation.name_any(), began.0);
+            let text = format!(
+                "the EtcdCluster has a record of another EtcdOperation {name} (UID {uid}) from {began}. To run the operation again, create \
+                 an EtcdOperation with another name"
+            );
+            return refusal("AlreadyDone", text);
+        }
+        if let (Some(asked), Some(made)) =
+            (operation.creation_timestamp(), cluster.creation_timestamp())
+            && asked <= made
+        {
+            let (asked, made) = (asked.0, made.0);
+            let text = format!(
+                "the EtcdOperation was created at {asked}, before EtcdCluster {name} ({made}). To run the operation on this EtcdCluster, create an EtcdOperation with another name"
+            );
+            return refusal("ClusterIsYounger", text);
+        }
+    }
+    is_late(operation, at)
+}
+
+/// Returns why a pending operation is too late to start.
+pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
+    let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
+    let limit = operation.spec.start_deadline_seconds.or(by_default)?;
+    let created = operation.creation_timestamp()?.0;
+    if at.as_second().saturating_sub(created.as_second()) < limit {
+        return None;
+    }
+    let waited = operation.status.as_ref();
+    let waited = waited.and_then(|status| status.message.as_ref());
+    let waited = waited.map(|why| format!(". Last reason: {why}"));
+    let text = format!(
+        "the operation did not start within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}. To try again, create an EtcdOperation with another name",
+        waited.unwrap_or_default()
+    );
+    refusal("StartDeadlineExceeded", text)
+}
+
+/// Returns the UID and the start of another operation with the same name. Releases before `pastOperations` recorded only the
+/// last restore.
+fn same_name<'a>(
+    operation: &EtcdOperation,
+    cluster: &'a EtcdCluster,
+) -> Option<(&'a str, &'a Time)> {
+    let status = cluster.status.as_ref()?;
+    let past = status.past_operations.iter();
+    let past = past.map(|past| (&past.name, &past.uid, &past.started_at));
+    let restore = status.restore.iter();
+    let restore = restore.map(|last| (&last.operation, &last.operation_uid, &last.started_at));
+    let mut same = past.chain(restore).filter(|(name, uid, _)| {
+        **name == operation.name_any() && Some(*uid) != operation.uid().as_ref()
+    });
+    same.next().map(|(_, uid, began)| (uid.as_str(), began))
+}
+
+/// Returns the status of the cluster with a record of this operation, to be written before it starts; `None` if no record is
+/// needed or it exists.
+pub(super) fn recorded(
+    operation: &EtcdOperation,
+    status: &EtcdClusterStatus,
+) -> Option<EtcdClusterStatus> {
+    let verb = operation.spec.verb().filter(|verb| verb.is_destructive())?;
+    let mut status = status.clone();
+    let uid = operation.uid().unwrap_or_default();
+    let past = &mut status.past_operations;
+    if past.iter().any(|past| past.uid == uid) {
+        return None;
+    }
+    past.push(PastOperation {
+        name: operation.name_any(),
+        uid,
+        verb: verb.name().to_owned(),
+        started_at: now(),
+        result: None,
+    });
+    if past.len() > RECORDED {
+        // replacements can be many, and must not displace the record of a restore
+        let replace = Verb::ReplaceMember(&ReplaceMember::default()).name();
+        let mut earlier = past[..RECORDED].iter();
+        let replaced = earlier.position(|past| past.verb == replace);
+        past.remove(replaced.unwrap_or(0));
+    }
+    Some(status)
+}
+
+/// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. An
+/// operation that failed before it started is also recorded: if recreated, it could start when nobody expects it.
+pub(super) fn with_result(
+    operation: &EtcdOperation,
+    cluster: &EtcdCluster,
+    result: OperationPhase,
+) -> Option<EtcdClusterStatus> {
+    let known = cluster.status.clone().unwrap_or_default();
+    let mut status = known.clone();
+    let uid = operation.uid()?;
+    status
+        .requests
+        .operation
+        .take_if(|request| request.uid == uid);
+    if other_cluster(operation, cluster).is_none() && same_name(operation, cluster).is_none() {
+        status = recorded(operation, &status).unwrap_or(status);
+        let mut past = status.past_operations.iter_mut();
+        let own = past.find(|past| past.uid == uid && past.result.is_none());
+        if let Some(own) = own {
+            own.result = Some(result);
+        }
+    }
+    (status != known).then_some(status)
+}

@@ -1,0 +1,118 @@
+//! Checks a backup before members are stopped for it, and writes the record of the restore.
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{ResourceExt as _, api::PostParams, runtime::controller::Action};
+use witan_crd::{EtcdOperation, RestoreStatus};
+use witan_members::Members;
+
+use super::{
+    super::{At, LOOK, Operations, record::described},
+    restoring,
+};
+use crate::{
+    api_server::{cannot, create, get, list, write_status},
+    backups::{progress as jobs, refused},
+    passes::PassError,
+    resources::{OPERATION, check, check_name, is_owned},
+    warnings,
+};
+
+const CHECKS: &str = "restoring the backup in a scratch directory, before any member is stopped";
+
+impl<M: Members> Operations<M> {
+    /// Has a job restore the backup in a scratch directory, and records the restore once the job has succeeded. If the job
+    /// fails, the operation fails and no member is stopped.
+    pub(in crate::operations) async fn check_backup(
+        &self,
+        at: &At<'_>,
+    ) -> Result<Action, PassError> {
+        let (operation, cluster) = (at.operation, at.cluster);
+        let source = operation.status.as_ref().and_then(|one| one.source.clone());
+        let Some(mut source) = source else {
+            let text =
+                "status.source was removed from this EtcdOperation: create another EtcdOperation"
+                    .to_owned();
+            return self.end(operation, Some(cluster.resource), Err(text)).await;
+        };
+        let (client, name) = (&self.operator.client, check_name(operation));
+        let what = "read the job of the check";
+        let found = get::<Job>(client, &cluster.namespace, &name, what).await?;
+        let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
+            let wanted = check(cluster, operation, &source)?;
+            let params = PostParams::default();
+            let created = match create(client, &cluster.namespace, &params, &wanted).await {
+                // an earlier pass created it
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(()),
+                created => refused("job of the check", created)
+                    .map_err(cannot("create the job of the check"))?
+                    .map(drop),
+            };
+            return match created {
+                Ok(()) => self.watch(operation, CHECKS.to_owned()).await,
+                Err(text) => self.end(operation, Some(cluster.resource), Err(text)).await,
+            };
+        };
+        let pods = self.pods(at).await?;
+        if jobs::condition(&job, "Complete").is_some() {
+            if source.to_time.is_some() {
+                source.to_revision = pods.iter().rev().find_map(jobs::fetched_revision);
+            }
+            let record = restoring(operation, cluster, &at.observation.seen, source);
+            return self.record(at, record).await;
+        }
+        let refused = warnings::refused_pods(client, &job, pods.len()).await;
+        let trouble = pods.iter().rev().find_map(jobs::pod_trouble).or(refused);
+        let trouble = trouble.map(|found| found.message);
+        let Some(failed) = jobs::condition(&job, "Failed") else {
+            let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
+            return self
+                .watch(operation, trouble.unwrap_or_else(|| CHECKS.to_owned()))
+                .await;
+        };
+        let said = trouble.or_else(|| failed.message.clone());
+        let text = format!(
+            "the backup cannot be restored, and no member was stopped: {}",
+            said.unwrap_or_default()
+        );
+        self.end(operation, Some(cluster.resource), Err(text)).await
+    }
+
+    /// Lists the pods of the check, newest last.
+    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, PassError> {
+        let (client, namespace) = (&self.operator.client, &at.cluster.namespace);
+        let uid = at.operation.uid().unwrap_or_default();
+        let what = "list the pods of the check";
+        let mut pods = list::<Pod>(client, namespace, (OPERATION, &uid), what).await?;
+        pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
+        Ok(pods)
+    }
+
+    /// Writes the record of a restore into the status of its cluster. If the cluster has changed since it was read, the next
+    /// pass writes it.
+    pub(in crate::operations) async fn record(
+        &self,
+        at: &At<'_>,
+        record: RestoreStatus,
+    ) -> Result<Action, PassError> {
+        let mut after = at.cluster.resource.status.clone().unwrap_or_default();
+        after.restore = Some(record);
+        let (client, cluster) = (&self.operator.client, at.cluster.resource);
+        let what = "record the restore in the EtcdCluster";
+        let text = match write_status(client, cluster, &after, what).await? {
+            true => "the members are stopped, and their disks are kept",
+            false => "the EtcdCluster has changed; reading it again",
+        };
+        self.watch(at.operation, text.to_owned()).await
+    }
+
+    pub(in crate::operations) async fn watch(
+        &self,
+        operation: &EtcdOperation,
+        progress: String,
+    ) -> Result<Action, PassError> {
+        let mut status = described(operation);
+        status.progress = Some(progress);
+        self.write(operation, status, "Running").await?;
+        Ok(Action::requeue(LOOK))
+    }
+}

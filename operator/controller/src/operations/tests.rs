@@ -1,0 +1,326 @@
+//! Operations against a fake API server, without members.
+
+mod once;
+mod restore;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{NoMembers, api::FakeApi, operator};
+
+const CLUSTER: &str = "/etcdclusters/orders";
+
+/// Returns operations without any memory, as after a restart of the operator.
+fn started(fake: &FakeApi) -> Operations<NoMembers> {
+    Operations::new(Arc::new(operator(fake, "witan:1.0.0")))
+}
+
+fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
+    let mut spec = spec.clone();
+    spec["clusterName"] = json!("orders");
+    let written = |manager, time, subresource| json!({"manager": manager, "operation": "Update", "time": time, "subresource": subresource});
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdOperation",
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": name, "creationTimestamp": created,
+            "managedFields": [
+                written("witan-operator", created, json!("status")),
+                written("kubectl-edit", "2099-09-01T00:00:00Z", json!(null)),
+                written("kubectl-create", created, json!(null)),
+            ],
+        },
+        "spec": spec,
+    }));
+}
+
+/// Runs one pass over an operation and returns its status afterwards.
+async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOperationStatus {
+    let path = format!("/etcdoperations/{name}");
+    let read = fake.get(&path).expect("the operation");
+    let operation: EtcdOperation = serde_json::from_value(read).expect("an operation");
+    by.reconcile(&operation).await.expect("a pass");
+    let after = fake.get(&path).unwrap_or_default();
+    serde_json::from_value(after["status"].clone()).unwrap_or_default()
+}
+
+#[track_caller]
+fn says(text: Option<String>, words: &str) {
+    let text = text.unwrap_or_default();
+    assert!(text.contains(words), "{text}");
+}
+
+fn requested(fake: &FakeApi) -> Value {
+    fake.get(CLUSTER).expect("the cluster")["status"]["requests"]["operation"]["recoverQuorum"]
+        .clone()
+}
+
+/// The spec of an operation that forces a new cluster from `orders-1`.
+fn recovery() -> Value {
+    json!({"recoverQuorum": {"survivor": "orders-1"}})
+}
+
+fn seconds_ago(seconds: i64) -> String {
+    let at = Timestamp::from_second(Timestamp::now().as_second() - seconds);
+    at.expect("a time of this century").to_string()
+}
+
+/// A time before [`late`], within the default start deadline.
+fn early() -> String {
+    seconds_ago(100)
+}
+
+fn late() -> String {
+    seconds_ago(90)
+}
+
+/// A new operator runs each pass, so only the record can tell where the last one stopped.
+#[tokio::test]
+async fn an_operation_continues_after_a_restart_and_runs_once() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    ask(&fake, "lost", &early(), &recovery());
+    let begun = pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    assert_eq!(begun.requested_by.as_deref(), Some("kubectl-create"));
+    assert_eq!(
+        requested(&fake),
+        Value::Null,
+        "it is recorded before anything is touched"
+    );
+    pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(requested(&fake), "orders-1");
+    let waits = pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Running), "{waits:?}");
+    let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
+    fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
+    let operations = started(&fake);
+    let done = pass(&fake, &operations, "lost").await;
+    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    assert_eq!(done.conditions[0].status, "True");
+    assert_eq!(
+        requested(&fake),
+        Value::Null,
+        "it would block the next operation"
+    );
+    let counted = operations.operator.metrics.render();
+    let series = r#"witan_operator_operations_total{name="orders",namespace="shop",result="succeeded",verb="RecoverQuorum"} 1"#;
+    assert!(counted.contains(series), "{counted}");
+    assert_eq!(pass(&fake, &started(&fake), "lost").await, done);
+    assert_eq!(
+        requested(&fake),
+        Value::Null,
+        "a finished operation does nothing"
+    );
+}
+
+#[tokio::test]
+async fn one_operation_of_a_cluster_runs_at_a_time() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    let spec = json!({"consistencyCheck": {}});
+    ask(&fake, "second", &late(), &spec);
+    ask(&fake, "first", &early(), &spec);
+    let operations = started(&fake);
+    let waits = pass(&fake, &operations, "second").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending));
+    says(waits.message, "EtcdOperation first");
+    let begun = pass(&fake, &operations, "first").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running));
+    ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
+    // a running operation takes precedence over an older one
+    says(pass(&fake, &operations, "older").await.message, "first");
+}
+
+/// An observation reads all objects of the cluster and asks every member, and many operations can wait.
+#[tokio::test]
+async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    let spec = json!({"consistencyCheck": {}});
+    ask(&fake, "first", &early(), &spec);
+    ask(&fake, "second", &late(), &spec);
+    // an operator whose image has no repository cannot observe a cluster
+    let operations = Operations::new(Arc::new(operator(&fake, "")));
+    let read = |name: &str| {
+        let found = fake.get(&format!("/etcdoperations/{name}"));
+        serde_json::from_value::<EtcdOperation>(found.expect("the operation")).expect("its type")
+    };
+    assert!(operations.reconcile(&read("first")).await.is_err());
+    let waits = pass(&fake, &operations, "second").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+}
+
+/// A restore waits for its backup, a restart for a quorum. A recovery must not wait for them.
+#[tokio::test]
+async fn a_repair_precedes_waiting_operations() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    let operations = started(&fake);
+    let lost = json!({"restore": {"backupRef": {"name": "gone"}}});
+    for (name, spec) in [("all", json!({"restart": {}})), ("back", lost)] {
+        ask(&fake, name, &early(), &spec);
+        let waits = pass(&fake, &operations, name).await;
+        assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    }
+    ask(&fake, "lost", &late(), &recovery());
+    let waits = pass(&fake, &operations, "all").await.message;
+    says(waits.clone(), "EtcdOperation lost (Pending)");
+    says(waits, "delete lost");
+    let begun = pass(&fake, &operations, "lost").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
+/// A recovery that begins later, unexpectedly, would stop members that serve.
+#[tokio::test]
+async fn a_recovery_begins_at_once_or_fails() {
+    let fake = FakeApi::default();
+    let operations = started(&fake);
+    for more in [
+        json!({"spec": {"paused": true}}),
+        json!({"spec": {"replicas": 0}}),
+    ] {
+        fake.put_cluster(&more);
+        ask(&fake, "lost", &early(), &recovery());
+        let failed = pass(&fake, &operations, "lost").await;
+        assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    }
+    fake.put_cluster(&json!({}));
+    ask(&fake, "check", &early(), &json!({"consistencyCheck": {}}));
+    pass(&fake, &operations, "check").await;
+    ask(&fake, "lost", &late(), &recovery());
+    let failed = pass(&fake, &operations, "lost").await;
+    says(failed.message.clone(), "EtcdOperation check (Running)");
+    says(failed.message, "delete check");
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    assert_eq!(requested(&fake), Value::Null);
+}
+
+/// The clocks of two operators can differ; the second restart must not count as done.
+#[tokio::test]
+async fn each_restart_is_another_request() {
+    let fake = FakeApi::with_cluster(&json!({"status": {"requests": {"restart": "before"}}}));
+    ask(&fake, "all", &early(), &json!({"restart": {}}));
+    let begun = json!({"phase": "Running", "startedAt": early(), "clusterUID": "u"});
+    fake.change("/etcdoperations/all", &json!({"status": begun}));
+    let status = pass(&fake, &started(&fake), "all").await;
+    let cluster = fake.get(CLUSTER).expect("the cluster");
+    assert_eq!(
+        cluster["status"]["requests"]["restart"], "all",
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    ask(&fake, "lost", &early(), &recovery());
+    let operations = started(&fake);
+    pass(&fake, &operations, "lost").await;
+    fake.put_cluster(&json!({"metadata": {"uid": "another"}}));
+    let failed = pass(&fake, &operations, "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    assert_eq!(requested(&fake), Value::Null);
+}
+
+#[tokio::test]
+async fn impossible_operations_fail_at_once_and_expire() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    ask(
+        &fake,
+        "a",
+        &early(),
+        &json!({"rotateCertificates": {}, "ttlSecondsAfterFinished": 0}),
+    );
+    let operations = started(&fake);
+    let done = pass(&fake, &operations, "a").await;
+    assert_eq!(done.phase, Some(OperationPhase::Failed), "{done:?}");
+    pass(&fake, &operations, "a").await;
+    assert_eq!(fake.get("/etcdoperations/a"), None, "it outlived its TTL");
+    for (spec, words) in [
+        (
+            json!({"rotateCertificates": {}}),
+            "does not issue the certificates",
+        ),
+        (
+            json!({"recoverQuorum": {"survivor": "other-1"}}),
+            "is not a member of orders",
+        ),
+    ] {
+        ask(&fake, "b", &early(), &spec);
+        let failed = pass(&fake, &operations, "b").await;
+        assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+        says(failed.message, words);
+    }
+    for (more, words) in [
+        (json!({"spec": {"paused": true}}), "spec.paused"),
+        (json!({"spec": {"replicas": 0}}), "hibernates"),
+        (json!({}), "quorum"),
+    ] {
+        fake.put_cluster(&more);
+        ask(&fake, "c", &early(), &json!({"restart": {}}));
+        let held = pass(&fake, &operations, "c").await;
+        assert_eq!(held.phase, Some(OperationPhase::Pending), "{held:?}");
+        says(held.message, words);
+    }
+}
+
+/// By the time the operation begins, the name of a replaced member can belong to its successor.
+#[tokio::test]
+async fn a_replacement_that_waits_knows_its_member_by_id() {
+    let members = json!([{"name": "orders-1", "id": "a1"}]);
+    let fake = FakeApi::with_cluster(&json!({"status": {"members": members}}));
+    let operations = started(&fake);
+    ask(
+        &fake,
+        "bad",
+        &early(),
+        &json!({"replaceMember": {"name": "orders-1"}}),
+    );
+    let waits = pass(&fake, &operations, "bad").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    assert_eq!(waits.member_id.as_deref(), Some("a1"));
+    let next = |id| was_replaced(&waits, Some(&("orders-1".to_owned(), id)));
+    assert_eq!(next(0xa1), None);
+    says(next(0xa2), "its id was a1");
+}
+
+/// The survivor of the first operation cannot start, and the other members are stopped.
+#[tokio::test]
+async fn a_recovery_continues_with_another_survivor() {
+    let running = json!({"member": "orders-0", "phase": "Running", "startedAt": early()});
+    let fake = FakeApi::with_cluster(&json!({"status": {"recovery": running}}));
+    ask(&fake, "other", &early(), &recovery());
+    let operations = started(&fake);
+    let begun = pass(&fake, &operations, "other").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    pass(&fake, &operations, "other").await;
+    assert_eq!(requested(&fake), "orders-1");
+}
+
+#[tokio::test]
+async fn a_migration_is_requested_until_its_operation_ends() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    ask(&fake, "move", &early(), &json!({"migrateStorage": {}}));
+    let begun = json!({"phase": "Running", "startedAt": early(), "clusterUID": "u"});
+    fake.change("/etcdoperations/move", &json!({"status": begun}));
+    let operations = started(&fake);
+    pass(&fake, &operations, "move").await;
+    let request =
+        || fake.get(CLUSTER).expect("the cluster")["status"]["requests"]["operation"].clone();
+    assert_eq!(
+        request(),
+        json!({"name": "move", "uid": "move", "migrateStorage": true})
+    );
+    let on_delete = json!({"spec": {"updateStrategy": {"type": "OnDelete"}}});
+    fake.change(CLUSTER, &on_delete);
+    let failed = pass(&fake, &operations, "move").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    says(failed.message, "OnDelete");
+    assert_eq!(request(), Value::Null);
+}
+
+#[tokio::test]
+async fn a_recovery_from_an_unknown_member_fails_at_once() {
+    let members = json!([{"name": "orders-0", "id": "a0"}]);
+    let fake = FakeApi::with_cluster(&json!({"status": {"members": members}}));
+    ask(&fake, "lost", &early(), &recovery());
+    let failed = pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    says(failed.message, "orders-1 is not a member");
+}

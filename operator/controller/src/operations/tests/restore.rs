@@ -1,0 +1,322 @@
+//! Restores in place, and the deadline of operations. A new operator runs each pass.
+
+use serde_json::{Value, json};
+use witan_crd::{EtcdOperationStatus, OperationPhase};
+
+use super::{CLUSTER, ask, early, late, pass, recovery, requested, says, started};
+use crate::testing::{api::FakeApi, with};
+
+/// Puts a cluster that has served, with a disk for each of three members.
+pub(super) fn put_served(fake: &FakeApi, status: &Value) {
+    let full = json!({
+        "clusterID": "c1", "bootstrapMembers": 3,
+        "members": [{"name": "orders-0", "ordinal": 0}],
+    });
+    fake.put_cluster(&json!({"status": with(full, status)}));
+    for ordinal in 0..3 {
+        let name = format!("data-orders-{ordinal}");
+        fake.put(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": "shop", "labels": {"witan.dev/cluster": "orders"}},
+            "spec": {},
+        }));
+    }
+}
+
+pub(super) fn put_backup(fake: &FakeApi, phase: &str) {
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdBackup",
+        "metadata": {"name": "monday", "namespace": "shop"},
+        "spec": {"clusterRef": {"name": "orders"}, "store": {"s3": {"bucket": "b"}}},
+        "status": {"phase": phase, "location": "s3://b/shop/orders", "name": "monday-1"},
+    }));
+}
+
+pub(super) fn restore() -> Value {
+    json!({"restore": {"backupRef": {"name": "monday"}, "bumpRevision": 1000}})
+}
+
+pub(super) async fn next(fake: &FakeApi, name: &str) -> EtcdOperationStatus {
+    pass(fake, &started(fake), name).await
+}
+
+fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
+    let ended = json!({"type": condition, "status": "True", "message": "no more tries"});
+    let job = format!("/jobs/restore-check-{operation}");
+    fake.change(&job, &json!({"status": {"conditions": [ended]}}));
+}
+
+/// Puts the pod of an operation's check, whose container `fetch` has terminated.
+fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
+    let ended = json!({"terminated": {"exitCode": exit_code, "message": said.to_string()}});
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop", "labels": {"witan.dev/operation": operation}},
+        "status": {"initContainerStatuses": [{"name": "fetch", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended}]},
+    }));
+}
+
+pub(super) async fn recorded(fake: &FakeApi, operation: &str) -> Value {
+    next(fake, operation).await;
+    next(fake, operation).await;
+    end_check(fake, operation, "Complete");
+    next(fake, operation).await;
+    record(fake)
+}
+
+fn begun_early(fake: &FakeApi, operation: &str) {
+    let operation = format!("/etcdoperations/{operation}");
+    fake.change(&operation, &json!({"status": {"startedAt": early()}}));
+}
+
+pub(super) fn record(fake: &FakeApi) -> Value {
+    fake.get(CLUSTER).expect("the cluster")["status"]["restore"].clone()
+}
+
+/// Moves the record of the restore to another phase, as the passes over the cluster do.
+pub(super) fn at_stage(fake: &FakeApi, phase: &str) {
+    fake.change(CLUSTER, &json!({"status": {"restore": {"phase": phase}}}));
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recorded() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    ask(&fake, "again", &early(), &restore());
+    let waits = next(&fake, "again").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending));
+    says(waits.message, "monday does not exist");
+    put_backup(&fake, "Succeeded");
+    let begun = next(&fake, "again").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    assert_eq!(
+        begun.source.map(|source| source.name).as_deref(),
+        Some("monday-1")
+    );
+    // a later backup under that name does not matter any more
+    put_backup(&fake, "Failed");
+    for _ in 0..2 {
+        says(next(&fake, "again").await.progress, "scratch directory");
+        assert_eq!(record(&fake), Value::Null, "it is not known to be whole");
+    }
+    let job = fake.get("/jobs/restore-check-again").expect("one job");
+    let pod = &job["spec"]["template"]["spec"];
+    let fetch = pod["initContainers"][0]["args"].to_string();
+    assert!(fetch.contains("--from=s3://b/shop/orders") && fetch.contains("--name=monday-1"));
+    let restores = pod["containers"][0]["args"].to_string();
+    assert!(restores.contains("--bump-revision=1000") && restores.contains("--mark-compacted"));
+    let volumes = pod["volumes"].to_string();
+    assert!(
+        !volumes.contains("data-orders"),
+        "no disk of a member: {volumes}"
+    );
+    end_check(&fake, "again", "Complete");
+    next(&fake, "again").await;
+    let made = record(&fake);
+    assert_eq!(made["phase"], "Stopping");
+    assert_eq!(
+        made["keptDisks"],
+        json!(["data-orders-0", "data-orders-1", "data-orders-2"])
+    );
+    assert_eq!(
+        (&made["keptClusterID"], &made["number"]),
+        (&json!("c1"), &json!(1))
+    );
+    let again = next(&fake, "again").await;
+    assert_eq!(again.phase, Some(OperationPhase::Running));
+    assert_eq!(record(&fake), made, "it is recorded once");
+    at_stage(&fake, "Starting");
+    says(next(&fake, "again").await.progress, "undoRestore");
+    assert_eq!(record(&fake)["phase"], "Starting");
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_restored_stops_no_member() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "again", &early(), &restore());
+    next(&fake, "again").await;
+    next(&fake, "again").await;
+    let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
+    end_fetch(&fake, "again", 1, &said);
+    let running = next(&fake, "again").await;
+    says(running.progress, "the checksum differs");
+    end_check(&fake, "again", "Failed");
+    let failed = next(&fake, "again").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    says(failed.message.clone(), "no member was stopped");
+    says(failed.message, "the checksum differs");
+    assert_eq!(record(&fake), Value::Null);
+}
+
+/// The check determines the revision; every member starts from it, even if the store has later changes.
+#[tokio::test]
+async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
+    let at = late();
+    for (exit_code, revision) in [(0, json!(77)), (1, Value::Null)] {
+        let fake = FakeApi::default();
+        put_served(&fake, &json!({}));
+        put_backup(&fake, "Succeeded");
+        let mut spec = restore();
+        spec["restore"]["toTime"] = json!(at);
+        ask(&fake, "again", &early(), &spec);
+        let fetched = json!({
+            "name": "monday-1", "location": "s3://b/shop/orders/monday-1.db", "revision": 70, "bytes": 1, "sha256": "",
+            "clusterId": "c1", "version": "1.0.0", "startedAt": early(), "completedAt": early(), "toRevision": 77,
+        });
+        end_fetch(&fake, "again", exit_code, &fetched);
+        let source = recorded(&fake, "again").await["source"].clone();
+        assert_eq!(
+            (&source["toTime"], &source["toRevision"]),
+            (&json!(at), &revision)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_restore_begins_only_where_it_can_be_undone() {
+    let fake = FakeApi::default();
+    put_backup(&fake, "Succeeded");
+    let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
+    let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
+    for (cluster, words) in [
+        (memory, "no durable disks"),
+        (elsewhere, "far is not a pod"),
+    ] {
+        fake.put_cluster(&cluster);
+        ask(&fake, "again", &early(), &restore());
+        let failed = next(&fake, "again").await;
+        assert_eq!(failed.phase, Some(OperationPhase::Failed));
+        says(failed.message, words);
+    }
+}
+
+/// Returns the record of a restore that has kept disks 0 to 2.
+pub(super) fn kept(phase: &str) -> Value {
+    json!({
+        "operation": "gone", "operationUID": "gone", "number": 1, "phase": phase, "startedAt": early(),
+        "source": {"store": {}, "location": "s3://b", "name": "x"}, "firstOrdinal": 3,
+        "keptDisks": ["data-orders-0", "data-orders-1", "data-orders-2"], "keptClusterID": "c0",
+    })
+}
+
+#[tokio::test]
+async fn a_cluster_returns_to_its_kept_disks() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    let undo = json!({"undoRestore": {}});
+    ask(&fake, "back", &early(), &undo);
+    let failed = next(&fake, "back").await;
+    says(failed.message, "nothing to undo");
+    put_served(
+        &fake,
+        &json!({"clusterID": null, "restore": kept("Starting")}),
+    );
+    for lost in [0, 1] {
+        fake.remove(&format!("/data-orders-{lost}"));
+    }
+    ask(&fake, "back", &early(), &undo);
+    let failed = next(&fake, "back").await;
+    says(failed.message, "1 of the 3 kept PVCs");
+    put_served(
+        &fake,
+        &json!({"clusterID": null, "restore": kept("Starting")}),
+    );
+    fake.remove("/data-orders-1");
+    // other operations wait for the restore, even if its operation is deleted
+    ask(&fake, "other", &early(), &recovery());
+    let held = next(&fake, "other").await;
+    says(held.message, "EtcdOperation gone");
+    fake.remove("/etcdoperations/other");
+    ask(&fake, "back", &early(), &undo);
+    next(&fake, "back").await;
+    next(&fake, "back").await;
+    let made = record(&fake);
+    assert_eq!(
+        (&made["phase"], &made["source"]),
+        (&json!("Stopping"), &Value::Null)
+    );
+    assert_eq!(made["disks"], kept("")["keptDisks"]);
+    assert_eq!(
+        (&made["clusterID"], &made["keptClusterID"]),
+        (&json!("c0"), &Value::Null)
+    );
+}
+
+/// The first kept disks stay kept: members that have never served hold nothing of more value.
+#[tokio::test]
+async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
+    let fake = FakeApi::default();
+    put_backup(&fake, "Succeeded");
+    for (phase, id, disks, kept_id) in [
+        ("Starting", Value::Null, kept("")["keptDisks"].clone(), "c0"),
+        (
+            "Done",
+            json!("c1"),
+            json!(["data-orders-0", "data-orders-1", "data-orders-2"]),
+            "c1",
+        ),
+    ] {
+        put_served(&fake, &json!({"clusterID": id, "restore": kept(phase)}));
+        let mut spec = restore();
+        spec["restore"]["forgetKeptDisks"] = json!(true);
+        ask(&fake, "again", &early(), &spec);
+        let made = recorded(&fake, "again").await;
+        assert_eq!(
+            (&made["keptDisks"], &made["keptClusterID"]),
+            (&disks, &json!(kept_id))
+        );
+        assert_eq!(made["number"], 2, "its members have other ids");
+        fake.remove("/jobs/restore-check-again");
+    }
+}
+
+#[tokio::test]
+async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
+    let fake = FakeApi::with_cluster(&json!({}));
+    let mut spec = recovery();
+    spec["activeDeadlineSeconds"] = json!(60);
+    ask(&fake, "lost", &early(), &spec);
+    next(&fake, "lost").await;
+    next(&fake, "lost").await;
+    assert_eq!(requested(&fake), "orders-1");
+    assert_eq!(
+        next(&fake, "lost").await.phase,
+        Some(OperationPhase::Running)
+    );
+    begun_early(&fake, "lost");
+    // members were stopped: the recovery cannot be left half done
+    let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": late()});
+    fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
+    assert_eq!(
+        next(&fake, "lost").await.phase,
+        Some(OperationPhase::Running)
+    );
+    assert_eq!(requested(&fake), "orders-1");
+    fake.change(CLUSTER, &json!({"status": {"recovery": null}}));
+    let failed = next(&fake, "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
+    says(failed.message, "60 s (spec.activeDeadlineSeconds)");
+    assert_eq!(requested(&fake), Value::Null, "it must not start later");
+}
+
+#[tokio::test]
+async fn a_recorded_restore_does_not_fail_after_its_time() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    let mut spec = restore();
+    spec["activeDeadlineSeconds"] = json!(60);
+    ask(&fake, "again", &early(), &spec);
+    recorded(&fake, "again").await;
+    begun_early(&fake, "again");
+    assert_eq!(
+        next(&fake, "again").await.phase,
+        Some(OperationPhase::Running)
+    );
+    fake.change(CLUSTER, &json!({"status": {"restore": null}}));
+    let failed = next(&fake, "again").await;
+    says(failed.message, "no member was stopped");
+}

@@ -1,0 +1,236 @@
+//! The loop that runs passes over the objects of a kind: when one changes, when another object asks for it, or when its time has
+//! come.
+//!
+//! kube's streams and requests are generic. Here they are instantiated once, for untyped objects; a pass gets its object typed.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _, future,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DynamicObject},
+    runtime::{
+        WatchStreamExt as _, applier,
+        controller::{self, Action, Config, ReconcileRequest},
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{self, Event, watcher},
+    },
+};
+use witan_crd::{CLUSTER, EtcdCluster, Object};
+
+use crate::{
+    act::ActError,
+    api_server::{ApiFailure, kind_of, readable},
+    resources::{MANAGER, ResourceError},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PassError {
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    #[error("step {step}: {source}")]
+    Act {
+        step: String,
+        #[source]
+        source: Box<ActError>,
+    },
+    #[error("the pass did not finish within {} s", .0.as_secs())]
+    TooLong(Duration),
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
+}
+
+/// Aborts a pass after `longest`: a request that is never answered must not hold resources that other passes need.
+pub(crate) async fn bounded(
+    longest: Duration,
+    pass: impl Future<Output = Result<Action, PassError>>,
+) -> Result<Action, PassError> {
+    let ended = tokio::time::timeout(longest, pass).await;
+    ended.unwrap_or(Err(PassError::TooLong(longest)))
+}
+
+/// Passes over the objects of a kind.
+pub(crate) trait Passes<K>: Send + Sync + 'static {
+    /// Runs a pass over an object. Returns when to run the next one.
+    fn pass(&self, object: &K) -> impl Future<Output = Result<Action, PassError>> + Send;
+
+    /// Returns when to run the next pass after one that failed.
+    fn retry(&self, namespace: &str, name: &str) -> Duration;
+
+    /// Forgets a deleted object.
+    fn forget(&self, namespace: &str, name: &str);
+}
+
+/// Requests for passes over the objects of one kind.
+pub(crate) type Requests =
+    BoxStream<'static, Result<ReconcileRequest<DynamicObject>, watcher::Error>>;
+
+type Pass = BoxFuture<'static, Result<Action, PassError>>;
+
+/// Runs passes over the objects of a kind in a namespace (`None` for all), until the watches end: when an object changes, and for
+/// the requests of `others`. Also returns the store of the objects.
+pub(crate) fn run<K: Object>(
+    work: Arc<impl Passes<K>>,
+    client: &Client,
+    namespace: Option<&str>,
+    others: impl IntoIterator<Item = Requests>,
+) -> (Store<DynamicObject>, BoxStream<'static, ()>) {
+    let kind = kind_of::<K>();
+    let (store, own) = objects(client, namespace, kind.clone());
+    let queue = stream::select_all([own].into_iter().chain(others)).boxed();
+    let (passes, retries) = (work.clone(), work.clone());
+    let pass = move |object: Arc<DynamicObject>| -> Pass {
+        let passes = passes.clone();
+        Box::pin(async move {
+            match readable::<K>(&object) {
+                Some(object) => passes.pass(&object).await,
+                None => Ok(Action::await_change()),
+            }
+        })
+    };
+    let retry = move |of: &ObjectMeta| {
+        let (namespace, name) = (of.namespace.as_deref(), of.name.as_deref());
+        retries.retry(namespace.unwrap_or_default(), name.unwrap_or_default())
+    };
+    let forget = move |namespace: &str, name: &str| work.forget(namespace, name);
+    let passes = apply(
+        store.clone(),
+        queue,
+        Box::new(pass),
+        Box::new(retry),
+        Box::new(forget),
+    );
+    (store, passes.boxed())
+}
+
+/// Runs `pass` for each request. Logs failed passes and watches; both are repeated.
+fn apply(
+    store: Store<DynamicObject>,
+    queue: Requests,
+    pass: Box<dyn Fn(Arc<DynamicObject>) -> Pass + Send>,
+    retry: Box<dyn Fn(&ObjectMeta) -> Duration + Send + Sync>,
+    forget: Box<dyn Fn(&str, &str) + Send>,
+) -> impl Stream<Item = ()> + Send {
+    let failed = move |object: Arc<DynamicObject>, error: &PassError, _: Arc<()>| {
+        let delay = retry(&object.metadata);
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let kind = object.types.as_ref().map(|types| &*types.kind);
+        tracing::warn!(namespace, name, kind, %error, delay_ms = delay.as_millis(), "pass failed; retrying after delay_ms");
+        Action::requeue(delay)
+    };
+    let pass = move |object, _: Arc<()>| pass(object);
+    let passes = applier(pass, failed, Arc::new(()), store, queue, Config::default());
+    passes.map(move |outcome| match outcome {
+        Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+        Err(controller::Error::ObjectNotFound(gone)) => {
+            forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+        }
+        // for example without permission to list the kind
+        Err(error) => tracing::warn!(%error, "a watch failed; restarting it"),
+    })
+}
+
+/// Keeps the objects of a kind in a store. Returns the store, and the requests for those that change.
+fn objects(
+    client: &Client,
+    namespace: Option<&str>,
+    kind: ApiResource,
+) -> (Store<DynamicObject>, Requests) {
+    let writer = Writer::new(kind.clone());
+    let store = writer.as_reader();
+    let changed = watch(client, namespace, &kind, watcher::Config::default());
+    let changed = changed.reflect(writer).touched_objects();
+    let request = move |object| ObjectRef::from_obj_with(&object, kind.clone()).into();
+    (store, changed.map_ok(request).boxed())
+}
+
+/// Watches the objects of a kind in a namespace (`None` for all).
+fn watch(
+    client: &Client,
+    namespace: Option<&str>,
+    kind: &ApiResource,
+    config: watcher::Config,
+) -> BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>> {
+    let api = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
+        None => Api::all_with(client.clone(), kind),
+    };
+    let events = watcher(api, config).default_backoff();
+    let events = events.inspect_err(|error| tracing::debug!(%error, "watch"));
+    events.boxed()
+}
+
+/// Selects the objects that the operator created.
+pub(crate) fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
+}
+
+/// Watches the operator's objects of the kind `K` in a namespace (`None` for all). Returns their store, and requests for the
+/// clusters whose objects change.
+pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
+    let (store, mut writer) = reflector::store::<K>();
+    let clusters = kind_of::<EtcdCluster>();
+    // owner references would not do, because a kept claim has none
+    let cluster = move |of: &DynamicObject| named(of, of.labels().get(CLUSTER)?, &clusters);
+    let events = watch(client, namespace, &kind_of::<K>(), ours());
+    let requests = events.try_filter_map(move |event| {
+        let request = touched(&event).and_then(&cluster);
+        if let Some(event) = typed_event(&event) {
+            writer.apply_watcher_event(&event);
+        }
+        future::ok(request)
+    });
+    (store, requests.boxed())
+}
+
+/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for the objects of the kind `K` that `of`
+/// names.
+pub(crate) fn related<W: Object, K: Object>(
+    client: &Client,
+    namespace: Option<&str>,
+    config: watcher::Config,
+    of: fn(&DynamicObject) -> Option<&String>,
+) -> Requests {
+    let kind = kind_of::<K>();
+    let events = watch(client, namespace, &kind_of::<W>(), config);
+    let request = move |event| {
+        let request = touched(&event).and_then(|object| named(object, of(object)?, &kind));
+        future::ok(request)
+    };
+    events.try_filter_map(request).boxed()
+}
+
+/// Returns the request for the object with this name in the namespace of another one.
+fn named(
+    other: &DynamicObject,
+    name: &str,
+    kind: &ApiResource,
+) -> Option<ReconcileRequest<DynamicObject>> {
+    let namespace = other.metadata.namespace.as_deref()?;
+    let object = ObjectRef::new_with(name, kind.clone()).within(namespace);
+    Some(object.into())
+}
+
+/// Returns the object that an event is about.
+fn touched(event: &Event<DynamicObject>) -> Option<&DynamicObject> {
+    match event {
+        Event::Init | Event::InitDone => None,
+        Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) => Some(object),
+    }
+}
+
+/// Returns the event with its object typed; `None` if this release cannot parse it.
+fn typed_event<K: Object>(event: &Event<DynamicObject>) -> Option<Event<K>> {
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(readable(object)?),
+        Event::Apply(object) => Event::Apply(readable(object)?),
+        Event::Delete(object) => Event::Delete(readable(object)?),
+    })
+}

@@ -1,0 +1,412 @@
+//! The operator's report about a cluster: its status, conditions and gauges. It is derived from the observed state and the next
+//! step; a few facts of earlier passes are copied.
+//!
+//! A pass over an unchanged cluster in its desired state reproduces the present status, so nothing is written.
+
+mod conditions;
+mod events;
+mod members;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use witan_crd::{
+    CLUSTER, CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, OperationStatus, RecoveryPhase,
+    RecoveryStatus, Requests, RestorePhase, RestoreStatus, quorum,
+};
+use witan_plan::{
+    AGAIN_SECONDS,
+    model::{ClaimSeen, MemberSeen, Membership, Notice, Observed, Ordinal, Step},
+};
+
+use crate::{metrics::ClusterState, resources::Cluster};
+
+pub(crate) use conditions::condition;
+pub(crate) use events::events;
+
+/// Units of sizes; each is 1,024 times the previous one.
+const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
+
+/// A cluster and its present status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) cluster: &'a Cluster<'a>,
+    /// The previous status, updated with the facts of this pass.
+    pub(crate) before: &'a EtcdClusterStatus,
+}
+
+pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+/// Returns the observed generation. It advances only after the retention policy is applied to every claim, because users wait
+/// for it before they delete a cluster.
+fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
+    let applied = !seen.claims().any(|claim| claim.other_owner);
+    if applied {
+        Some(seen.generation)
+    } else {
+        of.before.observed_generation
+    }
+}
+
+/// Returns the status of a cluster whose next step is `next`.
+pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
+    let membership = seen.membership.as_ref();
+    let members = members::all(of, seen);
+    let notice = next.notice(&of.cluster.name, seen);
+    let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
+    let mut status = EtcdClusterStatus {
+        observed_generation: observed_generation(of, seen),
+        phase: Some(phase(of, seen, notice.as_ref())),
+        replicas: Some(count(seen.pods().count())),
+        ready_replicas: Some(count(ready(seen))),
+        updated_replicas: Some(count(updated(seen))),
+        learners: Some(count(
+            seen.members().filter(|member| member.learner).count(),
+        )),
+        selector: Some(format!("{CLUSTER}={}", of.cluster.name)),
+        current_version: lowest_version(seen).or_else(|| of.before.current_version.clone()),
+        target_version: of.cluster.spec().version.clone(),
+        cluster_id: of
+            .before
+            .cluster_id
+            .clone()
+            .or_else(|| cluster_id(membership?)),
+        admitted_spec: admitted_spec(of, seen),
+        bootstrap_members: of.before.bootstrap_members,
+        leader: leader.map(|leader| seen.name_of(&of.cluster.name, leader.id)),
+        leader_id: leader.map(|leader| format!("{:x}", leader.id)),
+        db_size: seen
+            .members()
+            .map(|member| member.db_size)
+            .max()
+            .map(rounded),
+        alarms: alarms(&of.cluster.name, seen),
+        client_endpoint: Some(of.cluster.client_endpoint()),
+        members,
+        operation: operation(of.before, notice.as_ref(), next, seen.now),
+        discovery: discovery(of, seen),
+        restored_from: of.before.restored_from.clone(),
+        restored_revision: of.before.restored_revision,
+        requests: Requests {
+            operation: of.cluster.active_request.clone(),
+            ..of.before.requests.clone()
+        },
+        recovery: recovery(of, seen),
+        restore: restore(of.before, seen),
+        past_operations: of.before.past_operations.clone(),
+        compaction: of.before.compaction.clone(),
+        certificates: certificates(of.cluster, seen),
+        conditions: Vec::new(),
+    };
+    status.conditions = conditions::all(of, seen, &status, next, notice.as_ref());
+    keep_measures(of.before, &mut status);
+    status
+}
+
+pub(crate) fn state(
+    spec: &EtcdClusterSpec,
+    seen: &Observed,
+    status: &EtcdClusterStatus,
+) -> ClusterState {
+    let leader = seen.membership.as_ref().and_then(|all| all.leader);
+    let voters = seen.members().filter(|member| !member.learner).count();
+    ClusterState {
+        members_desired: i64::from(spec.replicas),
+        members: i64::try_from(seen.members().count()).unwrap_or(i64::MAX),
+        members_ready: i64::from(status.ready_replicas.unwrap_or(0)),
+        learners: i64::from(status.learners.unwrap_or(0)),
+        has_quorum: voters > 0 && seen.healthy_voters() >= quorum(voters),
+        has_leader: leader.is_some(),
+        available: is_true(status, "Available"),
+        paused: spec.paused,
+        degraded: is_true(status, "Degraded"),
+        up_to_date: is_true(status, "UpToDate"),
+    }
+}
+
+/// Counts the pods with the present template whose claim need not be migrated.
+fn updated(seen: &Observed) -> usize {
+    let migrates = |at| seen.claim(at).is_some_and(|claim| claim.must_migrate);
+    let updated = seen
+        .pods()
+        .filter(|(at, pod)| !pod.outdated && !migrates(*at));
+    updated.count()
+}
+
+/// Returns the record of a recovery. A running one is done once a quorum serves and every usable disk belongs to a member. If a
+/// quorum serves already, a requested recovery is recorded as done at once.
+fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
+    let list = seen.membership.as_ref();
+    let serves = list.is_some_and(Membership::is_confirmed);
+    let known = of.before.recovery.clone();
+    if let Some(running) = known
+        .clone()
+        .filter(|one| one.phase == RecoveryPhase::Running)
+    {
+        let phase = match serves && !has_disks_without_member(seen) {
+            true => RecoveryPhase::Done,
+            false => RecoveryPhase::Running,
+        };
+        return Some(RecoveryStatus { phase, ..running });
+    }
+    let member = of.cluster.resource.member(seen.recover?);
+    let known = known.filter(|known| known.member == member);
+    let phase = RecoveryPhase::Done;
+    let ended = || RecoveryStatus { member, phase, started_at: time(seen.now) };
+    known.or_else(|| serves.then(ended))
+}
+
+/// Returns the record of a restore, which is done once the cluster serves the restored data.
+fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
+    let known = before.restore.clone()?;
+    let id = seen.membership.as_ref().and_then(cluster_id);
+    let own = id.is_some() && (before.cluster_id.is_none() || before.cluster_id == id);
+    Some(match known.phase {
+        RestorePhase::Starting if own => RestoreStatus { phase: RestorePhase::Done, ..known },
+        RestorePhase::Starting | RestorePhase::Stopping | RestorePhase::Done => known,
+    })
+}
+
+/// Returns whether a usable disk belongs to no member.
+fn has_disks_without_member(seen: &Observed) -> bool {
+    seen.ordinals.iter().any(|(ordinal, at)| {
+        at.claim.as_ref().is_some_and(ClaimSeen::is_usable) && seen.member(*ordinal).is_none()
+    })
+}
+
+/// Returns the present spec as JSON if a pod of its template exists; otherwise the spec recorded in the present status.
+fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
+    let mut pods = seen.pods();
+    let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
+    let present = present.then(|| serde_json::to_string(of.cluster.spec()).ok());
+    let before = || of.before.admitted_spec.clone();
+    present.flatten().or_else(before)
+}
+
+/// Returns `status.phase`: the message of the notice with a capital letter, or that the cluster is healthy if there is none.
+fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
+    match notice {
+        None => "Cluster in healthy state".to_owned(),
+        Some(notice) if notice.reason == "BootstrapInProgress" => {
+            let members = of.before.bootstrap_members;
+            let members = members.unwrap_or(of.cluster.spec().replicas);
+            format!("Bootstrapping {}/{members}", ready(seen))
+        }
+        Some(notice) => {
+            let mut text = notice.message.clone();
+            if let Some(first) = text.get_mut(0..1) {
+                first.make_ascii_uppercase();
+            }
+            text
+        }
+    }
+}
+
+/// Returns the operation in progress; `None` if `next` makes no progress. The start time stays while kind and member do.
+fn operation(
+    before: &EtcdClusterStatus,
+    notice: Option<&Notice>,
+    next: &Step,
+    now: i64,
+) -> Option<OperationStatus> {
+    let notice = notice.filter(|_| next.progresses())?;
+    let same = before
+        .operation
+        .as_ref()
+        .filter(|before| before.kind == notice.reason && before.member == notice.member);
+    Some(OperationStatus {
+        kind: notice.reason.to_owned(),
+        member: notice.member.clone(),
+        message: Some(notice.message.clone()),
+        started_at: same.map_or_else(|| time(now), |same| same.started_at.clone()),
+    })
+}
+
+/// Returns the status of discovery, if the cluster uses it. Until the cluster has an id, the members that are in the member
+/// list or have a ready pod are counted, and the missing ones named.
+fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
+    let mut discovery = of.before.discovery.clone()?;
+    if discovery.url.is_some() && of.before.cluster_id.is_none() {
+        let expected = discovery.expected.unwrap_or(of.cluster.spec().replicas);
+        let has_come = |ordinal: Ordinal| {
+            seen.member(ordinal).is_some() || seen.pod(ordinal).is_some_and(|pod| pod.ready)
+        };
+        let all = 0..Ordinal::try_from(expected).unwrap_or(0);
+        discovery.missing = all
+            .filter(|ordinal| !has_come(*ordinal))
+            .map(|ordinal| of.cluster.resource.member(ordinal))
+            .collect();
+        discovery.registered = Some(expected - count(discovery.missing.len()));
+    }
+    Some(discovery)
+}
+
+fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus> {
+    let each = |(role, certificate): (&_, &witan_plan::model::CertificateSeen)| CertificateStatus {
+        name: cluster.resource.secret_name(*role),
+        not_after: Some(time(certificate.not_after)),
+    };
+    seen.certificates.iter().map(each).collect()
+}
+
+/// Returns the raised alarms as `NOSPACE:name-0`.
+fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
+    let of = |member: &MemberSeen| {
+        let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
+        let name = seen.name_of(cluster, member.id);
+        kinds
+            .into_iter()
+            .filter(|(raised, _)| *raised)
+            .map(move |(_, kind)| format!("{kind}:{name}"))
+    };
+    seen.members().flat_map(of).collect()
+}
+
+const NO_SPACE: &str = "the quota is used up, so v3 writes are refused: compact old revisions, delete keys (kubectl witan top shows \
+    the largest prefixes) or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
+
+/// Returns a text with the raised alarms, what the operator has done about them and what is left to do.
+fn alarm_message(status: &EtcdClusterStatus) -> String {
+    let raised = status.alarms.join(", ");
+    let full = status
+        .alarms
+        .iter()
+        .any(|alarm| alarm.starts_with("NOSPACE"));
+    match &status.compaction {
+        _ if !full => raised,
+        None => format!("{raised}: {NO_SPACE}"),
+        Some(last) => {
+            let (revision, at) = (last.revision, last.compacted_at.0);
+            let then = match last.disarmed {
+                true => "disarmed the alarm, which was then raised again",
+                false => "has not freed enough space so far",
+            };
+            format!(
+                "{raised}: {NO_SPACE}. The operator compacted up to revision {revision} at {at}, and {then}; if \
+                 spec.selfHealing.compactOnNoSpace is set, it compacts again {} minutes later",
+                AGAIN_SECONDS / 60
+            )
+        }
+    }
+}
+
+/// Returns the cluster id in hexadecimal; `None` unless a quorum confirmed the members and all report the same id.
+fn cluster_id(membership: &Membership) -> Option<String> {
+    let one = membership.of_other_clusters().next().is_none();
+    (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
+}
+
+/// Returns the lowest version among the image tags of the pods; without any, the lowest that members report.
+fn lowest_version(seen: &Observed) -> Option<String> {
+    let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
+    let said = seen.members().filter_map(|member| member.version.as_ref());
+    let lowest = images.min_by_key(|version| rank(version));
+    lowest
+        .or_else(|| said.min_by_key(|version| rank(version)))
+        .cloned()
+}
+
+/// Returns the sort key of a version: its numbers, whether it is a release, and the numbers of the pre-release, which sorts
+/// below its release. A leading `v` and anything after `+` are ignored; a part that is not a number counts as 0.
+fn rank(version: &str) -> (Vec<u64>, bool, Vec<u64>) {
+    let version = version.trim_start_matches('v').split('+').next();
+    let (release, pre_release) = match version.unwrap_or_default().split_once('-') {
+        Some((release, pre_release)) => (release, Some(pre_release)),
+        None => (version.unwrap_or_default(), None),
+    };
+    let numbers = |text: &str| {
+        let parts = text.split(['.', '-']);
+        parts.map(|part| part.parse().unwrap_or(0)).collect()
+    };
+    let of_pre_release = pre_release.map(numbers).unwrap_or_default();
+    (numbers(release), pre_release.is_none(), of_pre_release)
+}
+
+fn ready(seen: &Observed) -> usize {
+    let ready = seen.pods().filter(|(_, pod)| pod.ready && !pod.deleting);
+    ready.count()
+}
+
+/// Keeps the previous raft indexes if nothing else has changed: every write changes them, and they alone are not worth an
+/// update.
+fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
+    let mut same = status.clone();
+    for (member, old) in same.members.iter_mut().zip(&before.members) {
+        member.raft_index = old.raft_index;
+    }
+    if same == *before {
+        *status = same;
+    }
+}
+
+/// Rounds bytes to two significant digits, so that a growing database does not change the status on every pass.
+pub(crate) fn rounded(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let step = 10_f64.powi(value.max(1.0).log10().floor() as i32 - 1);
+    let value = (value / step).round() * step;
+    format!("{value:.*}{}", usize::from(step < 1.0), UNITS[unit])
+}
+
+fn count(of: usize) -> i32 {
+    i32::try_from(of).unwrap_or(i32::MAX)
+}
+
+pub(crate) fn time(unix_s: i64) -> Time {
+    Time(Timestamp::from_second(unix_s).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_crd::CompactionStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_full_store_says_what_to_do() {
+        let alarms = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned).to_vec();
+        let mut status = EtcdClusterStatus { alarms, ..EtcdClusterStatus::default() };
+        let words = alarm_message(&status);
+        assert!(words.starts_with("NOSPACE:a-0, CORRUPT:a-1: "), "{words}");
+        assert!(words.contains("quotaBackendBytes"), "{words}");
+        for (disarmed, says) in [(false, "not freed enough space"), (true, "raised again")] {
+            status.compaction =
+                Some(CompactionStatus { compacted_at: time(0), revision: 7, disarmed });
+            let words = alarm_message(&status);
+            assert!(
+                words.contains("up to revision 7") && words.contains(says),
+                "{words}"
+            );
+        }
+        status.alarms.remove(0);
+        assert_eq!(alarm_message(&status), "CORRUPT:a-1");
+    }
+
+    #[test]
+    fn a_pre_release_is_below_its_release_and_a_v_does_not_count() {
+        let sorted = [
+            "latest",
+            "v1.9.0",
+            "1.10.0-rc.1",
+            "1.10.0-rc.2",
+            "1.10.0+a-b",
+            "v2.0.0",
+        ];
+        let mut versions = sorted;
+        versions.reverse();
+        versions.sort_by_key(|version| rank(version));
+        assert_eq!(versions, sorted);
+    }
+
+    #[test]
+    fn sizes_have_two_digits() {
+        let shown = [0, 999, 20_480, 25 << 20, 1_234_567_890].map(rounded);
+        assert_eq!(shown, ["0.0", "1000", "20Ki", "25Mi", "1.1Gi"]);
+    }
+}

@@ -1,0 +1,256 @@
+//! Status of the members of a cluster.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use witan_crd::{EtcdClusterStatus, MemberPhase, MemberStatus};
+use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
+
+use super::{Subject, events, rounded, time};
+
+/// Returns the status of each ordinal that has a pod or a member, then of the members outside the pods of this cluster, each
+/// under a unique name. While no member answers, ids, learners and members elsewhere stay as last reported: a recovery counts
+/// the voters by them.
+pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
+    let membership = seen.membership.as_ref();
+    let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
+    let of_members = seen.members().filter_map(|member| member.ordinal);
+    let ordinals: BTreeSet<Ordinal> = of_pods.chain(of_members).collect();
+    let own = ordinals.into_iter().map(|ordinal| {
+        let member = seen.member(ordinal);
+        let name = of.cluster.resource.member(ordinal);
+        let reported = match membership {
+            Some(list) => of_member(list, member),
+            None => {
+                let mut known = of.before.members.iter();
+                let known = known.find(|known| known.name == name);
+                known.map(last_reported).unwrap_or_default()
+            }
+        };
+        MemberStatus {
+            name,
+            ordinal: i32::try_from(ordinal).ok(),
+            phase: Some(member_phase(seen, ordinal, member)),
+            reason: reason(seen, ordinal),
+            silent_since: silent_since(of.before, member, seen.now),
+            corrupt_since: since(
+                of.before,
+                member,
+                seen.now,
+                |member| member.corrupt,
+                |known| &known.corrupt_since,
+            ),
+            ..reported
+        }
+    });
+    let mut all: Vec<MemberStatus> = own.collect();
+    let Some(list) = membership else {
+        let known = of.before.members.iter();
+        let elsewhere = known.filter(|member| member.ordinal.is_none());
+        all.extend(elsewhere.map(last_reported));
+        return all;
+    };
+    let foreign = seen.members().filter(|member| member.ordinal.is_none());
+    for member in foreign {
+        let name = seen.name_of(&of.cluster.name, member.id);
+        let unique = all.iter().all(|other| other.name != name);
+        let name = if unique {
+            name
+        } else {
+            format!("{:x}", member.id)
+        };
+        all.push(MemberStatus { name, ..of_member(list, Some(member)) });
+    }
+    all
+}
+
+/// Returns the name, the id and the role that the present status reports for a member.
+fn last_reported(known: &MemberStatus) -> MemberStatus {
+    MemberStatus {
+        name: known.name.clone(),
+        id: known.id.clone(),
+        is_learner: known.is_learner,
+        ..MemberStatus::default()
+    }
+}
+
+/// Returns the fields that the members report; empty if there is no member.
+fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
+    let Some(member) = member else {
+        return MemberStatus::default();
+    };
+    MemberStatus {
+        id: Some(format!("{:x}", member.id)),
+        version: member.version.clone(),
+        is_healthy: member.healthy,
+        is_leader: membership.leader == Some(member.id),
+        is_learner: member.learner,
+        raft_index: i64::try_from(member.raft_index)
+            .ok()
+            .filter(|index| *index > 0),
+        db_size: Some(member.db_size).filter(|bytes| *bytes > 0).map(rounded),
+        ..MemberStatus::default()
+    }
+}
+
+/// Returns since when a member has not answered.
+fn silent_since(
+    before: &EtcdClusterStatus,
+    member: Option<&MemberSeen>,
+    now: UnixSeconds,
+) -> Option<Time> {
+    since(
+        before,
+        member,
+        now,
+        |member| !member.answers,
+        |known| &known.silent_since,
+    )
+}
+
+/// Returns since when `holds` is true of a member: the time that `recorded` has in the present status, or now.
+fn since(
+    before: &EtcdClusterStatus,
+    member: Option<&MemberSeen>,
+    now: UnixSeconds,
+    holds: fn(&MemberSeen) -> bool,
+    recorded: fn(&MemberStatus) -> &Option<Time>,
+) -> Option<Time> {
+    let member = member.filter(|member| holds(member))?;
+    let id = Some(format!("{:x}", member.id));
+    let known = before.members.iter().find(|known| known.id == id);
+    let known = known.and_then(|known| recorded(known).clone());
+    known.or_else(|| Some(time(now)))
+}
+
+/// Returns the phase of an ordinal for `status.members`. `member` is its entry in the member list. Without an entry, the member
+/// is being removed, or provisioned if no list is known yet.
+fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
+    let pod = seen.pod(ordinal);
+    match (member, pod) {
+        _ if seen.fenced.contains(&ordinal) && pod.is_none() => MemberPhase::Fenced,
+        (None, Some(pod)) if seen.membership.is_none() && !pod.deleting => {
+            MemberPhase::Provisioning
+        }
+        (None, _) => MemberPhase::Removing,
+        (Some(_), None) => MemberPhase::Pending,
+        (Some(member), Some(_)) if !member.started => MemberPhase::Provisioning,
+        (Some(member), Some(_)) if member.learner => MemberPhase::Learner,
+        (Some(member), Some(pod)) if member.healthy && pod.ready => MemberPhase::Ready,
+        (Some(_), Some(_)) => MemberPhase::Unhealthy,
+    }
+}
+
+/// Returns why the pod of an ordinal is not ready: `PodEnding`, the name of its obstacle, or a foreign peer URL.
+fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
+    let pod = seen.pod(ordinal)?;
+    if pod.deleting {
+        return Some("PodEnding".to_owned());
+    }
+    let obstacle = pod.obstacle.filter(|_| !pod.ready);
+    let elsewhere = seen
+        .member(ordinal)
+        .is_some_and(|member| member.foreign_address);
+    obstacle
+        .map(|obstacle| format!("{obstacle:?}"))
+        .or_else(|| elsewhere.then(|| events::FOREIGN_ADDRESS.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1::Pod;
+    use witan_plan::model::OrdinalSeen;
+
+    use super::*;
+    use crate::resources::Cluster;
+
+    fn resource() -> witan_crd::EtcdCluster {
+        let resource = serde_json::json!({
+            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": {},
+        });
+        serde_json::from_value(resource).unwrap()
+    }
+
+    /// The API server rejects the whole status if two entries of a list have the same name.
+    #[test]
+    fn every_member_has_a_name_of_its_own() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
+        let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
+        let member = |id, ordinal| MemberSeen {
+            id,
+            name: "a-0".to_owned(),
+            ordinal,
+            ..MemberSeen::default()
+        };
+        let list = vec![member(10, Some(0)), member(11, None), member(12, None)];
+        let membership = Membership { members: list, ..Membership::default() };
+        let seen = Observed { membership: Some(membership), ..Observed::default() };
+        let names = all(of, &seen).into_iter().map(|member| member.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["a-0", "b", "c"]);
+    }
+
+    /// A recovery must know the voters elsewhere and the learners when no member answers.
+    #[test]
+    fn members_keep_their_id_and_role_while_none_answers() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
+        let member = |id, ordinal, learner| MemberSeen {
+            id,
+            ordinal,
+            learner,
+            healthy: true,
+            ..MemberSeen::default()
+        };
+        let list = vec![
+            member(10, Some(0), false),
+            member(11, Some(1), true),
+            member(12, None, false),
+        ];
+        let membership = Membership { members: list, leader: Some(10), ..Membership::default() };
+        let pod = crate::observe::pods::seen(&cluster, &Pod::default(), 0);
+        let pods = [0, 1].map(|ordinal| {
+            (
+                ordinal,
+                OrdinalSeen { pod: Some(pod.clone()), ..OrdinalSeen::default() },
+            )
+        });
+        let ordinals = BTreeMap::from(pods);
+        let mut seen = Observed {
+            membership: Some(membership),
+            ordinals,
+            ..Observed::default()
+        };
+        let mut before = EtcdClusterStatus::default();
+        for answers in [true, false, false] {
+            seen.membership = seen.membership.filter(|_| answers);
+            before.members = all(Subject { cluster: &cluster, before: &before }, &seen);
+            let shown = before.members.iter().map(|member| {
+                let id = member.id.as_deref().unwrap_or_default();
+                (id, member.ordinal, member.is_learner, member.is_healthy)
+            });
+            let expected = [
+                ("a", Some(0), false, answers),
+                ("b", Some(1), true, answers),
+                ("c", None, false, answers),
+            ];
+            assert_eq!(shown.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_member_is_silent_from_its_first_silence_to_its_next_answer() {
+        let member = |answers| MemberSeen { id: 10, answers, ..MemberSeen::default() };
+        let (mut before, mut since) = (EtcdClusterStatus::default(), Vec::new());
+        for (now, answers) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
+            let silent_since = silent_since(&before, Some(&member(answers)), now);
+            since.push(silent_since.as_ref().map(|since| since.0.as_second()));
+            let id = Some("a".to_owned());
+            before.members = vec![MemberStatus { id, silent_since, ..MemberStatus::default() }];
+        }
+        assert_eq!(since, [None, Some(2), Some(2), None, Some(5)]);
+    }
+}

@@ -1,0 +1,172 @@
+//! Builds the objects of a cluster. Pure functions: the objects are applied elsewhere.
+
+pub(crate) mod backup;
+mod budget;
+pub(crate) mod cert_manager;
+mod changes;
+mod claim;
+mod flags;
+mod merge;
+mod names;
+mod pod;
+mod pod_template;
+mod restore;
+mod services;
+mod store;
+pub(crate) mod tls;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+pub(crate) use budget::budget;
+pub(crate) use changes::{CHANGES, STATUS_PORT, changes_pod};
+pub(crate) use claim::{applied_to, claim, grown, must_migrate, owners_of_claim};
+pub(crate) use names::{
+    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, OPERATION, PEER_TLS, REFUSED, REQUESTED,
+    RETIRED, ROLE, ROTATED_AT, ROTATION, SCHEDULE, SPEC, START, TEMPLATE, VERSION,
+};
+pub(crate) use pod::{pod, template};
+pub(crate) use restore::{FETCH, RESTORE, check, check_name};
+pub(crate) use services::{client_service, peer_service};
+pub(crate) use store::location;
+use witan_crd::{CLUSTER, EtcdCluster, Object};
+use witan_plan::model::{Holder, ObjectState, PeerTls};
+
+/// Why an object cannot be built from the spec.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResourceError {
+    /// A part of the spec that is passed through unchanged does not have the expected type.
+    #[error("spec.{field} is not valid in a pod or claim: {reason}. Correct it in the EtcdCluster")]
+    Field { field: &'static str, reason: String },
+    #[error("spec.{field}: {reason}. Remove it from the EtcdCluster")]
+    Refused { field: &'static str, reason: String },
+    #[error("the EtcdCluster has no {0}")]
+    Incomplete(&'static str),
+    #[error("the operator's --member-image {0:?} has no repository")]
+    Image(String),
+    #[error("cannot create or read a certificate: {0}")]
+    Certificate(String),
+}
+
+/// Returns an owner reference, through which Kubernetes deletes an object together with `resource`.
+fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
+    let controller = resource.controller_owner_ref(&()).unwrap_or_default();
+    OwnerReference { block_owner_deletion: Some(true), ..controller }
+}
+
+/// Returns whether an object has an owner with this uid.
+pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
+    let mut owners = object.owner_references().iter();
+    owners.any(|one| Some(one.uid.as_str()) == owner)
+}
+
+/// Whose an object is that has the name of one of the cluster's objects.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ownership {
+    /// It belongs to this cluster.
+    Ours,
+    /// It belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that.
+    Ending,
+    /// It belongs to someone else.
+    Foreign,
+}
+
+/// Returns the owner of an object: `Ours` if this cluster owns it; otherwise `Foreign` if it lacks the cluster's label, and
+/// `Ending` if an EtcdCluster of this name owns it. An object with the label but without a controller is `Ours`, such as a kept
+/// claim or an object after `kubectl delete --cascade=orphan`.
+pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
+    let kind = EtcdCluster::kind(&());
+    let owners = object.owner_references();
+    let mut clusters = owners.iter().filter(|owner| owner.kind == kind);
+    if is_owned(object, Some(&cluster.uid)) {
+        return Ownership::Ours;
+    }
+    if object.labels().get(CLUSTER) != Some(&cluster.name) {
+        return Ownership::Foreign;
+    }
+    if clusters.any(|owner| owner.name == cluster.name) {
+        return Ownership::Ending;
+    }
+    if owners.iter().any(|owner| owner.controller == Some(true)) {
+        return Ownership::Foreign;
+    }
+    Ownership::Ours
+}
+
+/// Describes an object that already has the name of one of the cluster's objects.
+pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, object: &K) -> Holder {
+    holder_of(cluster, &K::kind(&()), object)
+}
+
+/// Describes an object of a kind that already has the name of one of the cluster's objects.
+pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resource) -> Holder {
+    let owners = object.owner_references();
+    let controls = |owner: &&OwnerReference| owner.controller == Some(true);
+    let owner = owners.iter().find(controls).or(owners.first());
+    let whose = match owner {
+        Some(owner) => format!("of {} {}", owner.kind, owner.name),
+        None => "without an owner".to_owned(),
+    };
+    Holder {
+        object: format!("{kind} {} {whose}", object.name_any()),
+        ending: ownership(cluster, object) == Ownership::Ending,
+    }
+}
+
+/// Returns how a unit variant is written in a spec, a label or an annotation.
+fn word(value: impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Returns the fingerprint of an object, for its annotation [`SPEC`].
+fn fingerprint(object: &impl Serialize) -> String {
+    let text = serde_json::to_vec(object).unwrap_or_default();
+    format!("{:.16x}", Sha256::digest(&text))
+}
+
+fn with_fingerprint<K: Object>(mut object: K) -> K {
+    let print = fingerprint(&object);
+    let meta: &mut ObjectMeta = object.meta_mut();
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.insert(SPEC.to_owned(), print);
+    object
+}
+
+/// Returns whether a live object has the fingerprint, the labels and the EtcdCluster owners of the wanted one. Owners and
+/// labels that others added are ignored: an apply would not remove them.
+pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
+    let print = |object: &K| object.annotations().get(SPEC).cloned();
+    let labels = wanted.labels().iter();
+    let kind = EtcdCluster::kind(&());
+    let owners = |object: &K| {
+        let owners = object.owner_references().iter();
+        let clusters = owners.filter(|owner| owner.kind == kind);
+        clusters.map(|owner| owner.uid.clone()).collect::<Vec<_>>()
+    };
+    print(wanted) == print(seen)
+        && owners(wanted) == owners(seen)
+        && labels
+            .into_iter()
+            .all(|(key, value)| seen.labels().get(key) == Some(value))
+}
+
+/// Compares a live object with the wanted one, using [`is_current`].
+pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
+    match live {
+        None => ObjectState::Missing,
+        Some(live) if is_current(wanted, live) => ObjectState::Current,
+        Some(_) => ObjectState::Outdated,
+    }
+}
+
+/// Returns why the spec yields no pods or no claims; `None` if it yields both.
+pub(crate) fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
+    let pods = template(cluster, PeerTls::On).err();
+    pods.or_else(|| claim(cluster, 0, PeerTls::On).err())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The claim of a member's disk.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
+};
+use kube::ResourceExt as _;
+use serde::{Deserialize, Serialize};
+use witan_crd::{AccessMode, Retention, Storage};
+use witan_plan::model::{Ordinal, PeerTls};
+
+use super::{
+    ResourceError,
+    merge::typed,
+    names::{CLUSTER_ID, Cluster, PEER_TLS, REQUESTED},
+    owner, with_fingerprint, word,
+};
+
+/// Returns the claim of a member. The EtcdCluster owns it if the policy is to delete claims with the cluster.
+pub(crate) fn claim(
+    cluster: &Cluster<'_>,
+    ordinal: Ordinal,
+    peer_tls: PeerTls,
+) -> Result<PersistentVolumeClaim, ResourceError> {
+    let template = template(cluster)?;
+    let mut metadata = cluster.member_meta(cluster.claim(ordinal), ordinal);
+    let labels = metadata.labels.get_or_insert_default();
+    for (key, value) in template.metadata.labels.unwrap_or_default() {
+        labels.entry(key).or_insert(value);
+    }
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.extend(template.metadata.annotations.unwrap_or_default());
+    if let Some(id) = cluster.id() {
+        annotations.insert(CLUSTER_ID.to_owned(), id.to_owned());
+    }
+    if cluster.spec().claim_retention().when_deleted == Retention::Retain {
+        metadata.owner_references = None;
+    }
+    // fields that can differ between claims are not part of the fingerprint
+    let spec = spec(cluster, template.spec);
+    let mut claim = with_fingerprint(PersistentVolumeClaim {
+        metadata,
+        spec: Some(spec.clone()),
+        status: None,
+    });
+    claim.spec.get_or_insert_default().resources = Some(requested(cluster));
+    let annotations = claim.metadata.annotations.get_or_insert_default();
+    annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
+    record(&mut claim, ClaimRequest::of(cluster, spec));
+    Ok(claim)
+}
+
+/// The request for a claim, recorded in its annotation [`REQUESTED`]. The spec is compared with this record, because a webhook
+/// or an autoscaler can change the live claim.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct ClaimRequest {
+    /// The claim's spec without the size.
+    spec: PersistentVolumeClaimSpec,
+    bytes: u64,
+    /// UID of the EtcdOperation that migrates the storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migration: Option<String>,
+}
+
+impl ClaimRequest {
+    /// Returns the request for a claim with this spec; `None` if its size cannot be read.
+    fn of(cluster: &Cluster<'_>, spec: PersistentVolumeClaimSpec) -> Option<Self> {
+        let request = cluster.active_request.as_ref();
+        let request = request.filter(|request| request.migrate_storage);
+        Some(Self {
+            spec,
+            bytes: Storage::requested(cluster.spec().storage.as_ref()).bytes()?,
+            migration: request.map(|request| request.uid.clone()),
+        })
+    }
+
+    fn recorded(claim: &PersistentVolumeClaim) -> Option<Self> {
+        serde_json::from_str(claim.annotations().get(REQUESTED)?).ok()
+    }
+}
+
+fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
+    if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
+        let annotations = claim.metadata.annotations.get_or_insert_default();
+        annotations.insert(REQUESTED.to_owned(), text);
+    }
+}
+
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. A claim without a record gets
+/// one of the present spec.
+pub(crate) fn applied_to(
+    live: &PersistentVolumeClaim,
+    mut claim: PersistentVolumeClaim,
+) -> PersistentVolumeClaim {
+    claim.spec.clone_from(&live.spec);
+    let present = ClaimRequest::recorded(&claim);
+    let present = present.map(|present| ClaimRequest { migration: None, ..present });
+    record(&mut claim, ClaimRequest::recorded(live).or(present));
+    claim
+}
+
+/// Returns whether a member must move to a new claim: an EtcdOperation migrates the storage, or the recorded request differs
+/// from the spec or is larger. A spec without a storage class accepts any class, and one without a size any size.
+pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
+    let wanted = template(cluster).ok();
+    let wanted = wanted.and_then(|wanted| ClaimRequest::of(cluster, spec(cluster, wanted.spec)));
+    let (Some(recorded), Some(mut wanted)) = (ClaimRequest::recorded(live), wanted) else {
+        return false;
+    };
+    let class = &mut wanted.spec.storage_class_name;
+    if class.is_none() {
+        class.clone_from(&recorded.spec.storage_class_name);
+    }
+    let size = Storage::named_size(cluster.spec().storage.as_ref());
+    let is_larger = size.is_some() && recorded.bytes > wanted.bytes;
+    let migrates = wanted.migration.is_some() && wanted.migration != recorded.migration;
+    migrates || is_larger || wanted.spec != recorded.spec
+}
+
+/// Returns the owners that a claim must have: all present ones other than the cluster, and the cluster if the policy is to
+/// delete claims with it.
+pub(crate) fn owners_of_claim(
+    cluster: &Cluster<'_>,
+    claim: &PersistentVolumeClaim,
+) -> Vec<OwnerReference> {
+    let owners = claim.owner_references().iter();
+    let others = owners.filter(|owner| owner.uid != cluster.uid).cloned();
+    let deletes = cluster.spec().claim_retention().when_deleted == Retention::Delete;
+    let own = deletes.then(|| owner(cluster.resource));
+    others.chain(own).collect()
+}
+
+/// Returns the claim with `bytes` as its requested size.
+pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
+    let spec = claim.spec.get_or_insert_default();
+    let resources = spec.resources.get_or_insert_default();
+    let requests = resources.requests.get_or_insert_default();
+    requests.insert("storage".to_owned(), Quantity(bytes.to_string()));
+    let recorded = ClaimRequest::recorded(&claim);
+    let grown = recorded.map(|recorded| ClaimRequest { bytes, ..recorded });
+    record(&mut claim, grown);
+    claim
+}
+
+/// Returns the spec of a claim without its size: that of the template, with access modes (by default `ReadWriteOnce`) and
+/// storage class.
+fn spec(
+    cluster: &Cluster<'_>,
+    template: Option<PersistentVolumeClaimSpec>,
+) -> PersistentVolumeClaimSpec {
+    let mut spec = template.unwrap_or_default();
+    let storage = cluster.spec().storage.as_ref();
+    let modes = storage.map_or(&[][..], |storage| &storage.access_modes);
+    if !modes.is_empty() {
+        spec.access_modes = Some(modes.iter().map(word).collect());
+    } else if spec.access_modes.is_none() {
+        spec.access_modes = Some(vec![word(AccessMode::ReadWriteOnce)]);
+    }
+    if let Some(class) = storage.and_then(|storage| storage.storage_class_name.clone()) {
+        spec.storage_class_name = Some(class);
+    }
+    spec.resources = None;
+    spec
+}
+
+/// Returns the resources of a claim: the size in the spec.
+fn requested(cluster: &Cluster<'_>) -> VolumeResourceRequirements {
+    let size = Quantity(Storage::requested(cluster.spec().storage.as_ref()).0);
+    VolumeResourceRequirements {
+        requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+        limits: None,
+    }
+}
+
+fn template(cluster: &Cluster<'_>) -> Result<PersistentVolumeClaim, ResourceError> {
+    let storage = cluster.spec().storage.as_ref();
+    match storage.and_then(|storage| storage.volume_claim_template.as_ref()) {
+        Some(template) => typed("storage.volumeClaimTemplate", template),
+        None => Ok(PersistentVolumeClaim::default()),
+    }
+}

@@ -1,0 +1,366 @@
+//! The applied objects: a snapshot of all of them, and properties that hold for every spec.
+
+mod certificates;
+mod claims;
+
+use std::time::SystemTime;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+use witan_crd::{CertificateRole, EtcdCluster};
+use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
+
+use super::{
+    Cluster, ResourceError, budget, claim, client_service, grown, is_current, names::MEMBER,
+    peer_service, pod, template, tls,
+};
+
+use crate::testing::environment;
+
+const IMAGE: &str = "registry.example:5000/witan:1.0.0";
+
+fn resource(spec: Value) -> EtcdCluster {
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let mut resource = EtcdCluster::new("orders", spec);
+    resource.metadata.namespace = Some("shop".to_owned());
+    resource.metadata.uid = Some("u-1".to_owned());
+    resource
+}
+
+fn cluster(resource: EtcdCluster) -> Cluster<'static> {
+    Cluster::new(Box::leak(Box::new(resource)), environment(IMAGE)).expect("a cluster")
+}
+
+fn full() -> EtcdCluster {
+    resource(json!({
+        "version": "1.1.0",
+        "storage": {"size": "10Gi", "storageClassName": "fast"},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"},
+        "tls": {"peer": {"managed": {}}, "client": {"managed": {}, "additionalDNSNames": ["etcd.example"]}},
+        "options": {"quotaBackendBytes": "4Gi", "enableV1": false, "extraArgs": {"max-concurrent-streams": "100"}},
+        "resources": {"limits": {"memory": "1Gi"}},
+        "tolerations": [{"key": "db", "operator": "Exists"}],
+        "podTemplate": {"spec": {"containers": [{"name": "etcd", "env": [{"name": "A", "value": "b"}]}]}},
+        "additionalMetadata": {"labels": {"team": "a", "witan.dev/cluster": "stolen"}, "annotations": {"note": "x"}},
+    }))
+}
+
+fn first(ordinal: u32, peer_tls: PeerTls) -> PodPlan {
+    PodPlan {
+        ordinal,
+        bootstrap: Bootstrap::New { first: 0, members: 3 },
+        peer_tls,
+        role: Role::Voter,
+    }
+}
+
+/// `UPDATE=1` rewrites the snapshot.
+#[test]
+fn all_objects_match_the_snapshot() {
+    let mut text = String::new();
+    for (resource, peer_tls) in [(resource(json!({})), PeerTls::Off), (full(), PeerTls::On)] {
+        let cluster = cluster(resource);
+        let objects = [
+            serde_yaml::to_string(&client_service(&cluster)),
+            serde_yaml::to_string(&peer_service(&cluster)),
+            serde_yaml::to_string(&budget(&cluster, 2)),
+            serde_yaml::to_string(&claim(&cluster, 0, peer_tls).expect("a claim")),
+            serde_yaml::to_string(&pod(&cluster, &first(0, peer_tls)).expect("a pod")),
+        ];
+        for object in objects {
+            text.push_str("---\n");
+            text.push_str(&object.expect("YAML"));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/objects.yaml");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &text).expect("write");
+    }
+    let kept = std::fs::read_to_string(path).expect("the snapshot");
+    assert!(
+        kept == text,
+        "UPDATE=1 cargo test -p witan-controller snapshot, and look at the difference"
+    );
+}
+
+/// A claim outlives the cluster unless the policy says otherwise.
+#[test]
+fn claims_are_owned_only_when_they_go_with_the_cluster() {
+    let cluster = cluster(resource(json!({})));
+    let kept = claim(&cluster, 0, PeerTls::Off).expect("a claim");
+    assert!(kept.metadata.owner_references.is_none());
+    assert!(
+        is_current(&kept, &grown(kept.clone(), 1 << 40)),
+        "the size is not compared"
+    );
+}
+
+/// An address in another notation would never match the certificate, and each pass would issue a new one.
+#[test]
+fn an_address_fits_however_it_is_written() {
+    let more = json!({"managed": {}, "additionalIPAddresses": ["2001:0DB8::01", "2001:db8::1", "127.0.0.1"], "additionalDNSNames": ["localhost"]});
+    let cluster = cluster(resource(json!({"tls": {"client": more}})));
+    let now = SystemTime::now();
+    let authority = tls::authority(&cluster, now).expect("an authority");
+    let role = CertificateRole::Server;
+    let leaf = tls::leaf(&cluster, role, &authority, now).expect("a certificate");
+    assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
+}
+
+/// Otherwise the operator would apply it forever.
+#[test]
+fn owners_added_by_others_are_ignored() {
+    let cluster = cluster(resource(json!({})));
+    let wanted = client_service(&cluster);
+    let mut live = wanted.clone();
+    let other = json!({"apiVersion": "example.com/v1", "kind": "App", "name": "shop", "uid": "x"});
+    let other = serde_json::from_value(other).expect("an owner");
+    live.metadata
+        .owner_references
+        .get_or_insert_default()
+        .push(other);
+    assert!(is_current(&wanted, &live));
+    live.metadata.owner_references = None;
+    assert!(!is_current(&wanted, &live), "its own is missing");
+}
+
+#[test]
+fn names_are_compared_by_number() {
+    let cluster = cluster(resource(json!({})));
+    assert_eq!(cluster.resource.ordinal("orders-10"), Some(10));
+    for other in [
+        "orders-01",
+        "orders-",
+        "orders-x",
+        "orders",
+        "other-1",
+        "orders-client-0",
+    ] {
+        assert_eq!(cluster.resource.ordinal(other), None, "{other}");
+    }
+    let url = cluster.peer_url(10, PeerTls::On);
+    assert_eq!(url, "https://orders-10.orders-peer.shop.svc:2380");
+    assert_eq!(cluster.ordinal_of_urls(&[url]), Some(10));
+    let elsewhere = "http://orders-1.orders-peer.other.svc:2380".to_owned();
+    assert_eq!(
+        cluster.ordinal_of_urls(&[elsewhere]),
+        None,
+        "another namespace"
+    );
+    assert_eq!(cluster.ordinal_of_claim("data-orders-2"), Some(2));
+}
+
+/// The pods, the members' URLs, the flags and the endpoint in the status.
+#[test]
+fn everything_follows_the_names_of_the_services() {
+    let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
+    let cluster = cluster(resource(json!({"services": named})));
+    assert_eq!(
+        client_service(&cluster).metadata.name.as_deref(),
+        Some("shop-etcd")
+    );
+    assert_eq!(
+        peer_service(&cluster).metadata.name.as_deref(),
+        Some("shop-etcd-headless")
+    );
+    assert_eq!(cluster.client_endpoint(), "http://shop-etcd.shop.svc:2379");
+    let url = cluster.peer_url(1, PeerTls::Off);
+    assert_eq!(url, "http://orders-1.shop-etcd-headless.shop.svc:2380");
+    assert_eq!(cluster.ordinal_of_urls(&[url]), Some(1));
+    let pod = pod(&cluster, &first(1, PeerTls::Off)).expect("a pod");
+    let arguments = arguments(&pod).join(" ");
+    let spec = pod.spec.expect("a spec");
+    assert_eq!(spec.subdomain.as_deref(), Some("shop-etcd-headless"));
+    assert!(!arguments.contains("orders-peer"), "{arguments}");
+    assert!(
+        arguments.contains("orders-2.shop-etcd-headless.shop.svc:2380"),
+        "{arguments}"
+    );
+}
+
+#[test]
+fn images_come_from_the_operator_the_version_or_the_spec() {
+    let image = |spec, operator| {
+        let resource = resource(spec);
+        Cluster::new(&resource, environment(operator)).map(|cluster| cluster.image)
+    };
+    assert_eq!(image(json!({}), IMAGE).expect("one"), IMAGE);
+    let versioned = image(json!({"version": "2.0.0"}), IMAGE).expect("one");
+    assert_eq!(versioned, "registry.example:5000/witan:2.0.0");
+    let own = image(json!({"version": "2.0.0", "image": "x/y@sha256:z"}), IMAGE);
+    assert_eq!(own.expect("one"), "x/y@sha256:z");
+    assert!(matches!(
+        image(json!({}), ""),
+        Ok(_) | Err(ResourceError::Image(_))
+    ));
+    assert!(matches!(
+        image(json!({"version": "2.0.0"}), ":1"),
+        Err(ResourceError::Image(_))
+    ));
+}
+
+#[test]
+fn pull_secrets_come_from_the_spec_or_the_operator() {
+    let names = |spec, defaults: &[&str]| {
+        let mut environment = environment(IMAGE).clone();
+        environment.member_image_pull_secrets =
+            defaults.iter().copied().map(str::to_owned).collect();
+        let resource = resource(spec);
+        let cluster = Cluster::new(&resource, &environment).expect("a cluster");
+        let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
+        let secrets = pod["spec"]["imagePullSecrets"].as_array().cloned();
+        let names = secrets.unwrap_or_default();
+        let name = |secret: &Value| secret["name"].as_str().unwrap_or_default().to_owned();
+        names.iter().map(name).collect::<Vec<_>>().join(",")
+    };
+    let own = json!({"imagePullSecrets": [{"name": "own"}]});
+    assert_eq!(names(json!({}), &[]), "");
+    assert_eq!(names(json!({}), &["a", "b"]), "a,b");
+    assert_eq!(names(own, &["a"]), "own");
+}
+
+#[test]
+fn every_pod_fits_the_restricted_standard() {
+    for resource in [
+        resource(json!({})),
+        full(),
+        resource(json!({"storage": {"emptyDir": {}}})),
+    ] {
+        let cluster = cluster(resource);
+        let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
+        let spec = &pod["spec"];
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], json!(true));
+        assert_eq!(
+            spec["securityContext"]["seccompProfile"]["type"],
+            json!("RuntimeDefault")
+        );
+        assert_eq!(spec["automountServiceAccountToken"], json!(false));
+        let container = &spec["containers"][0];
+        let security = &container["securityContext"];
+        assert_eq!(security["allowPrivilegeEscalation"], json!(false));
+        assert_eq!(security["readOnlyRootFilesystem"], json!(true));
+        assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(
+            container["readinessProbe"]["httpGet"]["path"],
+            json!("/readyz")
+        );
+        assert_eq!(
+            container["livenessProbe"]["httpGet"]["path"],
+            json!("/livez")
+        );
+        assert!(
+            container["resources"] != json!({}),
+            "no pod is evicted first"
+        );
+    }
+}
+
+#[test]
+fn flags_are_those_of_the_server() {
+    let table = include_str!("../../../../docs/reference/flags.md");
+    let cluster = cluster(full());
+    let join = JoinMember {
+        id: 7,
+        ordinal: None,
+        name: String::new(),
+        peer_urls: vec!["http://elsewhere:2380".to_owned()],
+    };
+    let starts = [
+        Bootstrap::New { first: 0, members: 3 },
+        Bootstrap::Discovery { url: "https://d/t".to_owned() },
+        Bootstrap::Join { members: vec![join] },
+        Bootstrap::Restart,
+    ];
+    for bootstrap in starts {
+        let plan = PodPlan { bootstrap, ..first(0, PeerTls::On) };
+        for flag in arguments(&pod(&cluster, &plan).expect("a pod")) {
+            let (name, _) = flag.split_once('=').expect("a value");
+            let row = table
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{name}`")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not a flag of the server"));
+            assert!(row.contains("supported"), "{row}");
+        }
+    }
+}
+
+fn arguments(pod: &Pod) -> Vec<String> {
+    let spec = pod.spec.clone().unwrap_or_default();
+    spec.containers[0].args.clone().unwrap_or_default()
+}
+
+#[test]
+fn a_restart_names_itself_alone_and_a_join_names_all() {
+    let cluster = cluster(resource(json!({})));
+    let flags = |bootstrap| {
+        let plan = PodPlan { bootstrap, ..first(1, PeerTls::Off) };
+        arguments(&pod(&cluster, &plan).expect("a pod"))
+    };
+    let own = "--initial-cluster=orders-1=http://orders-1.orders-peer.shop.svc:2380";
+    assert!(flags(Bootstrap::Restart).contains(&own.to_owned()));
+    let member = |id, ordinal| JoinMember {
+        id,
+        ordinal,
+        name: String::new(),
+        peer_urls: vec![format!("http://m{id}:2380")],
+    };
+    let members = vec![member(10, Some(0)), member(11, None)];
+    let joined = flags(Bootstrap::Join { members });
+    let all = "--initial-cluster=orders-0=http://m10:2380,b=http://m11:2380";
+    assert!(joined.contains(&all.to_owned()), "{joined:?}");
+    assert!(joined.contains(&"--initial-cluster-state=existing".to_owned()));
+}
+
+/// Neither differences between members nor how they were started is a reason to restart one.
+#[test]
+fn a_template_changes_with_the_spec_alone() {
+    let cluster = cluster(resource(json!({})));
+    let print = template(&cluster, PeerTls::Off).expect("a template");
+    for plan in [
+        first(0, PeerTls::Off),
+        PodPlan { bootstrap: Bootstrap::Restart, ..first(5, PeerTls::Off) },
+    ] {
+        let pod = pod(&cluster, &plan).expect("a pod");
+        let noted = pod.metadata.annotations.unwrap_or_default();
+        assert_eq!(noted.get(super::TEMPLATE), Some(&print));
+        let labels = pod.metadata.labels.unwrap_or_default();
+        assert_eq!(
+            labels.get(MEMBER),
+            Some(&cluster.resource.member(plan.ordinal))
+        );
+    }
+    for spec in [
+        json!({"version": "1.2.0"}),
+        json!({"resources": {"limits": {"memory": "1Gi"}}}),
+        json!({"options": {"logLevel": "debug"}}),
+        json!({"tls": {"client": {"managed": {}}}}),
+    ] {
+        let changed = self::cluster(resource(spec.clone()));
+        assert_ne!(
+            template(&changed, PeerTls::Off).expect("a template"),
+            print,
+            "{spec}"
+        );
+    }
+    let scaled = self::cluster(resource(json!({"replicas": 5, "paused": true})));
+    assert_eq!(template(&scaled, PeerTls::Off).expect("a template"), print);
+}
+
+/// An invalid object of the spec is reported with the name of its field.
+#[test]
+fn open_parts_that_do_not_fit_are_refused_with_their_name() {
+    for (field, spec) in [
+        ("affinity", json!({"affinity": {"nodeAffinity": 3}})),
+        ("resources", json!({"resources": {"limits": 3}})),
+        (
+            "podTemplate",
+            json!({"podTemplate": {"spec": {"containers": 3}}}),
+        ),
+    ] {
+        let cluster = cluster(resource(spec));
+        let error = pod(&cluster, &first(0, PeerTls::Off))
+            .expect_err("refused")
+            .to_string();
+        assert!(error.starts_with(&format!("spec.{field} ")), "{error}");
+    }
+}

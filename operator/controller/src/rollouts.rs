@@ -1,0 +1,104 @@
+//! Limits how many clusters are updated concurrently, so that a new operator release or a broken member image does not reach
+//! all clusters at once.
+
+use std::{collections::HashSet, sync::Mutex};
+
+use kube::runtime::reflector::ObjectRef;
+use witan_crd::EtcdCluster;
+use witan_plan::model::Step;
+
+use crate::lock::lock;
+
+#[derive(Debug)]
+pub(crate) struct Rollouts {
+    limit: usize,
+    in_progress: Mutex<HashSet<ObjectRef<EtcdCluster>>>,
+}
+
+impl Rollouts {
+    pub(crate) fn new(limit: u16) -> Self {
+        Self { limit: limit.into(), in_progress: Mutex::default() }
+    }
+
+    /// Returns whether this cluster is being updated or could get a permit.
+    pub(crate) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
+        let in_progress = lock(&self.in_progress);
+        in_progress.len() < self.limit || in_progress.contains(cluster)
+    }
+
+    /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
+    /// keeps until its update is complete or waits for a person. Returns `false` if no permit is free, so the step must not be
+    /// taken.
+    pub(crate) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
+        let mut in_progress = lock(&self.in_progress);
+        if step.rests() {
+            in_progress.remove(&cluster);
+        } else if step.updates() && !in_progress.contains(&cluster) {
+            if in_progress.len() >= self.limit {
+                return false;
+            }
+            in_progress.insert(cluster);
+        }
+        true
+    }
+
+    pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
+        lock(&self.in_progress).remove(cluster);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use witan_plan::model::{Stop, Why};
+
+    use super::*;
+
+    fn cluster(name: &str) -> ObjectRef<EtcdCluster> {
+        ObjectRef::new(name).within("shop")
+    }
+
+    #[test]
+    fn as_many_clusters_as_the_limit_are_updated_and_each_to_its_end() {
+        let rollouts = Rollouts::new(2);
+        let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+        assert!(rollouts.note(cluster("a"), &update));
+        assert!(rollouts.note(cluster("b"), &update));
+        assert!(!rollouts.admits(&cluster("c")) && !rollouts.note(cluster("c"), &update));
+        let waits = Step::Wait { why: Why::Unhealthy(0), after: Duration::ZERO };
+        assert!(
+            rollouts.note(cluster("a"), &waits),
+            "its member does not recover"
+        );
+        assert!(rollouts.admits(&cluster("a")) && !rollouts.admits(&cluster("c")));
+        let repair = Step::DeletePod { ordinal: 1, reason: Stop::Ended };
+        assert!(
+            rollouts.note(cluster("c"), &repair),
+            "repairs need no permit"
+        );
+        assert!(rollouts.note(cluster("a"), &Step::Done));
+        assert!(rollouts.note(cluster("c"), &update));
+        rollouts.forget(&cluster("b"));
+        assert!(rollouts.admits(&cluster("d")));
+    }
+
+    /// A rejected spec can block its own update for any time, but must not block other clusters.
+    #[test]
+    fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
+        for why in [
+            Why::Paused,
+            Why::SpecRejected,
+            Why::SecretsMissing,
+            Why::CannotHibernate,
+        ] {
+            let rollouts = Rollouts::new(1);
+            let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+            assert!(rollouts.note(cluster("a"), &update));
+            assert!(!rollouts.admits(&cluster("b")));
+            let after = Duration::ZERO;
+            rollouts.note(cluster("a"), &Step::Wait { why: why.clone(), after });
+            assert!(rollouts.admits(&cluster("b")), "{why:?}");
+        }
+    }
+}

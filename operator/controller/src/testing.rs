@@ -1,0 +1,74 @@
+//! Helpers for tests of everything around `plan`.
+
+pub(crate) mod api;
+
+use witan_api::backup::KeysHash;
+use witan_members::{Address, Answer, CallError, Change, Members};
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::api::{FakeApi, merge};
+use crate::{
+    metrics::Metrics,
+    operator::{Limits, Operator},
+    options::Environment,
+};
+
+/// Members that never answer.
+pub(crate) struct NoMembers;
+
+impl Members for NoMembers {
+    async fn survey(&self, of: &[Address]) -> Vec<Answer> {
+        let answer =
+            |to: &Address| Answer { member: to.member.clone(), report: Err(CallError::NoMember) };
+        of.iter().map(answer).collect()
+    }
+    async fn change(&self, _: &[Address], _: &Change) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn keys_hash(&self, _: &Address, _: i64) -> Result<KeysHash, CallError> {
+        Err(CallError::NoMember)
+    }
+}
+
+/// Returns the defaults of an operator; they are leaked.
+pub(crate) fn environment(member_image: &str) -> &'static Environment {
+    Box::leak(Box::new(Environment {
+        member_image: member_image.to_owned(),
+        backup_image: "witan-operator:1.0.0".to_owned(),
+        discovery_service_url: None,
+        member_image_pull_secrets: Vec::new(),
+    }))
+}
+
+/// Returns an operator right after startup, whose members do not answer.
+pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
+    let metrics = Arc::new(Metrics::new().expect("series"));
+    let limits = Limits { passes: 1, rollouts: 1 };
+    let environment = environment(member_image).clone();
+    Operator::new(
+        fake.client(),
+        NoMembers,
+        metrics,
+        environment,
+        "test",
+        limits,
+    )
+}
+
+/// Merges `more` into an object at every level; null removes a field.
+pub(crate) fn with(mut object: Value, more: &Value) -> Value {
+    merge(&mut object, more);
+    object
+}
+
+/// Returns the EtcdCluster `shop/orders` with the uid `u`, merged with `more`.
+pub(crate) fn cluster(more: &Value) -> Value {
+    let made = json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "u"}, "spec": {},
+    });
+    with(made, more)
+}

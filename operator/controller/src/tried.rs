@@ -1,0 +1,263 @@
+//! The operator's memory of the steps it has tried for a cluster: refused ones, and one that was repeated without effect.
+//! `plan` skips them until they are due. It also counts consecutive failed passes.
+//!
+//! Nothing else is remembered between passes, and all of it may be lost.
+
+use std::{
+    collections::HashMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use witan_plan::model::{Observed, Refusal, Step};
+
+use crate::lock::lock;
+
+/// The first backoff after a refused step or a failed pass; each further failure doubles it.
+const HELD_FIRST: Duration = Duration::from_millis(500);
+
+const HELD_LONGEST: Duration = Duration::from_secs(30);
+
+/// How long after its backoff a step is forgotten, if the plan does not return to it.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
+/// How many refused steps of one cluster are remembered. Fewer can be due at once.
+const REFUSED_REMEMBERED: usize = 32;
+
+/// How often a step is done on the same observation before it counts as ineffective: what members report can briefly lag behind
+/// a change.
+const REPEATS: u32 = 3;
+
+const IDLE: &str = "the step had no effect, although it was repeated several times";
+
+/// The tried steps of all clusters, by namespace and name.
+#[derive(Debug, Default)]
+pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
+
+impl AllTried {
+    pub(crate) fn of<T>(
+        &self,
+        namespace: &str,
+        name: &str,
+        work: impl FnOnce(&mut Tried) -> T,
+    ) -> T {
+        let key = (namespace.to_owned(), name.to_owned());
+        work(lock(&self.0).entry(key).or_default())
+    }
+
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        lock(&self.0).remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    generation: i64,
+    refused: Vec<Entry>,
+    last: Option<(Step, Observed)>,
+    repeats: u32,
+    /// Consecutive failed passes.
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    refusal: Refusal,
+    times: u32,
+    until: Instant,
+}
+
+impl Tried {
+    /// Returns the refused steps for the observed generation of the spec.
+    pub(crate) fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
+        let generation = seen.generation;
+        if self.generation != generation {
+            *self = Self { generation, failures: self.failures, ..Self::default() };
+        }
+        let same = |(_, before): &mut (Step, Observed)| *before == without_measures(seen);
+        self.last = self.last.take_if(same);
+        self.refused.retain(|entry| now < entry.until + FORGOTTEN);
+        let refusals = self
+            .refused
+            .iter()
+            .map(|entry| Refusal { held: now < entry.until, ..entry.refusal.clone() });
+        refusals.collect()
+    }
+
+    /// Remembers that a step was refused; returns whether the message is new.
+    pub(crate) fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
+        self.hold(step, false, said, now)
+    }
+
+    /// Holds a step back with exponential backoff; returns whether `said` differs from its last message. `idle` means that the
+    /// step succeeded without effect.
+    fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
+        let at = self
+            .refused
+            .iter()
+            .position(|entry| entry.refusal.step == *step);
+        let before = at.map(|at| self.refused.remove(at));
+        let times = before.as_ref().map_or(0, |entry| entry.times);
+        let held = delay(times);
+        if self.refused.len() == REFUSED_REMEMBERED {
+            self.refused.remove(0);
+        }
+        let refusal = Refusal { step: step.clone(), held: true, idle, said: said.to_owned() };
+        self.refused
+            .push(Entry { refusal, times: times + 1, until: now + held });
+        before.is_none_or(|entry| entry.refusal.said != said)
+    }
+
+    /// Counts a failed pass; returns the delay of the next one.
+    pub(crate) fn on_pass_failed(&mut self) -> Duration {
+        self.failures += 1;
+        delay(self.failures - 1)
+    }
+
+    pub(crate) fn on_pass_succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Remembers that a step was done on this observation. If it was done [`REPEATS`] times on the same one, it is held back;
+    /// until then an earlier refusal of it is forgotten. Returns whether it is held back for a new reason.
+    pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
+        let this = (step.clone(), without_measures(seen));
+        self.repeats = if self.last.as_ref() == Some(&this) {
+            self.repeats + 1
+        } else {
+            0
+        };
+        self.last = Some(this);
+        if self.repeats + 1 < REPEATS {
+            self.refused.retain(|entry| entry.refusal.step != *step);
+            return false;
+        }
+        self.hold(step, true, IDLE, now)
+    }
+}
+
+/// Returns the backoff after a failure that follows `times` others.
+fn delay(times: u32) -> Duration {
+    HELD_FIRST
+        .saturating_mul(1 << times.min(10))
+        .min(HELD_LONGEST)
+}
+
+/// Returns an observation without the values that change on their own.
+fn without_measures(seen: &Observed) -> Observed {
+    let mut seen = Observed { now: 0, refused: Vec::new(), ..seen.clone() };
+    for member in seen
+        .membership
+        .iter_mut()
+        .flat_map(|list| &mut list.members)
+    {
+        (member.raft_index, member.db_size) = (0, 0);
+    }
+    for certificate in seen.certificates.values_mut() {
+        certificate.not_after = 0;
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_crd::CertificateRole;
+    use witan_plan::model::CertificateSeen;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_step_is_held_for_longer_each_time() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        assert!(
+            tried.on_failed(&Step::ApplyServices, "quota", now),
+            "new words"
+        );
+        assert!(!tried.on_failed(&Step::ApplyServices, "quota", now));
+        assert!(
+            tried.on_failed(&Step::ApplyServices, "webhook", now),
+            "new words"
+        );
+        let held = |tried: &mut Tried, after| {
+            let refused = tried.refused(&Observed::default(), now + after);
+            refused.first().map(|refusal| refusal.held)
+        };
+        assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
+        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "it is due");
+        assert_eq!(held(&mut tried, 4 * HELD_FIRST + FORGOTTEN), None);
+    }
+
+    #[test]
+    fn a_pass_that_fails_is_repeated_later_each_time() {
+        let mut tried = Tried::default();
+        assert_eq!(tried.on_pass_failed(), HELD_FIRST);
+        tried.refused(
+            &Observed { generation: 1, ..Observed::default() },
+            Instant::now(),
+        );
+        assert_eq!(tried.on_pass_failed(), 2 * HELD_FIRST, "of any generation");
+        let last = (0..100).map(|_| tried.on_pass_failed()).last();
+        assert_eq!(last, Some(HELD_LONGEST));
+        tried.on_pass_succeeded();
+        assert_eq!(tried.on_pass_failed(), HELD_FIRST);
+    }
+
+    #[test]
+    fn another_generation_of_the_spec_is_tried_at_once() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        tried.on_failed(&Step::ApplyServices, "quota", now);
+        assert_eq!(tried.refused(&Observed::default(), now).len(), 1);
+        let changed = Observed { generation: 1, ..Observed::default() };
+        assert!(tried.refused(&changed, now).is_empty());
+    }
+
+    /// The names in a certificate can differ in notation from the wanted ones, so that it never fits.
+    #[test]
+    fn a_step_that_changes_nothing_is_held() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        let step = Step::IssueCertificate(CertificateRole::Server);
+        let seen = |pass| {
+            let mut seen = Observed { now: pass, ..Observed::default() };
+            let issued = CertificateSeen { not_after: 90 + pass, fits: false };
+            seen.certificates.insert(CertificateRole::Server, issued);
+            seen
+        };
+        for pass in 0..3 {
+            assert!(tried.refused(&seen(pass), now).is_empty(), "{pass}");
+            assert_eq!(tried.on_done(&step, &seen(pass), now), pass == 2, "{pass}");
+        }
+        let held = tried.refused(&seen(3), now);
+        assert!(held[0].held && held[0].idle, "{held:?}");
+        let mended = Observed::default();
+        tried.refused(&mended, now);
+        assert!(!tried.on_done(&step, &mended, now));
+        assert!(tried.refused(&mended, now).is_empty());
+    }
+
+    /// A pod that is killed repeatedly must be recreated each time.
+    #[test]
+    fn a_step_that_changed_something_may_come_again() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        let (lost, mended) = (
+            Observed::default(),
+            Observed { fenced: [1].into(), ..Observed::default() },
+        );
+        for _ in 0..5 {
+            assert!(tried.refused(&lost, now).is_empty());
+            assert!(!tried.on_done(&Step::ApplyServices, &lost, now));
+            assert!(tried.refused(&mended, now).is_empty());
+        }
+    }
+
+    #[test]
+    fn remembered_refusals_are_bounded() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        for ordinal in 0..100 {
+            tried.on_failed(&Step::DeleteClaim(ordinal), "no", now);
+        }
+        assert_eq!(
+            tried.refused(&Observed::default(), now).len(),
+            REFUSED_REMEMBERED
+        );
+    }
+}
