@@ -105,7 +105,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     tracing::info!(
         index,
         undecided,
-        revision,
+        revision = revision.0,
         keys,
         members,
         torn_bytes,

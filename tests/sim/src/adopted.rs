@@ -22,7 +22,7 @@ pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> V
     }
     let mut kv = Kv::default();
     put_some(&mut kv);
-    let revision = kv.revision() - 1;
+    let revision = kv.revision().0 - 1;
     apply(&mut kv, KvOperation::Compact(Compact { revision }));
     kv.clear_states_before_compaction();
     let lineage = 1 + member % 2;

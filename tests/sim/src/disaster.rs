@@ -9,6 +9,7 @@ use bytes::Bytes;
 use witan_machine::{
     member::{MemberId, MemberRegistry},
     record::CorruptRecord,
+    revision::Revision,
 };
 use witan_replica::{
     host::{LogRecord, Recovered},
@@ -339,7 +340,9 @@ impl World {
         };
         let kept = log.iter().take_while(same).last();
         let kept = kept.map_or(checkpoint, |(index, _)| *index);
-        let revision = executed.get(&kept).map_or(1, |(_, revision)| *revision);
+        let revision = executed
+            .get(&kept)
+            .map_or(Revision::EMPTY, |(_, revision)| *revision);
         let lost = self.truth.index.saturating_sub(kept);
         let end = recovered.records.last().map_or(0, |record| record.index);
         self.truth.fork(kept, end, survivor, members);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_machine::{Outcome, Reply, command::Command, lease::LeaseId};
+use witan_machine::{Outcome, Reply, command::Command, lease::LeaseId, revision::Revision};
 use witan_replica::{host::Applied, replica::ProposalRejected};
 
 use crate::workload::{self, Read};
@@ -55,13 +55,13 @@ pub enum End {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
     /// The v3 revision.
-    pub revision: i64,
+    pub revision: Revision,
     /// The v2 index.
     pub tree_index: u64,
     /// Raft index of an acknowledged write.
     pub index: u64,
     /// For each v3 key, the revision of the last completed write or read of it.
-    pub keys: BTreeMap<Vec<u8>, i64>,
+    pub keys: BTreeMap<Vec<u8>, Revision>,
     /// The last leases that were granted.
     pub leases: Vec<LeaseId>,
 }
@@ -177,7 +177,7 @@ impl Oracle {
 
     /// Records the answer to a read: the state had `revision` and `tree_index`, and the read key was last put at
     /// `key_revision`.
-    pub(crate) fn answer(&mut self, id: u64, at: u64, seen: (i64, u64, Option<i64>)) {
+    pub(crate) fn answer(&mut self, id: u64, at: u64, seen: (Revision, u64, Option<Revision>)) {
         let Some(op) = self.ops.get_mut(id as usize) else {
             return;
         };

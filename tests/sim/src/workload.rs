@@ -167,7 +167,7 @@ fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
         .get(target.as_ref())
         .copied()
         .unwrap_or_default();
-    let wanted = if rng.chance(70) { seen } else { 0 };
+    let wanted = if rng.chance(70) { seen.0 } else { 0 };
     let compare = kv::Compare {
         result: if rng.chance(80) {
             kv::CompareResult::Equal
@@ -198,7 +198,7 @@ fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
 
 fn compact(rng: &mut Rng, floor: &Floor) -> kv::Compact {
     let back = rng.range(0, 20) as i64;
-    kv::Compact { revision: (floor.revision - back).max(1) }
+    kv::Compact { revision: (floor.revision.0 - back).max(1) }
 }
 
 fn path(rng: &mut Rng) -> Bytes {

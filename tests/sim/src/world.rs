@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use witan_machine::{member::MemberRegistry, versions::Release, view::View};
+use witan_machine::{member::MemberRegistry, revision::Revision, versions::Release, view::View};
 use witan_replica::{
     long_command::LongCommand,
     replica::{PeerEvent, Role, Status, genesis},
@@ -220,7 +220,7 @@ pub struct Truth {
     /// The voters after the entry at each index that changed them.
     pub(crate) voters: BTreeMap<u64, Vec<u64>>,
     /// The entries, each with the revision after it.
-    pub(crate) executed: BTreeMap<u64, (Ident, i64)>,
+    pub(crate) executed: BTreeMap<u64, (Ident, Revision)>,
 }
 
 impl Truth {

@@ -23,6 +23,7 @@ use witan_machine::{
     command::Entry,
     counters::{CountTooFar, check_import},
     member::MemberId,
+    revision::Revision,
     view::View,
 };
 use witan_replica::{host::LogBatch, wire};
@@ -85,7 +86,7 @@ pub struct Adopted {
     /// Number of later entries, whose fate the cluster decides.
     pub undecided: usize,
     /// v3 revision.
-    pub revision: i64,
+    pub revision: Revision,
     /// Number of v3 keys.
     pub keys: usize,
     /// Number of members.

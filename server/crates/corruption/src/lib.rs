@@ -44,8 +44,8 @@ fn hash(view: &View) -> StateHash {
     StateHash {
         release: version::WITAN.to_owned(),
         index: view.position.index,
-        revision: kv.revision(),
-        compact_revision: kv.compacted(),
+        revision: kv.revision().0,
+        compact_revision: kv.compacted().0,
         keys,
         others,
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use witan_machine::{follow::FollowOperation, kv::Compact, view::View};
+use witan_machine::{follow::FollowOperation, kv::Compact, revision::Revision, view::View};
 use witan_snapshot as snapshot;
 
 use super::{copier::Copier, error::CopyError, source::SourceHash};
@@ -75,12 +75,14 @@ impl Copier<'_> {
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
         self.calls.node.read().await.map_err(CopyError::Node)?;
         let job = self.calls.node.job(()).await.map_err(CopyError::Node)?;
-        if job.machine.kv.compacted().max(0) != there.compacted.max(0) {
+        if job.machine.kv.compacted().0.max(0) != there.compacted.max(0) {
             return Ok(None);
         }
         let end = job.end();
         let hash = move |view: &View| {
-            snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(there.revision)))
+            snapshot::of_versions(
+                end.until_told(view.machine.kv.hashed_versions(Revision(there.revision))),
+            )
         };
         let (here, ()) = job.run(hash).await.map_err(CopyError::Node)?;
         let equal = here == there.hash;

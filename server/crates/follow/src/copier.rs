@@ -48,7 +48,7 @@ impl<'a> Copier<'a> {
             if !members.follows {
                 return Err(FollowError::NotFollowing.into());
             }
-            (view.machine.kv.revision(), members.source_cluster_id)
+            (view.machine.kv.revision().0, members.source_cluster_id)
         };
         let calls = Calls::open(node, source, handle, source_cluster_id).await?;
         let session = &calls.session;

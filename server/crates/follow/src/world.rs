@@ -165,7 +165,7 @@ impl World {
         };
         if followed && !machine.members.follows {
             self.seen.cut_over += 1;
-            let copied = machine.kv.revision();
+            let copied = machine.kv.revision().0;
             if !self.disarmed {
                 assert_eq!(copied, self.source.revision, "a write is lost");
                 self.check();
@@ -242,7 +242,7 @@ impl Calls {
 
     /// Copies the source's keys, each as a new revision.
     async fn copy(&self, until: i64) -> Result<(), Failure> {
-        let from = self.world.borrow().clusters[self.cluster].kv.revision() + 1;
+        let from = self.world.borrow().clusters[self.cluster].kv.revision().0 + 1;
         let revisions = (from..=until).map(|revision| FollowedRevision {
             revision,
             writes: vec![FollowedWrite {

@@ -37,7 +37,7 @@ impl StateMachine {
     /// Returns all counters of the state with their names. The import checks the counters of each key version.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
-            ("revision", self.kv.revision().cast_unsigned()),
+            ("revision", self.kv.revision().0.cast_unsigned()),
             ("auth revision", self.auth.revision()),
             ("v2 index", self.tree.index()),
             ("number of v2 writes", self.tree.counts().max()),
@@ -58,13 +58,14 @@ mod tests {
     use crate::{
         auth::Auth,
         kv::{Kv, test_helpers::at_revision},
+        revision::Revision,
     };
 
     #[test]
     fn a_state_that_leaves_no_room_to_count_on_is_not_taken_over() {
         // each counter that a test can set
         let at = |count: u64| -> [StateMachine; 2] {
-            let kv: Kv = at_revision(count.cast_signed());
+            let kv: Kv = at_revision(Revision(count.cast_signed()));
             let auth = Auth::restored(false, count, [], []);
             [
                 StateMachine { kv, ..StateMachine::default() },

@@ -19,6 +19,7 @@ use super::{
     record::RecordChange,
     secrets::debug_without_secrets,
 };
+use crate::revision::Revision;
 
 /// A command for following, as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -194,13 +195,13 @@ pub enum FollowError {
     #[error("the key space is at revision {revision}, and another one was expected")]
     Gap {
         /// The current revision.
-        revision: i64,
+        revision: Revision,
     },
     /// The key space differs from the other cluster's key space before this revision.
     #[error("revision {revision} does not fit the key space: a key has another version here")]
     Differs {
         /// The revision. None of its writes was applied.
-        revision: i64,
+        revision: Revision,
     },
     /// A lease must be added first.
     #[error("lease {lease} is not known")]
@@ -319,7 +320,7 @@ impl StateMachine {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);
         }
-        if self.kv.revision() != asked.revision {
+        if self.kv.revision().0 != asked.revision {
             return Err(FollowError::Gap { revision: self.kv.revision() });
         }
         self.kv.reset_remaining_ttls();
@@ -382,7 +383,7 @@ mod tests {
         let early = FollowOperation::CutOver(CutOver { revision: 2, attempt: 2 });
         assert_eq!(
             follow(&mut machine, early),
-            Err(FollowError::Gap { revision: 1 })
+            Err(FollowError::Gap { revision: Revision(1) })
         );
         assert!(machine.members.follows);
         let given_up = FollowOperation::CutOver(CutOver { revision: 1, attempt: 1 });

@@ -28,6 +28,7 @@ pub mod member;
 pub mod operation;
 mod quota;
 pub mod record;
+pub mod revision;
 mod secrets;
 pub mod versions;
 pub mod view;
@@ -39,6 +40,7 @@ use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
 use record::{CorruptRecord, Emit, RecordChange, SkipRecord, in_section};
+use revision::Revision;
 use witan_tree::{Tree, TreeError, TreeReply};
 
 /// The replicated state of one member. A clone takes O(1) and is frozen.
@@ -89,7 +91,7 @@ pub struct Outcome {
     /// The reply to the proposer.
     pub reply: Reply,
     /// v3 revision after this entry, for response headers.
-    pub revision: i64,
+    pub revision: Revision,
 }
 
 impl StateMachine {

@@ -148,7 +148,7 @@ mod tests {
             })));
         }
         machine.apply(&entry(KvOperation::Delete(deletion(b"m", b"n"))));
-        let revision = machine.kv.revision();
+        let revision = machine.kv.revision().0;
         let compact = entry(KvOperation::Compact(kv::Compact { revision }));
         assert_eq!(machine.work(&compact, MAX), MAX);
         let small = entry(KvOperation::Put(kv::Put::default()));

@@ -144,7 +144,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
 #[test]
 fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     let kv = deleted(50_000);
-    let at_revision = Range { revision: kv.revision() - 1, limit: 1, ..all() };
+    let at_revision = Range { revision: kv.revision().0 - 1, limit: 1, ..all() };
     let limited = Range { limit: 1, ..all() };
     for range in [all(), limited, at_revision] {
         assert!(kv.reads_more_than(&range, INLINE_KEYS), "{range:?}");
@@ -172,7 +172,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     let two = Range { range_end: "k000002".into(), ..all() };
     let by_value = Range { sort_target: SortTarget::Value as i32, ..two.clone() };
     let before =
-        |to: &'static str| Range { range_end: to.into(), revision: kv.revision() - 1, ..all() };
+        |to: &'static str| Range { range_end: to.into(), revision: kv.revision().0 - 1, ..all() };
     assert!(longer(by_value.clone()) && longer(all()) && longer(before("k002000")));
     assert!(!longer(two) && !longer(page) && !longer(before("k001000")));
     let longer = |of: &kv::KvCommand| match &of.operation {
@@ -196,7 +196,7 @@ fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
         &mut kv,
         KvOperation::Delete(delete("k001000", "k001500", false)),
     );
-    let revision = kv.revision();
+    let revision = kv.revision().0;
     apply(&mut kv, KvOperation::Compact(Compact { revision }));
     apply(
         &mut kv,

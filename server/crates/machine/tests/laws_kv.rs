@@ -187,7 +187,7 @@ fn load(records: &Records) -> Kv {
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };
-    for revision in kv.compacted().max(1)..=kv.revision() {
+    for revision in kv.compacted().0.max(1)..=kv.revision().0 {
         let range = Range { revision, ..all.clone() };
         prop_assert_eq!(
             kv.range(&range),
@@ -231,15 +231,15 @@ proptest! {
             let verb = match step {
                 Step::Apply(verb) => verb,
                 Step::CompactBehind(behind) => {
-                    let revision = kv.revision() - behind;
-                    let refused = behind < 0 || revision <= kv.compacted();
+                    let revision = kv.revision().0 - behind;
+                    let refused = behind < 0 || revision <= kv.compacted().0;
                     let command = compact(revision);
                     prop_assert_eq!(kv.apply(&command).is_err(), refused);
                     let _ = replayed.apply_with(&command, ReadResults::Discard);
                     continue;
                 }
                 Step::Range(range) => {
-                    if range.revision > 0 && range.revision < kv.compacted() {
+                    if range.revision > 0 && range.revision < kv.compacted().0 {
                         prop_assert!(kv.range(&range).is_err());
                     } else {
                         prop_assert_eq!(kv.range(&range), plain.range(&range));

@@ -86,13 +86,17 @@ fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
 mod tests {
     use super::*;
     use witan_base::metrics::{MetricsPage, Register};
+    use witan_machine::revision::Revision;
 
     fn put() -> OpReply {
         OpReply::Put(kv::PutReply::default())
     }
 
     fn apply(metrics: &NodeMetrics, reply: OpReply) {
-        metrics.applied(&Outcome { reply: Reply::Kv(Ok(kv::KvReply::Op(reply))), revision: 2 });
+        metrics.applied(&Outcome {
+            reply: Reply::Kv(Ok(kv::KvReply::Op(reply))),
+            revision: Revision(2),
+        });
     }
 
     #[test]
@@ -111,8 +115,12 @@ mod tests {
     #[test]
     fn a_transaction_counts_its_parts() {
         let metrics = NodeMetrics::register(&Register::default());
+        let at = Revision(2);
         let txn = |replies| OpReply::Txn(kv::TxnReply { succeeded: true, replies });
-        apply(&metrics, txn(vec![(put(), 2), (txn(vec![(put(), 2)]), 2)]));
+        apply(
+            &metrics,
+            txn(vec![(put(), at), (txn(vec![(put(), at)]), at)]),
+        );
         assert_eq!((metrics.kv_puts.get(), metrics.kv_txns.get()), (2, 1));
     }
 }

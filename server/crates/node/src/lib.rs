@@ -9,6 +9,8 @@
 //! `state_hashes` (compares members) → `tokens` → `admission` (the only check before a proposal) → `metrics` (series),
 //! `counts`, `applies` (update the series), `peer_stats` (for v2).
 
+use witan_machine::revision::Revision;
+
 mod admission;
 mod applies;
 mod checkpoints;
@@ -211,7 +213,7 @@ pub struct Applied<T> {
     /// The state machine's answer.
     pub output: T,
     /// v3 revision after the operation.
-    pub revision: i64,
+    pub revision: Revision,
     /// Raft index of the operation's entry.
     pub index: u64,
 }

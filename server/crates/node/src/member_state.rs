@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
 
 use witan_machine::{
     alarm::{Alarm, AlarmType},
+    revision::Revision,
     view::View,
 };
 use witan_replica::replica::Status;
@@ -108,8 +109,8 @@ impl Node {
     }
 
     /// Returns the revision of the v3 key space after the last turn.
-    pub fn revision(&self) -> i64 {
-        self.shared.status.revision.load(Relaxed)
+    pub fn revision(&self) -> Revision {
+        Revision(self.shared.status.revision.load(Relaxed))
     }
 
     /// Returns the number of registered v2 watchers.

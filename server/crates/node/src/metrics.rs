@@ -202,8 +202,8 @@ impl StateSeries {
         self.live_bytes
             .set(kv.map_or(0, |kv| gauge(kv.live_size_bytes())));
         self.keys.set(kv.map_or(0, |kv| gauge(kv.len() as u64)));
-        self.revision.set(kv.map_or(0, Kv::revision));
-        self.compacted.set(kv.map_or(0, Kv::compacted));
+        self.revision.set(kv.map_or(0, |kv| kv.revision().0));
+        self.compacted.set(kv.map_or(0, |kv| kv.compacted().0));
         let auth_revision = view.map_or(0, |view| view.machine.auth.revision());
         self.auth_revision.set(gauge(auth_revision));
         self.is_learner

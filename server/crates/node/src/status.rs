@@ -66,7 +66,7 @@ impl PublishedStatus {
     /// Publishes the state's sizes, revision, alarms and authentication. Returns whether users or roles have changed.
     pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) -> bool {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
-        self.revision.store(machine.kv.revision(), Relaxed);
+        self.revision.store(machine.kv.revision().0, Relaxed);
         let own = Alarm::new(member_id, AlarmType::NoSpace);
         self.tree_bytes.store(machine.tree.size_bytes(), Relaxed);
         let registered = machine.auth.size_bytes() + machine.members.size_bytes();

@@ -11,6 +11,7 @@ use witan_base::{
 use witan_machine::{
     Reply,
     kv::{self, Kv, OpReply},
+    revision::Revision,
 };
 use witan_replica::{
     limits::INBOX_MAX,
@@ -61,7 +62,7 @@ fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
         let LoopRequest::Propose(Proposal { to, .. }) = inbound else {
             panic!("only proposals were sent");
         };
-        let outcome = Outcome { reply: reply.clone(), revision: 1 };
+        let outcome = Outcome { reply: reply.clone(), revision: Revision::EMPTY };
         completions.push(to, AppliedCommand { outcome, index: 1 });
     }
     completions.flush();
@@ -238,7 +239,7 @@ fn removal(groups: usize) -> f64 {
     let range = |at: usize| WatchRange::new(format!("a{at:08}").as_bytes(), b"z");
     let register = |at| registry.register(stream, &range(at));
     let ids: Vec<_> = (0..groups).map(register).collect();
-    registry.notify(b"b", Kv::default().end(), 2, |_| {});
+    registry.notify(b"b", Kv::default().end(), Revision(2), |_| {});
     let begun = Instant::now();
     for (at, id) in ids.into_iter().enumerate() {
         registry.unregister(id, &range(at));

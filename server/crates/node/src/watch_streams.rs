@@ -12,6 +12,7 @@ use witan_base::sync::Mutex;
 use witan_machine::{
     kv::{HistoryLocation, Kv},
     limits::STATES_BEFORE_COMPACTION_MAX,
+    revision::Revision,
 };
 use witan_replica::watch::{
     keys::{PendingChanges, WatchStreamId, WatcherGroupId, WatcherGroups},
@@ -42,8 +43,8 @@ pub(super) struct WatchStreams(Arc<Mutex<WatchState>>);
 struct WatchState {
     groups: WatcherGroups,
     wakers: HashMap<WatchStreamId, StreamWaker>,
-    published: i64,
-    notified_revision: i64,
+    published: Revision,
+    notified_revision: Revision,
     /// Location after the last notified change.
     end: Option<HistoryLocation>,
     /// The state after the last turn with matching changes, while it is current.
@@ -83,7 +84,7 @@ impl WatchStreams {
     }
 
     /// Sets the revision that clients may know. Call it before any answer reveals this revision.
-    pub(super) fn publish(&self, revision: i64) {
+    pub(super) fn publish(&self, revision: Revision) {
         self.0.lock().published = revision;
     }
 
@@ -175,16 +176,16 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     let mut from = watch_state.end;
     let states = kv.compacted_states();
     if states.first().unwrap_or(kv).compacted() > watch_state.notified_revision {
-        let first = kv.seek(watch_state.notified_revision + 1);
+        let first = kv.seek(watch_state.notified_revision.next());
         watch_state
             .groups
-            .notify_all(first, watch_state.notified_revision + 1, |id| {
+            .notify_all(first, watch_state.notified_revision.next(), |id| {
                 woken.push(id)
             });
         return true;
     }
     for state in states.iter().chain([kv]) {
-        for (place, written) in state.changes_from(watch_state.notified_revision + 1, from) {
+        for (place, written) in state.changes_from(watch_state.notified_revision.next(), from) {
             let (groups, revision) = (&mut watch_state.groups, written.revision());
             // the location of a revision may be preceded by older revisions
             if revision <= watch_state.notified_revision {
@@ -212,9 +213,9 @@ fn without_compacted_states(kv: &Kv) -> Arc<Kv> {
 #[derive(Debug)]
 pub struct StreamChanges {
     /// The revision up to which all matching changes were noted.
-    pub notified_revision: i64,
+    pub notified_revision: Revision,
     /// The revision that clients may already know.
-    pub published: i64,
+    pub published: Revision,
     /// The watcher groups that the stream must read, in no particular order.
     pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
@@ -230,14 +231,14 @@ pub struct WatchStream {
 
 impl WatchStream {
     /// Registers a group with one watcher. Returns the group's id and the published revision.
-    pub fn register(&self, span: &WatchRange) -> (WatcherGroupId, i64) {
+    pub fn register(&self, span: &WatchRange) -> (WatcherGroupId, Revision) {
         let mut watch_state = self.streams.0.lock();
         let id = watch_state.groups.register(self.id, span);
         (id, watch_state.published)
     }
 
     /// Adds one watcher to a group's count. Returns the published revision.
-    pub fn join(&self, id: WatcherGroupId) -> i64 {
+    pub fn join(&self, id: WatcherGroupId) -> Revision {
         let mut watch_state = self.streams.0.lock();
         watch_state.groups.join(id);
         watch_state.published
@@ -264,12 +265,12 @@ impl WatchStream {
     }
 
     /// Returns the revision that clients may already know.
-    pub fn published(&self) -> i64 {
+    pub fn published(&self) -> Revision {
         self.streams.0.lock().published
     }
 
     /// Takes the unread changes. If the notified revision is below `wanted`, the stream is woken when it advances.
-    pub fn take(&self, wanted: i64) -> StreamChanges {
+    pub fn take(&self, wanted: Revision) -> StreamChanges {
         let mut watch_state = self.streams.0.lock();
         if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
             watch_state.waiting.push(self.id);
@@ -283,7 +284,7 @@ impl WatchStream {
 
     /// Returns a state that contains all changes up to `revision`, if one is available, and the states from before the last
     /// compactions, oldest first. Do not keep them, because they hold memory.
-    pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
+    pub fn states(&self, revision: Revision) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
         let watch_state = self.streams.0.lock();
         let fresh = watch_state.current.as_ref();
         let current = fresh.filter(|kv| kv.revision() >= revision).cloned();
@@ -311,7 +312,7 @@ mod tests {
 
     use super::*;
 
-    fn put(kv: &mut Kv) -> i64 {
+    fn put(kv: &mut Kv) -> Revision {
         let put = Put { key: "key".into(), value: "value".into(), ..Put::default() };
         let operation = Some(KvOperation::Put(put));
         kv.apply(&KvCommand { operation }).expect("it is sound");
@@ -336,11 +337,11 @@ mod tests {
                 let all = all.map(|(id, pending)| (id, pending.revision, pending.more.len()));
                 all.collect::<Vec<_>>()
             };
-            assert_eq!(noted(stream.take(0)), [(group, first, 0)]);
+            assert_eq!(noted(stream.take(Revision::NONE)), [(group, first, 0)]);
             streams.replace_state(&kv);
             let second = put(&mut kv);
             streams.notify(&kv, &mut completions);
-            assert_eq!(noted(stream.take(0)), [(group, second, 0)]);
+            assert_eq!(noted(stream.take(Revision::NONE)), [(group, second, 0)]);
             stream.unregister([(group, &span)].into_iter());
         });
     }

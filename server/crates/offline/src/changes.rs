@@ -11,6 +11,7 @@ use witan_machine::{
         FollowedRevision,
     },
     lease::{LeaseGrant, TTL_MAX_S},
+    revision::Revision,
 };
 
 /// Why changes were not applied.
@@ -60,8 +61,8 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// The revision up to which the snapshot is used; `None` for all of it.
-    pub(super) fn up_to(&self) -> Option<i64> {
-        (!self.target.at_least).then_some(self.target.revision)
+    pub(super) fn up_to(&self) -> Option<Revision> {
+        (!self.target.at_least).then_some(Revision(self.target.revision))
     }
 
     /// Applies the changes after the state's revision, up to the target revision.
@@ -77,7 +78,7 @@ impl<'a> ChangesFolder<'a> {
             .collect();
         ids.sort_unstable();
         let folder = || self.folder.display().to_string();
-        let last = machine.kv.revision();
+        let last = machine.kv.revision().0;
         if let Some(first) = ids.first().map(|id| id.first)
             && first > last + 1
             && last < target
@@ -92,7 +93,7 @@ impl<'a> ChangesFolder<'a> {
             self.apply_segment(id, segment, machine)?;
         }
         machine.members.follows = false;
-        let last = machine.kv.revision();
+        let last = machine.kv.revision().0;
         match last >= target {
             true => Ok(()),
             false => Err(ChangesError::Short { folder: folder(), last, target }),
@@ -285,8 +286,8 @@ mod tests {
         let shown = |key: &'static [u8]| {
             let pair = newest(&kv, key);
             (
-                pair.create_revision,
-                pair.mod_revision,
+                pair.create_revision.0,
+                pair.mod_revision.0,
                 pair.version,
                 pair.lease.0,
             )
@@ -301,7 +302,7 @@ mod tests {
         );
         let kv = Folder::new("some", 3).apply().unwrap().kv;
         let a = newest(&kv, b"a");
-        assert_eq!((kv.revision(), a.version), (3, 2));
+        assert_eq!((kv.revision().0, a.version), (3, 2));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde::Deserialize;
-use witan_machine::kv::Kv;
+use witan_machine::{kv::Kv, revision::Revision};
 use witan_snapshot as snapshot;
 
 use super::error::OfflineError;
@@ -37,8 +37,8 @@ pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
         return Ok(", keys not compared: the record has no hash of them".to_owned());
     };
     let revision = record.revision;
-    let compacted = (kv.compacted().max(0), wanted.compact_revision.max(0));
-    let found = kv.hash_revision(revision).ok();
+    let compacted = (kv.compacted().0.max(0), wanted.compact_revision.max(0));
+    let found = kv.hash_revision(Revision(revision)).ok();
     let found = found.map(|revision| snapshot::of_keys(kv, revision));
     if compacted.0 == compacted.1 && found == Some(wanted.hash) {
         return Ok(format!(
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_with_other_keys_or_another_compaction_is_refused() {
-        let own = snapshot::of_keys(&StateMachine::default().kv, 1);
+        let own = snapshot::of_keys(&StateMachine::default().kv, Revision::EMPTY);
         let record = |hash: u32, compacted: i64| {
             format!(
                 "{{\"revision\":1,\"keysHash\":{{\"hash\":{hash},\"compactRevision\":{compacted}}},\"name\":\"a\"}}"

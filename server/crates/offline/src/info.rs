@@ -42,7 +42,7 @@ pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
         cluster_id: format!("{:x}", identity.cluster_id),
         term,
         index,
-        revision: kv.revision(),
+        revision: kv.revision().0,
         keys: kv.len(),
         hash: snapshot::of_keys(kv, kv.revision()),
         v2_index: view.machine.tree.index(),

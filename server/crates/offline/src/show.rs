@@ -5,6 +5,7 @@ use std::path::Path;
 use witan_snapshot::{self as snapshot, SnapshotStatus, digest};
 
 use super::error::OfflineError;
+use witan_machine::revision::Revision;
 
 /// etcd's value for the compacted revision if there was no compaction.
 const NEVER_COMPACTED: i64 = -1;
@@ -54,15 +55,15 @@ pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String
     let (length, _) = digest::length("stat", path)?;
     let found = snapshot::read(path, length, None, &mut |_| {});
     let kv = found.map_err(OfflineError::broken(path))?.machine.kv;
-    let hash_revision = kv.hash_revision(revision);
-    let hash_revision = hash_revision.map_err(|_| match revision < kv.compacted() {
+    let hash_revision = kv.hash_revision(Revision(revision));
+    let hash_revision = hash_revision.map_err(|_| match revision < kv.compacted().0 {
         true => OfflineError::Compacted,
         false => OfflineError::FutureRevision,
     })?;
     show(&KeysHash {
         hash: snapshot::of_keys(&kv, hash_revision),
-        hash_revision,
-        compact_revision: match kv.compacted() {
+        hash_revision: hash_revision.0,
+        compact_revision: match kv.compacted().0 {
             0 => NEVER_COMPACTED,
             compacted => compacted,
         },

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use witan_machine::view::View;
+use witan_machine::{revision::Revision, view::View};
 use witan_node::{Node, NodeError};
 use witan_snapshot as snapshot;
 
@@ -50,11 +50,11 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         Err(error) => return Page::unavailable(&error.of_etcd()),
     };
     let kv = &job.machine.kv;
-    let hash_revision = match kv.hash_revision(request.revision) {
+    let hash_revision = match kv.hash_revision(Revision(request.revision)) {
         Ok(revision) => revision,
         Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
     };
-    let (revision, compact_revision) = (kv.revision(), kv.compacted());
+    let (revision, compact_revision) = (kv.revision().0, kv.compacted().0);
     let end = job.end();
     let hash = move |view: &View| {
         snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
@@ -67,7 +67,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         header: KeysHeader { revision },
         hash,
         compact_revision,
-        hash_revision,
+        hash_revision: hash_revision.0,
     })
 }
 

@@ -146,7 +146,7 @@ impl Host for NotingHost<'_> {
         for it in &applied {
             let outcome = Some(Outcome {
                 reply: reply(&it.outcome.reply),
-                revision: it.outcome.revision,
+                revision: it.outcome.revision.0,
                 hashed: it.hashed.is_some(),
             });
             let ticket = it.ticket.map(|Ticket(ticket)| ticket);

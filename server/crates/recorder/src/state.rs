@@ -5,19 +5,17 @@ use witan_machine::{
     StateMachine,
     auth::hide_password,
     record::{AUTH, CorruptRecord, LEASE, RecordChange, TREE},
+    revision::Revision,
     view::{View, ViewBuilder},
 };
 use witan_tree::Tree;
 
 use crate::format::{Record, State};
 
-/// Revision of a key space in which nothing was written.
-const FIRST_REVISION: i64 = 1;
-
 /// Returns the part of a state that is recorded. It does not visit keys and nodes, of which there may be millions.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
-    let no_keys = machine.kv.is_empty() && machine.kv.revision() == FIRST_REVISION;
+    let no_keys = machine.kv.is_empty() && machine.kv.revision() == Revision::EMPTY;
     let no_nodes = machine.tree.size_bytes() == 0;
     let mut records = Vec::new();
     let mut keep = |change: RecordChange, sections: fn(u8) -> bool| {
@@ -42,7 +40,7 @@ pub(crate) fn store(view: &View) -> State {
     records.sort_by(|a, b| a.key.cmp(&b.key));
     State {
         records,
-        revision: machine.kv.revision(),
+        revision: machine.kv.revision().0,
         tree_index: machine.tree.index(),
         whole: no_keys && no_nodes,
     }
@@ -55,8 +53,9 @@ pub(crate) fn restore(state: &State) -> Result<View, CorruptRecord> {
         builder.load(&record.key, &record.value)?;
     }
     let mut view = builder.finish()?;
-    if state.revision > FIRST_REVISION {
-        view.machine.kv.finish_import(state.revision, 0)?;
+    let revision = Revision(state.revision);
+    if revision > Revision::EMPTY {
+        view.machine.kv.finish_import(revision, Revision::NONE)?;
     }
     view.machine.tree = Tree::at_index(state.tree_index)?;
     Ok(view)

@@ -5,6 +5,7 @@ use std::io;
 use witan_machine::{
     kv::{KeyChange, Kv},
     record::RecordChange,
+    revision::Revision,
     view::View,
 };
 
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// Computes the hash of `HashKV` for the key space at a revision. [`Kv::hash_revision`] must have accepted the revision.
-pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
+pub fn of_keys(kv: &Kv, revision: Revision) -> u32 {
     of_versions(kv.hashed_versions(revision))
 }
 

@@ -13,6 +13,7 @@ use witan_machine::{
     kv::{ImportedVersion, Kv},
     lease::{Lease, LeaseId},
     record,
+    revision::Revision,
 };
 
 use super::{
@@ -38,7 +39,7 @@ pub struct ImportedSnapshot {
 pub fn read(
     path: &Path,
     length: u64,
-    up_to: Option<i64>,
+    up_to: Option<Revision>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<ImportedSnapshot, BoltError> {
     let file = BoltFile::open(path, length)?;
@@ -50,11 +51,11 @@ pub fn read(
     let mut machine = StateMachine::default();
     let keys =
         find(KEY).ok_or_else(|| BoltError::File("the snapshot has no bucket \"key\"".into()))?;
-    let up_to = up_to.unwrap_or(i64::MAX);
+    let up_to = up_to.unwrap_or(Revision(i64::MAX));
     import_keys(&file, keys, up_to, &mut machine.kv, progress)?;
     let [finished, scheduled] = match find(META) {
         Some(meta) => compactions(&file, meta)?,
-        None => [0; 2],
+        None => [Revision::NONE; 2],
     };
     let compacted = finished.max(scheduled);
     if compacted > up_to {
@@ -92,11 +93,11 @@ fn refused(error: record::CorruptRecord) -> BoltError {
 fn import_keys(
     file: &BoltFile,
     bucket: &Bucket,
-    up_to: i64,
+    up_to: Revision,
     kv: &mut Kv,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), BoltError> {
-    let mut last = (0, 0);
+    let mut last = (Revision::NONE, 0);
     file.records(bucket, &mut |key, value| {
         let wrong =
             |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
@@ -111,7 +112,7 @@ fn import_keys(
         }
         let pair = mvccpb::KeyValue::decode(value)
             .map_err(|error| wrong(&format!("its value is not a key-value pair: {error}")))?;
-        let of_other = pair.mod_revision != main && !deletes && !pair.key.is_empty();
+        let of_other = pair.mod_revision != main.0 && !deletes && !pair.key.is_empty();
         if of_other {
             return Err(wrong("its key-value pair has another revision"));
         }
@@ -121,7 +122,7 @@ fn import_keys(
             deletes,
             key: &pair.key,
             value: &pair.value,
-            create_revision: pair.create_revision,
+            create_revision: Revision(pair.create_revision),
             version: pair.version,
             lease: LeaseId(pair.lease),
         })
@@ -135,16 +136,19 @@ fn import_keys(
 /// the new revision.
 pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let latest = kv.revision();
-    let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
-    let main = main.ok_or_else(|| BoltError::Record("the revision is too high".into()))?;
+    let raised = i64::try_from(by)
+        .ok()
+        .and_then(|by| latest.0.checked_add(by));
+    let main = raised.ok_or_else(|| BoltError::Record("the revision is too high".into()))?;
+    let main = Revision(main);
     let nothing = ImportedVersion { main, ..ImportedVersion::default() };
     kv.import_version(&nothing).map_err(refused)?;
-    kv.finish_import(0, main).map_err(refused)
+    kv.finish_import(Revision::NONE, main).map_err(refused)
 }
 
 /// Returns the revisions of the last finished compaction and the last scheduled compaction; 0 if there is none.
-fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
-    let mut found = [0; 2];
+fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[Revision; 2], BoltError> {
+    let mut found = [Revision::NONE; 2];
     file.records(meta, &mut |key, value| {
         let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
         if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {

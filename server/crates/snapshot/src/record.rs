@@ -3,6 +3,7 @@
 use prost::Message as _;
 use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, KeyValue};
+use witan_machine::revision::Revision;
 
 /// Byte that marks a deletion after its revision.
 const TOMBSTONE: u8 = b't';
@@ -10,15 +11,15 @@ const TOMBSTONE: u8 = b't';
 const REVISION_BYTES: usize = 17;
 
 /// Encodes a revision as a key: main and sub, big-endian, separated by an underscore.
-pub(super) fn revision(main: i64, sub: u64) -> [u8; REVISION_BYTES] {
+pub(super) fn revision(main: Revision, sub: u64) -> [u8; REVISION_BYTES] {
     let mut key = [b'_'; REVISION_BYTES];
-    key[..8].copy_from_slice(&main.to_be_bytes());
+    key[..8].copy_from_slice(&main.0.to_be_bytes());
     key[9..].copy_from_slice(&sub.to_be_bytes());
     key
 }
 
 /// Decodes a key into the main and sub revision, and whether it marks a deletion. Returns `None` if it is malformed.
-pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
+pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {
         [] => false,
@@ -28,8 +29,8 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     let (main, rest) = revision.split_first_chunk::<8>()?;
     let (separator, sub) = rest.split_first()?;
     let sub: [u8; 8] = sub.try_into().ok()?;
-    let main = i64::from_be_bytes(*main);
-    (*separator == b'_' && main >= 0).then(|| (main, u64::from_be_bytes(sub), deletes))
+    let main = Revision(i64::from_be_bytes(*main));
+    (*separator == b'_' && main >= Revision::NONE).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
 /// The key and the value of a record, in reusable buffers.
@@ -58,8 +59,8 @@ impl KeyRecord {
         }
         let message = mvccpb::KeyValue {
             key: pair.key,
-            create_revision: pair.create_revision,
-            mod_revision: pair.mod_revision,
+            create_revision: pair.create_revision.0,
+            mod_revision: pair.mod_revision.0,
             version: pair.version,
             value: pair.value,
             lease: pair.lease.0,

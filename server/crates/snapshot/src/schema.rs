@@ -17,6 +17,7 @@ use witan_etcd::{ConfState, Downgrade};
 use witan_gocompat::json;
 use witan_machine::{
     member::{Member, MemberId},
+    revision::Revision,
     view::View,
 };
 
@@ -199,7 +200,7 @@ fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(META)?;
     sink.record(b"confState", &json::encode(&configuration))?;
     sink.record(CONSISTENT_INDEX.as_bytes(), &position.index.to_be_bytes())?;
-    if compacted > 0 {
+    if compacted > Revision::NONE {
         sink.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
         sink.record(SCHEDULED_COMPACT.as_bytes(), &revision(compacted, 0))?;
     }

@@ -50,7 +50,7 @@ pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
             let pair = mvccpb::KeyValue::decode(value).map_err(|error| {
                 BoltError::Record(format!("cannot unmarshal value, key: {shown} err: {error}"))
             })?;
-            revision = main;
+            revision = main.0;
             if deletes {
                 keys.remove(&*pair.key);
             } else {

@@ -9,6 +9,7 @@ use witan_machine::{
     counters::{COUNT_IMPORT_MAX, COUNT_MAX},
     kv,
     lease::{Lease, LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl},
+    revision::Revision,
     view::View,
 };
 
@@ -78,7 +79,7 @@ fn sample(keys: usize) -> View {
     put(&mut view, "large".into(), 100_000);
     delete(&mut view, "key-7");
     delete(&mut view, "key-8");
-    let revision = view.machine.kv.revision() - 1;
+    let revision = view.machine.kv.revision().0 - 1;
     apply(&mut view, kv::Compact { revision });
     put(&mut view, "key-9".into(), 3);
     for path in ["/a/b", "/a-", "/c"] {
@@ -137,7 +138,7 @@ fn a_snapshot_round_trips() {
         };
         assert_eq!(bytes(&again), bytes(&view), "{keys} keys");
         let told = status(&path, fs::metadata(&path).unwrap().len()).unwrap();
-        assert_eq!(told.revision, revision);
+        assert_eq!(told.revision, revision.0);
         assert_eq!(told.keys, view.machine.kv.len());
         assert_eq!(told.version, "3.6.0");
     }
@@ -197,9 +198,9 @@ fn a_bumped_revision_is_compacted() {
     let length = data.len() as u64;
     let mut found = read(&path, length, None, &mut |_| {}).unwrap();
     bump_revision(&mut found.machine.kv, 1000).unwrap();
-    let revision = view.machine.kv.revision() + 1000;
-    assert_eq!(found.machine.kv.revision(), revision);
-    assert_eq!(found.machine.kv.compacted(), revision);
+    let revision = view.machine.kv.revision().0 + 1000;
+    assert_eq!(found.machine.kv.revision().0, revision);
+    assert_eq!(found.machine.kv.compacted().0, revision);
 }
 
 #[test]
@@ -213,13 +214,13 @@ fn later_revisions_are_left_out() {
         read(&path, data.len() as u64, options, &mut |_| {}).map(|found| found.machine.kv)
     };
     let (last, compacted) = (view.machine.kv.revision(), view.machine.kv.compacted());
-    for revision in [last, last - 1, compacted] {
+    for revision in [last, last.previous(), compacted] {
         let kv = up_to(revision).unwrap();
         assert_eq!(kv.revision(), revision);
         assert_eq!(of_keys(&kv, revision), of_keys(&view.machine.kv, revision));
     }
-    assert!(compacted > 1, "the sample is compacted");
-    let error = up_to(compacted - 1).unwrap_err().to_string();
+    assert!(compacted > Revision::EMPTY, "the sample is compacted");
+    let error = up_to(compacted.previous()).unwrap_err().to_string();
     assert!(error.contains("is compacted up to"), "{error}");
 }
 

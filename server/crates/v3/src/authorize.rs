@@ -13,6 +13,7 @@ use witan_machine::{
     auth::{self, AccessCheck, Caller},
     lease::LeaseId,
     operation::Operation,
+    revision::Revision,
 };
 use witan_node::Applied;
 
@@ -181,7 +182,7 @@ pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
 pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,
-) -> RpcResult<i64> {
+) -> RpcResult<Revision> {
     let caller = admin_caller(ctx)?;
     Ok(ctx.node.propose_for(operation, caller).await?.revision)
 }

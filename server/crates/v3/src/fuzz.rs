@@ -6,7 +6,7 @@ use witan_api::{
     access::GrpcRoute,
     v3::{etcdserverpb as pb, shape::Shaped},
 };
-use witan_machine::kv;
+use witan_machine::{kv, revision::Revision};
 
 use crate::{
     error::RpcError,
@@ -85,6 +85,6 @@ pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
         kv::KvReply::Compact => return pb::TxnResponse::default(),
         kv::KvReply::Op(reply) => reply,
     };
-    let reply = kv::TxnReply { succeeded: true, replies: vec![(reply, 1)] };
+    let reply = kv::TxnReply { succeeded: true, replies: vec![(reply, Revision::EMPTY)] };
     kv_calls::txn::response(None, reply)
 }

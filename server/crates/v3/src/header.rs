@@ -1,6 +1,7 @@
 //! Builds the response header of every call.
 
 use witan_api::v3::etcdserverpb::ResponseHeader;
+use witan_machine::revision::Revision;
 use witan_node::Node;
 
 /// Builds a header with this revision, the cluster id, the member id, and raft's current term.
@@ -8,17 +9,17 @@ use witan_node::Node;
     clippy::unnecessary_wraps,
     reason = "messages are optional in every answer"
 )]
-pub(super) fn at(node: &Node, revision: i64) -> Option<ResponseHeader> {
+pub(super) fn at(node: &Node, revision: Revision) -> Option<ResponseHeader> {
     let identity = node.identity();
     Some(ResponseHeader {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id.0,
-        revision,
+        revision: revision.0,
         raft_term: node.status().term,
     })
 }
 
 /// Builds a header with revision 0, for calls on membership.
 pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
-    at(node, 0)
+    at(node, Revision::NONE)
 }

@@ -15,6 +15,7 @@ use witan_machine::{
     alarm::{self, Alarm},
     command::Downgrade,
     member::{MemberId, MemberRegistry},
+    revision::Revision,
     versions::{Release, release},
     view::View,
 };
@@ -130,13 +131,13 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
         .await?
         .machine
         .kv
-        .hash_revision(request.revision);
+        .hash_revision(Revision(request.revision));
     present?;
     let job = ctx.scan().await?;
     authorize::admin_on(ctx, &job.machine)?;
     let kv = &job.machine.kv;
-    let hash_revision = kv.hash_revision(request.revision)?;
-    let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
+    let hash_revision = kv.hash_revision(Revision(request.revision))?;
+    let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted().0);
     let end = job.end();
     let hash = move |view: &View| {
         snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
@@ -145,7 +146,12 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     ctx.v3_metrics
         .hash_rev
         .observe(begun.elapsed().as_secs_f64());
-    Ok(HashKvResponse { header, hash, compact_revision, hash_revision })
+    Ok(HashKvResponse {
+        header,
+        hash,
+        compact_revision,
+        hash_revision: hash_revision.0,
+    })
 }
 
 /// Rewrites the checkpoint and waits for its completion, while reads and writes continue. Memory does not fragment as etcd's

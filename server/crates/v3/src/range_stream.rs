@@ -118,7 +118,7 @@ impl RangeReader {
         let revision = if range.revision > 0 {
             range.revision
         } else {
-            kv.revision()
+            kv.revision().0
         };
         Self {
             left: limit.unwrap_or(usize::MAX),
@@ -312,8 +312,8 @@ mod tests {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         for (revision, range_end, long) in [
             (0, "l", false),
-            (kv.revision() - 1, "k00900", false),
-            (kv.revision() - 1, "l", true),
+            (kv.revision().0 - 1, "k00900", false),
+            (kv.revision().0 - 1, "l", true),
         ] {
             let range = kv::Range {
                 key: "k".into(),
@@ -354,7 +354,7 @@ mod tests {
         let deleted = apply(KvOperation::Delete(delete));
         read.extend(next(&mut parts, &deleted).unwrap().kvs);
         assert!(read.len() > PART_KEYS && read[..] == whole[..read.len()]);
-        let revision = deleted.revision();
+        let revision = deleted.revision().0;
         let compacted = apply(KvOperation::Compact(kv::Compact { revision }));
         let lost = next(&mut parts, &compacted);
         assert_eq!(lost, Err(RpcError::Compacted));
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn keys_that_are_gone_end_no_part_in_vain() {
         let mut kv = filled(PART_KEYS * 2, 1);
-        let before = kv.revision();
+        let before = kv.revision().0;
         let delete = kv::DeleteRange {
             key: "k".into(),
             range_end: "k08000".into(),

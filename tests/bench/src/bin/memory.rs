@@ -158,7 +158,7 @@ fn restart_ms(kv: &Kv) -> u64 {
 
 /// The sweep goes on with the commands after the compaction.
 fn compaction(kv: &mut Kv, keys: usize) -> String {
-    let compact = Compact { revision: kv.revision() };
+    let compact = Compact { revision: kv.revision().0 };
     let begun = cpu_ns();
     kv.apply(&KvCommand { operation: Some(KvOperation::Compact(compact)) })
         .expect("a first compaction");

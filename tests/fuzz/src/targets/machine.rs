@@ -105,7 +105,7 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
         assert!(pair.mod_revision <= machine.kv.revision());
         let old = kv::Range {
             key: pair.key.clone(),
-            revision: pair.mod_revision,
+            revision: pair.mod_revision.0,
             ..kv::Range::default()
         };
         if let Ok(old) = machine.kv.range(&old) {
@@ -131,7 +131,7 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
         bounded: true,
     };
     step(&mut machine, kv_command(kv::KvOperation::Put(put)));
-    let revision = machine.kv.revision();
+    let revision = machine.kv.revision().0;
     step(
         &mut machine,
         tree_command(witan_tree::TreeOperation::Set(set)),

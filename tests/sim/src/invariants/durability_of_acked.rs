@@ -2,7 +2,7 @@
 //! its index, as in the answer to the client. If a member continues alone, this holds for its own writes: the oracle forgets
 //! the answers to other writes.
 
-use witan_machine::{kv, view::View};
+use witan_machine::{kv, revision::Revision, view::View};
 use witan_tree::Watch;
 
 use super::{Fact, Invariant, Scene};
@@ -89,11 +89,16 @@ fn missing(op: &Op, view: &View) -> Option<String> {
 
 /// Returns the pairs of a range at a revision. Returns none if the revision was compacted, and an impossible pair if the
 /// state is older.
-fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec<kv::KeyValue>> {
+fn at_revision(
+    view: &View,
+    key: &[u8],
+    end: &[u8],
+    revision: Revision,
+) -> Option<Vec<kv::KeyValue>> {
     let range = kv::Range {
         key: key.to_vec().into(),
         range_end: end.to_vec().into(),
-        revision,
+        revision: revision.0,
         ..kv::Range::default()
     };
     match view.machine.kv.range(&range) {

@@ -4,7 +4,7 @@
 //! v3 revisions and the v2 index order all writes. It is therefore enough to compare each read with the floors of its
 //! invocation; no search for an order is needed.
 
-use witan_machine::kv;
+use witan_machine::{kv, revision::Revision};
 
 use super::{Fact, Invariant, Scene};
 use crate::{
@@ -58,7 +58,12 @@ impl Invariant for LinearizableReads {
     }
 }
 
-fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> Result<(), String> {
+fn value_is_right(
+    op: &Op,
+    kv: &kv::KeyValue,
+    least: Revision,
+    scene: &Scene<'_>,
+) -> Result<(), String> {
     let Op { id, member, .. } = op;
     if kv.mod_revision < least {
         return Err(format!(
@@ -89,7 +94,7 @@ fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> 
 }
 
 /// Checks that a key that existed at revision `least` is absent only if a client requested its deletion.
-fn absence_is_right(op: &Op, key: &[u8], least: i64, scene: &Scene<'_>) -> Result<(), String> {
+fn absence_is_right(op: &Op, key: &[u8], least: Revision, scene: &Scene<'_>) -> Result<(), String> {
     let asked = scene
         .oracle
         .ops()
@@ -107,7 +112,7 @@ fn absence_is_right(op: &Op, key: &[u8], least: i64, scene: &Scene<'_>) -> Resul
             )
             | (Ask::Read(_), _) => false,
         });
-    if least > 0 && !asked {
+    if least > Revision::NONE && !asked {
         return Err(format!(
             "read {} on m{} did not see {key:?}, which had revision {least}",
             op.id, op.member

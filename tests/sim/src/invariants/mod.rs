@@ -37,7 +37,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
-use witan_machine::{command::Entry, lease::LeaseId, versions::Release, view::View};
+use witan_machine::{
+    command::Entry, lease::LeaseId, revision::Revision, versions::Release, view::View,
+};
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
     replica::Status,
@@ -147,7 +149,7 @@ pub enum Fact<'a> {
         /// The last entry that any member has executed and that the member has, too.
         kept: u64,
         /// The revision after that entry.
-        revision: i64,
+        revision: Revision,
         /// Number of later entries that others have executed.
         lost: u64,
         /// The part of the member's log that must stay: entries after its checkpoint.
@@ -342,8 +344,8 @@ pub fn fingerprint(view: &View) -> u64 {
     let mut hash = Fnv::default()
         .number(witan_machine::fingerprint::of(&machine.kv))
         .number(witan_machine::fingerprint::of(&machine.tree))
-        .number(machine.kv.revision() as u64)
-        .number(machine.kv.compacted() as u64)
+        .number(machine.kv.revision().0 as u64)
+        .number(machine.kv.compacted().0 as u64)
         .number(machine.kv.len() as u64)
         .number(machine.kv.size_bytes())
         .number(machine.kv.live_size_bytes())

@@ -8,11 +8,12 @@ use crate::{
     oracle::{Ask, End},
     workload::{Effect, effect},
 };
+use witan_machine::revision::Revision;
 
 #[derive(Debug, Default)]
 pub(super) struct RevisionMonotone {
     /// Revision after the entry at each index.
-    revisions: BTreeMap<u64, i64>,
+    revisions: BTreeMap<u64, Revision>,
 }
 
 impl Invariant for RevisionMonotone {
@@ -41,7 +42,11 @@ impl Invariant for RevisionMonotone {
                 effect(command, outcome),
                 Effect::Put { .. } | Effect::Gone { .. }
             );
-            let least = op.floor.revision + i64::from(writes);
+            let least = if writes {
+                op.floor.revision.next()
+            } else {
+                op.floor.revision
+            };
             if outcome.revision < least || *index <= op.floor.index {
                 return Err(format!(
                     "operation {} got revision {} at entry {index}; revision {} and entry {} were \
@@ -55,7 +60,7 @@ impl Invariant for RevisionMonotone {
 }
 
 impl RevisionMonotone {
-    fn insert(&mut self, index: u64, revision: i64, member: u64) -> Result<(), String> {
+    fn insert(&mut self, index: u64, revision: Revision, member: u64) -> Result<(), String> {
         let below = self
             .revisions
             .range(..index)

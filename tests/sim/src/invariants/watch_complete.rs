@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_machine::kv::Kv;
+use witan_machine::{kv::Kv, revision::Revision};
 
 use super::{Fact, Invariant, Scene};
 
@@ -13,9 +13,9 @@ type Change = (u64, Vec<u8>, bool);
 #[derive(Debug, Default)]
 pub(super) struct WatchComplete {
     /// The changes of each revision, as first observed.
-    changes: BTreeMap<i64, Vec<Change>>,
+    changes: BTreeMap<Revision, Vec<Change>>,
     /// The next revision for the watcher at each member.
-    cursors: BTreeMap<u64, i64>,
+    cursors: BTreeMap<u64, Revision>,
 }
 
 impl Invariant for WatchComplete {
@@ -30,12 +30,15 @@ impl Invariant for WatchComplete {
         if let Fact::Restored { member, view, .. } = fact {
             let kv = &view.machine.kv;
             // The watcher is notified of the compaction and restarts after it.
-            let cursor = self.cursors.entry(*member).or_insert(2);
-            *cursor = (*cursor).max(kv.compacted() + 1);
+            let cursor = self
+                .cursors
+                .entry(*member)
+                .or_insert(Revision::EMPTY.next());
+            *cursor = (*cursor).max(kv.compacted().next());
             self.read(*member, kv)?;
         }
         if let Fact::Forced { revision, .. } = fact {
-            self.changes.split_off(&(revision + 1));
+            self.changes.split_off(&revision.next());
         }
         Ok(())
     }
@@ -44,7 +47,7 @@ impl Invariant for WatchComplete {
 impl WatchComplete {
     fn read(&mut self, member: u64, kv: &Kv) -> Result<(), String> {
         // The first revision of a store is 1 and has no changes.
-        let from = *self.cursors.entry(member).or_insert(2);
+        let from = *self.cursors.entry(member).or_insert(Revision::EMPTY.next());
         if from > kv.revision() {
             return Ok(());
         }
@@ -54,14 +57,14 @@ impl WatchComplete {
                 kv.compacted()
             ));
         }
-        let mut found: BTreeMap<i64, Vec<Change>> = BTreeMap::new();
-        let mut last = from - 1;
+        let mut found: BTreeMap<Revision, Vec<Change>> = BTreeMap::new();
+        let mut last = from.previous();
         for (_, change) in kv.changes_from(from, None) {
             let revision = change.revision();
             if revision < from {
                 continue;
             }
-            if revision != last && revision != last + 1 {
+            if revision != last && revision != last.next() {
                 return Err(format!("m{member} shows revision {revision} after {last}"));
             }
             last = revision;
@@ -86,7 +89,7 @@ impl WatchComplete {
                 ));
             }
         }
-        self.cursors.insert(member, kv.revision() + 1);
+        self.cursors.insert(member, kv.revision().next());
         Ok(())
     }
 }

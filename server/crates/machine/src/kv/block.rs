@@ -13,6 +13,7 @@ use super::{
     KeyValue,
     version::{Location, Version},
 };
+use crate::revision::Revision;
 
 /// A block accepts no further version that would exceed this size. It is a size class of the allocator, so closed blocks
 /// waste no memory. It is below the maximum size of a checkpoint record. A larger version gets its own block.
@@ -46,7 +47,7 @@ enum BlockBody {
 pub(super) struct Block {
     number: u64,
     /// The revision to which the versions' revisions are relative.
-    base: i64,
+    base: Revision,
     slots: SlotDirectory,
     body: BlockBody,
     /// The values stored outside the block, by slot, in ascending order.
@@ -79,7 +80,7 @@ impl Block {
     pub(super) fn new(number: u64) -> Self {
         Self {
             number,
-            base: 0,
+            base: Revision::NONE,
             slots: SlotDirectory::Full(Vec::new()),
             body: BlockBody::Growing(Vec::new()),
             apart: Vec::new(),
@@ -90,7 +91,7 @@ impl Block {
     /// invalid.
     pub(super) fn from_parts(
         number: u64,
-        base: i64,
+        base: Revision,
         slots: SlotDirectory,
         body: Bytes,
         open: bool,
@@ -126,7 +127,7 @@ impl Block {
         self.number
     }
 
-    pub(super) fn base(&self) -> i64 {
+    pub(super) fn base(&self) -> Revision {
         self.base
     }
 
@@ -407,10 +408,10 @@ mod tests {
         let mut block = Block::new(1);
         for main in 1..=5 {
             let version = Version {
-                main,
+                main: Revision(main),
                 sub: 0,
                 tombstone: false,
-                create: 1,
+                create: Revision(1),
                 version: main,
                 lease: LeaseId::default(),
                 links: Links::default(),

@@ -18,6 +18,7 @@ use super::{
     version::ByteReader,
 };
 use crate::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange, SkipRecord};
+use crate::revision::Revision;
 
 /// Key of the counters' record, which sorts before the blocks.
 const META: u8 = b'a';
@@ -66,8 +67,8 @@ impl Kv {
     /// Returns this state's counters and totals in the form of their checkpoint record.
     fn meta(&self) -> KvMeta {
         KvMeta {
-            revision: self.revision,
-            compacted: self.compacted,
+            revision: self.revision.0,
+            compacted: self.compacted.0,
             tail: self.history.tail.number(),
             compact_from: self.next_sweep_block,
             live: self.index.live() as u64,
@@ -229,7 +230,7 @@ impl Kv {
                 "no counters of the key space: the checkpoint is not whole",
             ));
         };
-        if self.revision > meta.revision {
+        if self.revision.0 > meta.revision {
             return Err(CorruptRecord::new(format!(
                 "a revision above {}",
                 meta.revision
@@ -240,8 +241,8 @@ impl Kv {
         if leased && !self.attach_leased_keys() {
             return Err(CorruptRecord::new("a key has a lease that does not exist"));
         }
-        self.revision = meta.revision;
-        self.compacted = meta.compacted;
+        self.revision = Revision(meta.revision);
+        self.compacted = Revision(meta.compacted);
         self.next_sweep_block = meta.compact_from;
         self.sweeping = meta.sweeping;
         if self.meta() != *meta {
@@ -286,7 +287,7 @@ fn encode(block: &Block) -> Vec<u8> {
         SlotDirectory::Sparse(entries) => entries.len() * 4,
     };
     let mut out = Vec::with_capacity(13 + directory + block.bytes().len() + 4);
-    out.extend_from_slice(&block.base().to_le_bytes());
+    out.extend_from_slice(&block.base().0.to_le_bytes());
     match block.slots() {
         SlotDirectory::Full(offsets) => {
             out.push(SLOTS_ALL);
@@ -329,7 +330,7 @@ fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     };
     Block::from_parts(
         number,
-        base,
+        Revision(base),
         slots,
         Bytes::copy_from_slice(input.rest),
         open,

@@ -7,6 +7,7 @@
 //! on the log.
 
 use super::{Compact, Kv, KvError, version::Location};
+use crate::revision::Revision;
 
 /// Number of blocks that a compaction and each requested sweep process: 3.5 MiB, about 1 ms. A command that arrives during
 /// this time waits.
@@ -32,7 +33,7 @@ impl Kv {
     /// Sets the compacted revision, saves the earlier state for watchers and sweeps the first blocks. Fails if the revision
     /// is already compacted or above the current revision.
     pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
-        let revision = compact.revision;
+        let revision = Revision(compact.revision);
         if revision <= self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
         }
@@ -88,7 +89,7 @@ impl Kv {
     /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6,
     /// because a watch from this revision must still see it. The next pass therefore starts at this revision, which is always
     /// examined completely.
-    fn find_dead(&self, revision: i64, blocks: usize) -> SweepPass {
+    fn find_dead(&self, revision: Revision, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {
             if walked >= blocks && next.is_none() {
@@ -149,7 +150,7 @@ mod tests {
             .unwrap()
             .kvs
             .into_iter()
-            .map(|kv| (kv.key, kv.mod_revision))
+            .map(|kv| (kv.key, kv.mod_revision.0))
             .collect()
     }
 
@@ -165,11 +166,11 @@ mod tests {
     #[test]
     fn a_large_sweep_continues_with_later_commands() {
         let mut kv = large();
-        let revision = kv.revision() - 5;
+        let revision = kv.revision().0 - 5;
         let before = (all(&kv, revision), all(&kv, 0));
         apply(&mut kv, KvOperation::Compact(Compact { revision }));
         assert!(kv.sweeping);
-        assert_eq!(kv.compacted(), revision);
+        assert_eq!(kv.compacted().0, revision);
         assert_eq!((all(&kv, revision), all(&kv, 0)), before);
         let mut commands = 0;
         while kv.sweeping {
@@ -193,10 +194,10 @@ mod tests {
             KvOperation::Delete(DeleteRange { key: first, ..DeleteRange::default() }),
         );
         put(&mut kv, "key-4", 1);
-        let revision = kv.revision() - 100;
+        let revision = kv.revision().0 - 100;
         apply(&mut kv, KvOperation::Compact(Compact { revision }));
         assert!(kv.sweeping);
-        let revision = kv.revision();
+        let revision = kv.revision().0;
         let before = all(&kv, 0);
         apply(&mut kv, KvOperation::Compact(Compact { revision }));
         while kv.sweeping {

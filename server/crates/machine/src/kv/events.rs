@@ -8,7 +8,7 @@
 //! before the compaction is therefore kept until the watchers are notified ([`Kv::states_before_compaction`]).
 
 use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
-use crate::limits::STATES_BEFORE_COMPACTION_MAX;
+use crate::{limits::STATES_BEFORE_COMPACTION_MAX, revision::Revision};
 
 /// One change of a key.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub struct KeyChange<'a> {
 
 impl<'a> KeyChange<'a> {
     /// Returns the revision of the change.
-    pub fn revision(&self) -> i64 {
+    pub fn revision(&self) -> Revision {
         self.version.main
     }
 
@@ -93,7 +93,7 @@ impl Kv {
     }
 
     /// Returns a location from which a reader finds all changes at or after a revision. Older changes may come first.
-    pub fn seek(&self, revision: i64) -> HistoryLocation {
+    pub fn seek(&self, revision: Revision) -> HistoryLocation {
         self.of_layout(self.history.seek(revision))
     }
 
@@ -107,7 +107,7 @@ impl Kv {
     /// older changes may come first.
     pub fn changes_from(
         &self,
-        revision: i64,
+        revision: Revision,
         location: Option<HistoryLocation>,
     ) -> impl Iterator<Item = (HistoryLocation, KeyChange<'_>)> {
         let location = location.and_then(|location| self.within(location));
@@ -124,7 +124,7 @@ impl Kv {
     pub fn changes_of_key(
         &self,
         key: &[u8],
-        revision: i64,
+        revision: Revision,
         max: usize,
     ) -> Option<Vec<HistoryLocation>> {
         let mut locations = Vec::new();
@@ -148,7 +148,7 @@ impl Kv {
 
     /// Returns the pair before a change, if it exists and was not compacted.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
-        let revision = written.version.main - 1;
+        let revision = written.version.main.previous();
         if revision < self.compacted {
             return None;
         }
@@ -213,7 +213,7 @@ mod tests {
 
     fn told(written: &KeyChange<'_>) -> (i64, String, bool) {
         let key = String::from_utf8(written.key().to_vec()).unwrap();
-        (written.revision(), key, written.deletes())
+        (written.revision().0, key, written.deletes())
     }
 
     proptest! {
@@ -234,20 +234,20 @@ mod tests {
                     put(&mut kv, &key, size);
                 }
                 // Deleting a missing key creates no revision.
-                if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision() {
-                    all.push((kv.revision(), key, deletes));
+                if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision().0 {
+                    all.push((kv.revision().0, key, deletes));
                 }
             }
-            let compacted = compact.min(kv.revision());
+            let compacted = compact.min(kv.revision().0);
             if compacted > 1 {
                 apply(&mut kv, KvOperation::Compact(Compact { revision: compacted }));
                 while kv.sweeping {
                     kv.continue_sweep();
                 }
             }
-            for revision in compacted.max(1)..=kv.revision() + 1 {
+            for revision in compacted.max(1)..=kv.revision().next().0 {
                 let expect: Vec<_> = all.iter().filter(|(r, ..)| *r >= revision).cloned().collect();
-                let found = kv.changes_from(revision, None);
+                let found = kv.changes_from(Revision(revision), None);
                 let found: Vec<_> = found
                     .map(|(_, written)| told(&written))
                     .filter(|(r, ..)| *r >= revision)
@@ -255,13 +255,13 @@ mod tests {
                 prop_assert_eq!(found, expect.clone());
                 for key in 0..8 {
                     let key = format!("k{key}");
-                    let locations = kv.changes_of_key(key.as_bytes(), revision, 1000).unwrap();
+                    let locations = kv.changes_of_key(key.as_bytes(), Revision(revision), 1000).unwrap();
                     let found: Vec<_> = locations.iter().map(|p| told(&kv.change_at(*p).unwrap())).collect();
                     let expect: Vec<_> = expect.iter().filter(|(_, k, _)| *k == key).cloned().collect();
                     prop_assert_eq!(found, expect);
                 }
             }
-            prop_assert_eq!(kv.changes_from(0, Some(kv.end())).count(), 0);
+            prop_assert_eq!(kv.changes_from(Revision::NONE, Some(kv.end())).count(), 0);
         }
     }
 
@@ -269,10 +269,13 @@ mod tests {
     fn a_key_with_too_many_changes_is_not_reported_as_compacted() {
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", 1));
-        assert_eq!(kv.changes_of_key(b"k", 0, 10).unwrap().len(), 10);
-        assert_eq!(kv.changes_of_key(b"k", 0, 9), None);
-        assert_eq!(kv.changes_of_key(b"k", 9, 9).unwrap().len(), 3);
-        assert_eq!(kv.changes_of_key(b"other", 0, 9).unwrap(), []);
+        assert_eq!(
+            kv.changes_of_key(b"k", Revision::NONE, 10).unwrap().len(),
+            10
+        );
+        assert_eq!(kv.changes_of_key(b"k", Revision::NONE, 9), None);
+        assert_eq!(kv.changes_of_key(b"k", Revision(9), 9).unwrap().len(), 3);
+        assert_eq!(kv.changes_of_key(b"other", Revision::NONE, 9).unwrap(), []);
     }
 
     #[test]
@@ -286,15 +289,15 @@ mod tests {
         };
         compact(&mut kv, 3);
         let before = kv.compacted_states().first().unwrap();
-        assert_eq!(before.changes_from(0, None).count(), 2);
-        assert_eq!(kv.changes_from(0, None).count(), 1);
+        assert_eq!(before.changes_from(Revision::NONE, None).count(), 2);
+        assert_eq!(kv.changes_from(Revision::NONE, None).count(), 1);
         kv.clear_states_before_compaction();
         for _ in 0..2 * STATES_BEFORE_COMPACTION_MAX {
             let mut writes = kv.clone();
             writes.clear_states_before_compaction();
             put(&mut writes, "k", 3);
             writes.states_before_compaction = kv.states_before_compaction;
-            let revision = writes.revision();
+            let revision = writes.revision().0;
             compact(&mut writes, revision);
             kv = writes;
         }

@@ -4,21 +4,23 @@ use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
 use crate::{
     follow::{FollowError, FollowLeases, FollowedRevision, FollowedWrite},
     lease::{Lease, LeaseId, TTL_MAX_S},
+    revision::Revision,
 };
 
 impl Kv {
     /// Writes the other key space's next revision completely, or fails and writes nothing. Skips a revision that already
     /// exists.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
-        if revision.revision <= self.revision {
+        let main = Revision(revision.revision);
+        if main <= self.revision {
             return Ok(());
         }
         let mut batch = self.begin_write(ReadBudget::of_command(false, ReadResults::Discard));
-        if revision.revision != batch.main {
+        if main != batch.main {
             return Err(FollowError::Gap { revision: self.revision });
         }
         for write in &revision.writes {
-            self.check_followed(revision.revision, write)?;
+            self.check_followed(main, write)?;
         }
         self.continue_sweep();
         for write in &revision.writes {
@@ -30,7 +32,7 @@ impl Kv {
     }
 
     /// Fails unless the write creates the same version of the key here and its lease exists.
-    fn check_followed(&self, revision: i64, write: &FollowedWrite) -> Result<(), FollowError> {
+    fn check_followed(&self, revision: Revision, write: &FollowedWrite) -> Result<(), FollowError> {
         let before = self.previous_version(&write.key);
         let lived = before.filter(|before| !before.tombstone);
         let fits = match (write.deletes(), lived) {
@@ -50,7 +52,7 @@ impl Kv {
 
     /// Compacts like the other key space. Has no effect if this key space is already compacted to that revision.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
-        if compact.revision <= self.compacted {
+        if Revision(compact.revision) <= self.compacted {
             return Ok(());
         }
         self.compact(compact)
@@ -112,22 +114,25 @@ mod tests {
         write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
         assert_eq!(
             write(&mut kv, 5, vec![delete("b")]),
-            Err(FollowError::Gap { revision: 3 })
+            Err(FollowError::Gap { revision: Revision(3) })
         );
         let b = kv.newest(b"b").expect("it lives");
-        assert_eq!((b.create_revision, b.mod_revision, b.version), (2, 3, 2));
-        assert_eq!((kv.newest(b"a"), kv.revision()), (None, 3));
+        assert_eq!(
+            (b.create_revision.0, b.mod_revision.0, b.version),
+            (2, 3, 2)
+        );
+        assert_eq!((kv.newest(b"a"), kv.revision().0), (None, 3));
     }
 
     #[test]
     fn a_revision_that_does_not_fit_writes_nothing() {
         let mut kv = Kv::default();
         write(&mut kv, 2, vec![put("a", 1, 0)]).unwrap();
-        let differs = Err(FollowError::Differs { revision: 3 });
+        let differs = Err(FollowError::Differs { revision: Revision(3) });
         for wrong in [put("a", 1, 0), put("a", 3, 0), put("c", 2, 0), delete("c")] {
             assert_eq!(write(&mut kv, 3, vec![put("b", 1, 0), wrong]), differs);
         }
-        assert_eq!((kv.newest(b"b"), kv.revision()), (None, 2));
+        assert_eq!((kv.newest(b"b"), kv.revision().0), (None, 2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     leaf::IndexEntry,
     version::{Links, Location, Version, reach},
 };
-use crate::lease::LeaseId;
+use crate::{lease::LeaseId, revision::Revision};
 
 /// Minimum length in bytes of a value that shares memory with an equal previous value. A command that keeps a shorter value
 /// uses about as much memory and log itself.
@@ -102,7 +102,7 @@ impl History {
 
     /// Follows the links backward from `location` to the newest version at or below `revision`. Returns `None` if it does not
     /// exist or was compacted.
-    pub(super) fn at(&self, location: Location, revision: i64) -> Option<BlockVersion<'_>> {
+    pub(super) fn at(&self, location: Location, revision: Revision) -> Option<BlockVersion<'_>> {
         let mut found = self.get(location)?;
         while found.1.main > revision {
             found = self.step_back(&found.1.links, revision)?;
@@ -111,7 +111,7 @@ impl History {
     }
 
     /// Follows the longest backward link that does not skip the newest version at or below `revision`.
-    fn step_back(&self, links: &Links, revision: i64) -> Option<BlockVersion<'_>> {
+    fn step_back(&self, links: &Links, revision: Revision) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
             // The jump is too far back, or compacted and therefore older than every readable revision.
@@ -227,11 +227,11 @@ impl History {
 
     /// Returns a location from which all versions at or after `revision` are found: the last block that starts below
     /// `revision`.
-    pub(super) fn seek(&self, revision: i64) -> Location {
+    pub(super) fn seek(&self, revision: Revision) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),
             // a new open block will contain only later revisions
-            Some(_) | None => i64::MAX,
+            Some(_) | None => Revision(i64::MAX),
         };
         let (mut low, mut high) = (0, self.tail.number());
         while low < high {
@@ -321,10 +321,10 @@ mod tests {
         let mut newest: Option<(Location, Links)> = None;
         for main in 1..=VERSIONS {
             let links = newest.map_or_else(Links::default, |(p, l)| history.links_after(p, &l));
-            let (create, version) = (1, main);
+            let (create, version) = (Revision(1), main);
             let (key, value, tombstone) = (&b"k"[..], &b"v"[..], false);
             let version = Version {
-                main,
+                main: Revision(main),
                 sub: 0,
                 tombstone,
                 create,
@@ -340,7 +340,7 @@ mod tests {
         }
         let (location, _) = newest.unwrap();
         let mut most = 0;
-        for revision in (1..=VERSIONS).step_by(37) {
+        for revision in (1..=VERSIONS).step_by(37).map(Revision) {
             let mut found = history.get(location).unwrap();
             let mut steps = 0;
             while found.1.main > revision {
@@ -354,12 +354,16 @@ mod tests {
         // Down the digits and up again: at most three times the logarithm of the number of versions.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
         // Check the blocks' base revisions, where a search can be off by one.
-        let bases: Vec<i64> = history.blocks_from(0).map(Block::base).collect();
+        let bases: Vec<i64> = history.blocks_from(0).map(|block| block.base().0).collect();
         let around = bases.iter().flat_map(|base| [base - 1, *base, base + 1]);
         for revision in around {
             let block = bases.partition_point(|base| *base < revision);
             let block = block.saturating_sub(1) as u64;
-            assert_eq!(history.seek(revision).block, block, "revision {revision}");
+            assert_eq!(
+                history.seek(Revision(revision)).block,
+                block,
+                "revision {revision}"
+            );
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::{
     counters::check_import,
     lease::{Lease, LeaseId},
     record::CorruptRecord,
+    revision::Revision,
 };
 
 /// One version of another store.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ImportedVersion<'a> {
     /// Revision of the change.
-    pub main: i64,
+    pub main: Revision,
     /// Index of the change within its revision.
     pub sub: u64,
     /// Whether the change deleted the key. If so, only `key` is used.
@@ -23,7 +24,7 @@ pub struct ImportedVersion<'a> {
     /// The value.
     pub value: &'a [u8],
     /// Revision of the put that created the key.
-    pub create_revision: i64,
+    pub create_revision: Revision,
     /// Number of puts since the key was created.
     pub version: i64,
     /// Attached lease, 0 for none.
@@ -84,17 +85,21 @@ impl Kv {
 
     /// Completes an import after the last [`Kv::import_version`]: copies the other store's finished compaction, executes its
     /// scheduled compaction (0 for none) and attaches keys to leases.
-    pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
+    pub fn finish_import(
+        &mut self,
+        compacted: Revision,
+        asked: Revision,
+    ) -> Result<(), CorruptRecord> {
         check_import(
             "compacted revision",
-            compacted.max(asked).max(0).cast_unsigned(),
+            compacted.max(asked).0.max(0).cast_unsigned(),
         )?;
-        if compacted > 0 {
+        if compacted > Revision::NONE {
             self.compacted = compacted;
             self.revision = self.revision.max(compacted);
         }
-        if asked > self.compacted.max(0) {
-            let compact = Compact { revision: asked };
+        if asked > self.compacted.max(Revision::NONE) {
+            let compact = Compact { revision: asked.0 };
             self.compact(&compact)
                 .map_err(|error| CorruptRecord::new(format!("a compaction: {error}")))?;
             self.clear_states_before_compaction();
@@ -124,7 +129,7 @@ impl Kv {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
         let key = foreign.key.escape_ascii();
         let counts = [
-            main.max(0).cast_unsigned(),
+            main.0.max(0).cast_unsigned(),
             sub,
             version.max(0).cast_unsigned(),
         ];
@@ -134,7 +139,7 @@ impl Kv {
                 count,
             )?;
         }
-        let lives = (0..=main).contains(&create_revision) && version >= 0;
+        let lives = (Revision::NONE..=main).contains(&create_revision) && version >= 0;
         if main >= self.revision && (foreign.deletes || lives) {
             return Ok(());
         }
@@ -178,7 +183,9 @@ mod tests {
         for written in kv.retained_versions() {
             taken.import_change(&written).unwrap();
         }
-        taken.finish_import(compacted, asked).unwrap();
+        taken
+            .finish_import(Revision(compacted), Revision(asked))
+            .unwrap();
         taken
     }
 
@@ -201,9 +208,12 @@ mod tests {
             kv.continue_sweep();
         }
         let mut taken = carried(&kv, 150, 150);
-        assert_eq!((taken.revision(), taken.compacted()), (kv.revision(), 150));
+        assert_eq!(
+            (taken.revision(), taken.compacted()),
+            (kv.revision(), Revision(150))
+        );
         assert_eq!(taken.len(), kv.len());
-        for revision in [150, 200, 301, kv.revision()] {
+        for revision in [150, 200, 301, kv.revision().0] {
             assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
         }
         // and it continues like the original
@@ -229,7 +239,7 @@ mod tests {
         let mut kv = filled(100);
         let taken = carried(&kv, 0, 80);
         apply(&mut kv, KvOperation::Compact(Compact { revision: 80 }));
-        assert_eq!(taken.compacted(), 80);
+        assert_eq!(taken.compacted(), Revision(80));
         assert_eq!(
             taken.retained_versions().count(),
             kv.retained_versions().count()
@@ -243,9 +253,9 @@ mod tests {
         for (at, lease) in [7, 9, 0].map(LeaseId).into_iter().enumerate() {
             let key = format!("k{at}");
             let foreign = ImportedVersion {
-                main: 2 + at as i64,
+                main: Revision(2 + at as i64),
                 key: key.as_bytes(),
-                create_revision: 2 + at as i64,
+                create_revision: Revision(2 + at as i64),
                 version: 1,
                 lease,
                 ..ImportedVersion::default()
@@ -254,7 +264,7 @@ mod tests {
         }
         let lease = Lease { ttl_s: 60, remaining_ttl_s: 5 };
         kv.import_lease(LeaseId(7), lease).unwrap();
-        kv.finish_import(0, 0).unwrap();
+        kv.finish_import(Revision::NONE, Revision::NONE).unwrap();
         assert_eq!(kv.leases().get(LeaseId(7)), Some(&lease));
         assert_eq!(kv.leases().keys(LeaseId(7)).count(), 1);
         // The lease is unknown, and its key stays.
@@ -268,21 +278,21 @@ mod tests {
     #[test]
     fn inconsistent_versions_are_refused() {
         let sound = ImportedVersion {
-            main: 5,
+            main: Revision(5),
             key: b"k",
-            create_revision: 5,
+            create_revision: Revision(5),
             version: 1,
             ..ImportedVersion::default()
         };
         assert!(Kv::default().import_version(&sound).is_ok());
         for wrong in [
-            ImportedVersion { main: 0, ..sound },
-            ImportedVersion { main: -5, ..sound },
-            ImportedVersion { main: i64::MAX, ..sound },
-            ImportedVersion { create_revision: 6, ..sound },
+            ImportedVersion { main: Revision(0), ..sound },
+            ImportedVersion { main: Revision(-5), ..sound },
+            ImportedVersion { main: Revision(i64::MAX), ..sound },
+            ImportedVersion { create_revision: Revision(6), ..sound },
             ImportedVersion { version: -1, ..sound },
             ImportedVersion { version: i64::MAX, ..sound },
-            ImportedVersion { main: COUNT_IMPORT_MAX as i64 + 1, ..sound },
+            ImportedVersion { main: Revision(COUNT_IMPORT_MAX as i64 + 1), ..sound },
             ImportedVersion { version: COUNT_IMPORT_MAX as i64 + 1, ..sound },
             ImportedVersion { sub: u64::MAX, ..sound },
         ] {
@@ -291,11 +301,19 @@ mod tests {
         }
         let mut kv = Kv::default();
         kv.import_version(&sound).unwrap();
-        let earlier = ImportedVersion { main: 4, create_revision: 4, ..sound };
+        let earlier = ImportedVersion { main: Revision(4), create_revision: Revision(4), ..sound };
         assert!(kv.import_version(&earlier).is_err());
-        assert!(kv.clone().finish_import(0, 9).is_err());
+        assert!(
+            kv.clone()
+                .finish_import(Revision::NONE, Revision(9))
+                .is_err()
+        );
         for too_far in [i64::MAX, COUNT_IMPORT_MAX as i64 + 1] {
-            assert!(kv.clone().finish_import(too_far, 0).is_err());
+            assert!(
+                kv.clone()
+                    .finish_import(Revision(too_far), Revision::NONE)
+                    .is_err()
+            );
         }
     }
 }

@@ -7,6 +7,8 @@
 //! that puts keep) → `lease` → `events` (what watchers read) → `retained` (what etcd's store would contain) → `import` (from an
 //! etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
 
+use crate::revision::Revision;
+
 mod block;
 pub(crate) mod checkpoint;
 mod compact;
@@ -64,9 +66,9 @@ pub struct KeyValue {
     /// The value; empty if only keys were requested.
     pub value: Bytes,
     /// Revision of the put that created the key.
-    pub create_revision: i64,
+    pub create_revision: Revision,
     /// Revision of the last put.
-    pub mod_revision: i64,
+    pub mod_revision: Revision,
     /// Number of puts since the key was created.
     pub version: i64,
     /// The attached lease; [`LeaseId::NONE`] without a lease.
@@ -106,7 +108,7 @@ pub struct TxnReply {
     /// Whether the success branch ran.
     pub succeeded: bool,
     /// One reply per executed operation, with the revision in the operation's header.
-    pub replies: Vec<(OpReply, i64)>,
+    pub replies: Vec<(OpReply, Revision)>,
 }
 
 /// Result of an operation in a transaction.
@@ -135,13 +137,13 @@ pub enum KvError {
     #[error("required revision has been compacted")]
     Compacted {
         /// The compacted revision.
-        compacted: i64,
+        compacted: Revision,
     },
     /// The requested revision is above the current revision.
     #[error("required revision is a future revision")]
     FutureRevision {
         /// The current revision.
-        current: i64,
+        current: Revision,
     },
     /// The request has `ignore_value` or `ignore_lease` on a key that does not exist.
     #[error("key not found")]
@@ -175,8 +177,8 @@ const PAGE_BYTES: u64 = 4 << 10;
 /// The v3 state. A clone takes O(1).
 #[derive(Clone)]
 pub struct Kv {
-    revision: i64,
-    compacted: i64,
+    revision: Revision,
+    compacted: Revision,
     index: Index,
     history: History,
     leases: Leases,
@@ -197,8 +199,8 @@ pub struct Kv {
 impl Default for Kv {
     fn default() -> Self {
         Self {
-            revision: 1,
-            compacted: -1,
+            revision: Revision::EMPTY,
+            compacted: Revision(-1),
             index: Index::default(),
             history: History::default(),
             leases: Leases::default(),
@@ -226,7 +228,7 @@ impl std::fmt::Debug for Kv {
 /// The writes of a command. They share a revision, which exists after the first write.
 #[derive(Debug)]
 struct WriteBatch {
-    main: i64,
+    main: Revision,
     written: u64,
     reads: ReadBudget,
 }
@@ -234,7 +236,7 @@ struct WriteBatch {
 /// The version before a write.
 struct PreviousVersion {
     size: u64,
-    create: i64,
+    create: Revision,
     version: i64,
     lease: LeaseId,
     links: Links,
@@ -282,12 +284,12 @@ impl Kv {
 
     /// Prepares the writes of a command, which create the next revision, with its read budget.
     fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
-        WriteBatch { main: self.revision + 1, written: 0, reads }
+        WriteBatch { main: self.revision.next(), written: 0, reads }
     }
 
     /// Returns the revision that reads within the command see. After the command's first write, this is the command's own
     /// revision.
-    fn revision_within(&self, batch: &WriteBatch) -> i64 {
+    fn revision_within(&self, batch: &WriteBatch) -> Revision {
         if batch.written > 0 {
             batch.main
         } else {
@@ -357,12 +359,12 @@ impl Kv {
     }
 
     /// Returns the revision of the last change, or 1 before the first write.
-    pub fn revision(&self) -> i64 {
+    pub fn revision(&self) -> Revision {
         self.revision
     }
 
     /// Returns the compacted revision, or -1 before the first compaction.
-    pub fn compacted(&self) -> i64 {
+    pub fn compacted(&self) -> Revision {
         self.compacted
     }
 

@@ -71,6 +71,7 @@ mod tests {
         fingerprint,
         kv::{Compact, KvOperation, test_helpers::apply},
         record::RecordChange,
+        revision::Revision,
     };
 
     /// Returns a put of a value with `size` repetitions of `byte`. `None` keeps the value.
@@ -85,7 +86,7 @@ mod tests {
 
     /// Returns the number of distinct buffers that contain the values of all versions.
     fn buffers(kv: &Kv) -> usize {
-        let changes = kv.changes_from(0, None);
+        let changes = kv.changes_from(Revision::NONE, None);
         // collect all values first, because a freed copy's address could be reused
         let values: Vec<Bytes> = changes.map(|(_, change)| change.pair().value).collect();
         let places: BTreeSet<*const u8> = values.iter().map(|value| value.as_ptr()).collect();
@@ -119,7 +120,7 @@ mod tests {
             assert!(buffers(&restarted) <= 2);
             assert_eq!(fingerprint::of(&restarted), fingerprint::of(&kept));
             for kv in [&mut kept, &mut restarted, &mut written] {
-                let revision = kv.revision() - 50;
+                let revision = kv.revision().0 - 50;
                 apply(kv, KvOperation::Compact(Compact { revision }));
                 assert_eq!(kv.retained_versions().count(), 51);
                 assert_eq!(kv.newest(b"key").unwrap().value.len(), size);

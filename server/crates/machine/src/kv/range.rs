@@ -10,6 +10,7 @@ use super::{
     index::{Count, WalkStep},
     version::Version,
 };
+use crate::revision::Revision;
 
 /// Number of 16-byte keys in a page of the index.
 const KEYS_PER_PAGE: usize = 140;
@@ -57,7 +58,7 @@ impl Kv {
         bounds: &RangePartBounds,
     ) -> Result<RangePart, KvError> {
         self.check_range(range, self.revision)?;
-        let at_newest = range.revision <= 0 || range.revision >= self.revision;
+        let at_newest = range.revision <= 0 || range.revision >= self.revision.0;
         let span = KeyRange::new(&range.key, &range.range_end);
         let mut part = RangePart { kvs: Vec::new(), next: NextPart::End };
         let (mut bytes, mut keys) = (0, 0);
@@ -72,7 +73,7 @@ impl Kv {
                     .get(entry.location)
                     .filter(|_| !entry.tombstone)
             } else {
-                self.history.at(entry.location, range.revision)
+                self.history.at(entry.location, Revision(range.revision))
             };
             let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) else {
                 return true;
@@ -93,10 +94,10 @@ impl Kv {
     }
 
     /// Checks that the requested revision is readable; `current` is the newest revision.
-    pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), KvError> {
-        if range.revision > current {
+    pub(super) fn check_range(&self, range: &Range, current: Revision) -> Result<(), KvError> {
+        if range.revision > current.0 {
             Err(KvError::FutureRevision { current })
-        } else if range.revision > 0 && range.revision < self.compacted {
+        } else if range.revision > 0 && range.revision < self.compacted.0 {
             Err(KvError::Compacted { compacted: self.compacted })
         } else {
             Ok(())
@@ -106,7 +107,7 @@ impl Kv {
     /// Checks the revision of a range inside a transaction. There, etcd also refuses a negative revision below the compacted
     /// revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
-        if range.revision < 0 && range.revision < self.compacted {
+        if range.revision < 0 && range.revision < self.compacted.0 {
             return Err(KvError::Compacted { compacted: self.compacted });
         }
         self.check_range(range, self.revision)
@@ -116,11 +117,11 @@ impl Kv {
     pub(super) fn read(
         &self,
         range: &Range,
-        current: i64,
+        current: Revision,
         reads: &mut ReadBudget,
     ) -> Result<RangeReply, KvError> {
         let revision = if range.revision > 0 {
-            range.revision
+            Revision(range.revision)
         } else {
             current
         };
@@ -160,7 +161,7 @@ impl Kv {
     fn collect_pairs(
         &self,
         range: &Range,
-        at: Option<i64>,
+        at: Option<Revision>,
         reads: &mut ReadBudget,
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
         let span = KeyRange::new(&range.key, &range.range_end);
@@ -193,7 +194,9 @@ impl Kv {
         if !range.compares_values() {
             return Ok(());
         }
-        let at = range.reads_history(self.revision).then_some(range.revision);
+        let at = range
+            .reads_history(self.revision)
+            .then_some(Revision(range.revision));
         let span = KeyRange::new(&range.key, &range.range_end);
         let (limit, mut count) = (fetch_limit(range), 0);
         self.walk(&span, at, reads, |(_, version), reads| {
@@ -210,7 +213,7 @@ impl Kv {
     pub(super) fn walk<'a>(
         &'a self,
         span: &KeyRange<'_>,
-        at: Option<i64>,
+        at: Option<Revision>,
         reads: &mut ReadBudget,
         mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
@@ -249,7 +252,7 @@ impl Kv {
     fn count(
         &self,
         span: &KeyRange<'_>,
-        at: Option<i64>,
+        at: Option<Revision>,
         reads: &mut ReadBudget,
     ) -> Result<i64, KvError> {
         let mut count = 0;
@@ -284,7 +287,7 @@ impl Kv {
             return reads.read_key();
         }
         let span = KeyRange::new(&range.key, &range.range_end);
-        if range.revision > 0 && range.revision < self.revision {
+        if range.revision > 0 && range.revision < self.revision.0 {
             // A limit does not help, because all keys are counted.
             return self.estimate_walk(&span, None, reads);
         }
@@ -355,8 +358,8 @@ fn fetch_limit(range: &Range) -> usize {
 
 /// Returns whether a version passes the range's filters by mod and create revision; 0 means no filter.
 fn passes(range: &Range, version: &Version<'_>) -> bool {
-    let least = |filter: i64, revision: i64| filter == 0 || revision >= filter;
-    let most = |filter: i64, revision: i64| filter == 0 || revision <= filter;
+    let least = |filter: i64, revision: Revision| filter == 0 || revision.0 >= filter;
+    let most = |filter: i64, revision: Revision| filter == 0 || revision.0 <= filter;
     least(range.min_mod_revision, version.main)
         && most(range.max_mod_revision, version.main)
         && least(range.min_create_revision, version.create)

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::lease::LeaseId;
+use crate::{lease::LeaseId, revision::Revision};
 
 /// A v3 command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -213,8 +213,8 @@ impl Range {
 
     /// Returns whether the range reads several keys at a revision before `newest`, which requires following each key's
     /// versions back.
-    pub(super) fn reads_history(&self, newest: i64) -> bool {
-        self.revision > 0 && self.revision < newest && !self.range_end.is_empty()
+    pub(super) fn reads_history(&self, newest: Revision) -> bool {
+        self.revision > 0 && self.revision < newest.0 && !self.range_end.is_empty()
     }
 }
 
@@ -237,7 +237,7 @@ impl Txn {
     }
 
     /// Returns whether a range in any branch reads several keys at a revision before `newest`.
-    pub(super) fn reads_history(&self, newest: i64) -> bool {
+    pub(super) fn reads_history(&self, newest: Revision) -> bool {
         self.ranges().any(|range| range.reads_history(newest))
     }
 

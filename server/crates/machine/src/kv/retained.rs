@@ -4,26 +4,27 @@
 //! and computes the hash.
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
+use crate::revision::Revision;
 
 impl Kv {
     /// Returns all versions that can still be read, in revision order.
     pub fn retained_versions(&self) -> impl Iterator<Item = KeyChange<'_>> {
         self.history
-            .from(self.history.seek(0))
+            .from(self.history.seek(Revision::NONE))
             .map(|(_, (block, version))| KeyChange { block, version })
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
     /// Returns the revision of a hash request; 0 means the current revision. Fails if the revision is compacted or above the
     /// current revision.
-    pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
-        if revision > 0 && revision < self.compacted {
+    pub fn hash_revision(&self, revision: Revision) -> Result<Revision, KvError> {
+        if revision > Revision::NONE && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
         }
         if revision > self.revision {
             return Err(KvError::FutureRevision { current: self.revision });
         }
-        Ok(if revision == 0 {
+        Ok(if revision == Revision::NONE {
             self.revision
         } else {
             revision
@@ -33,7 +34,7 @@ impl Kv {
     /// Returns the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these are
     /// only the newest versions at `revision`, without deletions at the compacted revision itself. If no key is alive at
     /// `revision`, they are all versions.
-    pub fn hashed_versions(&self, revision: i64) -> impl Iterator<Item = KeyChange<'_>> {
+    pub fn hashed_versions(&self, revision: Revision) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()
             .take_while(move |written| written.version.main <= revision)
@@ -58,7 +59,7 @@ impl Kv {
     }
 
     /// Returns whether the version is its key's newest version at `revision`.
-    fn is_newest(&self, version: &Version<'_>, revision: i64) -> bool {
+    fn is_newest(&self, version: &Version<'_>, revision: Revision) -> bool {
         let newest = self
             .index
             .get(version.key)
@@ -68,7 +69,7 @@ impl Kv {
 
     /// Returns whether any key exists at `revision`, which means that its newest retained version at or below `revision` is
     /// not a tombstone.
-    fn is_any_key_alive_at(&self, revision: i64) -> bool {
+    fn is_any_key_alive_at(&self, revision: Revision) -> bool {
         self.retained_versions()
             .map(|written| written.version)
             .take_while(|version| version.main <= revision)
@@ -95,7 +96,7 @@ mod tests {
     }
 
     fn revisions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> Vec<i64> {
-        versions.map(|written| written.revision()).collect()
+        versions.map(|written| written.revision().0).collect()
     }
 
     /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, and c put at 6 and deleted at 7. Unless
@@ -119,12 +120,12 @@ mod tests {
         let kv = sample(4);
         // the deletion at the compacted revision is kept but not hashed
         assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);
-        assert_eq!(revisions(kv.hashed_versions(4)), [2]);
+        assert_eq!(revisions(kv.hashed_versions(Revision(4))), [2]);
         // at this revision, a newer version has replaced the deletion
-        assert_eq!(revisions(kv.hashed_versions(5)), [5]);
+        assert_eq!(revisions(kv.hashed_versions(Revision(5))), [5]);
         assert_eq!(
-            kv.hash_revision(3),
-            Err(KvError::Compacted { compacted: 4 })
+            kv.hash_revision(Revision(3)),
+            Err(KvError::Compacted { compacted: Revision(4) })
         );
     }
 
@@ -133,31 +134,31 @@ mod tests {
         let mut kv = sample(5);
         delete(&mut kv, "a");
         assert_eq!(revisions(kv.retained_versions()), [5, 6, 7, 8]);
-        assert_eq!(revisions(kv.hashed_versions(8)), [5, 6, 7, 8]);
-        assert_eq!(revisions(kv.hashed_versions(7)), [5, 6, 7]);
+        assert_eq!(revisions(kv.hashed_versions(Revision(8))), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed_versions(Revision(7))), [5, 6, 7]);
     }
 
     #[test]
     fn an_unfinished_sweep_does_not_change_retained_versions() {
         let mut swept = sample(5);
         let mut unswept = sample(0);
-        unswept.compacted = 5;
+        unswept.compacted = Revision(5);
         unswept.sweeping = true;
         assert_eq!(
             revisions(unswept.retained_versions()),
             revisions(swept.retained_versions())
         );
         assert_eq!(
-            revisions(unswept.hashed_versions(7)),
-            revisions(swept.hashed_versions(7))
+            revisions(unswept.hashed_versions(Revision(7))),
+            revisions(swept.hashed_versions(Revision(7)))
         );
         delete(&mut swept, "a");
         unswept.sweeping = false;
         delete(&mut unswept, "a");
         unswept.sweeping = true;
         assert_eq!(
-            revisions(unswept.hashed_versions(8)),
-            revisions(swept.hashed_versions(8))
+            revisions(unswept.hashed_versions(Revision(8))),
+            revisions(swept.hashed_versions(Revision(8)))
         );
     }
 }

@@ -6,6 +6,7 @@ use super::{
     Kv,
     request::{KvCommand, KvOperation, Put},
 };
+use crate::revision::Revision;
 
 /// Applies an operation that must succeed, as in a turn of the replica.
 pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
@@ -25,6 +26,6 @@ pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
 }
 
 /// Returns a key space without keys at this revision.
-pub(crate) fn at_revision(revision: i64) -> Kv {
+pub(crate) fn at_revision(revision: Revision) -> Kv {
     Kv { revision, ..Kv::default() }
 }

@@ -11,7 +11,7 @@ use super::{
     RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
     range::reachable_keys,
 };
-use crate::lease::LeaseId;
+use crate::{lease::LeaseId, revision::Revision};
 
 /// The branches that a transaction and its nested transactions take.
 struct TxnPath {
@@ -193,7 +193,10 @@ impl Kv {
                 Some(TxnOpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
                     // etcd omits the revision from a nested transaction's own header.
-                    (OpReply::Txn(self.execute(batch, txn, path)?), 0)
+                    (
+                        OpReply::Txn(self.execute(batch, txn, path)?),
+                        Revision::NONE,
+                    )
                 }
                 None => continue,
             });
@@ -254,12 +257,12 @@ fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
             _ => kv.version.cmp(&0),
         },
         Ok(CompareTarget::Create) => match wanted {
-            Some(TargetValue::Create(revision)) => kv.create_revision.cmp(revision),
-            _ => kv.create_revision.cmp(&0),
+            Some(TargetValue::Create(revision)) => kv.create_revision.0.cmp(revision),
+            _ => kv.create_revision.cmp(&Revision::NONE),
         },
         Ok(CompareTarget::Mod) => match wanted {
-            Some(TargetValue::Mod(revision)) => kv.mod_revision.cmp(revision),
-            _ => kv.mod_revision.cmp(&0),
+            Some(TargetValue::Mod(revision)) => kv.mod_revision.0.cmp(revision),
+            _ => kv.mod_revision.cmp(&Revision::NONE),
         },
         Ok(CompareTarget::Value) => match wanted {
             Some(TargetValue::Value(value)) => kv.value.cmp(value),

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use crate::lease::LeaseId;
+use crate::{lease::LeaseId, revision::Revision};
 
 /// Location of a version. It never changes and is never reused. Members with equal keys can have different locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +37,13 @@ pub(super) struct Links {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version<'a> {
     /// Revision of the change.
-    pub(super) main: i64,
+    pub(super) main: Revision,
     /// Index of the change within its revision.
     pub(super) sub: u64,
     /// Whether the change deleted the key.
     pub(super) tombstone: bool,
     /// Revision that created the key. For a tombstone, the tombstone's own revision.
-    pub(super) create: i64,
+    pub(super) create: Revision,
     /// Number of puts since the key was created; 0 for a tombstone.
     pub(super) version: i64,
     /// The attached lease; [`LeaseId::NONE`] without a lease.
@@ -71,7 +71,7 @@ const KNOWN: u8 = TOMBSTONE | FRESH | SUB | LEASE | PREV | JUMP;
 
 impl<'a> Version<'a> {
     /// Encodes everything before the key, for a version in block `block` with revisions relative to `base`.
-    pub(super) fn head(&self, block: u64, base: i64) -> Vec<u8> {
+    pub(super) fn head(&self, block: u64, base: Revision) -> Vec<u8> {
         let fresh = !self.tombstone && self.version == 1 && self.create == self.main;
         let flags = flag(self.tombstone, TOMBSTONE)
             | flag(fresh, FRESH)
@@ -81,7 +81,7 @@ impl<'a> Version<'a> {
             | flag(self.links.jump.is_some(), JUMP);
         let mut out = Vec::with_capacity(32);
         out.push(flags);
-        write(&mut out, self.main.wrapping_sub(base) as u64);
+        write(&mut out, self.main.0.wrapping_sub(base.0) as u64);
         if self.sub != 0 {
             write(&mut out, self.sub);
         }
@@ -93,7 +93,7 @@ impl<'a> Version<'a> {
             write_location(&mut out, block, jump);
         }
         if !self.tombstone && !fresh {
-            write(&mut out, self.main.wrapping_sub(self.create) as u64);
+            write(&mut out, self.main.0.wrapping_sub(self.create.0) as u64);
             write(&mut out, self.version as u64);
         }
         if self.lease != LeaseId::NONE {
@@ -107,7 +107,7 @@ impl<'a> Version<'a> {
     }
 
     /// Decodes the version at the start of `bytes`. Returns `None` if they are invalid.
-    pub(super) fn decode(bytes: &'a [u8], block: u64, base: i64) -> Option<Self> {
+    pub(super) fn decode(bytes: &'a [u8], block: u64, base: Revision) -> Option<Self> {
         Self::decode_with(bytes, block, base, None)
     }
 
@@ -115,7 +115,7 @@ impl<'a> Version<'a> {
     pub(super) fn decode_with(
         bytes: &'a [u8],
         block: u64,
-        base: i64,
+        base: Revision,
         apart: Option<&'a Bytes>,
     ) -> Option<Self> {
         let mut input = ByteReader { rest: bytes };
@@ -124,7 +124,7 @@ impl<'a> Version<'a> {
         if flags & !KNOWN != 0 || (has(TOMBSTONE) && flags & (FRESH | LEASE) != 0) {
             return None;
         }
-        let main = base.checked_add(i64::try_from(input.varint()?).ok()?)?;
+        let main = Revision(base.0.checked_add(i64::try_from(input.varint()?).ok()?)?);
         let sub = if has(SUB) { input.varint()? } else { 0 };
         let mut links = Links::default();
         if has(PREV) {
@@ -139,7 +139,7 @@ impl<'a> Version<'a> {
         } else if has(FRESH) {
             (main, 1)
         } else {
-            let create = main.checked_sub(i64::try_from(input.varint()?).ok()?)?;
+            let create = Revision(main.0.checked_sub(i64::try_from(input.varint()?).ok()?)?);
             (create, i64::try_from(input.varint()?).ok()?)
         };
         let lease = if has(LEASE) {
@@ -256,23 +256,27 @@ mod tests {
     use super::*;
 
     fn round(version: &Version<'_>) {
-        let mut bytes = version.head(9, 100);
+        let mut bytes = version.head(9, Revision(100));
         bytes.extend_from_slice(version.key);
         bytes.extend_from_slice(version.value);
         let whole = Version { size: bytes.len(), ..*version };
-        assert_eq!(Version::decode(&bytes, 9, 100), Some(whole));
+        assert_eq!(Version::decode(&bytes, 9, Revision(100)), Some(whole));
         for cut in 0..bytes.len() {
-            assert_eq!(Version::decode(&bytes[..cut], 9, 100), None, "cut at {cut}");
+            assert_eq!(
+                Version::decode(&bytes[..cut], 9, Revision(100)),
+                None,
+                "cut at {cut}"
+            );
         }
     }
 
     #[test]
     fn a_version_comes_back_and_a_cut_one_does_not() {
         let fresh = Version {
-            main: 105,
+            main: Revision(105),
             sub: 0,
             tombstone: false,
-            create: 105,
+            create: Revision(105),
             version: 1,
             lease: LeaseId::NONE,
             links: Links::default(),
@@ -281,7 +285,7 @@ mod tests {
             apart: None,
             size: 0,
         };
-        assert_eq!(fresh.head(9, 100).len(), 5);
+        assert_eq!(fresh.head(9, Revision(100)).len(), 5);
         round(&fresh);
         let links = Links {
             prev: Some(Location { block: 9, slot: 3 }),
@@ -289,7 +293,7 @@ mod tests {
             depth: 300,
         };
         round(&Version {
-            create: 7,
+            create: Revision(7),
             version: 12,
             lease: LeaseId(-5),
             sub: 4,

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     follow::{FollowCommand, FollowOperation},
     lease::{LeaseCommand, LeaseId, LeaseOperation},
+    revision::Revision,
 };
 
 /// Number of versions that a sweep processes in a block of typical size.
@@ -28,7 +29,7 @@ impl Kv {
             Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
             Some(KvOperation::Txn(txn)) => charged(max, |reads| self.charge_txn(txn, reads)),
             Some(KvOperation::Compact(compact)) => {
-                self.sweep_work(compact.revision, SWEEP_BLOCKS_FIRST)
+                self.sweep_work(Revision(compact.revision), SWEEP_BLOCKS_FIRST)
             }
             Some(KvOperation::Sweep(_)) => self.sweep_work(self.compacted(), SWEEP_BLOCKS_FIRST),
         };
@@ -56,7 +57,7 @@ impl Kv {
                 revisions.map(|revision| revision.writes.len() as u64).sum()
             }
             Some(FollowOperation::Compact(compact)) => {
-                self.sweep_work(compact.revision, SWEEP_BLOCKS_FIRST)
+                self.sweep_work(Revision(compact.revision), SWEEP_BLOCKS_FIRST)
             }
             Some(FollowOperation::Leases(leases)) => {
                 (leases.granted.len() + leases.ended.len()) as u64
@@ -87,10 +88,10 @@ impl Kv {
     }
 
     /// Estimates the number of versions that a pass over `blocks` blocks up to a compacted revision processes.
-    fn sweep_work(&self, revision: i64, blocks: usize) -> u64 {
+    fn sweep_work(&self, revision: Revision, blocks: usize) -> u64 {
         let revision = revision.min(self.revision());
         let first = self.history.seek(revision).block;
-        let last = self.history.seek(revision.saturating_add(1)).block;
+        let last = self.history.seek(revision.next()).block;
         let before = first.saturating_sub(self.next_sweep_block);
         let swept = match before.checked_sub(blocks as u64) {
             Some(_) => blocks as u64,

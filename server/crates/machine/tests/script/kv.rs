@@ -19,6 +19,7 @@ use witan_machine::{
         Txn, TxnOp, TxnOpKind,
     },
     lease::LeaseId,
+    revision::Revision,
 };
 
 /// Executes a command for a caller.
@@ -66,7 +67,7 @@ fn verb(command: &str) -> KvOperation {
     }
 }
 
-fn shown_reply(reply: &Result<KvReply, KvError>, revision: i64) -> String {
+fn shown_reply(reply: &Result<KvReply, KvError>, revision: Revision) -> String {
     match reply {
         Ok(reply) => {
             let mut out = match reply {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use witan_machine::{
     command::Command,
     kv::{Compact, Kv, KvOperation, Sweep},
+    revision::Revision,
 };
 
 /// Number of revisions sampled per period. etcd takes ten samples per period, or per hour if the period is longer.
@@ -38,7 +39,7 @@ pub enum AutoCompaction {
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
     /// Revision and tick of the last proposed compaction, until it is known whether the log accepted it.
-    in_flight: Option<(i64, u64)>,
+    in_flight: Option<(Revision, u64)>,
 }
 
 #[derive(Debug)]
@@ -55,10 +56,10 @@ struct Periodic {
     /// Ticks between two compactions, after the first one.
     compaction_interval_ticks: u64,
     /// Sampled revisions: one per check in the period, plus one; the oldest is as old as the period.
-    sampled_revisions: VecDeque<i64>,
+    sampled_revisions: VecDeque<Revision>,
     next_check_tick: u64,
     /// Revision and tick of the last compaction; before the first one, the tick of the first check.
-    last: (i64, Option<u64>),
+    last: (Revision, Option<u64>),
     begun: bool,
 }
 
@@ -67,7 +68,7 @@ struct Revisions {
     keep: i64,
     check_interval_ticks: u64,
     next_check_tick: u64,
-    last: i64,
+    last: Revision,
 }
 
 impl AutoCompactor {
@@ -82,7 +83,7 @@ impl AutoCompactor {
                     compaction_interval_ticks,
                     sampled_revisions: VecDeque::new(),
                     next_check_tick: 0,
-                    last: (0, None),
+                    last: (Revision::NONE, None),
                     begun: false,
                 })
             }
@@ -91,7 +92,7 @@ impl AutoCompactor {
                     keep,
                     check_interval_ticks: check_interval_ticks.max(1),
                     next_check_tick: 0,
-                    last: 0,
+                    last: Revision::NONE,
                 })
             }
         });
@@ -114,7 +115,7 @@ impl AutoCompactor {
                     self.proposal_result(true);
                     return Vec::new();
                 }
-                vec![KvOperation::Compact(Compact { revision })]
+                vec![KvOperation::Compact(Compact { revision: revision.0 })]
             }
             None if leading && idle && kv.is_sweeping() => {
                 vec![KvOperation::Sweep(Sweep {}); SWEEPS_PER_TICK]
@@ -139,7 +140,7 @@ impl AutoCompactor {
 
 impl Periodic {
     /// Samples `revision` if a check is due. Returns the oldest sample if it must be compacted now.
-    fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
+    fn due(&mut self, revision: Revision, leading: bool, tick: u64) -> Option<Revision> {
         if tick < self.next_check_tick {
             return None;
         }
@@ -154,7 +155,7 @@ impl Periodic {
 
     /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and that
     /// revision was not the last one compacted. Before the first compaction, the interval is a whole period.
-    fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<i64> {
+    fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<Revision> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
         let wait = if self.begun {
@@ -173,7 +174,7 @@ impl Periodic {
 impl Revisions {
     /// Returns the revision to compact if a check is due: the current revision minus `keep`. Returns `None` on a follower, if
     /// the result is not positive, or if it was compacted last.
-    fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
+    fn due(&mut self, revision: Revision, leading: bool, tick: u64) -> Option<Revision> {
         if self.next_check_tick == 0 {
             self.next_check_tick = tick + self.check_interval_ticks;
         }
@@ -181,8 +182,8 @@ impl Revisions {
             return None;
         }
         self.next_check_tick = tick + self.check_interval_ticks;
-        let target = revision.saturating_sub(self.keep);
-        (leading && target > 0 && target != self.last).then_some(target)
+        let target = Revision(revision.0.saturating_sub(self.keep));
+        (leading && target > Revision::NONE && target != self.last).then_some(target)
     }
 }
 
@@ -258,7 +259,7 @@ mod tests {
                     .expect("a put is taken");
             }
         }
-        let compact = KvOperation::Compact(Compact { revision: kv.revision() });
+        let compact = KvOperation::Compact(Compact { revision: kv.revision().0 });
         kv.apply(&KvCommand { operation: Some(compact) })
             .expect("it can be compacted");
         assert!(compaction.due(&kv, false, true, 0).is_empty(), "a follower");

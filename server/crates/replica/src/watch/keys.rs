@@ -16,7 +16,7 @@ use super::{
     range::{RangeEnd, WatchRange},
 };
 use crate::limits::NOTED_LOCATIONS_MAX;
-use witan_machine::kv::HistoryLocation;
+use witan_machine::{kv::HistoryLocation, revision::Revision};
 
 /// Identifies a stream. Ids are reused after its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ pub struct WatcherGroupId(u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingChanges {
     /// Revision of the first change.
-    pub revision: i64,
+    pub revision: Revision,
     /// Location of the first change.
     pub first: HistoryLocation,
     /// Locations of the other changes, in order, unless `rest` is set.
@@ -229,7 +229,7 @@ impl WatcherGroups {
         &mut self,
         key: &[u8],
         place: HistoryLocation,
-        revision: i64,
+        revision: Revision,
         mut wake: impl FnMut(WatchStreamId),
     ) -> usize {
         let Self { exact, ranges, groups, streams } = self;
@@ -251,7 +251,7 @@ impl WatcherGroups {
     pub fn notify_all(
         &mut self,
         place: HistoryLocation,
-        revision: i64,
+        revision: Revision,
         mut wake: impl FnMut(WatchStreamId),
     ) {
         for id in 0..self.groups.slots.len() as u32 {
@@ -303,7 +303,7 @@ fn note(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
     id: u32,
-    (place, revision): (HistoryLocation, i64),
+    (place, revision): (HistoryLocation, Revision),
     wake: &mut impl FnMut(WatchStreamId),
 ) {
     let Some(group) = groups.get_mut(id) else {
@@ -390,7 +390,9 @@ mod tests {
             kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
                 .unwrap();
         }
-        kv.changes_from(0, None).map(|(place, _)| place).collect()
+        kv.changes_from(Revision::NONE, None)
+            .map(|(place, _)| place)
+            .collect()
     }
 
     #[test]
@@ -402,12 +404,12 @@ mod tests {
         let range = hub.register(one, &WatchRange::new(b"a", b"c"));
         let from = hub.register(two, &WatchRange::new(b"b", b"\0"));
         let mut woken = Vec::new();
-        hub.notify(b"a", places[0], 2, |stream| woken.push(stream));
-        hub.notify(b"b", places[1], 3, |stream| woken.push(stream));
-        hub.notify(b"c", places[2], 4, |stream| woken.push(stream));
+        hub.notify(b"a", places[0], Revision(2), |stream| woken.push(stream));
+        hub.notify(b"b", places[1], Revision(3), |stream| woken.push(stream));
+        hub.notify(b"c", places[2], Revision(4), |stream| woken.push(stream));
         assert_eq!(woken, [one, two]);
         let pending = |revision, at: &[usize]| PendingChanges {
-            revision,
+            revision: Revision(revision),
             first: places[at[0]],
             more: at[1..].iter().map(|at| places[*at]).collect(),
             rest: false,
@@ -418,7 +420,7 @@ mod tests {
         );
         assert_eq!(hub.take(two), [(from, pending(3, &[1, 2]))]);
         assert_eq!(hub.take(two), []);
-        hub.notify(b"b", places[2], 5, |stream| woken.push(stream));
+        hub.notify(b"b", places[2], Revision(5), |stream| woken.push(stream));
         assert_eq!(woken.len(), 4, "all were read, so both are woken again");
         hub.unregister(range, &WatchRange::new(b"a", b"c"));
         assert_eq!(hub.take(one), []);
@@ -434,7 +436,12 @@ mod tests {
         let stream = hub.add_stream();
         hub.register(stream, &WatchRange::new(b"a", b""));
         for revision in 0..2 * NOTED_LOCATIONS_MAX as i64 {
-            hub.notify(b"a", places[usize::from(revision > 0)], revision, |_| {});
+            hub.notify(
+                b"a",
+                places[usize::from(revision > 0)],
+                Revision(revision),
+                |_| {},
+            );
         }
         let taken = hub.take(stream);
         let [(_, pending)] = taken.as_slice() else {
@@ -452,22 +459,22 @@ mod tests {
         let range = WatchRange::new(b"a", b"c");
         hub.register(one, &WatchRange::new(b"z", b""));
         let gone = hub.register(one, &range);
-        hub.notify(b"a", places[0], 2, |_| {});
+        hub.notify(b"a", places[0], Revision(2), |_| {});
         hub.unregister(gone, &range);
         let reused = hub.register(two, &range);
         assert_eq!(gone, reused);
         let mut woken = Vec::new();
-        hub.notify(b"b", places[1], 3, |stream| woken.push(stream));
+        hub.notify(b"b", places[1], Revision(3), |stream| woken.push(stream));
         assert_eq!((hub.take(one), woken), (vec![], vec![two]));
         let taken = hub.take(two);
-        assert_eq!((taken[0].0, taken[0].1.revision), (reused, 3));
+        assert_eq!((taken[0].0, taken[0].1.revision), (reused, Revision(3)));
         // The same stream registers the group again. Its changes are returned once.
-        hub.notify(b"a", places[0], 4, |_| {});
+        hub.notify(b"a", places[0], Revision(4), |_| {});
         hub.unregister(reused, &range);
         assert_eq!(hub.register(two, &range), reused);
-        hub.notify(b"b", places[1], 5, |_| {});
+        hub.notify(b"b", places[1], Revision(5), |_| {});
         let taken = hub.take(two);
-        assert_eq!((taken.len(), taken[0].1.revision), (1, 5));
+        assert_eq!((taken.len(), taken[0].1.revision), (1, Revision(5)));
     }
 
     #[test]
@@ -506,7 +513,7 @@ mod tests {
         let kept = hub.register(stream, &kept);
         for _ in 0..1000 {
             let group = hub.register(stream, &other);
-            hub.notify(b"a", place, 2, |_| {});
+            hub.notify(b"a", place, Revision(2), |_| {});
             hub.unregister(group, &other);
             let entry = hub.streams.get_mut(stream.0).unwrap();
             assert!(entry.pending.len() <= 4, "{}", entry.pending.len());
@@ -523,11 +530,18 @@ mod tests {
         let stream = hub.add_stream();
         let group = hub.register(stream, &WatchRange::new(b"a", b""));
         for revision in 2..4 {
-            hub.notify(b"a", places[0], revision, |_| {});
+            hub.notify(b"a", places[0], Revision(revision), |_| {});
         }
         hub.forget_locations();
-        hub.notify(b"a", places[2], 4, |_| panic!("it was woken before"));
-        let rest = PendingChanges { revision: 2, first: places[0], more: Vec::new(), rest: true };
+        hub.notify(b"a", places[2], Revision(4), |_| {
+            panic!("it was woken before")
+        });
+        let rest = PendingChanges {
+            revision: Revision(2),
+            first: places[0],
+            more: Vec::new(),
+            rest: true,
+        };
         assert_eq!(hub.take(stream), [(group, rest)]);
         assert_eq!(hub.streams.get_mut(stream.0).unwrap().noted, 0);
     }
@@ -540,7 +554,7 @@ mod tests {
         hub.register(one, &WatchRange::new(b"a", b""));
         hub.register(two, &WatchRange::new(b"b", b"\0"));
         let mut woken = Vec::new();
-        hub.notify_all(places[0], 7, |stream| woken.push(stream));
+        hub.notify_all(places[0], Revision(7), |stream| woken.push(stream));
         assert_eq!(woken, [one, two]);
         assert!(hub.take(one)[0].1.rest && hub.take(two)[0].1.rest);
     }

@@ -5,6 +5,7 @@ use witan_machine::{
     command::Entry,
     kv::{Compact, Kv, KvCommand},
     record::RecordChange,
+    revision::Revision,
 };
 
 use super::*;
@@ -20,7 +21,7 @@ fn states(ids: &[u64]) -> [View; 3] {
     (0..200).for_each(|at| apply(&mut kv, put(&format!("k{}", at % 7))));
     let delete = kv::DeleteRange { key: "k3".into(), ..kv::DeleteRange::default() };
     apply(&mut kv, kv::KvOperation::Delete(delete));
-    let revision = kv.revision();
+    let revision = kv.revision().0;
     apply(&mut kv, kv::KvOperation::Compact(Compact { revision }));
     kv.clear_states_before_compaction();
     let [packed, with_deletion] = [false, true].map(|deletes| packed(&kv, deletes));
@@ -54,7 +55,8 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     for written in written.filter(|written| deletes || !written.deletes()) {
         copy.import_change(&written).expect("it is sound");
     }
-    copy.finish_import(kv.compacted(), 0).expect("it is sound");
+    copy.finish_import(kv.compacted(), Revision::NONE)
+        .expect("it is sound");
     copy
 }
 

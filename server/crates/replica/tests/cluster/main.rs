@@ -76,7 +76,7 @@ impl Host for World {
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let before = view.machine.kv.compacted_states().iter();
         self.before_compactions
-            .extend(before.map(kv::Kv::compacted));
+            .extend(before.map(|kv| kv.compacted().0));
         for one in &applied {
             if let Some(ticket) = one.ticket {
                 assert!(self.answers.insert(ticket.0, one.clone()).is_none());

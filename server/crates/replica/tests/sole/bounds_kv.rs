@@ -14,6 +14,7 @@ use witan_machine::{
     kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
     limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
     member::Member,
+    revision::Revision,
 };
 use witan_replica::{
     host::Recovered,
@@ -118,7 +119,7 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
             assert_eq!(kv.revision(), before.revision());
             assert_eq!(records(&kv), records(&before));
             let few = kv.apply_with(&many(&kind, 9, true), answers).unwrap();
-            assert_eq!(kv.revision(), before.revision() + 1);
+            assert_eq!(kv.revision(), before.revision().next());
             assert_eq!(pairs(&few) > 0, answers == ReadResults::Return);
         }
     }
@@ -156,7 +157,7 @@ fn a_deletion_of_one_key_after_a_write_is_never_refused() {
     assert_eq!(kv.apply(&txn(129)), Err(KvError::AnswerTooLarge));
     assert_eq!((kv.revision(), records(&kv)), before);
     assert!(kv.apply(&txn(128)).is_ok());
-    assert_eq!((kv.revision(), kv.len() as u64), (before.0 + 1, keys));
+    assert_eq!((kv.revision(), kv.len() as u64), (before.0.next(), keys));
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     };
     let most = TXN_READ_BYTES_MAX as usize / (KEYS * VALUE_BYTES);
     let sorted = first_by_value(kv::SortOrder::Descend);
-    let old = kv::Range { revision: kv.revision() - 1, ..sorted.clone() };
+    let old = kv::Range { revision: kv.revision().0 - 1, ..sorted.clone() };
     let one = kv::Range { range_end: Bytes::new(), ..sorted.clone() };
     let counted = kv::Range { count_only: true, ..sorted.clone() };
     let created = kv::Range { max_create_revision: 2, ..sorted.clone() };
@@ -295,7 +296,10 @@ fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
         ] {
             let (done, revision) = outcome(sort_order, times, answers);
             assert_eq!(done.is_err(), refused, "{sort_order:?} {answers:?}");
-            assert_eq!(revision, filled.revision() + i64::from(!refused));
+            assert_eq!(
+                revision,
+                Revision(filled.revision().0 + i64::from(!refused))
+            );
         }
     }
 }

@@ -86,7 +86,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
 
 /// Compacts to the last revision and sweeps to the end.
 fn compact(view: &mut View) {
-    let revision = view.machine.kv.revision();
+    let revision = view.machine.kv.revision().0;
     run(view, kv::KvOperation::Compact(Compact { revision }));
     while view.machine.kv.is_sweeping() {
         run(view, kv::KvOperation::Sweep(Sweep {}));
@@ -175,7 +175,7 @@ fn whatever_changes_between_bases_the_state_is_what_is_read() {
         for _ in 0..130 {
             let since = view.clone();
             for _ in 0..chance(30) {
-                let command = command(&mut chance, view.machine.kv.revision());
+                let command = command(&mut chance, view.machine.kv.revision().0);
                 run(&mut view, command);
             }
             match chance(rewrites) {

@@ -166,8 +166,8 @@ fn proposal_bytes(request: &impl Message) -> usize {
 pub(super) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
-        create_revision: kv.create_revision,
-        mod_revision: kv.mod_revision,
+        create_revision: kv.create_revision.0,
+        mod_revision: kv.mod_revision.0,
         version: kv.version,
         value: kv.value,
         lease: kv.lease.0,

@@ -12,6 +12,7 @@ use witan_dialect::blocking;
 use witan_machine::{
     auth::AccessCheck,
     kv::{self, Kv, KvError, OpReply, TxnReply},
+    revision::Revision,
     view::View,
 };
 use witan_node::RequestType;
@@ -89,7 +90,7 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 }
 
 /// A transaction's reply, the revision after it, and its permit.
-type TxnDone = ((kv::TxnReply, i64), Option<Permit>);
+type TxnDone = ((kv::TxnReply, Revision), Option<Permit>);
 
 /// Authorizes and proposes a transaction. Returns its permit if it can read more than `LARGE_READ_KEYS` keys. A transaction
 /// that compares or sorts values is evaluated first, and refused (`AnswerTooLarge`) if it compares too many bytes.
@@ -267,7 +268,7 @@ fn compare(compare: Compare) -> kv::Compare {
 pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
         // as in etcd, an operation's header contains only the revision
-        let header = Some(ResponseHeader { revision, ..Default::default() });
+        let header = Some(ResponseHeader { revision: revision.0, ..Default::default() });
         let response = match reply {
             OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
             OpReply::Put(reply) => Response::ResponsePut(put::response(header, reply)),

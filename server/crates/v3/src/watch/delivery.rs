@@ -4,7 +4,7 @@ use std::{collections::VecDeque, iter, vec};
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
-use witan_machine::member::MemberId;
+use witan_machine::{member::MemberId, revision::Revision};
 use witan_node::WatcherGroupId;
 
 use super::{
@@ -36,7 +36,7 @@ pub(super) enum ReadyResponse {
     Unsynced {
         id: i64,
         events: Vec<WatchEvent>,
-        revision: i64,
+        revision: Revision,
     },
 }
 
@@ -72,11 +72,11 @@ pub(super) struct ResponseTemplate {
 }
 
 impl ResponseTemplate {
-    pub(super) fn header(&self, revision: i64, raft_term: u64) -> ResponseHeader {
+    pub(super) fn header(&self, revision: Revision, raft_term: u64) -> ResponseHeader {
         ResponseHeader {
             cluster_id: self.cluster_id,
             member_id: self.member_id.0,
-            revision,
+            revision: revision.0,
             raft_term,
         }
     }
@@ -130,7 +130,7 @@ impl ResponseQueue {
 
     /// Queues a batch of events for one unsynced watcher, unless the batch is empty. `revision` is the revision in the
     /// response's header.
-    pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
+    pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: Revision) {
         if !batch.events.is_empty() {
             self.push_back(ReadyResponse::Unsynced { id, events: batch.events, revision });
         }
@@ -218,11 +218,11 @@ fn events_of(
     id: i64,
     watcher: &mut Watcher,
     events: &[WatchEvent],
-    header_at: impl FnOnce(i64) -> ResponseHeader,
+    header_at: impl FnOnce(Revision) -> ResponseHeader,
 ) -> Option<(WatchAnswer, bool)> {
     let flags = &mut watcher.flags;
     let mut wanted = Vec::with_capacity(events.len());
-    let mut last_revision = 0;
+    let mut last_revision = Revision::NONE;
     for event in events {
         let filtered = if event.deletes {
             flags.no_delete
@@ -311,8 +311,9 @@ mod tests {
         let put = Put { key: "k".into(), ..Put::default() };
         kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
             .expect("it is sound");
-        let first = kv.seek(2);
-        let touched = PendingChanges { revision: 2, first, more: Vec::new(), rest: false };
+        let first = kv.seek(Revision(2));
+        let touched =
+            PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
         let states = HistoryStates { current: kv.into(), older: Vec::new() };
         let read = states.at_locations(&touched, false).expect("it is held");
         read.into_iter().next().expect("there is one")
@@ -326,7 +327,7 @@ mod tests {
         let account = Totals::register(&Register::default()).open();
         let mut watchers = StreamWatchers::new(account.hold_later(Resource::Watchers));
         let mut out = ResponseQueue::default();
-        (0..3 * UNWANTED_SCAN_CHANGES).for_each(|_| out.push_unsynced(7, batch(), 2));
+        (0..3 * UNWANTED_SCAN_CHANGES).for_each(|_| out.push_unsynced(7, batch(), Revision(2)));
         out.push_response(WatchResponse::default());
         let mut yields = 0;
         loop {

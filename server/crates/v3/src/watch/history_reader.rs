@@ -13,11 +13,12 @@ use super::{
     limits::{BATCH_BYTES, BATCH_REVISIONS, LINKED_CHANGES, SCAN_CHANGES, UNWANTED_SCAN_CHANGES},
     worker_turn::WorkerTurn,
 };
+use witan_machine::revision::Revision;
 
 /// An event, with the fields that filters need.
 #[derive(Clone, Debug)]
 pub(super) struct WatchEvent {
-    pub(super) revision: i64,
+    pub(super) revision: Revision,
     pub(super) deletes: bool,
     /// The message, with the previous pair if it exists and a watcher requested it. Shares its bytes with the state.
     message: mvccpb::Event,
@@ -51,12 +52,12 @@ pub(super) struct EventBatch {
 
 /// The requested changes were compacted. Contains the compacted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Compacted(pub(super) i64);
+pub(super) struct Compacted(pub(super) Revision);
 
 /// The first unread change, at which the next read continues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
-    pub(super) revision: i64,
+    pub(super) revision: Revision,
     /// Index of the change within its revision.
     sub: u64,
     /// The location of the change or of an earlier change, if known.
@@ -65,7 +66,7 @@ pub(super) struct ResumePoint {
 
 impl ResumePoint {
     /// Returns the first change of a revision as a resume point. The change is at or after `location`.
-    pub(super) fn at_revision(revision: i64, location: Option<HistoryLocation>) -> Self {
+    pub(super) fn at_revision(revision: Revision, location: Option<HistoryLocation>) -> Self {
         Self { revision, sub: 0, location }
     }
 }
@@ -77,13 +78,13 @@ impl EventBatch {
     }
 
     /// Returns whether the batch contains events of this revision, so that it must receive all of them.
-    fn has_begun(&self, revision: i64) -> bool {
+    fn has_begun(&self, revision: Revision) -> bool {
         let last = self.events.last();
         last.is_some_and(|last| last.revision == revision)
     }
 
     /// Returns whether a change of this revision can be added: the batch is not full, or it contains events of the revision.
-    fn accepts(&self, revision: i64) -> bool {
+    fn accepts(&self, revision: Revision) -> bool {
         !self.is_full() || self.has_begun(revision)
     }
 
@@ -184,7 +185,7 @@ impl HistoryStates {
         };
         *from = match stopped {
             Some(next) => Some(next),
-            None if end < range.until => Some(ResumePoint::at_revision(end + 1, None)),
+            None if end < range.until => Some(ResumePoint::at_revision(end.next(), None)),
             None => None,
         };
         Ok(())
@@ -192,7 +193,12 @@ impl HistoryStates {
 
     /// Returns a state that contains a revision, and the last revision to read in it. Only `synced` readers can use older
     /// states from before a compaction.
-    fn state_for(&self, revision: i64, until: i64, synced: bool) -> Result<(&Kv, i64), Compacted> {
+    fn state_for(
+        &self,
+        revision: Revision,
+        until: Revision,
+        synced: bool,
+    ) -> Result<(&Kv, Revision), Compacted> {
         if revision >= self.current.compacted() {
             return Ok((&self.current, until));
         }
@@ -211,7 +217,7 @@ impl HistoryStates {
 pub(super) struct RangeToRead<'a> {
     pub(super) span: &'a WatchRange,
     /// The last revision to read.
-    pub(super) until: i64,
+    pub(super) until: Revision,
     pub(super) prev_kv: bool,
     /// Whether the reader can read changes that a recent compaction removed.
     pub(super) synced: bool,
@@ -253,7 +259,7 @@ impl RangeToRead<'_> {
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
-    (first, last): (ResumePoint, i64),
+    (first, last): (ResumePoint, Revision),
     changes: impl Iterator<Item = (HistoryLocation, KeyChange<'a>)>,
     batch: &mut EventBatch,
 ) -> Option<ResumePoint> {
@@ -364,7 +370,7 @@ mod tests {
     }
 
     /// Reads to the end. Returns the number of events in each batch.
-    fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
+    fn batches(states: &HistoryStates, span: &WatchRange, from: Revision) -> Vec<usize> {
         let until = states.current.revision();
         let range = RangeToRead { span, until, prev_kv: true, synced: true };
         let mut from = Some(ResumePoint::at_revision(from, None));
@@ -375,7 +381,7 @@ mod tests {
                 .expect("not lost");
             for event in &batch.events {
                 assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
-                next = Some(event.revision + 1);
+                next = Some(event.revision.next());
             }
             counts.push(batch.events.len());
         }
@@ -438,7 +444,7 @@ mod tests {
         // one event, and no other event in the rest of the revision
         let one = WatchRange::new(b"a", b"b");
         let mut from = start();
-        let read = next_batch(&states(&kv), range(&one, until + 1), &mut from);
+        let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
         assert_eq!(read.batch.expect("not lost").events.len(), 1);
         let parts = (unwanted - SCAN_CHANGES) / UNWANTED_SCAN_CHANGES;
         assert!(read.yields >= parts, "{} yields", read.yields);
@@ -464,15 +470,15 @@ mod tests {
         let mut kv = Kv::default();
         (0..2500).for_each(|_| put(&mut kv, "k", 1));
         for span in [WatchRange::new(b"k", b""), WatchRange::new(b"a", b"z")] {
-            assert_eq!(batches(&states(&kv), &span, 1), [1000, 1000, 500]);
-            assert_eq!(batches(&states(&kv), &span, 1502), [1000]);
-            assert_eq!(batches(&states(&kv), &span, 2502), [0]);
+            assert_eq!(batches(&states(&kv), &span, Revision(1)), [1000, 1000, 500]);
+            assert_eq!(batches(&states(&kv), &span, Revision(1502)), [1000]);
+            assert_eq!(batches(&states(&kv), &span, Revision(2502)), [0]);
         }
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 4));
         // each event except the first has the previous pair
         assert_eq!(
-            batches(&states(&kv), &WatchRange::new(b"k", b""), 1),
+            batches(&states(&kv), &WatchRange::new(b"k", b""), Revision(1)),
             [3, 2, 2, 2, 1]
         );
     }
@@ -482,8 +488,9 @@ mod tests {
     fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
         let mut kv = Kv::default();
         put(&mut kv, "k", 1 << 20);
-        let first = kv.seek(2);
-        let touched = PendingChanges { revision: 2, first, more: Vec::new(), rest: false };
+        let first = kv.seek(Revision(2));
+        let touched =
+            PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: false };
         let batches = states(&kv).at_locations(&touched, true).expect("held");
         let [event] = &batches[0].events[..] else {
             panic!("one event was written");
@@ -505,7 +512,7 @@ mod tests {
         others(&mut kv, 2 * UNWANTED_SCAN_CHANGES);
         put(&mut kv, "b", 1);
         assert_eq!(
-            batches(&states(&kv), &WatchRange::new(b"a", b"c"), 1),
+            batches(&states(&kv), &WatchRange::new(b"a", b"c"), Revision::EMPTY),
             [0, 0, 1]
         );
         // the batch also contains changes of neighboring revisions
@@ -513,7 +520,7 @@ mod tests {
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
         let mut from = Some(ResumePoint::at_revision(
-            2 * UNWANTED_SCAN_CHANGES as i64 + 2,
+            Revision(2 * UNWANTED_SCAN_CHANGES as i64 + 2),
             None,
         ));
         let (span, until) = (&span, kv.revision());
@@ -537,13 +544,17 @@ mod tests {
         let mut kv = Kv::default();
         (0..5).for_each(|_| put(&mut kv, "k", 1));
         let before = Arc::new(kv.clone());
-        let location = before.seek(0);
+        let location = before.seek(Revision::NONE);
         apply(&mut kv, KvOperation::Compact(Compact { revision: 6 }));
         put(&mut kv, "k", 1);
         let mut states = states(&kv);
         let span = WatchRange::new(b"k", b"");
-        let touched =
-            PendingChanges { revision: 2, first: location, more: Vec::new(), rest: false };
+        let touched = PendingChanges {
+            revision: Revision(2),
+            first: location,
+            more: Vec::new(),
+            rest: false,
+        };
         assert!(states.at_locations(&touched, false).is_err());
         states.older.push(before);
         assert_eq!(
@@ -552,10 +563,18 @@ mod tests {
                 .len(),
             1
         );
-        assert_eq!(batches(&states, &span, 2), [5, 1]);
-        let mut from = Some(ResumePoint::at_revision(2, None));
-        let range = RangeToRead { span: &span, until: 7, prev_kv: false, synced: false };
+        assert_eq!(batches(&states, &span, Revision(2)), [5, 1]);
+        let mut from = Some(ResumePoint::at_revision(Revision(2), None));
+        let range = RangeToRead {
+            span: &span,
+            until: Revision(7),
+            prev_kv: false,
+            synced: false,
+        };
         let lost = next_batch(&states, range, &mut from).batch;
-        assert_eq!(lost.expect_err("it does not keep up"), Compacted(6));
+        assert_eq!(
+            lost.expect_err("it does not keep up"),
+            Compacted(Revision(6))
+        );
     }
 }

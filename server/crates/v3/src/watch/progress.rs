@@ -6,6 +6,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use witan_node::now_ns;
 
 use super::watchers::StreamWatchers;
+use witan_machine::revision::Revision;
 
 /// The watch id of answers that do not belong to a single watcher.
 pub(super) const NO_WATCHER: i64 = -1;
@@ -18,14 +19,14 @@ pub(super) struct ProgressNotifier {
     /// Whether the periodic notification is due.
     due: bool,
     /// The minimum revision that the next notification must report.
-    wanted: i64,
+    wanted: Revision,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ProgressNotifier {
     /// Counts a progress request. It is answered when the stream has read up to `published`. As in etcd, it is ignored
     /// without watchers, or while a watcher is compacted or waits for a future revision.
-    pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: i64) {
+    pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: Revision) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
             self.wanted = published;
@@ -33,7 +34,7 @@ impl ProgressNotifier {
     }
 
     /// Returns the revision up to which the stream must have read before the next notification.
-    pub(super) fn wanted(&self) -> i64 {
+    pub(super) fn wanted(&self) -> Revision {
         self.wanted
     }
 
@@ -57,7 +58,7 @@ impl ProgressNotifier {
     }
 
     /// Marks the periodic notification as due when the stream has read up to `published`, and stops the timer.
-    pub(super) fn mark_due(&mut self, published: i64) {
+    pub(super) fn mark_due(&mut self, published: Revision) {
         self.due = true;
         self.wanted = published;
         self.timer = None;
@@ -68,7 +69,7 @@ impl ProgressNotifier {
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,
-        notified_revision: i64,
+        notified_revision: Revision,
         caught_up: bool,
     ) -> (Vec<i64>, u32) {
         let mut tell = Vec::new();

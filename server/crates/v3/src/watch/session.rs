@@ -24,6 +24,7 @@ use super::{
     worker_turn::WorkerTurn,
 };
 use crate::{error::RpcError, stream_end::StreamEnd};
+use witan_machine::revision::Revision;
 
 /// Number of watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its end.
 const WATCHERS_ENDED_AT_ONCE: usize = 256;
@@ -45,7 +46,7 @@ pub(crate) struct Session<R> {
     unsynced: UnsyncedWatchers,
     turn: WorkerTurn,
     /// The revision up to which the stream has taken all changes.
-    notified_revision: i64,
+    notified_revision: Revision,
     progress: ProgressNotifier,
     template: ResponseTemplate,
     stream_end: StreamEnd,
@@ -76,7 +77,7 @@ impl<R> Session<R> {
             unread: UnreadGroups::default(),
             unsynced: UnsyncedWatchers::default(),
             turn: WorkerTurn::default(),
-            notified_revision: 0,
+            notified_revision: Revision::NONE,
             progress: ProgressNotifier::default(),
             template: ResponseTemplate {
                 cluster_id: identity.cluster_id,
@@ -89,7 +90,7 @@ impl<R> Session<R> {
         }
     }
 
-    fn header(&self, revision: i64) -> Option<witan_api::v3::etcdserverpb::ResponseHeader> {
+    fn header(&self, revision: Revision) -> Option<witan_api::v3::etcdserverpb::ResponseHeader> {
         Some(self.template.header(revision, self.ctx.node.status().term))
     }
 
@@ -106,7 +107,7 @@ impl<R> Session<R> {
                 self.ctx.v3_metrics.watchers.inc();
                 if unsynced {
                     self.ctx.v3_metrics.slow_watchers.inc();
-                    let from = ResumePoint::at_revision(request.start_revision, None);
+                    let from = ResumePoint::at_revision(Revision(request.start_revision), None);
                     self.unsynced.add(id, from, published);
                 }
                 WatchResponse {
@@ -228,9 +229,9 @@ impl<R> Session<R> {
             self.watchers.mark_compacted(*id);
         }
         let answer = WatchResponse {
-            header: self.header(0),
+            header: self.header(Revision::NONE),
             canceled: true,
-            compact_revision: compacted,
+            compact_revision: compacted.0,
             ..WatchResponse::default()
         };
         self.out.push_repeated(answer, ids, 0);
@@ -513,7 +514,7 @@ where
 async fn states(
     reader: &WatchStream,
     node: &Node,
-    notified_revision: i64,
+    notified_revision: Revision,
 ) -> Result<HistoryStates, Status> {
     let (current, older) = reader.states(notified_revision);
     let current = match current {

@@ -70,15 +70,15 @@ impl UnreadGroups {
 #[cfg(test)]
 mod tests {
     use witan_api::v3::etcdserverpb::WatchResponse;
-    use witan_machine::kv::Kv;
+    use witan_machine::{kv::Kv, revision::Revision};
     use witan_node::{WatchRange, WatcherGroups};
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
     /// Builds `count` groups with unread changes from a revision on.
     fn unread(count: usize) -> UnreadGroups {
-        let first = Kv::default().seek(0);
-        let pending = PendingChanges { revision: 2, first, more: Vec::new(), rest: true };
+        let first = Kv::default().seek(Revision::NONE);
+        let pending = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: true };
         let mut registry = WatcherGroups::default();
         let stream = registry.add_stream();
         let mut unread = UnreadGroups::default();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::history_reader::ResumePoint;
+use witan_machine::revision::Revision;
 
 /// Unsynced watchers by id, with the point at which each watcher continues.
 #[derive(Debug, Default)]
@@ -14,12 +15,12 @@ pub(super) struct UnsyncedWatchers {
     /// The watcher that was read most recently.
     last: i64,
     /// The newest header revision in the answers to their creation.
-    created: i64,
+    created: Revision,
 }
 
 impl UnsyncedWatchers {
     /// Adds the watcher `id`, which reads from `from` on. `created` is the header revision in the answer to its creation.
-    pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: i64) {
+    pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: Revision) {
         self.resume.insert(id, from);
         self.created = self.created.max(created);
     }
@@ -27,7 +28,10 @@ impl UnsyncedWatchers {
     /// Returns the next watcher to read up to `notified_revision`. Returns `None` while `notified_revision` is below
     /// `created`, because header revisions must not decrease. The watcher stays until it is removed, because the stream can
     /// end while it is read.
-    pub(super) fn next_in_turn(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
+    pub(super) fn next_in_turn(
+        &mut self,
+        notified_revision: Revision,
+    ) -> Option<(i64, ResumePoint)> {
         if !self.is_ready(notified_revision) {
             return None;
         }
@@ -38,7 +42,7 @@ impl UnsyncedWatchers {
     }
 
     /// Lowers the revision that must be notified first. A state that replaced a corrupt state can have an earlier revision.
-    pub(super) fn limit(&mut self, published: i64) {
+    pub(super) fn limit(&mut self, published: Revision) {
         self.created = self.created.min(published);
     }
 
@@ -48,14 +52,14 @@ impl UnsyncedWatchers {
     }
 
     /// Returns whether a watcher can be read up to `notified_revision`.
-    pub(super) fn is_ready(&self, notified_revision: i64) -> bool {
+    pub(super) fn is_ready(&self, notified_revision: Revision) -> bool {
         !self.resume.is_empty() && notified_revision >= self.created
     }
 
     /// Returns the revision that must be notified before any watcher is read, or 0 without watchers.
-    pub(super) fn wanted(&self) -> i64 {
+    pub(super) fn wanted(&self) -> Revision {
         if self.resume.is_empty() {
-            0
+            Revision::NONE
         } else {
             self.created
         }
@@ -79,38 +83,44 @@ mod tests {
     use super::*;
 
     fn from(revision: i64) -> ResumePoint {
-        ResumePoint::at_revision(revision, None)
+        ResumePoint::at_revision(Revision(revision), None)
     }
 
     /// Answers to writes are sent before the streams are notified.
     #[test]
     fn nothing_is_read_before_the_revision_that_a_creation_has_named_is_notified() {
         let mut unsynced = UnsyncedWatchers::default();
-        assert_eq!(unsynced.wanted(), 0);
-        unsynced.add(7, from(1), 1201);
-        assert_eq!(unsynced.wanted(), 1201);
-        assert!(!unsynced.is_ready(1200));
-        assert!(unsynced.next_in_turn(1200).is_none());
-        unsynced.limit(1200);
-        assert!(unsynced.is_ready(1200), "a state that replaced this one");
-        unsynced.add(7, from(1), 1201);
-        let next = unsynced.next_in_turn(1201);
-        assert_eq!(next.map(|(id, from)| (id, from.revision)), Some((7, 1)));
+        assert_eq!(unsynced.wanted(), Revision::NONE);
+        unsynced.add(7, from(1), Revision(1201));
+        assert_eq!(unsynced.wanted(), Revision(1201));
+        assert!(!unsynced.is_ready(Revision(1200)));
+        assert!(unsynced.next_in_turn(Revision(1200)).is_none());
+        unsynced.limit(Revision(1200));
+        assert!(
+            unsynced.is_ready(Revision(1200)),
+            "a state that replaced this one"
+        );
+        unsynced.add(7, from(1), Revision(1201));
+        let next = unsynced.next_in_turn(Revision(1201));
+        assert_eq!(
+            next.map(|(id, from)| (id, from.revision)),
+            Some((7, Revision(1)))
+        );
         assert_eq!(unsynced.len(), 1, "it is counted while it is read");
         unsynced.remove(7);
         assert!(unsynced.is_empty());
-        assert_eq!(unsynced.wanted(), 0);
+        assert_eq!(unsynced.wanted(), Revision::NONE);
     }
 
     #[test]
     fn watchers_take_turns() {
         let mut unsynced = UnsyncedWatchers::default();
         for id in [0, 1, 5] {
-            unsynced.add(id, from(1), 1);
+            unsynced.add(id, from(1), Revision(1));
         }
         let turns: Vec<i64> = (0..5)
             .map(|_| {
-                let (id, from) = unsynced.next_in_turn(1).expect("there are some");
+                let (id, from) = unsynced.next_in_turn(Revision(1)).expect("there are some");
                 unsynced.advance(id, from);
                 id
             })

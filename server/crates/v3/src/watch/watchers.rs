@@ -11,6 +11,7 @@ use super::{
     watcher_group::WatcherGroup,
 };
 use crate::{RpcResult, error::RpcError};
+use witan_machine::revision::Revision;
 
 /// The options and the state of a watcher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl WatcherFlags {
 pub(super) struct Watcher {
     pub(super) group_id: WatcherGroupId,
     /// The next revision to send.
-    pub(super) next: i64,
+    pub(super) next: Revision,
     pub(super) flags: WatcherFlags,
 }
 
@@ -71,7 +72,7 @@ const DUPLICATE_ID: RpcError =
 pub(super) struct CreatedWatcher {
     pub(super) id: i64,
     /// The newest published revision. A watch of future changes starts after it.
-    pub(super) published: i64,
+    pub(super) published: Revision,
     pub(super) unsynced: bool,
 }
 
@@ -87,7 +88,7 @@ pub(super) struct StreamWatchers {
     /// Ids of watchers with `progress_notify`.
     notify: BTreeSet<i64>,
     /// Watchers that start at a future revision, ordered by this revision.
-    future: BTreeSet<(i64, i64)>,
+    future: BTreeSet<(Revision, i64)>,
     lost: usize,
 }
 
@@ -137,7 +138,7 @@ impl StreamWatchers {
     }
 
     /// Returns whether no watcher was compacted or waits for a revision above `revision`.
-    pub(super) fn all_reach(&self, revision: i64) -> bool {
+    pub(super) fn all_reach(&self, revision: Revision) -> bool {
         self.lost == 0
             && self
                 .future
@@ -146,7 +147,7 @@ impl StreamWatchers {
     }
 
     /// Returns whether a watcher was created for a future revision above `revision`.
-    pub(super) fn is_future(&self, id: i64, revision: i64) -> bool {
+    pub(super) fn is_future(&self, id: i64, revision: Revision) -> bool {
         let watcher = self.by_id.get(&id);
         watcher.is_some_and(|watcher| {
             watcher.next > revision && self.future.contains(&(watcher.next, id))
@@ -163,12 +164,12 @@ impl StreamWatchers {
         let span = requested_range(request)?;
         let id = self.pick_id(request.watch_id)?;
         let (group_id, published) = self.join(reader, span, id)?;
-        let start = request.start_revision;
-        let unsynced = start != 0 && start <= published;
+        let start = Revision(request.start_revision);
+        let unsynced = start != Revision::NONE && start <= published;
         let next = if unsynced {
             start
         } else {
-            start.max(published + 1)
+            start.max(published.next())
         };
         // an explicit start at the next revision also counts as a future revision
         if start > published {
@@ -188,7 +189,7 @@ impl StreamWatchers {
     }
 
     /// Removes from `future` the watchers whose start revision has been published.
-    fn forget_reached(&mut self, published: i64) {
+    fn forget_reached(&mut self, published: Revision) {
         while let Some((start, _)) = self.future.first()
             && *start <= published
         {
@@ -216,7 +217,7 @@ impl StreamWatchers {
         reader: &WatchStream,
         span: WatchRange,
         id: i64,
-    ) -> RpcResult<(WatcherGroupId, i64)> {
+    ) -> RpcResult<(WatcherGroupId, Revision)> {
         let known = self.by_span.get(&span).copied();
         let of_range = known.map_or_else(|| range_bytes(&span), |_| 0);
         if !self.memory.grow(WATCHER_BYTES + of_range) {

@@ -23,7 +23,10 @@ use witan_dialect::{
     sampling::Sampler,
 };
 use witan_logging::LogLevelHandle;
-use witan_machine::kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put};
+use witan_machine::{
+    kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},
+    revision::Revision,
+};
 use witan_node::{Node, WatchRange, testing::NodeOfStates};
 
 use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
@@ -97,11 +100,11 @@ impl World {
         let before = self.kv.revision();
         // compacting a compacted revision is refused
         let _ = self.kv.apply(&KvCommand { operation: Some(operation) });
-        let made = self.kv.changes_from(before + 1, None);
+        let made = self.kv.changes_from(before.next(), None);
         let made = made.filter(|(_, change)| change.revision() > before);
         self.history.extend(made.map(|(_, change)| {
             (
-                change.revision(),
+                change.revision().0,
                 Bytes::copy_from_slice(change.key()),
                 change.deletes(),
             )
@@ -114,8 +117,8 @@ impl World {
         let key = Bytes::from(format!("{prefix}{}", self.rng.below(20)));
         match self.rng.below(120) {
             0..2 => {
-                let compacted = self.kv.compacted().max(1);
-                let above = (self.kv.revision() - compacted) as u64;
+                let compacted = self.kv.compacted().0.max(1);
+                let above = (self.kv.revision().0 - compacted) as u64;
                 let revision = compacted + self.rng.below(above / 2 + 1) as i64;
                 self.apply(KvOperation::Compact(Compact { revision }));
             }
@@ -267,7 +270,7 @@ fn packed(kv: &Kv) -> Kv {
         copy.import_change(&written).expect("it is sound");
     }
     // the newest versions may have been compacted away
-    let compacted = kv.compacted().max(0);
+    let compacted = kv.compacted().max(Revision::NONE);
     copy.finish_import(compacted, compacted)
         .expect("it is sound");
     copy
