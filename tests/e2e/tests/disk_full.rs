@@ -1,6 +1,6 @@
-//! A disk that becomes full, by somebody else's file and by the data itself, on a small file system in
-//! memory. What was acknowledged stays, reads and watches go on, what makes room is taken, and writes
-//! are taken again by themselves when there is room.
+//! A disk that becomes full, through a foreign file and through the data itself, on a small file system in memory.
+//! Acknowledged writes stay, and reads and watches continue. Requests that free space are accepted, and writes are accepted
+//! again once there is space.
 
 use std::{
     fs,
@@ -15,22 +15,22 @@ use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, wait};
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
 
-/// Bytes of each value.
+/// Size of each value in bytes.
 const VALUE_BYTES: usize = 48 << 10;
 
-/// A disk that refuses writes for so long has no checkpoint left that frees space.
+/// A disk that refuses writes for this time has no checkpoint left that frees space.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// More values than fit.
+/// A number of values that exceeds the disk.
 const VALUES: usize = 2000;
 
-/// Values that fit when nothing else is on the disk, and not into the log that a member has allocated.
+/// A number of values that fits when nothing else is on the disk, but exceeds the log that a member has allocated.
 const REPLICATED_VALUES: usize = 600;
 
-/// Says that this process is in a namespace of its own, in which it may mount.
+/// Environment variable which marks a process that runs in its own namespace, in which it may mount.
 const INSIDE: &str = "WITAN_TEST_NAMESPACE";
 
-/// Runs a case on a small disk. Who may not mount here does so in a namespace of its own.
+/// Runs a case on a small disk. Uses a separate namespace if this process may not mount here.
 fn on_a_small_disk(test: &str, case: fn(&Disk)) {
     if let Some(disk) = Disk::mount(test, DISK_MIB) {
         return case(&disk);
@@ -61,7 +61,7 @@ fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// Keys and values are made of letters that stand for themselves in base64.
+/// Puts a value. Keys and values consist of letters that represent themselves in base64.
 fn put(server: &Server, key: usize, bytes: usize) -> (u16, Value) {
     let body = json!({ "key": format!("k{key:07}"), "value": "v".repeat(bytes) });
     call(server, "kv/put", &body)
@@ -96,9 +96,8 @@ fn assert_full(server: &Server) {
     server.answers(200, "GET", "/readyz", "");
 }
 
-/// Writes until nothing is accepted for [`SETTLED`], and returns the number of accepted writes. The first
-/// refusal is not the end: a checkpoint that completes then deletes its part of the log, and writes are
-/// accepted again.
+/// Writes until no write is accepted for [`SETTLED`], and returns the number of accepted writes. The first refusal is not the
+/// end: the next checkpoint deletes its part of the log, and then writes are accepted again.
 fn fill_with_values(server: &Server) -> usize {
     let mut accepted = 0;
     let mut refused_since = Instant::now();
@@ -126,7 +125,7 @@ fn metric(server: &Server, name: &str) -> f64 {
     server.metric(name).expect("the series is there")
 }
 
-/// The data directory has space, the log of `--wal-dir` has not.
+/// The data directory has space, but the log of `--wal-dir` has none.
 #[test]
 fn a_full_disk_of_the_log_alone_refuses_writes() {
     let test = "a_full_disk_of_the_log_alone_refuses_writes";
@@ -137,7 +136,7 @@ fn a_full_disk_of_the_log_alone_refuses_writes() {
             .start();
         assert_eq!(put(&server, 0, VALUE_BYTES).0, 200);
         assert!(wal.join("log/ballast").exists());
-        // stopped: it would give up the ballast before all else is taken
+        // The member is stopped so that it does not give up the ballast before everything else is taken.
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");
@@ -161,7 +160,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         }
         server.http("PUT", "/v2/keys/watched", "value=x");
         assert!(metric(&server, "witan_disk_ballast_bytes") > 0.0);
-        // stopped: it would give up the ballast before all else is taken
+        // The member is stopped so that it does not give up the ballast before everything else is taken.
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");
@@ -172,7 +171,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
             metric(&server, "witan_disk_ballast_bytes") == 0.0
         });
 
-        // watches go on, and what makes room is taken
+        // Watches continue, and requests that free space are accepted.
         let address = server.address();
         let watcher = thread::spawn(move || {
             http::once(&address, "GET", "/v2/keys/watched?wait=true", "").json()
@@ -186,7 +185,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         let one = json!({ "key": "k0000009" });
         assert_eq!(call(&server, "kv/deleterange", &one).0, 200);
 
-        // without the ballast's room nothing is taken, and nothing ends
+        // Without the ballast's space, no write is accepted, and no member ends.
         disk.fill();
         wait::until_true("nothing is taken", || {
             call(&server, "kv/deleterange", &one).0 == 429
@@ -199,7 +198,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
             metric(&server, "witan_disk_ballast_bytes") > 0.0
         });
 
-        // a start on a full disk lives on the ballast
+        // A startup on a full disk uses the ballast.
         server.kill9();
         disk.fill();
         server.start_unhealthy_again();
@@ -242,7 +241,7 @@ fn a_disk_filled_by_own_data_can_free_space() {
     });
 }
 
-/// Three members, of which the first is on the small disk.
+/// Starts three members, of which the first is on the small disk.
 fn start_cluster(disk: &Disk) -> Cluster {
     let first = Launch::witan().dir(disk.path().join("witan"));
     let launches = [first, Launch::witan(), Launch::witan()];
@@ -251,7 +250,7 @@ fn start_cluster(disk: &Disk) -> Cluster {
     cluster
 }
 
-/// Has the first member lead.
+/// Makes the first member the leader.
 fn lead(cluster: &Cluster) {
     let leader = cluster.leader();
     if leader != 0 {

@@ -1,5 +1,5 @@
-//! Clusters of real etcd that begin by a registry on Witan: 3.4 by the service and by the URL of v2's keys,
-//! 3.6 by v3 discovery. How any cluster is begun by flags.
+//! Clusters of real etcd that start with a registry on Witan: 3.4 through the service and through the URL of v2's keys, 3.6
+//! through v3 discovery. Also contains helpers to start any cluster.
 
 use witan_e2e::{
     Kind, Launch, Server,
@@ -9,10 +9,10 @@ use witan_e2e::{
 
 use super::{error, new_token, path};
 
-/// Members of each cluster.
+/// Number of members of each cluster.
 const SIZE: usize = 3;
 
-/// A member with ports of its own, which finds the others by these flags. It is not started.
+/// Prepares a member with its own ports, which finds the others with these flags.
 pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     let mut server = cluster::alone(&Launch::new(kind), "http", name);
     if kind == Kind::Etcd34 {
@@ -22,14 +22,14 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     server
 }
 
-/// The first member of a cluster by these flags, started and not waited for.
+/// Starts the first member of a cluster with these flags, without waiting for it.
 pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
     let mut member = member(kind, "m0", flags);
     member.start_unready_again();
     member
 }
 
-/// Starts a whole cluster by these flags and waits until each member is healthy.
+/// Starts a whole cluster with these flags, and waits until each member is healthy.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))
@@ -46,7 +46,7 @@ pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     members
 }
 
-/// Ids of the members as their cluster says them, in order.
+/// Returns the sorted ids of the members as reported by their cluster.
 pub(crate) fn ids(of: &Server) -> Vec<String> {
     let said = of.etcdctl(&["member", "list"]);
     let lines = said.lines();
@@ -57,13 +57,13 @@ pub(crate) fn ids(of: &Server) -> Vec<String> {
     ids
 }
 
-/// Makes a token of v3 discovery.
+/// Creates a token of v3 discovery.
 pub(crate) fn set_size(service: &Server, token: &str, size: &str) {
     let key = format!("/_etcd/registry/{token}/_config/size");
     service.etcdctl(&["put", "--", &key, size]);
 }
 
-/// The flags with which a member uses v3 discovery.
+/// Returns the flags with which a member uses v3 discovery.
 pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     [
         format!("--discovery-token={token}"),
@@ -71,11 +71,11 @@ pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     ]
 }
 
-/// A further member finds the cluster full and ends.
+/// Checks that a further member finds the cluster full and ends.
 pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     let mut late = member(kind, "late", flags);
     if kind == Kind::Etcd34 {
-        // a proxy by default
+        // By default, etcd becomes a proxy.
         late.add_args(["--discovery-fallback=exit"]);
     }
     late.start_unready_again();
@@ -83,7 +83,7 @@ pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     late.wait_log(0, "cluster is full");
 }
 
-/// Members begin by v3 discovery on a service; each registers once, and a further one is refused.
+/// Starts members through v3 discovery on a service. Each registers once, and a further member is refused.
 pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
     let token = format!("token{size}");
     set_size(service, &token, &size.to_string());
@@ -98,7 +98,7 @@ pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
     is_full(kind, &flags);
 }
 
-/// Ids below a path of v2's registry.
+/// Returns the ids below a path of v2's registry.
 pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
     let list = service.http("GET", list, "").json();
     let nodes = list["node"]["nodes"].as_array().cloned();
@@ -111,7 +111,7 @@ pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
     found
 }
 
-/// Three members of etcd 3.4 begin by a URL whose registry is shown at a path of the service.
+/// Starts three members of etcd 3.4 through a URL whose registry is at a path of the service.
 fn by_v2(service: &Server, url: &str, shown: &str) {
     let flags = [format!("--discovery={url}")];
     let members = begin(Kind::Etcd34, SIZE, &flags);
@@ -124,14 +124,14 @@ fn by_v2(service: &Server, url: &str, shown: &str) {
 #[test]
 fn etcd_3_4_begins_by_the_keys_of_v2() {
     let service = Launch::witan().start();
-    // a token that was made by hand, longer than those of the service
+    // The token was created manually and is longer than the service's tokens.
     let token = "6c007a14875d53d9bf0ef5a6fc0257c817f0fb83";
     let key = format!("/v2/keys/_etcd/registry/{token}");
     service.answers(201, "PUT", &format!("{key}/_config/size"), "value=3");
     by_v2(&service, &format!("{}{key}", service.url()), &key);
 }
 
-/// The registry belongs to the cluster, not to the member that made the token.
+/// The registry belongs to the cluster, not to the member that created the token.
 #[test]
 fn etcd_3_4_begins_by_a_service_of_three_members() {
     let service = Cluster::start(3);
@@ -146,7 +146,7 @@ fn etcd_3_4_begins_by_a_service_of_three_members() {
     by_v2(follower, &url, &path(&url));
 }
 
-/// A member that is started without its data ends as a duplicate, and one with a token that nobody made, too.
+/// A member that starts without its data ends as a duplicate. A member with an unknown token ends, too.
 #[test]
 fn etcd_3_4_ends_by_the_refusals_of_the_service() {
     let service = Launch::witan().start();

@@ -1,5 +1,5 @@
-//! Discovery: the service as curl and browsers see it, clusters of real etcd that begin by it, and clusters of
-//! Witan that begin by registries on Witan and on etcd.
+//! Discovery: the service for curl and browsers, clusters of real etcd that use it, and clusters of Witan that use registries
+//! on Witan and on etcd.
 
 #[expect(dead_code, reason = "members and clients need more of it")]
 #[path = "../tls/authority.rs"]
@@ -18,19 +18,19 @@ use std::{
 
 use witan_e2e::{Server, http::Response};
 
-/// Makes a token for this many members; the URL that the service prints.
+/// Creates a token for `size` members. Returns the URL that the service prints.
 fn new_token(server: &Server, size: u32) -> String {
     let made = server.answers(200, "GET", &format!("/new?size={size}"), "");
     made.text()
 }
 
-/// The path of a token's URL.
+/// Returns the path of a token's URL.
 fn path(url: &str) -> String {
     let (_, token) = url.rsplit_once('/').expect("a URL has a path");
     format!("/{token}")
 }
 
-/// The error of a v2 answer: status, code and cause.
+/// Returns status, code and cause of a v2 error.
 fn error(answer: &Response) -> (u16, u64, String) {
     let json = answer.json();
     let code = json["errorCode"].as_u64().unwrap_or_default();
@@ -38,7 +38,7 @@ fn error(answer: &Response) -> (u16, u64, String) {
     (answer.status, code, cause.to_owned())
 }
 
-/// Serves connections in this way, one after the other; the address at which it does.
+/// Serves connections with `each`, one after the other. Returns the address.
 fn serve(each: impl FnMut(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -47,7 +47,7 @@ fn serve(each: impl FnMut(TcpStream) + Send + 'static) -> String {
     address
 }
 
-/// The lines of a request's head, with the empty one at its end.
+/// Returns the lines of a request's head, including the final empty line.
 fn head(from: &mut impl BufRead) -> io::Result<Vec<String>> {
     let mut head: Vec<String> = Vec::new();
     while head.last().is_none_or(|line| line.len() > "\r\n".len()) {

@@ -1,4 +1,4 @@
-//! Witan as the member that begins by discovery: registries on Witan and on etcd, refusals, proxies, restarts.
+//! Witan as a member that starts through discovery: registries on Witan and on etcd, refusals, proxies, restarts.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -14,7 +14,7 @@ use super::{
     head, new_token, path, serve,
 };
 
-/// The registry is etcd's: what ours answers to the same requests, etcd's members say (`etcd`).
+/// The registry is on etcd. The tests in `etcd` use Witan's registry with etcd's members.
 #[test]
 fn witan_begins_by_a_registry_on_etcd_3_4() {
     let service = &Launch::new(Kind::Etcd34).start();
@@ -36,7 +36,7 @@ fn witan_begins_by_its_own_service() {
     let url = new_token(&service, 3);
     let mut members = begin(Kind::Witan, 3, &[format!("--discovery={url}")]);
     assert_eq!(registered(&service, &path(&url)), ids(&members[0]));
-    // they are one cluster, and stay it without the service
+    // The members form one cluster, which continues without the service.
     drop(service);
     members[0].answers(201, "PUT", "/v2/keys/a", "value=b");
     let last = members.last_mut().expect("three members");
@@ -54,7 +54,7 @@ fn witan_begins_by_v3_discovery_on_etcd_3_6() {
     }
 }
 
-/// A member with these flags ends and says this.
+/// Checks that a member with these flags ends with this message.
 fn ends(flags: &[String], said: &str) {
     let mut member = started(Kind::Witan, flags);
     assert_eq!(member.wait_exit().code(), Some(1), "{flags:?}");
@@ -87,13 +87,13 @@ fn a_member_that_lost_its_data_is_a_duplicate() {
     let mut first = started(Kind::Witan, &[format!("--discovery={url}")]);
     first.wait_log(0, "waiting for the other members to register");
     let id = registered(&service, &path(&url)).remove(0);
-    // it waits without limit, and ends when it is asked to
+    // The member waits without limit, and ends when it is stopped.
     assert_eq!(first.terminate().code(), Some(0));
     let skip = first.log().len();
     first.start_unready_again();
     assert_eq!(first.wait_exit().code(), Some(1));
     assert!(first.wait_log(skip, "duplicate").contains(&id));
-    // and begins anew when its registration is removed
+    // It starts anew when its registration is removed.
     let gone = service.http("DELETE", &format!("{}/{id}", path(&url)), "");
     assert_eq!(error(&gone).0, 200);
     let skip = first.log().len();
@@ -117,7 +117,7 @@ fn members_may_start_before_the_service() {
     for early in &mut early {
         early.wait_log(0, "ready to serve client requests");
     }
-    // a member with data does not ask
+    // A member with data sends no request.
     service.terminate();
     for early in &mut early {
         early.terminate();
@@ -130,10 +130,10 @@ fn members_may_start_before_the_service() {
     }
 }
 
-/// A proxy that passes requests on whatever they are, and notes their first lines.
+/// Starts a proxy that forwards any request and sends its first lines to `lines`.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
-        // the other side may have closed the connection
+        // The other side may have closed the connection.
         let _ = pass_on(client, &lines);
     })
 }
@@ -174,7 +174,7 @@ fn a_proxy_is_asked_for_whole_urls() {
     assert_eq!(first, format!("GET {url}/_config/size HTTP/1.1\r\n"));
 }
 
-/// A registry that answers every connection with this, again and again if `endless`.
+/// Starts a registry that answers every connection with `answer`, repeatedly if `endless`.
 fn canned(answer: &'static str, endless: bool) -> String {
     let address = serve(move |mut client| {
         let asked = head(&mut BufReader::new(client.try_clone().expect("a socket")));

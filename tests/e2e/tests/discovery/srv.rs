@@ -1,4 +1,4 @@
-//! Witan finds its first members by SRV records of a name server that the test is.
+//! Witan finds its first members by SRV records of a name server within the test.
 
 use std::{
     io,
@@ -14,15 +14,15 @@ use witan_e2e::{Kind, Launch, Server};
 
 use super::etcd::{ids, member, started};
 
-/// The domain of all records.
+/// Domain of all records.
 const DOMAIN: &str = "example.test";
 
-/// Records by the names of their services; each is a port of localhost.
+/// Records by the names of their services. Each contains the ports on localhost.
 type Zone = Vec<(&'static str, Vec<u16>)>;
 
-/// A name server; over UDP it says that answers do not fit if `truncates`.
+/// Starts a name server. Over UDP, it reports truncated answers if `truncates`.
 fn name_server(zone: Zone, truncates: bool) -> String {
-    // one port for both
+    // Use one port for both protocols.
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = udp.local_addr().expect("it is bound");
@@ -35,7 +35,7 @@ fn name_server(zone: Zone, truncates: bool) -> String {
     thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((length, client)) = udp.recv_from(&mut query) {
-            // somebody else's answer first
+            // First send an answer to another query.
             let foreign = answer(&query[..length], &Vec::new(), false, 1);
             let own = answer(&query[..length], &zone, truncates, 0);
             for message in [foreign, own] {
@@ -99,7 +99,7 @@ fn url(of: &Server) -> String {
     format!("http://localhost:{}", of.peer_port())
 }
 
-/// The id comes from the target's name, not from the address that the member advertises.
+/// The id depends on the target's name, not on the address that the member advertises.
 #[test]
 fn ids_come_from_the_names_of_the_targets() {
     for truncates in [false, true] {

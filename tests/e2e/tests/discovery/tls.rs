@@ -1,4 +1,4 @@
-//! Registries over TLS: certificates, users, and a proxy between.
+//! Registries over TLS: certificates, users, and a proxy in between.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use super::{
     head, new_token, path, serve,
 };
 
-/// The user of a registry, and its password.
+/// The user of a registry, and the password.
 const USER: [&str; 2] = ["root", "secret"];
 
-/// An authority, and a certificate of it for clients and servers.
+/// An authority, and its certificate for clients and servers.
 struct Files {
     ca: String,
     cert: String,
@@ -38,7 +38,7 @@ impl Files {
     }
 }
 
-/// A registry that serves the test in clear text and members over TLS, and its port for these.
+/// Starts a registry that serves the test without TLS and members with TLS. Returns it with its TLS port.
 fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     let port = ports::free();
     let mut registry = Launch::new(kind).bare().prepare();
@@ -61,11 +61,11 @@ fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     (registry, port)
 }
 
-/// A member of a cluster of one with these flags for v3 discovery.
+/// Prepares a member of a cluster of one with these flags for v3 discovery.
 fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     flags.push(format!("--discovery-token={token}"));
-    // the first endpoint does not answer; the second has no scheme
+    // The first endpoint does not answer; the second has no scheme.
     let dead = ports::free();
     flags.push(format!(
         "--discovery-endpoints=127.0.0.1:{dead},127.0.0.1:{port}"
@@ -73,7 +73,7 @@ fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     started(Kind::Witan, &flags)
 }
 
-/// Tokens for clusters of one, then a user with the role root, then authentication.
+/// Creates tokens for clusters of one, then a user with the role root, and enables authentication.
 fn populate(registry: &Server, tokens: &[&str]) {
     for token in tokens {
         set_size(registry, token, "1");
@@ -104,7 +104,7 @@ fn v3_discovery_over_tls_with_a_user() {
                 &[tls, skip, cert, key, user, password],
                 server::READY,
             ),
-            // errors that may be mended while the member waits
+            // These errors may be corrected while the member waits.
             (
                 "foreign",
                 &[foreign, cert, key, user, password],
@@ -115,7 +115,7 @@ fn v3_discovery_over_tls_with_a_user() {
                 &[tls, skip, user, password],
                 "retrying after a pause",
             ),
-            // errors that end it
+            // These errors end the member.
             ("nobody", &[ca, cert, key], "bad discovery endpoint"),
             (
                 "wrong",
@@ -134,7 +134,7 @@ fn v3_discovery_over_tls_with_a_user() {
     }
 }
 
-/// Endpoints that take connections and say nothing.
+/// The endpoints accept connections and do not answer.
 #[test]
 fn v3_discovery_gives_up_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -169,7 +169,7 @@ fn v3_discovery_gives_up_in_time() {
     }
 }
 
-/// A proxy that connects clients to what they ask for, and notes what that was.
+/// Starts a proxy that connects clients to their targets, and sends these to `lines`.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
         let lines = lines.clone();
@@ -181,7 +181,7 @@ fn connect(mut client: TcpStream, lines: &SyncSender<String>) -> io::Result<()> 
     let mut from = BufReader::new(client.try_clone()?);
     let first = head(&mut from)?.swap_remove(0);
     let mut server = TcpStream::connect(first.split(' ').nth(1).unwrap_or_default())?;
-    // a test that has seen enough reads no more
+    // The test may have stopped reading.
     let _ = lines.send(first);
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
     let (mut back, mut to) = (server.try_clone()?, client.try_clone()?);

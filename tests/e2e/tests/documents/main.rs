@@ -1,8 +1,7 @@
-//! The shell commands of `README.md`, `docs/start` and `docs/operating`, run against a real member:
-//! each document is one session of a person who types its blocks from top to bottom.
+//! Runs the shell commands of `README.md`, `docs/start` and `docs/operating` on a real member. Each document is one session
+//! in which its blocks are run from top to bottom.
 //!
-//! What does *not* live here: names in prose (flags, metrics, paths), which
-//! `tests/tidy/tests/documents.rs` checks.
+//! `tests/tidy/tests/documents.rs` checks names in prose (flags, metrics, paths).
 //!
 //! Reading order: `markdown` (blocks and their marks) → `session` (running them) → this file.
 
@@ -14,10 +13,10 @@ use std::{fs, path::PathBuf, thread};
 use markdown::{Block, Mark};
 use witan_e2e::binaries;
 
-/// Folders whose pages are run, besides `README.md`.
+/// Folders whose pages are run, in addition to `README.md`.
 const FOLDERS: [&str; 2] = ["docs/start", "docs/operating"];
 
-/// Blocks that are not run: document and first line. Each has its reason in the document.
+/// Blocks that are not run: document and first line. The document contains the reason.
 const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "cargo run --release --bin witan"),
     ("README.md", "tests/run"),
@@ -37,7 +36,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "README.md",
         "kubectl port-forward service/plain-client 2379:2379 &",
     ),
-    // to adopt, and to lead clients to the new cluster
+    // These blocks adopt data, or redirect clients to the new cluster.
     ("docs/start/coming-from-etcd.md", "systemctl stop etcd"),
     ("docs/start/coming-from-etcd.md", "systemctl stop etcd"),
     (
@@ -179,7 +178,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
 ];
 
-/// All pages by their paths below the root.
+/// Returns all pages with their paths relative to the root.
 fn pages() -> Vec<(String, String)> {
     let root = binaries::root();
     let folder = |folder: &&str| fs::read_dir(root.join(folder)).expect("the folder is there");
@@ -198,7 +197,7 @@ fn pages() -> Vec<(String, String)> {
     paths.iter().map(page).collect()
 }
 
-/// Runs a page and says what is wrong with it.
+/// Runs a page. Fails with the error of the page.
 fn run(name: &str, text: &str) -> Result<(), String> {
     session::run(name, &markdown::blocks(text)?)
 }
@@ -241,7 +240,7 @@ fn blocks_that_are_not_run_are_listed() {
     assert_eq!(found, listed);
 }
 
-/// The runner itself: each of these pages has one mistake.
+/// Tests the runner itself: each of these pages has one mistake.
 #[test]
 fn a_wrong_command_fails() {
     let server = "<!-- run: server -->\n```sh\nwitan --data-dir data\n```\n";

@@ -1,5 +1,5 @@
-//! Takes a page apart into its blocks. A block of commands is fenced and has the language `sh`. A
-//! comment in the line before the fence says what is special about it:
+//! Splits a page into its blocks. A block of commands is fenced and has the language `sh`. A comment in the line before the
+//! fence marks special blocks:
 //!
 //! - `<!-- run: server -->`: starts a member, which serves until the next such block or the end;
 //! - `<!-- run: until output -->`: one command that does not end; it is stopped as soon as it has
@@ -9,39 +9,39 @@
 //! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order;
 //!   a line between two `…` is part of one.
 
-/// Languages of blocks that are no commands.
+/// Languages of blocks without commands.
 const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
 
-/// Letters that a reason has at least.
+/// Minimum number of letters of a reason.
 const REASON_MIN: usize = 3;
 
-/// The way in which a session treats a block.
+/// How a session handles a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// Its commands succeed.
+    /// The commands succeed.
     Run,
-    /// It is one command that starts a member.
+    /// A single command starts a member.
     Server,
-    /// It is one command that is stopped when its output is complete.
+    /// A single command is stopped when its output is complete.
     UntilOutput,
-    /// It fails and prints this.
+    /// The commands fail and print this text.
     Fails(String),
-    /// It is only counted.
+    /// The block is only counted.
     NotRun,
-    /// It is the output of the block before it.
+    /// The block is the output of the previous block.
     Output,
 }
 
 /// A block of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// Line of its fence.
+    /// Line number of the fence.
     pub(crate) line: usize,
     pub(crate) mark: Mark,
     pub(crate) text: String,
 }
 
-/// The blocks of a page that are commands, or their output.
+/// Returns the blocks of a page with commands or their output.
 pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut found = Vec::new();
     let mut before = "";
@@ -72,7 +72,7 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     Ok(found)
 }
 
-/// The mark of a block by its language and the line before it; `None` for one that is no command.
+/// Returns the mark of a block by its language and the previous line. Returns `None` for a block without commands.
 fn mark(language: &str, before: &str) -> Result<Option<Mark>, String> {
     let comment = before
         .strip_prefix("<!-- ")

@@ -1,6 +1,5 @@
-//! Runs the blocks of a page in one shell, in a folder of its own and on ports of its own. Programs
-//! that people have installed are found under their usual names; `curl` also fails when the answer
-//! is an error.
+//! Runs the blocks of a page in one shell, in a separate folder and on separate ports. Programs have their usual names.
+//! `curl` also fails when the answer is an error.
 
 use std::{
     fs,
@@ -13,13 +12,13 @@ use witan_e2e::{Folder, Kind, binaries, ports};
 
 use super::markdown::{Block, Mark};
 
-/// A page takes no longer.
+/// Maximum duration of a page in seconds.
 const SECONDS_MAX: &str = "120";
 
-/// Begins the line that the shell prints before each block.
+/// Beginning of the line that the shell prints before each block.
 const BLOCK: &str = "@@@ block ";
 
-/// How the shell works: it starts and stops the member, and ends with the first command that fails.
+/// The beginning of the script: it starts and stops the member, and ends at the first command that fails.
 const HEAD: &str = r#"
 set -euo pipefail
 member= shell=
@@ -75,7 +74,8 @@ await_jobs() {
 }
 "#;
 
-/// Gives a member the session's ports unless the command names them, and notes its process.
+/// A wrapper of the program. It passes the session's ports to a member unless the command has ports, and records the process
+/// id.
 const WITAN: &str = r#"#!/bin/sh
 case " $* " in
 *" snapshot "* | *" replay "* | *" --version "* | *" --help "*) exec "$WITAN" "$@" ;;
@@ -100,7 +100,7 @@ const ETCDUTL: &str = "#!/bin/sh\nexec \"$TOOLS/etcdutl36\" \"$@\"\n";
 const CURL: &str =
     "#!/bin/sh\nexec \"$CURL\" --fail-with-body --silent --show-error --max-time 60 \"$@\"\n";
 
-/// The script's lines for a block, whose text is in `file`; the block after it is in `next`.
+/// Returns the script's lines for a block. The text of the block is in `file`, and the next block in `next`.
 fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     let (file, next) = (file.display(), next.display());
     match mark {
@@ -114,7 +114,7 @@ fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     }
 }
 
-/// Runs all blocks; the error holds what the page printed.
+/// Runs all blocks. Fails with the output of the page.
 pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     let dir = Folder::new("page");
     let ports = [
@@ -180,7 +180,7 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     compare(page, blocks, &own, &said)
 }
 
-/// The variables with which the program's wrapper gets the session's ports for clients and for peers.
+/// Returns the variables with which the wrapper gets the session's ports for clients and for peers.
 fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String); 2] {
     [
         ("PORT", client.1.to_string()),
@@ -188,7 +188,7 @@ fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String
     ]
 }
 
-/// The programs under their usual names, and the files of the repository that pages name.
+/// Installs the programs under their usual names, and the files of the repository that pages use.
 fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
     for folder in [
         "bin",
@@ -224,7 +224,7 @@ fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
     }
 }
 
-/// The block before each block of output printed its lines, in this order.
+/// Checks that the block before each output block printed its lines in this order.
 fn compare(
     page: &str,
     blocks: &[Block],

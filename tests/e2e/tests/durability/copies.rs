@@ -19,16 +19,16 @@ use witan_e2e::{
     writers::{Writers, assert_all_there},
 };
 
-/// Copies; `WITAN_E2E_ROUNDS` sets another number.
+/// Number of copies. `WITAN_E2E_ROUNDS` sets another number.
 const ROUNDS: u64 = 20;
 const WRITERS: usize = 8;
-/// Acknowledged writes before a copy begins.
+/// Number of acknowledged writes before a copy starts.
 const WRITES: u64 = 300;
-/// The pause of a slow copy after each file.
+/// Pause of a slow copy after each file.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Between two defragmentations.
+/// Pause between two defragmentations.
 const MAINTENANCE_PAUSE: Duration = Duration::from_millis(200);
-/// A value that makes the log grow.
+/// Size in bytes of values that make the log grow.
 const LARGE_BYTES: usize = 64 << 10;
 
 #[test]
@@ -61,16 +61,16 @@ fn each_copy_of_a_running_member_has_what_was_acknowledged_before_it_began() {
     maintenance.stop();
 }
 
-/// The exit code does not matter: files that were removed after `cp` had listed them are outdated.
+/// The exit code does not matter: files that are removed after `cp` has listed them are outdated.
 fn cp(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     status.expect("cp runs");
 }
 
-/// Lists each folder, and copies what is listed in the order that `sort` gives it.
+/// Lists each folder, and copies its entries in the order of `sort`.
 fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) {
     fs::create_dir_all(to).expect("the temporary folder is writable");
-    // a folder that was removed after it had been listed is outdated
+    // A folder that is removed after it was listed is outdated.
     let mut paths: Vec<PathBuf> = fs::read_dir(from)
         .into_iter()
         .flatten()
@@ -82,7 +82,7 @@ fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) 
         if path.is_dir() {
             copy_slowly(&path, &target, sort);
         } else {
-            // files that are being written may have another name now
+            // Files that are being written may have been renamed.
             let _ = fs::copy(&path, &target);
             wait::wall_time(PAUSE);
         }

@@ -1,5 +1,5 @@
-//! kill -9 in the middle of a thousand concurrent writers, again and again on one data folder: no
-//! acknowledged write is missing afterwards, and no number goes backwards.
+//! Repeated kill -9 on one data folder during a thousand concurrent writers. Afterwards, no acknowledged write is missing,
+//! and no number decreases.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,25 +16,25 @@ use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{RangeResponse, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http, requests, wait};
 
-/// Rounds of kill and restart; `WITAN_E2E_ROUNDS` sets another number.
+/// Number of kills and restarts. `WITAN_E2E_ROUNDS` sets another number.
 const ROUNDS: u64 = 20;
 
-/// Connections of the gRPC writers.
+/// Number of connections of the gRPC writers.
 const CONNECTIONS: usize = 30;
 
-/// gRPC writers per connection: with those of v2, a thousand writers.
+/// Number of gRPC writers per connection. With the v2 writers, there are a thousand writers.
 const WRITERS_PER_CONNECTION: usize = 30;
 
-/// Writers of the v2 API, each with a connection of its own.
+/// Number of v2 writers, each with its own connection.
 const V2_WRITERS: usize = 100;
 
-/// Acknowledged writes of a round before its kill: at least this many …
+/// Minimum number of acknowledged writes before the kill of a round.
 const ACKNOWLEDGED_MIN: u64 = 1000;
 
-/// … and up to this many more, another number each round.
+/// Maximum number of further writes, which varies by round.
 const ACKNOWLEDGED_SPREAD: u64 = 3000;
 
-/// The acknowledgements of v2 writers: writer to (last value, its index).
+/// The acknowledgments of v2 writers: from writer to last value and its index.
 type Told = BTreeMap<usize, (u64, u64)>;
 
 #[test]
@@ -71,8 +71,7 @@ fn acknowledged_writes_survive_kill_9() {
     }
 }
 
-/// Starts 900 writers that put new keys until the server has ended; each gives its keys with the
-/// acknowledged revisions.
+/// Starts 900 writers that put new keys until the server has ended. Each returns its keys with the acknowledged revisions.
 async fn write_v3(
     server: &Server,
     round: u64,
@@ -109,8 +108,8 @@ async fn write_v3(
     writers
 }
 
-/// Starts one writer that counts up in one v2 key until the server has ended; gives the last number
-/// that was acknowledged and its index.
+/// Starts a writer that counts up in one v2 key until the server has ended. It returns the last acknowledged number and its
+/// index.
 fn write_v2(
     server: &Server,
     round: u64,
@@ -146,7 +145,7 @@ fn write_v2(
     })
 }
 
-/// The state that earlier rounds left behind.
+/// The state that earlier rounds left.
 #[derive(Default)]
 struct Past {
     revision: i64,
@@ -220,6 +219,6 @@ impl Past {
 }
 
 async fn keys_of(channel: &Channel, round: u64) -> RangeResponse {
-    // 0 is the byte after '/'
+    // The byte 0 follows '/'.
     grpc::keys(channel, &format!("r{round}/"), &format!("r{round}0")).await
 }

@@ -1,4 +1,4 @@
-//! The history of clients of a store that keeps every promise: without processes, and the same each time.
+//! A generated history of clients of a correct store. It needs no processes and is the same each time.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::{
     verdict::Told,
 };
 
-/// Calls of each dialect.
+/// Number of calls of each dialect.
 pub(crate) const CALLS: usize = 240;
 
-/// One call of so many has no answer, and each second one of them no effect.
+/// One of this many calls has no answer, and every second one of these has no effect.
 pub(crate) const UNANSWERED: usize = 12;
 
-/// The store, and the clock of its clients.
+/// A correct store with the clock of its clients.
 #[derive(Default)]
 struct Store {
     shared: Shared,
@@ -27,19 +27,19 @@ struct Store {
     revision: i64,
     changes: Vec<Vec<Change>>,
     tree_changes: Vec<TreeChange>,
-    /// Value and index of each key of v2.
+    /// Value and index of each v2 key.
     tree: BTreeMap<usize, (u64, u64)>,
 }
 
 impl Store {
-    /// Executes a call of v3, and gives the answer and its revision.
+    /// Executes a v3 call. Returns the answer and its revision.
     fn execute(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.pairs.get(&pair).copied().unwrap_or_default();
         let (after, output) = input.step(before);
         if matches!(output, Output::Written | Output::Deleted(true)) {
             self.revision += 1;
             let revision = self.revision;
-            // each value is written once, so that a write changes something
+            // Each value is written once, so that every write changes the state.
             let slots = [0, 1]
                 .into_iter()
                 .filter(|slot| before[*slot] != after[*slot]);
@@ -50,7 +50,7 @@ impl Store {
         (output, self.revision)
     }
 
-    /// Executes a call of v2, and gives the answer and the index of the key.
+    /// Executes a v2 call. Returns the answer and the index of the key.
     fn execute_tree(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.tree.get(&pair).copied();
         let (after, output) = input.step([before.map_or(0, |(value, _)| value), 0]);
@@ -64,7 +64,7 @@ impl Store {
         (output, index.cast_signed())
     }
 
-    /// Two clients, whose calls overlap; some have no answer.
+    /// Generates the calls of two clients. The calls overlap, and some have no answer.
     fn calls(
         &mut self,
         mut draw: impl FnMut(&Shared, Pair) -> Input,
@@ -78,7 +78,7 @@ impl Store {
             let known = known.entry(pair).or_default();
             let input = draw(&self.shared, *known);
             let begun = self.shared.moment();
-            // the one before ends while this one is under way
+            // The previous call ends during this call.
             if let Some(Answer { ended, .. }) = calls.last_mut().and_then(|call| call.told.as_mut())
             {
                 *ended = self.shared.moment();
@@ -96,7 +96,7 @@ impl Store {
     }
 }
 
-/// The history of all clients, without a fault.
+/// Returns the history of all clients without a fault.
 pub(crate) fn told() -> Told {
     let mut store = Store { revision: 1, ..Store::default() };
     let mut choice = Choice(1);

@@ -1,5 +1,4 @@
-//! Leases that are kept alive for a while: none ends before the time for which it was acknowledged, and all end
-//! at last.
+//! Leases that are kept alive for a while. No lease ends before its acknowledged time, and all end finally.
 
 use std::{
     sync::Arc,
@@ -16,34 +15,34 @@ use witan_e2e::{linear::client::Choice, requests};
 
 use crate::load::{CALL_TIMEOUT, Load, pace};
 
-/// Every key of a lease begins so.
+/// Prefix of all keys with a lease.
 pub(crate) const PREFIX: &str = "leased/";
 
-/// The first key behind all of them.
+/// The first key after all of them.
 pub(crate) const PREFIX_END: &str = "leased0";
 
-/// The TTL of a lease: shorter than some faults last.
+/// TTL of a lease in seconds. Some faults last longer.
 const TTL_S: i64 = 3;
 
 /// Time between two keep-alives.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-/// A lease is kept alive less often than this.
+/// Maximum number of keep-alives of a lease.
 const KEEP_ALIVES: usize = 20;
 
-/// A lease as its client knows it.
+/// A lease from the view of its client.
 pub(crate) struct Lease {
     id: i64,
     key: String,
-    /// The last acknowledged grant or keep-alive was sent then.
+    /// Time at which the last acknowledged grant or keep-alive was sent.
     renewed: Instant,
     ttl: Duration,
-    /// Whether its key was written.
+    /// Whether the key of the lease was written.
     attached: bool,
 }
 
 impl Lease {
-    /// One that was granted when it was asked for at this moment.
+    /// Creates a lease that was granted by a request sent at `sent`.
     pub(crate) fn granted(id: i64, sent: Instant, ttl_s: i64) -> Self {
         let mut lease = Self {
             id,
@@ -61,7 +60,7 @@ impl Lease {
         self.ttl = Duration::from_secs(u64::try_from(ttl_s).unwrap_or_default());
     }
 
-    /// Notes that it has ended, if that is too early.
+    /// Records a violation if the lease has ended too early.
     pub(crate) fn has_ended(&self, load: &Load, seen_by: &str) {
         let since = self.renewed.elapsed();
         if since < self.ttl {
@@ -73,7 +72,7 @@ impl Lease {
     }
 }
 
-/// Grants leases, one after the other, and keeps each alive for a while. Gives how many were kept.
+/// Grants leases one after the other, and keeps each alive for a while. Returns their number.
 pub(crate) async fn keep(load: Arc<Load>, mut at: usize, seed: u64) -> usize {
     let channels = load.channels();
     let mut choice = Choice(seed);
@@ -122,7 +121,7 @@ async fn grant(channel: &Channel, id: i64) -> Option<i64> {
     Some(granted.ttl)
 }
 
-/// Keeps it alive once, and looks for its key. Whether it is still there.
+/// Renews the lease once, and reads its key. Returns whether the lease still exists.
 async fn step(load: &Load, channel: &Channel, lease: &mut Lease) -> Result<bool, Status> {
     let sent = Instant::now();
     match keep_alive(channel, lease.id).await? {
@@ -153,7 +152,7 @@ async fn step(load: &Load, channel: &Channel, lease: &mut Lease) -> Result<bool,
     Ok(true)
 }
 
-/// The time that it has from now on; 0 if it has ended.
+/// Renews a lease. Returns its remaining time in seconds, or 0 if it has ended.
 async fn keep_alive(channel: &Channel, id: i64) -> Result<i64, Status> {
     let request = futures_util::stream::iter([LeaseKeepAliveRequest { id }]);
     let mut leases = LeaseClient::new(channel.clone());

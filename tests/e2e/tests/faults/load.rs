@@ -1,6 +1,6 @@
-//! The state that all clients of a run share, and the clients of v3: calls at pairs of keys, and watches over them.
+//! The shared state of all clients in a run, and the v3 clients: calls on pairs of keys, and watches of them.
 //!
-//! What does *not* live here: leases (`leases`), v2 (`tree`), what measures the pauses (`probes`).
+//! Leases are in `leases`, v2 in `tree`, and the measurement of pauses in `probes`.
 
 use std::{
     sync::{
@@ -26,32 +26,32 @@ use witan_e2e::{
 
 use crate::probes::Acknowledged;
 
-/// Pairs that are in use at a time. Each step of the schedule has its own, so that histories stay short.
+/// Number of pairs in use at a time. Each step of the schedule has its own pairs, so that histories stay short.
 pub(crate) const PAIRS: usize = 6;
 
-/// Pause between two calls of a client: the members need time for their own work, too.
+/// Pause between two calls of a client, because the members need time for other work.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// A call that took so long has no answer: longer than an election.
+/// Time after which a call counts as unanswered. It is longer than an election.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before a watch is opened at another member.
+/// Pause before a watch is opened on another member.
 const WATCH_AGAIN: Duration = Duration::from_millis(50);
 
 /// The state that all clients share.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// Moments and values.
+    /// The shared clock and values.
     pub(crate) calls: client::Shared,
-    /// Client ports of all members.
+    /// The client ports of all members.
     pub(crate) addresses: Vec<String>,
-    /// Which step of the schedule it is.
+    /// Current step of the schedule.
     step: AtomicUsize,
     stopped: AtomicBool,
     acknowledged: Mutex<Vec<Acknowledged>>,
     wrong: Mutex<Vec<String>>,
     late_us: AtomicU64,
-    /// 0 while clients of v2 go on.
+    /// Index of the last v2 write; 0 while v2 clients run.
     last_tree_index: AtomicU64,
 }
 
@@ -60,17 +60,17 @@ impl Load {
         Arc::new(Self { addresses, ..Self::default() })
     }
 
-    /// From now on other keys are in use.
+    /// Starts the next step, which uses other keys.
     pub(crate) fn next_step(&self) {
         self.step.fetch_add(1, Relaxed);
     }
 
-    /// One of the pairs that are in use.
+    /// Returns one of the pairs in use.
     pub(crate) fn pair(&self, choice: &mut Choice) -> usize {
         self.step.load(Relaxed) * PAIRS + choice.below(PAIRS)
     }
 
-    /// All clients end after their present calls.
+    /// Makes all clients end after their current calls.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
@@ -79,47 +79,47 @@ impl Load {
         self.stopped.load(Relaxed)
     }
 
-    /// The index of the last write of v2, which every watch of v2 is to tell as its last change.
+    /// Returns the index of the last v2 write, which every v2 watch must receive as its last change.
     pub(crate) fn last_tree_index(&self) -> Option<u64> {
         Some(self.last_tree_index.load(Relaxed)).filter(|index| *index > 0)
     }
 
-    /// Names it.
+    /// Sets the index of the last v2 write.
     pub(crate) fn ends_at_tree_index(&self, index: u64) {
         self.last_tree_index.store(index, Relaxed);
     }
 
-    /// Writes of the probes that were acknowledged.
+    /// Returns the acknowledged writes of the probes.
     pub(crate) fn acknowledged(&self) -> MutexGuard<'_, Vec<Acknowledged>> {
         self.acknowledged
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a task ran so late.
+    /// Records the delay of a task.
     pub(crate) fn late(&self, by: Duration) {
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.late_us.fetch_max(by, Relaxed);
     }
 
-    /// By how much a task was late at worst since the last call.
+    /// Returns the maximum delay of a task since the last call.
     pub(crate) fn take_late(&self) -> Duration {
         Duration::from_micros(self.late_us.swap(0, Relaxed))
     }
 
-    /// Notes a broken promise.
+    /// Records a violation.
     pub(crate) fn wrong(&self, what: String) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.push(what);
     }
 
-    /// All that were noted.
+    /// Returns all violations.
     pub(crate) fn all_wrong(&self) -> Vec<String> {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.clone()
     }
 
-    /// A channel to each member; none is connected before its first call.
+    /// Returns a channel to each member. None is connected before its first call.
     pub(crate) fn channels(&self) -> Vec<Channel> {
         self.addresses
             .iter()
@@ -128,14 +128,15 @@ impl Load {
     }
 }
 
-/// Ticks that are this far apart also after a late one.
+/// Returns an interval whose ticks keep this distance even after a late tick.
 pub(crate) fn pace(pause: Duration) -> Interval {
     let mut pace = interval(pause);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
 }
 
-/// One client's calls until the load stops, at one member until it does not answer, then at the next one.
+/// Runs a client until the load stops, and returns its calls. It uses one member until that member does not answer, then the
+/// next member.
 pub(crate) async fn work(load: Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let channels = load.channels();
     let mut choice = Choice(seed);
@@ -163,7 +164,7 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
     let begun = load.calls.moment();
     let mut kv = KvClient::new(channel.clone());
     let asked = timeout(CALL_TIMEOUT, client::ask(&mut kv, pair, input)).await;
-    // neither an error nor silence says that nothing was done
+    // Neither an error nor a timeout proves that nothing was done.
     let answer = asked.ok().and_then(Result::ok);
     let told =
         answer.map(|(output, revision)| Told { ended: load.calls.moment(), output, revision });
@@ -172,12 +173,12 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
         input,
         begun,
         told,
-        // another member may have it
+        // Another member may have received the call.
         lost_by: u64::MAX,
     }
 }
 
-/// Puts until one is acknowledged, which every watch is to see as its last change. Gives all of them.
+/// Puts until a put is acknowledged, which every watch must receive as its last change. Returns all puts.
 pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
     let channels = load.channels();
     let mut calls: Vec<Call> = Vec::new();
@@ -191,7 +192,7 @@ pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
     calls
 }
 
-/// Watches all pairs, at one member until its stream ends, then at the next one behind what was seen.
+/// Watches all pairs on one member until its stream ends, then continues on the next member.
 pub(crate) async fn observe(
     load: Arc<Load>,
     mut at: usize,
@@ -211,7 +212,7 @@ pub(crate) async fn observe(
         let channel = channels[at % channels.len()].clone();
         match client::follow(channel, create, &mut batches, &mut end).await {
             WatchEnd::Seen => return batches,
-            // watches that removed members end are opened elsewhere
+            // Watches that removed members end are reopened on other members.
             WatchEnd::Broken | WatchEnd::Canceled(_) => at += 1,
         }
     }

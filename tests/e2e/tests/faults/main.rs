@@ -1,14 +1,13 @@
-//! Members under faults of processes, disks and networks while clients of v3 and v2 work at all of them; when all
-//! is healed, every promise is checked, and a table says how long no write was acknowledged.
+//! Members under faults of processes, disks and networks, while clients of v3 and v2 use all of them. After all faults, every
+//! guarantee is checked, and a table shows how long no write was acknowledged.
 //!
-//! One seed in a usual run. `WITAN_FAULTS_MINUTES=30` goes through seeds for so long, beginning with
-//! `WITAN_FAULTS_SEED`, each third one with five members; `WITAN_FAULTS_MEMBERS=5` has so many in each;
-//! `WITAN_FAULTS_SERVER=etcd36` asks the same of etcd, without v2, and prints what it breaks. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program
-//! and rolls them to today's and back, instead of all faults.
+//! A usual run has one seed. `WITAN_FAULTS_MINUTES=30` runs seeds for this time, starting with `WITAN_FAULTS_SEED`, and every
+//! third seed has five members. `WITAN_FAULTS_MEMBERS=5` sets the number for every seed. `WITAN_FAULTS_SERVER=etcd36` tests
+//! etcd without v2, and prints its violations. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program and rolls
+//! them to the current program and back, instead of all faults.
 //!
-//! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the
-//! clients), `tree_watch` (watches of v2) → `verdict` (the promises) → `table`; `planted` shows that each check of a
-//! promise finds it broken.
+//! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the clients),
+//! `tree_watch` (v2 watches) → `verdict` (the guarantees) → `table`. `planted` shows that each check detects a violation.
 
 #![expect(clippy::print_stderr, reason = "a long run says how it goes")]
 
@@ -41,10 +40,10 @@ use tree_watch::TreeWatch;
 use verdict::Told;
 use witan_e2e::{Kind, grpc};
 
-/// Clients of v3 at each member.
+/// Number of v3 clients per member.
 const CLIENTS: usize = 2;
 
-/// Calls without which a run proves nothing.
+/// Minimum number of answered calls. A run with fewer calls proves nothing.
 const ANSWERED_MIN: usize = 300;
 
 fn number(name: &str) -> Option<u64> {
@@ -88,7 +87,7 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
     }
 }
 
-/// One cluster, all faults, and what is wrong afterwards.
+/// Runs one cluster through all faults. Fails with the violations.
 fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
     let before = env::var_os("WITAN_FAULTS_BEFORE").map(PathBuf::from);
     let runtime = grpc::runtime();
@@ -174,7 +173,7 @@ impl Clients {
         clients
     }
 
-    /// Ends them; what they say.
+    /// Stops the clients and returns their records.
     fn stop(self, runtime: &Runtime, load: &Arc<Load>) -> Told {
         load.stop();
         runtime.block_on(self.probes.join_all());

@@ -1,5 +1,4 @@
-//! The checks are checked: what honest clients say of a store that keeps every promise is right, and with each known
-//! fault of a server planted into it, the check of that promise finds it.
+//! Tests the checks: records of a correct store pass, and with each planted violation, the check of that guarantee fails.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +16,7 @@ use crate::{
     verdict::{CHECKS, States, Told, none_lost},
 };
 
-/// The first call behind `from` that fits, with its answer.
+/// Returns the first call after `from` that fits, with its answer.
 fn find(
     calls: &mut [Call],
     from: usize,
@@ -34,7 +33,7 @@ fn answer(call: &mut Call) -> &mut Answer {
     call.told.as_mut().expect("it was answered")
 }
 
-/// A read behind all calls, answered with this.
+/// Creates a read after all calls with this answer.
 fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64) -> Call {
     let ends = calls.iter().filter_map(|call| call.told);
     let begun = ends.map(|told| told.ended).max().unwrap_or_default() + 1;
@@ -47,7 +46,7 @@ fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64)
     }
 }
 
-/// Ends with a read of what was acknowledged first, although the key was written again since.
+/// Appends a read that returns the first acknowledged value, although the key was written again since.
 fn stale_read(calls: &mut Vec<Call>) {
     let first = find(calls, 0, |input, _| matches!(input, Input::Put(0, _))).1;
     let (pair, Input::Put(slot, value)) = (first.pair, first.input) else {
@@ -62,7 +61,7 @@ fn stale_read(calls: &mut Vec<Call>) {
     calls.push(last_read(calls, pair, slot, value, told.revision));
 }
 
-/// Has a comparison succeed with what the key did not hold.
+/// Makes a comparison succeed with a value that the key did not have.
 fn wrong_comparison(calls: &mut [Call]) {
     let succeeded = |input, output| matches!(input, Input::Cas { .. }) && output == Output::Written;
     if let Input::Cas { old, .. } = &mut find(calls, 0, succeeded).1.input {
@@ -70,7 +69,7 @@ fn wrong_comparison(calls: &mut [Call]) {
     }
 }
 
-/// Ends with a read that finds nothing where a write was acknowledged.
+/// Appends a read that finds no value where a write was acknowledged.
 fn lost_write(calls: &mut Vec<Call>) {
     let written = |input, output| matches!(input, Input::Put(..)) && output == Output::Written;
     let (at, put) = find(calls, CALLS / 2, written);
@@ -82,14 +81,14 @@ fn lost_write(calls: &mut Vec<Call>) {
     calls.push(last_read(calls, pair, slot, 0, 0));
 }
 
-/// The first transaction that swaps a pair.
+/// Returns the first transaction that swaps a pair.
 fn swap(told: &Told) -> usize {
     let mut batches = told.fresh.iter();
     let found = batches.position(|batch| batch.len() == 2);
     found.expect("a pair is swapped")
 }
 
-/// A fault of a server, and which check is to find it.
+/// A violation: its name, the check that must detect it, and the function that plants it.
 type Plant = (&'static str, &'static str, fn(&mut Told));
 
 const PLANTS: [Plant; 23] = [

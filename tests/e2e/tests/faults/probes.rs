@@ -1,5 +1,5 @@
-//! Puts at every member at a steady rate, whatever became of those before: how long no write is acknowledged, and
-//! which were.
+//! Puts at every member at a steady rate, independent of earlier results. They show how long no write is acknowledged, and
+//! which writes were.
 
 use std::{
     sync::Arc,
@@ -15,16 +15,16 @@ use witan_e2e::requests;
 
 use crate::load::{CALL_TIMEOUT, Load};
 
-/// Every key of a probe begins so.
+/// Prefix of all keys of a probe.
 pub(crate) const PREFIX: &str = "probe/";
 
-/// The first key behind all of them.
+/// The first key after all of them.
 pub(crate) const PREFIX_END: &str = "probe0";
 
 /// Time between two probes of a member.
 const INTERVAL: Duration = Duration::from_millis(40);
 
-/// Probes of a member that wait for an answer.
+/// Maximum number of probes of a member that wait for an answer.
 const WAITING_MAX: usize = 100;
 
 /// An acknowledged probe.
@@ -32,9 +32,9 @@ const WAITING_MAX: usize = 100;
 pub(crate) struct Acknowledged {
     /// The time of the acknowledgement.
     pub(crate) at: Instant,
-    /// By which member.
+    /// The member that acknowledged it.
     pub(crate) member: usize,
-    /// Its key.
+    /// The written key.
     pub(crate) key: String,
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn probe(load: Arc<Load>, member: usize) {
     waiting.join_all().await;
 }
 
-/// The longest time without an acknowledgment between two moments.
+/// Returns the longest time without an acknowledgment between two times.
 pub(crate) fn longest_pause(load: &Load, from: Instant, to: Instant) -> Duration {
     let all = load.acknowledged();
     let mut moments: Vec<Instant> = all.iter().map(|one| one.at).collect();
@@ -77,7 +77,7 @@ pub(crate) fn longest_pause(load: &Load, from: Instant, to: Instant) -> Duration
     pauses.max().unwrap_or_default()
 }
 
-/// Whether every member has acknowledged a write since then.
+/// Returns whether every member has acknowledged a write since then.
 pub(crate) fn all_serve(load: &Load, since: Instant) -> bool {
     let all = load.acknowledged();
     let recent = || all.iter().rev().take_while(|one| one.at >= since);

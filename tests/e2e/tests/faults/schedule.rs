@@ -1,4 +1,4 @@
-//! The faults: how each begins, how long it lasts, how it ends, and in which order a seed has them.
+//! The faults: their beginnings, durations, ends, and order for each seed.
 
 use std::{
     path::Path,
@@ -13,26 +13,26 @@ use crate::{
     stage::{RECOVERY_MAX, Stage},
 };
 
-/// How long a fault lasts: longer than an election, which takes one to two seconds.
+/// Duration of a fault. It is longer than an election, which takes one to two seconds.
 const LENGTH: Duration = Duration::from_millis(2500);
 
-/// A leader that hears nobody goes on to send heartbeats until it looks for its quorum; only then the others begin to
-/// wait.
+/// Duration for which a leader receives no messages. It sends heartbeats until its next quorum check, and only then do the
+/// others start to wait.
 const DEAF_LENGTH: Duration = Duration::from_secs(5);
 
-/// A link that flaps is cut for so long, and whole for as long.
+/// Duration of each cut of a flapping link, and of the pause after it.
 const FLAP: Duration = Duration::from_millis(250);
 
-/// Times that it is cut.
+/// Number of these cuts.
 const FLAPS: u32 = 6;
 
-/// Lateness of every message on a slow network.
+/// Delay of every message on a slow network.
 const SLOW: Duration = Duration::from_millis(40);
 
-/// Segments of a hundred that are lost.
+/// Percentage of lost segments.
 const LOST_PERCENT: u8 = 15;
 
-/// The second fault of two begins so long after the first.
+/// Time between the first and the second of two faults.
 const APART: Duration = Duration::from_millis(800);
 
 /// The faults of a schedule.
@@ -63,7 +63,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The faults of every seed: all but the change of the program.
+    /// The faults of every seed, which exclude the change of the program.
     pub(crate) const ALL: [Self; 20] = [
         Self::KillLeader,
         Self::KillFollower,
@@ -115,7 +115,7 @@ impl Fault {
         }
     }
 
-    /// Has it happen, and ends it.
+    /// Causes the fault and ends it.
     fn run(self, stage: &mut Stage, leader: usize, follower: usize) {
         let network = &stage.network;
         match self {
@@ -196,15 +196,15 @@ fn everywhere(stage: &Stage, link: Link) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) fault: Fault,
-    /// The longest time without an acknowledged write, until every member has acknowledged one again.
+    /// The longest time without an acknowledged write, until every member has acknowledged a write again.
     pub(crate) pause: Duration,
-    /// Terms that began.
+    /// Number of new terms.
     pub(crate) terms: u64,
-    /// By how much this process, which is also the network, was late at worst.
+    /// The maximum delay of this process, which also simulates the network.
     pub(crate) late: Duration,
 }
 
-/// All faults in the order of this seed.
+/// Runs all faults in the order of this seed.
 pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     let mut choice = Choice(seed);
     let mut faults = Fault::ALL.to_vec();
@@ -224,10 +224,10 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     outcomes
 }
 
-/// How often a cluster rolls forward and back.
+/// Number of times that a cluster rolls forward and back.
 const ROLLS: usize = 2;
 
-/// Restarts members one by one with the usual program, and then with the one `before` it, while all clients go on.
+/// Restarts members one by one with the usual program, and then with the older one, while all clients continue.
 pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for _ in 0..ROLLS {
@@ -239,7 +239,7 @@ pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome
                 stage.cluster.member_mut(at).use_program(program.clone());
                 let leader = stage.cluster.leader();
                 outcomes.push(one(stage, load, fault, (leader, at)));
-                // members of both programs serve for a while
+                // Members of both programs serve for a while.
                 wait::wall_time(LENGTH);
             }
         }
@@ -247,7 +247,7 @@ pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome
     outcomes
 }
 
-/// One fault, until every member has acknowledged a write again.
+/// Runs one fault, until every member has acknowledged a write again.
 fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Outcome {
     load.next_step();
     load.take_late();

@@ -1,4 +1,4 @@
-//! Members that reach one another through a network that can fail, one of them on a small disk.
+//! Members that are connected by a network that can fail. One of them is on a small disk.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -8,11 +8,11 @@ use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, h
 /// Size of the small disk.
 const DISK_MIB: usize = 256;
 
-/// How long members may take to serve again: what they wait for takes seconds, and other programs may have the
-/// processors for a while.
+/// Maximum time until members serve again: their timeouts take seconds, and other programs may use the processors for a
+/// while.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
-/// The member on the small disk.
+/// Position of the member on the small disk.
 pub(crate) const ON_SMALL_DISK: usize = 0;
 
 /// The members, their network and the small disk.
@@ -21,14 +21,14 @@ pub(crate) struct Stage {
     pub(crate) kind: Kind,
     pub(crate) cluster: Cluster,
     pub(crate) network: Network,
-    /// Members that were started as new members of a cluster that existed.
+    /// Whether each member was started as a new member of an existing cluster.
     joined: Vec<bool>,
-    /// The members' disk, which is unmounted after they have ended.
+    /// The member's disk, which is unmounted after the members have ended.
     pub(crate) disk: Option<Disk>,
 }
 
 impl Stage {
-    /// Starts so many members, with another program than the usual one if there is one.
+    /// Starts `count` members, with another program than the usual one if `program` is given.
     pub(crate) fn start(kind: Kind, count: usize, program: Option<&PathBuf>) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
@@ -61,7 +61,7 @@ impl Stage {
         self.cluster.members().len()
     }
 
-    /// The term of the members.
+    /// Returns the term of the members.
     pub(crate) fn term(&self) -> u64 {
         wait::within(RECOVERY_MAX, "a member names its term", || {
             let members = self.cluster.members().iter();
@@ -71,7 +71,7 @@ impl Stage {
         })
     }
 
-    /// Kills a member; from then on its port refuses connections.
+    /// Kills a member. From then on, its port refuses connections.
     pub(crate) fn kill(&mut self, at: usize) {
         self.network.close(at);
         self.cluster.member_mut(at).kill9();
@@ -84,7 +84,7 @@ impl Stage {
         self.network.runs_as(at, member.pid());
     }
 
-    /// Stops a member as an operator does, and starts it again.
+    /// Stops a member like an operator, and restarts it.
     pub(crate) fn restart(&mut self, at: usize) {
         self.cluster.member_mut(at).terminate();
         self.network.close(at);
@@ -92,7 +92,7 @@ impl Stage {
         self.wait_serving(at);
     }
 
-    /// Waits until a member that runs is healthy.
+    /// Waits until a running member is healthy.
     fn wait_serving(&mut self, at: usize) {
         let member = self.cluster.member_mut(at);
         let ready = wait::within(RECOVERY_MAX, &format!("member {at} serves"), || {
@@ -105,7 +105,7 @@ impl Stage {
         assert!(ready, "member {at} has ended:\n{}", member.tail());
     }
 
-    /// Removes a member, wipes its disk, and has it join as a learner that is promoted.
+    /// Removes a member, wipes its disk, and makes it join as a learner, which is then promoted.
     pub(crate) fn replace(&mut self, at: usize, through: usize) {
         let through = self.cluster.member(through).address();
         let id = status(self.cluster.member(at)).expect("it runs").id;
@@ -126,11 +126,8 @@ impl Stage {
         change(&through, "promote", &learner);
     }
 
-    /// Waits until all members run, and name the same leader. etcd's members end when their disk is full: they are
-    /// started again.
-    ///
-    /// # Panics
-    /// If a member of ours has ended.
+    /// Waits until all members run and report the same leader. Etcd's members end when their disk is full; they are
+    /// restarted. Panics if a member of Witan has ended.
     pub(crate) fn wait_whole(&mut self) {
         for at in 0..self.count() {
             if !self.cluster.member_mut(at).runs() {
@@ -161,7 +158,7 @@ fn ask(through: &str, verb: &str, body: &Value) -> Option<http::Response> {
     http::try_once(through, "POST", &path, &[], body.to_string().as_bytes()).ok()
 }
 
-/// Removes or promotes a member; repeats while the members are not ready for it.
+/// Removes or promotes a member. Retries while the members are not ready for it.
 fn change(through: &str, verb: &str, id: &str) {
     let mut said = String::new();
     wait::within(
@@ -173,13 +170,13 @@ fn change(through: &str, verb: &str, id: &str) {
                 said = answer.text();
                 eprintln!("{verb}: {said}");
             }
-            // one that is not there any more was removed by a request whose answer was lost
+            // An absent member was removed by a request whose answer was lost.
             (answer.status == 200 || answer.status == 404 && verb == "remove").then_some(())
         },
     );
 }
 
-/// Adds a learner at this URL, and gives its id. An answer may be lost, so that it is there when it is asked for again.
+/// Adds a learner with this URL, and returns its id. If the answer was lost, the learner already exists at the next attempt.
 fn add(through: &str, url: &str) -> String {
     let mut said = String::new();
     wait::within(RECOVERY_MAX, "the cluster can add a member", || {

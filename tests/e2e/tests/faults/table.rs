@@ -1,13 +1,13 @@
-//! The table of pauses.
+//! Prints the table of pauses.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use crate::schedule::{Fault, Outcome};
 
-/// A network that was later than this itself says little about the members.
+/// If the network itself was later than this, a row proves little about the members.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
-/// A row for each fault.
+/// Returns the table with a row for each fault.
 pub(crate) fn table(server: &str, outcomes: &[Outcome]) -> String {
     let in_time = outcomes.iter().filter(|outcome| outcome.late < LATE_MAX);
     let in_time: Vec<&Outcome> = in_time.collect();

@@ -1,4 +1,4 @@
-//! Clients of v2: PUT, PUT with prevValue and prevIndex, GET with quorum=true, as calls on registers.
+//! Clients of v2: PUT, PUT with prevValue and prevIndex, and GET with quorum=true, as calls on registers.
 
 use std::sync::Arc;
 
@@ -17,18 +17,19 @@ pub(crate) const FOLDER: &str = "/v2/keys/faults";
 /// Pause between two calls.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
-/// "compare failed", "key not found".
+/// Codes of "compare failed" and "key not found".
 const COMPARE_FAILED: u64 = 101;
 const NOT_FOUND: u64 = 100;
 
-/// A client's belief about a key.
+/// A client's expected state of a key.
 #[derive(Clone, Copy, Default)]
 struct Known {
     value: u64,
     modified_index: u64,
 }
 
-/// One client's calls until the load stops, at one member until it does not answer, then at the next one.
+/// Runs a client until the load stops, and returns its calls. It uses one member until that member does not answer, then the
+/// next member.
 pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let mut choice = Choice(seed);
     let mut calls = Vec::new();
@@ -62,7 +63,7 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     calls
 }
 
-/// Puts until one is acknowledged. Gives all of them.
+/// Puts until a put is acknowledged. Returns all puts.
 pub(crate) fn last_put(load: &Load) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     for address in load.addresses.iter().cycle() {
@@ -101,12 +102,12 @@ fn ask(address: &str, pair: usize, input: Input, index: Option<u64>) -> Option<R
 
 enum Answer {
     Told(Told),
-    /// Nothing was done, and the answer does not say what the key holds.
+    /// The call had no effect, and the answer does not contain the value of the key.
     Refused,
     Unknown,
 }
 
-/// `by_value`: whether a comparison named the value.
+/// Converts an answer. `by_value` is set if a comparison used the value.
 fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_value: bool) -> Answer {
     let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
         return Answer::Unknown;
@@ -140,7 +141,7 @@ fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_valu
             known.value = value;
             Output::Value(value)
         }
-        // it exists
+        // The key exists.
         (412, Some(105)) => return Answer::Refused,
         _ => return Answer::Unknown,
     };
@@ -151,7 +152,7 @@ fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_valu
     })
 }
 
-/// The value that a key holds, by a refusal such as `[7 != 9]`.
+/// Returns the value of a key in a refusal such as `[7 != 9]`.
 fn actual(cause: &str) -> Option<u64> {
     let (_, actual) = cause.strip_suffix(']')?.split_once(" != ")?;
     actual.parse().ok()

@@ -1,5 +1,5 @@
-//! Watches of v2: long polls below the folder of all keys, each behind the change that the one before it told, at one
-//! member until it falls silent, then at the next one. Each must tell every change once and in order.
+//! Watches of v2: long polls below the folder of all keys. Each poll starts after the last received change, on one member
+//! until it falls silent, then on the next member. The watchers must receive every change once and in order.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,25 +17,25 @@ use witan_e2e::{
 
 use crate::{load::Load, stage::RECOVERY_MAX, tree::FOLDER};
 
-/// A poll that has waited so long is repeated at another member.
+/// Time after which a waiting poll is repeated on another member.
 const POLL_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Pause before a poll at another member.
+/// Pause before a poll on another member.
 const POLL_AGAIN: Duration = Duration::from_millis(50);
 
-/// Changes that a member keeps, as etcd's do: who waits for an older one is told that it is cleared.
+/// Number of changes that a member keeps, like etcd. A poll for an older change is refused.
 const HISTORY: u64 = 1000;
 
-/// "the event in requested index is outdated and cleared".
+/// Code of "the event in requested index is outdated and cleared".
 const CLEARED: u64 = 401;
 
-/// One change.
+/// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TreeChange {
     pub(crate) index: u64,
     pub(crate) pair: usize,
     pub(crate) value: u64,
-    /// Value and index that it replaced.
+    /// Value and index before the change.
     pub(crate) before: Option<(u64, u64)>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct TreeChange {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TreeWatch {
     pub(crate) changes: Vec<TreeChange>,
-    /// Indices that it waited for and that were cleared, each with the one that it waited for next.
+    /// Cleared indexes for which the watcher waited, each with the next index for which it waited.
     pub(crate) cleared: Vec<(u64, u64)>,
 }
 
@@ -54,14 +54,14 @@ impl TreeWatch {
         (told + 1).max(skipped)
     }
 
-    /// Whether it could not be told of this index.
+    /// Returns whether the watcher could not receive this index.
     fn has_skipped(&self, index: u64) -> bool {
         let mut skipped = self.cleared.iter();
         skipped.any(|(from, to)| (*from..*to).contains(&index))
     }
 }
 
-/// Watches until the change at the index that the load names as its last.
+/// Watches until the last change of the load.
 pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
     let mut watch = TreeWatch::default();
     let done = |watch: &TreeWatch| {
@@ -79,7 +79,7 @@ pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
         }
         let address = &load.addresses[at % load.addresses.len()];
         let connection = Connection::open(address);
-        // it ends with the first answer that is none
+        // The connection ends with the first answer that is not a change.
         let _ = connection.and_then(|mut connection| {
             connection.patience(POLL_TIMEOUT)?;
             while !done(&watch) {
@@ -126,7 +126,7 @@ fn change(body: &Value) -> Option<TreeChange> {
     Some(TreeChange { index, pair, value, before: node(&body["prevNode"]) })
 }
 
-/// Checks that the watchers saw every change in order, and nothing else.
+/// Checks that the watchers received every change in order, and nothing else.
 pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String> {
     let mut all: BTreeMap<u64, TreeChange> = BTreeMap::new();
     for (at, watch) in watches.iter().enumerate() {
@@ -148,7 +148,7 @@ pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String>
     acknowledged(calls, watches, &all)
 }
 
-/// Its changes ascend, and it lost none that was still kept.
+/// Checks that a watcher's changes ascend, and that it missed no change that was still kept.
 fn orderly(watch: &TreeWatch) -> Result<(), String> {
     if let Some(pair) = watch
         .changes
@@ -169,7 +169,7 @@ fn orderly(watch: &TreeWatch) -> Result<(), String> {
     }
 }
 
-/// It has every change that any watcher was told, up to where it got.
+/// Checks that a watcher has every change that any watcher received, up to its own last change.
 fn complete(watch: &TreeWatch, all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     let last = watch.changes.last().map_or(0, |change| change.index);
     let told: HashSet<u64> = watch.changes.iter().map(|change| change.index).collect();
@@ -179,7 +179,7 @@ fn complete(watch: &TreeWatch, all: &BTreeMap<u64, TreeChange>) -> Result<(), St
     missing.map_or(Ok(()), |(_, change)| Err(format!("{change:?} is missing")))
 }
 
-/// Each change names the one before it of the same key.
+/// Checks that each change contains the previous change of the same key.
 fn chained(all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     let mut held: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     for change in all.values() {
@@ -193,7 +193,7 @@ fn chained(all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     Ok(())
 }
 
-/// Each change was asked for once.
+/// Checks that each change was requested once.
 fn asked_for(calls: &[Call], all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     let asked = calls.iter().filter_map(|call| match call.input {
         Input::Put(_, new) | Input::Cas { new, .. } => Some((call.pair, new)),
@@ -209,7 +209,7 @@ fn asked_for(calls: &[Call], all: &BTreeMap<u64, TreeChange>) -> Result<(), Stri
     })
 }
 
-/// Each acknowledged write was told at its index, unless nobody could be told.
+/// Checks that each acknowledged write was received at its index, unless no watcher could receive it.
 fn acknowledged(
     calls: &[Call],
     watches: &[TreeWatch],

@@ -1,5 +1,5 @@
-//! The conditions that hold after all faults are healed: nothing acknowledged is lost, every history has an order,
-//! every watch saw every change once and in order, leases have ended, and all members have the same state.
+//! The conditions after all faults: no acknowledged write is lost, every history is linearizable, every watch received every
+//! change once and in order, leases have ended, and all members have the same state.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -24,24 +24,24 @@ use crate::{
     tree_watch::{self, TreeWatch},
 };
 
-/// Pause between two looks at the members' states.
+/// Pause between two comparisons of the members' states.
 const STATES_AGAIN: Duration = Duration::from_millis(200);
 
-/// Everything that the clients of a run say.
+/// The records of all clients in a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
-    /// How many were granted.
+    /// Number of granted leases.
     pub(crate) leases: usize,
     pub(crate) calls: Vec<Call>,
     pub(crate) tree_calls: Vec<Call>,
     pub(crate) tree_watches: Vec<TreeWatch>,
     pub(crate) watches: Vec<Vec<Batch>>,
-    /// A watch that began when all was over.
+    /// The answers to a watch that started after the run.
     pub(crate) fresh: Vec<Batch>,
 }
 
 impl Told {
-    /// As text, to be read when something is wrong.
+    /// Returns the history as text, to examine a violation.
     pub(crate) fn history(&self) -> String {
         let mut text = String::new();
         for (title, calls) in [("v3", &self.calls), ("v2", &self.tree_calls)] {
@@ -63,16 +63,16 @@ impl Told {
         text
     }
 
-    /// Checks everything that the clients saw; fails with the first violation.
+    /// Checks the records of all clients. Fails with the first violation.
     pub(crate) fn judge(&self) -> Result<(), String> {
         CHECKS.iter().try_for_each(|(_, check)| check(self))
     }
 }
 
-/// A check of what clients say.
+/// A check of the clients' records.
 type Check = fn(&Told) -> Result<(), String>;
 
-/// All of them, by their names.
+/// All checks with their names.
 pub(crate) const CHECKS: [(&str, Check); 6] = [
     ("watches", watches),
     ("record", recorded),
@@ -109,7 +109,7 @@ fn linearizable_v2(told: &Told) -> Result<(), String> {
     linearizable("v2", &with_effect(calls, &observed(calls)))
 }
 
-/// Each write of v2 has an index of its own.
+/// Checks that each v2 write has a different index.
 fn indices(told: &Told) -> Result<(), String> {
     let writes = told.tree_calls.iter().filter(|call| call.input.writes());
     let mut done = writes.filter(|call| call.told.is_some_and(|t| t.output == Output::Written));
@@ -127,12 +127,12 @@ fn tree_watches(told: &Told) -> Result<(), String> {
     }
 }
 
-/// Values that the record has.
+/// Returns the values in the record.
 fn written(record: &[Change]) -> HashSet<u64> {
     record.iter().map(|change| change.value).collect()
 }
 
-/// Values that an answer names, or that a successful comparison found.
+/// Returns the values that an answer contains or that a successful comparison found.
 fn observed(calls: &[Call]) -> HashSet<u64> {
     let mut values = HashSet::new();
     for call in calls {
@@ -148,8 +148,8 @@ fn observed(calls: &[Call]) -> HashSet<u64> {
     values
 }
 
-/// Without calls that nobody answered and whose values do not occur: they had no effect that anybody saw, and a
-/// search that tries them everywhere takes long.
+/// Returns the calls without unanswered calls whose values do not occur. These had no observed effect, and a search that
+/// tries them at all positions takes long.
 fn with_effect(calls: &[Call], values: &HashSet<u64>) -> Vec<Call> {
     let had = |call: &&Call| match (call.told, call.input) {
         (None, Input::Put(_, new) | Input::Cas { new, .. }) => values.contains(&new),
@@ -197,7 +197,7 @@ pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), S
     }
 }
 
-/// That every acknowledged probe is there.
+/// Checks that every acknowledged probe exists.
 pub(crate) fn none_lost(
     acknowledged: &[Acknowledged],
     there: &BTreeSet<Vec<u8>>,
@@ -210,20 +210,20 @@ pub(crate) fn none_lost(
     }
 }
 
-/// The states of all members; `None` of one that does not answer.
+/// The states of all members. A value is `None` if the member does not answer.
 #[derive(Clone, Debug)]
 pub(crate) struct States {
-    /// Revision and hash of v3.
+    /// Revision and hash of the v3 key space.
     pub(crate) hashes: Vec<Option<String>>,
-    /// Keys of leases.
+    /// Number of keys with leases.
     pub(crate) leased: Vec<usize>,
-    /// All keys of v2.
+    /// All v2 keys.
     pub(crate) trees: Vec<Option<Value>>,
     pub(crate) v2: bool,
 }
 
 impl States {
-    /// Checks the states, which must agree soon after all clients have stopped.
+    /// Checks the states, which must be equal soon after all clients have stopped.
     pub(crate) fn judge(&self) -> Result<(), String> {
         if self.leased.iter().any(|count| *count > 0) {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! Three members follow three, while clients write and members are killed.
+//! Three members follow a cluster of three, while clients write and members are killed.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,14 +10,14 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
 use super::{cut_over, revision, run, same_hash, status, wait_copied};
 
-/// Their writes while nothing is killed.
+/// Number of writes while no member is killed.
 const WRITES: u64 = 6000;
 
-/// Writers of the source, besides those of [`disturb`].
+/// Number of writers on the source, in addition to [`disturb`].
 const WRITERS: usize = 32;
 
-/// Transactions of many keys, deletions, leases that end and compactions, until `stop`. Refusals are part of it: members
-/// are killed meanwhile.
+/// Sends transactions with many keys, deletions, expiring leases and compactions, until `stop`. Refusals are expected,
+/// because members are killed at the same time.
 fn disturb(source: &[Server], stop: &AtomicBool) {
     let mut round = 0;
     while !stop.load(Relaxed) {
@@ -44,7 +44,7 @@ fn disturb(source: &[Server], stop: &AtomicBool) {
     }
 }
 
-/// Adds two members to the cluster that follows, which were not started with `--from`.
+/// Adds two members to the following cluster, which are started without `--from`.
 pub(super) fn grow(cluster: &mut Cluster) {
     for _ in 0..2 {
         let present: Vec<usize> = (0..cluster.members().len()).collect();

@@ -1,4 +1,4 @@
-//! Where the source is reached, and where its clients find the new cluster.
+//! The address of the source, and how its clients find the new cluster.
 
 use std::{fs, process::Command};
 
@@ -6,7 +6,7 @@ use witan_e2e::{Kind, Launch, Tool, wait};
 
 use super::{cut_over, follow, no_cut_over, revision, run, status, wait_copied};
 
-/// Another cluster at the same address, whose revisions would follow those that were copied.
+/// The other cluster's revisions would continue the copied revisions.
 #[test]
 fn another_cluster_at_the_same_address_is_not_copied() {
     let mut source = Launch::new(Kind::Etcd37).start();
@@ -29,7 +29,7 @@ fn another_cluster_at_the_same_address_is_not_copied() {
     run(&source, &["put", "b", "5"]);
 }
 
-/// The documents' way for clients that cannot be given other endpoints: etcd's own gateway at the source's address.
+/// The documented way for clients whose endpoints cannot be changed: etcd's own gateway at the source's address.
 #[test]
 fn etcds_gateway_leads_clients_of_the_source_to_the_new_cluster() {
     let mut source = Launch::new(Kind::Etcd37).start();

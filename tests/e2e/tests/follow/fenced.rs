@@ -1,5 +1,5 @@
-//! A fence belongs to the attempt that raised it. Nobody else lowers it, no other cluster starts while it is raised,
-//! and members check it after the cut-over.
+//! A fence belongs to the attempt that raised it. No other attempt lowers it, no other cluster starts while it is raised, and
+//! members check it after the cut-over.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn source(kind: Kind) -> Server {
     source
 }
 
-/// Waits until the source refuses writes, and lists its alarms.
+/// Waits until the source refuses writes. Returns its alarms.
 fn wait_fenced(source: &Server) -> Vec<String> {
     wait::until_true("the source is fenced", || {
         Tool::Etcdctl37
@@ -29,7 +29,7 @@ fn wait_fenced(source: &Server) -> Vec<String> {
     alarms(source)
 }
 
-/// A rehearsal, or a first attempt that was forgotten.
+/// The first follower is a rehearsal, or a forgotten attempt.
 #[test]
 fn a_second_follower_lowers_no_fence_and_takes_no_place() {
     for kind in KINDS {
@@ -48,7 +48,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
         });
         let message = no_cut_over(&second, 503);
         assert!(message.contains("of another cluster"), "{message}");
-        // two more checks by the second cluster
+        // The second cluster checks the source two more times.
         for value in ["2", "3"] {
             refuses(&source, &["put", "a", value], "corrupt");
             let compared = status(&second)["equal"].as_u64();
@@ -66,7 +66,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
     }
 }
 
-/// Its unit still passes `--from`, as the documents allow.
+/// Its unit still passes `--from`, as the documents permit.
 #[test]
 fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     let source = source(Kind::Etcd34);
@@ -85,7 +85,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     assert_eq!(alarms(&source), fence);
     run(target.member(1), &["put", "k", "new"]);
 
-    // nobody checks the source when an operator opens it; the others know that the new cluster is a different one
+    // No member checks the source after an operator opens it. The others know that the new cluster is a different one.
     run(&source, &["alarm", "disarm"]);
     let first = target.member_mut(0);
     first.start_again();
@@ -101,7 +101,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     refuses(target.member(0), &["put", "k", "1"], "follows another one");
 }
 
-/// A routine, or a delayed request, lowers an alarm.
+/// A script or a delayed request lowers an alarm.
 #[test]
 fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
     for kind in KINDS {
@@ -123,7 +123,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
         assert!(counted >= Some(1.0), "{counted:?}");
         assert_eq!(member.metric("witan_follow_guarding"), Some(1.0));
 
-        // the cluster remembers it, and CORRUPT alone is only half a fence
+        // The cluster remembers the fence, and CORRUPT alone is only half of it.
         member.kill9();
         alarm(&source, "DEACTIVATE", &second[0], "CORRUPT");
         assert_eq!(run(&source, &["del", "a"]), "1\n");
@@ -146,7 +146,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
     }
 }
 
-/// The member acts at the source with privileges that a page does not have.
+/// The member acts on the source with privileges that a page does not have.
 #[test]
 fn no_page_cuts_over() {
     let source = source(Kind::Etcd37);

@@ -1,9 +1,9 @@
-//! A cluster follows a running etcd and takes its place: the same revisions, leases, users and hashes, no acknowledged write
-//! lost, and one of the two takes writes at any time.
+//! A cluster follows a running etcd and replaces it with the same revisions, leases, users and hashes. No acknowledged write
+//! is lost, and exactly one of the two clusters accepts writes at any time.
 //!
-//! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load),
-//! `given_up` (a cut-over that is not done), `fenced` (who may lower a fence, and who checks it), `endpoints` (where
-//! the source is, and where its clients go), `stalled` (streams that stop). With TLS: `tls/follow.rs`.
+//! Modules: `member` (copied data and refusals), `cluster` (three members each, killed and restarted under load), `given_up`
+//! (an abandoned cut-over), `fenced` (who may lower a fence, and who checks it), `endpoints` (addresses of the source and of
+//! its clients), `stalled` (streams that stop). `tls/follow.rs` tests TLS.
 
 mod cluster;
 mod endpoints;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{Kind, Launch, Server, Tool, grpc, http, requests, wait};
 
-/// Starts a member that follows the cluster of this one.
+/// Starts a member that follows the cluster of `source`.
 fn follow(source: &Server) -> Server {
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &source.url()]);
@@ -30,19 +30,19 @@ fn run(server: &Server, args: &[&str]) -> String {
     said.stdout
 }
 
-/// A command is refused with these words.
+/// Checks that a command is refused with these words.
 #[track_caller]
 fn refuses(server: &Server, args: &[&str], why: &str) {
     let said = Tool::Etcdctl37.run(&server.url(), args);
     assert!(said.stderr.contains(why), "{args:?}: {}", said.all());
 }
 
-/// What the member says about following.
+/// Returns the member's status of following.
 fn status(member: &Server) -> Value {
     member.http("GET", "/follow", "").json()
 }
 
-/// Requests a cut-over in a way that needs a preflight request from pages of other origins.
+/// Requests a cut-over in a way that requires a preflight request from pages of other origins.
 fn ask_cut_over(member: &Server) -> http::Response {
     member.http_with(&http::JSON, "POST", "/follow/cut-over", "")
 }
@@ -53,7 +53,7 @@ fn cut_over(member: &Server) -> Value {
     answer.json()
 }
 
-/// Expects the cut-over to be refused with this status; returns the message.
+/// Checks that the cut-over is refused with this status. Returns the message.
 #[track_caller]
 fn no_cut_over(member: &Server, status: u16) -> String {
     let answer = ask_cut_over(member);
@@ -66,7 +66,7 @@ fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
     etcd.v3("maintenance/alarm", &asked.to_string())
 }
 
-/// The ids of the alarms at a server, in ascending order.
+/// Returns the ids of a server's alarms in ascending order.
 fn alarms(etcd: &Server) -> Vec<String> {
     let listed = alarm(etcd, "GET", "0", "NONE");
     let alarms = listed["alarms"].as_array().cloned().unwrap_or_default();
@@ -81,7 +81,7 @@ fn cluster_id(server: &Server) -> u64 {
     id.and_then(|id| id.parse().ok()).expect("a header")
 }
 
-/// The last revision of a server's keys, by a linearizable read.
+/// Returns the last revision of a server's keys, by a linearizable read.
 fn revision(server: &Server) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
@@ -91,14 +91,14 @@ fn revision(server: &Server) -> i64 {
     })
 }
 
-/// Both have the same keys at a revision, and are compacted up to the same one.
+/// Checks that both have the same keys at a revision and the same compacted revision.
 #[track_caller]
 fn same_hash(member: &Server, source: &Server, revision: i64) {
     let [ours, theirs] = [member, source].map(|server| grpc::hash_kv(server, revision));
     assert!(ours.is_some() && ours == theirs, "{ours:?} of {theirs:?}");
 }
 
-/// Waits until the member has copied everything that the source has now.
+/// Waits until the member has copied everything that the source currently has.
 fn wait_copied(member: &Server, source: &Server) {
     let wanted = revision(source);
     wait::until_true("all is copied", || {

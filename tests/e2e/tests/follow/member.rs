@@ -1,4 +1,4 @@
-//! One member follows one member: what is copied, and what is refused.
+//! One member follows another: copied data and refusals.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ fn grant(server: &Server, seconds: &str) -> String {
     id.expect("lease ID granted").to_owned()
 }
 
-/// The lines of a list, in one order.
+/// Returns the sorted lines of a list.
 fn list(server: &Server, args: &[&str]) -> Vec<String> {
     let mut lines: Vec<String> = run(server, args).lines().map(str::to_owned).collect();
     lines.sort_unstable();
     lines
 }
 
-/// Changes of each kind that a client can make.
+/// Makes changes of each kind that a client can make.
 fn write_all_kinds(etcd: &Server, round: &str) {
     for key in ["a", "b", "c"] {
         run(etcd, &["put", key, round]);
@@ -81,7 +81,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
         assert_eq!(status(&member)["different"], 0);
         run(&member, &["put", "own", "1"]);
         assert_eq!(revision(&member), last + 1);
-        // who watched the source goes on here, behind what it saw last
+        // A watcher of the source continues here after its last event.
         let mut watch = Tool::Etcdctl37.follow(
             &member.url(),
             &["watch", "", "--prefix", "--rev", &last.to_string()],
@@ -101,7 +101,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
     }
 }
 
-/// The leases end at the source alone: here none ends before the cut-over, and each has its full time after it.
+/// Leases end only at the source. Here, none ends before the cut-over, and each has its full time after it.
 #[test]
 fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
     let source = etcd(Kind::Etcd37);
@@ -174,7 +174,7 @@ fn what_cannot_be_followed_is_said_at_the_start() {
     }
 }
 
-/// The deletion has more writes than an entry of several revisions, and more bytes than one message of the source's watch.
+/// The deletion has more writes than an entry of several revisions, and more bytes than a message of the source's watch.
 #[test]
 fn a_deletion_of_many_keys_is_one_revision_here_too() {
     let source = etcd(Kind::Etcd37);

@@ -15,15 +15,14 @@ use witan_e2e::{Kind, Launch, Server, wait};
 
 use super::{run, status, wait_copied};
 
-/// Length of an HTTP/2 frame's head, and the type of a frame with data.
+/// Length of an HTTP/2 frame's head in bytes, and the type of a data frame.
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 
-/// A frame with more data stops its stream.
+/// A frame with more bytes stops its stream.
 const SMALL_BYTES: usize = 4096;
 
-/// Passes connections on to a server. Once told, it drops large data of the server, and all that follows on that
-/// stream.
+/// Forwards connections to a server. Once enabled, drops large data frames of the server and all later frames of that stream.
 struct Proxy {
     url: String,
     stalls: Arc<AtomicBool>,
@@ -42,7 +41,7 @@ impl Proxy {
                 let (mut from, mut to) = (twin(&client), twin(&server));
                 thread::spawn(move || io::copy(&mut from, &mut to));
                 let told = told.clone();
-                // an error means that one side has closed
+                // An error means that one side has closed the connection.
                 thread::spawn(move || pass(server, client, &told));
             }
         });
@@ -54,7 +53,7 @@ fn twin(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("a descriptor is free")
 }
 
-/// Passes the server's frames on.
+/// Forwards the server's frames.
 fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io::Result<()> {
     let mut stalled = HashSet::new();
     loop {
@@ -72,7 +71,7 @@ fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io
     }
 }
 
-/// Without an error the status would say that all is copied, and a cut-over would wait forever.
+/// Without an error, the status would report that everything is copied, and a cut-over would wait forever.
 #[test]
 fn a_watch_that_brings_nothing_is_noticed() {
     let source = Launch::new(Kind::Etcd37).start();

@@ -1,5 +1,5 @@
-//! Flags, environment variables and the configuration file, on the running server. The rows of the
-//! flag table that count as supported name tests of this file (or of another one here).
+//! Flags, environment variables and the configuration file on the running server. The rows of the flag table with support
+//! name tests of this file or of another file in this folder.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use witan_e2e::{
     wait,
 };
 
-/// A server without any flag but those that keep its ports to itself.
+/// Starts a server with only the flags that select free ports.
 fn quiet() -> Server {
     let mut server = Launch::witan().bare().prepare();
     let (client, peer) = (server.url(), server.peer_url());
@@ -85,7 +85,7 @@ fn unix_listen_client_urls() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    // a socket file that a killed server left behind is no obstacle
+    // The socket file of a killed server is no obstacle.
     server.kill9();
     server.start_again();
     UnixStream::connect(&socket).expect("the socket is there again");
@@ -100,7 +100,7 @@ fn http_and_metrics_urls_of_their_own() {
     let mut server = quiet();
     server.add_args(["--listen-client-http-urls", &format!("http://{http_only}")]);
     server.add_args(["--listen-metrics-urls", &format!("http://{metrics}")]);
-    // the first port speaks gRPC alone now, so readiness shows on the others
+    // The first port now only speaks gRPC, so readiness is checked on the others.
     server.start_unready_again();
     wait::until_true("HTTP on its own port", || {
         http::try_once(&http_only, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
@@ -139,7 +139,7 @@ fn a_file_alone_wins() {
         server.dir().join("yaml-data").display()
     );
     fs::write(&file, yaml).expect("the folder is writable");
-    // a file stands alone: flags beside it are not read, as etcd has it
+    // With a file, other flags are ignored, as in etcd.
     server.add_args(["--config-file", &file.display().to_string()]);
     server.add_args(["--name", "from-flag"]);
     server.start_again();
@@ -155,7 +155,7 @@ fn a_file_alone_wins() {
     );
 }
 
-/// Names of flags in a help text.
+/// Returns the names of flags in a help text.
 fn flags_in(help: &str) -> Vec<&str> {
     help.lines()
         .filter_map(|line| line.strip_prefix("  --"))
@@ -187,7 +187,7 @@ fn name_and_data_dir() {
     assert!(server.dir().join("called.etcd").is_dir());
     server.http("PUT", "/v2/keys/kept", "value=1");
     server.terminate();
-    // the same data under another path is the same member
+    // The same data in another folder is the same member.
     let moved = server.dir().join("moved");
     fs::rename(server.dir().join("called.etcd"), &moved).expect("nobody holds it");
     server.add_args(["--data-dir", &moved.display().to_string()]);
@@ -204,13 +204,13 @@ fn the_raft_log_in_a_directory_of_its_own() {
     let (placed, second) = (with_flag("--wal-dir=wal"), with_flag("--wal-dir=second"));
     plain.http("PUT", "/v2/keys/one", "value=1");
     plain.kill9();
-    // it moves
+    // Move the folder.
     let mut placed = placed.start();
     let moved = placed.dir().join("wal/log").read_dir().expect("a folder");
     assert!(moved.count() > 0 && get(&placed, "/v2/keys/one") == 200);
     placed.http("PUT", "/v2/keys/two", "value=1");
     placed.kill9();
-    // a start without the flag finds it
+    // A start without the flag finds it.
     plain.start_again();
     assert_eq!(get(&plain, "/v2/keys/two"), 200);
     plain.terminate();
@@ -272,7 +272,7 @@ fn a_new_member_must_fit_its_initial_cluster() {
         server.start_unready_again();
         assert!(!server.wait_exit().success());
         server.wait_log(0, text);
-        // nothing was begun, so a better start can follow
+        // The failed start left nothing, so a correct start can follow.
         assert!(!server.dir().join("default.etcd").exists());
     }
 }

@@ -1,4 +1,4 @@
-//! The harness: nothing of a server outlives it. All else that it does the other tests show by using it.
+//! The harness: nothing of a server outlives it. The other tests cover the rest of the harness.
 
 use witan_e2e::{Kind, Launch, http, wait};
 

@@ -1,11 +1,10 @@
-//! `/health`, `/livez`, `/readyz` and their counters, beside etcd 3.6, byte for byte.
+//! Compares `/health`, `/livez`, `/readyz` and their counters with etcd 3.6, byte for byte.
 
 use std::collections::BTreeMap;
 
 use witan_e2e::{Kind, Launch, Server, http, ports};
 
-/// Everything that can be asked. etcd 3.6.16 has no allowlist, which is ignored like any other
-/// parameter.
+/// All requests. Etcd 3.6.16 has no allowlist and ignores it like any unknown parameter.
 const TARGETS: &[&str] = &[
     "/health",
     "/health?serializable=true",
@@ -45,11 +44,11 @@ const TARGETS: &[&str] = &[
     "/readyz/nothing",
 ];
 
-/// Status, the headers that mean something, and the body. etcd runs its checks in any order.
+/// Returns status, significant headers and body. Etcd runs its checks in arbitrary order.
 fn ask(address: &str, method: &str, target: &str) -> (u16, Vec<(String, String)>, Vec<String>) {
     let answer = http::try_once(address, method, target, &[], b"").expect("it answers");
     let mut lines: Vec<String> = answer.text().lines().map(str::to_owned).collect();
-    // the last line says how it went
+    // The last line contains the result.
     if let Some((_, checks)) = lines.split_last_mut() {
         checks.sort();
     }
@@ -60,7 +59,7 @@ fn ask(address: &str, method: &str, target: &str) -> (u16, Vec<(String, String)>
     (answer.status, headers, lines)
 }
 
-/// Differences over all targets and methods, on the client URL and on the one for metrics.
+/// Returns the differences of all targets and methods, on the client URL and on the URL for metrics.
 fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for (ours, theirs) in ours.iter().zip(theirs) {
@@ -76,7 +75,7 @@ fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     found
 }
 
-/// A server with a URL for metrics, and the addresses of both.
+/// Starts a server with a URL for metrics. Returns it with both addresses.
 fn start(kind: Kind) -> (Server, Vec<String>) {
     let metrics = format!("127.0.0.1:{}", ports::free());
     let server = Launch::new(kind)
@@ -86,7 +85,7 @@ fn start(kind: Kind) -> (Server, Vec<String>) {
     (server, addresses)
 }
 
-/// The series about health with their values.
+/// Returns the series about health with their values.
 fn series(server: &Server) -> BTreeMap<String, String> {
     let text = server.http("GET", "/metrics", "").text();
     let lines = text
@@ -94,7 +93,7 @@ fn series(server: &Server) -> BTreeMap<String, String> {
         .filter(|line| line.starts_with("etcd_server_health"));
     lines
         .filter_map(|line| line.rsplit_once(' '))
-        // how often the harness asked until each was ready is not theirs
+        // The harness's own requests until readiness differ.
         .filter(|(name, _)| !name.starts_with("etcd_server_health_"))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
