@@ -1,6 +1,5 @@
-//! A panic in the work of one request ends that request and nothing else; one in the replica's
-//! thread or the disk's ends the process. The panics are planted in `witan-planted`, a build with a
-//! door that the program which ships does not have.
+//! A panic in a request ends only that request. A panic in the thread of the replica or of the disk ends the process. The
+//! panics are planted in `witan-planted`, a build with a test hook that the shipped program lacks.
 
 use std::{fs, path::PathBuf};
 
@@ -24,17 +23,17 @@ use witan_e2e::{
     websocket::{Frame, Socket},
 };
 
-/// Names the moment of a planted panic: in which contained work, as the label of the counter calls it, and when.
+/// Header with the place of a planted panic: the kind of contained work as in the counter's label, and the time.
 const HEADER: &str = "witan-planted-panic";
 
-/// The exit codes of a panic, and of a log that cannot be written.
+/// Exit codes of a panic, and of a log that cannot be written.
 const EXITS: (i32, i32) = (31, 29);
 
 fn start() -> Server {
     Launch::witan().program(planted()).expect_panics().start()
 }
 
-/// A message with the header that plants a panic at a moment.
+/// Adds the header that plants a panic to a message.
 fn at<T>(moment: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let moment = moment.parse().expect("a moment is ASCII");
@@ -49,10 +48,10 @@ fn panics(server: &Server) -> u64 {
 
 const KEY: &str = "key";
 
-/// Bytes of a value so large that it is counted in every budget on its way.
+/// Size in bytes of a value that is counted in every budget.
 const LARGE: usize = 300 << 10;
 
-/// How many messages a call over gRPC gets, and how it ends when it panics at a moment.
+/// Runs a gRPC call that panics at a moment. Returns the number of messages, and the result.
 async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), Status>) {
     let channel = grpc::connect(&server.address()).await;
     let mut messages = 0;
@@ -94,7 +93,7 @@ async fn of_keys(
             let delete = requests::delete("another", "");
             drop(kv.delete_range(at(moment, delete)).await?);
         }
-        // reads so many keys that it continues without its client
+        // This transaction reads enough keys to continue without its client.
         "txn" => {
             let all = requests::range(MANY, "many0");
             let both = [TxnOp::RequestRange(all), TxnOp::RequestPut(put(1))];
@@ -109,10 +108,10 @@ async fn of_keys(
     Ok(())
 }
 
-/// Prefix of so many keys that a transaction which counts them needs a permit.
+/// Prefix of many keys. A transaction that counts them needs a permit.
 const MANY: &str = "many/";
 
-/// Puts the keys below `MANY`: some more than are large, or than a command executes on the replica's thread.
+/// Puts keys below `MANY`: more than a command may touch on the replica's thread.
 async fn put_many(server: &Server, keys: usize) {
     const TXN_OPS: usize = 128;
     let mut kv = KvClient::new(grpc::connect(&server.address()).await);
@@ -133,13 +132,13 @@ async fn of_streams(
     match name {
         "watch" => {
             let create = watching::create(watching::key(KEY));
-            // it never ends by itself
+            // The stream does not end by itself.
             let requests = stream::iter([create]).chain(stream::pending());
             let mut client = WatchClient::new(channel.clone());
             let mut answers = client.watch(at(moment, requests)).await?.into_inner();
             while answers.message().await?.is_some() {
                 *messages += 1;
-                // the next event
+                // This put causes the next event.
                 KvClient::new(channel.clone()).put(put(1)).await?;
             }
         }
@@ -184,12 +183,12 @@ async fn of_jobs(
     Ok(())
 }
 
-/// Calls over gRPC, each with the moment at which it panics. At the first poll of a unary call its handler has begun;
-/// its first item is its result.
+/// The gRPC calls, each with the moment at which it panics. At the first poll of a unary call, its handler has started; its
+/// first item is its result.
 const CALLS: [(&str, &str); 17] = [
     ("range", "grpc poll 1"),
     ("range", "grpc item 1"),
-    // it waits for the replica
+    // The put waits for the replica.
     ("put", "grpc poll 1"),
     ("put", "grpc poll 2"),
     ("put", "grpc item 1"),
@@ -199,25 +198,25 @@ const CALLS: [(&str, &str); 17] = [
     ("range_stream", "grpc_stream item 1"),
     ("watch", "grpc poll 1"),
     ("watch", "grpc_stream item 1"),
-    // an event
+    // The second item is an event.
     ("watch", "grpc_stream item 2"),
     ("keepalive", "grpc_stream item 1"),
     ("hash", "job call 1"),
-    // the first is around it, and ends the chunks, too
+    // The first call also surrounds the chunks and ends them.
     ("snapshot", "job call 2"),
     ("user_add", "job call 1"),
     ("lock", "job poll 1"),
 ];
 
-/// The answer of the JSON gateway.
+/// The code in the JSON gateway's answer.
 const CODE: &str = r#""code":13"#;
 
-/// Requests over HTTP/1, each with the moment at which it panics, and what its answer holds.
+/// The HTTP/1 requests, each with the moment at which it panics, and a part of its answer.
 const REQUESTS: [(&str, &str, &str, &str, &str); 17] = [
     ("http poll 1", "GET", "/v1/keys/foo", "", ""),
     ("http item 1", "GET", "/v2/keys/foo", "", ""),
     ("http item 1", "PUT", "/v2/keys/foo", "value=bar", ""),
-    // it waits for an event
+    // The request waits for an event.
     ("http poll 1", "GET", "/v2/keys/foo?wait=true", "", ""),
     ("http poll 1", "GET", "/new", "", ""),
     (
@@ -261,18 +260,18 @@ const REQUESTS: [(&str, &str, &str, &str, &str); 17] = [
         r#"{"key":"a"}"#,
         CODE,
     ),
-    // outside of the gateway
+    // This request panics outside of the gateway.
     ("http item 1", "POST", "/v3/kv/put", PUT, ""),
 ];
 
-/// A put, and a range, in JSON.
+/// A put and a range in JSON.
 const PUT: &str = r#"{"key":"a2V5"}"#;
 
 fn ask(server: &Server, moment: &str, method: &str, target: &str, body: &str) -> Response {
     server.http_with(&[(HEADER, moment)], method, target, body)
 }
 
-/// What is open, in the words of `/metrics`.
+/// Returns the lines of `/metrics` about open resources.
 fn open(server: &Server) -> Vec<String> {
     const NAMES: [&str; 4] = [
         "etcd_debugging_mvcc_watch_stream_total ",
@@ -318,7 +317,7 @@ fn a_panic_ends_its_request_alone() {
     count += streams(&server);
     assert!(server.runs(), "{}", server.tail());
     assert_eq!(panics(&server), count);
-    // no connection ended for a request
+    // No connection ended because of a request.
     let metrics = server.http("GET", "/metrics", "").text();
     assert!(metrics.contains("witan_panics_total{handler=\"connection\"} 0\n"));
     let told = server.wait_log(0, "planted: grpc poll");
@@ -330,9 +329,10 @@ fn a_panic_ends_its_request_alone() {
     works(&server);
 }
 
-/// Panics after the answer has begun: its last line says so, or its end does not come.
+/// Tests panics after the answer has started: its last line reports the panic, or its end does not arrive. Returns their
+/// number.
 fn streams(server: &Server) -> u64 {
-    // lines of the gateway: that the watch was created, and the event
+    // The gateway's lines are the creation of the watch and the event.
     let create = r#"{"create_request":{"key":"a2V5","start_revision":"1"}}"#;
     for (moment, lines) in [("gateway_stream item 1", 1), ("gateway_stream item 2", 2)] {
         let answer = ask(server, moment, "POST", "/v3/watch", create);
@@ -355,7 +355,7 @@ fn streams(server: &Server) -> u64 {
         let told = matches!(&end, Ok(Frame::Text(text)) if text.contains("internal error"));
         assert!(told || end.is_err(), "{moment}: {end:?}");
     }
-    // a stream of v2, whose answer has begun before the event
+    // A v2 stream has started its answer before the event.
     let mut connection = Connection::open(&server.address()).expect("it listens");
     let target = "/v2/keys/?wait=true&stream=true&recursive=true";
     connection
@@ -374,7 +374,7 @@ fn socket(server: &Server, moment: &str, path: &str) -> Socket {
     Socket::open(&server.address(), path, &[&header])
 }
 
-/// Each poll of a call may be the last one, also of a handler that waits for what it has asked of the replica.
+/// A call may panic at any poll, also while its handler waits for the replica.
 #[test]
 fn a_call_may_panic_at_any_poll() {
     let mut server = start();
@@ -391,20 +391,20 @@ fn a_call_may_panic_at_any_poll() {
         let written = revisions.windows(2).map(|pair| pair[1] - pair[0] > 1);
         let written: Vec<bool> = written.collect();
         assert!(!written.is_empty(), "{name} was polled");
-        // the first poll proposes it, the second one gets its result
+        // The first poll proposes the write, the second one gets its result.
         let twice = written.starts_with(&[true, true]);
         assert!(twice || name != "small_put", "{name}: {written:?}");
     }
     assert!(server.runs(), "{}", server.tail());
 }
 
-/// Writes, and returns the revision: that of the write before and 1, unless a panicking call has written, too.
+/// Writes and returns the revision. It increases by 1, or more if a panicking call has written.
 async fn next_revision(server: &Server) -> i64 {
     let channel = grpc::connect(&server.address()).await;
     watching::put(&channel, KEY, "v").await
 }
 
-/// Nothing that a panicking request held is lost: places, budgets, watchers, connections.
+/// A panicking request frees everything that it held: places, budgets, watchers, connections.
 #[test]
 fn a_thousand_panics_leave_nothing_behind() {
     const ROUNDS: usize = 1000;
@@ -414,7 +414,7 @@ fn a_thousand_panics_leave_nothing_behind() {
     runtime.block_on(put_many(&server, 2048));
     let before = open(&server);
     for round in 0..ROUNDS {
-        // hashing passwords takes long
+        // Hashing passwords takes long, so those calls are omitted.
         let (name, moment) = CALLS[round % (CALLS.len() - 2)];
         let (_, ended) = runtime.block_on(call(&server, name, moment));
         assert_eq!(
@@ -430,7 +430,7 @@ fn a_thousand_panics_leave_nothing_behind() {
     wait::until_true("nothing is open", || open(&server) == before);
     assert!(server.runs(), "{}", server.tail());
     assert!(panics(&server) >= 2 * ROUNDS as u64);
-    // as many large requests as the budgets have room for still pass
+    // The budgets still permit as many large requests as before.
     let value = "dmFs".repeat(100 << 10);
     let put = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
     for _ in 0..8 {
@@ -456,7 +456,7 @@ fn a_panic_of_the_replica_or_the_disk_ends_the_process() {
             }
             let channel = grpc::connect(&server.address()).await;
             let mut maintenance = MaintenanceClient::new(channel.clone());
-            // whichever is served before the end
+            // Either call may be served before the end.
             let _ = maintenance
                 .defragment(at(thread, DefragmentRequest {}))
                 .await;
@@ -468,7 +468,7 @@ fn a_panic_of_the_replica_or_the_disk_ends_the_process() {
     }
 }
 
-/// The door is not in what ships, and this test would see it.
+/// The shipped program has no test hook, and this test would detect one.
 #[test]
 fn the_program_that_ships_has_no_door() {
     let has_door = |path: PathBuf| {

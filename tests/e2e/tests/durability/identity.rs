@@ -1,18 +1,18 @@
-//! Data directories that contradict their `identity` file, copies that share the log of `--wal-dir`, and members that
-//! run with a different directory than before.
+//! Data directories that contradict their `identity` file, copies that share the log of `--wal-dir`, and members that run
+//! with a different directory than before.
 
 use std::{fs, path::Path};
 
 use witan_e2e::{Cluster, Launch, Server, folder, http, tool::witan, wait};
 
-/// The refusal of a start: its exit code and its last line.
+/// Returns exit code and last line of a refused start.
 fn refused(server: &mut Server) -> (Option<i32>, String) {
     server.start_unready_again();
     let status = server.wait_exit();
     (status.code(), server.tail())
 }
 
-/// The message of `witan info` for a directory that it refuses.
+/// Returns the message of `witan info` for a directory that it refuses.
 fn info(data: &Path) -> String {
     let said = witan(&["info", &data.display().to_string()]);
     assert_ne!(said.code, Some(0), "{}", said.all());
@@ -79,7 +79,7 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
         assert!(said.contains("this directory is a copy"), "{said}");
     }
     assert_eq!(of_log(&log), before);
-    // the flag alone does not take over the log of a directory that still exists
+    // The flag alone does not take over the log of an existing directory.
     copy.add_args([
         "--wal-dir".to_owned(),
         original.dir().join("wal").display().to_string(),
@@ -89,13 +89,13 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
     original.start_again();
     original.answers(200, "GET", "/v2/keys/kept", "");
     original.terminate();
-    // the directory moves to another disk
+    // The directory moves to another disk.
     fs::remove_dir_all(original.dir().join("data")).expect("its directory");
     copy.start_again();
     copy.answers(200, "GET", "/v2/keys/kept", "");
 }
 
-/// Whether a member has refused a stream for this reason.
+/// Returns whether a member has refused a stream for this reason.
 fn has_refused(member: &Server, reason: &str) -> bool {
     let page = http::once(&member.address(), "GET", "/metrics", "").text();
     let series = format!("witan_peer_refused_total{{reason=\"{reason}\"}}");
@@ -118,7 +118,7 @@ fn a_member_with_an_emptied_directory_elects_nobody() {
     let data = cluster.member(emptied).dir().join("data");
     fs::remove_dir_all(data).expect("the data is removed");
     let mark = cluster.member(emptied).log().len();
-    // the others do not tell it whether it was started before
+    // The other members do not report whether this member was started before.
     cluster.member_mut(emptied).start_unready_again();
     cluster
         .member(emptied)
@@ -156,7 +156,7 @@ fn a_copy_takes_the_place_of_its_original_for_good() {
     cluster.member_mut(follower).terminate();
     folder::copy(&data, &other);
     exchange();
-    // the copy replaces its original from its first start on, also after the next start
+    // The copy replaces its original from its first start on, also after the next start.
     for _ in 0..2 {
         cluster.member_mut(follower).start_again();
         let member = cluster.member(follower);

@@ -1,7 +1,7 @@
-//! Linearizability of one member through kill -9: what concurrent clients were told has one order,
-//! call by call, and every watcher saw that order, whole, over all restarts.
+//! Linearizability of one member through kill -9: the answers to concurrent clients have one order, and every watcher
+//! received all changes in that order over all restarts.
 //!
-//! Reading order: `witan_e2e::linear` → `refusals`, which shows that its checker refuses what is wrong → this file.
+//! Reading order: `witan_e2e::linear` → `refusals` (wrong histories that its checker must refuse) → this file.
 
 mod refusals;
 
@@ -21,13 +21,13 @@ use witan_e2e::{
     wait,
 };
 
-/// Clients at a time.
+/// Number of concurrent clients.
 const CLIENTS: u64 = 10;
 
-/// One kill for so many of `WITAN_E2E_ROUNDS` (20 by default).
+/// Number of rounds of `WITAN_E2E_ROUNDS` (20 by default) per kill.
 const ROUNDS_PER_KILL: u64 = 4;
 
-/// Answered calls between two kills.
+/// Number of answered calls between two kills.
 const ANSWERED_PER_KILL: u64 = 700;
 
 #[test]
@@ -69,7 +69,7 @@ fn histories_of_clients_and_watchers_are_linearizable_through_kill_9() {
     });
     let channel = open.send_replace(None).expect("the server runs");
     let mut history: Vec<Call> = runtime.block_on(clients.join_all()).concat();
-    // a last change of each pair, so that every watcher comes to an end
+    // Change each pair a last time, so that every watcher reaches its end.
     open.send_replace(Some(channel.clone()));
     let last = runtime.block_on(client::last_puts(&shared, channel));
     let revisions: Vec<i64> = last.iter().filter_map(Call::revision).collect();

@@ -1,4 +1,4 @@
-//! Bodies of 100 MB in every form in which a body can come.
+//! Bodies of 100 MB in every permitted framing.
 
 use std::{io::Write as _, net::TcpStream, thread};
 
@@ -9,17 +9,17 @@ use crate::{
     stage::{SLACK_BYTES, case, connect, ends, verdict},
 };
 
-/// The announced length of a body, which is sent as far as the server takes it.
+/// The announced length of a body in bytes. It is sent until the server stops reading.
 const BODY_BYTES: usize = 100_000_000;
 
-/// Clients of each kind at a time.
+/// Number of concurrent clients of each kind.
 const CLIENTS: usize = 4;
 
-/// The memory that one such client may make the server hold: v2 reads a form up to 10 MiB, which exists twice
-/// for a moment when its buffer grows.
+/// Maximum memory in bytes that such a client may make the server hold. V2 reads a form up to 10 MiB, which briefly exists
+/// twice when its buffer grows.
 const CLIENT_BYTES: u64 = 24 << 20;
 
-/// One way to send it: what comes first, what is repeated, and what frames each piece.
+/// A way to send a body: the beginning, the repeated piece, and the frame of each piece.
 struct Way {
     name: &'static str,
     begin: Vec<u8>,
@@ -83,7 +83,7 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// Sends until the server has had enough, aside, and tells what it said.
+/// Sends on a separate thread until the server stops reading, and returns the server's answer.
 fn send(server: &Server, way: &Way) -> String {
     let mut stream = connect(server);
     stream
@@ -94,7 +94,7 @@ fn send(server: &Server, way: &Way) -> String {
         scope.spawn(|| write_all(writer, &way.piece));
         if way.begin.starts_with(h2::PREFACE) {
             let end = grpc_verdict(&mut stream);
-            // nothing is sent any more
+            // Nothing more is sent.
             let _ = stream.shutdown(std::net::Shutdown::Both);
             end
         } else {
@@ -111,7 +111,7 @@ fn write_all(mut stream: TcpStream, piece: &[u8]) {
     }
 }
 
-/// The answer to the one call: its trailers or a reset, or the end of the connection.
+/// Returns the result of the call: its trailers or a reset, or the end of the connection.
 fn grpc_verdict(stream: &mut TcpStream) -> String {
     while let Ok((kind, _, id, payload)) = h2::read(stream) {
         if id != 1 {

@@ -1,4 +1,4 @@
-//! Floods: many small things that cost a client nothing, and headers without an end.
+//! Floods: many small frames that cost a client nothing, and headers without an end.
 
 use std::{io::Write as _, net::TcpStream};
 
@@ -9,19 +9,19 @@ use crate::{
     stage::{SLACK_BYTES, case, connect, ends, verdict},
 };
 
-/// Times that each small thing is sent.
+/// Number of times that each frame is sent.
 const FLOOD: usize = 200_000;
 
-/// Frames sent in one write.
+/// Number of frames in one write.
 const BATCH: usize = 1000;
 
-/// The memory that one hostile connection may make the server hold: windows, buffers, tables.
+/// Maximum memory in bytes that one hostile connection may make the server hold: windows, buffers, tables.
 const CONNECTION_BYTES: u64 = 16 << 20;
 
-/// Connections of each kind at a time.
+/// Number of concurrent connections of each kind.
 const CONNECTIONS: usize = 4;
 
-/// Sends what `batch` makes until all was sent or the server has had enough.
+/// Sends the results of `batch` until all are sent or the server ends the connection. Returns whether all were sent.
 fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
     for i in 0..FLOOD / BATCH {
         if stream.write_all(&batch(i)).is_err() {
@@ -31,9 +31,9 @@ fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
     true
 }
 
-/// How a flood ended: with which farewell, or taken whole with the connection still good.
+/// Returns how a flood ended: the error of the connection, or success if the connection still works.
 fn end_of(stream: &mut TcpStream, poured: bool) -> String {
-    // a server that took all of it still answers
+    // A server that accepted the whole flood must still answer.
     if poured
         && stream
             .write_all(&h2::frame(h2::PING, 0, 0, b"the last"))
@@ -55,11 +55,11 @@ fn end_of(stream: &mut TcpStream, poured: bool) -> String {
     }
 }
 
-/// A flood on some connections at once; the distinct ends.
+/// Floods some connections at once. Returns the distinct ends.
 fn flood(server: &Server, batch: &(impl Fn(usize) -> Vec<u8> + Sync)) -> String {
     let ends = ends(CONNECTIONS, || {
         let mut stream = h2::open(server, None);
-        // answers are read aside, so that only the flood itself is the matter
+        // Read answers on a separate thread, so that only the flood matters.
         let mut reader = stream.try_clone().expect("a descriptor more");
         let poured = pour(&mut stream, batch);
         end_of(&mut reader, poured)
@@ -100,7 +100,7 @@ pub(crate) fn streams_that_are_never_ended() {
     });
 }
 
-/// Bytes that make no request; what the server answers to each.
+/// Returns bytes that are no request, with the server's answers.
 fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     let head = b"GET /version HTTP/1.1\r\nHost: a\r\n".to_vec();
     let many: Vec<u8> = (0..100_000)
@@ -125,10 +125,10 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The memory that a connection may hold before its head is complete.
+/// Maximum memory in bytes of a connection before its head is complete.
 const HEAD_BYTES: u64 = 2 << 20;
 
-/// Connections of each kind of nonsense.
+/// Number of connections for each invalid input.
 const TALKERS: usize = 10;
 
 #[test]
@@ -140,7 +140,7 @@ fn nonsense_of_many_kinds() {
         for (name, bytes) in &kinds {
             let ends = ends(TALKERS, || {
                 let mut stream = connect(server);
-                // the server may have closed before all was sent
+                // The server may have closed the connection before everything was sent.
                 let _ = stream.write_all(bytes);
                 verdict(&mut stream)
             });

@@ -1,5 +1,4 @@
-//! Requests whose end two readers could see in different places, and wishes for another protocol:
-//! refused, or answered with the body that they have.
+//! Requests with an ambiguous end, and requests for another protocol: they are refused, or answered with their own body.
 
 use std::{
     io::Write as _,
@@ -10,8 +9,8 @@ use witan_e2e::{Kind, Launch, Server, http};
 
 use crate::stage::{connect, cpu, rest};
 
-/// Sends bytes, and gives the status lines and bodies of what comes back until the server closes or
-/// the answer to a last request has come.
+/// Sends bytes. Returns the status lines and bodies of the answers until the server closes the connection or has answered the
+/// last request.
 fn said(server: &Server, request: &[u8]) -> String {
     let mut stream = connect(server);
     stream.write_all(request).expect("the request is sent");
@@ -27,8 +26,7 @@ fn value(server: &Server, key: &str) -> Option<String> {
     value.filter(|_| answer.status == 200)
 }
 
-/// A body that becomes longer when its `<` are escaped, so that what follows them would be read as
-/// a request.
+/// Creates a body that becomes longer when its `<` are escaped, so that a wrong reader would take the rest for a request.
 fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
     let inner = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: xy\r\nContent-Length: 0\r\n\r\n";
     let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));
@@ -94,7 +92,7 @@ fn a_wish_for_another_protocol_leaves_the_body() {
                 txn.len()
             );
             let told = said(&server, txn.as_bytes());
-            // etcd answers 405 to a WebSocket that is asked for by POST
+            // Etcd answers 405 to a WebSocket that is requested by POST.
             let asked = wish.starts_with("Connection") && wish.ends_with("websocket");
             let refused = kind == Kind::Etcd34 && asked;
             assert_eq!(told.contains("response_put"), !refused, "{wish}: {told}");
@@ -105,7 +103,7 @@ fn a_wish_for_another_protocol_leaves_the_body() {
     assert_eq!(both[0], [2; 5]);
 }
 
-/// A content type of so many parameters costs what any header of its length does.
+/// A content type with many parameters costs as much as any header of its length.
 #[test]
 fn a_long_content_type_costs_little() {
     const REQUESTS: usize = 10;
@@ -128,10 +126,10 @@ fn a_long_content_type_costs_little() {
     );
 }
 
-/// A server that reads on although it has announced the end does so for five seconds.
+/// A server that reads on after it has announced the end does so for five seconds.
 const LINGERING: Duration = Duration::from_secs(5);
 
-/// Sends a request, and gives the answer once the connection has ended.
+/// Sends a request. Returns the answer once the connection has ended.
 fn answer_and_end(server: &Server, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).expect("it is sent");

@@ -1,4 +1,4 @@
-//! Puts of a few bytes that keep a large value: each stores it again.
+//! Small puts that keep a large value: each stores the value again.
 
 use witan_api::v3::etcdserverpb::PutRequest;
 use witan_e2e::{Launch, Server};
@@ -9,22 +9,22 @@ use crate::{
     stage::{SLACK_BYTES, grown, load_on, patiently},
 };
 
-/// The value.
+/// Size of the value in bytes.
 const VALUE_BYTES: usize = 1_000_000;
 
-/// Times that it is kept, which is 40 times the quota.
+/// Number of puts that keep it, which is 40 times the quota.
 const KEPT: u32 = 2_560;
 
-/// `--quota-backend-bytes`.
+/// The value of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 64 << 20;
 
-/// Commands in flight may hold so much when the quota is used up (`Resource::Proposals`).
+/// Maximum size in bytes of commands in flight when the quota is used up (`Resource::Proposals`).
 const IN_FLIGHT_BYTES: u64 = 64 << 20;
 
-/// The request and the value, read, decoded and stored.
+/// Memory in bytes of the request and the value, which are read, decoded and stored.
 const DATA_BYTES: u64 = 32 << 20;
 
-/// Returns how often a metric of the puts was counted.
+/// Returns how often a metric of the puts was incremented.
 fn puts_handled(server: &Server) -> f64 {
     let metrics = server.http("GET", "/metrics", "").text();
     let puts = metrics

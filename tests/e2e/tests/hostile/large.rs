@@ -1,5 +1,5 @@
-//! One request of many bytes or parts, in every dialect whose text a worker reads and writes: other
-//! clients of the same worker are answered during it.
+//! One request with many bytes or parts, in every dialect whose text a worker reads and writes. Other clients of the same
+//! worker are answered during it.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,7 +15,7 @@ use crate::{
     stage::{SLACK_BYTES, case, connect, grown, longest_wait, others_go_on},
 };
 
-/// A `--max-request-bytes` at which one body takes a while.
+/// A value of `--max-request-bytes` with which one body takes long.
 const REQUEST_BYTES: usize = 24 << 20;
 
 fn start() -> Server {
@@ -42,11 +42,10 @@ fn large_bodies_are_parsed_on_another_thread() {
     }
 }
 
-/// Operations of a transaction that says nothing: two bytes each, and a hundred times as many once
-/// they are read.
+/// Number of empty operations in a transaction. Each has two bytes, and a hundred times as many once it is decoded.
 const EMPTY_OPS: usize = 200_000;
 
-/// Such transactions at once.
+/// Number of concurrent transactions.
 const EMPTY_TXNS: usize = 20;
 
 #[test]
@@ -75,7 +74,7 @@ fn large_messages_are_decoded_a_few_at_a_time() {
     });
 }
 
-/// Values of a list, and the bytes of each.
+/// Number of values in a list, and the size of each.
 const LISTED: usize = 250;
 const LISTED_BYTES: usize = 1 << 20;
 
@@ -89,7 +88,7 @@ fn a_list_takes_no_memory_beside_the_state_that_it_shows() {
         let put = requests::put(format!("k{at:04}"), vec![7; LISTED_BYTES]);
         runtime.block_on(kv.put(put)).expect("the put is taken");
     }
-    // the next checkpoint would take memory of its own
+    // The next checkpoint would take additional memory.
     let done = server.http("POST", "/v3/maintenance/defragment", "{}");
     assert_eq!(done.status, 200, "{}", done.text());
     let all = requests::range("k", "l");
@@ -116,7 +115,7 @@ fn large_answers_are_rendered_on_another_thread() {
     }
 }
 
-/// A value of v2, each byte of which is six in an answer.
+/// Size in bytes of a v2 value. Each byte takes six bytes in an answer.
 const ESCAPED_BYTES: usize = 9 << 20;
 
 #[test]
@@ -138,7 +137,7 @@ fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
         ("DELETE", "/v2/keys/d/a?prevValue=x", "", 412),
         ("GET", "/v1/keys/d", "", 200),
         ("PUT", "/v1/keys/d/a", "value=y&prevValue=x", 400),
-        // it answers with the value that it replaces
+        // The answer contains the replaced value.
         ("PUT", "/v2/keys/d/a", few, 200),
     ];
     for (method, path, body, status) in table {
@@ -154,10 +153,10 @@ fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
     }
 }
 
-/// Long values that differ in their last bytes only.
+/// Number of long values that differ only in their last bytes.
 const ALIKE: usize = 1200;
 
-/// Keys and values are not in the same order: sorting what is in order takes few comparisons.
+/// Step between values, so that keys and values are ordered differently: sorting ordered values takes few comparisons.
 const STEP: usize = 7919;
 
 #[test]
@@ -176,7 +175,7 @@ fn long_values_are_compared_on_another_thread() {
     }
     let sort = r#""sort_target":"VALUE","sort_order":"DESCEND","limit":1"#;
     let range = format!(r#"{{"key":"AA==","range_end":"AA==",{sort}}}"#);
-    // the sort alone takes 150 ms
+    // The sort alone takes 150 ms.
     wait::undisturbed(|| {
         let begun = Instant::now();
         let (answer, waited) =

@@ -1,5 +1,5 @@
-//! The cases that last as long as the server's timeouts, a minute most of them. They mostly wait, and each has a server of
-//! its own: they run beside each other.
+//! Cases that last as long as the server's timeouts, mostly a minute. They mostly wait, and each has its own server, so they
+//! run in parallel.
 
 use std::thread;
 

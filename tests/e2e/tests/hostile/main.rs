@@ -1,6 +1,6 @@
-//! Clients that mean harm, or are broken as if they did, against a real server: each ends with an
-//! error or a closed connection, the server's memory stays within a stated bound, and a bystander
-//! does its puts and gets throughout. One row a case is written to the error output, uncaptured.
+//! Hostile or broken clients against a real server. Each ends with an error or a closed connection, the server's memory stays
+//! within a stated bound, and another client continues its puts and gets. Each case writes one row to the error output,
+//! uncaptured.
 
 mod bodies;
 mod compressed;

@@ -1,4 +1,4 @@
-//! More connections than anybody has: idle ones, and ones that wait.
+//! Very many connections: idle and waiting ones.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,25 +10,25 @@ use witan_e2e::Server;
 
 use crate::stage::{SLACK_BYTES, case, connect, raise_descriptors, rest};
 
-/// Idle connections asked for.
+/// Number of idle connections.
 const IDLE: usize = 10_000;
 
-/// Waiting GETs asked for.
+/// Number of waiting GETs.
 const WAITING: usize = 15_000;
 
-/// The memory that an idle or waiting connection may cost.
+/// Maximum memory in bytes of an idle or waiting connection.
 const CONNECTION_BYTES: u64 = 32 << 10;
 
-/// Descriptors that this process and the server need for themselves.
+/// Number of descriptors that this process and the server need for themselves.
 const OWN_DESCRIPTORS: u64 = 400;
 
-/// One case at a time: the sockets of two would not fit into this process.
+/// Lets one case run at a time, because the sockets of two cases exceed the limit of this process.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As many as are asked for and the machine allows.
+/// Returns `wanted`, or the number that the machine allows if it is lower.
 fn allowed(wanted: usize) -> usize {
     let hard = raise_descriptors();
     usize::try_from(hard.saturating_sub(OWN_DESCRIPTORS)).map_or(wanted, |may| may.min(wanted))
@@ -55,7 +55,7 @@ fn ten_thousand_idle() {
     case("idle connections", bound(count), |server| {
         let ask = "GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut streams = connections(server, count, ask);
-        // all were served and stay open; the last of them is served again
+        // All connections were served and stay open. The last ones are served again.
         for stream in &mut streams {
             let mut answer = [0; 15];
             stream.read_exact(&mut answer).expect("an answer");
@@ -90,7 +90,7 @@ fn fifteen_thousand_waiting() {
     });
 }
 
-/// Connections beyond what the server's own limit of descriptors allows.
+/// There are more connections than the server's own limit of descriptors.
 #[test]
 fn more_connections_than_descriptors() {
     let launch = witan_e2e::Launch::witan().files_soft(300);

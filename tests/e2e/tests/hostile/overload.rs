@@ -1,6 +1,6 @@
-//! More writes at once than the server may hold: some are refused in etcd's words, none is lost
-//! that was answered, and afterwards all is well. That what is beyond the bounds is refused at once
-//! is proven where the replica can be held up: `server/crates/node/src/tests.rs`.
+//! More concurrent writes than the server may hold: some are refused with etcd's text, no answered write is lost, and
+//! afterwards the server works as before. `server/crates/node/src/tests.rs` proves that writes beyond the bounds are refused
+//! at once, because the replica can be stopped there.
 
 use std::collections::BTreeMap;
 
@@ -10,27 +10,27 @@ use witan_e2e::{grpc, requests};
 
 use crate::stage::{SLACK_BYTES, load};
 
-/// The server's own bounds (`account`): requests that are read, and commands on their way.
+/// The server's own bounds in bytes (`account`): for requests that are read, and for commands in flight.
 const REQUESTS_BYTES: u64 = 256 << 20;
 const PROPOSALS_BYTES: u64 = 64 << 20;
 
-/// A command and its log entry exist at the same time.
+/// Number of copies of a command: itself and its log entry.
 const COPIES: u64 = 2;
 
-/// Writes at a time, on how many connections, and how large: more than may be in flight.
+/// Number of concurrent writes, of connections, and size of a write in bytes. Together they exceed the bound in flight.
 const WRITES: usize = 240;
 const CONNECTIONS: usize = 8;
 const VALUE_BYTES: usize = 1 << 20;
 
-/// The memory that completed writes leave occupied, in the state and on the way to the checkpoint.
+/// Memory in bytes that completed writes still occupy, in the state and in checkpoints.
 const KEPT_BYTES: u64 = 2 * (WRITES * VALUE_BYTES) as u64;
 
-/// How one write ended.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Done,
     Refused,
-    /// The disk was busy with the others'.
+    /// The disk was busy with other writes.
     Late,
 }
 

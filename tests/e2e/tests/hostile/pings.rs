@@ -1,4 +1,4 @@
-//! Clients that ask too often whether the server is there, on witan and on etcd 3.6.
+//! Clients that send pings too often, on Witan and on etcd 3.6.
 
 use std::io::Write as _;
 
@@ -6,10 +6,10 @@ use witan_e2e::{Kind, Launch, Server};
 
 use crate::h2;
 
-/// More than anybody is turned away for.
+/// Number of pings. Fewer suffice to be disconnected.
 const PINGS: usize = 12;
 
-/// Pings, each after the answer to the one before. How many were answered, and the last word.
+/// Sends pings, each after the answer to the previous one. Returns the number of answers, and the reason for the end.
 fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
     let mut stream = h2::open(server, None);
     if with_call {
@@ -51,7 +51,7 @@ fn too_many_pings_end_the_connection() {
             ping(&strict, true),
             ping(&strict, false),
             ping(&lenient, true),
-            // without a call nobody has a reason to ping
+            // Without a call, a client has no reason to send pings.
             ping(&lenient, false),
         ]
     });

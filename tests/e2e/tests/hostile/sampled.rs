@@ -1,5 +1,5 @@
-//! Watchers of more prefixes than `/debug/top` has rows for: memory and the answer are bounded, and others do not wait while
-//! the watchers are counted.
+//! More prefixes than `/debug/top` has rows for, in requests and in watchers. Memory and the answer are bounded, and other
+//! clients continue while requests are counted.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::{
     watchers::watch,
 };
 
-/// Many times the rows that a member keeps.
+/// Number of prefixes, which is many times the number of rows that a member keeps.
 const PREFIXES: usize = 100_000;
 
-/// Another client's longest wait.
+/// Maximum wait of another client on the same worker.
 const WAIT_MAX: Duration = NOISE.saturating_mul(2);
 
-/// Rows of an answer, and its bytes, at most.
+/// Maximum number of rows in an answer, and its maximum size in bytes.
 const ROWS_MAX: usize = 2048;
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 

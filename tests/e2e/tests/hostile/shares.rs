@@ -1,4 +1,4 @@
-//! Clients that take more than their share: of the room for answers, of a worker's time.
+//! Clients that take more than their share of the memory for answers or of a worker's time.
 
 use std::{
     io::{Read as _, Write as _},
@@ -17,16 +17,16 @@ use crate::{
     stage::{SLACK_BYTES, at_once, case, connect, patiently},
 };
 
-/// The server's own bound on answers that wait for their clients (`Resource::Answers`).
+/// The server's own bound in bytes for answers that wait for their clients (`Resource::Answers`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
-/// The memory that the data itself takes.
+/// Memory of the data itself in bytes.
 const DATA_BYTES: u64 = 16 << 20;
 
-/// A value that makes a large answer.
+/// Size in bytes of a value that makes a large answer.
 const LARGE_BYTES: usize = 1 << 20;
 
-/// One that fits into a frame with everything around it.
+/// Size in bytes of a value that fits into a frame with its overhead.
 const SMALL_BYTES: usize = 16_000;
 
 fn put(server: &Server, key: &str, bytes: usize) {
@@ -37,7 +37,7 @@ fn put(server: &Server, key: &str, bytes: usize) {
     server.v3("kv/put", &body);
 }
 
-/// Makes the same call on many streams, in as few bytes as possible: headers enter the table.
+/// Makes the same call on many streams with few bytes, because the headers enter the table.
 pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl Message) -> bool {
     let mut first = b"\x83\x86\x41\x01x\x44".to_vec();
     first.push(u8::try_from(path.len()).expect("short"));
@@ -58,18 +58,18 @@ pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl
     stream.write_all(&all).is_ok()
 }
 
-/// Asks for the value of "key".
+/// Creates a range that returns the value of "key".
 fn range() -> RangeRequest {
     requests::range("key", "")
 }
 
-/// The same with a write, so that it is answered after later requests were read.
+/// Like [`range`], with a write, so that it is answered after later requests were read.
 fn write_and_range() -> TxnRequest {
     let put = Request::RequestPut(requests::put("x", ""));
     requests::txn([put, Request::RequestRange(range())])
 }
 
-/// Reads until a call is refused for want of room.
+/// Reads until a call is refused because there is no memory for its answer.
 fn until_refused(stream: &mut TcpStream) {
     while let Ok((kind, flags, _, payload)) = h2::read(stream) {
         let ended = kind == h2::HEADERS && flags & h2::END_STREAM != 0;
@@ -80,7 +80,7 @@ fn until_refused(stream: &mut TcpStream) {
     panic!("the connection ended before a call was refused");
 }
 
-/// More than there is room for.
+/// Number of calls whose answers exceed the bound.
 const LARGE_CALLS: u32 = 600;
 
 #[test]
@@ -101,7 +101,7 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
     });
 }
 
-/// Each takes half of what the ones before have left.
+/// Number of clients that each take half of the remaining memory.
 const HOGS: usize = 12;
 
 #[test]
@@ -124,16 +124,16 @@ fn many_connections_that_take_no_answer_stay_within_the_total() {
     });
 }
 
-/// Large values that one deletion removes.
+/// Number of large values that one deletion removes.
 const DELETED: u8 = 10;
 
-/// Streams whose answers together are more than there is room for: each is all that was deleted, as base64.
+/// Number of streams whose answers together exceed the bound. Each answer contains all deleted values in base64.
 const STREAMS: usize = 64;
 
 #[test]
 fn answers_of_gateway_streams_count_too() {
     let deleted = u64::from(DELETED) * LARGE_BYTES as u64;
-    // an answer exists in several forms while it is made
+    // An answer exists in several forms while it is created.
     let bound = SLACK_BYTES + DATA_BYTES + 2 * ANSWERS_BYTES;
     case("gateway streams unread", bound, |server| {
         for at in 0..DELETED {
@@ -185,7 +185,7 @@ fn answers_of_gateway_streams_count_too() {
     });
 }
 
-/// The line of the server's metrics that counts the transactions that began.
+/// Returns the line of the server's metrics with the number of started transactions.
 fn begun(server: &Server) -> String {
     let metrics = server.http("GET", "/metrics", "").text();
     let mut lines = metrics.lines();
@@ -196,7 +196,7 @@ fn begun(server: &Server) -> String {
 
 const CLIENTS: usize = 8;
 
-/// Together more than there is room for.
+/// Number of calls whose answers together exceed the bound.
 const SMALL_CALLS: u32 = 10_000;
 
 #[test]
@@ -208,7 +208,7 @@ fn small_answers_count_too() {
             let mut stream = h2::open_wide(server);
             let patience = Some(Duration::from_secs(2));
             stream.set_write_timeout(patience).expect("a TCP socket");
-            // nothing is read of one whose answers nobody takes
+            // The server stops reading from a client that does not read its answers.
             let path = "/etcdserverpb.KV/Txn";
             ask(&mut stream, SMALL_CALLS, path, &write_and_range());
             stream
@@ -225,13 +225,13 @@ fn small_answers_count_too() {
     });
 }
 
-/// Frames of an unknown type in one write.
+/// Number of frames of an unknown type in one write.
 const JUNK: usize = 10_000;
 
-/// How long somebody else may wait beside busy connections, beyond some times what is usual.
+/// Maximum additional wait of another client next to busy connections.
 const WAIT_MAX: Duration = Duration::from_millis(1500);
 
-/// The longest of some requests one after the other.
+/// Returns the longest duration of `rounds` consecutive requests.
 fn longest_wait(server: &Server, rounds: usize) -> Duration {
     let rounds = (0..rounds).map(|_| {
         let began = Instant::now();
@@ -246,7 +246,7 @@ fn busy_connections_let_others_have_their_turn() {
     let bound = SLACK_BYTES + DATA_BYTES;
     case("busy connections", bound, |server| {
         let quiet = longest_wait(server, 20);
-        // a header block that is too large costs most, byte for byte
+        // A header block that is too large has the highest cost per byte.
         let mut large = h2::call("/etcdserverpb.KV/Range");
         large.extend([0x90; 16_000]);
         let junk = h2::frame(0x42, 0, 0, &[]).repeat(JUNK);

@@ -1,4 +1,4 @@
-//! Clients that send one byte a second, and clients that leave in the middle.
+//! Clients that send one byte per second, and clients that disconnect in the middle of a request.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ use crate::{
     stage::{LONG, SLACK_BYTES, at_once, case, connect, descriptors, patiently},
 };
 
-/// Slow clients of each kind, and clients that leave.
+/// Number of slow clients of each kind, and of clients that disconnect.
 const CLIENTS: usize = 20;
 
-/// The memory that a client that has sent next to nothing may make the server hold.
+/// Maximum memory in bytes for a client that has sent almost nothing.
 const CLIENT_BYTES: u64 = 64 << 10;
 
-/// The bytes that a slow client sends: some at once, then byte by byte for as long as the server bears it.
+/// The bytes of a slow client: some at once, then byte by byte until the server ends the connection.
 struct Slow {
     name: &'static str,
     at_once: Vec<u8>,
@@ -34,7 +34,7 @@ fn kinds() -> Vec<Slow> {
     frame_head.extend(forever(0));
     let hello = h2::hello();
     let mut begun = [hello.clone(), h2::begin(1, "/etcdserverpb.KV/Put")].concat();
-    // a message of a thousand bytes, one byte to a frame
+    // A message of a thousand bytes, with one byte per frame.
     begun.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 0, 4, 0]));
     let head = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n").into_bytes();
     let mut put = head("PUT /v2/keys/slow");
@@ -60,13 +60,13 @@ fn kinds() -> Vec<Slow> {
         Slow {
             name: "gRPC message",
             at_once: begun,
-            // ten bytes a second: the head of a frame has nine
+            // The head of a frame takes nine of ten bytes per second.
             then: Vec::new(),
         },
     ]
 }
 
-/// Sends until the server ends the connection; what it said before, in short.
+/// Sends until the server ends the connection. Returns a summary of the server's answer.
 fn suffer(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
     stream
@@ -91,7 +91,7 @@ fn suffer(server: &Server, slow: &Slow) -> String {
             Ok(0) => break,
             Ok(read) => {
                 said.extend_from_slice(&buffer[..read]);
-                // an answer at once must not make this fast
+                // Wait after an early answer too, so that the client stays slow.
                 wait::wall_time(Duration::from_millis(200));
                 if refused(&said) {
                     break;
@@ -113,7 +113,7 @@ fn suffer(server: &Server, slow: &Slow) -> String {
     }
 }
 
-/// Whether a stream was answered or reset, or the connection is about to end.
+/// Returns whether a stream was answered or reset, or the connection is about to end.
 fn refused(said: &[u8]) -> bool {
     if said.starts_with(b"HTTP/1.1 ") {
         return said.len() > 12;
@@ -142,7 +142,7 @@ pub(crate) fn one_byte_a_second() {
     });
 }
 
-/// Beginnings after which a client leaves.
+/// Returns beginnings of requests after which a client disconnects.
 fn halves() -> Vec<(&'static str, Vec<u8>)> {
     let mut frame = h2::hello();
     frame.extend(&h2::begin(1, "/x")[..20]);
@@ -164,7 +164,7 @@ fn halves() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Clients of each kind that leave one after the other.
+/// Number of clients of each kind that disconnect one after the other.
 const LEAVERS: usize = 200;
 
 #[test]
@@ -181,7 +181,7 @@ fn leaving_in_the_middle() {
                 }
             }
         }
-        // the bystander has a few of its own
+        // The other client has a few descriptors of its own.
         patiently("their descriptors are given back", || {
             descriptors(server) <= before + 5
         });
@@ -191,23 +191,23 @@ fn leaving_in_the_middle() {
     });
 }
 
-/// The half that we would read is shut, so that what the server writes meets a reset.
+/// Shuts down the receiving side, so that the server's next write gets a reset.
 fn leave_rudely(stream: &TcpStream) {
-    // it may have ended the connection already
+    // The connection may have ended already.
     let _ = stream.shutdown(std::net::Shutdown::Read);
 }
 
-/// Values of a MiB that make an answer much larger than what a kernel keeps.
+/// Number of values of one MiB. The answer with them is much larger than a kernel's buffers.
 const VALUES: usize = 24;
 
-/// The size of the client's receive buffer; Linux doubles it for its own bookkeeping.
+/// Size of the client's receive buffer in bytes. Linux doubles it for its own bookkeeping.
 const CLIENT_KERNEL_BYTES: usize = 128 << 10;
 
-/// Bytes that may precede the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and
-/// those that the client's own kernel has taken. Without a bound of the second the first try had 3 MB.
+/// Maximum number of bytes before the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and the data
+/// in the client's own kernel. Without a bound for the server's kernel, the first attempt had 3 MB.
 const BEFORE_PING_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes that the kernel keeps for a client of the server.
+/// Returns the number of bytes that the server's kernel holds for a client.
 fn send_queue(server: &Server, client: &TcpStream) -> u64 {
     let own = client.local_addr().expect("a TCP socket").port();
     let ends = [
@@ -234,8 +234,8 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
             server.v3("kv/put", &put);
         }
         let mut stream = h2::open_wide(server);
-        // a buffer of a set size does not grow: a kernel that fits its size to the reader takes
-        // megabytes of the answer, and what the server's kernel keeps is not seen behind them
+        // A buffer of a set size does not grow. A kernel that adapts the size to the reader would take megabytes of the
+        // answer, which would hide the data in the server's kernel.
         let fixed = SockRef::from(&stream).set_recv_buffer_size(CLIENT_KERNEL_BYTES);
         fixed.expect("an open socket");
         let range = requests::range("k", "l");

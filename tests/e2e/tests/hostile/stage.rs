@@ -1,4 +1,4 @@
-//! A server, a bystander that must not be hurt, and the measure of the server's memory.
+//! A server, another client that must not be delayed, and the measurement of the server's memory.
 
 use std::{
     fs,
@@ -15,21 +15,21 @@ use std::{
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
 
-/// The growth of the process for reasons of its own: the allocator keeps pages, the bystander
-/// leaves history, a checkpoint is written.
+/// Allowance in bytes for the growth of the process for other reasons: the allocator keeps pages, the other client adds
+/// history, and a checkpoint is written.
 pub(crate) const SLACK_BYTES: u64 = 48 << 20;
 
-/// The time that another client may wait on a busy machine, whatever a request costs.
+/// Time that another client may wait on a busy machine, independent of a request's cost.
 pub(crate) const NOISE: Duration = Duration::from_millis(250);
 
-/// Rounds that the bystander must complete after a case has begun.
+/// Minimum number of rounds that the other client must complete after a case has started.
 const ROUNDS_MIN: usize = 3;
 
-/// Longer than every timeout of the server.
+/// A time that is longer than every timeout of the server.
 pub(crate) const LONG: Duration = Duration::from_secs(240);
 
-/// Runs `act` against a fresh server and checks that its memory grew by `bound_bytes` at most.
-/// `act` tells what happened.
+/// Runs `act` on a new server, and checks that the server's memory grew by at most `bound_bytes`. `act` returns a description
+/// of the result.
 pub(crate) fn case(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
     case_on(Launch::witan(), name, bound_bytes, act);
 }
@@ -47,7 +47,7 @@ pub(crate) fn case_on(
     });
 }
 
-/// The same without anybody else: for loads under which a well-behaved client has to wait, too.
+/// Like [`case`], without the other client, for loads that delay well-behaved clients too.
 pub(crate) fn load(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
     load_on(Launch::witan(), name, bound_bytes, act);
 }
@@ -73,7 +73,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
     assert!(server.runs(), "{name}: the server died\n{}", server.tail());
     let peak = memory(&server, "VmHWM:");
     let mib = |bytes: u64| bytes >> 20;
-    // straight to the stream: the harness of tests would keep what is printed
+    // Write to the stream directly, because the test harness would capture printed output.
     let _ = writeln!(
         io::stderr(),
         "| {name} | {happened} | peak {} MiB, {} MiB more (bound {}) |",
@@ -87,7 +87,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
     );
 }
 
-/// Runs `act`; gives its result and the largest growth of the server's memory during it.
+/// Runs `act`. Returns its result and the largest growth of the server's memory during it.
 pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
     let before = memory(server, "VmRSS:");
     forget_peak(server);
@@ -95,7 +95,7 @@ pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
     (done, memory(server, "VmHWM:").saturating_sub(before))
 }
 
-/// As many sockets as the hard limit allows, for this process and the servers it starts.
+/// Raises the limit of sockets to the hard limit for this process and the servers that it starts.
 pub(crate) fn raise_descriptors() -> u64 {
     let (_, hard) = rlimit::Resource::NOFILE
         .get()
@@ -110,18 +110,18 @@ pub(crate) fn memory(server: &Server, label: &str) -> u64 {
     process::status_bytes(server.pid(), label)
 }
 
-/// Makes `VmHWM` begin anew.
+/// Resets `VmHWM`.
 fn forget_peak(server: &Server) {
     fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own child");
 }
 
-/// Processor time that the server has used.
+/// Returns the processor time that the server has used.
 pub(crate) fn cpu(server: &Server) -> Duration {
     process::cpu(server.pid())
 }
 
-/// The longest that one of several others waits for an answer while `act` runs. There are more of
-/// them than workers, so that some share theirs with whatever `act` does.
+/// Runs `act`. Returns its result and the longest wait of several other clients during it. There are more clients than
+/// workers, so that some share a worker with `act`.
 pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, Duration) {
     const OTHERS: usize = 6;
     let stop = AtomicBool::new(false);
@@ -153,8 +153,7 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
     })
 }
 
-/// Runs `act` and checks that others waited little: a quarter of the time that it takes at most, beside what a busy machine
-/// excuses.
+/// Runs `act` and checks that other clients wait for at most a quarter of its duration, plus an allowance for a busy machine.
 pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     wait::undisturbed(|| {
         let begun = Instant::now();
@@ -169,7 +168,7 @@ pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     });
 }
 
-/// Runs so many clients at once; the distinct ends that they tell, in order.
+/// Runs `clients` clients at once. Returns their distinct results in order.
 pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<String> {
     let mut ends = at_once(clients, |_| one());
     ends.sort();
@@ -177,7 +176,7 @@ pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<Strin
     ends
 }
 
-/// Runs so many clients at once; what each of them gives.
+/// Runs `clients` clients at once. Returns their results.
 pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let one = &one;
     thread::scope(|scope| {
@@ -188,7 +187,7 @@ pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) 
     })
 }
 
-/// Sets a flag when it is dropped, also by a panic.
+/// Sets a flag when it is dropped, also after a panic.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {
@@ -197,12 +196,12 @@ impl Drop for Stops<'_> {
     }
 }
 
-/// Descriptors that the server has open.
+/// Returns the number of descriptors that the server has open.
 pub(crate) fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count)
 }
 
-/// Looks at `condition` until it holds, for longer than every timeout of the server.
+/// Checks `condition` until it is true, for longer than every timeout of the server.
 pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
@@ -214,7 +213,7 @@ pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Somebody else: puts and gets in three dialects, on fresh connections and on a lasting one.
+/// Another client: it puts and gets in three dialects, on new connections and on a lasting one.
 struct Bystander {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<usize>,
@@ -228,7 +227,7 @@ impl Bystander {
         Self { stop, thread }
     }
 
-    /// The number of rounds that it completed, all of them in order.
+    /// Stops the client. Returns the number of complete rounds.
     fn end(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         match self.thread.join() {
@@ -274,7 +273,7 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
     round
 }
 
-/// A raw connection whose writes have a timeout.
+/// Opens a raw connection whose writes have a timeout.
 pub(crate) fn connect(server: &Server) -> TcpStream {
     patient(TcpStream::connect(server.address()).expect("the server accepts"))
 }
@@ -287,7 +286,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Reads to the end; what came, and whether an end came (not only silence).
+/// Reads to the end. Returns the data, and whether the connection ended (not only a timeout).
 pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {
@@ -297,7 +296,7 @@ pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     (bytes, ended)
 }
 
-/// The status line of an answer, or how the connection ended without one.
+/// Returns the status line of an answer, or how the connection ended without one.
 pub(crate) fn verdict(stream: &mut TcpStream) -> String {
     let (bytes, ended) = rest(stream);
     let line = bytes.split(|&b| b == b'\r').next().unwrap_or_default();

@@ -1,5 +1,4 @@
-//! JSON that comes in very many pieces: each byte is looked at once, before it is known who sends
-//! it, and others are not kept waiting.
+//! JSON in very many pieces: each byte is read once before the sender is known, and other clients are not delayed.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,16 +10,16 @@ use witan_e2e::{Launch, Server, websocket::Socket};
 
 use crate::stage::{connect, cpu, longest_wait};
 
-/// Pieces of one byte.
+/// Number of pieces of one byte.
 const PIECES: usize = 60_000;
 
-/// The longest time that another client may wait for an answer on a busy machine.
+/// Maximum wait of another client for an answer on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// What every stream answers, or ignores.
+/// A message that every stream answers or ignores.
 const CREATE: &str = r#"{"create_request":{"key":"YQ=="}}"#;
 
-/// Sends a JSON value whose string comes in pieces of one byte, then [`CREATE`], and reads how the answer begins.
+/// Sends a JSON value whose string is in pieces of one byte, then [`CREATE`]. Returns the beginning of the answer.
 fn in_pieces(server: &Server, path: &str, pieces: usize) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     let begin = "7\r\n{\"zz\":\"\r\n";
@@ -30,7 +29,7 @@ fn in_pieces(server: &Server, path: &str, pieces: usize) -> String {
     let mut stream = connect(server);
     let mut writer = stream.try_clone().expect("a descriptor more");
     thread::scope(|scope| {
-        // a server that has had enough takes no more
+        // The server may stop reading.
         scope.spawn(move || {
             let _ = writer.write_all(request.as_bytes());
         });
@@ -52,7 +51,7 @@ fn a_value_in_many_chunks_is_scanned_once() {
         };
         let few = spent(PIECES / 10);
         let (many, waited) = longest_wait(&server, || spent(PIECES));
-        // other clients cost CPU time during it, too
+        // Other clients also use CPU time during it.
         let bound = few * 30 + Duration::from_secs(2);
         assert!(
             many <= bound,

@@ -1,4 +1,4 @@
-//! Clients that send more to the log at once than it takes in a while: they wait behind themselves.
+//! Clients that send more to the log at once than it accepts in a while only delay themselves.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -15,19 +15,19 @@ use crate::{
     stage::{NOISE, SLACK_BYTES, at_once, load},
 };
 
-/// Connections that put as fast as they can.
+/// Number of connections that put as fast as they can.
 const FLOODS: usize = 4;
 
-/// Puts of each, which it sends at once.
+/// Number of puts that each connection sends at once.
 const PUTS: u32 = 2_000;
 
-/// Bytes of a value: it fits into a frame with everything around it.
+/// Size of a value in bytes, which fits into a frame with its overhead.
 const VALUE_BYTES: usize = 16_000;
 
-/// The memory that requests, commands, log and history may take together.
+/// Maximum memory in bytes of requests, commands, log and history together.
 const FLOOD_BYTES: u64 = 640 << 20;
 
-/// Sends the puts of one connection; returns how long it took until the last one was answered.
+/// Sends the puts of one connection. Returns the time until the last answer.
 fn flood(server: &Server, number: usize) -> Duration {
     let mut stream = h2::open_wide(server);
     let mut reader = stream.try_clone().expect("a descriptor more");
@@ -44,7 +44,7 @@ fn flood(server: &Server, number: usize) -> Duration {
     begun.elapsed()
 }
 
-/// Puts one after the other until `left` is 0; returns the longest wait and the number of puts.
+/// Puts one after the other until `left` is 0. Returns the longest wait and the number of puts.
 fn bystander(server: &Server, left: &AtomicUsize) -> (Duration, usize) {
     let runtime = grpc::runtime();
     let mut client = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
@@ -60,7 +60,7 @@ fn bystander(server: &Server, left: &AtomicUsize) -> (Duration, usize) {
     (longest, puts)
 }
 
-/// The shortest time of a flood and the longest of a put beside them.
+/// Returns the shortest duration of a flood and the longest duration of a put next to the floods.
 fn floods_beside_a_put(server: &Server) -> (Duration, Duration, String) {
     let left = AtomicUsize::new(FLOODS);
     let (own, longest, puts) = thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Transactions that ask for more than anybody needs: nested without end, reading the same again and
-//! again, or with many puts and deletes to compare.
+//! Transactions with excessive work: deeply nested, with repeated reads of the same keys, or with many puts and deletes to
+//! compare.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use witan_e2e::{
 
 use crate::stage::{SLACK_BYTES, case, case_on};
 
-/// Puts that the case on comparing them sends, and half as many deletes.
+/// Number of puts whose comparison is tested. There are half as many deletes.
 const WRITES: usize = 60_000;
 
 fn range(key: &str, end: &str) -> RequestOp {
@@ -25,7 +25,7 @@ fn range(key: &str, end: &str) -> RequestOp {
     )))
 }
 
-/// Operations in nested transactions, none of which has more than `width` of them.
+/// Nests operations in transactions with at most `width` operations each.
 fn nested(mut ops: Vec<RequestOp>, width: usize) -> TxnRequest {
     while ops.len() > width {
         ops = ops
@@ -57,7 +57,7 @@ fn refusal(server: &Server, request: TxnRequest, code: Code, text: &str) -> Stri
     format!("{text:?}")
 }
 
-/// A thousand keys of a thousand bytes.
+/// Puts a thousand keys of a thousand bytes.
 fn fill(server: &Server) {
     for part in 0..10 {
         let puts = (0..100).map(|at| {
@@ -78,7 +78,7 @@ fn nested_operations_are_counted_together() {
 
 #[test]
 fn reads_of_a_transaction_are_bounded() {
-    // Beside the pairs that are read, an answer on its way.
+    // The bound covers the pairs that are read and an answer in transit.
     let bound = SLACK_BYTES + (256 << 20);
     case("7,000 ranges over 1,000 keys each", bound, |server| {
         fill(server);
@@ -98,7 +98,7 @@ fn key(at: usize) -> String {
         .collect()
 }
 
-/// Deletes above all puts, so that each is to be compared with each.
+/// Returns deletes of ranges above all puts, so that each must be compared with each.
 fn writes() -> TxnRequest {
     let deletes = (0..WRITES / 2).map(|at| {
         Request::RequestDeleteRange(requests::delete(format!("~~{}", key(at)), "~~\x7f"))
@@ -107,8 +107,8 @@ fn writes() -> TxnRequest {
     requests::txn(deletes.chain(puts))
 }
 
-/// The limit on operations is out of the way. Comparing each put with each delete would take 1.8 billion
-/// steps, half an hour of the build that tests run.
+/// The limit on operations is disabled. Comparing each put with each delete would take 1.8 billion steps, which is half an
+/// hour in the build that tests run.
 #[test]
 fn puts_and_deletes_are_compared_in_little_time() {
     let launch = Launch::witan()
@@ -129,7 +129,7 @@ fn puts_and_deletes_are_compared_in_little_time() {
     );
 }
 
-/// As many puts as fill the quota, in a transaction that has too many operations.
+/// The puts would fill the quota, in a transaction with too many operations.
 #[test]
 fn a_request_that_cannot_be_done_raises_no_alarm() {
     let launch = Launch::witan().arg("--quota-backend-bytes=600000");

@@ -1,4 +1,4 @@
-//! Clients that ask for much and never take it.
+//! Clients that request much data and never read it.
 
 use std::{io::Write as _, net::TcpStream};
 
@@ -9,29 +9,29 @@ use crate::{
     stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently},
 };
 
-/// The server's own bound on answers that wait for their clients (`Resource::Answers`).
+/// The server's own bound in bytes for answers that wait for their clients (`Resource::Answers`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
-/// Of what a client of HTTP/1 asks for one thing after the other, one answer exists, and twice for
-/// a moment: as what it is made of and as bytes of its connection.
+/// Bound in bytes for HTTP/1 clients with consecutive requests. One answer exists per client, and briefly a second time: as
+/// its parts and as bytes of the connection.
 const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES) as u64;
 
-/// Of what a client of HTTP/2 asks for at once, all answers exist, as far as there is room.
+/// Bound in bytes for HTTP/2 clients with concurrent requests. All answers exist, as far as the bound permits.
 const HTTP2_BYTES: u64 = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
 
-/// One value; with a few of them an answer is large.
+/// Size of a value in bytes. An answer with a few of them is large.
 const VALUE_BYTES: usize = 256 << 10;
 
-/// Values of the data that is asked for, again and again.
+/// Number of values in each requested answer.
 const VALUES: usize = 4;
 
-/// An answer with all of them; base64 makes it a third longer.
+/// Size in bytes of an answer with all values. Base64 adds a third.
 const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
 
-/// The memory that the data itself takes, in both key spaces, with log, history and checkpoint.
+/// Memory of the data in bytes, in both key spaces, with log, history and checkpoint.
 const DATA_BYTES: u64 = 48 << 20;
 
-/// Clients that take nothing, and what each asks for one after the other.
+/// Number of clients that do not read, and of consecutive requests of each.
 const CLIENTS: usize = 24;
 const PIPELINED: usize = 32;
 
@@ -46,7 +46,7 @@ fn fill(server: &Server) {
     }
 }
 
-/// All that were opened are closed by the server in the end, though nobody read.
+/// Checks that the server finally closes all these connections, although no client reads.
 fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
     patiently("connections that take nothing are closed", || {
         descriptors(server) <= before + 5
@@ -77,7 +77,7 @@ pub(crate) fn http1_answers_unread() {
     });
 }
 
-/// Events of so many bytes go to each stream.
+/// Number of events for each stream.
 const EVENTS: usize = 24;
 
 pub(crate) fn v2_streams_unread() {
@@ -100,7 +100,7 @@ pub(crate) fn v2_streams_unread() {
     });
 }
 
-/// Calls of each connection without a window.
+/// Number of calls on each connection without a window.
 const CALLS: u32 = 200;
 
 pub(crate) fn http2_without_a_window() {
@@ -117,7 +117,7 @@ pub(crate) fn http2_without_a_window() {
                 stream
             })
             .collect();
-        // connections that hold answers are dropped, and their memory is given to others
+        // Connections that hold answers are dropped, and their memory becomes available to others.
         patiently("a large answer is given to somebody else", || {
             let body = br#"{"key":"AA==","range_end":"AA=="}"#;
             http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body)

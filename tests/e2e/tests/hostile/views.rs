@@ -1,5 +1,5 @@
-//! Waiting calls and slow readers while everything is overwritten repeatedly: none of them pins a state for long.
-//! Waiting scans do not delay large messages of other clients, although both run on other threads.
+//! Waiting calls and slow readers while everything is overwritten repeatedly: none of them pins a state for long. Waiting
+//! scans do not delay large messages of other clients, although both run on other threads.
 
 use std::{
     io::{Read as _, Write as _},
@@ -23,18 +23,18 @@ use crate::{
     work::fill,
 };
 
-/// Bytes of all values together, which is the size of a state.
+/// Total size of all values in bytes, which is the size of a state.
 const STATE_BYTES: u64 = 40 << 20;
 
 const VALUES: usize = 80;
 
-/// How often all values are overwritten.
+/// Number of times that all values are overwritten.
 const GENERATIONS: usize = 8;
 
-/// Room for the values, and once more while they are overwritten.
+/// Quota in bytes: space for the values, and for their copies while they are overwritten.
 const QUOTA_BYTES: u64 = 100 << 20;
 
-/// Bytes that readers may pin beyond the quota (`HELD_BYTES_FREE` of `held_views`).
+/// Number of bytes that readers may pin beyond the quota (`HELD_BYTES_FREE` of `held_views`).
 const HELD_BYTES: u64 = 64 << 20;
 
 /// A client that overwrites the key space.
@@ -50,8 +50,7 @@ impl Writer {
         Self { runtime, kv: KvClient::new(channel) }
     }
 
-    /// Writes all values again and compacts the old ones; returns the oldest revision that is left, which is not the
-    /// present one.
+    /// Rewrites all values and compacts the old ones. Returns the oldest remaining revision, which is not the current one.
     fn overwrite(&mut self, generation: usize) -> i64 {
         let Self { runtime, kv } = self;
         runtime.block_on(async {
@@ -79,14 +78,14 @@ fn launch() -> Launch {
     Launch::witan().arg(format!("--quota-backend-bytes={QUOTA_BYTES}"))
 }
 
-/// Keeps calls waiting while everything is overwritten; `call` makes one for the revision of each generation.
+/// Keeps calls waiting while everything is overwritten. `call` creates a call for the revision of each generation.
 fn waiting_calls_keep_no_state<M: Message>(
     (what, path): (&str, &str),
     keys: usize,
     first: u32,
     call: impl Fn(i64) -> M,
 ) {
-    // the values, once more while they are overwritten, and the jobs that run
+    // The bound covers the values, their copies while they are overwritten, and the running jobs.
     let bound = SLACK_BYTES + 4 * STATE_BYTES;
     case_on(launch(), what, bound, |server| {
         let mut writer = Writer::new(server);
@@ -111,7 +110,7 @@ fn hashes_that_wait_keep_no_state() {
     waiting_calls_keep_no_state(call, 1, 400, |_| HashKvRequest::default());
 }
 
-/// Keys whose count at an older revision takes a while.
+/// Number of keys, whose count at an older revision takes a while.
 const COUNTED: usize = 30_000;
 
 fn count(revision: i64) -> RangeRequest {
@@ -124,7 +123,7 @@ fn counts_that_wait_keep_no_state() {
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
 }
 
-/// Starts a snapshot and reads nothing but its head.
+/// Starts a snapshot and reads only its head.
 fn snapshot(server: &Server) -> TcpStream {
     let mut stream = connect(server);
     let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";
@@ -162,7 +161,7 @@ fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
     });
 }
 
-/// A reader that takes 32 KiB a second. See `long`.
+/// Tests a reader of 32 KiB per second. It runs in `long`.
 pub(crate) fn a_snapshot_that_is_read_slowly() {
     case_on(launch(), "a slow snapshot", 4 * SLACK_BYTES, |server| {
         Writer::new(server).overwrite(0);
@@ -181,7 +180,7 @@ pub(crate) fn a_snapshot_that_is_read_slowly() {
     });
 }
 
-/// Bytes that are decoded on another thread.
+/// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
 /// Runs `act` and checks that another client's large puts are delayed little: by at most a quarter of its duration,
@@ -221,7 +220,7 @@ fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     });
 }
 
-/// Calls of one connection that wait.
+/// Number of waiting calls on one connection.
 const COUNTS: u32 = 300;
 
 #[test]
@@ -245,11 +244,11 @@ fn large_puts_do_not_wait_behind_counts() {
     });
 }
 
-/// Nodes of a directory, and the bytes of each value, which grow sixfold in a listing.
+/// Number of nodes in a directory, and size of each value in bytes, which grows sixfold in a listing.
 const LISTED: usize = 8;
 const LISTED_BYTES: usize = 64 << 10;
 
-/// Connections that each request a listing.
+/// Number of connections that each request a listing.
 const LISTINGS: usize = 100;
 
 fn listed() -> Server {
@@ -295,7 +294,7 @@ fn listings_whose_clients_have_left_are_not_made() {
     wait::undisturbed(|| {
         let alone = listing();
         let asked = at_once(LISTINGS, |_| ask_listing(&server));
-        // the server has started on the first one
+        // The server has started the first listing.
         patiently("a listing begins", || {
             asked.iter().any(|stream| {
                 stream.set_nonblocking(true).expect("a TCP socket");

@@ -1,5 +1,4 @@
-//! Many watchers of one client, all of which a change of many keys matches: what another client waits is
-//! bounded.
+//! Many watchers of one client that all match a change of many keys: the wait of other clients is bounded.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +18,13 @@ use crate::{
     work::{admit_a_user, fill},
 };
 
-/// Another client's longest wait: work for so many watchers is bounded and not nothing, least of all in a
-/// debug build.
+/// Maximum wait of another client. The work for so many watchers is bounded but not negligible, above all in a debug build.
 const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 
-/// Puts whose time is taken.
+/// Number of measured puts.
 const PUTS: usize = 20;
 
-/// A stream with so many watchers, of a user whose token is shown.
+/// Opens a stream with `many` watchers, with a user's token if given.
 pub(crate) async fn watch(
     channel: Channel,
     token: Option<&str>,
@@ -45,7 +43,7 @@ pub(crate) async fn watch(
     answers
 }
 
-/// The longest of some puts.
+/// Returns the longest duration of some puts.
 async fn longest_put(client: &mut KvClient<Channel>) -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..PUTS {
@@ -64,7 +62,7 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
         fill(&mut client, KEYS, 0).await;
-        // ranges that overlap: all of them end behind every key
+        // The ranges overlap: all end after every key.
         let range = |at| from(&format!("a{at:06}"), "z", 0);
         let address = server.address();
         let many = watch(grpc::connect(&address).await, None, WATCHERS, range).await;
@@ -75,7 +73,7 @@ fn a_deletion_of_many_keys_under_many_watchers() {
         let waited = longest_put(&mut client).await;
         assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
         drop(many);
-        // the remaining stream gets its events whole, and in order
+        // The remaining stream receives its events completely and in order.
         let keys = one.map(|answer| answer.expect("events").events);
         let mut keys = Box::pin(keys.flat_map(stream::iter));
         for at in 0..KEYS {
@@ -86,20 +84,21 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     });
 }
 
-/// One of many ranges in which nothing is written.
+/// Returns one of many ranges in which nothing is written.
 fn unwanted(at: usize, revision: i64) -> WatchCreateRequest {
     let [first, end] = ["", "x"].map(|last| format!("k000000/{at:06}{last}"));
     from(&first, &end, revision)
 }
 
-/// A stream whose watchers want none of the changes has no answer at which it would stop reading them.
+/// A stream whose watchers match no change has no answer at which it would stop reading changes.
 #[test]
 fn a_deletion_of_many_keys_that_hardly_a_watcher_wants() {
     const WATCHERS: usize = 20_000;
-    /// With them a turn has more matches than the server notes, so that each watcher reads the changes of the turn.
+    /// Number of matching watchers. With them, a turn has more matches than the server records, so each watcher reads the
+    /// changes of the turn.
     const MATCHING: usize = 30;
     const KEYS: usize = 20_000;
-    /// Some for each worker.
+    /// Number of other clients, some for each worker.
     const OTHERS: usize = 4;
     let server = Launch::witan().start();
     let address = server.address();
@@ -135,7 +134,7 @@ fn a_deletion_of_many_keys_that_hardly_a_watcher_wants() {
     });
 }
 
-/// Puts many keys with a value of so many bytes.
+/// Puts many keys with values of `bytes` bytes.
 async fn fill_with_values(client: &mut KvClient<Channel>, keys: usize, bytes: usize) {
     let keys: Vec<usize> = (0..keys).collect();
     for keys in keys.chunks(1000) {
@@ -147,13 +146,13 @@ async fn fill_with_values(client: &mut KvClient<Channel>, keys: usize, bytes: us
     }
 }
 
-/// The events of a revision come in one answer, whatever they take: it is made in steps, between which the worker serves
-/// others. They wait for the deletion, whichever worker is theirs.
+/// The events of a revision are in one answer of any size. The answer is created in steps, between which the worker serves
+/// other clients. All of them wait for the deletion.
 #[test]
 fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
     const KEYS: usize = 100_000;
     const BYTES: usize = 700;
-    /// Some for each worker.
+    /// Number of other clients, some for each worker.
     const OTHERS: usize = 4;
     let server = Launch::witan().start();
     let address = server.address();
@@ -177,7 +176,7 @@ fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
         }
         let deleted = client.delete_range(requests::delete("k", "l")).await;
         assert_eq!(deleted.expect("deleted").into_inner().deleted, KEYS as i64);
-        // longer than this client takes
+        // The answer is longer than this client accepts.
         answers.message().await.expect_err("all in one");
         answered.send(true).expect("they look at it");
         let mut longest = Vec::new();
@@ -193,11 +192,11 @@ fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
     wait::undisturbed(|| grpc::runtime().block_on(attempt()));
 }
 
-/// Each is told, and what it is told is made when the client takes it.
+/// Each watcher gets a message, which is created when the client reads it.
 #[test]
 fn many_watchers_that_lose_their_permission_at_once() {
     const WATCHERS: usize = 200_000;
-    /// Their ids; an answer made for each of them took 60 MiB.
+    /// Maximum memory in bytes for the ids of the watchers. Prepared messages for all of them took 60 MiB.
     const BOUND_BYTES: u64 = 16 << 20;
     let server = Launch::witan().start();
     let token = admit_a_user(&server);
@@ -208,7 +207,7 @@ fn many_watchers_that_lose_their_permission_at_once() {
         let one_key = |at| key(&format!("k{at:06}"));
         watch(channel, Some(&token), WATCHERS, one_key).await
     });
-    // the process gives back what the creation took before it is measured
+    // The process frees the memory of the creation before the measurement.
     let revoke = || {
         let body = r#"{"role":"r","key":"aw==","range_end":"bA=="}"#;
         let revoked = server.http_as(Some(&root), "POST", "/v3/auth/role/revoke", body);

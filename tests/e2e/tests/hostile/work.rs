@@ -1,5 +1,5 @@
-//! Small requests that cause much work: keys of a lease that a caller needs permission for, deleted keys
-//! that are passed over, the same keys read again and again.
+//! Small requests that cause much work: leases whose keys all need permission, deleted keys that are skipped, and repeated
+//! reads of the same keys.
 
 use std::{
     io::{self, Write as _},
@@ -22,14 +22,14 @@ use crate::{
     stage::{LONG, grown, others_go_on},
 };
 
-/// Ranges in one transaction, as many as may be.
+/// Number of ranges in one transaction, which is the maximum.
 const RANGES: usize = 127;
 
-/// Another client's large read may wait so much longer than three times as long as without load: the
-/// machine has other work, too.
+/// Additional time for another client's large read, beyond three times its duration without load, because the machine has
+/// other work.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Puts keys `k000000` and on, in nested transactions of as many operations as the default allows.
+/// Puts keys from `k000000` on, in nested transactions with as many operations as the default allows.
 pub(crate) async fn fill(
     client: &mut KvClient<tonic::transport::Channel>,
     many: usize,
@@ -55,7 +55,7 @@ fn names(times: usize) -> TxnRequest {
     requests::txn(vec![Operation::RequestRange(range); times])
 }
 
-/// A user who may read and write the keys `[k, l)`, and auth on; answers the user's token.
+/// Creates a user with permission for the keys `[k, l)` and enables auth. Returns the user's token.
 pub(crate) fn admit_a_user(server: &Server) -> String {
     for (path, body) in [
         ("user/add", r#"{"name":"u","password":"p"}"#),
@@ -88,7 +88,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
     let token = admit_a_user(&server);
     let keep_alive = || async {
         let asked = stream::iter(vec![LeaseKeepAliveRequest { id: 7 }; KEEP_ALIVES]);
-        // the stream of requests stays open until all are answered
+        // The stream of requests stays open until all are answered.
         let asked = requests::with_token(Some(&token), asked.chain(stream::pending()));
         let answers = leases
             .clone()
@@ -105,7 +105,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
     others_go_on(&server, "keep-alives", || runtime.block_on(keep_alive()));
 }
 
-/// On a connection of its own.
+/// Runs a large read on a new connection. Returns its duration.
 async fn large_read(address: &str) -> Duration {
     let channel = grpc::connect(address).await;
     let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
@@ -128,7 +128,7 @@ fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
         let others: Vec<_> = (0..3)
             .map(|_| runtime.block_on(large_read(&address)))
             .collect();
-        // all have an answer, or the beginning of one
+        // Each call has an answer or the beginning of one.
         for _ in 0..10 {
             while h2::read(&mut stream).expect("a frame").0 != h2::HEADERS {}
         }
@@ -137,7 +137,7 @@ fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
     let waited = *others.iter().max().expect("three");
     let mib = grown >> 20;
     let row = format!("| {what} | others waited {waited:?}, alone {quiet:?} | {mib} MiB more |\n");
-    // straight to the stream: the harness of tests would keep what is printed
+    // Write to the stream directly, because the test harness would capture printed output.
     let _ = io::stderr().write_all(row.as_bytes());
     assert!(
         waited <= quiet * 3 + SLACK,
@@ -146,17 +146,17 @@ fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
     assert!(grown <= bound_bytes, "{what}: grew by {mib} MiB");
 }
 
-/// Reads of so many keys are short enough for a worker; a client sends many of them at once.
+/// Number of keys in a read that is short enough for a worker. A client sends many such reads at once.
 const READ_KEYS: usize = 16_000;
 const READS: u32 = 500;
 
-/// Sends the same call many times at once; another client's request takes its turn between them.
+/// Sends the same call many times at once, and checks that another client's request is served between them.
 fn others_take_turns(server: &Server, path: &str, message: &impl Message) {
     let calls: Vec<_> = (0..READS)
         .flat_map(|n| h2::unary(2 * n + 1, path, message))
         .collect();
     others_go_on(server, path, || {
-        // without a window each answer stops behind its headers
+        // Without a window, each answer stops after its headers.
         let mut stream = h2::open(server, Some(0));
         stream.write_all(&calls).expect("it is sent");
         for _ in 0..READS {

@@ -1,4 +1,4 @@
-//! The program under etcd's names: as `etcd` it is a member, as `etcdutl` it answers as etcd's own does.
+//! The program under etcd's names: as `etcd` it is a member, as `etcdutl` it answers like etcd's own tool.
 
 use std::{
     os::unix::fs::symlink,
@@ -8,7 +8,7 @@ use std::{
 
 use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::Said};
 
-/// The program under another name, in a folder of its own.
+/// The program under another name, in a separate folder.
 struct Named {
     _dir: Folder,
     path: PathBuf,
@@ -22,7 +22,7 @@ impl Named {
         Self { _dir: dir, path }
     }
 
-    /// Exit code and both streams.
+    /// Runs the program. Returns exit code and both streams.
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
         run(&self.path, args)
     }
@@ -47,7 +47,7 @@ fn as_etcd_it_starts_a_member() {
     assert!(version.starts_with("etcd Version: 3."), "{version}");
 }
 
-/// Keys with a lease are not written: etcd's own etcdutl panics on them.
+/// Keys with a lease are omitted, because etcd's own etcdutl panics on them.
 #[test]
 fn as_etcdutl_it_answers_as_etcds() {
     let theirs = binaries::cached("etcdutl37", "tests/tools/etcd.sh 37");

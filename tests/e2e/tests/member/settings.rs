@@ -1,5 +1,5 @@
-//! Flags that change how the running server behaves: limits, connections, elections, logs, hosts.
-//! Flags of ports, folders and sources stand in `flags.rs`.
+//! Flags that change the behavior of the running server: limits, connections, elections, logs, hosts. `flags.rs` tests flags
+//! of ports, folders and sources.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, requests, tool::witan, wait};
 
-/// The same flags on our server and on etcd.
+/// Starts Witan and an etcd with the same flags.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
     [Kind::Witan, theirs].map(|kind| {
         args.iter()
@@ -65,7 +65,7 @@ fn limits_of_requests() {
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 
-/// Reads one HTTP/2 frame: its type, its flags and its payload. `None` at the end.
+/// Reads one HTTP/2 frame: its type, its flags and its payload. Returns `None` at the end.
 fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
@@ -92,7 +92,7 @@ fn connection_settings() {
         .expect("send");
     let mut streams = None;
     let mut pinged = false;
-    // answer nothing: a ping comes, and without an answer the end
+    // Answer nothing: a ping arrives, and without an answer the connection ends.
     while let Some((kind, flags, payload)) = frame(&mut stream) {
         pinged |= kind == PING;
         if kind == SETTINGS && flags == 0 {
@@ -106,7 +106,7 @@ fn connection_settings() {
     }
     assert_eq!(streams, Some(3), "SETTINGS_MAX_CONCURRENT_STREAMS");
     assert!(pinged, "a silent connection is pinged");
-    // a second process on the same port
+    // Start a second process on the same port.
     let mut second = Launch::witan().arg("--socket-reuse-port").prepare();
     let url = server.url();
     second.add_args(["--listen-client-urls", &url]);
@@ -115,7 +115,7 @@ fn connection_settings() {
     second.wait_log(0, witan_e2e::server::READY);
     assert!(server.runs() && second.runs());
     assert_eq!(server.terminate().code(), Some(0));
-    // the port is still served
+    // The port is still served.
     assert_eq!(server.http("GET", "/version", "").status, 200);
 }
 
@@ -138,7 +138,7 @@ fn elections_and_warnings() {
     server.wait_log(0, "apply request took too long");
     const SLOW: &str = "\"msg\":\"request took too long\"";
     server.wait_log(0, SLOW);
-    // a stall of the disk makes thousands slow at once: some lines a second are logged, the others counted
+    // A stall of the disk makes thousands of requests slow at once: some lines per second are logged, the others are counted.
     let skip = server.log().len();
     let (runtime, address) = (grpc::runtime(), server.address());
     let kv = KvClient::new(runtime.block_on(grpc::connect(&address)));
@@ -159,7 +159,7 @@ fn elections_and_warnings() {
         metrics.lines().any(|line| line == never),
         "something was synced"
     );
-    // it loses nothing to a kill even so: only a power cut can
+    // A kill still loses nothing; only a power cut can.
     server.kill9();
     server.start_again();
     assert_eq!(
@@ -203,7 +203,7 @@ fn logs_go_where_they_are_sent() {
 #[test]
 fn log_files_rotate() {
     let dir = Folder::new("rotate");
-    // a megabyte of warnings is needed: each write is one
+    // The test needs a megabyte of warnings. Each write causes a warning.
     let server = Launch::witan()
         .arg(format!("--log-outputs={}", dir.join("witan.log").display()))
         .arg("--enable-log-rotation")
@@ -267,7 +267,7 @@ fn browsers_and_hosts() {
     assert_eq!(seen[0][3].0, 421);
 }
 
-/// A browser sends the forms and texts of a page to wherever the page likes; etcd executes them.
+/// A browser sends a page's forms and texts to any server; etcd executes them.
 #[test]
 fn pages_of_other_origins_write_nothing() {
     let allowed = "http://allowed.example:80";
@@ -293,7 +293,7 @@ fn pages_of_other_origins_write_nothing() {
     }
 }
 
-/// A token takes a place for a week, and counting covers all requests for seconds. No foreign page may cause either,
+/// A token takes a place for a week, and counting affects all requests for seconds. No foreign page may cause either, not
 /// even by loading an image.
 #[test]
 fn pages_of_other_origins_get_nothing_that_costs() {
@@ -318,7 +318,7 @@ fn pages_of_other_origins_get_nothing_that_costs() {
     );
 }
 
-/// A browser opens a WebSocket to wherever a page likes; etcd takes every origin.
+/// A browser opens a page's WebSockets to any server; etcd accepts every origin.
 #[test]
 fn pages_of_other_origins_open_no_websocket() {
     let opens = |server: &witan_e2e::Server, origin: Option<&str>| {

@@ -1,5 +1,5 @@
-//! How the server stops: answers in flight complete, long answers end, the exit code is 0, a
-//! second signal stops at once.
+//! How the server stops: answers in flight are completed, long answers end, the exit code is 0, and a second signal stops it
+//! at once.
 
 use std::{
     io::ErrorKind,
@@ -10,13 +10,13 @@ use std::{
 
 use witan_e2e::{Launch, http, wait};
 
-/// Clients that write while the server stops.
+/// Number of clients that write while the server stops.
 const WRITERS: u64 = 32;
 
-/// Answers before the signal, so that it comes into full traffic.
+/// Number of answers before the signal, so that the signal arrives under full load.
 const ANSWERS_BEFORE: u64 = 500;
 
-/// A stop with nothing to wait for takes less than this on two busy cores; one that waits takes ten seconds.
+/// Maximum duration of a stop without waiting on two busy cores. A stop that waits takes ten seconds.
 const PROMPT: Duration = Duration::from_secs(9);
 
 #[test]
@@ -60,8 +60,8 @@ fn answers_in_flight_complete_and_stay() {
     }
 }
 
-/// Writes 1, 2, 3 … until the server has ended; gives the last acknowledged number. A torn answer
-/// is a failure; a connection that ends before an answer began is not.
+/// Writes 1, 2, 3 … until the server has ended. Returns the last acknowledged number. A truncated answer is a failure; a
+/// connection that ends before an answer is not.
 fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
     let Ok(mut connection) = http::Connection::open(address) else {
         return 0;
@@ -81,7 +81,7 @@ fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
                     response.body.extend(piece);
                 }
                 if response.status >= 400 {
-                    // refused because it stops: an answer, and no acknowledgement
+                    // The server refused the write because it stops. That is an answer, not an acknowledgment.
                     return acknowledged;
                 }
                 response.json();
@@ -127,7 +127,7 @@ fn long_polls_and_streams_end() {
         begun.elapsed()
     );
     for connection in &mut waiting {
-        // an empty answer or none at all, but an end
+        // The stream ends with an empty answer or none.
         let _ = connection.response("GET");
         assert!(connection.closed());
     }
@@ -143,7 +143,7 @@ fn interrupt_stops_as_terminate_does() {
 #[test]
 fn a_second_signal_stops_at_once() {
     let mut server = Launch::witan().start();
-    // half a request: there is something to wait for
+    // Half of a request keeps the server waiting.
     let mut half = http::Connection::open(&server.address()).expect("connect");
     half.send_raw(b"PUT /v2/keys/half HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nvalue=")
         .expect("send");
@@ -151,7 +151,7 @@ fn a_second_signal_stops_at_once() {
     server.signal("TERM");
     server.wait_log(0, "received signal; shutting down");
     let begun = Instant::now();
-    // a signal within a blink of the first counts as the same request, so send it until it is heard
+    // A second signal shortly after the first counts as the same request, so send it until it has an effect.
     wait::until_true("a second signal ends it", || {
         let runs = server.runs();
         if runs {

@@ -1,7 +1,7 @@
-//! `/metrics` as a scraper sees it: well formed, with etcd's names and types, and telling the truth.
+//! `/metrics` for a scraper: valid format, etcd's names and types, and correct values.
 //!
-//! Reading order: `scrape` (taking one apart) → `truth` → `names` (beside etcd 3.6, and what is
-//! absent) → `mixin` (what alerts and dashboards ask for) → `page` (the document).
+//! Reading order: `scrape` (parsing) → `truth` → `names` (comparison with etcd, and absent families) → `mixin` (series that
+//! alerts and dashboards use) → `page` (the document).
 
 mod mixin;
 mod names;

@@ -1,5 +1,4 @@
-//! The series that the alerts and the dashboard of etcd's mixin (`contrib/mixin`) ask for, and those that our own
-//! ask for.
+//! The series that etcd's alerts and dashboard (`contrib/mixin`) use, and the series that Witan's own use.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +6,14 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, wait};
 
 use super::scrape::scrape;
 
-/// Series of a lone member, which must show them from its start, so that a rate sees the first failure, with the
-/// labels that etcd's have.
+/// Series of a single member with etcd's labels. The member must show them from its start, so that a rate includes the first
+/// failure.
 const ALONE: [&str; 17] = [
     "etcd_server_has_leader",
     "etcd_server_leader_changes_seen_total",
     "grpc_server_started_total",
     "grpc_server_handled_total",
-    // with --metrics=extensive
+    // This series requires --metrics=extensive.
     "grpc_server_handling_seconds_bucket",
     "etcd_server_proposals_failed_total",
     "etcd_server_proposals_pending",
@@ -30,7 +29,7 @@ const ALONE: [&str; 17] = [
     "etcd_network_client_grpc_sent_bytes_total",
 ];
 
-/// Series that begin with the first other member that a member talks to, and their labels.
+/// Series that start with the first connection to another member, and their labels.
 const PEERS: [(&str, &str); 4] = [
     ("etcd_network_peer_sent_failures_total", "To"),
     ("etcd_network_peer_round_trip_time_seconds_bucket", "To"),
@@ -72,7 +71,7 @@ fn all_series_of_the_mixin_exist_from_the_start() {
 
 #[test]
 fn extensive_metrics_time_calls() {
-    // --metrics=extensive
+    // The server runs with --metrics=extensive.
     let server = start(Kind::Witan);
     let count = "grpc_server_handling_seconds_count{grpc_method=\"Put\",\
                  grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}";
@@ -85,13 +84,13 @@ fn extensive_metrics_time_calls() {
     assert!(!basic.has("grpc_server_handling_seconds_bucket"));
 }
 
-/// Our alerts and dashboards of members.
+/// Witan's alerts and dashboards for members.
 const OURS: [&str; 2] = [
     include_str!("../../../../charts/witan-operator/files/rules.yaml"),
     include_str!("../../../../charts/witan-operator/files/dashboards/members.json"),
 ];
 
-/// The members' series that a text names.
+/// Returns the members' series in a text.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| {
@@ -100,7 +99,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A rule without a series says the same as one that is satisfied.
+/// A rule without a series gives the same result as a satisfied rule.
 #[test]
 fn what_our_alerts_and_dashboards_ask_for_is_there_from_the_start() {
     let cluster = Cluster::start(3);
@@ -111,7 +110,7 @@ fn what_our_alerts_and_dashboards_ask_for_is_there_from_the_start() {
         let missing = asked.into_iter().filter(|name| !scraped.has(name));
         missing.map(str::to_owned).collect::<Vec<String>>()
     };
-    // round trips are measured each second
+    // Round trips are measured every second.
     wait::until("the first round trip", || {
         let missing = missing();
         let others = missing.iter().filter(|name| !name.contains("round_trip"));

@@ -1,4 +1,4 @@
-//! Names, types, labels, buckets and counts beside etcd 3.7, and what of etcd's is absent.
+//! Compares names, types, labels, buckets and counts with etcd 3.7, and lists absent families.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use witan_e2e::{Kind, Launch, Tool};
 
 use super::scrape::{Scrape, scrape};
 
-/// Families of a lone etcd 3.7 that are absent, by the reason.
+/// Families of a single etcd 3.7 member that are absent, by reason.
 const ABSENT: &[(&str, &[&str])] = &[
     (
         "there is no bbolt",
@@ -83,7 +83,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The commands that clients run in these tests.
+/// Commands that clients run in these tests.
 const SCRIPT: &[&[&str]] = &[
     &["put", "k", "v"],
     &["put", "k", "--ignore-value", "--ignore-lease"],
@@ -116,13 +116,13 @@ fn families_and_calls_are_etcds_after_the_same_script() {
     same_counts(&ours, &theirs);
 }
 
-/// Names, types, labels and buckets.
+/// Checks that names, types, labels and buckets are equal.
 fn same_families(ours: &Scrape, theirs: &Scrape) {
     let absent = ABSENT.iter().flat_map(|(_, families)| families.iter());
     let absent: BTreeSet<&str> = absent.copied().collect();
     let mut wrong = Vec::new();
     for (family, kind) in &theirs.types {
-        // the Go runtime's own
+        // These families belong to the Go runtime.
         if family.starts_with("go_") || family.starts_with("process_network_") {
             continue;
         }
@@ -140,7 +140,7 @@ fn same_families(ours: &Scrape, theirs: &Scrape) {
         if got != want {
             wrong.push(format!("{family} has labels {got:?}, not {want:?}"));
         }
-        // Go writes large numbers with an exponent
+        // Go writes large numbers with an exponent.
         let bounds = |scrape: &Scrape| -> BTreeSet<String> {
             let bounds = scrape.values_of(&samples, "le").into_iter();
             let bounds = bounds.map(|text| text.trim_start_matches('+').parse::<f64>());
@@ -158,7 +158,7 @@ fn same_families(ours: &Scrape, theirs: &Scrape) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The same script counts the same.
+/// Checks that the same script leads to the same counts.
 fn same_counts(ours: &Scrape, theirs: &Scrape) {
     let counted = |scrape: &Scrape| -> BTreeMap<String, u64> {
         let series = scrape.series.iter().filter(|(name, _)| {

@@ -1,5 +1,5 @@
-//! `docs/reference/metrics.md` beside a running member: types and labels. That the page names every
-//! series is checked by `tests/tidy/tests/documents.rs`.
+//! Compares types and labels in `docs/reference/metrics.md` with a running member. `tests/tidy/tests/documents.rs` checks
+//! that the page names every series.
 
 use std::{collections::BTreeMap, fs};
 
@@ -7,14 +7,14 @@ use witan_e2e::{Launch, binaries};
 
 use super::scrape::scrape;
 
-/// Series that a member shows in this test, at least.
+/// Minimum number of series that a member shows in this test.
 const SHOWN_MIN: usize = 70;
 
 #[test]
 fn the_page_has_types_and_labels() {
     let path = binaries::root().join("docs/reference/metrics.md");
     let page = fs::read_to_string(path).expect("the page is in the repository");
-    // name to type and labels
+    // From name to type and labels.
     let rows: BTreeMap<&str, (&str, Vec<&str>)> = page
         .lines()
         .filter_map(|line| {

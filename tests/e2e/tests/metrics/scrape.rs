@@ -1,15 +1,15 @@
-//! A scrape, as a scraper sees it.
+//! Parses the output of `/metrics`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use witan_e2e::Server;
 
-/// A scrape, taken apart.
+/// A parsed scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
-    /// Family to type.
+    /// From family to type.
     pub(crate) types: BTreeMap<String, String>,
-    /// Series (name and labels as printed) to value.
+    /// From series (name and labels as printed) to value.
     pub(crate) series: BTreeMap<String, f64>,
 }
 
@@ -21,7 +21,7 @@ impl Scrape {
             .unwrap_or_else(|| panic!("{series} is exposed"))
     }
 
-    /// Whether there is a sample of this name.
+    /// Returns whether there is a sample with this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.samples(name).next().is_some()
     }
@@ -31,7 +31,7 @@ impl Scrape {
         self.series.keys().map(String::as_str).filter(own)
     }
 
-    /// The name of the samples of a family that have all of its labels.
+    /// Returns the name of the samples that have all labels of a family.
     pub(crate) fn sample(&self, family: &str) -> String {
         match self.types[family].as_str() {
             "histogram" => format!("{family}_bucket"),
@@ -39,20 +39,20 @@ impl Scrape {
         }
     }
 
-    /// The names of labels that samples of this name have.
+    /// Returns the label names of the samples with this name.
     pub(crate) fn labels(&self, name: &str) -> BTreeSet<String> {
         let labels = self.samples(name).flat_map(labels_of);
         labels.map(|(label, _)| label.to_owned()).collect()
     }
 
-    /// The values of a label in the samples of this name.
+    /// Returns the values of a label in the samples with this name.
     pub(crate) fn values_of(&self, name: &str, label: &str) -> Vec<String> {
         let labels = self.samples(name).flat_map(labels_of);
         let labels = labels.filter(|(known, _)| *known == label);
         labels.map(|(_, value)| value.to_owned()).collect()
     }
 
-    /// The family that a sample belongs to.
+    /// Returns the family of a sample.
     fn family(&self, name: &str) -> String {
         for suffix in ["_bucket", "_sum", "_count"] {
             if let Some(base) = name.strip_suffix(suffix)
@@ -68,7 +68,7 @@ impl Scrape {
     }
 }
 
-/// Names and values of the labels of a series; no value here has a comma in it.
+/// Returns names and values of the labels of a series. No value here contains a comma.
 fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
     let (_, labels) = series.split_once('{').unwrap_or_default();
     let labels = labels.trim_end_matches('}').split(',');
@@ -76,7 +76,7 @@ fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|(name, value)| (name, value.trim_matches('"')))
 }
 
-/// Reads the text format and fails on anything that it does not allow.
+/// Parses the text format. Fails on anything that it does not permit.
 fn parse(text: &str) -> Scrape {
     assert!(text.ends_with('\n'), "the last line is complete");
     let mut scrape = Scrape::default();

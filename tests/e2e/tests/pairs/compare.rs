@@ -1,11 +1,10 @@
-//! Whether an answer is the recorded one. Times, remaining seconds and the order of an unsorted
-//! listing may differ; nothing else may.
+//! Compares an answer with the recorded one. Only times, remaining seconds and the order of an unsorted listing may differ.
 
 use serde_json::Value;
 
 use crate::pair::{Answer, Pair};
 
-/// Headers that must agree, or be absent from both.
+/// Headers that must be equal, or absent from both.
 const HEADERS: &[&str] = &[
     "Allow",
     "Content-Type",
@@ -15,14 +14,14 @@ const HEADERS: &[&str] = &[
     "X-Etcd-Cluster-Id",
     "X-Etcd-Index",
 ];
-/// Headers that must be there if they were, with whatever value.
+/// Headers that must be present if they were recorded, with any value.
 const PRESENT: &[&str] = &["X-Raft-Index", "X-Raft-Term"];
-/// Remaining seconds may differ by this.
+/// Maximum difference of remaining seconds.
 const TTL_SLACK: i64 = 2;
-/// Pairs whose body tells of the process and not of its state.
+/// Pairs whose body describes the process and not its state.
 const BODY_IS_OWN: &[&str] = &["F054"];
 
-/// The differences between the recorded and the given answer, one line each.
+/// Returns the differences between the recorded and the given answer, one per line.
 pub(crate) fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     let recorded = &pair.answer;
     let mut found = Vec::new();
@@ -67,7 +66,7 @@ fn same(recorded: &str, given: &str) -> bool {
     seconds_agree && (recorded.text == given.text || same_set(&recorded.text, &given.text))
 }
 
-/// A body without what depends on the clock.
+/// A body without the parts that depend on the clock.
 struct Timeless {
     text: String,
     ttls: Vec<i64>,
@@ -93,7 +92,7 @@ fn timeless(body: &str) -> Timeless {
     text = replaced(&text, "\"ttl\":", |value| {
         let end = value.find([',', '}']).expect("an object ends");
         let seconds: i64 = value[..end].parse().expect("seconds are a number");
-        // how late an expiration was is not compared
+        // The delay of an expiration is not compared.
         if seconds > 0 {
             ttls.push(seconds);
         }
@@ -105,13 +104,13 @@ fn timeless(body: &str) -> Timeless {
     Timeless { text: text.replace("\"ttl\":(late),", ""), ttls }
 }
 
-/// RFC 3339 in UTC, or a Go duration.
+/// Returns whether a text is an RFC 3339 time in UTC, or a Go duration.
 fn is_time(text: &str) -> bool {
     let date = text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
     date || (text.ends_with('s') && text.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Replaces what follows each `mark`; `with` gives how many bytes and by what.
+/// Replaces the text after each `mark`. `with` returns the number of bytes and their replacement.
 fn replaced(text: &str, mark: &str, mut with: impl FnMut(&str) -> (usize, String)) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -125,7 +124,7 @@ fn replaced(text: &str, mark: &str, mut with: impl FnMut(&str) -> (usize, String
     out + rest
 }
 
-/// Equal but for the order of listed nodes.
+/// Returns whether two answers are equal except for the order of listed nodes.
 fn same_set(recorded: &str, given: &str) -> bool {
     let sorted = |text: &str| -> Option<Value> {
         let mut value: Value = serde_json::from_str(&text.replace("(seconds)", "1")).ok()?;

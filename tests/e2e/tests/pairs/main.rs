@@ -1,7 +1,6 @@
-//! The record of etcd 3.4.23's answers, replayed in its own order on a fresh member. Every
-//! difference stands in a table with its reason; one that is not there fails, and so does one that
-//! is there and does not occur. The record is replayed on etcd itself too, so that what it leaves
-//! out (see `script`) is right.
+//! Replays the recorded answers of etcd 3.4.23 in their order on a new member. A table contains every difference with its
+//! reason. The test fails for a difference that is not in the table, and for a row whose difference does not occur. The
+//! record is also replayed on etcd itself, to verify the actions that it omits (see `script`).
 //!
 //! Reading order: this file → `pair` (the record) → `script` → `replay` → `compare`.
 
@@ -20,11 +19,11 @@ use replay::{Replay, Watch};
 use script::Act;
 use witan_e2e::{Kind, Launch, wait};
 
-/// A difference that is meant.
+/// A deliberate difference.
 struct Difference {
     id: &'static str,
     reason: &'static str,
-    /// Events that our watch shows, where their number differs.
+    /// Number of events of Witan's watch, if it differs.
     lines: Option<usize>,
 }
 
@@ -46,7 +45,7 @@ const LEVEL: &str = "the version is the level of our v3 API";
 const REASON: &str = "health gives a reason, empty when healthy, since etcd 3.5";
 const PROBES: &str = "etcd 3.6 serves this probe";
 
-/// Where we mean to answer otherwise.
+/// The deliberate differences.
 const DIFFERENCES: &[Difference] = &[
     differs("A028", CLEAN),
     differs("A029", CLEAN),
@@ -93,10 +92,10 @@ const SKIPPED: &[(&str, &str)] = &[
     ("M008", "deletes what the record did not write"),
 ];
 
-/// Differences found, by pair.
+/// The found differences by pair.
 type Found = BTreeMap<String, Vec<String>>;
 
-/// One run through the record.
+/// One replay of the record.
 struct Run<'a> {
     replay: Replay,
     pairs: BTreeMap<String, Pair>,
@@ -195,9 +194,9 @@ fn run(kind: Kind, meant: &[Difference]) -> (usize, Found) {
         .filter(|id| !SKIPPED.iter().any(|(skipped, _)| skipped == id))
     {
         match id.as_str() {
-            // it writes, which would move every later index
+            // This pair writes, which would shift every later index.
             "A028" if ours => continue,
-            // deletes the key that etcd took for expired
+            // Delete the key that etcd considered expired.
             "D021" if ours => run.replay.act(Act::Send("DELETE", "/ttl/big3", "")),
             "M002" => {
                 if ours {
@@ -216,7 +215,7 @@ fn run(kind: Kind, meant: &[Difference]) -> (usize, Found) {
     (run.asked, run.found)
 }
 
-/// Writes what section M reads, and finds by how much its indexes differ.
+/// Writes the data that section M reads, and determines the shift of its indexes.
 fn begin_restart(replay: &mut Replay) {
     const RECORDED_INDEX: i64 = 1263;
     let first = replay.server.http("PUT", "/v2/keys/rs/a", "value=1");
@@ -227,8 +226,8 @@ fn begin_restart(replay: &mut Replay) {
     replay.shift = RECORDED_INDEX - index;
 }
 
-/// Replays the record and says how many pairs are equal; an error lists the differences that are
-/// not meant, and those that are meant and do not occur.
+/// Replays the record and returns the number of equal pairs. Fails with the unexpected differences, and with the expected
+/// differences that do not occur.
 fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     let (asked, found) = run(kind, meant);
     let is_meant = |id: &str| meant.iter().any(|difference| difference.id == id);
@@ -257,7 +256,7 @@ fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     Ok(format!("{equal}, {} differ as meant", found.len()))
 }
 
-/// A member that stalls while a time to live runs out answers otherwise than the record: then a fresh one is asked.
+/// A member that stalls while a time to live ends answers differently. The replay is then repeated on a new member.
 fn answers_as_recorded(kind: Kind, meant: &[Difference]) {
     wait::undisturbed(|| {
         let equal = check(kind, meant)?;
@@ -271,7 +270,7 @@ fn witan_answers_as_recorded() {
     answers_as_recorded(Kind::Witan, DIFFERENCES);
 }
 
-/// Proves the script.
+/// Verifies the script.
 #[test]
 fn etcd_answers_as_recorded() {
     let meant = [differs("F039", "the replay asks some reads more than once")];

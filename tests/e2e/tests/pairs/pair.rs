@@ -4,10 +4,10 @@ use serde_json::Value;
 
 const RECORD: &str = include_str!("../../data/v2-pairs.jsonl");
 
-/// Bodies that the record holds as a length only: all bytes after `value=` are this one.
+/// The byte that fills bodies which the record contains only as a length.
 const FILLER: u8 = b'x';
 
-/// Where the record cut a long answer.
+/// Length in bytes at which the record cut a long answer.
 const CUT_BYTES: usize = 6000;
 
 /// A recorded exchange.
@@ -21,9 +21,9 @@ pub(crate) struct Pair {
     pub(crate) target: String,
     /// Request body.
     pub(crate) body: Option<Vec<u8>>,
-    /// Its content type.
+    /// Content type of the request.
     pub(crate) content_type: Option<String>,
-    /// The user who sends it, as the header `Authorization`.
+    /// The sender's `Authorization` header.
     pub(crate) authorization: Option<String>,
     /// The answer.
     pub(crate) answer: Answer,
@@ -34,18 +34,18 @@ pub(crate) struct Pair {
 /// An answer, recorded or given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// `200 OK`.
+    /// The status, such as `200 OK`.
     pub(crate) status: String,
-    /// As sent.
+    /// The headers as sent.
     pub(crate) headers: Vec<(String, String)>,
     /// The body without its framing.
     pub(crate) body: String,
-    /// Whether it went on (a stream).
+    /// Whether the connection stayed open (a stream).
     pub(crate) open: bool,
 }
 
 impl Answer {
-    /// The first value of a header.
+    /// Returns the first value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         values.next().map(|(_, value)| value.as_str())
@@ -53,13 +53,13 @@ impl Answer {
 }
 
 impl Pair {
-    /// Whether it is a watch that was accepted.
+    /// Returns whether the pair is an accepted watch.
     pub(crate) fn is_watch(&self) -> bool {
         self.target.contains("wait=t") && self.answer.header("Transfer-Encoding").is_some()
     }
 }
 
-/// All recorded pairs of these sections, in the order of the record.
+/// Returns all recorded pairs of these sections in their order.
 pub(crate) fn read(sections: &str) -> Vec<Pair> {
     let lines = RECORD
         .lines()
@@ -104,7 +104,7 @@ fn string(value: &Value) -> String {
     value.as_str().expect("a header is text").to_owned()
 }
 
-/// `(2097158 bytes) value=xxx…` stands for that many bytes.
+/// Expands a body such as `(2097158 bytes) value=xxx…` to that many bytes.
 fn expand(body: String) -> Vec<u8> {
     let counted = body
         .strip_prefix('(')

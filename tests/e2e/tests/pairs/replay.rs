@@ -1,5 +1,4 @@
-//! Asks a running server the recorded requests, watches included. What the answers should be is
-//! not known here.
+//! Sends the recorded requests, including watches, to a running server. It does not know the expected answers.
 
 use std::time::Duration;
 
@@ -14,12 +13,12 @@ use crate::{
     script::Act,
 };
 
-/// Names in the record, which depend on the recorded member's own ports.
+/// Names in the record that depend on the recorded member's ports.
 const RECORDED_CLIENT: &str = "http://127.0.0.1:42379";
 const RECORDED_PEER: &str = "http://127.0.0.1:42380";
 const RECORDED_MEMBER: &str = "667880157b8812c8";
 const RECORDED_CLUSTER: &str = "dc50b8daae93b3e0";
-/// Nothing more comes on a watch if nothing comes for so long.
+/// Time after which a silent watch is considered complete.
 const SILENCE: Duration = Duration::from_millis(250);
 const SPAM: usize = 1100;
 
@@ -27,7 +26,7 @@ const SPAM: usize = 1100;
 pub(crate) struct Replay {
     /// The server.
     pub(crate) server: Server,
-    /// Recorded index minus the server's own, in sections that begin at another index.
+    /// The recorded index minus the server's own index, for sections that start at another index.
     pub(crate) shift: i64,
     names: Vec<(&'static str, String)>,
 }
@@ -39,7 +38,7 @@ pub(crate) struct Watch {
 }
 
 impl Replay {
-    /// Takes a fresh server.
+    /// Creates a replay on a new server.
     pub(crate) fn new(server: Server) -> Self {
         let list = server.http("GET", "/v2/members", "");
         let member = list.json()["members"][0]["id"]
@@ -59,7 +58,7 @@ impl Replay {
         Self { server, shift: 0, names }
     }
 
-    /// Asks a pair's request and reads the whole answer.
+    /// Sends the request of a pair and reads the whole answer.
     pub(crate) fn ask(&self, pair: &Pair) -> Answer {
         let mut connection = self.send(pair);
         let response = connection.response(&pair.method);
@@ -67,7 +66,7 @@ impl Replay {
         self.answer(response, false)
     }
 
-    /// Asks a watch's request and reads its head.
+    /// Sends the request of a watch and reads its head.
     pub(crate) fn open(&self, pair: &Pair) -> Watch {
         let mut connection = self.send(pair);
         let head = connection.head(&pair.method);
@@ -75,7 +74,7 @@ impl Replay {
         Watch { connection, head }
     }
 
-    /// Reads `lines` events from a watch, then whether it ends or goes on, and what else comes.
+    /// Reads `lines` events from a watch, then whether it ends or continues, and further data.
     pub(crate) fn settle(&self, pair: &Pair, mut watch: Watch, lines: usize) -> Answer {
         let mut open = true;
         let mut patience = wait::PATIENCE;
@@ -100,7 +99,7 @@ impl Replay {
         self.answer(watch.head, open)
     }
 
-    /// Does something that the record leaves out.
+    /// Executes an action that the record omits.
     pub(crate) fn act(&self, act: Act) {
         let send = |method: &str, key: &str, form: &str| {
             let answer = self.server.http(method, &format!("/v2/keys{key}"), form);
@@ -143,7 +142,7 @@ impl Replay {
         connection
     }
 
-    /// The server's own names for the recorded ones.
+    /// Replaces the recorded names by the server's own names.
     fn own(&self, text: &str) -> String {
         let rename = |text: String, (recorded, own): &(&str, String)| text.replace(recorded, own);
         self.names.iter().fold(text.to_owned(), rename)

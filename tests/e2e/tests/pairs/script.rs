@@ -1,14 +1,14 @@
-//! The actions that the record leaves out: the writes that its watches saw, and when those were sent.
-//! Derived from the indexes in the answers, and proven by replaying the record on etcd itself.
+//! The actions that the record omits: the writes for its watches, and the times of the watches. They are derived from the
+//! indexes in the answers, and verified by a replay of the record on etcd itself.
 
-/// Something done around a pair.
+/// An action around a pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     /// A request whose answer is not recorded: method, key, form.
     Send(&'static str, &'static str, &'static str),
-    /// Writes that push everything older out of the history: `/spam` is set to 0, 1, … 1099.
+    /// Writes that push all older events out of the history: `/spam` is set to 0, 1, … 1099.
     Spam,
-    /// Begins the watch of a later pair.
+    /// Starts the watch of a later pair.
     Open(&'static str),
 }
 
@@ -17,15 +17,15 @@ use Act::{Open, Send, Spam};
 /// The actions around a pair.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Around {
-    /// Done before it is asked.
+    /// Actions before its request.
     pub(crate) before: &'static [Act],
-    /// Done after its watch was accepted.
+    /// Actions after its watch was accepted.
     pub(crate) after: &'static [Act],
-    /// Its watch is read together with the next one's.
+    /// Whether its watch is read together with the next watch.
     pub(crate) joint: bool,
 }
 
-/// Pairs that are asked until they answer as recorded, because time has to pass.
+/// Pairs that are repeated until they answer as recorded, because time must pass.
 pub(crate) const PATIENT: &[&str] = &["D003", "D016", "D021", "M003"];
 
 const NOTHING: Around = Around { before: &[], after: &[], joint: false };
@@ -39,10 +39,10 @@ const fn after(acts: &'static [Act]) -> Around {
     Around { after: acts, ..NOTHING }
 }
 
-/// The actions around this pair.
+/// Returns the actions around a pair.
 pub(crate) fn around(id: &str) -> Around {
     match id {
-        // these see the same expirations as the watch after them
+        // These pairs observe the same expirations as the watch after them.
         "D004" | "D044" | "D045" | "D046" => JOINT,
         "D025" => before(&[Open("D028")]),
         "D049" => before(&[

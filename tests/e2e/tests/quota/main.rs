@@ -1,4 +1,4 @@
-//! `--quota-backend-bytes`: what it counts, what is refused once it is used up, and how there is room
+//! `--quota-backend-bytes`: what it counts, which requests are refused once it is used up, and how space becomes available
 //! again.
 
 mod used_up;

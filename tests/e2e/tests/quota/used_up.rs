@@ -1,23 +1,23 @@
-//! A used-up quota: what is refused, what goes on, who hears of it, and how it ends. The same
-//! requests go to etcd 3.6, and the answers are compared.
+//! A used-up quota: refused and accepted requests, notifications, and its end. The same requests are sent to etcd 3.6, and
+//! the answers are compared.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use witan_e2e::{Kind, Launch, Server, Tool};
 
-/// Bytes of each value that fills it.
+/// Size in bytes of each value that fills the quota.
 const VALUE_BYTES: usize = 7000;
 
-/// More values than fit, also into etcd, whose size grows only when it writes a batch to its file.
+/// Number of values that exceeds the quota, also in etcd, whose size only grows when it writes a batch to its file.
 const VALUES: usize = 5000;
 
-/// Base64 of one letter.
+/// Returns the base64 encoding of one letter.
 fn letter(letter: char) -> String {
     STANDARD.encode([letter as u8])
 }
 
-/// Status and answer of a call, without any header: the revisions are not the same. An error's text
-/// stands in a second field here, for clients of older gateways.
+/// Returns status and answer of a call without headers, because revisions differ. Witan repeats an error's text in a second
+/// field for clients of older gateways.
 fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
     let mut json = answer.json();
@@ -39,7 +39,7 @@ fn behead(json: &mut Value) {
     }
 }
 
-/// The member's id, as JSON and as metrics write it.
+/// Returns the member's id as written in JSON and in metrics.
 fn own_id(server: &Server) -> (String, String) {
     let status = server.v3("maintenance/status", "{}");
     let id = status["header"]["member_id"].as_str().expect("an id");
@@ -47,7 +47,7 @@ fn own_id(server: &Server) -> (String, String) {
     (id.to_owned(), format!("{number:x}"))
 }
 
-/// Puts values until one is refused; answers the refusal.
+/// Puts values until a put is refused. Returns the refusal.
 fn fill(server: &Server) -> (u16, Value) {
     let value = STANDARD.encode([b'v'; VALUE_BYTES]);
     for i in 0..VALUES {
@@ -68,7 +68,7 @@ fn line_of(text: &str, begin: &str) -> Vec<String> {
         .collect()
 }
 
-/// Everything that a client sees while the alarm stands, with the member's id made `ME`.
+/// Returns all answers to a client during the alarm, with the member's id replaced by `ME`.
 fn while_full(server: &Server) -> Vec<String> {
     let (id, hex) = own_id(server);
     let put = json!({ "request_put": { "key": letter('a'), "value": letter('v') } });
@@ -111,7 +111,7 @@ fn while_full(server: &Server) -> Vec<String> {
     said.push(format!("{} {}", status["errors"], status["dbSizeQuota"]));
     let metrics = server.http("GET", "/metrics", "").text();
     said.extend(line_of(&metrics, "etcd_server_quota_backend_bytes "));
-    // etcd counts how often an alarm was raised; here it stands or does not
+    // Etcd counts how often an alarm was raised; Witan only shows whether it is raised.
     let alarms = line_of(&metrics, "etcd_debugging_server_alarms{");
     said.extend(
         alarms
@@ -128,7 +128,7 @@ fn while_full(server: &Server) -> Vec<String> {
 
 #[test]
 fn a_full_quota_refuses_what_grows() {
-    // small enough to be used up at once, larger than what is empty
+    // The quota is small enough to be used up at once, but larger than an empty store.
     let quota = "--quota-backend-bytes=150000";
     let servers = [Kind::Witan, Kind::Etcd37].map(|kind| Launch::new(kind).arg(quota).start());
     let [ours, theirs] = servers.each_ref().map(|server| {
@@ -148,7 +148,7 @@ fn a_full_quota_refuses_what_grows() {
     );
     let [mut server, _] = servers;
 
-    // it is there again after a kill
+    // The alarm persists after a kill.
     server.kill9();
     server.start_unhealthy_again();
     let listed = call(&server, "maintenance/alarm", &json!({})).1;
@@ -165,7 +165,7 @@ fn a_full_quota_refuses_what_grows() {
         "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
     );
 
-    // disarmed without room, the next put raises it again
+    // Disarmed without space, the alarm is raised again by the next put.
     let disarmed = Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
     assert_eq!(disarmed.code, Some(0), "{}", disarmed.all());
     assert!(
@@ -179,7 +179,7 @@ fn a_full_quota_refuses_what_grows() {
     assert_eq!(call(&server, "kv/put", &large).0, 429);
     server.answers(503, "GET", "/health", "");
 
-    // with room, all is well again
+    // With space, all requests are accepted again.
     let all = json!({ "key": "AA==", "range_end": "AA==" });
     assert_eq!(call(&server, "kv/deleterange", &all).0, 200);
     let status = server.v3("maintenance/status", "{}");

@@ -1,16 +1,16 @@
-//! The quota and the stored data about users and members: names cannot fill a disk, whatever dialect
-//! they come by, and there is room again after their deletion.
+//! The quota and the stored data about users and members: names cannot fill a disk through any dialect, and their deletion
+//! makes space available again.
 
 use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, Tool, http};
 
-/// As long as a name may be, in letters that stand for themselves.
+/// Maximum length of a name in bytes. The letters represent themselves.
 const NAME_BYTES: usize = 4096;
 
-/// As long as a key of a permission may be.
+/// Maximum length in bytes of a key in a permission.
 const KEY_BYTES: usize = 64 << 10;
 
-/// More of anything than fits.
+/// Number of items that exceeds the quota.
 const MANY: usize = 2000;
 
 fn server() -> Server {
@@ -31,7 +31,7 @@ fn name(number: usize) -> String {
     format!("{number:05}{}", "n".repeat(NAME_BYTES - 5))
 }
 
-/// Adds until something is refused, for want of room.
+/// Adds items until an item is refused for lack of space. Returns their number.
 fn fill(add: impl Fn(usize) -> (u16, Value)) -> usize {
     let refused = (0..MANY).find_map(|number| {
         let (status, answer) = add(number);
@@ -59,7 +59,7 @@ fn roles_and_users_use_up_the_quota() {
         |server: &Server, number| v3(server, "auth/role/add", &json!({ "name": name(number) }));
     let added = fill(|number| add(&server, number));
     assert_alarm(&server);
-    // the alarm stops all that grows
+    // The alarm stops all requests that grow the state.
     let (user, put) = (
         json!({ "name": "u", "options": { "no_password": true } }),
         json!({ "key": "a2V5", "value": "dmFsdWU=" }),
@@ -71,7 +71,7 @@ fn roles_and_users_use_up_the_quota() {
     server.start_unhealthy_again();
     assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
 
-    // requests that make room are taken
+    // Requests that free space are accepted.
     for number in 0..added {
         let gone = v3(
             &server,
@@ -91,7 +91,7 @@ fn permissions_and_patterns_use_up_the_quota() {
     assert_eq!(v3(&server, "auth/role/add", &json!({ "name": "r" })).0, 200);
     let key = |number: usize| format!("{number:04}{}", "k".repeat(KEY_BYTES - 4));
     fill(|number| {
-        // eight letters stand for six bytes
+        // Eight letters encode six bytes.
         let perm = json!({ "permType": "READ", "key": key(number) });
         v3(
             &server,

@@ -1,10 +1,10 @@
-//! The quota and the v2 tree: what grows is refused once both key spaces together have used it up, in
-//! every dialect; what ends or removes goes on; and there is room again.
+//! The quota and the v2 tree. Once both key spaces together have used up the quota, growing requests are refused in every
+//! dialect. Expirations and removals continue and make space available again.
 
 use serde_json::json;
 use witan_e2e::{Launch, Server, Tool, wait};
 
-/// Bytes of each value that fills the quota.
+/// Size in bytes of each value that fills the quota.
 const VALUE_BYTES: usize = 100_000;
 
 fn put(server: &Server, key: &str, form: &str) -> (u16, serde_json::Value) {
@@ -50,7 +50,7 @@ fn a_full_quota_stops_v2_too() {
     let alarms = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
     assert!(alarms.stdout.contains("alarm:NOSPACE"), "{}", alarms.all());
 
-    // the alarm stops every dialect, after a kill as well
+    // The alarm stops every dialect, also after a kill.
     server.kill9();
     server.start_unhealthy_again();
     assert_refused(&put(&server, "small", "value=x"));
@@ -59,7 +59,7 @@ fn a_full_quota_stops_v2_too() {
     assert_eq!((v1.status, &v1.json()["errorCode"]), (500, &json!(300)));
     assert_eq!(put_v3(&server), 429);
 
-    // expirations, refreshes and removals go on
+    // Expirations, refreshes and removals continue.
     wait::until_true("a short key ends", || {
         server.http("GET", "/v2/keys/short", "").status == 404
     });
@@ -67,14 +67,14 @@ fn a_full_quota_stops_v2_too() {
     assert_eq!(put(&server, "service", refresh).0, 200);
     server.answers(200, "DELETE", "/v2/keys/_hidden?recursive=true", "");
 
-    // the alarm stands until it is lowered
+    // The alarm stays until it is lowered.
     assert_refused(&put(&server, "small", "value=x"));
     server.etcdctl(&["alarm", "disarm"]);
     assert_eq!(grow(&server, "again").0, 201);
     assert_eq!(put_v3(&server), 200);
 }
 
-/// The bytes of v2's keys count against the quota of v3's writes.
+/// The size of v2's keys counts against the quota of v3's writes.
 #[test]
 fn both_key_spaces_share_the_quota() {
     let server = Launch::witan().arg("--quota-backend-bytes=500000").start();

@@ -1,9 +1,9 @@
-//! The checker is checked: histories made by hand, with each kind of wrong answer in one of them. The checks of the
-//! record are checked by `faults/planted`.
+//! Tests the checker with constructed histories, some with each kind of wrong answer. `faults/planted` tests the checks of
+//! the record.
 
 use witan_e2e::linear::{Call, Input, Output, Told, checker};
 
-/// A call from one moment to another; its revision is not looked at.
+/// Creates a call between two times. Its revision is not checked.
 fn call(begun: u64, ended: u64, input: Input, output: Output) -> Call {
     Call {
         pair: 0,
@@ -14,7 +14,7 @@ fn call(begun: u64, ended: u64, input: Input, output: Output) -> Call {
     }
 }
 
-/// A call that nobody answered.
+/// Creates a call without an answer.
 fn lost(begun: u64, input: Input) -> Call {
     Call { pair: 0, input, begun, told: None, lost_by: u64::MAX }
 }
@@ -78,7 +78,7 @@ fn a_lost_update_is_refused() {
     let put = call(1, 2, PUT_1, Output::Written);
     assert!(linearizable(&[put, add(3, 9, 2)]));
     assert!(!linearizable(&[put, add(3, 9, 2), add(4, 8, 3)]));
-    // an acknowledged write that is lost
+    // An acknowledged write is lost.
     assert!(!linearizable(&[put, call(3, 4, GET, one(0))]));
 }
 
@@ -129,7 +129,7 @@ fn unanswered_writes_are_applied_or_not() {
         call(9, 10, GET, one(2)),
     ];
     assert!(!linearizable(&late), "its process had ended by then");
-    // not before it was asked for
+    // A write must not be visible before its call.
     assert!(!linearizable(&[
         put,
         call(4, 5, GET, one(2)),
