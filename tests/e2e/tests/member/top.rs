@@ -1,5 +1,5 @@
-//! `/debug/top`: which keys of a member are read, written and watched. What it costs others, and how large its answer can
-//! become, is tested in `hostile`; who may ask for it in `access`.
+//! `/debug/top`: which keys of a member are read, written and watched. `hostile` tests its cost for other clients and the
+//! size of its answer, `access` its permissions.
 
 use std::{thread, time::Duration};
 
@@ -19,10 +19,10 @@ use witan_e2e::{
     watching::{Watching, cancel, create, from},
 };
 
-/// Rounds that may be counted in part, at the beginning and at the end of a sample.
+/// Maximum number of rounds that are counted in part, at the beginning and at the end of a sample.
 const PARTS: u64 = 2;
 
-/// A look at an answer that may have come.
+/// Pause between two checks for an answer.
 const LOOK: Duration = Duration::from_millis(1);
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
@@ -49,7 +49,7 @@ fn range(key: &'static str) -> RangeRequest {
     requests::range(key, "")
 }
 
-/// Each dialect and each kind of operation.
+/// Sends each kind of operation in each dialect.
 async fn round(server: &Server, client: &mut KvClient<Channel>) {
     client.put(put("/top/a/1")).await.expect("a put");
     client.range(range("/top/a/1")).await.expect("a range");
@@ -221,13 +221,13 @@ fn one_asks_at_a_time_and_for_few_seconds() {
     let mut first = longest();
     wait::until_true("another one is refused", || {
         if first.ready(LOOK).expect("it lives") {
-            // a look has come before it and refused it
+            // Another request came first, and this request was refused.
             first = longest();
         }
         status(1) == 429
     });
     assert!(!first.ready(LOOK).expect("it lives"));
-    // who does not wait any longer keeps nobody from asking
+    // A client that no longer waits blocks no other client.
     drop(first);
     wait::until_true("the next one is answered", || status(1) == 200);
     let refused = server.http("POST", PATH, "");

@@ -1,4 +1,4 @@
-//! A certificate authority for a test.
+//! A certificate authority for tests.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use x509_cert::der::pem::{self, LineEnding};
 
 static SERIALS: AtomicU64 = AtomicU64::new(0x0100_0001);
 
-/// Signs certificates.
+/// An authority that signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// The files of a certificate.
+/// The files of a certificate and its key.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) cert: PathBuf,
@@ -27,13 +27,13 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Puts these files in the place of others.
+    /// Replaces other files with these files.
     pub(crate) fn replace(&self, other: &Self) {
         fs::copy(&self.cert, &other.cert).expect("a certificate and its file can be made");
         fs::copy(&self.key, &other.key).expect("a certificate and its file can be made");
     }
 
-    /// Both paths as texts.
+    /// Returns both paths as text.
     pub(crate) fn paths(&self) -> [String; 2] {
         [&self.cert, &self.key].map(|path| path.display().to_string())
     }
@@ -48,7 +48,7 @@ impl Authority {
         Self::for_hosts(name, &[])
     }
 
-    /// One whose own certificate is good for these hosts.
+    /// Creates an authority whose own certificate is valid for these hosts.
     pub(crate) fn for_hosts(name: &str, hosts: &[&str]) -> Self {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params =
@@ -65,14 +65,14 @@ impl Authority {
         )
     }
 
-    /// Writes the authority's certificate.
+    /// Writes the authority's certificate to `path`, and returns the path.
     pub(crate) fn write(&self, path: &Path) -> String {
         fs::write(path, text("CERTIFICATE", self.0.der()))
             .expect("a certificate and its file can be made");
         path.display().to_string()
     }
 
-    /// Its own certificate and key, in `dir`.
+    /// Writes its own certificate and key to `dir`.
     pub(crate) fn own(&self, dir: &Path) -> Pair {
         let pair = Pair {
             cert: dir.join("own.crt"),
@@ -88,7 +88,7 @@ impl Authority {
         pair
     }
 
-    /// A certificate for both uses, for these hosts, in `dir`.
+    /// Issues a certificate for clients and servers with these hosts in `dir`.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Authority {
         pair
     }
 
-    /// The list of revoked certificates, in DER.
+    /// Returns the list of revoked certificates in DER.
     pub(crate) fn revoke(&self, serials: &[u64]) -> Vec<u8> {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),

@@ -1,4 +1,4 @@
-//! A client that can be told what to offer, and shows what was agreed on.
+//! A client with configurable handshakes, which shows the negotiated parameters.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -17,7 +17,7 @@ use witan_e2e::wait::PATIENCE;
 
 use super::authority::Pair;
 
-/// A client's side of a handshake: its trust, its certificate, versions and protocols.
+/// A client's settings for a handshake: its trust, its certificate, versions and protocols.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     ca: String,
@@ -53,7 +53,7 @@ impl Client {
         self
     }
 
-    /// A connection that has shaken hands. A client's certificate may be refused after that.
+    /// Connects and completes the handshake. The server may refuse the client's certificate after that.
     pub(crate) fn connect(&self, port: u16) -> io::Result<Stream> {
         let mut roots = RootCertStore::empty();
         for ca in CertificateDer::pem_file_iter(Path::new(&self.ca)).expect("a CA file") {
@@ -84,13 +84,13 @@ impl Client {
         Ok(StreamOwned::new(connection, socket))
     }
 
-    /// One HTTP/1.1 request, and all that comes back.
+    /// Sends one HTTP/1.1 request. Returns the whole response.
     pub(crate) fn get(&self, port: u16, target: &str) -> io::Result<String> {
         ask(&mut self.connect(port)?, target)
     }
 }
 
-/// One request on a connection that ends with it.
+/// Sends one request on a connection, which ends with it. Returns the response.
 pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
@@ -104,7 +104,7 @@ pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     }
 }
 
-/// The certificate that the server has shown.
+/// Returns the certificate of the server.
 pub(crate) fn shown(stream: &Stream) -> Vec<u8> {
     let chain = stream.conn.peer_certificates().expect("a certificate");
     chain[0].to_vec()

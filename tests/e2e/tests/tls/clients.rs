@@ -1,4 +1,4 @@
-//! Which clients are served.
+//! Which clients are accepted.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use super::{
 #[test]
 fn only_clients_of_the_authority_are_served() {
     let said = beside(Kind::Etcd37, |kind| {
-        // --trusted-ca-file and --client-cert-auth stand in the stage
+        // The stage sets --trusted-ca-file and --client-cert-auth.
         let stage = Stage::mutual(kind, &[]);
         let known = stage.issue("someone");
         let foreign = Authority::new("another").issue(stage.server.dir(), "stranger", &HOSTS);
@@ -22,7 +22,7 @@ fn only_clients_of_the_authority_are_served() {
         let [cert, key] = known.paths();
         let with = stage.curl(&["--cert", &cert, "--key", &key], "/health");
         let without = stage.curl(&[], "/health").0.is_some_and(|code| code != 0);
-        // the plain URL beside it asks nobody
+        // The plain URL requires no certificate.
         let plain = stage.server.http("GET", "/health", "").status;
         if kind == Kind::Witan {
             stage.failures("client_certificate", 3);
@@ -107,19 +107,19 @@ fn revoked_certificates_are_refused_on_every_listener() {
     };
     assert_eq!((served(&good), served(&bad)), ([true; 3], [false; 3]));
     stage.server.wait_log(0, "revoked");
-    // the list is read again; PEM is read as well
+    // The list is reloaded, and PEM is read as well.
     let both = stage.authority.revoke(&[bad.serial, good.serial]);
     fs::write(&list, text("X509 CRL", &both)).unwrap();
     assert_eq!(served(&good), [false; 3]);
     fs::write(&list, stage.authority.revoke(&[])).unwrap();
     assert_eq!((served(&good), served(&bad)), ([true; 3], [true; 3]));
-    // a list counts even while the rest cannot be read
+    // A list is effective even while the other files cannot be read.
     let key = fs::read(&stage.pair.key).unwrap();
     fs::write(&stage.pair.key, "torn").unwrap();
     fs::write(&list, stage.authority.revoke(&[bad.serial])).unwrap();
     assert_eq!((served(&good), served(&bad)), ([true; 3], [false; 3]));
     fs::write(&stage.pair.key, key).unwrap();
-    // without it nobody can be told from one who is on it
+    // Without the list, revoked clients cannot be identified.
     fs::remove_file(&list).unwrap();
     assert_eq!(served(&good), [false; 3]);
 }

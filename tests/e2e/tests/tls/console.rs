@@ -1,5 +1,4 @@
-//! The console: its files with their headers, by a flag alone. What the page does is tried in a browser by
-//! `tests/console`.
+//! The console: its files with their headers, which a flag enables. `tests/console` tests the page in a browser.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use super::stage::Stage;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What no file has: markup that is made of text, code that is made of text, other hosts.
+/// Texts that no file contains: markup or code created from text, and other hosts.
 const BANNED: [&str; 12] = [
     "innerHTML",
     "outerHTML",
@@ -26,14 +25,14 @@ const BANNED: [&str; 12] = [
     "https://",
 ];
 
-/// The name of a namespace, which nothing is loaded from.
+/// The name of a namespace, from which nothing is loaded.
 const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
 
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
     server.http_with(headers, method, path, "")
 }
 
-/// Names that a file refers to: attributes of HTML, imports of scripts.
+/// Returns the names that a file refers to: attributes of HTML, imports of scripts.
 fn references(text: &str) -> Vec<&str> {
     let after = |mark: &'static str| {
         text.split(mark)
@@ -45,7 +44,7 @@ fn references(text: &str) -> Vec<&str> {
     attributes.chain(after("from \"./")).collect()
 }
 
-/// All files that the page leads to, by name.
+/// Returns all files that the page leads to, by name.
 fn crawl(server: &Server) -> BTreeMap<String, Response> {
     let mut found = BTreeMap::new();
     let mut wanted = vec![String::new()];
@@ -108,7 +107,7 @@ fn every_file_of_the_console_is_served_and_harmless() {
             assert!(!text.contains(word), "{name} has {word}");
         }
     }
-    // handlers and styles within the markup, which the policy would refuse
+    // The policy would refuse handlers and styles within the markup.
     let page = files[""].text();
     for word in [" on", " style", "<style"] {
         let found = page.split(word).skip(1).any(|rest| {

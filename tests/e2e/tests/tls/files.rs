@@ -1,4 +1,4 @@
-//! Files that change under a running server, and one that it makes by itself.
+//! Files that change under a running server, and a certificate that the server generates.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use super::{
     stage::{HOSTS, Stage},
 };
 
-/// The serial number of what the server shows now.
+/// Returns the serial number of the server's current certificate.
 fn serial(client: &Client, port: u16) -> Vec<u8> {
     let certificate = shown(
         &client
@@ -36,9 +36,9 @@ fn certificates_change_without_a_restart() {
     next.replace(&stage.pair);
     let second = serial(&client, stage.port);
     assert_ne!(first, second);
-    // an open connection goes on
+    // An open connection continues.
     assert!(ask(&mut open, "/health").is_ok());
-    // half of a change counts for nothing, and a torn file too
+    // Half of a change has no effect, and neither does a truncated file.
     let other = stage.authority.issue(stage.server.dir(), "other", &HOSTS);
     fs::copy(&other.cert, &stage.pair.cert).unwrap();
     assert_eq!(serial(&client, stage.port), second);

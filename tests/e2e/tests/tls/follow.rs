@@ -4,7 +4,7 @@ use witan_e2e::{Kind, Launch, Server, Tool, tool::witan, wait};
 
 use super::stage::Stage;
 
-/// etcd with TLS, client certificates and authentication, and the files of a client.
+/// Starts etcd with TLS, client certificates and authentication. Returns it with the files of a client.
 fn source() -> (Stage, [String; 6]) {
     let source = Stage::mutual(Kind::Etcd37, &[]);
     source.server.etcdctl(&["put", "a", "1"]);
@@ -15,7 +15,7 @@ fn source() -> (Stage, [String; 6]) {
     (source, files.concat().try_into().expect("three pairs"))
 }
 
-/// A member that would follow the source with these flags; not started.
+/// Prepares a member that follows the source with these flags.
 fn member(source: &Stage, files: &[String], user: &[&str]) -> Server {
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &source.url()]);
@@ -44,11 +44,11 @@ fn a_source_that_does_not_know_the_client_is_not_followed() {
     unverified.start_again();
 }
 
-/// Clients of the member sign in as they did at the source.
+/// Clients of the member log in as they did at the source.
 #[test]
 fn a_source_with_tls_and_users_is_followed() {
     let (source, files) = source();
-    // --from-cacert, --from-cert, --from-key
+    // The flags are --from-cacert, --from-cert and --from-key.
     let user = ["--from-user", "root", "--from-password", "secret"];
     let mut member = member(&source, &files, &user);
     member.start_again();

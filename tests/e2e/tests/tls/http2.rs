@@ -1,4 +1,4 @@
-//! HTTP/2 requests that are not gRPC: served as over HTTP/1.1, on the same connection as gRPC.
+//! HTTP/2 requests that are not gRPC are answered as over HTTP/1.1, on the same connection as gRPC.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -11,7 +11,7 @@ use super::stage::Stage;
 
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2"];
 
-/// Requests of every dialect, in order: arguments of curl, and the target.
+/// Requests of every dialect in order: arguments of curl, and the target.
 const REQUESTS: [(&[&str], &str); 32] = [
     (&["-XPUT", "-dvalue=1"], "/v2/keys/a?prevExist=false"),
     (&["-XPUT", "-dvalue=2&ttl=", "-dprevValue=1"], "/v2/keys/a"),
@@ -56,7 +56,7 @@ const REQUESTS: [(&[&str], &str); 32] = [
     ),
 ];
 
-/// The status, headers and body of a response, without the parts that depend on the HTTP version or the time.
+/// Returns the status, headers and body of a response, without the parts that depend on the HTTP version or the time.
 fn comparable(answer: &str, target: &str) -> Vec<String> {
     let (head, body) = answer
         .split_once("\r\n\r\n")
@@ -70,7 +70,7 @@ fn comparable(answer: &str, target: &str) -> Vec<String> {
     let mut headers: Vec<String> = headers
         .filter(|(name, _)| !of_version.contains(&name.as_str()))
         .map(|(name, value)| match name.as_str() {
-            // ids in the body differ in length
+            // The ids in the body vary in length.
             "content-length" => name,
             _ => format!("{name}:{value}"),
         })
@@ -81,7 +81,7 @@ fn comparable(answer: &str, target: &str) -> Vec<String> {
 }
 
 fn ask(stage: &Stage, version: &str, args: &[&str], target: &str) -> Vec<String> {
-    // curl's default name would hide the difference
+    // Curl's default header would hide the difference.
     let common = [version, "-i", "-HExpect:", "--path-as-is", "-g"];
     let (code, answer) = stage.curl(&[&common, args].concat(), target);
     assert_eq!(code, Some(0), "{version} {target}");
@@ -99,7 +99,7 @@ fn every_dialect_answers_as_over_http1() {
         REQUESTS.map(|(args, target)| {
             let mut answer = ask(&stage, version, args, target);
             for line in &mut answer {
-                // ids and URLs depend on the ports
+                // Ids and URLs depend on the ports.
                 *line = masked(&line.replace(&own, "URL"));
             }
             answer
@@ -146,7 +146,7 @@ fn a_client_that_offers_both_gets_h2() {
                 of(&[], "/health"),
                 of(&post, "/etcdserverpb.KV/Range"),
                 of(&["-XPOST"], "/etcdserverpb.KV/Range"),
-                // curl omits fields that HTTP/2 forbids, as browsers do
+                // Curl omits fields that HTTP/2 forbids, as browsers do.
                 of(&["-HUpgrade: websocket"], "/v3/watch"),
             ]
         });
@@ -174,7 +174,7 @@ impl Streaming {
         Self { curl, lines }
     }
 
-    /// The next line of the body.
+    /// Returns the next line of the body.
     fn line(&mut self) -> String {
         loop {
             let mut line = String::new();
@@ -236,7 +236,7 @@ fn large_bodies_pass_in_both_directions() {
     std::fs::write(&file, format!("value={large}")).unwrap();
     let body = format!("@{}", file.display());
     for version in VERSIONS {
-        // without a length HTTP/1.1 has no end of the body
+        // Without a length, an HTTP/1.1 body has no end.
         let framings = match version {
             "--http2" => &["Content-Length: 5242886", "Content-Length:"][..],
             _ => &["Content-Length: 5242886"],
@@ -249,7 +249,7 @@ fn large_bodies_pass_in_both_directions() {
         let (_, back) = stage.curl(&[version], "/v2/keys/large");
         assert!(back.contains(&large), "{} bytes", back.len());
     }
-    // a body above the limit is refused before it arrives
+    // A body above the limit is refused before it arrives.
     std::fs::write(&file, "v".repeat(11 << 20)).unwrap();
     let statuses = VERSIONS.map(|version| {
         let shown = ["-o", "/dev/null", "-w", "%{http_code}"];
@@ -269,7 +269,7 @@ fn certificates_and_host_names_count_over_http2() {
     let known = [&shown[..], &["--cert", &cert, "--key", &key]].concat();
     assert_eq!(stage.curl(&known, "/health").1, "200");
     assert_ne!(stage.curl(&shown, "/health").0, Some(0));
-    // a foreign name without TLS
+    // Use a foreign host name without TLS.
     let clear = format!("{}/version", stage.server.url());
     for (host, status) in [("example.org", "200"), ("other", "421")] {
         let host = format!("Host: {host}");

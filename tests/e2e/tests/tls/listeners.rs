@@ -14,7 +14,7 @@ const HEALTHY: &str = "{\"health\":\"true\",\"reason\":\"\"}";
 #[test]
 fn both_listeners_at_once() {
     let said = beside(Kind::Etcd37, |kind| {
-        // --cert-file and --key-file stand in the stage
+        // The stage sets --cert-file and --key-file.
         let stage = Stage::start(kind, &[]);
         let put = Tool::Etcdctl36.run(&stage.server.url(), &["put", "k", "v"]);
         let get = stage.etcdctl(None, &["get", "k"]);
@@ -56,7 +56,7 @@ fn http_and_https_on_one_port() {
         let secure = stage.curl(&["--cert", &cert, "--key", &key], "/health");
         let address = format!("127.0.0.1:{}", stage.port);
         let health = http::once(&address, "GET", "/health", "").text();
-        // a client of TLS must show a certificate there, too
+        // A TLS client must present a certificate there, too.
         let stranger = stage.etcdctl(None, &["get", "k"]).code;
         (put.stdout, get.stdout, secure, health, stranger)
     });
@@ -88,7 +88,7 @@ fn urls_of_http_and_metrics_with_tls() {
     for port in [stage.port, metrics] {
         let answer = client.get(port, "/health").unwrap();
         assert!(answer.ends_with(HEALTHY), "{answer}");
-        // gRPC is not spoken there
+        // This listener does not serve gRPC.
         let refused = client.clone().alpn(&["h2"]).connect(port);
         let error = refused.map(drop).unwrap_err().to_string();
         assert!(error.contains("NoApplicationProtocol"), "{error}");
@@ -100,7 +100,7 @@ fn urls_of_http_and_metrics_with_tls() {
     assert!(refused.is_err());
 }
 
-/// A page in a browser cannot fake a certificate, so the host's name is looked at without TLS only.
+/// A page in a browser cannot present a certificate, so host names are only checked without TLS.
 #[test]
 fn any_host_name_is_good_inside_tls() {
     let codes = beside(Kind::Etcd37, |kind| {
@@ -136,7 +136,7 @@ fn the_wrong_protocol_is_reported() {
     let mut noise = TcpStream::connect(&secure).unwrap();
     noise.write_all(b"\x16\x03\x01\x00\x05hello").unwrap();
     let mut alert = Vec::new();
-    // an alert, or nothing: the end counts
+    // The server sends an alert or nothing. Only the end matters.
     let _ = noise.read_to_end(&mut alert);
     assert!(alert.len() < 64, "{alert:?}");
     stage.failures("not_tls", 2);

@@ -1,4 +1,4 @@
-//! TLS on the client port: who is served, with what, and that files are read anew.
+//! TLS on the client port: accepted clients, certificates and settings, and reloaded files.
 //!
 //! Reading order: `authority` (certificates) → `stage` (servers) → `client` (one connection) → the
 //! tests by topic.

@@ -1,10 +1,10 @@
-//! A certificate's common name as the user of a call, beside etcd 3.6.
+//! A certificate's common name as the user of a call, compared with etcd 3.6.
 
 use witan_e2e::{Kind, beside, tool::Said};
 
 use super::stage::Stage;
 
-/// The output of etcdctl without its log.
+/// Returns the output of etcdctl without its log.
 fn told(said: &Said) -> String {
     let error = said.stderr.lines().find(|line| line.starts_with("Error:"));
     format!(
@@ -42,13 +42,13 @@ fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
                 said.push(told(&stage.etcdctl(Some(pair), args)));
             }
         }
-        // a token counts before a certificate
+        // A token has priority over a certificate.
         let by_token = ["--user=root:secret", "put", "app", "3"];
         said.push(told(&stage.etcdctl(Some(&alice), &by_token)));
         let [cert, key] = root.paths();
         let shown = ["--cert", &cert, "--key", &key, "-d", r#"{"key":"YXBw"}"#];
         let refused = stage.curl(&shown, "/v3/kv/range").1;
-        // etcd serves no such call at all, see docs/reference/differences.md
+        // Etcd does not serve such a call, see docs/reference/differences.md.
         let expected = match kind {
             Kind::Witan => r#"{"code":3,"message":"etcdserver: user name is empty","error":"#,
             Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37 => {

@@ -1,4 +1,4 @@
-//! Clients that begin a handshake and do not go on, and those that never begin one.
+//! Clients that start a handshake without completing it, and clients that never start one.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,10 +10,10 @@ use witan_e2e::{Kind, wait::PATIENCE};
 
 use super::stage::Stage;
 
-/// Clients that dally; more than there are workers.
+/// Number of waiting clients, which exceeds the number of workers.
 const CLIENTS: usize = 64;
 
-/// How long a handshake may take, and that it may not be cut much shorter.
+/// Maximum duration of a handshake. The server may not end it much earlier.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The beginning of a ClientHello.
@@ -44,7 +44,7 @@ fn unfinished_handshakes_block_no_other_client_and_time_out() {
     assert_eq!(stage.failures("timeout", all), all);
 }
 
-/// Every client that reaches the port can fail to shake hands, as often as it likes.
+/// Every client that reaches the port can cause any number of failed handshakes.
 #[test]
 fn failed_handshakes_do_not_fill_the_log() {
     const FAILURES: u64 = 300;
@@ -69,7 +69,7 @@ fn failed_handshakes_do_not_fill_the_log() {
     let logged = lines("rejected connection");
     let bound = LINES_A_SECOND * (seconds + 1);
     assert!((1..=bound).contains(&logged), "{logged} in {seconds} s");
-    // a later one says how many there were in between
+    // A later line contains the number of failures in between.
     witan_e2e::wait::until_true("a line after the silence", || {
         fail();
         lines("rejected connection") > logged

@@ -1,4 +1,4 @@
-//! A server with TLS beside its plain URL, and the clients of the trade against it.
+//! A server with a TLS URL and a plain URL, and usual clients.
 
 use std::process::Command;
 
@@ -15,17 +15,17 @@ pub(crate) struct Stage {
     pub(crate) authority: Authority,
     /// File of the authority's certificate.
     pub(crate) ca: String,
-    /// The certificate and key that the server shows.
+    /// The server's certificate and key.
     pub(crate) pair: Pair,
-    /// Port with TLS.
+    /// The port with TLS.
     pub(crate) port: u16,
 }
 
-/// Names under which tests call a server.
+/// Host names that tests use for a server.
 pub(crate) const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
 
 impl Stage {
-    /// A server with its certificate, not started yet.
+    /// Prepares a server with its certificate.
     pub(crate) fn prepare(kind: Kind) -> Self {
         let mut server = Launch::new(kind).prepare();
         let dir = server.dir();
@@ -40,7 +40,7 @@ impl Stage {
         Self { server, authority, ca, pair, port }
     }
 
-    /// A running server with these further arguments.
+    /// Starts a server with these further arguments.
     pub(crate) fn start(kind: Kind, args: &[&str]) -> Self {
         let mut stage = Self::prepare(kind);
         stage.add(args);
@@ -52,7 +52,7 @@ impl Stage {
         self.server.add_args(args.iter().copied());
     }
 
-    /// A server that wants to see certificates of its authority.
+    /// Starts a server that requires certificates of its authority.
     pub(crate) fn mutual(kind: Kind, args: &[&str]) -> Self {
         let mut stage = Self::prepare(kind);
         let ca = stage.ca.clone();
@@ -66,17 +66,17 @@ impl Stage {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// A client that knows the authority.
+    /// Returns a client that trusts the authority.
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.ca)
     }
 
-    /// A certificate for a client.
+    /// Issues a certificate for a client.
     pub(crate) fn issue(&self, name: &str) -> Pair {
         self.authority.issue(self.server.dir(), name, &[])
     }
 
-    /// etcdctl 3.6 on the URL with TLS.
+    /// Runs etcdctl 3.6 on the URL with TLS.
     pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> Said {
         self.run(Tool::Etcdctl36, pair, args)
     }
@@ -92,7 +92,7 @@ impl Stage {
         tool.run(&self.url(), &all)
     }
 
-    /// curl on the URL with TLS: its exit code and what it printed.
+    /// Runs curl on the URL with TLS. Returns exit code and output.
     pub(crate) fn curl(&self, args: &[&str], target: &str) -> (Option<i32>, String) {
         let url = format!("{}{target}", self.url());
         let mut command = Command::new("curl");
@@ -101,8 +101,8 @@ impl Stage {
         (said.code, said.stdout)
     }
 
-    /// How many handshakes failed for this reason, once at least so many did: a connection is closed before
-    /// it is counted.
+    /// Waits until at least `least` handshakes failed for this reason, because a connection is closed before it is counted.
+    /// Returns the number.
     pub(crate) fn failures(&self, reason: &str, least: u64) -> u64 {
         let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}}");
         let count = || self.server.metric(&series).map_or(0, |count| count as u64);

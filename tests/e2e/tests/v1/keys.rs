@@ -1,8 +1,8 @@
-//! Each rule of v1's keys with its exact answer, and what v2 sees of it.
+//! Each rule of v1's keys with its exact answer, and the effects that are visible in v2.
 
 use witan_e2e::{Cluster, Launch, Server, http, wait};
 
-/// Asks on v1 and compares status and body, byte for byte.
+/// Sends a v1 request and compares status and body, byte for byte.
 fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, body: &str) {
     let answer = server.http(method, target, form);
     let asked = format!("{method} {target} {form}");
@@ -17,12 +17,12 @@ fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, bod
     );
 }
 
-/// The next write's index.
+/// Returns the index of the next write.
 fn next(server: &Server) -> u64 {
     server.http("GET", "/v2/keys", "").etcd_index() + 1
 }
 
-/// Method, target, form (`-` for none), answer without its index.
+/// The writes: method, target, form (`-` for none), and answer without its index.
 const WRITES: &str = r#"
     POST /v1/keys/a value=1 "SET","key":"/a","value":"1","newKey":true
     PUT /v1/keys/a/ value=2 "SET","key":"/a","prevValue":"1","value":"2"
@@ -37,7 +37,7 @@ const WRITES: &str = r#"
     POST /v1/keys/c/x value=6&ttl=0 "DELETE","key":"/c/x","prevValue":"1"
 "#;
 
-/// Method, target, form (`-` for none), status, code, message, cause.
+/// The refusals: method, target, form (`-` for none), status, code, message, cause.
 const REFUSALS: &str = "
     GET /v1/keys/nope/x - 404 100 Key Not Found|/nope/x
     GET /v1/keys/f/x - 404 100 Key Not Found|/f/x
@@ -64,7 +64,7 @@ const REFUSALS: &str = "
     GET /v1/keys/_etcd/machines/x - 404 100 Key Not Found|/_etcd/machines/x
 ";
 
-/// The lines of a table as their first words and the rest.
+/// Returns the lines of a table as their first words and the rest.
 fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| {
@@ -167,7 +167,7 @@ fn v2_sees_what_v1_writes_and_the_other_way_round() {
     assert_eq!(seen["node"]["modifiedIndex"], index);
     let left = seen["node"]["ttl"].as_i64().expect("seconds");
     assert!((1..=100).contains(&left), "{left}");
-    // v1 cuts off what v2 rounds up
+    // V1 rounds down where v2 rounds up.
     let ttl = server.http("GET", "/v1/keys/a", "").json()["ttl"].as_i64();
     assert!(ttl.is_some_and(|ttl| ttl < left), "{ttl:?} {left}");
     server.answers(200, "PUT", "/v2/keys/a?prevValue=1", "value=2");

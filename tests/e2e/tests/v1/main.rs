@@ -1,5 +1,4 @@
-//! The v1 dialect: each rule with its exact answer, and what v1 and v2 see of each other. There is no etcd that
-//! speaks it any more.
+//! The v1 dialect: each rule with its exact answer, and the effects between v1 and v2. No current etcd release has v1.
 
 mod keys;
 mod watch;

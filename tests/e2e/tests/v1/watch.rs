@@ -1,10 +1,10 @@
-//! v1's two kinds of watch: from now on (GET), and from an index of the history (POST).
+//! V1's two kinds of watch: for later changes (GET), and from an index of the history (POST).
 
 use std::thread;
 
 use witan_e2e::{Launch, Server, http, wait};
 
-/// Begins a watch and waits until it is registered.
+/// Starts a watch and waits until it is registered.
 fn watch(server: &Server, target: &str, form: &str) -> thread::JoinHandle<http::Response> {
     let before = server.v2_watchers();
     let (address, target, form) = (server.address(), target.to_owned(), form.to_owned());
@@ -114,7 +114,7 @@ fn a_post_reads_the_history_or_waits() {
     assert_eq!(asked(1).text(), first.text());
     assert_eq!(asked(index).text(), first.text());
     assert_eq!(asked(index + 1).text(), second.text());
-    // each round writes at the next two indexes, of which the second is the key's
+    // Each round writes at the next two indexes. The second write changes the key.
     for from in [0, index + 5, index + 8] {
         let form = format!("index={from}");
         let seen = watch(&server, "/v1/watch/h", &form);

@@ -1,8 +1,8 @@
-//! Users and roles of v2, made by etcdctl 3.4: after a kill, and what their patterns see.
+//! Users and roles of v2 that etcdctl 3.4 creates: after a kill, and with patterns.
 
 use witan_e2e::{Kind, Launch, Server, Tool};
 
-/// Runs etcdctl, which succeeds, and gives what it says.
+/// Runs etcdctl, which must succeed. Returns its output.
 fn done(server: &Server, args: &[&str]) -> String {
     let said = Tool::Etcdctl34V2.run(&server.url(), args);
     assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());

@@ -1,5 +1,5 @@
-//! What neither the recorded answers (`pairs`) nor the differential of v2 can ask: clients that wait, leave, send slowly
-//! or are of another age, kills, several connections and several members.
+//! Cases that neither the recorded answers (`pairs`) nor the v2 differential can test: clients that wait, disconnect, send
+//! slowly or use an older protocol, kills, several connections and several members.
 
 mod auth;
 mod members;

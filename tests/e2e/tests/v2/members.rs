@@ -1,5 +1,4 @@
-//! Changes of the member book: those that one member can judge alone, on witan and on etcd 3.4, and those of a
-//! cluster.
+//! Changes of members: changes that one member can decide alone, on Witan and on etcd 3.4, and changes of a cluster.
 
 use witan_e2e::{
     Cluster, Kind, Launch, Server, Tool,
@@ -17,7 +16,7 @@ fn index(server: &Server) -> u64 {
     server.http("GET", "/v2/keys", "").etcd_index()
 }
 
-/// The only member: id and peer URLs.
+/// Returns the only member's id and peer URLs.
 fn member(server: &Server) -> (String, serde_json::Value) {
     let member = server.http("GET", "/v2/members", "").json()["members"][0].clone();
     let id = member["id"].as_str().expect("an id").to_owned();
@@ -51,10 +50,10 @@ fn peer_urls_can_be_changed() {
     assert_eq!(changed[0].0[1].0, 204);
 }
 
-/// Members of the cluster.
+/// Number of members of the cluster.
 const SIZE: usize = 3;
 
-/// Changes that one member cannot judge alone, and what a cluster says of itself.
+/// Tests changes that one member cannot decide alone, and the cluster's reports about itself.
 #[test]
 fn members_of_a_cluster_are_counted_changed_removed_and_added() {
     let mut cluster = Cluster::start(SIZE);
@@ -70,7 +69,7 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
             said.contains(line).then(|| said.lines().count())
         })
     };
-    // again while the members have not been connected for long enough
+    // Retry while the members have not been connected for long enough.
     let healthy = |args: &[&str]| {
         wait::until("the cluster is healthy", || {
             let said = etcdctl(args);
@@ -110,7 +109,7 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
     assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
 }
 
-/// Ids as v2 writes them, in the order of the members.
+/// Returns the ids in v2's form, in the order of the members.
 fn ids(cluster: &Cluster) -> Vec<String> {
     let members = cluster.members().iter();
     members
@@ -118,7 +117,7 @@ fn ids(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// The leader counts what its followers took, and each member what it sent or received.
+/// Checks that the leader counts messages for its followers, and each member its sent or received messages.
 fn statistics(cluster: &Cluster, leader: usize, ids: &[String]) {
     let said = cluster
         .member(leader)

@@ -1,5 +1,5 @@
-//! Watches beyond what the record of etcd's answers shows: many events, slow clients, clients that
-//! go away, clients of another age.
+//! Watches beyond the record of etcd's answers: many events, slow clients, clients that disconnect, and clients with older
+//! protocols.
 
 use witan_e2e::{
     Launch, Server,
@@ -7,7 +7,7 @@ use witan_e2e::{
     wait,
 };
 
-/// Events that the history keeps.
+/// Number of events in the history.
 const HISTORY: usize = 1000;
 
 fn open(server: &Server, target: &str) -> (Connection, Response) {
@@ -25,7 +25,7 @@ fn put(server: &Server, key: &str, value: &str) {
     assert!(answer.status < 300, "{}", answer.text());
 }
 
-/// Many writes on one connection.
+/// Sends many writes on one connection.
 fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     let mut connection = Connection::open(&server.address()).expect("the server listens");
     for value in values {
@@ -38,7 +38,7 @@ fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     }
 }
 
-/// The indexes of the events of a stream, as it shows them.
+/// Returns the indexes of the events in a stream.
 fn indexes(bytes: &[u8]) -> Vec<u64> {
     let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     let events = lines.map(|line| serde_json::from_slice(line).expect("a line is an event"));
@@ -97,14 +97,14 @@ fn a_reading_stream_misses_nothing() {
     assert_eq!(indexes(&bytes), expect);
 }
 
-/// etcd leaves such a stream open and silent.
+/// Etcd keeps such a stream open without sending events.
 #[test]
 fn a_stream_that_falls_too_far_behind_ends() {
     const BIG_BYTES: usize = 64 << 10;
     let server = Launch::witan().without_fsync().start();
     let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
     let begin = head.etcd_index();
-    // more than any socket buffers, and more than the history keeps
+    // This exceeds any socket buffer and the history.
     let value = "x".repeat(BIG_BYTES);
     let target = "/s?noValueOnSuccess=true";
     put_many(&server, target, (0..HISTORY + 500).map(|_| value.clone()));

@@ -1,6 +1,5 @@
-//! HTTP as it comes, to witan and to etcd 3.4: targets of any bytes, clients that close their side
-//! and wait for the answer, and requests that are too large. The answers to the latter may differ; that
-//! others are served during them may not.
+//! Raw HTTP requests to Witan and to etcd 3.4: targets with any bytes, clients that close their side and wait for the answer,
+//! and requests that are too large. The answers to the latter may differ, but other clients must be served during them.
 
 use witan_e2e::{
     Kind, Launch, Server,
@@ -9,7 +8,7 @@ use witan_e2e::{
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 const HEADERS: [&str; 4] = ["X-Etcd-Index", "Content-Type", "Allow", "Transfer-Encoding"];
-/// The largest form.
+/// Maximum size of a form in bytes.
 const FORM_BYTES_MAX: usize = 10 << 20;
 
 fn twins() -> [Server; 2] {
@@ -20,7 +19,7 @@ fn open(server: &Server) -> Connection {
     Connection::open(&server.address()).expect("the server listens")
 }
 
-/// The parts of an answer that clients depend on.
+/// Returns the parts of an answer on which clients depend.
 fn seen(answer: &Response) -> (u16, Vec<Option<String>>, String) {
     let headers = HEADERS.map(|name| answer.header(name).map(str::to_owned));
     (answer.status, headers.into(), answer.text())
@@ -132,7 +131,7 @@ fn a_form_may_have_ten_mebibytes() {
     }
 }
 
-/// Sends what is too much, which may break off, and reads what comes, if anything does.
+/// Sends an excessive request, which may be interrupted. Returns the status of the answer, if any.
 fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut connection = open(server);
     let _ = connection.send_raw(bytes);
@@ -187,7 +186,7 @@ fn large_requests_are_refused_and_others_are_served() {
         ),
     ];
     for (what, bytes, statuses) in table {
-        // a client that is still sending when the connection closes may miss the answer
+        // A client that is still sending when the connection closes may miss the answer.
         if let Some(status) = overdo(&server, &bytes) {
             assert!(statuses.contains(&status), "{what}: {status}");
         }
@@ -213,13 +212,13 @@ fn a_path_may_have_256_components() {
     assert_eq!(answer.json()["cause"], "a key has at most 256 components");
 }
 
-/// Requests of the two tests below.
+/// Number of requests in the two tests below.
 const ROUNDS: u64 = 1000;
 
 #[test]
 fn a_read_sees_every_write_that_was_answered_on_whichever_connection() {
     let server = Launch::witan().without_fsync().start();
-    // of four connections two workers serve two each, or one all of them
+    // Two workers may serve two connections each, or one worker all four.
     let mut connections: Vec<Connection> = (0..4).map(|_| open(&server)).collect();
     let count = connections.len() as u64;
     for round in 0..ROUNDS {
@@ -228,7 +227,7 @@ fn a_read_sees_every_write_that_was_answered_on_whichever_connection() {
         writer.send_raw(&form(b"/seen", body.as_bytes())).unwrap();
         assert_eq!(writer.response("PUT").unwrap().status / 100, 2);
         let reader = &mut connections[((round * 3 + 1) % count) as usize];
-        // twice: the second finds what the first has left
+        // The second round uses the state that the first round left.
         for _ in 0..2 {
             reader
                 .send_raw(&request(b"GET", b"/seen", b"\r\n"))
@@ -239,7 +238,7 @@ fn a_read_sees_every_write_that_was_answered_on_whichever_connection() {
     }
 }
 
-/// How often the replica's thread has slept.
+/// Returns how often the replica's thread has slept.
 fn waits_of_the_replica(pid: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let threads = tasks.map(|task| task.expect("a thread").path());
@@ -268,6 +267,6 @@ fn reads_while_nothing_is_written_wake_no_other_thread() {
         assert_eq!(connection.response("GET").unwrap().status, 200);
     }
     let waits = waits_of_the_replica(server.pid()) - before;
-    // its clock ticks during the reads
+    // The replica's clock ticks during the reads.
     assert!(waits < ROUNDS / 2, "{waits} waits for {ROUNDS} reads");
 }

@@ -1,4 +1,4 @@
-//! Status, hashes, defragmentation, leadership and downgrades beside etcd 3.7.
+//! Compares status, hashes, defragmentation, leadership and downgrades with etcd 3.7.
 
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
@@ -9,7 +9,7 @@ use witan_e2e::{Kind, Launch, Tool, grpc, linear::client::Choice, requests, wait
 
 use super::{gateway, pair, start};
 
-/// etcd goes on to lower its storage version, which we do not, so only the first steps are the same.
+/// Etcd also lowers its storage version, which Witan does not, so only the first steps are the same.
 #[test]
 fn a_downgrade_is_recorded_and_called_off() {
     let server = start(Kind::Witan);
@@ -27,7 +27,7 @@ fn a_downgrade_is_recorded_and_called_off() {
         again.contains("Error: etcdserver: cluster has a downgrade job in progress"),
         "{again}"
     );
-    // the leader may have lowered the cluster's version before the cancellation, as etcd's
+    // The leader may have lowered the cluster's version before the cancellation, as in etcd.
     let canceled = run(&["downgrade", "cancel"]).stdout;
     assert!(
         canceled.starts_with("Downgrade cancel success, cluster version 3."),
@@ -37,7 +37,7 @@ fn a_downgrade_is_recorded_and_called_off() {
     assert!(status.ends_with(", , , false\n"), "{status}");
 }
 
-/// Fields that say how much is stored and logged: by nature not the same.
+/// Fields with the sizes of data and logs, which differ between servers.
 const SIZES: [&str; 4] = ["dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex"];
 
 #[test]
@@ -66,7 +66,7 @@ fn history_is_in_use_until_it_is_compacted() {
         for _ in 0..200 {
             server.http("POST", "/v3/kv/put", &put);
         }
-        // 200 values of 12 KiB, one of them live; etcd commits them a little later
+        // There are 200 values of 12 KiB, one of which is live. Etcd commits them a little later.
         wait::until_true("in use", || mib() >= 2);
         let series = "etcd_mvcc_db_total_size_in_use_in_bytes";
         assert!(server.metric(series) >= Some(f64::from(2 << 20)));
@@ -135,7 +135,7 @@ fn delete(choice: &mut Choice) -> DeleteRangeRequest {
     requests::delete(key(choice), range_end)
 }
 
-/// An operation on a store at `revision`; `None` for a compaction of what is not there yet.
+/// Returns an operation on a store at `revision`, or `None` for a compaction of a future revision.
 pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> Option<Step> {
     Some(match choice.below(20) {
         0..=9 => Step::Put(put(choice)),
@@ -159,7 +159,7 @@ pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> O
     })
 }
 
-/// A revision behind the last compaction.
+/// Returns a revision after the last compaction.
 fn between(choice: &mut Choice, revision: i64, compacted: i64) -> i64 {
     compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64
 }
@@ -178,7 +178,7 @@ impl Client {
         }
     }
 
-    /// The revision after it.
+    /// Executes a step. Returns the revision after it.
     pub(super) async fn run(&mut self, step: Step) -> i64 {
         let kv = &mut self.kv;
         let header = match step {
@@ -214,7 +214,7 @@ impl Client {
 #[test]
 fn hashes_of_the_same_operations_are_etcds() {
     const SEED: u64 = 5;
-    // the operations are many, and what is hashed is not read from the disk
+    // There are many operations, and hashing does not read the disk.
     let [ours, theirs] = [Kind::Witan, Kind::Etcd37]
         .map(|kind| Launch::new(kind).same_ids().without_fsync().start());
     grpc::runtime().block_on(async {
@@ -234,7 +234,7 @@ fn hashes_of_the_same_operations_are_etcds() {
             ];
             assert_eq!(after[0], after[1], "round {round}: {step:?}");
             revision = after[0];
-            // at a revision that was compacted etcd answers what it hashed before it compacted
+            // At a compacted revision, etcd answers the hash from before its compaction.
             let between = between(&mut choice, revision, compacted);
             let asked = [0, between.min(revision), revision + 1];
             let asked: Vec<i64> = asked.into_iter().filter(|r| *r != compacted).collect();

@@ -1,5 +1,5 @@
-//! Locks and elections beside etcd 3.6, over gRPC and as JSON. etcdctl and etcd's Go client do by themselves what the two
-//! services do: `tests/upstream/cases`, `tests/e2e/go`.
+//! Compares locks and elections with etcd 3.6, over gRPC and as JSON. Etcdctl and etcd's Go client implement the two services
+//! themselves: see `tests/upstream/cases`, `tests/e2e/go`.
 
 use std::future::Future;
 
@@ -19,10 +19,10 @@ use witan_e2e::{Kind, Server, grpc, http::Connection, requests, wait};
 
 use super::{gateway, pair, start};
 
-/// The answers and events of one run, in words.
+/// The answers and events of one run as text.
 type Told = Vec<String>;
 
-/// Runs the calls on both servers; what comes out must be the same.
+/// Runs the calls on both servers. The results must be the same.
 fn both<F: Future<Output = Told>>(calls: impl Fn(Channel) -> F) -> Told {
     let servers = pair();
     let [ours, theirs] = servers.each_ref().map(|server: &Server| {
@@ -51,7 +51,7 @@ async fn revoke(channel: &Channel, id: i64) {
     leases.lease_revoke(request).await.expect("it was there");
 }
 
-/// All keys, with who put them.
+/// Returns all keys with their leases.
 async fn keys(channel: &Channel) -> Told {
     let all = requests::range("\0", "\0");
     let answer = KvClient::new(channel.clone()).range(all).await;
@@ -59,7 +59,7 @@ async fn keys(channel: &Channel) -> Told {
     kvs.iter().map(|kv| format!("{kv:?}")).collect()
 }
 
-/// Waits until there are so many keys.
+/// Waits until there are `count` keys.
 async fn until_keys(channel: &Channel, count: usize) {
     let look = async {
         while keys(channel).await.len() != count {
@@ -95,7 +95,7 @@ fn a_lock_is_handed_on_in_the_order_of_those_who_wait() {
             waiting.push(tokio::spawn(waits));
             until_keys(&channel, before + 2).await;
         }
-        // one goes with its lease, one is handed the lock, one gives up
+        // One caller's lease ends, one gets the lock, and one gives up.
         revoke(&channel, 3).await;
         waiting.remove(2).abort();
         until_keys(&channel, 2).await;
@@ -171,7 +171,7 @@ fn leaders_follow_each_other() {
         for id in [1, 2, 3] {
             grant(&channel, id).await;
         }
-        // etcd answers nothing at all before there is a leader
+        // Etcd sends no answer before there is a leader.
         let mut observer = elections.clone();
         let observing = tokio::spawn(async move { observer.observe(ask()).await });
         let next = |answer: Option<LeaderResponse>| {

@@ -1,5 +1,5 @@
-//! Our messages and services have etcd's names, numbers and types. etcd's own .proto files are
-//! compiled without their options and compared with the descriptors that the server reflects.
+//! Witan's messages and services have etcd's names, numbers and types. The test compiles etcd's own .proto files without
+//! their options and compares them with the descriptors that the server reflects.
 
 use std::{collections::BTreeMap, fs};
 
@@ -11,7 +11,7 @@ use protox::{
 };
 use witan_e2e::binaries;
 
-/// etcd's files by the names under which they import each other.
+/// Etcd's files, by the names under which they import each other.
 const FILES: [(&str, &str); 5] = [
     ("etcd/api/etcdserverpb/rpc.proto", "rpc.proto"),
     ("etcd/api/mvccpb/kv.proto", "kv.proto"),
@@ -20,7 +20,7 @@ const FILES: [(&str, &str); 5] = [
     ("v3election.proto", "v3election.proto"),
 ];
 
-/// Serves etcd's files without options.
+/// A resolver for etcd's files without options.
 struct Stripped;
 
 impl FileResolver for Stripped {
@@ -49,7 +49,7 @@ fn strip(source: &str) -> String {
     without(&code, "[", &[']'])
 }
 
-/// Cuts out everything from `start` up to one of `ends` outside of braces.
+/// Removes everything from `start` up to one of `ends` outside of braces.
 fn without(code: &str, start: &str, ends: &[char]) -> String {
     let mut out = String::new();
     let mut rest = code;
@@ -70,7 +70,7 @@ fn without(code: &str, start: &str, ends: &[char]) -> String {
     out
 }
 
-/// Everything of the wire, one line each: what it is, and what it is like.
+/// The wire format, one line per item: its name and its properties.
 type Facts = BTreeMap<String, String>;
 
 fn facts(set: &FileDescriptorSet) -> Facts {

@@ -1,5 +1,5 @@
-//! `?encoding=utf8`, which etcd has not: plain strings for bytes on the gateway's routes. How each message is written
-//! and read is tested where that is done.
+//! `?encoding=utf8`, which etcd lacks: plain strings for bytes on the gateway's routes. Unit tests cover the encoding of each
+//! message.
 
 use serde_json::{Value, json};
 use witan_e2e::{
@@ -14,7 +14,7 @@ fn call(server: &Server, path: &str, body: &Value) -> Response {
     server.http("POST", path, &body.to_string())
 }
 
-/// A call with plain strings, and its answer without the header.
+/// Sends a call with plain strings. Returns the answer without the header.
 fn plain(server: &Server, path: &str, body: &Value) -> Value {
     let answer = call(server, &format!("/v3/{path}?encoding=utf8"), body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -40,10 +40,10 @@ fn keys_and_values_are_strings() {
         json!({ "key": "a/2", "create_revision": "3", "mod_revision": "3", "version": "1" });
     let both = json!({ "kvs": [first, second], "count": "2" });
     assert_eq!(plain(&server, "kv/range", &prefix), both);
-    // all keys from the first on
+    // Read all keys from the first one on.
     let all = json!({ "key": "\0", "range_end": "\0" });
     assert_eq!(plain(&server, "kv/range", &all), both);
-    // it is the same key without the parameter, and with its default
+    // Without the parameter, or with its default, the key is the same.
     let body = json!({ "key": "YS8x" });
     for path in ["/v3/kv/range", "/v3/kv/range?encoding=base64&other=1"] {
         let answer = call(&server, path, &body).json();
@@ -59,7 +59,7 @@ fn keys_and_values_are_strings() {
         plain(&server, "kv/deleterange", &deleted),
         json!({ "deleted": "1", "prev_kvs": [first] })
     );
-    // a snapshot is base64 as ever
+    // A snapshot is always in base64.
     let snapshot = server.http("POST", "/v3/maintenance/snapshot?encoding=utf8", "{}");
     let text = snapshot.text();
     let line: Value =
@@ -69,7 +69,7 @@ fn keys_and_values_are_strings() {
     assert!(blob.chars().all(in_base64));
 }
 
-/// The first event of a line.
+/// Returns the first event of a line.
 fn event(line: &Value) -> [&Value; 2] {
     let pair = &line["result"]["events"][0]["kv"];
     [&pair["key"], &pair["value"]]

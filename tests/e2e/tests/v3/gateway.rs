@@ -1,16 +1,16 @@
-//! JSON under `/v3` beside etcd 3.6, to the byte.
+//! Compares JSON under `/v3` with etcd 3.6, byte for byte.
 
 use witan_e2e::{Kind, Server, http};
 
 use super::{pair, start};
 
-/// Method, path below the prefix, body.
+/// Method, path below the prefix, and body of a request.
 type Ask = (&'static str, &'static str, &'static str);
 
 /// Path and body of a call.
 pub(super) type Call = (&'static str, &'static str);
 
-/// Status, type, and body of an answer.
+/// Returns status, type and body of an answer.
 fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String, String) {
     let target = format!("/{prefix}/{path}");
     let response = server.http(method, &target, body);
@@ -62,7 +62,7 @@ const MEMBERS: &[Call] = &[
         r#"{"ID":1,"peerURLs":["http://127.0.0.1:1"]}"#,
     ),
     ("cluster/member/promote", r#"{"ID":"1"}"#),
-    // its own id, which both have
+    // The id is the member's own id, which is the same on both servers.
     ("cluster/member/promote", r#"{"ID":"13195394291058371180"}"#),
     ("cluster/member/remove", r#"{"ID":"13195394291058371180"}"#),
     ("nosuch", "{}"),
@@ -79,7 +79,7 @@ const METHODS: &[Ask] = &[
 
 #[test]
 fn members_paths_and_methods() {
-    // in 3.4 alarms have no header
+    // In 3.4, alarms have no header.
     let alarms: &[Call] = &[
         ("maintenance/alarm", "{}"),
         ("maintenance/alarm", r#"{"action":"GET"}"#),
@@ -89,7 +89,7 @@ fn members_paths_and_methods() {
     same_at(&pair(), "v3", posts.chain(METHODS.iter().copied()));
 }
 
-/// Beside etcd 3.4, in whose manner the older prefixes are answered. Its keys are compared by `tests/differ`.
+/// Compares with etcd 3.4, whose older prefixes have different answers. `tests/differ` compares its keys.
 #[test]
 fn members_paths_and_methods_of_the_former_gateway() {
     let servers = [Kind::Witan, Kind::Etcd34].map(start);
@@ -117,7 +117,7 @@ fn the_openapi_document_tells_what_is_served() {
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() > 45, "{}", paths.len());
     for (path, item) in paths {
-        // calls are made by POST alone; a path that nobody serves is not found
+        // Calls require POST; an unknown path is not found.
         server.answers(501, "GET", path, "");
         assert!(item["post"]["responses"]["200"].is_object(), "{path}");
     }

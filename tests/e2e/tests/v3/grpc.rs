@@ -1,4 +1,4 @@
-//! gRPC clients of our own: health, reflection, unknown methods.
+//! Generic gRPC clients: health, reflection, unknown methods.
 
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -14,7 +14,7 @@ use witan_e2e::{Kind, Server, grpc};
 
 use super::{pair, start};
 
-/// How a call ended: its code, and the text of an error.
+/// Returns a call's code, and the text of an error.
 fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     match result {
         Ok(_) => (Code::Ok, String::new()),
@@ -22,7 +22,7 @@ fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     }
 }
 
-/// Runs the calls on both servers; what comes out must be the same, and is what `expect` says.
+/// Runs the calls on both servers. The results must be the same and equal `expect`.
 fn both<F>(expect: &[(Code, &str)], calls: impl Fn(Channel) -> F)
 where
     F: Future<Output = Vec<(Code, String)>>,
@@ -62,7 +62,7 @@ fn unknown_methods_health_and_a_wish_for_a_leader() {
     });
 }
 
-/// A method and a service that nobody knows.
+/// Calls an unknown method and an unknown service.
 async fn unknown(channel: &Channel) -> Vec<(Code, String)> {
     let mut outcomes = Vec::new();
     for path in ["/etcdserverpb.KV/Nope", "/etcdserverpb.Nope/Range"] {
@@ -79,7 +79,7 @@ async fn unknown(channel: &Channel) -> Vec<(Code, String)> {
     outcomes
 }
 
-/// Health is served for the server only.
+/// Checks the health service, which only supports the whole server.
 async fn health(channel: &Channel) -> Vec<(Code, String)> {
     let mut health = HealthClient::new(channel.clone());
     let check = |service: &str| HealthCheckRequest { service: service.into() };

@@ -1,5 +1,5 @@
-//! Leases beside etcd 3.7 through the gateway. `tests/differ` compares random calls about leases and keys, and what leases
-//! have left.
+//! Compares leases with etcd 3.7 through the gateway. `tests/commands` compares etcdctl's output; `tests/differ` compares
+//! random calls about leases and keys, and remaining times.
 
 use witan_e2e::http::Connection;
 

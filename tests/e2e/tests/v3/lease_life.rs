@@ -1,5 +1,5 @@
-//! How leases end on ours: by time, never early, over a kill -9; and who hears it. What etcd's own client sees of them,
-//! hundreds of ends at once among it, is in `tests/e2e/go`.
+//! How leases end on Witan: by time, never early, also across a kill -9, and with the right notifications. `tests/e2e/go`
+//! tests them with etcd's own client, including hundreds of ends at once.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use witan_e2e::{Kind, Server, Tool, wait};
 
 use super::{pair, start};
 
-/// Seconds that a lease lasts beyond its time, at most: a look of the leader, and a busy machine.
+/// Maximum delay of a lease's end: a check of the leader, and a busy machine.
 const LATE: Duration = Duration::from_secs(10);
 
 fn call(server: &Server, path: &str, body: &Value) -> Value {
@@ -28,13 +28,13 @@ fn left(server: &Server, id: i64) -> i64 {
     number(&answer["TTL"])
 }
 
-/// As the gateway writes it; none is zero.
+/// Converts a number in the gateway's form. No expected number is zero.
 fn number(value: &Value) -> i64 {
     let text = value.as_str().unwrap_or("0");
     text.parse().expect("a number")
 }
 
-/// All keys that there are, and the revision.
+/// Returns the number of all keys, and the revision.
 fn keys(server: &Server) -> (u64, i64) {
     let all = json!({"key": "AA==", "range_end": "AA==", "count_only": true});
     let answer = call(server, "kv/range", &all);
@@ -75,7 +75,7 @@ fn its_keys_go_with_it_and_watchers_hear_it() {
 fn the_whole_time_is_never_left() {
     for server in pair() {
         grant(&server, 7, 90);
-        // a renewal and a query may fall into the same tick of the clock
+        // A renewal and a query may happen in the same tick of the clock.
         for _ in 0..20 {
             call(&server, "lease/keepalive", &json!({"ID": 7}));
             let left = left(&server, 7);
@@ -95,7 +95,7 @@ fn remaining_time_survives_kill_9() {
     put(&server, "MDAy", 8);
     put(&server, "MDAz", 9);
     wait::until_true("the short one ends", || left(&server, 8) == -1);
-    // the remaining time of a lease is recorded after half of its time
+    // The remaining time of a lease is recorded after half of its TTL.
     wait::until_true("half of it is over", || left(&server, 7) < 4);
     call(&server, "lease/keepalive", &json!({"ID": 9}));
     server.kill9();

@@ -1,5 +1,5 @@
-//! The v3 dialect beside etcd 3.6: gRPC and JSON say the same on both. What keys and transactions mean is compared by
-//! `tests/differ`.
+//! Compares the v3 dialect with etcd: gRPC and JSON have the same answers on both. `tests/differ` compares keys and
+//! transactions, `tests/commands` etcdctl's output.
 //!
 //! Reading order: this file → `descriptors` → `grpc` → `gateway` → `encoding` → `lease` →
 //! `concurrency` → `range_stream` → `backup` → `snapshot` → `auth` → `watch`.
@@ -21,12 +21,12 @@ mod websocket;
 
 use witan_e2e::{Kind, Launch, Server, wait};
 
-/// A fresh server of this kind.
+/// Starts a new server of this kind.
 fn start(kind: Kind) -> Server {
     Launch::new(kind).same_ids().start()
 }
 
-/// Ours and etcd's, both fresh, with the version of the cluster, which a leader sets after its start, in their state.
+/// Starts Witan and etcd. Both states contain the cluster version, which a leader sets after its start.
 fn pair() -> [Server; 2] {
     let pair = [start(Kind::Witan), start(Kind::Etcd37)];
     for server in &pair {

@@ -1,4 +1,4 @@
-//! RangeStream, which etcd 3.6 does not have yet: its parts put together are what Range answers.
+//! RangeStream, which etcd 3.6 lacks: its combined parts equal the answer of Range.
 
 use tonic::Code;
 use witan_api::v3::etcdserverpb::{
@@ -54,7 +54,7 @@ fn a_stream_shows_one_revision_until_that_is_compacted() {
         assert_eq!(last, Some((revision - 1, KEYS as i64)));
         let compact = CompactionRequest { revision, physical: true };
         kv.compact(compact).await.unwrap();
-        // parts may be on their way
+        // Parts may still be in transit.
         let ended = loop {
             match other.message().await {
                 Ok(part) => assert!(part.is_some(), "the whole range in spite of the compaction"),

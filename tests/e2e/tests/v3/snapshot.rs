@@ -1,4 +1,4 @@
-//! Snapshots both ways: etcd starts from ours, we start from etcd's and from ours.
+//! Snapshots between Witan and etcd: etcd starts from Witan's, and Witan from etcd's and its own.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn tool(kind: Kind, args: &[&str]) -> Said {
     }
 }
 
-/// Random operations on one server; the revision after them.
+/// Executes random operations on one server. Returns the revision after them.
 fn fill(server: &Server, rounds: usize) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = Client::connect(&server.address()).await;
@@ -54,7 +54,7 @@ fn save(server: &Server) -> String {
     path
 }
 
-/// Two leases, one of them with a key, and one that was revoked.
+/// Creates two leases, one of them with a key, and a third lease that is revoked.
 fn lease(server: &Server) {
     for (id, ttl) in [(0x1234, "3600"), (0x4d2f, "7200"), (0x77, "100")] {
         let body = format!(r#"{{"ID":"{id}","TTL":"{ttl}"}}"#);
@@ -66,7 +66,7 @@ fn lease(server: &Server) {
     Tool::Etcdctl36.run(&url, &["lease", "revoke", "77"]);
 }
 
-/// Users, roles and permissions; auth stays off.
+/// Creates users, roles and permissions. Auth stays disabled.
 fn people(server: &Server) {
     let url = server.url();
     for line in [
@@ -86,7 +86,7 @@ fn people(server: &Server) {
     }
 }
 
-/// The users and roles of a server, and whether a password is still the right one.
+/// Returns the users and roles of a server, and whether a password is still correct.
 fn shown_people(server: &Server) -> Vec<String> {
     let url = server.url();
     let run = |line: &str| {
@@ -103,7 +103,7 @@ fn shown_people(server: &Server) -> Vec<String> {
     shown
 }
 
-/// A server of this kind that starts from a snapshot.
+/// Starts a server of this kind from a snapshot.
 fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     let mut server = Launch::new(kind).same_ids().prepare();
     let data = server.dir().join("data").display().to_string();
@@ -118,7 +118,7 @@ fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     server
 }
 
-/// The parts of a state that both must agree about: hash, revision, compacted revision, and all keys.
+/// Returns the parts of a state that must be equal: hash, revision, compacted revision, and all keys.
 fn view(server: &Server) -> Vec<String> {
     let hashes = server.v3("maintenance/hashkv", "{}");
     let keys = server.v3("kv/range", r#"{"key":"AA==","range_end":"AA=="}"#);
@@ -146,7 +146,7 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     lease(&ours);
     people(&ours);
     let snapshot = save(&ours);
-    // the release before knows the layout, too
+    // The previous release supports the layout, too.
     let former = restored(Kind::Etcd36, &snapshot, &[]);
     assert_eq!(view(&ours), view(&former));
     drop(former);
@@ -155,7 +155,7 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     let people = shown_people(&ours);
     assert!(people.iter().any(|said| said == "OK\n"), "{people:?}");
     assert_eq!(people, shown_people(&theirs));
-    // and both go on in the same way
+    // Both servers continue in the same way.
     for server in [&ours, &theirs] {
         let revision = Tool::Etcdctl36.run(&server.url(), &["put", "more", "x"]);
         assert_eq!(revision.stdout, "OK\n");
@@ -164,16 +164,16 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     let back = save(&theirs);
     let again = restored(Kind::Witan, &back, &[]);
     assert_eq!(view(&again), view(&theirs));
-    // etcd kept the keys of v2 without knowing them
+    // Etcd kept the v2 keys without interpreting them.
     let node = again.http("GET", "/v2/keys/dir/a", "").json();
     assert_eq!(node["node"]["value"], "1");
 }
 
-/// A snapshot is of one moment, however much is written while it is sent.
+/// A snapshot has the state of one time, however much is written while it is sent.
 #[test]
 fn writes_go_on_beside_a_snapshot() {
     let server = start(Kind::Witan);
-    // more than may wait for a client
+    // This exceeds the size that may wait for a client.
     let value = "YmFy".repeat(30_000);
     for at in 0..40 {
         let body = format!(r#"{{"key":"bGFyZ2U{}","value":"{value}"}}"#, at % 10);
@@ -216,7 +216,7 @@ fn number(json: &serde_json::Value) -> i64 {
     text.parse().expect("a number")
 }
 
-/// Only root gets a snapshot while auth is on, and who starts from it has auth on.
+/// While auth is enabled, only root gets a snapshot. A member that starts from it has auth enabled.
 #[test]
 fn snapshots_require_permission_and_contain_users() {
     let servers = [start(Kind::Witan), start(Kind::Etcd37)];
@@ -268,7 +268,7 @@ fn an_etcd_that_never_knew_us_is_taken_over() {
     let before = view(&theirs);
     assert_eq!(view(&ours), before);
     ours.answers(200, "GET", "/v2/keys/", "");
-    // from the disk, without the snapshot
+    // The member starts from its disk, without the snapshot.
     ours.kill9();
     ours.start_again();
     assert_eq!(view(&ours), before);
@@ -324,7 +324,7 @@ fn v2_moves_with_its_history() {
     ] {
         let [before, after] = [&first, &second].map(|server| server.http("GET", target, ""));
         let shown = |mut json: serde_json::Value| {
-            // it counts down
+            // The remaining time decreases.
             if let Some(nodes) = json["node"]["nodes"].as_array_mut() {
                 for node in nodes {
                     node.as_object_mut().map(|node| node.remove("ttl"));
@@ -336,7 +336,7 @@ fn v2_moves_with_its_history() {
     }
 }
 
-/// The last line of what a tool says, without its log.
+/// Returns the exit code, and the last line of a tool's output without its log.
 fn complaint(said: &Said) -> (Option<i32>, String) {
     let mut lines = said.stderr.lines();
     let line = lines.rfind(|line| line.starts_with("Error: "));
@@ -371,12 +371,12 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
         let said = tool(Kind::Witan, &args);
         assert!(!Path::new(&data).exists(), "{case:?}");
         let theirs = tool(Kind::Etcd37, &args);
-        // etcdutl leaves what it has begun
+        // Etcdutl leaves a partial result.
         let _ = fs::remove_dir_all(&data);
         assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");
         assert_ne!(said.code, Some(0));
     }
-    // an empty folder is free
+    // An empty folder is accepted.
     fs::create_dir_all(&data).expect("a folder");
     let skipped = tool(
         Kind::Witan,
@@ -391,7 +391,7 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The init container of a pod may run again: what it has restored stays, and so does what the member has written since.
+/// The init container of a pod may run again. The restored directory stays, with the member's later writes.
 #[test]
 fn a_restore_that_runs_again_leaves_the_directory_alone() {
     let server = start(Kind::Witan);
@@ -417,16 +417,16 @@ fn a_restore_that_runs_again_leaves_the_directory_alone() {
     let again = tool(Kind::Witan, &args);
     assert_eq!(again.code, Some(0), "{}", again.all());
     assert!(Path::new(&path("data/mark")).exists());
-    // killed between the directory and the removal
+    // Simulate a kill between creating the directory and removing the snapshot.
     fs::copy(&snapshot, &file).unwrap();
     assert_eq!(tool(Kind::Witan, &args).code, Some(0));
     assert!(!Path::new(&file).exists());
-    // without the directory there must be a snapshot
+    // Without the directory, the snapshot must exist.
     fs::remove_dir_all(&data).unwrap();
     assert_ne!(tool(Kind::Witan, &args).code, Some(0));
 }
 
-/// The certificates belong to the start that follows.
+/// The certificates are only needed for the later start.
 #[test]
 fn a_member_whose_peers_speak_tls_is_restored_without_its_certificate() {
     let server = start(Kind::Witan);
@@ -456,7 +456,7 @@ fn a_member_whose_peers_speak_tls_is_restored_without_its_certificate() {
     }
 }
 
-/// Lines of JSON, each with a chunk; together they are the file.
+/// JSON lines with one chunk each contain the same file.
 #[test]
 fn json_carries_the_same_file() {
     let server = start(Kind::Witan);

@@ -1,5 +1,4 @@
-//! The gateway over a WebSocket, on witan and on etcd 3.6: a client that goes on asking while it is
-//! answered.
+//! The gateway over a WebSocket, on Witan and on etcd 3.6. The client sends further requests while it receives answers.
 
 use witan_e2e::{
     Kind,
@@ -29,7 +28,7 @@ fn a_watch_stream_says_what_etcds_says() {
         said.push(socket.text());
         server.http("POST", "/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#);
         let mut events = [socket.text(), socket.text()];
-        // etcd's watchers are in no order
+        // Etcd's watchers have no order.
         events.sort();
         said.extend(events);
         socket.ping(b"there?").unwrap();
@@ -71,7 +70,7 @@ fn a_token_stands_among_the_protocols() {
     );
 }
 
-/// etcd waits for the end of the body there, which comes when nobody reads the answer any more.
+/// Etcd waits for the end of the body, which arrives when the answer is no longer read.
 #[test]
 fn other_calls_take_one_message() {
     let server = start(Kind::Witan);
@@ -87,7 +86,7 @@ fn other_calls_take_one_message() {
     }
 }
 
-/// A bad message, path or query is answered with an error, and the socket is closed in order.
+/// An invalid message, path or query is answered with an error, and the socket is closed properly.
 #[test]
 fn a_call_that_fails_is_answered() {
     let mut server = start(Kind::Witan);
@@ -104,10 +103,10 @@ fn a_call_that_fails_is_answered() {
     ] {
         for message in [message, "", "\n"] {
             let mut socket = Socket::open(&server.address(), path, &[]);
-            // a path that nobody serves is answered at once
+            // An unknown path is answered at once.
             let _ = socket.send(message);
             if message.trim().is_empty() {
-                // it may wait for more
+                // The server may wait for more.
                 let _ = socket.close();
                 while matches!(socket.receive(), Ok(Frame::Text(_) | Frame::Pong(_))) {}
                 continue;
@@ -129,22 +128,22 @@ fn a_client_that_breaks_the_rules_is_let_go() {
     said.close().unwrap();
     assert_eq!(said.receive().unwrap(), Frame::Close(Some(1000)));
     assert!(said.receive().is_err(), "the connection ends");
-    // a frame of a kind that there is not
+    // Send a frame of an unknown kind.
     let mut said = open("/v3/watch");
     said.frame(0x83, b"x").unwrap();
     assert_eq!(said.receive().unwrap(), Frame::Close(Some(1002)));
-    // a message that is larger than any request
+    // Send a message that is larger than any request.
     let mut said = open("/v3/watch");
     let large = vec![b' '; 1 << 20];
     let ended = (0..8).any(|_| said.frame(0x01, &large).is_err() || said.frame(0x00, b"").is_err());
     if !ended {
         assert_eq!(said.receive().unwrap(), Frame::Close(Some(1009)));
     }
-    // a path that nobody serves
+    // Use an unknown path.
     let mut said = open("/v3/nonsense");
     let not_found = r#"{"code":5,"message":"Not Found","error":"Not Found"}"#;
     assert_eq!(said.text(), not_found);
     assert_eq!(said.receive().unwrap(), Frame::Close(Some(1000)));
-    // and the server goes on
+    // The server continues.
     server.v3("kv/range", "{\"key\":\"YQ==\"}");
 }

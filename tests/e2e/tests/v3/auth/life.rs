@@ -1,4 +1,4 @@
-//! How long what proves a user lives: over a restart, until a change, while it is used.
+//! Lifetime of credentials: over a restart, until a change, and while they are used.
 
 use tonic::{Code, transport::Channel};
 use witan_api::v3::etcdserverpb::{
@@ -77,13 +77,13 @@ fn auth_settings() {
         let mut client = Client::of(&server).await;
         let token = client.token("alice", "a").await;
         assert_eq!(client.get("a", &token).await, Ok(1));
-        // only a token that nobody uses ends, so it is asked for after a while of its own
+        // Only an unused token ends, so wait before the next use.
         wait::wall_time(std::time::Duration::from_millis(1100));
         assert_eq!(client.get("a", &token).await, invalid());
     });
 }
 
-/// Texts that come from below etcd's own.
+/// These texts come from a library below etcd.
 #[test]
 fn empty_passwords_never_match() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
@@ -105,7 +105,7 @@ fn empty_passwords_never_match() {
             };
             let hashed = client.auth.user_change_password(request).await;
             let hashed = hashed.unwrap_err();
-            // a token is not looked at while auth is off
+            // A token is not checked while auth is disabled.
             let put = requests::with_token(Some("nonsense"), requests::put("k", ""));
             client.kv.put(put).await.unwrap();
             let login = AuthenticateRequest::default();

@@ -1,6 +1,6 @@
-//! v3 auth: what real clients are told about users, roles and what they may not do, beside etcd.
+//! Compares v3 auth with etcd: the answers to real clients about users, roles and denied calls.
 //!
-//! What does *not* live here: the rules one by one (`server/crates/machine/testdata/auth`), v2 auth.
+//! The individual rules are tested in `server/crates/machine/testdata/auth`, and v2 auth in `v2/auth.rs`.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -12,13 +12,13 @@ mod watching;
 
 use witan_e2e::{Kind, Launch, Server};
 
-/// A server whose passwords are hashed quickly.
+/// Starts a server with fast password hashing.
 fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
 }
 
-/// Users root (everything), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (nothing),
-/// with auth on.
+/// Creates users root (everything), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (nothing), and enables
+/// auth.
 fn populate(server: &Server) {
     for (path, body) in [
         ("auth/user/add", r#"{"name":"alice","password":"a"}"#),
@@ -33,7 +33,7 @@ fn populate(server: &Server) {
             r#"{"name":"app","perm":{"permType":"READ","key":"Yw==","range_end":"ZQ=="}}"#,
         ),
         ("auth/user/grant", r#"{"user":"alice","role":"app"}"#),
-        // a, d and x
+        // The keys are a, d and x.
         ("kv/put", r#"{"key":"YQ==","value":"MQ=="}"#),
         ("kv/put", r#"{"key":"ZA==","value":"MQ=="}"#),
         ("kv/put", r#"{"key":"eA==","value":"MQ=="}"#),

@@ -1,4 +1,4 @@
-//! Tokens that carry their own proof: what one of Witan and etcd gives the other one takes.
+//! Signed tokens: Witan and etcd accept each other's tokens.
 
 use std::{fs, path::Path};
 
@@ -22,7 +22,7 @@ fn login(server: &Server) -> (u16, String) {
     (answer.status, told.unwrap().to_owned())
 }
 
-/// Statuses of what alice may do and of what she may not.
+/// Returns the statuses of a permitted call and a denied call of alice.
 fn tried(server: &Server, token: &str) -> [u16; 2] {
     ["YQ==", "eA=="].map(|key| {
         let body = format!(r#"{{"key":"{key}"}}"#);
@@ -31,7 +31,7 @@ fn tried(server: &Server, token: &str) -> [u16; 2] {
     })
 }
 
-/// Files of a new pair.
+/// Creates the files of a new key pair.
 fn pair(dir: &Path, method: &str) -> [String; 2] {
     let algorithm = match method {
         "ES256" => &PKCS_ECDSA_P256_SHA256,

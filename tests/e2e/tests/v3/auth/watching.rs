@@ -1,4 +1,4 @@
-//! A watcher gets no event that its user may not read: the check is made at its creation, and after a change.
+//! A watcher gets no event that its user may not read. Permissions are checked at its creation and after each change.
 
 use witan_api::v3::etcdserverpb::WatchResponse;
 use witan_e2e::{
@@ -10,7 +10,7 @@ use super::{populate, start};
 
 const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
-/// Begins a stream and creates its first watcher: etcd answers nothing before that.
+/// Opens a stream and creates its first watcher, because etcd answers nothing before that.
 async fn begin(
     server: &Server,
     user: Option<(&str, &str)>,
@@ -29,7 +29,7 @@ async fn add(watch: &mut Watching, key: &str, range_end: &str) -> WatchResponse 
     watch.next().await
 }
 
-/// The weakness that etcd once had (GHSA-xg4h-6gfc-h4m8): an open end passed for a single key.
+/// Etcd once had this vulnerability (GHSA-xg4h-6gfc-h4m8): an open end was treated as a single key.
 #[test]
 fn only_permitted_ranges_are_watched() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
@@ -69,7 +69,7 @@ fn a_watcher_that_may_not_see_any_more_is_cancelled() {
         assert_eq!(cancelled.watch_id, both.watch_id);
         assert!(cancelled.canceled && cancelled.events.is_empty());
         assert_eq!(cancelled.cancel_reason, DENIED);
-        // the other one goes on
+        // The other watcher continues.
         root(&["put", "a", "9"]);
         let seen = watch.next().await;
         assert_eq!((seen.watch_id, seen.events.len()), (one.watch_id, 1));

@@ -1,5 +1,5 @@
-//! The same requests to ours and to etcd 3.6: every answer the same, in the same order. Watchers with any options from any
-//! revision are compared by `tests/differ`.
+//! Sends the same requests to Witan and to etcd: all answers must be the same, in the same order. `tests/differ` compares
+//! watchers with any options from any revision.
 
 use std::future::Future;
 
@@ -10,7 +10,7 @@ use witan_e2e::{
     watching::{Watching, cancel, create, delete, from, key, put},
 };
 
-/// Plays a scene on both; what it gives must be the same.
+/// Runs a scene on both servers. The results must be the same.
 fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl Fn(Channel) -> F) {
     let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = Launch::new(kind).same_ids().without_fsync().start();
@@ -23,7 +23,7 @@ fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl 
     assert_eq!(ours.len(), theirs.len());
 }
 
-/// Sends a request and reads so many answers.
+/// Sends a request and reads `count` answers.
 async fn ask(
     stream: &mut Watching,
     answers: &mut Vec<WatchResponse>,
@@ -65,7 +65,7 @@ fn refused_and_ignored_requests() {
             (union_none(), 0),
             (cancel(-5), 1),
             (cancel(-1), 1),
-            // a filter that nobody knows
+            // Use an unknown filter.
             (
                 create(WatchCreateRequest { filters: vec![7], ..key("x") }),
                 1,

@@ -1,4 +1,4 @@
-//! Watches as JSON: lines beside etcd 3.6, errors in both shapes.
+//! Watches as JSON: lines compared with etcd 3.6, and errors in both forms.
 
 use serde_json::{Value, json};
 use witan_e2e::{Kind, Launch, Server, http::Connection};
@@ -7,7 +7,7 @@ fn start(kind: Kind) -> Server {
     Launch::new(kind).start()
 }
 
-/// Base64 of `a`.
+/// The base64 encoding of `a`.
 const A: &str = "YQ==";
 
 fn open(server: &Server, path: &str, body: &str) -> Connection {
@@ -18,7 +18,7 @@ fn open(server: &Server, path: &str, body: &str) -> Connection {
     connection
 }
 
-/// One chunk, which is one line, which is one document; without ids.
+/// Reads one chunk, which is one line and one document. Returns it without ids.
 fn line(connection: &mut Connection) -> Value {
     let chunk = connection.chunk().expect("a chunk").expect("no end");
     assert_eq!(chunk.last(), Some(&b'\n'), "{chunk:?}");
@@ -50,7 +50,7 @@ fn lines_are_etcds() {
             head.header("transfer-encoding"),
         ])];
         let mut lines: Vec<Value> = (0..3).map(|_| line(&mut connection)).collect();
-        // when the past is read beside what is created next is not said
+        // The order of past events and the next creation is undefined.
         lines.sort_by_key(|line| line["result"]["watch_id"] == "5");
         told.extend(lines);
         put(&server, A, "Mg==");
@@ -79,7 +79,7 @@ fn requests_come_while_answers_go() {
     assert_eq!(line(&mut connection)["result"]["created"], true);
     put(&server, A, "MQ==");
     assert_eq!(line(&mut connection)["result"]["events"][0]["kv"]["key"], A);
-    // cut in the middle of a document
+    // Cut the request in the middle of a document.
     for part in [
         r#"{"cancel_request":{"#,
         r#""watch_id":0}} {"progress_request":{}}"#,
@@ -152,7 +152,7 @@ fn a_stop_ends_the_lines_with_an_error() {
     }
 }
 
-/// Nothing is heard of a client that goes after it has closed its side.
+/// A client that disconnects after it has closed its side cannot be detected.
 #[test]
 fn a_stream_ends_when_its_client_closes_its_side() {
     for kind in [Kind::Witan, Kind::Etcd37] {

@@ -1,6 +1,5 @@
-//! The guarantees of watches: nothing is missed and nothing comes twice, beside slow
-//! clients and under compaction; the limits; the counters. Watchers that read the past under load are in `linear`
-//! and `faults`.
+//! The guarantees of watches: no event is missed or repeated, also with slow clients and under compaction. Also tests the
+//! limits and the counters. `linear` and `faults` test watchers that read the past under load.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +12,7 @@ use witan_e2e::{
     watching::{Watching, compact, create, delete, from, key, put},
 };
 
-/// A stop with nothing to wait for takes at most this long on two busy cores.
+/// Maximum duration of a stop without waiting on two busy cores.
 const PROMPT: Duration = Duration::from_secs(8);
 
 fn run<T>(server: &Server, scene: impl AsyncFnOnce(Channel) -> T) -> T {
@@ -21,7 +20,7 @@ fn run<T>(server: &Server, scene: impl AsyncFnOnce(Channel) -> T) -> T {
     grpc::runtime().block_on(async move { scene(grpc::connect(&address).await).await })
 }
 
-/// Key and revision of each event.
+/// Returns key and revision of each event.
 fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
     let kvs = answer.events.iter().filter_map(|event| event.kv.as_ref());
     kvs.map(|kv| {
@@ -33,7 +32,7 @@ fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
     .collect()
 }
 
-/// A watcher of a key or a range that begins now, while others write, receives every change after the revision at which it
+/// A watcher of a key or a range that starts while other clients write receives every change after the revision at which it
 /// was created.
 #[test]
 fn watchers_that_begin_under_load_miss_nothing() {
@@ -112,7 +111,7 @@ fn an_unread_stream_does_not_block_others() {
                 assert_eq!(answer.events.len(), 1);
             }
         }
-        // 16 MiB wait for it, of which the server holds a batch; it gets all of them all the same
+        // 16 MiB wait for the client, of which the server holds one batch. The client still receives everything.
         let mut got = 0;
         while got < ROUNDS * BUSY / 10 {
             got += unread.next().await.events.len();
@@ -129,7 +128,7 @@ fn changes_and_their_compaction_reach_watchers_that_keep_up() {
         let mut stream = Watching::open(&channel, create(from("k", "l", 0))).await;
         stream.next().await;
         for _ in 0..ROUNDS {
-            // on the way at once, so that they meet in one round
+            // Send the requests at once, so that they are in one round.
             let (_, _, _) = tokio::join!(
                 put(&channel, "k", "1"),
                 put(&channel, "k", "2"),
@@ -235,7 +234,7 @@ fn a_stop_waits_for_no_stream() {
     let begun = run(&server, async |channel| {
         let mut unread = Watching::open(&channel, create(key("a"))).await;
         unread.next().await;
-        // more than its window takes
+        // This exceeds the client's window.
         for _ in 0..4 {
             put(&channel, "a", vec![b'x'; 1 << 20]).await;
         }

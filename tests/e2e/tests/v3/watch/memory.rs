@@ -5,16 +5,16 @@ use witan_e2e::{
     watching::{Watching, create, key, put},
 };
 
-/// Watchers on one stream, each of a key of its own.
+/// Number of watchers on one stream, each of a different key.
 const WATCHERS: usize = 100_000;
-/// Bytes that one of them may take, on a build of any kind.
+/// Maximum memory of such a watcher in bytes, in any build.
 const WATCHER_BYTES_MAX: usize = 800;
-/// Streams with one watcher each.
+/// Number of streams with one watcher each.
 const STREAMS: usize = 2000;
-/// Bytes that one of them may take.
+/// Maximum memory of such a stream in bytes.
 const STREAM_BYTES_MAX: usize = 40 << 10;
 
-/// Memory of the process that is its own.
+/// Returns the private memory of the process in bytes.
 fn resident(server: &Server) -> usize {
     process::status_bytes(server.pid(), "RssAnon:") as usize
 }

@@ -1,8 +1,7 @@
-//! v3 watches: what etcd 3.6 answers, and what people build on.
+//! V3 watches: comparisons with etcd 3.6, and the guarantees that clients depend on.
 //!
-//! Reading order: `answers` (beside etcd 3.6) →
-//! `guarantees` (resumption, slow clients, compaction, counters) → `memory` → `gateway`. What etcdctl prints is tried by
-//! etcd's own cases (`tests/upstream/cases`).
+//! Reading order: `answers` (comparisons with etcd) → `guarantees` (resumption, slow clients, compaction, counters) →
+//! `memory` → `gateway`. Etcd's own cases test etcdctl's output (`tests/upstream/cases`).
 
 mod answers;
 mod gateway;
