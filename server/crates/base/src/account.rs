@@ -1,4 +1,4 @@
-//! What a connection uses of the limits of the process: bytes, calls and jobs.
+//! The use of the process's limits by each connection: bytes, calls and jobs.
 
 use std::sync::{
     Arc,
@@ -10,14 +10,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::Register;
 
-/// Requests, answers and commands up to this size are not charged, so that they pass while large ones are refused.
+/// Size in bytes up to which requests, answers and commands are not charged, so that they pass while large ones are refused.
 /// Limits on their number bound them.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// Something that accounts are charged for. The process has a limit for each.
+/// A resource for which accounts are charged. The process has a limit for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Bytes of requests that are read or handled.
+    /// Bytes of requests that are being read or handled.
     Requests,
     /// Bytes of answers that clients have not read.
     Answers,
@@ -32,7 +32,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// All resources, each at the place of its number.
+    /// All resources with their labels, at the index of their number.
     const ALL: [(Self, &str); 6] = [
         (Self::Requests, "requests"),
         (Self::Answers, "answers"),
@@ -42,7 +42,7 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the limit of the process.
+    /// Returns the limit of the process for this resource.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -71,7 +71,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// All kinds, each at the place of its number.
+    /// All kinds, at the index of their number.
     const ALL: [Self; 5] = [
         Self::Scan,
         Self::Read,
@@ -80,7 +80,7 @@ impl JobKind {
         Self::Password,
     ];
 
-    /// Returns how many jobs of this kind run at once, and how many of them for one connection. A message takes
+    /// Returns the number of jobs of this kind that run at once, and the number for one connection. A message takes
     /// milliseconds, so one connection can use all processors for its messages.
     fn limits(self, processors: usize) -> (usize, usize) {
         match self {
@@ -92,7 +92,7 @@ impl JobKind {
     }
 }
 
-/// The sums of all accounts of the process, which opens accounts. Clones share them.
+/// The sums of all accounts of the process. It also opens accounts. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Totals(Arc<TotalsState>);
 
@@ -104,7 +104,7 @@ struct TotalsState {
     last_id: AtomicU64,
 }
 
-/// The charges of all accounts for a resource. It has a cache line of its own, because all threads change it.
+/// The charges of all accounts for a resource. It has its own cache line, because all threads change it.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Total {
@@ -113,7 +113,7 @@ struct Total {
 }
 
 impl Totals {
-    /// Makes totals without charges and registers the counters of refused charges.
+    /// Creates totals without charges, and registers the counters of refused charges.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let refused = on.counters("witan_refused_total", "Total number of requests refused because a limit is reached, by limit.", &["what"]);
@@ -138,15 +138,16 @@ impl Totals {
     }
 }
 
-/// What one connection has taken of the limits of the process. Clones share it.
+/// The charges of one connection. Clones share them.
 ///
-/// Every connection has one account, and the member has one for its own requests. Each account counts its charges for
-/// each [`Resource`], and [`Totals`] counts those of all accounts. A charge is granted if the account then holds no more
-/// than was free before. So one connection alone gets half of a limit, two get a third each, and a connection that holds
-/// little is still served when the one that holds the most is refused. A charge is also granted while nothing is
+/// Every connection has one account, and the member has one for its own requests. Each account counts its charges for each
+/// [`Resource`], and [`Totals`] counts the charges of all accounts. A charge is granted if the account then holds no more
+/// than was free before. So one connection alone gets half of a limit, two connections get a third each, and a connection
+/// with few charges is still served when the connection with the most is refused. A charge is also granted while nothing is
 /// charged, because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own
-/// connection, then among all connections in the order in which they came. A connection holds or awaits at most its share
-/// of the permits, so many jobs of one connection delay another connection by one round. An account does not know
+/// connection, then among all connections in order of arrival. A connection holds or awaits at most its share of the permits,
+/// so many jobs of one connection delay another connection by one round. An account has no address: a client with many
+/// connections has many accounts, and limits per address belong to the network.
 /// addresses: a client with many connections has many accounts, and limits per address belong to the network.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
@@ -160,12 +161,12 @@ struct AccountState {
 }
 
 impl Account {
-    /// Returns the number of the account, which no other account of the process has.
+    /// Returns the number of the account, which is unique in the process.
     pub fn id(&self) -> u64 {
         self.0.id
     }
 
-    /// Charges an amount that the caller gives back with [`Account::release`]. Returns whether it was granted.
+    /// Charges an amount, which the caller must return with [`Account::release`]. Returns whether it was granted.
     pub fn charge(&self, what: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[what as usize];
         let before = total.charged.fetch_add(amount, Relaxed);
@@ -179,7 +180,7 @@ impl Account {
         granted
     }
 
-    /// Gives back an amount that [`Account::charge`] has granted.
+    /// Returns an amount that [`Account::charge`] has granted.
     pub fn release(&self, what: Resource, amount: usize) {
         self.0.totals.0.charged[what as usize]
             .charged
@@ -187,13 +188,13 @@ impl Account {
         self.0.charged[what as usize].fetch_sub(amount, Relaxed);
     }
 
-    /// Charges an amount until the returned value is dropped; `None` if it is refused.
+    /// Charges an amount until the returned value is dropped. Returns `None` if the charge is refused.
     pub fn hold(&self, what: Resource, amount: usize) -> Option<Charge> {
         self.charge(what, amount)
             .then(|| Charge { account: self.clone(), what, amount })
     }
 
-    /// Begins a charge of nothing, which may grow.
+    /// Creates an empty charge, which may grow.
     pub fn hold_later(&self, what: Resource) -> Charge {
         Charge { account: self.clone(), what, amount: 0 }
     }
@@ -205,7 +206,7 @@ impl Account {
         self.taken(kind, own, of_all)
     }
 
-    /// Takes a permit; `None` if the connection has its share or none is free.
+    /// Takes a permit. Returns `None` if the connection has its share or no permit is free.
     pub fn try_permit(&self, kind: JobKind) -> Option<Permit> {
         let own = self.0.jobs[kind as usize].try_acquire().ok()?;
         let of_all = self.0.totals.0.jobs[kind as usize].try_acquire().ok()?;
@@ -237,7 +238,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Charges more. Returns whether it was granted.
+    /// Increases the charge. Returns whether the increase was granted.
     pub fn grow(&mut self, amount: usize) -> bool {
         let granted = self.account.charge(self.what, amount);
         if granted {
@@ -246,7 +247,7 @@ impl Charge {
         granted
     }
 
-    /// Releases a part.
+    /// Releases a part of the charge.
     pub fn shrink(&mut self, amount: usize) {
         self.amount -= amount;
         self.account.release(self.what, amount);
@@ -259,7 +260,7 @@ impl Drop for Charge {
     }
 }
 
-/// A permit to run a job. It is given back when it is dropped.
+/// A permit to run a job. It is returned when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     account: Account,
@@ -269,7 +270,7 @@ pub struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Account(account) = &self.account;
-        // another connection that waits is woken before a further job of this one queues behind it
+        // Another waiting connection is woken before a further job of this connection queues behind it.
         account.totals.0.jobs[self.kind as usize].add_permits(1);
         account.jobs[self.kind as usize].add_permits(1);
     }

@@ -1,7 +1,8 @@
-//! Shared by every layer of the server: accounts of connections, panics, and the registry of metrics. It knows no protocol, no disk and no raft.
+//! Parts that every layer of the server shares: accounts of connections, panics, and the registry of metrics. They are
+//! independent of protocols, disks and raft.
 //!
-//! Reading order: `account` (what a connection uses of the limits of the process) → `panics` (what one ends) →
-//! `metrics` (the registry, the process) → `sync`, `version`.
+//! Reading order: `account` (use of the process's limits by connections) → `panics` (containment of panics) → `metrics` (the
+//! registry, metrics of the process) → `sync`, `version`.
 
 pub mod account;
 pub mod metrics;

@@ -1,7 +1,7 @@
-//! The registry that is passed to the modules, and the page that shows it. Each module declares its series in a file
-//! `metrics` of its own; here are those of the page and the process.
+//! The registry that is passed to the modules, and the page that shows it. Each module declares its series in its own file
+//! `metrics`; this module declares the series of the page and of the process.
 //!
-//! Counters on request paths are resolved once, at start; state is copied at each scrape. A series exists only if it is
+//! Counters on request paths are resolved once at startup. State is copied at each scrape. A series exists only if it is
 //! used.
 
 mod process;
@@ -17,7 +17,7 @@ pub use striped::{Striped, StripedVec};
 /// The content type of [`MetricsPage::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Everything that was registered.
+/// The page with all registered series.
 #[derive(Debug)]
 pub struct MetricsPage {
     registry: Registry,
@@ -27,8 +27,7 @@ pub struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Makes the page of all series that were registered on `on`, and adds the series of the process and of the page
-    /// itself.
+    /// Creates the page of all series in `on`, and adds the series of the process and of the page itself.
     #[rustfmt::skip]
     pub fn new(on: Register) -> Self {
         let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);
@@ -54,7 +53,7 @@ impl MetricsPage {
     }
 }
 
-/// Converts a value for a gauge, which is signed; larger values than it can hold do not occur.
+/// Converts a value to the signed type of gauges. Larger values do not occur.
 pub fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -42,8 +42,8 @@ impl ProcessSeries {
         }
     }
 
-    /// Sets all series from `/proc` and the resource limits. If `/proc` cannot be read, processor
-    /// time and start keep their last values, and the series of memory and open files become 0.
+    /// Sets all series from `/proc` and the resource limits. If `/proc` cannot be read, processor time and start time keep
+    /// their last values, and the series of memory and open files become 0.
     pub(super) fn update(&self) {
         let (open_fds, max_fds) = file_descriptors();
         self.fd_used.set(gauge(open_fds));
@@ -65,18 +65,18 @@ impl ProcessSeries {
     }
 }
 
-/// Returns the bytes of this process that are in RAM; 0 if `/proc` cannot be read.
+/// Returns the resident memory of this process in bytes, or 0 if `/proc` cannot be read.
 pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
-/// Returns the number of open file descriptors and their soft limit. Each is 0 if the system does not tell.
+/// Returns the number of open file descriptors and their soft limit. Each is 0 if the system does not report it.
 pub fn file_descriptors() -> (u64, u64) {
     let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
-/// Returns the text of `/proc/self/status`, empty if it cannot be read.
+/// Returns the text of `/proc/self/status`, or an empty text if it cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
@@ -89,7 +89,7 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns the fields of `/proc/self/stat` from the third on; the second may contain anything in parentheses.
+/// Returns the fields of `/proc/self/stat` from the third on. The second field may contain anything in parentheses.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -102,13 +102,12 @@ fn stat() -> Option<Vec<f64>> {
 
 /// Returns the processor time of this process in seconds, user and system together.
 fn cpu_seconds() -> Option<f64> {
-    // the 14th and 15th fields: in the program and in the kernel
+    // The 14th and 15th fields are the user time and the system time.
     let stat = stat()?;
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
-/// Returns the start of this process in Unix seconds: the boot time of the system plus the ticks until the
-/// start.
+/// Returns the start time of this process in Unix seconds: the boot time of the system plus the ticks until the start.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot = system

@@ -9,14 +9,14 @@ use super::StripedVec;
 
 const VALID: &str = "metric names are valid constants and each is registered once";
 
-/// The registry during start: each module registers its own series and keeps their handles.
+/// The registry during startup. Each module registers its own series and keeps their handles.
 #[derive(Debug, Default)]
 pub struct Register {
     pub(super) registry: Registry,
 }
 
 impl Register {
-    /// Registers series and returns them; panics if the name is invalid or taken.
+    /// Registers series and returns them. Panics if the name is invalid or taken.
     fn put<C: Collector + Clone + 'static>(&self, series: prometheus::Result<C>) -> C {
         let series = series.expect(VALID);
         self.registry
@@ -35,7 +35,7 @@ impl Register {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    /// Like [`Self::counters`], for what several threads count at each request.
+    /// Like [`Self::counters`], for counters that several threads increment at each request.
     pub fn striped_counters(
         &self,
         name: &str,
@@ -46,17 +46,17 @@ impl Register {
         self.put(StripedVec::new(stripe))
     }
 
-    /// Registers a counter of fractions.
+    /// Registers a counter of fractional numbers.
     pub fn seconds(&self, name: &str, help: &str) -> Counter {
         self.put(Counter::new(name, help))
     }
 
-    /// Registers a gauge of fractions.
+    /// Registers a gauge of fractional numbers.
     pub fn float(&self, name: &str, help: &str) -> Gauge {
         self.put(Gauge::new(name, help))
     }
 
-    /// Registers gauges of fractions by labels.
+    /// Registers gauges of fractional numbers by labels.
     pub fn floats(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.put(GaugeVec::new(Opts::new(name, help), labels))
     }
@@ -76,8 +76,7 @@ impl Register {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
-    /// Registers histograms by labels, with the buckets that Prometheus' clients use for calls over a
-    /// network.
+    /// Registers histograms by labels, with the buckets that Prometheus' clients use for calls over a network.
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
@@ -93,7 +92,7 @@ impl Register {
         self.put(HistogramVec::new(options(name, help, buckets), labels))
     }
 
-    /// Like [`Self::histograms`], for what several threads observe at each request.
+    /// Like [`Self::histograms`], for histograms that several threads update at each request.
     pub fn striped_histograms(
         &self,
         name: &str,
@@ -106,8 +105,8 @@ impl Register {
     }
 }
 
-/// Makes the options of a histogram with `count` buckets, of which the first is `first` and each next twice
-/// as large.
+/// Creates the options of a histogram with `count` buckets. The first bucket is `first`, and each further bucket is twice as
+/// large.
 fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
     HistogramOpts::new(name, help)
         .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))

@@ -1,9 +1,9 @@
-//! Panics: one in the work of a request ends that request, any other the process.
+//! Panics: a panic in the work of a request ends that request; any other panic ends the process.
 //!
-//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures, [`catch`] for one
-//! step, [`run_blocking`] for work on another thread. Everywhere else (the replica, the log, the checkpoint, the
-//! workers' own tasks) half of a change may have been made, so the process ends at once with [`EXIT_PANICKED`]. The
-//! answer to the client is decided elsewhere.
+//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures, [`catch`] for one step,
+//! [`run_blocking`] for work on another thread. Everywhere else (the replica, the log, the checkpoint, the workers' own
+//! tasks), half of a change may have been made, so the process ends at once with [`EXIT_PANICKED`]. Callers decide the answer
+//! to the client.
 
 mod metrics;
 #[cfg(feature = "planted-panics")]
@@ -30,7 +30,7 @@ use self::planted::PlantedPanic;
 pub use metrics::PanicMetrics;
 pub use source::PanicSource;
 
-/// The exit code of a process that a panic ended.
+/// The exit code of a process that a panic has ended.
 pub const EXIT_PANICKED: i32 = 31;
 
 thread_local! {
@@ -43,7 +43,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,
-    /// Nothing: the caller of a storage library handles it.
+    /// No effect: the caller of a storage library handles the panic.
     Library,
     Request,
 }
@@ -70,13 +70,13 @@ fn text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a text")
 }
 
-/// Installs the hook, which decides by the scope of the thread: a panic of a request is kept for its caller; that of a
-/// library is reported by the previous hook; any other is reported and ends the process.
+/// Installs the panic hook. It depends on the scope of the thread: a panic of a request is kept for its caller, and the
+/// previous hook reports a panic of a library. Any other panic is reported and ends the process.
 pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {
         Scope::Request => {
-            // an error means that the thread is ending
+            // An error means that the thread is ending.
             let _ = UNWINDING.try_with(|unwinding| unwinding.set(Some(CaughtPanic::of(info))));
         }
         Scope::Library => report(info),
@@ -87,19 +87,19 @@ pub fn install_hook() {
     }));
 }
 
-/// A panic on this thread unwinds, instead of ending the process, until this is dropped.
+/// While this guard exists, a panic on this thread unwinds instead of ending the process.
 #[derive(Debug)]
 pub struct UnwindScope {
     before: Scope,
 }
 
 impl UnwindScope {
-    /// Begins on the calling thread.
+    /// Creates the guard for the calling thread.
     pub fn begin() -> Self {
         Self::of(Scope::Library)
     }
 
-    /// Puts the calling thread into a scope until the guard is dropped, which restores the scope before.
+    /// Puts the calling thread into a scope until the guard is dropped, which restores the previous scope.
     fn of(scope: Scope) -> Self {
         let before = SCOPE.replace(scope);
         Self { before }
@@ -112,19 +112,19 @@ impl Drop for UnwindScope {
     }
 }
 
-/// Calls a storage library; `None` if it panicked.
+/// Calls a storage library. Returns `None` if it panicked.
 pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     let _guard = UnwindScope::begin();
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. A panic is logged here; the caller drops the request's state
-/// and counts the panic.
+/// Runs one step of a request's work. Logs a panic and returns it as the error. The caller drops the request's state and
+/// counts the panic.
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || planted::call(handler, work))
 }
 
-/// Polls a part of a request's work, as [`catch`] runs a step.
+/// Polls a part of a request's work like [`catch`].
 pub fn catch_poll<T>(
     handler: PanicSource,
     poll: impl FnOnce() -> Poll<T>,
@@ -132,12 +132,12 @@ pub fn catch_poll<T>(
     catch_any(handler, || planted::poll(handler, poll))
 }
 
-/// Runs work, and logs its panic.
+/// Runs work and logs its panic.
 fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let payload = match payload.downcast::<CaughtPanic>() {
-            // logged where it was caught first
+            // The panic was logged where it was first caught.
             Ok(panicked) => return *panicked,
             Err(payload) => payload,
         };
@@ -156,21 +156,21 @@ fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
     })
 }
 
-/// Wraps the work of a request, or a part of it. A panic in it is logged, counted in `metrics` and
-/// becomes the error of the future.
+/// Wraps the work of a request, or a part of it. A panic in it is logged, counted in `metrics`, and becomes the error of the
+/// future.
 pub fn contain<F: Future>(metrics: &PanicMetrics, handler: PanicSource, work: F) -> Contain<'_, F> {
     Contain { metrics: Some(metrics), ..catch_in(handler, work) }
 }
 
-/// Wraps work as [`contain`] does, but counts nothing: the caller counts or propagates the panic.
+/// Wraps work like [`contain`] without counting a panic. The caller counts or propagates it.
 pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> {
     let plan = PlantedPanic::current();
     Contain { work, handler, plan, metrics: None }
 }
 
 pin_project! {
-    /// Work whose panic becomes an error. It is a type of its own, because an `async fn` stores its
-    /// argument twice, and there is one for every idle connection and every call.
+    /// Work whose panic becomes an error. It is a separate type, because an `async fn` stores its argument twice, and there
+    /// is one for every idle connection and every call.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contain<'a, F> {
         #[pin]
@@ -199,8 +199,8 @@ impl<F: Future> Future for Contain<'_, F> {
     }
 }
 
-/// Runs a request's work on a blocking thread. If the work panics, the panic resumes in the task that
-/// awaits it; an error means that the runtime ended before the work ran.
+/// Runs a request's work on a blocking thread. If the work panics, the panic resumes in the task that awaits it. Fails if the
+/// runtime ended before the work ran.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -208,8 +208,8 @@ pub async fn run_blocking<T: Send + 'static>(
     Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// Starts work on a blocking thread. It continues when the caller drops the handle. A panic in the
-/// work is an error in its result.
+/// Starts work on a blocking thread. It continues when the caller drops the handle. A panic in the work is the error in its
+/// result.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {
@@ -217,8 +217,8 @@ pub fn spawn<T: Send + 'static>(
     spawn_blocking(move || plan.during(|| catch(PanicSource::Job, work)))
 }
 
-/// Runs `work` in a task of its own, which is aborted when the caller is dropped. A call is not polled while its
-/// connection has unsent output, so it must not wait for a permit by itself: it would keep the permit and not use it.
+/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call is not polled while its connection has
+/// unsent output. It must therefore not wait for a permit by itself, because it would hold the permit without using it.
 pub async fn in_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -245,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_contained_logged_with_its_location_and_counted() {
-        // the hook of this process is that of the tests, which reports and unwinds
+        // The hook of this process is the hook of the tests, which reports and unwinds.
         let on = Register::default();
         let metrics = PanicMetrics::register(&on);
         let done = contain(&metrics, PanicSource::Grpc, async { 7 }).await;

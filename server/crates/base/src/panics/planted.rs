@@ -1,6 +1,6 @@
-//! For tests: a request with the header [`HEADER`] panics at the moment that it names. The panic comes out of the
-//! boundary that contains it, so no handler knows of it. It exists only in the program `witan-planted`, which the
-//! feature `planted-panics` builds.
+//! For tests: a request with the header [`HEADER`] panics at the moment in the header. The panic arises in the boundary that
+//! contains it, so handlers are not involved. It exists only in the program `witan-planted`, which the feature
+//! `planted-panics` builds.
 
 use std::{
     cell::Cell,
@@ -11,20 +11,20 @@ use std::{
 use super::PanicSource;
 use crate::sync::Mutex;
 
-/// Header whose value is a source of panics, as metrics call it, and a moment of the request's work in it:
+/// Header whose value names a source of panics, as in the metrics, and a moment of the request's work in it:
 ///
 /// - `SOURCE poll N`: when the `N`th poll has returned, whether the work is done or waits;
 /// - `SOURCE item N`: when the `N`th poll that is ready has returned: a future's result, or a part of a stream;
 /// - `SOURCE call N`: before the `N`th function that runs at a stretch, with all that it was given.
 ///
-/// Or it is `thread NAME`: that thread, which belongs to no request, panics.
+/// The value `thread NAME` makes that thread panic, which belongs to no request.
 const HEADER: &str = "witan-planted-panic";
 
 thread_local! {
     static CURRENT: Cell<PlantedPanic> = const { Cell::new(PlantedPanic(None)) };
 }
 
-/// The thread that the last request with `thread NAME` named.
+/// The thread in the last request with `thread NAME`.
 static IN_THREAD: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The moment at which the work of a request must panic, if any.
@@ -34,19 +34,19 @@ pub struct PlantedPanic(Option<&'static Moment>);
 #[derive(Debug)]
 struct Moment {
     source: &'static str,
-    /// `poll`, `item` or `call`.
+    /// The kind: `poll`, `item` or `call`.
     kind: &'static str,
-    /// How many of these are left, with the one that panics.
+    /// Number of remaining moments of this kind, including the one that panics.
     left: AtomicUsize,
 }
 
 impl PlantedPanic {
-    /// Returns the panic that a request's headers name. One in a thread applies to the whole process from now on.
+    /// Returns the panic in a request's headers. A panic in a thread applies to the whole process from now on.
     pub fn of<V: AsRef<[u8]>>(header: impl FnOnce(&'static str) -> Option<V>) -> Self {
         let Some(value) = header(HEADER) else {
             return Self(None);
         };
-        // tests send few
+        // Tests send few of these headers.
         let value: &'static str = String::from_utf8_lossy(value.as_ref()).into_owned().leak();
         if let Some(name) = value.strip_prefix("thread ") {
             *IN_THREAD.lock() = Some(name);
@@ -54,13 +54,13 @@ impl PlantedPanic {
         Self(Moment::named(value))
     }
 
-    /// Returns the panic planted in the work that runs on this thread now.
+    /// Returns the panic planted in the work that currently runs on this thread.
     pub fn current() -> Self {
         CURRENT.get()
     }
 
-    /// Runs a step of the request's work with this panic planted on the thread. Afterwards, and when `work` panics,
-    /// the previous one is restored.
+    /// Runs a step of the request's work with this panic planted on the thread. Afterwards, and when `work` panics, restores
+    /// the previous panic.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         struct Restore(PlantedPanic);
         impl Drop for Restore {
@@ -74,7 +74,7 @@ impl PlantedPanic {
 }
 
 impl Moment {
-    /// Returns the moment with this name, `None` if there is none.
+    /// Returns the moment with this name, or `None` if there is none.
     fn named(name: &'static str) -> Option<&'static Self> {
         let mut words = name.split(' ');
         let (source, kind) = (words.next()?, words.next()?);
@@ -83,13 +83,13 @@ impl Moment {
     }
 }
 
-/// Runs work at a stretch, or panics before.
+/// Runs synchronous work, or panics before it.
 pub(super) fn call<T>(source: PanicSource, work: impl FnOnce() -> T) -> T {
     reached(source, "call");
     work()
 }
 
-/// Polls work, and panics instead of returning what came of it if that is the moment.
+/// Polls work. Panics instead of returning its result if that is the moment.
 pub(super) fn poll<T>(source: PanicSource, work: impl FnOnce() -> Poll<T>) -> Poll<T> {
     let polled = work();
     reached(source, "poll");

@@ -1,6 +1,6 @@
 //! Sources of contained panics.
 
-/// The kind of work that panicked, a label of the counter.
+/// The kind of work that panicked, which is a label of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicSource {
     /// A gRPC call before its answer begins.
@@ -34,7 +34,7 @@ impl PanicSource {
         "job",
     ];
 
-    /// Returns the value of the label in metrics.
+    /// Returns the label's value in metrics.
     pub fn label(self) -> &'static str {
         Self::LABELS[self as usize]
     }

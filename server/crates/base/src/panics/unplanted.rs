@@ -1,10 +1,10 @@
-//! `planted` for the released program: the same interface without any effect.
+//! Replaces `planted` in the released program: the same interface without any effect.
 
 use std::task::Poll;
 
 use super::PanicSource;
 
-/// The panic planted in a request: never one.
+/// The panic planted in a request, which is always none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlantedPanic(());
 
@@ -14,7 +14,7 @@ impl PlantedPanic {
         Self(())
     }
 
-    /// Returns a plan without a panic: none is ever planted on this thread.
+    /// Returns a plan without a panic.
     pub fn current() -> Self {
         Self(())
     }
@@ -25,7 +25,7 @@ impl PlantedPanic {
     }
 }
 
-/// Runs work at a stretch.
+/// Runs synchronous work.
 pub(super) fn call<T>(_: PanicSource, work: impl FnOnce() -> T) -> T {
     work()
 }
@@ -35,5 +35,5 @@ pub(super) fn poll<T>(_: PanicSource, work: impl FnOnce() -> Poll<T>) -> Poll<T>
     work()
 }
 
-/// Does nothing, in a thread that belongs to no request.
+/// Does nothing.
 pub fn in_thread(_: &'static str) {}
