@@ -1,8 +1,5 @@
-//! The life of a member: opens the disk, decides how to start, starts the replica's thread and the listeners, waits for a
-//! signal, drains and stops.
-//!
-//! Reading order: [`run`] → `prepare` (before the disk is opened) → `disk` → `member` (the running parts), `recorder` →
-//! `error`.
+//! The composition root: opens the disk, decides how to start, starts the replica's thread and the listeners, waits for a
+//! signal, drains requests and stops.
 
 mod disk;
 mod error;
@@ -39,7 +36,7 @@ pub use error::BootError;
 
 use crate::{api::http::HttpFrontend, systemd};
 
-/// A larger `--quota-backend-bytes` logs a warning, as in etcd.
+/// Size in bytes above which `--quota-backend-bytes` logs a warning, as in etcd.
 const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
 
 /// Delay before a failed publication is retried.
@@ -58,7 +55,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let bound_peers = transport::bind_peers(&config)?;
     let on = Register::default();
     let metrics = Arc::new(TransportMetrics::register(&on, config.extensive_metrics));
-    // TLS files are checked next; self-signed certificates are created later, in the data directory.
+    // TLS files are checked next. Self-signed certificates are created later, in the data directory.
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
@@ -184,7 +181,7 @@ async fn cluster_ready(
     Ok(())
 }
 
-/// Once the member is published, logs that it is ready and tells systemd.
+/// Once the member is published, logs that it is ready and notifies systemd.
 async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
     if published.wait_for(|published| *published).await.is_err() {
         return;

@@ -18,8 +18,8 @@ use witan_offline::{self as offline, OfflineError};
 
 use crate::boot;
 
-/// Selects etcdutl by the program's name, else by the arguments: `snapshot`, `adopt`, `export`, `info`, `replay`, `follow`, the
-/// version, the help text, or a member. Returns when the member has stopped.
+/// Selects etcdutl by the program's name, else by the arguments: `snapshot`, `adopt`, `export`, `info`, `replay`, `follow`,
+/// the version, the help text, or a member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -58,7 +58,7 @@ fn member(
     }
 }
 
-/// Runs `witan follow`: a subcommand calls a running member, flags start one.
+/// Runs `witan follow`. A subcommand calls a running member, and flags start one.
 fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.peekable();
     let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);
@@ -122,7 +122,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
-    // stderr is the last resort
+    // Stderr is the last resort.
     let _ = writeln!(io::stderr(), "Error: {error}");
     code
 }
@@ -135,7 +135,7 @@ fn show(text: &str) -> ExitCode {
 }
 
 fn report_error(error: &dyn std::error::Error) -> ExitCode {
-    // stderr is the last resort
+    // Stderr is the last resort.
     let _ = writeln!(io::stderr(), "witan: {error}");
     ExitCode::FAILURE
 }

@@ -12,10 +12,10 @@ use witan_follow::{CutOverRefused, FollowHandle};
 use witan_machine::follow::{FollowOperation, SourceGone};
 use witan_node::ProposeError;
 
-/// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` runs the cut-over and waits for its
-/// result. `POST /follow/source-gone` stops the checks of the source. Other methods get 405; no other path is routed here. A
-/// POST must have the content type JSON, which makes browsers send a preflight request for pages of another origin. A member
-/// that does not follow answers 404 and says whether its cluster follows.
+/// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` runs the cut-over and waits for
+/// its result. `POST /follow/source-gone` stops the checks of the source. Other methods get 405; no other path is routed
+/// here. A POST must have the content type JSON, which makes browsers send a preflight request for pages of another origin. A
+/// member that does not follow answers 404 and reports whether its cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,

@@ -70,7 +70,7 @@ fn health_body(healthy: bool, reason: &str) -> String {
     json!({ "health": healthy.to_string(), "reason": reason }).to_string()
 }
 
-/// Returns the name of the first raised alarm that `?exclude=` does not name; `None` if there is none or there is no view.
+/// Returns the name of the first raised alarm that is not in `?exclude=`. Returns `None` if there is none, or without a view.
 async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
@@ -94,8 +94,7 @@ fn alarm_name(alarm: Alarm) -> &'static str {
 struct Probe {
     name: &'static str,
     checks: &'static [Check],
-    /// Whether the probe's own path was requested; a check requested by its own path cannot be
-    /// excluded.
+    /// Whether the probe's own path was requested. A check that is requested by its own path cannot be excluded.
     aggregate: bool,
 }
 
@@ -128,7 +127,7 @@ impl Check {
         }
     }
 
-    /// Runs the check; the error is the reason in the report.
+    /// Runs the check. Fails with the reason for the report.
     async fn run(self, ctx: &Context) -> Result<(), String> {
         match self {
             DataCorruption => {
@@ -164,8 +163,7 @@ impl Check {
 }
 
 impl Probe {
-    /// Parses `/livez`, `/readyz` or the path of one of their checks (`/readyz/CHECK`); `None` for any
-    /// other path.
+    /// Parses `/livez`, `/readyz` or the path of one of their checks (`/readyz/CHECK`). Returns `None` for any other path.
     fn of(path: &str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         let (name, check) = match path.split_once('/') {

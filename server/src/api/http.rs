@@ -1,7 +1,7 @@
 //! The HTTP frontend. Every request of the client port that is not gRPC passes [`HttpFrontend::answer`], which decodes and
 //! cleans the path, applies host and origin rules, and dispatches to a dialect by one table.
 //!
-//! actix routes nothing: its router would decode paths differently and lose `%2F` and `//`.
+//! Actix routes nothing, because its router would decode paths differently and lose `%2F` and `//`.
 
 use std::path::PathBuf;
 
@@ -34,10 +34,10 @@ use witan_v3::{
 
 use super::{follow, log_level, ops, recorder};
 
-/// Bytes of a request target; a longer one is answered with 414. etcd drops such connections at 4 KiB.
+/// Maximum length of a request target in bytes; a longer target is answered with 414. Etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// The front of all dialects. There is one for the process: the limit of the discovery service lives in it.
+/// The frontend of all dialects. There is one per process, because it contains the limit of the discovery service.
 #[derive(Debug)]
 pub struct HttpFrontend {
     ctx: Context,
@@ -133,8 +133,8 @@ fn check_request(
     Ok(path::clean(&path))
 }
 
-/// Routes a request whose target and host were checked: v3 goes to the gateway, any other route to its dialect after its sender
-/// is authorized. `OPTIONS` and unknown paths are answered here.
+/// Routes a request whose target and host were checked. V3 goes to the gateway, any other route to its dialect after its
+/// sender is authorized. `OPTIONS` and unknown paths are answered here.
 async fn serve(
     front: &HttpFrontend,
     ctx: &Context,
@@ -167,7 +167,7 @@ async fn serve(
             return reply::not_found();
         }
     };
-    // before the body is read, so that unauthorized requests cost nothing
+    // Authorize before the body is read, so that unauthorized requests cost nothing.
     if let Some(refusal) = access::denied_response(ctx, request, route).await {
         reply::drain(&mut payload).await;
         return refusal;
@@ -175,7 +175,7 @@ async fn serve(
     serve_resource(front, ctx, route.resource, request, payload, path).await
 }
 
-/// Hands an authorized request to the handler of its resource, which reads or drains the body.
+/// Passes an authorized request to the handler of its resource, which reads or drains the body.
 async fn serve_resource(
     front: &HttpFrontend,
     ctx: &Context,
@@ -260,8 +260,8 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Returns whether a request on this route has a side effect although its method is safe: it takes one of the token places, or
-/// counts all requests for a while.
+/// Returns whether a request on this route has a side effect although its method is safe: it takes a token place, or counts
+/// all requests for a while.
 fn has_side_effect(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",

@@ -6,9 +6,9 @@ use tracing::level_filters::LevelFilter;
 use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 
 const FIELD: &str = "Level";
-/// The body is not a JSON object with a string for the level (400).
+/// Error for a body that is not a JSON object with a string for the level (400).
 const NO_JSON: &str = "Invalid json body";
-/// Prefix of the error for an invalid level (400); the level follows.
+/// Prefix of the error for an invalid level (400). The level follows.
 const NO_LEVEL: &str = "Invalid log level ";
 
 /// Sets the log level in the body of a PUT and answers 204. Answers 400 to an unreadable body or an unknown level, 405 to
@@ -33,8 +33,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the level that a body names, ignoring case; the error is the response text. Bytes after the first JSON value are
-/// ignored.
+/// Returns the level in a body, ignoring case. Fails with the response text. Bytes after the first JSON value are ignored.
 fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

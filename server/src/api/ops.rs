@@ -22,7 +22,7 @@ pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers a request for a path that `serves` accepts; `None` for any other path.
+/// Answers a request for a path that `serves` accepts. Returns `None` for any other path.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -85,7 +85,7 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     };
     put("cmdline", json!(command), ",");
     put("file_descriptor_limit", json!(descriptors), ",");
-    // there is no Go heap; resident memory is the closest figure
+    // There is no Go heap, and resident memory is the closest value.
     put("memstats", json!({ "Sys": resident }), ",");
     put("raft.status", raft, "");
     body.push_str("}\n");

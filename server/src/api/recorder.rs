@@ -15,7 +15,7 @@ use witan_base::account::{JobKind, Permit};
 use witan_dialect::{Context, blocking, reply};
 use witan_recorder::HandedFiles;
 
-/// The response if no file can be handed out.
+/// The response if no file can be sent.
 const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, the recorder has failed (see the \
     log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
     DATA_DIR/recorder)";
@@ -68,7 +68,7 @@ fn body(
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let rest = stream::try_unfold((ctx, files, permit), async |(ctx, mut files, permit)| {
         let read = blocking::run(ctx.account(), move || (files.next_chunk(), files)).await;
-        // the process ends
+        // The process ends.
         let Ok((chunk, files)) = read else {
             return Ok(None);
         };

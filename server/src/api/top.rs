@@ -1,5 +1,5 @@
-//! `/debug/top`: which prefixes the requests and watchers of this member belong to. Requests are counted while
-//! one caller waits; watchers are counted at the end of that time, on a thread of its own.
+//! `/debug/top`: the prefixes of this member's requests and watchers. Requests are counted while one caller waits. Watchers
+//! are counted at the end of that time on a separate thread.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ fn refuse(status: StatusCode, message: &str) -> HttpResponse {
     reply::error_message(HttpResponseBuilder::new(status), message.to_owned())
 }
 
-/// Returns the seconds that a query asks for; `None` if they are invalid or out of range.
+/// Returns the seconds in a query, or `None` if they are invalid or out of range.
 fn seconds(query: &str) -> Option<u64> {
     let query = Query::of(query);
     let Some(asked) = query.all("seconds").next() else {

@@ -42,9 +42,9 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory, or initializes it with the first state: that of a new cluster, of `joined`, or with the data
-/// `seeded` from a followed cluster. A directory that has a state wins over the flags, `joined` and `seeded`. With
-/// `force_new_cluster`, removes all other members from the state and logs the removal.
+/// Opens the data directory, or initializes it with the first state: the state of a new cluster, the state of `joined`, or a
+/// state with the data `seeded` from a followed cluster. A directory with a state has priority over the flags, `joined` and
+/// `seeded`. With `force_new_cluster`, removes all other members from the state and logs the removal.
 pub(super) fn open(
     config: &Config,
     joined: Option<JoinedCluster>,
@@ -57,7 +57,7 @@ pub(super) fn open(
     if seeded.is_some() {
         begun.cluster_id = bootstrap::followed_cluster_id(begun, found);
     }
-    // as in etcd, a data directory wins over the flags about the initial cluster
+    // As in etcd, a data directory has priority over the flags about the initial cluster.
     let identity = found.unwrap_or(begun);
     let differs = identity != begun;
     if let Some(wal_dir) = &config.wal_dir {
@@ -125,8 +125,8 @@ pub(super) fn open(
     })
 }
 
-/// Removes all other members from the recovered state and logs the removal. Returns the new registry; `None` if there are no
-/// other members.
+/// Removes all other members from the recovered state and logs the removal. Returns the new registry, or `None` if there are
+/// no other members.
 fn force_new_cluster(
     dir: &Path,
     storage: &mut Storage,

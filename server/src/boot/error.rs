@@ -1,4 +1,4 @@
-//! Why a member stops, and its exit code.
+//! The reasons why a member stops, and its exit codes.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const CORRUPT_EXIT_CODE: i32 = 30;
 /// Exit code of [`BootError::Inconsistent`].
 const INCONSISTENT_EXIT_CODE: i32 = 36;
 
-/// Why a member could not start or had to stop. Each reason has its own exit code.
+/// The reason why a member could not start or had to stop. Each reason has its own exit code.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum BootError {
@@ -61,7 +61,7 @@ pub enum BootError {
 }
 
 impl BootError {
-    /// For `map_err`: creates [`Self::Io`]; `what` names the failed action.
+    /// Creates [`Self::Io`] for `map_err`. `what` names the failed action.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -21,15 +21,15 @@ use witan_transport::{BoundPeer, RunningServer, Signal};
 
 use super::{disk::OpenedDisk, error::BootError, recorder};
 
-/// A request times out after this plus two election timeouts, as in etcd.
+/// Part of the request timeout; two election timeouts are added, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// How often the number of revisions is checked, as in etcd.
+/// Interval at which the number of revisions is checked, as in etcd.
 const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 
-/// Why a member ends.
+/// The reason why a member ends.
 pub(super) enum End {
     Signal(Signal),
     Removed,
@@ -44,7 +44,7 @@ pub(super) struct RunningMember {
 }
 
 impl RunningMember {
-    /// Stops the member and returns the result of the process: `Ok` after a signal, else the error of `end`.
+    /// Stops the member. Returns success after a signal, else the error of `end`.
     pub(super) async fn end(
         self,
         end: End,
@@ -97,7 +97,7 @@ impl RunningMember {
     }
 }
 
-/// Parts of the peer streams: sockets, dialer, metrics.
+/// Parts of the peer streams: sockets, dialer and metrics.
 pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 
 /// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory.

@@ -18,16 +18,17 @@ use super::error::BootError;
 
 /// The results of the startup steps before the disk is opened.
 pub(super) struct Prepared {
-    /// Includes the first members of the cluster.
+    /// The configuration with the first members of the cluster.
     pub(super) config: Config,
     /// The running cluster that this member joins.
     pub(super) joined: Option<JoinedCluster>,
-    /// The cluster that this one follows, with its state if the data directory has none.
+    /// The cluster that this one follows, with its state if the data directory has no state.
     pub(super) followed: Option<(Source, Option<StateMachine>)>,
 }
 
-/// Finds the first members of the cluster and asks them whether this member joins them. Returns no cluster to join if the
-/// directory has a state. `tls` is from files; a self-signed certificate is created before the members are asked.
+/// Finds the first members of the cluster, and determines from their answers whether this member joins them. Returns no
+/// cluster to join if the directory has a state. `tls` is from files; a self-signed certificate is created before the first
+/// request to the members.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,

@@ -43,12 +43,12 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// The default of etcd's `--bcrypt-cost`.
 const BCRYPT_COST: u32 = 10;
 
-/// An entry of etcd's log, translated to our log.
+/// An entry of etcd's log, converted for Witan's log.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
     /// The entry changes nothing, for example a read, a login or the first entry of a leader.
     None,
-    /// The entry changes users of v2, which our log cannot express.
+    /// The entry changes v2 users, which Witan's log cannot express.
     PathAuth,
     /// The equivalent entry of Witan's log.
     Entry(Box<Entry>),
@@ -95,8 +95,8 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     )
 }
 
-/// Returns the execution time of a v2 request, which etcd's log does not store. It is chosen so that the event shows a TTL of 1
-/// second, like the events in etcd's own history.
+/// Returns the execution time of a v2 request as Unix time in nanoseconds, because etcd's log does not store it. With it, the
+/// event shows a TTL of 1 second, like the events in etcd's own history.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -163,7 +163,7 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     })))
 }
 
-/// Converts a request on keys without our read limits: etcd has no such limits and has already executed the request.
+/// Converts a request on keys without Witan's read limits: etcd has no such limits and has already executed the request.
 fn keys(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(put) = &request.put {
         KvOperation::Put(operation::put(put.clone()))
@@ -182,7 +182,7 @@ fn keys(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// Lifts our read limits from a transaction and from all deletions and transactions in it.
+/// Removes Witan's read limits from a transaction, and from all deletions and transactions in it.
 fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     txn.bounded = false;
     for TxnOp { kind } in txn.success.iter_mut().chain(&mut txn.failure) {
@@ -209,7 +209,7 @@ fn leases(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// A request about the cluster: alarms, the version, a member's attributes.
+/// Converts a request about the cluster: alarms, the version, a member's attributes. Returns `None` for other requests.
 fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     if let Some(alarm) = &request.alarm {
         return alarm_command(alarm).map(Command::Alarm);
@@ -314,9 +314,9 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the password
-/// itself (`clear`) and lets each member hash it. In that case the salt is derived from the cluster id and the index, so all
-/// members get the same hash.
+/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. Etcd 3.4 logs the
+/// password itself (`clear`), and each member hashes it. The salt is then derived from the cluster id and the index, so that
+/// all members get the same hash.
 fn password_hash(
     hashed: &str,
     clear: &str,

@@ -30,7 +30,8 @@ use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
-/// Why a data directory was not adopted. etcd's files are unchanged, and Witan ignores files it has already written.
+/// The reason why a data directory was not adopted. Etcd's files are unchanged, and Witan ignores the files that it has
+/// already written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum AdoptError {
@@ -79,19 +80,19 @@ impl AdoptError {
 /// A summary of the adopted data, for the output of `witan adopt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopted {
-    /// Identity of the adopted member.
+    /// The identity of the adopted member.
     pub identity: DataIdentity,
     /// Index of the last entry in the checkpoint.
     pub index: u64,
-    /// Number of later entries, whose fate the cluster decides.
+    /// Number of later entries, about which the cluster decides.
     pub undecided: usize,
-    /// v3 revision.
+    /// The v3 revision.
     pub revision: Revision,
     /// Number of v3 keys.
     pub keys: usize,
     /// Number of members.
     pub members: usize,
-    /// Bytes of an incomplete record at the end of etcd's log.
+    /// Size in bytes of an incomplete record at the end of etcd's log.
     pub torn_bytes: u64,
     /// Names of users and roles that existed in both v2 and v3 and were merged.
     pub shared_names: Vec<String>,
@@ -137,9 +138,9 @@ pub fn adopt(
 /// Progress of [`adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A step starts. The number is its size in bytes, 0 if unknown.
+    /// A step starts. The number is its size in bytes, or 0 if it is unknown.
     Step(&'static str, u64),
-    /// This many more bytes are processed.
+    /// This number of further bytes was processed.
     Bytes(usize),
 }
 

@@ -1,10 +1,10 @@
-//! The lineage of a state: it tells whether two members started from the same state.
+//! The lineage of a state, which shows whether two members started from the same state.
 
 use sha2::{Digest as _, Sha256};
 use witan_machine::{record::RecordChange, view::View};
 
 /// Computes the lineage of a state: a hash of all records of its checkpoint, including the positions of keys in their blocks
-/// and the position in the log. Never 0, which marks a state that was not adopted.
+/// and the position in the log. The result is never 0, which marks a state that was not adopted.
 pub(super) fn of(view: &View) -> u64 {
     let mut records = Sha256::new();
     view.changes(None, &mut |change| match change {

@@ -14,7 +14,7 @@ use witan_snapshot::{self as snapshot, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state, and returns it with the names of users and roles that existed in both v2 and v3. `progress` is called with
+/// Reads the state. Returns it with the names of users and roles that existed in both v2 and v3. `progress` is called with
 /// the size of each record of the backend.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
@@ -48,7 +48,7 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// Returns the v2 store as of raft's snapshot; empty if there is no snapshot.
+/// Returns the v2 store as of raft's snapshot, or an empty store without a snapshot.
 fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     match &etcd.snapshot {
         Some(snapshot) if !snapshot.data.is_empty() => Ok(V2Store::read(&snapshot.data)?),
@@ -100,7 +100,7 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     }
 }
 
-/// Returns the position of the state in the log, with raft's configuration. An error if that configuration differs from the
+/// Returns the position of the state in the log, with raft's configuration. Fails if that configuration differs from the
 /// member list.
 fn position(
     etcd: &EtcdDirectory,

@@ -20,7 +20,7 @@ impl EtcdMember {
     pub const EXIT_CODE: i32 = 38;
 }
 
-/// Asks the members at these URLs; an error if one of them runs etcd. Unreachable members are ignored.
+/// Queries the members at these URLs. Fails if one of them runs etcd. Unreachable members are ignored.
 pub(super) async fn refuse(urls: &[&Url], dialer: &PeerDialer) -> Result<(), EtcdMember> {
     let answers = join_all(urls.iter().map(|url| query::is_etcd(url, dialer))).await;
     let mut found = urls.iter().zip(answers);

@@ -1,5 +1,5 @@
 //! Joins a running cluster (`--initial-cluster-state=existing`), and checks that a new member is not an old one that lost its
-//! data. Both ask the members in `--initial-cluster`.
+//! data. Both query the members in `--initial-cluster`.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
 
-/// How long a joining member keeps asking while no other member answers: they may be overloaded or restarting. etcd waits this
-/// long for one answer and gives up at once on a refusal.
+/// Time for which a joining member retries while no other member answers: they may be overloaded or restarting. Etcd waits
+/// this long for one answer and gives up at once on a refusal.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Delay between two rounds of questions.
+/// Delay between two rounds of queries.
 const JOIN_RETRY: Duration = Duration::from_millis(250);
 
-/// Why a member did not join. The texts begin like etcd's.
+/// The reason why a member did not join. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum JoinError {
@@ -73,7 +73,8 @@ impl JoinedCluster {
     }
 }
 
-/// Asks the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it starts a new one.
+/// Queries the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it starts a new
+/// one.
 pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCluster>, JoinError> {
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
@@ -94,8 +95,8 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
     }
 }
 
-/// Asks the members at these URLs repeatedly for [`JOIN_PATIENCE`], until at least one answers. Returns all answers of that
-/// round. The error gives each member's failure.
+/// Queries the members at these URLs repeatedly for [`JOIN_PATIENCE`], until at least one answers. Returns all answers of
+/// that round. The error contains each member's failure.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -118,7 +119,7 @@ async fn fetch_clusters_with_retry(
     }
 }
 
-/// Asks each of the members at these URLs for its cluster. Returns the answers and the failures.
+/// Queries each of the members at these URLs for its cluster. Returns the answers and the failures.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
@@ -132,8 +133,9 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
     (clusters, failures)
 }
 
-/// Refuses to start without data if another member knows client URLs of this one, because a member publishes them only once it
-/// has data. Without its data it could vote twice in one term, or for a candidate that lacks entries it has acknowledged.
+/// Refuses to start without data if another member knows client URLs of this member, because a member publishes them only
+/// once it has data. Without its data, it could vote twice in one term, or for a candidate that lacks entries it has
+/// acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
     match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {
@@ -142,8 +144,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the cluster of the first answer that matches: a member that is still applying its log may not know the latest members.
-/// The error is that of the first answer.
+/// Joins the cluster of the first answer that matches, because a member that still applies its log may not know the latest
+/// members. Fails with the error of the first answer.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {

@@ -47,7 +47,7 @@ pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> 
     ids::drawn_cluster_id(&[begun.member_id.0], drawn)
 }
 
-/// Returns the id of this member in a new cluster; 0 if `--initial-cluster` does not name it.
+/// Returns the id of this member in a new cluster, or 0 if `--initial-cluster` does not contain it.
 fn own_id(config: &Config) -> MemberId {
     let members = first_members(config);
     let mut named = members.iter().zip(&config.initial_cluster);

@@ -16,13 +16,13 @@ use super::tls::TlsClient;
 /// A connection as hyper expects it.
 pub type Connection = TokioIo<Box<dyn PeerStream>>;
 
-/// How to reach a server.
+/// The way to a server.
 pub struct Route<'a> {
     /// The server's URL.
     pub uri: &'a Uri,
-    /// `host:port` of the proxy, if there is one.
+    /// The proxy as `host:port`, if any.
     pub proxy: Option<&'a str>,
-    /// Used for https.
+    /// The TLS settings for https.
     pub tls: &'a TlsClient,
     /// Timeout for connecting, including TLS and the proxy.
     pub patience: Duration,
@@ -35,7 +35,7 @@ impl Route<'_> {
     }
 
     /// Connects within `patience`, with TLS for https. A proxy, if any, gets a `CONNECT` for https and the plain request for
-    /// http. No HTTP request is sent yet. The error contains the authority it connects to.
+    /// http. No HTTP request is sent yet. The error contains the authority of the connection.
     pub async fn open(&self) -> Result<Connection, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
@@ -74,7 +74,7 @@ impl Route<'_> {
     }
 }
 
-/// Asks a proxy to tunnel to `authority` (`CONNECT`).
+/// Requests a tunnel to `authority` from a proxy (`CONNECT`).
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -1,8 +1,6 @@
-//! A client for servers of etcd's API: a [`Session`] carries gRPC calls with a user's token, over HTTP/2 on plain TCP or TLS. A
-//! [`Route`] is a single connection, which HTTP/1.1 uses as well. Discovery and following connect this way.
+//! A client for etcd's API: HTTP/2 over plain TCP or TLS, with a user's token. Discovery and following use it.
 //!
-//! Not here: the requests themselves, the choice of the next endpoint after a failure, and connections between members
-//! (`witan_peer`).
+//! Discovery and following build the requests, and choose the next endpoint after a failure.
 //!
 //! Reading order: this file (a session with one endpoint) → `connect` (routes, proxies) → `tls`.
 
@@ -34,14 +32,15 @@ use witan_config::ClientSettings;
 pub use connect::{Connection, Route};
 pub use tls::{ClientTlsError, TlsClient};
 
-/// How long a failed request waits for the reason why its connection ended.
+/// Maximum time that a failed request waits for the reason why its connection ended.
 const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connection as tonic's clients expect it.
 #[derive(Clone)]
 pub struct Http2 {
     sender: SendRequest<Body>,
-    /// Why the connection ended, unless it was closed cleanly. The request itself only learns that it was canceled.
+    /// The reason why the connection ended, unless it was closed cleanly. The request itself only reports that it was
+    /// canceled.
     ended: watch::Receiver<Option<String>>,
 }
 
@@ -165,7 +164,7 @@ pub fn single_watch_requests(create: WatchCreateRequest) -> impl Stream<Item = W
     stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }
 
-/// Waits for the answer to a call; fails with `DeadlineExceeded` after the request timeout.
+/// Waits for the answer to a call. Fails with `DeadlineExceeded` after the request timeout.
 pub async fn in_time<T>(
     settings: &ClientSettings,
     call: impl Future<Output = Result<T, Status>>,

@@ -13,7 +13,7 @@ use witan_transport::{any_server, system_roots};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// A TLS file is unusable.
+/// An unusable TLS file.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {reason}")]
 pub struct ClientTlsError {
@@ -25,21 +25,21 @@ pub struct ClientTlsError {
 pub struct TlsClient(TlsConnector);
 
 impl TlsClient {
-    /// Trusts the system's CAs and presents no certificate.
+    /// Creates TLS settings that trust the system's CAs and present no certificate.
     pub fn of_system() -> Result<Self, ClientTlsError> {
         let builder = builder()?.with_root_certificates(system_roots());
         let config = Arc::new(builder.with_no_client_auth());
         Ok(Self(TlsConnector::from(config)))
     }
 
-    /// Creates TLS for HTTP/2 from the flags that name its files.
+    /// Creates TLS settings for HTTP/2 from the flags with the file names.
     pub fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         let mut config = config_of_flags(asked)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
-    /// Creates TLS for HTTP/1.1 from the flags that name its files.
+    /// Creates TLS settings for HTTP/1.1 from the flags with the file names.
     pub fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         Ok(Self(TlsConnector::from(Arc::new(config_of_flags(asked)?))))
     }
@@ -95,7 +95,7 @@ fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {
     Ok(roots)
 }
 
-/// Reads all certificates of a PEM file. A file without a certificate is an error.
+/// Reads all certificates of a PEM file. Fails if there is none.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found: Vec<_> = found.map_err(|error| unreadable(path, &error))?;

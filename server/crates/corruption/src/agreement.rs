@@ -1,4 +1,4 @@
-//! Compares the state hashes of all members at one log index. Pure.
+//! Compares the state hashes of all members at one log index. This module is pure.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +29,12 @@ pub(super) enum StateAgreement {
         /// Members that differ from the majority.
         corrupt: Vec<MemberId>,
     },
-    /// Members differ, and no majority shows whose state is right.
+    /// Members differ, and no majority shows which state is correct.
     Undecided,
 }
 
-/// Compares the states of all members at one log index.
-///
-/// Releases may encode records other than keys differently, so those are compared only if all members run the same release.
+/// Compares the states of all members at one log index. Releases may encode records other than keys differently, so these are
+/// compared only if all members run the same release.
 pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
     let found = || members.iter().filter_map(|member| member.found.as_ref());
     let mut releases = found().map(|found| &found.release);
@@ -125,7 +124,7 @@ mod tests {
             .collect();
         members[1].votes = false;
         members[2].votes = false;
-        // the two voters differ
+        // The two voters differ.
         assert_eq!(decide(&members), StateAgreement::Undecided);
         members[3] = member(4, Some(1));
         assert_eq!(decide(&members), outvoted(&[1, 4], &[2, 3]));

@@ -18,16 +18,16 @@ use super::{
     metrics::CorruptionMetrics,
 };
 
-/// How often a member checks whether it has the alarm.
+/// Interval at which a member checks whether it has the alarm.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a member tries to replace its state before it pauses for [`REBUILD_PAUSE`].
+/// Number of attempts to replace the state before a member pauses for [`REBUILD_PAUSE`].
 const REBUILD_ATTEMPTS: u32 = 3;
 
 /// Pause after failed attempts to replace the state.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
-/// Member id of an alarm for the whole cluster, as in etcd: no majority shows whose state is right.
+/// Member id of an alarm for the whole cluster, as in etcd: no majority shows which state is correct.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
 /// A starting member's state differs from others', and no majority shows whose state is right.
@@ -42,7 +42,7 @@ pub struct InconsistentState {
     hashes: String,
 }
 
-/// Why a state was not replaced.
+/// The reason why a state was not replaced.
 #[derive(Debug, thiserror::Error)]
 enum RebuildError {
     #[error(transparent)]
@@ -53,16 +53,16 @@ enum RebuildError {
     Leads,
 }
 
-/// How this member's state compares with the others'.
+/// The result of comparing this member's state with the others.
 enum Standing {
     /// It equals the state of most voters, or all states are equal.
     Sound {
-        /// Whether it had to be replaced first.
+        /// Whether the state had to be replaced first.
         rebuilt: bool,
     },
-    /// Most voters have a different state, and replacing this one failed.
+    /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
-    /// Members differ, and no majority shows whose state is right.
+    /// Members differ, and no majority shows which state is correct.
     Unknown(Comparison),
 }
 
@@ -73,15 +73,15 @@ pub struct CorruptionChecker {
     pub node: Node,
     /// Connects to the other members.
     pub dialer: PeerDialer,
-    /// When to compare.
+    /// The times of comparisons.
     pub checks: CorruptionChecks,
     /// Metrics of the comparisons.
     pub metrics: CorruptionMetrics,
 }
 
 impl CorruptionChecker {
-    /// Compares the states before clients are served, if the settings say so. Replaces a state that differs from the
-    /// majority's; an error if that fails. If other members do not answer, the member starts anyway, as in etcd.
+    /// Compares the states before clients are served, if the settings require it. Replaces a state that differs from the
+    /// majority's state, and fails if that fails. If other members do not answer, the member starts anyway, as in etcd.
     pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
         if !self.checks.initial || self.is_alone().await {
             return Ok(());
@@ -199,8 +199,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces this member's state until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns how the state
-    /// compares in the end.
+    /// Replaces this member's state until it equals the majority's state, at most [`REBUILD_ATTEMPTS`] times. Returns the
+    /// result of the last comparison.
     async fn repair_state(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
@@ -297,7 +297,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises or lowers an alarm through the log. A failure is only logged; the next comparison tries again.
+    /// Raises or lowers an alarm through the log. A failure is only logged, because the next comparison tries again.
     async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
@@ -313,7 +313,7 @@ impl CorruptionChecker {
         self.node.status().leader == self.node.identity().member_id
     }
 
-    /// Returns whether this member is the cluster's only one; `false` if the state cannot be read.
+    /// Returns whether this member is the cluster's only member. Returns `false` if the state cannot be read.
     async fn is_alone(&self) -> bool {
         let view = self.node.view().await;
         view.is_ok_and(|view| view.machine.members.by_id.len() <= 1)

@@ -1,4 +1,4 @@
-//! Asks the other members for their state hashes at one log index.
+//! Queries the other members for their state hashes at one log index.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use super::agreement::{MemberHash, StateAgreement, decide};
 /// Timeout for hashing this member's own state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait for other members after this one has hashed its state, in addition to twice its own hashing time. A
+/// Maximum wait for other members after this member has hashed its state, in addition to twice its own hashing time. A
 /// restarted member may never have a hash at this index.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before members without a hash are asked again.
+/// Pause before members without a hash are queried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a comparison failed.
+/// The reason why a comparison failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CompareError {
     #[error(transparent)]
@@ -60,14 +60,14 @@ impl Comparison {
 /// The answer of one member.
 enum Answer {
     Hash(StateHash),
-    /// The member has no hash at this index, or not yet.
+    /// The member has no hash at this index yet.
     NotYet,
     /// The member cannot be reached.
     Unreachable,
 }
 
-/// Has all members hash their state at a new log index, and compares them. Members that have no hash yet are asked again until
-/// they have one, `enough` returns true, or time runs out.
+/// Makes all members hash their state at a new log index, and compares the hashes. Members without a hash are queried again
+/// until they have one, `enough` returns true, or the time is over.
 pub(super) async fn now(
     node: &Node,
     dialer: &PeerDialer,
@@ -77,7 +77,7 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the states of all members after entry `index`, for which they were asked to hash. An error if this member has not
+/// Compares the states of all members after entry `index`, at which they must hash their state. Fails if this member has not
 /// hashed it.
 pub(super) async fn at(
     node: &Node,
@@ -119,7 +119,7 @@ pub(super) async fn at(
     }
 }
 
-/// Asks members concurrently for their state hash after entry `index`. Skips ids of unknown members.
+/// Queries members concurrently for their state hash after entry `index`. Skips ids of unknown members.
 async fn ask(
     registry: &MemberRegistry,
     dialer: &PeerDialer,
@@ -134,7 +134,7 @@ async fn ask(
     join_all(asking).await
 }
 
-/// Asks a member for its hash at one peer URL after another until one answers.
+/// Queries a member for its hash at one peer URL after another until one answers.
 async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {

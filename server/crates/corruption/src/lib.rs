@@ -4,8 +4,8 @@
 //! Members that differ from most voters get the CORRUPT alarm, which stops writes as in etcd, and fetch the leader's state.
 //! Once their state equals the majority's, the alarm is lowered.
 //!
-//! Not here: computing hashes (`witan_snapshot`), storing them (`witan_node`), asking other members (`witan_peer::query`), the
-//! effect of an alarm (`witan_machine::alarm`).
+//! Hashes are computed in `snapshot` and stored in `node`, `peer::query` queries other members, and `witan_machine::alarm`
+//! defines the effect of an alarm.
 //!
 //! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
 //! reaction) → `metrics`.
@@ -32,7 +32,7 @@ pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
         match hashing.await {
             Ok(Ok(hash)) => node.state_hashes().add(hash),
             Ok(Err(error)) => tracing::warn!(%error, "failed to hash the state for a comparison"),
-            // the process is stopping
+            // The process is stopping.
             Err(_) => return,
         }
     }

@@ -1,4 +1,4 @@
-//! Metrics for the comparisons of state hashes.
+//! Metrics of the comparisons of state hashes.
 
 use prometheus::{IntCounter, IntCounterVec};
 use witan_base::metrics::Register;

@@ -51,9 +51,9 @@ impl<'a> Calls<'a> {
         Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
-    /// Proposes an operation until this cluster has applied it; repeating an operation has no effect. Fails if the operation is
-    /// refused or too large, or if this node was stopped or removed. Any other error is shown in the status, and the proposal
-    /// is retried.
+    /// Proposes an operation until this cluster has applied it. Repeating an operation has no effect. Fails if the operation
+    /// is refused or too large, or if this node was stopped or removed. Any other error is shown in the status, and the
+    /// proposal is retried.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

@@ -10,7 +10,7 @@ use super::{copier::Copier, error::CopyError, source::SourceHash};
 /// Minimum time between two comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A member of the source spends at most one part in this many of its time on hashes, because hashing reads all keys.
+/// Divisor of the time that a member of the source spends on hashes at most, because hashing reads all keys.
 const COMPARE_SHARE: u32 = 20;
 
 impl Copier<'_> {
@@ -27,7 +27,7 @@ impl Copier<'_> {
     }
 
     /// Compacts to the source's compacted revision and compares the hashes at its revision. Returns `None` if the source was
-    /// compacted further in the meantime.
+    /// compacted further before the comparison.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
@@ -35,7 +35,7 @@ impl Copier<'_> {
         self.compare_with(there).await
     }
 
-    /// Asks the source for its hash, and keeps copying until it answers.
+    /// Requests the source's hash, and keeps copying until it answers.
     async fn source_hash(&mut self) -> Result<SourceHash, CopyError> {
         let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());

@@ -112,8 +112,8 @@ impl<'a> Copier<'a> {
         self.received.add(answer.events, answer.fragment)
     }
 
-    /// Proposes revisions and waits until they are applied. Each entry holds up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], or one
-    /// larger revision. Adds missing leases, and retries without a limit. An error if this node has ended, a revision is
+    /// Proposes revisions and waits until they are applied. Each entry holds up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], or
+    /// one larger revision. Adds missing leases, and retries without a limit. Fails if this node has ended, a revision is
     /// refused or too large for the log, or the source does not report a lease's TTL.
     pub(super) async fn write(
         &mut self,

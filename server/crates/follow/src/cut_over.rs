@@ -12,13 +12,14 @@ use super::{
     status::{CutOverRefused, CutOverReport, CutOverRequest},
 };
 
-/// Revisions that are missing before the source stops writes; with more, the cut-over is refused.
+/// Maximum number of revisions that are missing before the source stops writes; with more, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
-/// How long the source may be fenced before this cluster takes writes. After this time the cut-over is given up.
+/// Maximum time for which the source may be fenced before this cluster takes writes. After this time, the cut-over is given
+/// up.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the caller waits while a failed cut-over is given up.
+/// Maximum time that the caller waits while a failed cut-over is given up.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {

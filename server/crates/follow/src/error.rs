@@ -7,7 +7,7 @@ use witan_node::NodeError;
 
 use super::{fence::FenceError, seed::SeedError, source::SourceError};
 
-/// Why following has stopped for now.
+/// The reason why following has stopped for now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
     #[error(transparent)]

@@ -6,8 +6,7 @@
 //! that it has given up, and never raises these again. A cut-over raises its own fence first and then looks for others. Of two
 //! clusters, at most one finds no other fence.
 //!
-//! Not here: the calls themselves (`calls`). The tests run these steps against a source with delayed requests
-//! (`world`).
+//! The calls themselves are in `calls`. The tests run these steps against a source with delayed requests (`world`).
 
 use witan_api::v3::etcdserverpb::{AlarmMember, AlarmType, alarm_request::AlarmAction};
 use witan_machine::{
@@ -15,7 +14,7 @@ use witan_machine::{
     member::MemberRegistry,
 };
 
-/// Why a fence does not work.
+/// The reason why a fence does not work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
     #[error(
@@ -37,7 +36,7 @@ fn list(ids: &[u64]) -> String {
 
 /// The calls that a fence needs, to this cluster and to the source.
 pub(super) trait FenceCalls {
-    /// Why a call failed. The call may still take effect, now or later.
+    /// The error of a failed call. The call may still take effect, now or later.
     type Error: From<FenceError>;
 
     /// Returns this cluster's members and its last attempt, obtained with a linearizable read.

@@ -52,7 +52,7 @@ use metrics::FollowMetrics;
 use seed::SnapshotFolder;
 use status::CutOverRequest;
 
-/// Delay before the next endpoint is tried; doubles with each short session.
+/// Delay before the next endpoint is tried. It doubles with each short session.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest delay before the next endpoint is tried; it does not double beyond this.
@@ -98,7 +98,7 @@ async fn run(
         };
         if let Err(error) = outcome {
             handle.failed(&error);
-            // The requesters should not wait until the next session.
+            // The requesters must not wait until the next session.
             while let Ok(request) = requests.try_recv() {
                 let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
             }
@@ -186,7 +186,7 @@ async fn guard(
         handle.guarded(members.fenced_at, found);
         seen = match found {
             (Guarded::Holds, revision) => Some(revision),
-            // the next check verifies the fence
+            // The next check verifies the fence.
             (Guarded::RaisedAgain, _) => None,
             (Guarded::Ended, _) => return Ok(()),
         };

@@ -1,4 +1,4 @@
-//! Metrics for following another cluster.
+//! Metrics of following another cluster.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::Register;

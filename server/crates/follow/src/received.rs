@@ -7,13 +7,13 @@ use witan_replica::limits::COMMAND_BYTES_MAX;
 
 use super::error::CopyError;
 
-/// Bytes of keys and values in one entry, unless a single revision is larger.
+/// Maximum size in bytes of keys and values in one entry, unless a single revision is larger.
 pub(super) const ENTRY_BYTES: usize = 1 << 20;
 
-/// Writes in one entry, unless a single revision has more. A member applies an entry without yielding.
+/// Maximum number of writes in one entry, unless a single revision has more. A member applies an entry without yielding.
 pub(super) const ENTRY_WRITES: usize = 1024;
 
-/// Minimum encoded size of a write in addition to its key and value.
+/// Minimum encoded size in bytes of a write, without its key and value.
 const WRITE_BYTES: usize = 8;
 
 /// Revisions in ascending order. The last one may be incomplete.
@@ -22,7 +22,7 @@ pub(super) struct ReceivedRevisions {
     revisions: Vec<FollowedRevision>,
     /// Whether the next message continues the last revision.
     continues: bool,
-    /// Bytes and writes of all revisions except the last.
+    /// Size in bytes and number of writes of all revisions except the last one.
     before: (usize, usize),
     /// Encoded size of the last revision in bytes.
     last_bytes: usize,
@@ -80,12 +80,12 @@ impl ReceivedRevisions {
     }
 }
 
-/// Returns the bytes of keys and values, and the number of writes.
+/// Returns the size of keys and values in bytes, and the number of writes.
 fn weight(revision: &FollowedRevision) -> (usize, usize) {
     (size(revision), revision.writes.len())
 }
 
-/// Returns the bytes of keys and values.
+/// Returns the size of keys and values in bytes.
 pub(super) fn size(revision: &FollowedRevision) -> usize {
     let writes = revision.writes.iter();
     writes

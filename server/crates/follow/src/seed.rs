@@ -22,7 +22,7 @@ use super::{
     source::{Source, SourceError, SourceSession},
 };
 
-/// Why a cluster cannot start following.
+/// The reason why a cluster cannot start to follow.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum SeedError {
@@ -59,12 +59,12 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// Where a snapshot is stored until it is read.
+/// The place where a snapshot is stored until it is read.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
     /// The data directory.
     dir: PathBuf,
-    /// Bytes that must stay free there.
+    /// Number of bytes that must stay free there.
     disk: SpaceConfig,
 }
 
@@ -74,8 +74,8 @@ impl SnapshotFolder {
     }
 }
 
-/// Reads the source's state from a snapshot, which is stored in the data directory in the meantime. Tries each endpoint once.
-/// The state has no members, but it has the source's cluster id.
+/// Reads the source's state from a snapshot, which is temporarily stored in the data directory. Tries each endpoint once. The
+/// state has no members, but it has the source's cluster id.
 pub async fn seed(source: &Source, config: &Config) -> Result<StateMachine, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
@@ -146,7 +146,7 @@ impl SnapshotFile {
                 .create(dir)
                 .map_err(failed)?;
         }
-        // left behind by a killed process
+        // A killed process may have left this file.
         drop(fs::remove_file(&self.0));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
@@ -191,7 +191,7 @@ impl SnapshotFile {
 
 impl Drop for SnapshotFile {
     fn drop(&mut self) {
-        // the next snapshot overwrites it
+        // The next snapshot overwrites the file.
         let _ = fs::remove_file(&self.0);
     }
 }

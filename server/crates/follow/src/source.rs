@@ -24,13 +24,13 @@ use witan_machine::{lease::LeaseId, member::MemberRegistry};
 
 use super::fence::Fences;
 
-/// How long a stream may deliver nothing although the source has more.
+/// Maximum time for which a stream may deliver nothing although the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As key and range end of a request, selects all keys.
 const ALL_KEYS: &[u8] = b"\0";
 
-/// Why a call to a member of the source failed, or why its answer is unusable.
+/// The reason why a call to a member of the source failed, or why its answer is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint}: {}", .status.message())]
 pub struct SourceError {
@@ -164,8 +164,8 @@ impl SourceSession<'_> {
         Ok(leases)
     }
 
-    /// Returns the TTL in seconds with which a lease was granted; `None` if it has ended. An overdue lease has not ended: a new
-    /// leader renews it.
+    /// Returns the TTL in seconds with which a lease was granted, or `None` if it has ended. An overdue lease has not ended:
+    /// a new leader renews it.
     pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = LeaseTimeToLiveRequest { id: lease.0, keys: false };
@@ -248,7 +248,7 @@ impl SourceSession<'_> {
 pub(super) struct SourceHash {
     /// The revision of the hash.
     pub(super) revision: i64,
-    /// The compacted revision; -1 if there is none.
+    /// The compacted revision, or -1 if there is none.
     pub(super) compacted: i64,
     pub(super) hash: u32,
 }

@@ -12,21 +12,21 @@ use super::{error::CopyError, fence::Guarded, metrics::FollowMetrics, seed::Snap
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowStatus {
-    /// Whether the cluster follows; `false` after the cut-over.
+    /// Whether the cluster follows. It is `false` after the cut-over.
     pub following: bool,
     /// The client URLs of the source's members.
     pub source: Vec<String>,
-    /// The member that is being read; `None` while the source is unreachable.
+    /// The endpoint of the member that is being read, or `None` while the source is unreachable.
     pub endpoint: Option<String>,
     /// The last copied revision.
     pub revision: i64,
     /// The source's last known revision.
     pub source_revision: i64,
-    /// Revisions that are not copied yet. After the cut-over: revisions that only the source has.
+    /// Number of revisions that are not copied yet. After the cut-over, the number of revisions that only the source has.
     pub lag: i64,
-    /// Comparisons of all keys with equal hashes, since this member started.
+    /// Number of comparisons of all keys with equal hashes since this member started.
     pub equal: u64,
-    /// Comparisons with different hashes.
+    /// Number of comparisons with different hashes.
     pub different: u64,
     /// Revision of the last comparison with equal hashes.
     pub last_equal_revision: i64,
@@ -35,9 +35,9 @@ pub struct FollowStatus {
     pub fenced: bool,
     /// Whether this member checks the fence: from the cut-over until an operator declares the source gone.
     pub guarding: bool,
-    /// How often this member has raised the fence again after the cut-over, since it started.
+    /// Number of times that this member has raised the fence again after the cut-over, since it started.
     pub raised_again: u64,
-    /// Why following has stopped for now.
+    /// The reason why following has stopped for now.
     pub error: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl FollowStatus {
     }
 }
 
-/// A request for the cut-over: the channel for its result.
+/// A request for the cut-over, which is the channel for its result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
 /// The result of a cut-over.
@@ -68,8 +68,8 @@ pub struct CutOverReport {
     pub pause_ms: u64,
 }
 
-/// Why the cut-over was not done. This cluster still follows the source, which takes writes unless the status says that it is
-/// fenced.
+/// The reason why the cut-over was not done. This cluster still follows the source, which takes writes unless the status
+/// reports that it is fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum CutOverRefused {
@@ -109,7 +109,7 @@ impl FollowHandle {
         folder: SnapshotFolder,
         metrics: FollowMetrics,
     ) -> (Self, mpsc::Receiver<CutOverRequest>) {
-        // one cut-over at a time
+        // Only one cut-over runs at a time.
         let (requests, taken) = mpsc::channel(1);
         let status = FollowStatus {
             following: true,

@@ -1,4 +1,4 @@
-//! Copies what the watch does not deliver: leases, users and roles.
+//! Copies leases, users and roles, which the watch does not deliver.
 
 use std::time::Instant;
 
@@ -14,13 +14,13 @@ use super::{
     seed,
 };
 
-/// Leases in one entry.
+/// Maximum number of leases in one entry.
 const LEASES_PER_ENTRY: usize = 1000;
 
-/// A member of the source spends at most one part in this many of its time on snapshots for users and roles.
+/// Divisor of the time that a member of the source spends on snapshots for users and roles at most.
 const SNAPSHOT_SHARE: u32 = 20;
 
-/// The TTL for a lease that ended at the source while its keys were being copied. It ends here soon after.
+/// TTL in seconds for a lease that ended at the source while its keys were being copied. It soon ends here.
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
@@ -116,8 +116,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Returns the revision of the source's users and roles, and whether it differs from the copied one; `None` if the source
-    /// does not report it.
+    /// Returns the revision of the source's users and roles, and whether it differs from the copied one. Returns `None` for
+    /// both if the source does not report it.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
         let told = self.calls.session.auth_revision().await?;
         let view = self.calls.node.read().await.map_err(CopyError::Node)?;

@@ -524,7 +524,7 @@ fn a_source_that_was_opened_is_fenced_again() {
             if run.world.borrow().source.accepts == Accepts::Nothing {
                 break;
             }
-            // Before etcd 3.6, another cluster's alarm may have no effect and disable ours (`TakesWrites`).
+            // Before etcd 3.6, another cluster's alarm may have no effect and disable this cluster's alarm (`TakesWrites`).
             run.disarm();
         }
         let world = run.world.borrow();

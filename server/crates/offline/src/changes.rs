@@ -14,7 +14,7 @@ use witan_machine::{
     revision::Revision,
 };
 
-/// Why changes were not applied.
+/// The reason why changes were not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
     #[error("{path}: {source}")]
@@ -60,7 +60,7 @@ impl<'a> ChangesFolder<'a> {
         Ok(Self { folder, target })
     }
 
-    /// The revision up to which the snapshot is used; `None` for all of it.
+    /// Returns the revision up to which the snapshot is used, or `None` for all of it.
     pub(super) fn up_to(&self) -> Option<Revision> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }
@@ -128,7 +128,7 @@ impl<'a> ChangesFolder<'a> {
     }
 }
 
-/// For `map_err`: creates [`ChangesError::Read`] for `path`.
+/// Creates [`ChangesError::Read`] for `map_err` with `path`.
 fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     let path = path.display().to_string();
     move |source| ChangesError::Read { path, source }
@@ -144,7 +144,7 @@ fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
 }
 
 /// Applies a revision. First ends the known leases of keys that it creates. Then grants each missing lease with its TTL in
-/// seconds from `leases`, or the longest TTL if it is not there.
+/// seconds from `leases`, or the longest TTL without an entry there.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,

@@ -8,7 +8,7 @@ use witan_snapshot as snapshot;
 
 use super::error::OfflineError;
 
-/// The fields of a record that are read. `witan-operator backup save` writes it.
+/// The fields that are read from a record. `witan-operator backup save` writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -22,11 +22,12 @@ struct Record {
 #[serde(rename_all = "camelCase")]
 struct KeysHash {
     hash: u32,
-    /// Not positive if the keys were never compacted.
+    /// The compacted revision, which is not positive if the keys were never compacted.
     compact_revision: i64,
 }
 
-/// Compares the keys with the hash in a record; returns the text for the report. A record without a hash skips the comparison.
+/// Compares the keys with the hash in a record. Returns the text for the report. Skips the comparison if the record has no
+/// hash.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =
         |reason: String| OfflineError::Record { path: record.display().to_string(), reason };

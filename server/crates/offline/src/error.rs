@@ -85,19 +85,19 @@ pub enum OfflineError {
 }
 
 impl OfflineError {
-    /// For `map_err`: creates [`Self::Open`] for the snapshot at `path`. `verb` names the system call.
+    /// Creates [`Self::Open`] for `map_err` with the snapshot at `path`. `verb` names the system call.
     pub(super) fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Open { verb, path, source }
     }
 
-    /// For `map_err`: creates [`Self::Broken`] for the snapshot at `path`.
+    /// Creates [`Self::Broken`] for `map_err` with the snapshot at `path`.
     pub(super) fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
     }
 
-    /// For `map_err`: creates [`Self::Export`] for the data directory at `path`.
+    /// Creates [`Self::Export`] for `map_err` with the data directory at `path`.
     pub(super) fn export(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Export { path, source }

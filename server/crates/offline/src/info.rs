@@ -14,8 +14,8 @@ struct Info {
     name: String,
     member_id: String,
     cluster_id: String,
-    /// Term of the last log entry; `index` is its index. Among the members of a cluster, the one with the highest term, and
-    /// then the highest index, has all acknowledged writes that any of them has.
+    /// Term of the last log entry, whose index is `index`. Among the members of a cluster, the member with the highest term,
+    /// and then the highest index, has all acknowledged writes that any of them has.
     term: u64,
     index: u64,
     revision: i64,
@@ -25,7 +25,7 @@ struct Info {
     v2_index: u64,
 }
 
-/// Reads a data directory; returns the text to print. The format is `simple` or `json`.
+/// Reads a data directory and returns the text to print. The format is `simple` or `json`.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

@@ -39,12 +39,12 @@ impl ProgressBar {
         }
     }
 
-    /// Prints the bar over the previous one, if it is shown.
+    /// Prints the bar over the previous one if it is shown.
     fn draw(&self) {
         if self.shown {
             let full = (self.percent / 4) as usize;
             let bar = format!("{:<25}", "#".repeat(full));
-            // an error is ignored: the terminal may be closed
+            // The error is ignored, because the terminal may be closed.
             let _ = write!(
                 io::stderr(),
                 "\r{:<8} [{bar}] {:>3} %",

@@ -12,8 +12,8 @@ use super::{arguments::ReplayArguments, error::OfflineError};
 /// Formats a turn.
 type Form = fn(&ShownTurn<'_>) -> String;
 
-/// Executes the recordings of a file or folder, and writes their turns to `out`. Returns the results; an error if a recording
-/// is not reproduced.
+/// Executes the recordings of a file or folder, and writes their turns to `out`. Returns the results. Fails if a recording is
+/// not reproduced.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,

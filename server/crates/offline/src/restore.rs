@@ -17,7 +17,7 @@ use super::{
     progress::ProgressBar,
 };
 
-/// Creates a data directory from a snapshot; returns the text to print.
+/// Creates a data directory from a snapshot. Returns the text to print.
 pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {
     if (arguments.bump_revision > 0) != arguments.mark_compacted {
         return Err(OfflineError::Bump);
@@ -100,8 +100,8 @@ fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
     }
 }
 
-/// Returns the identity of the member, the initial state of its cluster and the data directory that a start with these flags
-/// would choose. An error if the flags do not describe a member that can start a cluster.
+/// Returns the identity of the member, the initial state of its cluster, and the data directory that a start with these flags
+/// would choose. Fails if the flags do not describe a member that can start a cluster.
 fn member(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {

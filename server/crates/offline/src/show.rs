@@ -12,7 +12,7 @@ const NEVER_COMPACTED: i64 = -1;
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 
-/// Reads a snapshot's statistics and formats them; an error for an unknown format.
+/// Reads a snapshot's statistics and formats them. Fails for an unknown format.
 pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&SnapshotStatus) -> Result<String, OfflineError> = match format {
         "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
@@ -43,7 +43,7 @@ struct KeysHash {
     compact_revision: i64,
 }
 
-/// Computes the hash of the keys in a snapshot or in etcd's backend at `revision`; 0 means the last one.
+/// Computes the hash of the keys in a snapshot or in etcd's backend at `revision`. 0 means the last revision.
 pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String, OfflineError> {
     let show: fn(&KeysHash) -> Result<String, OfflineError> = match format {
         "simple" => |found| Ok(format!("{}\n", found.cells().join(", "))),

@@ -21,7 +21,7 @@ pub(super) struct StoppedMember {
 /// Reads the data directory of a stopped member without writing to it.
 pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
-    // an offline command has no metrics page
+    // An offline command has no metrics page.
     let metrics = StorageMetrics::register(&Register::default());
     let found = storage::read(dir, &metrics)?;
     let (identity, mut recovered) = found.ok_or_else(|| OfflineError::NoData(shown()))?;

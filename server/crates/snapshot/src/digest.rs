@@ -12,7 +12,7 @@ use witan_gocompat::text;
 /// Size of the digest.
 pub const DIGEST_BYTES: u64 = 32;
 
-/// A snapshot's length is a multiple of this, so the length shows whether a digest follows.
+/// Divisor of a snapshot's length in bytes. The length therefore shows whether a digest follows.
 const SECTOR_BYTES: u64 = 512;
 
 const PART_BYTES: usize = 1 << 20;
@@ -68,8 +68,8 @@ pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestErro
     ))
 }
 
-/// Compares the digest of the first `length` bytes with the one that follows them; a mismatch is an error. `progress` gets the
-/// number of bytes of each read.
+/// Compares the digest of the first `length` bytes with the digest that follows them. Fails if they differ. `progress` gets
+/// the number of bytes of each read.
 pub fn check(path: &Path, length: u64, progress: &mut dyn FnMut(usize)) -> Result<(), DigestError> {
     let mut file = File::open(path).map_err(DigestError::file("open", path))?;
     let mut digest = Sha256::new();

@@ -43,7 +43,7 @@ fn the_caller_is_the_one_whom_etcd_has_noted() {
     assert_eq!(of_user("anne").caller, Some(caller));
 }
 
-/// With our limits it would be refused, because it reads more than one request may read.
+/// With Witan's limits it would be refused, because it reads more than one request may read.
 #[test]
 fn a_transaction_that_etcd_has_executed_has_no_bound() {
     let delete = DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() };

@@ -23,10 +23,10 @@ const DNS_PORT: u16 = 53;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of rounds through all name servers.
 const ROUNDS: usize = 3;
-/// Largest UDP answer that is read.
+/// Maximum size in bytes of a UDP answer that is read.
 const DATAGRAM_BYTES: usize = 4096;
 
-/// Why a lookup found no records.
+/// The reason why a lookup found no records.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     #[error("{0} is not a domain name")]
@@ -47,7 +47,7 @@ pub(super) struct SrvRecord {
     pub(super) port: u16,
 }
 
-/// Looks up the SRV records of a name; returns none if the name does not exist.
+/// Looks up the SRV records of a name. Returns none if the name does not exist.
 pub(super) async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,
@@ -104,7 +104,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let mut answer = vec![0; DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // Any host can send packets, so packets that do not match the question are ignored.
+        // Any host can send packets, so packets that do not match the query are ignored.
         match read(&answer[..length], id, name) {
             Ok(Answer::Records(records)) => return Ok(records),
             Ok(Answer::Truncated) => break,
@@ -134,18 +134,18 @@ async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// How a message relates to a question.
+/// The relation of a message to a query.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Records(Vec<SrvRecord>),
-    /// Truncated; the full answer needs TCP.
+    /// The answer is truncated, and the full answer needs TCP.
     Truncated,
-    /// The message answers another question.
+    /// The message answers another query.
     Foreign,
 }
 
 /// Parses a DNS message. Returns `Foreign` if it does not match this id and name, and no records if the name does not exist.
-/// Other response codes are errors.
+/// Fails for other response codes.
 fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
     let Ok(answer) = Packet::parse(message) else {
         return Ok(Answer::Foreign);

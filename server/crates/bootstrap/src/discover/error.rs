@@ -6,7 +6,7 @@ use witan_machine::member::MemberId;
 
 use super::dns::DnsError;
 
-/// Why the first members were not found. The texts begin like etcd's.
+/// The reason why the first members were not found. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum DiscoverError {

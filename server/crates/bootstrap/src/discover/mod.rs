@@ -80,7 +80,7 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses registered values; each holds one or more `NAME=URL`.
+/// Parses registered values, each of which contains one or more `NAME=URL`.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {

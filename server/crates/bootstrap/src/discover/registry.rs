@@ -1,5 +1,5 @@
-//! Registers a member and waits for the others, in etcd's order: check whether the cluster is full, register, wait until enough
-//! members have registered. The first ones to register become the members.
+//! Registers a member and waits for the others, in etcd's order: check whether the cluster is full, register, wait until
+//! enough members have registered. The first members to register become the members of the cluster.
 //!
 //! An unreachable registry is retried forever, with a log line each time, because members may start before the registry.
 
@@ -36,7 +36,7 @@ pub(super) trait Registry {
 /// The registrations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
-    /// Number of members of the new cluster; above 0.
+    /// Number of members of the new cluster, which is above 0.
     pub(super) size: u64,
     /// All registrations.
     pub(super) entries: Vec<Entry>,
@@ -47,7 +47,7 @@ pub(super) struct Look {
 /// One registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The member's id, hexadecimal.
+    /// The member's id in hexadecimal.
     pub(super) id: String,
     /// `NAME=URL` for each peer URL.
     pub(super) value: String,
@@ -55,7 +55,7 @@ pub(super) struct Entry {
     pub(super) created: u64,
 }
 
-/// Why a step failed.
+/// The reason why a step failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The registry did not answer, or failed temporarily.
@@ -141,7 +141,7 @@ async fn register(
     Ok(())
 }
 
-/// Returns the first `size` registrations in creation order. An error if the cluster is full without this member.
+/// Returns the first `size` registrations in creation order. Fails if the cluster is full without this member.
 fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry>, DiscoverError> {
     let mut entries: Vec<&Entry> = look.entries.iter().collect();
     entries.sort_by_key(|entry| entry.created);
@@ -163,7 +163,8 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Waits after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Returns the error of a final failure.
+    /// Waits after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Fails with the error of a final
+    /// failure.
     async fn wait_after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),

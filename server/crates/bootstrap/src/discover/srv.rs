@@ -11,7 +11,7 @@ use super::{dns, error::DiscoverError};
 /// The SRV services to look up, with the scheme of their URLs.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
-/// Finds all members by SRV records. An error if this member is not among them.
+/// Finds all members by SRV records. Fails if this member is not among them.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
@@ -37,8 +37,8 @@ pub(super) async fn members(
     name_members(urls, config).await
 }
 
-/// Gives each URL from the SRV records a member name: this member's own if both resolve to the same address and port, else a
-/// number. An error if no URL is this member's.
+/// Gives each URL from the SRV records a member name: this member's name if both resolve to the same address and port, else a
+/// number. Fails if no URL belongs to this member.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,
@@ -61,7 +61,7 @@ async fn name_members(
             own_urls.push(url);
             continue;
         }
-        // this member's name may itself be a number
+        // This member's name may itself be a number.
         let mut names = next.by_ref().map(|number: u32| number.to_string());
         let name = names.find(|name| *name != config.name);
         cluster.push((name.unwrap_or_default(), vec![url]));
@@ -81,7 +81,7 @@ async fn name_members(
     Ok(cluster)
 }
 
-/// Resolves a URL's host to all its addresses; none if it does not resolve.
+/// Resolves a URL's host to all its addresses. Returns none if it does not resolve.
 async fn addresses(url: &Url) -> Vec<SocketAddr> {
     let Address::Tcp(host, port) = url.address() else {
         return Vec::new();

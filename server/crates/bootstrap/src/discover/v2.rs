@@ -19,7 +19,7 @@ use super::{
 
 /// Timeout of a request, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A wait without an event is repeated after this time, to notice a service that has vanished.
+/// Time after which a wait without an event is repeated, to detect a service that has vanished.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Number of characters of a response that an error shows.
 const SHOWN_CHARS: usize = 200;
@@ -31,7 +31,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// A token's URL and how to reach it.
+/// A token's URL and the way to reach it.
 pub(super) struct Registry {
     uri: Uri,
     /// The token's path, without a trailing slash.
@@ -92,7 +92,7 @@ impl Answered {
 }
 
 impl Registry {
-    /// Prepares requests to the URL of v2 discovery without connecting. An error if the URL does not parse.
+    /// Prepares requests to the URL of v2 discovery without connecting. Fails if the URL does not parse.
     pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
         let uri: Uri = asked
             .url
@@ -197,11 +197,11 @@ impl registry::Registry for Registry {
             self.path,
             since.index + 1
         );
-        // The next look decides, whatever the result.
+        // The result does not matter, because the next look reads the current state.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
             Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
-                // The history no longer has this index; the next look starts from the current one.
+                // The history no longer has this index. The next look starts from the current index.
                 match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
                     true => Ok(()),
                     false => answer.check(&target),

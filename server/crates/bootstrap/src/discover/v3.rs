@@ -19,20 +19,20 @@ use super::{
     registry::{self, Entry, Failure, Look, Registration},
 };
 
-/// A watch without an event is repeated after this time, to notice a registry that has vanished.
+/// Time after which a watch without an event is repeated, to detect a registry that has vanished.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A token's keys and how to reach them.
+/// A token's keys and the way to reach them.
 pub(super) struct Registry {
     asked: V3Discovery,
     tls: TlsClient,
-    /// Index of the current endpoint; incremented after a failure.
+    /// Index of the current endpoint, which is incremented after a failure.
     at: usize,
     session: Option<Session>,
 }
 
 impl Registry {
-    /// Reads the TLS files that the flags name. The first request connects.
+    /// Reads the TLS files in the flags. The first request connects.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
             tls: TlsClient::of_flags(&asked.client)?,
@@ -86,14 +86,14 @@ impl Registry {
 
     /// Returns the key range of all registrations.
     fn members(&self) -> (String, String) {
-        // `0` is the character after `/`
+        // The character `0` follows `/`.
         (self.key("members/"), self.key("members0"))
     }
 }
 
 impl registry::Registry for Registry {
-    /// Reads the cluster size and then the registrations, unchecked and in key order, with their revision. A missing, invalid
-    /// or zero size is a final error.
+    /// Reads the cluster size and then the registrations, unchecked and in key order, with their revision. Fails finally if
+    /// the size is missing, invalid or zero.
     async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
@@ -157,7 +157,7 @@ impl registry::Registry for Registry {
         let events = async {
             let mut answers = client.watch(session.request(requests)).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                // A watch can be canceled, for instance by a compaction; the next look decides.
+                // A watch can be canceled, for instance by a compaction. The next look reads the current state.
                 if !answer.events.is_empty() || answer.canceled {
                     return Ok(());
                 }
