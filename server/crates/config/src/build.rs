@@ -1,4 +1,4 @@
-//! Builds the typed [`Config`] from texts, and checks values alone and against each other.
+//! Builds the typed [`Config`] from texts, and checks values individually and against each other.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Milliseconds of `--election-timeout`, as in etcd; a longer one fails the start.
+/// Maximum value of `--election-timeout` in milliseconds, as in etcd; a longer timeout fails the start.
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
@@ -26,7 +26,7 @@ const TOKEN_TTL: Duration = Duration::from_secs(300);
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Lower bound of `--watch-progress-notify-interval`. As in etcd, shorter intervals are raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
-/// `--max-request-bytes` above which etcd warns.
+/// Size in bytes of `--max-request-bytes` above which etcd warns.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 
 /// Adds warnings about values that work but are rarely intended.
@@ -46,18 +46,18 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// Why a text is not a list of members.
+/// The reason why a text is not a list of members.
 #[derive(Debug, thiserror::Error)]
 pub enum MembersError {
-    /// A part without a name.
+    /// A part has no name.
     #[error("{0} is not NAME=URL")]
     NoName(String),
-    /// A part with an invalid URL.
+    /// A part has an invalid URL.
     #[error(transparent)]
     Url(#[from] UrlError),
 }
 
-/// Parses members as `NAME=URL`, comma-separated, in the given order. A member with several URLs is listed with each.
+/// Parses members as `NAME=URL`, comma-separated, in the given order. Each entry contains all URLs of a member.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -177,7 +177,7 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "it must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` pairs with the flag's text. The error for any other text lists the choices.
+    /// Returns the value that `choices` pairs with the flag's text. Fails for any other text with a list of the choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -216,7 +216,7 @@ impl FlagValues {
             .collect()
     }
 
-    /// Reads a list of names; an empty list or `*` means all.
+    /// Reads a list of names. An empty list or `*` means all names.
     fn names(&self, flag: &'static str) -> Vec<String> {
         let list = self.list(flag);
         if list.is_empty() || list.iter().any(|name| name == "*") {
@@ -226,7 +226,7 @@ impl FlagValues {
         }
     }
 
-    /// Parses a list of URLs, which can be empty.
+    /// Parses a list of URLs, which may be empty.
     fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let text = self.text(flag);
         if text.is_empty() {
@@ -290,8 +290,8 @@ impl FlagValues {
         Ok(members)
     }
 
-    /// Reads a size in bytes. 0 returns `None`, which derives the size from the file system; a negative number returns
-    /// `Some(0)`, which disables it.
+    /// Reads a size in bytes. Returns `None` for 0, which derives the size from the file system. Returns `Some(0)` for a
+    /// negative number, which disables it.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
             0 => None,
@@ -325,7 +325,7 @@ impl FlagValues {
             client_cert_auth: self.boolean("client-cert-auth")?,
             quota_bytes: match self.number::<i64>("quota-backend-bytes")? {
                 0 => Some(QUOTA_BYTES),
-                // as in etcd, a negative number turns the quota off
+                // As in etcd, a negative number disables the quota.
                 bytes => u64::try_from(bytes).ok(),
             },
             lease_ttl_min_s: self.lease_ttl_min_s()?,
@@ -386,8 +386,8 @@ impl FlagValues {
         })
     }
 
-    /// Reads mode and retention of automatic compaction; `None` is off. A number without a unit means hours, or revisions. In
-    /// the mode `revision`, a duration means its number of nanoseconds, as in etcd.
+    /// Reads mode and retention of automatic compaction. Returns `None` if it is disabled. A number without a unit means
+    /// hours or revisions. In the mode `revision`, a duration means its number of nanoseconds, as in etcd.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -403,7 +403,7 @@ impl FlagValues {
             )
         };
         Ok(match (text.parse::<u32>(), periodic) {
-            // etcd also reads an empty text as off
+            // Etcd also treats an empty text as disabled.
             _ if text.is_empty() => None,
             (Ok(0), _) => None,
             (Ok(hours), true) => Some(AutoCompaction::Periodic(HOUR * hours)),
@@ -431,14 +431,14 @@ impl FlagValues {
                 ("info", LevelFilter::INFO),
                 ("warn", LevelFilter::WARN),
                 ("error", LevelFilter::ERROR),
-                // errors are the highest level in use
+                // Errors are the highest level in use.
                 ("dpanic", LevelFilter::ERROR),
                 ("panic", LevelFilter::ERROR),
                 ("fatal", LevelFilter::ERROR),
             ],
         )?;
         let format = match self.text("log-format") {
-            // users of etcd's logger parse its lines by program
+            // Users of etcd's logger parse its lines by program.
             "" => self.given("logger").map(|_| LogFormat::Json),
             _ => Some(self.choice(
                 "log-format",
@@ -452,7 +452,7 @@ impl FlagValues {
         let mut outputs: Vec<LogOutput> = outputs
             .into_iter()
             .map(|output| match output.as_str() {
-                // systemd writes stderr to the journal
+                // Systemd writes stderr to the journal.
                 "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
                 "stdout" => LogOutput::Stdout,
                 path => LogOutput::File(PathBuf::from(path)),
@@ -462,7 +462,8 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Reads log rotation; `None` if it is off. Refuses compression, and any number of log files other than one.
+    /// Reads the settings of log rotation. Returns `None` if it is disabled. Refuses compression, and any number of log files
+    /// other than one.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! How this member reaches other servers of etcd's API: a discovery registry, or a cluster that it follows.
+//! Settings of connections to other servers with etcd's API: a discovery registry, or a cluster that this one follows.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,13 +11,13 @@ pub struct ClientSettings {
     pub dial_timeout: Duration,
     /// Timeout of a request.
     pub request_timeout: Duration,
-    /// Time without data after which a connection is pinged; 0 turns pings off.
+    /// Time without data after which a connection is pinged; 0 disables pings.
     pub keepalive_time: Duration,
-    /// Timeout for the answer to that ping.
+    /// Timeout for the answer to a ping.
     pub keepalive_timeout: Duration,
-    /// Authorities of the endpoints; the system's by default.
+    /// File of the endpoints' authorities; by default, the system's authorities are trusted.
     pub ca: Option<PathBuf>,
-    /// Certificate and key.
+    /// Files of certificate and key.
     pub key_pair: Option<(PathBuf, PathBuf)>,
     /// Whether any certificate of an endpoint is accepted.
     pub skip_verify: bool,

@@ -1,4 +1,4 @@
-//! When members compare their states: `--corrupt-check-time` and related flags.
+//! The times at which members compare their states: `--corrupt-check-time` and related flags.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use super::{
     values::FlagValues,
 };
 
-/// When members compare their states.
+/// The times at which members compare their states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorruptionChecks {
-    /// `--initial-corrupt-check`: before the member serves clients.
+    /// `--initial-corrupt-check`: whether the state is compared before the member serves clients.
     pub initial: bool,
-    /// `--corrupt-check-time`; `None` never compares.
+    /// `--corrupt-check-time`: interval of comparisons; `None` disables them.
     pub every: Option<Duration>,
-    /// `--compact-hash-check-enabled` and `--compact-hash-check-time`: how often the states after compactions are compared;
-    /// `None` never hashes them.
+    /// `--compact-hash-check-enabled` and `--compact-hash-check-time`: interval at which the states after compactions are
+    /// compared; `None` disables hashing.
     pub compactions: Option<Duration>,
 }
 
 impl FlagValues {
-    /// Reads when members compare their states. A period of zero is off. A feature gate has the effect of its flag.
+    /// Reads the times at which members compare their states. A period of zero disables a comparison. A feature gate has the
+    /// effect of its flag.
     pub(super) fn corruption_checks(
         &self,
         gates: &FeatureGates,

@@ -1,10 +1,10 @@
-//! How a new member finds the others if `--initial-cluster` does not name them.
+//! The ways in which a new member finds the others if `--initial-cluster` does not contain them.
 
 use std::net::SocketAddr;
 
 use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
-/// One way to find the initial members.
+/// A way to find the initial members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
     /// `--discovery`: a token of a discovery service, or a directory of v2 keys.
@@ -29,16 +29,16 @@ pub struct V2Discovery {
 pub struct V3Discovery {
     /// `--discovery-token`, which is also the cluster token for the ids.
     pub token: String,
-    /// Each one has a scheme.
+    /// The endpoints, each with a scheme.
     pub endpoints: Vec<String>,
-    /// How to connect to them.
+    /// Settings of connections to the endpoints.
     pub client: ClientSettings,
 }
 
 /// `--discovery-srv` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SrvDiscovery {
-    /// The domain.
+    /// The domain of the records.
     pub domain: String,
     /// `--discovery-srv-name`: suffix of the service names.
     pub suffix: Option<String>,
@@ -47,8 +47,8 @@ pub struct SrvDiscovery {
 }
 
 impl FlagValues {
-    /// Reads the kind of discovery that the flags select; `None` without one. They select at most one, which was checked
-    /// before.
+    /// Reads the kind of discovery that the flags select, or returns `None` without one. An earlier check ensures that they
+    /// select at most one.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,
@@ -83,8 +83,8 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`; an error if either is invalid. A proxy is `HOST:PORT`, over
-    /// plain HTTP.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`. Fails if either is invalid. A proxy is `HOST:PORT`, over plain
+    /// HTTP.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "it must be an http or https URL with a token"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::url::UrlError;
 
-/// Why a configuration is refused.
+/// The reason why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ConfigError {

@@ -1,5 +1,5 @@
-//! `--feature-gates`: the features that etcd 3.7 switches by name. As in etcd, an unknown name is refused. A known name without
-//! effect here causes a warning.
+//! `--feature-gates`: the features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is refused. A known
+//! name without effect in Witan causes a warning.
 
 use witan_gocompat::text::parse_bool;
 
@@ -16,15 +16,15 @@ pub(super) const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
 /// etcd's name for [`super::PeerSettings::local_address`].
 pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 
-/// etcd's switches of all alpha features and of all beta features.
+/// Etcd's names for all alpha features and all beta features.
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// It switches the feature.
+    /// The gate enables or disables the feature.
     Switches,
-    /// No effect; holds the feature's fixed value here, and why.
+    /// The gate has no effect. Contains the feature's fixed value in Witan, and the reason.
     Fixed(bool, &'static str),
 }
 
@@ -65,7 +65,7 @@ const GATES: [(&str, Effect); 11] = [
 pub(super) struct FeatureGates(Vec<(&'static str, bool)>);
 
 impl FeatureGates {
-    /// Returns whether an alpha feature is on: by its own gate, else by the gate of its stage.
+    /// Returns whether an alpha feature is enabled: by its own gate, else by the gate of its stage.
     pub(super) fn has(&self, name: &str) -> bool {
         let given = |name: &str| {
             let mut given = self.0.iter().rev();
@@ -74,7 +74,7 @@ impl FeatureGates {
         given(name).or_else(|| given(ALL_ALPHA)).unwrap_or(false)
     }
 
-    /// Adds a warning for each gate whose value differs from the feature's fixed value here.
+    /// Adds a warning for each gate whose value differs from the feature's fixed value.
     fn warn(&self, warnings: &mut Vec<String>) {
         for (name, on) in &self.0 {
             let effect = GATES.iter().find(|(known, _)| known == name);
@@ -88,8 +88,8 @@ impl FeatureGates {
 }
 
 impl FlagValues {
-    /// Reads `--feature-gates`: `NAME=BOOL`, comma-separated, with Go's spellings of a bool. The last value of a name wins. An
-    /// unknown name is an error. Warns of a gate without effect, unless its value is the fixed one.
+    /// Reads `--feature-gates`: `NAME=BOOL`, comma-separated, with Go's spellings of a bool. The last value of a name wins.
+    /// Fails for an unknown name. Warns of a gate without effect, unless its value is the fixed value.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

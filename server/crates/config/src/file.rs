@@ -1,4 +1,4 @@
-//! `--config-file`: YAML whose keys are the flags' names, a few of them in sections. Only this file uses the YAML library.
+//! `--config-file`: YAML whose keys are the flags' names, some of them in sections. No other file uses the YAML library.
 
 use std::{fs, path::Path};
 
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
 
 /// Adds the value of a key, or all values of the section with this name. An unknown key causes a warning.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
-    // a key of no flag can be a section
+    // A key without a flag may be a section.
     let found = flags::all()
         .find(|flag| flag.yaml == key)
         .or_else(|| flags::find(key));
@@ -59,7 +59,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
     }
 }
 
-/// Returns the text of a scalar, empty for `null`; `None` for a list or a mapping.
+/// Returns the text of a scalar, which is empty for `null`. Returns `None` for a list or a mapping.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
@@ -70,8 +70,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Converts a YAML value to the flag's text on the command line: a list becomes comma-separated, and a number for a duration
-/// flag means nanoseconds. `None` for a mapping or a nested list.
+/// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated, and a number for a duration
+/// flag means nanoseconds. Returns `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
     match value {
         Value::Sequence(list) => Some(
@@ -80,7 +80,7 @@ fn text_of(flag: &Flag, value: &Value) -> Option<String> {
                 .collect::<Option<Vec<_>>>()?
                 .join(","),
         ),
-        // Go encodes durations as nanoseconds in YAML
+        // Go encodes durations as nanoseconds in YAML.
         Value::Number(ns) if flag.kind == FlagKind::Duration => Some(format!("{ns}ns")),
         Value::Null
         | Value::Bool(_)

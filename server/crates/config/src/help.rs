@@ -1,4 +1,4 @@
-//! The help text and `docs/reference/flags.md`, both generated from the table.
+//! The help text and `docs/reference/flags.md`, both generated from the table of flags.
 
 use super::flags::{Flag, FlagStatus, GROUPS};
 
@@ -89,7 +89,7 @@ pub fn markdown() -> String {
     out
 }
 
-/// Returns the default to show. The default of `data-dir` depends on the name.
+/// Returns the displayed default. The default of `data-dir` depends on the name.
 fn default(flag: &Flag) -> &str {
     if flag.name == "data-dir" {
         "${name}.etcd"
@@ -108,7 +108,8 @@ fn status(flag: &Flag) -> String {
     }
 }
 
-/// Describes how a flag is handled, as a sentence after its description in the help text; empty for a supported flag.
+/// Describes how a flag is handled, as a sentence after its description in the help text. Returns an empty text for a
+/// supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported { .. } => String::new(),

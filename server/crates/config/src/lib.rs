@@ -1,8 +1,8 @@
 //! Configuration from the command line, the environment or a file, validated and typed.
 //!
-//! Reading order: `flags` (the table) → `values` (given values as texts) → `source` and `file` (where they come from) → `url`
-//! (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file (the typed result). `help` shows the table.
-//! No other module reads flags or the environment.
+//! Reading order: `flags` (the table) → `values` (given values as texts) → `source` and `file` (sources of values) → `url`
+//! (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file (the typed result). `help` prints the
+//! table. No other module reads flags or the environment.
 
 mod build;
 mod client;
@@ -54,7 +54,7 @@ pub const DEFAULT_NAME: &str = "default";
 pub struct Config {
     /// `--name`.
     pub name: String,
-    /// `--data-dir`, `NAME.etcd` unless given.
+    /// `--data-dir`, by default `NAME.etcd`.
     pub data_dir: PathBuf,
     /// `--listen-client-urls`: both protocols, or only gRPC if there are HTTP URLs.
     pub listen_client_urls: Vec<Url>,
@@ -70,22 +70,22 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: name and peer URLs of each initial member, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
-    /// How to find the initial members if `--initial-cluster` does not name them. Until then, that list contains only this
-    /// member.
+    /// The way to find the initial members if `--initial-cluster` does not contain them. Until then, that list contains only
+    /// this member.
     pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
-    /// `--adopt-etcd`: the data directory can be etcd's, whose data are adopted.
+    /// `--adopt-etcd`: whether etcd's data directory is adopted.
     pub adopt_etcd: bool,
     /// `--wal-dir`: the directory of the raft log, if it is outside the data directory.
     pub wal_dir: Option<PathBuf>,
     /// `--from`: the etcd cluster that a new cluster follows.
     pub follow: Option<FollowSource>,
-    /// `--force-new-cluster`: remove all other members at start.
+    /// `--force-new-cluster`: whether all other members are removed at startup.
     pub force_new_cluster: bool,
-    /// When members compare their states.
+    /// The times at which members compare their states.
     pub corruption: CorruptionChecks,
     /// `--heartbeat-interval`.
     pub heartbeat_interval: Duration,
@@ -101,17 +101,17 @@ pub struct Config {
     pub disk: SpaceConfig,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
-    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` never compacts.
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` disables compaction.
     pub auto_compaction: Option<AutoCompaction>,
     /// Limits and timeouts of client connections.
     pub connections: ConnectionSettings,
-    /// `--metrics=extensive`: measure the duration of calls.
+    /// `--metrics=extensive`: whether the duration of calls is measured.
     pub extensive_metrics: bool,
     /// TLS of `https` and `unixs` URLs.
     pub tls: PortTls,
     /// TLS between members.
     pub peer_tls: PeerTlsConfig,
-    /// Where and how to log.
+    /// Outputs and format of the log.
     pub log: LogConfig,
     /// Settings of request handlers.
     pub settings: Settings,
@@ -148,8 +148,8 @@ impl Config {
         })
     }
 
-    /// Checks that this member is in its initial cluster, and returns its peer URLs. Call it only for an empty data directory:
-    /// as in etcd, later starts ignore the `--initial-` flags.
+    /// Checks that this member is in its initial cluster, and returns its peer URLs. Call it only for an empty data
+    /// directory, because later startups ignore the `--initial-` flags, as in etcd.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -159,7 +159,7 @@ impl Config {
             return Err(ConfigError::LocalName(self.name.clone()));
         };
         if matches!(self.discovery, Some(Discovery::Srv(_))) {
-            // SRV discovery compares names and addresses itself
+            // SRV discovery itself compares names and addresses.
             return Ok(urls);
         }
         let advertised = &self.initial_advertise_peer_urls;
@@ -220,7 +220,7 @@ pub enum AutoCompaction {
 pub struct ConnectionSettings {
     /// `--grpc-keepalive-min-time`.
     pub keepalive_min_time: Duration,
-    /// `--grpc-keepalive-interval`; `None` never pings.
+    /// `--grpc-keepalive-interval`; `None` disables pings.
     pub keepalive_interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`.
     pub keepalive_timeout: Duration,
@@ -228,13 +228,13 @@ pub struct ConnectionSettings {
     pub max_concurrent_streams: u32,
     /// `--socket-reuse-port`.
     pub reuse_port: bool,
-    /// See [`Settings::max_message_bytes`].
+    /// The maximum size of a message in bytes, from [`Settings::max_message_bytes`].
     pub max_message_bytes: usize,
     /// `--warning-unary-request-duration`.
     pub unary_expected: Duration,
 }
 
-/// Where and how to log.
+/// Outputs and format of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
@@ -299,7 +299,7 @@ impl Default for Rotation {
 /// The settings that request handlers read.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `--max-request-bytes`: the largest v3 proposal.
+    /// `--max-request-bytes`: maximum size of a v3 proposal in bytes.
     pub max_request_bytes: usize,
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
@@ -323,11 +323,11 @@ pub struct Settings {
     pub enable_v2: bool,
     /// `--enable-v1`. Only effective with `--enable-v2`, because v1 serves the same keys.
     pub enable_v1: bool,
-    /// `--watch-progress-notify-interval`: how often an idle watcher gets a progress notification, if it requested them.
+    /// `--watch-progress-notify-interval`: interval of progress notifications to an idle watcher that requested them.
     pub watch_progress_interval: Duration,
-    /// `--client-cert-auth`: the common name of a client's certificate is its user name.
+    /// `--client-cert-auth`: whether the common name of a client's certificate is its user name.
     pub client_cert_auth: bool,
-    /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
+    /// `--quota-backend-bytes`, where 0 became the default of 2 GiB; `None` means unlimited.
     pub quota_bytes: Option<u64>,
     /// The shortest lease TTL in seconds: one and a half election timeouts.
     pub lease_ttl_min_s: i64,
@@ -346,11 +346,11 @@ pub struct AuthSettings {
     pub bcrypt_cost: u32,
 }
 
-/// Bytes of a gRPC message in addition to its request, as in etcd.
+/// Allowance in bytes for a gRPC message in addition to its request, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
 impl Settings {
-    /// Returns the largest v3 message, as gRPC or JSON: `--max-request-bytes` plus etcd's allowance.
+    /// Returns the maximum size of a v3 message in bytes, as gRPC or JSON: `--max-request-bytes` plus etcd's allowance.
     pub fn max_message_bytes(&self) -> usize {
         self.max_request_bytes
             .saturating_add(MESSAGE_OVERHEAD_BYTES)
@@ -360,8 +360,8 @@ impl Settings {
 /// Settings of the flight recorder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlightRecorder {
-    /// Size limit of its files in bytes; 0 if it is off.
+    /// Maximum size of the recorder's files in bytes; 0 disables it.
     pub bytes: u64,
-    /// Whether it stores values in clear text.
+    /// Whether values are recorded in clear text.
     pub values: bool,
 }

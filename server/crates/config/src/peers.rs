@@ -1,4 +1,4 @@
-//! Settings for other members: timeouts and addresses.
+//! Settings of connections to other members: timeouts and addresses.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{
     values::FlagValues,
 };
 
-/// Lower bound of `--raft-read-timeout` and `--raft-write-timeout`, because members send something only every second.
+/// Lower bound of `--raft-read-timeout` and `--raft-write-timeout`, because members may send data only every second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
 /// Settings for connections to other members.
@@ -18,10 +18,11 @@ pub struct PeerSettings {
     pub read_timeout: Duration,
     /// `--raft-write-timeout`: a stream that accepts no data is closed after this time.
     pub write_timeout: Duration,
-    /// `--downgrade-check-time`: how often a leader checks whether a downgrade is complete; `None` never checks.
+    /// `--downgrade-check-time`: interval at which a leader checks whether a downgrade is complete; `None` disables the
+    /// check.
     pub downgrade_check: Option<Duration>,
-    /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader, and until it has published itself, before
-    /// it serves clients. After that it serves them anyway: a member without a quorum answers what it can.
+    /// `--wait-cluster-ready-timeout`: maximum time that a starting member waits for a leader and its own publication before
+    /// it serves clients. After that it serves them anyway, because some requests need no quorum.
     pub ready_timeout: Duration,
     /// `--feature-gates SetMemberLocalAddr`: the source address of connections to other members; `None` lets the system choose.
     pub local_address: Option<IpAddr>,
@@ -61,7 +62,8 @@ impl FlagValues {
     }
 }
 
-/// Returns the first host of these URLs that is an IP address, but neither loopback nor unspecified, as in etcd.
+/// Returns the first host of these URLs that is an IP address, but neither loopback nor unspecified, as in etcd. Returns
+/// `None` if there is none.
 fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
     let mut addresses = advertised.iter().filter_map(|url| match url.address() {
         Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),

@@ -1,7 +1,7 @@
 //! Configuration of TLS on the client port and the peer port: files, versions, client certificates. Contradictions are refused
 //! here, with etcd's texts where they exist.
 //!
-//! Not here: the files themselves, which `transport::tls` reads.
+//! `transport::tls` reads the files themselves.
 
 use std::path::PathBuf;
 
@@ -38,22 +38,22 @@ const GO_CIPHER_SUITES: &[&str] = &[
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
 ];
 
-/// TLS of a port; the default is none.
+/// TLS settings of a port. By default, there is no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortTls {
     /// Server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
-    /// `--trusted-ca-file`: clients must present a certificate of this authority.
+    /// `--trusted-ca-file`: authority of the certificates that clients must present.
     pub client_ca: Option<PathBuf>,
-    /// `--client-crl-file`: revoked certificates.
+    /// `--client-crl-file`: file with the revoked certificates.
     pub crl: Option<PathBuf>,
-    /// `--client-cert-auth`: the common name of a client's certificate is its user name.
+    /// `--client-cert-auth`: whether the common name of a client's certificate is its user name.
     pub client_cert_auth: bool,
-    /// `--client-cert-allowed-hostname`: a client's certificate must have one of these.
+    /// `--client-cert-allowed-hostname`: host names of which a client's certificate must have one.
     pub allowed_hostnames: Vec<String>,
-    /// `--peer-cert-allowed-cn`: a client's certificate must have one of these common names.
+    /// `--peer-cert-allowed-cn`: common names of which a client's certificate must have one.
     pub allowed_common_names: Vec<String>,
-    /// `--cipher-suites` in the given order, by Go's names; empty means the default.
+    /// `--cipher-suites` in the given order, with Go's names. An empty list means the default.
     pub cipher_suites: Vec<String>,
     /// `--tls-min-version`.
     pub min_version: TlsVersion,
@@ -61,12 +61,13 @@ pub struct PortTls {
     pub max_version: TlsVersion,
 }
 
-/// TLS between members; the default is none.
+/// TLS settings between members. By default, there is no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerTlsConfig {
     /// The peer port, and the requirements on certificates of other members.
     pub port: PortTls,
-    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; by default the port's.
+    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; by default the certificate
+    /// of the port.
     pub client: Option<(PathBuf, PathBuf)>,
     /// `--peer-skip-client-san-verification`.
     pub skip_san_check: bool,
@@ -77,9 +78,9 @@ pub struct PeerTlsConfig {
 pub enum ServerCertificate {
     /// `--cert-file` and `--key-file`.
     Files {
-        /// The certificate with its intermediates.
+        /// File of the certificate with its intermediates.
         cert: PathBuf,
-        /// Its key.
+        /// File of its key.
         key: PathBuf,
     },
     /// `--auto-tls`.
@@ -89,7 +90,7 @@ pub enum ServerCertificate {
     },
 }
 
-/// A version of TLS.
+/// A TLS version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the values of a flag")]
 pub enum TlsVersion {
@@ -162,7 +163,7 @@ impl FlagValues {
                 }
             }
         }
-        // without TLS, the certificate and `--client-cert-auth` are ignored
+        // Without TLS, the certificate and `--client-cert-auth` are ignored.
         for url in clients().filter(|url| !url.is_tls()) {
             if certificate.is_some() {
                 warnings.push(format!(
@@ -190,8 +191,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the source of a port's certificate: the files in two flags, or if `auto` is set, a certificate that this process
-    /// issues for some years; else `None`. Files take precedence, with a warning that names the port.
+    /// Returns the source of a port's certificate: the files in two flags, or with `auto` a certificate that this process
+    /// issues for `years` years. Returns `None` without either. Files take precedence, with a warning that names the port.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -210,7 +211,7 @@ impl FlagValues {
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
 
-    /// Returns the paths in the flags of a certificate and its key; `None` if both are missing, an error if one is.
+    /// Returns the paths in the flags of a certificate and its key. Returns `None` if both are missing, and fails if one is.
     pub(super) fn files(
         &self,
         flags: [&'static str; 2],

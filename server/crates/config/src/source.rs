@@ -1,4 +1,4 @@
-//! Sources of values: the command line and the environment, or a file alone.
+//! Sources of values: either the command line with the environment, or a file.
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 
@@ -21,8 +21,8 @@ pub fn environment() -> Environment {
 
 const CONFIG_FILE: &str = "config-file";
 
-/// Collects the values of all flags: from the file if one is given, else from the command line and the environment. A flag in
-/// both is an error.
+/// Collects the values of all flags: from the file if one is given, else from the command line and the environment. Fails if
+/// a flag is in both.
 pub(super) fn collect_values(
     line: HashMap<&'static str, String>,
     environment: &Environment,
@@ -103,9 +103,9 @@ fn command() -> Command {
     command
 }
 
-/// Turns `-name` into `--name`, because Go's flag package accepts both, and `-h` into `--help`. Keeps values that begin with a
-/// dash. `arguments` lack the program's name. An argument that is not a flag, including a lone `--`, is an error; clap reports
-/// unknown flags.
+/// Turns `-name` into `--name`, because Go's flag package accepts both, and `-h` into `--help`. Keeps values that begin with
+/// a dash. `arguments` does not contain the program's name. Fails for an argument that is not a flag, including a lone `--`.
+/// Clap reports unknown flags.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {
@@ -127,7 +127,7 @@ fn normalize_dashes(
         });
         let follows = match flags::find(name) {
             Some(flag) => flag.kind != FlagKind::Bool,
-            // clap will report the unknown flag
+            // Clap reports the unknown flag.
             None => arguments
                 .peek()
                 .is_some_and(|next| !next.as_encoded_bytes().starts_with(b"-")),

@@ -424,7 +424,7 @@ fn tls_flags_are_applied() {
     ] {
         assert!(warnings.contains(part), "{part} in {warnings}");
     }
-    // no URL uses TLS, so the files are not read
+    // No URL uses TLS, so the files are not read.
     let plain = load("--cert-file c --key-file k", &[]).unwrap();
     assert_eq!(plain.tls.certificate, None);
 }

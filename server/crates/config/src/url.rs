@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// A URL that a member listens on or is reached at.
+/// A URL on which a member listens or under which it is reachable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Url {
     text: String,
@@ -20,7 +20,7 @@ pub enum Address {
     Unix(String),
 }
 
-/// Why a text is not such a URL, in etcd's words.
+/// The reason why a text is not a valid URL, with etcd's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum UrlError {
@@ -76,7 +76,7 @@ impl Url {
         }
     }
 
-    /// Returns the host that an HTTP request names.
+    /// Returns the host for HTTP requests.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),

@@ -31,7 +31,7 @@ pub(super) struct FlagValues {
 }
 
 impl FlagValues {
-    /// Returns the given text of a flag; `None` if it is missing or empty.
+    /// Returns the given text of a flag. Returns `None` if it is missing or empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
             .get(name)
@@ -40,11 +40,11 @@ impl FlagValues {
     }
 
     /// Adds the values of all variables with etcd's prefix. Refuses a variable whose flag is also given, and warns of an
-    /// unknown one.
+    /// unknown variable.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
-        // `--version` is only valid on the command line
+        // `--version` is only valid on the command line.
         variables.remove("ETCD_VERSION");
         for (variable, text) in environment
             .iter()
@@ -72,7 +72,7 @@ impl FlagValues {
         self.check_statuses()
     }
 
-    /// Moves the values of old names to the flags that replaced them, unless those are also given. As in etcd, one flag is
+    /// Moves the values of old names to the flags that replaced them, unless these are also given. As in etcd, one flag is
     /// refused under both names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
@@ -91,8 +91,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Refuses flags that this release does not support, and warns of flags without effect. A flag set to its default is always
-    /// accepted.
+    /// Refuses flags that this release does not support, and warns of flags without effect. A flag with its default value is
+    /// always accepted.
     fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {

@@ -1,7 +1,7 @@
 //! Logs: JSON lines with the keys of etcd's logger (zap), or readable lines on a terminal.
 //!
-//! Every module logs through `tracing`; this crate decides where the lines go. Values, tokens and passwords of clients must not
-//! be logged.
+//! Every module logs through `tracing`; this crate selects the outputs. Values, tokens and passwords of clients must not be
+//! logged.
 
 mod limit;
 mod line;
@@ -33,7 +33,7 @@ pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 impl LogLevelHandle {
     /// Sets the log level.
     pub fn set(&self, level: LevelFilter) {
-        // fails only if the subscriber was dropped, and then nothing is logged
+        // This fails only if the subscriber was dropped, and then nothing is logged.
         let _ = self.0.reload(targets(level));
     }
 }
@@ -74,8 +74,8 @@ fn subscriber(
     )
 }
 
-/// Builds the filter of log lines: this program's at `level`, libraries' at `WARN` or above, and those of [`CLIENTS_TARGET`]
-/// only at `DEBUG`.
+/// Creates the filter of log lines: this program's lines at `level`, libraries' lines at `WARN` or above, and lines of
+/// [`CLIENTS_TARGET`] only at `DEBUG`.
 fn targets(level: LevelFilter) -> Targets {
     let client_level = if level == LevelFilter::DEBUG {
         LevelFilter::DEBUG
@@ -88,11 +88,11 @@ fn targets(level: LevelFilter) -> Targets {
         .with_target(OWN_TARGET, level)
 }
 
-/// Limited, because a disk stall makes all waiting requests slow at once.
+/// Limit of warnings about slow requests, because a disk stall makes all waiting requests slow at once.
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
-/// Warns about a request that took longer than expected, and returns whether it did. `what` is the kind of request, never its
-/// content.
+/// Warns about a request that took longer than expected, and returns whether it did. `what` is the kind of the request, never
+/// its content.
 pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {
@@ -224,7 +224,8 @@ mod tests {
             .map(|f| f.unwrap().path())
             .collect();
         files.sort();
-        // 3 lines fit: 5 files were rotated, 2 of them kept; the newest contains one line
+        // Three lines fit into a file. Five files were rotated, of which two were kept, and the newest file contains one
+        // line.
         assert_eq!(files.len(), 3, "{files:?}");
         let sizes: Vec<u64> = files
             .iter()

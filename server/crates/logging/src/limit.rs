@@ -1,11 +1,12 @@
-//! Limits log lines that any client can trigger: some per second are logged, the others are counted. Metrics count all events.
+//! Limits log lines that any client can trigger: some per second are logged, the others are counted. Metrics count all
+//! events.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// Lines of one kind in each [`WINDOW`]; further ones are counted in the next line.
+/// Maximum number of lines of one kind in each [`WINDOW`]; further lines are counted in the next line.
 const LINES_MAX: u32 = 10;
 
 const WINDOW: Duration = Duration::from_secs(1);
@@ -22,20 +23,20 @@ struct LineWindow {
 }
 
 impl LogLimit {
-    /// Creates a limit for which nothing was logged yet.
+    /// Creates a limit without any logged lines.
     pub const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// Returns the number of suppressed lines if a line can be logged now; `None` if it must be suppressed, because `LINES_MAX`
-    /// were logged in this `WINDOW`.
+    /// Returns the number of suppressed lines if a line can be logged now. Returns `None` if it must be suppressed, because
+    /// `LINES_MAX` lines were logged in this `WINDOW`.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
     /// Like [`LogLimit::admit`], at the time `now`.
     fn admit_at(&self, now: Instant) -> Option<u64> {
-        // a panic cannot leave it inconsistent
+        // A panic cannot leave it inconsistent.
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = window.get_or_insert(LineWindow { began: now, logged: 0, left_out: 0 });
         if now.saturating_duration_since(window.began) >= WINDOW {
@@ -70,7 +71,7 @@ mod tests {
             assert_eq!(limit.admit_at(later), Some(0));
         }
         assert_eq!(limit.admit_at(later), None);
-        // a clock that two threads read can go back a little
+        // A clock that two threads read may go back a little.
         assert_eq!(limit.admit_at(begun), None);
         assert_eq!(limit.admit_at(later + WINDOW), Some(2));
     }

@@ -81,7 +81,7 @@ impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = self.0.unwrap_or("unknown").rsplit('/');
         let file = parts.next().unwrap_or_default();
-        // the crate's directory is more informative than its `src`
+        // The crate's directory is more informative than its `src`.
         if let Some(folder) = parts.find(|part| *part != "src") {
             write!(f, "{folder}/")?;
         }
@@ -106,7 +106,8 @@ struct EventFields {
 }
 
 impl EventFields {
-    /// Adds a text: to the message if it is the message, else as a field, quoted if the format or the text requires it.
+    /// Adds a text to the message if it is the message, else as a field. Quotes the field if the format or the text requires
+    /// it.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),
@@ -155,7 +156,7 @@ impl Visit for EventFields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no infinity
+        // JSON has no infinity.
         if value.is_finite() {
             self.plain(field, &value)
         } else {

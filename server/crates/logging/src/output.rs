@@ -12,7 +12,7 @@ use witan_config::{LogOutput, Rotation};
 
 use super::timestamp::timestamp;
 
-/// All outputs. Whichever thread logs writes one line at a time to them.
+/// All outputs. Only one thread at a time writes a line to them.
 pub(super) struct Outputs(Mutex<Vec<Output>>);
 
 enum Output {
@@ -37,7 +37,7 @@ impl Outputs {
 
     /// Writes a line to all outputs. Ignores failures, because a full disk must not stop the member.
     pub(super) fn write(&self, line: &str) {
-        // a panic between two lines leaves nothing half written
+        // A panic between two lines leaves no line half written.
         let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for output in &mut *outputs {
             let _lost = match output {
@@ -77,7 +77,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file with a timestamp (`witan-2026-…Z.log`), begins a new one, and deletes files beyond the limits on age
+    /// Renames the file with a timestamp (`witan-2026-…Z.log`), creates a new one, and deletes files beyond the limits on age
     /// and number.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
@@ -137,7 +137,7 @@ impl LogFile {
             let time = name
                 .strip_prefix(&format!("{stem}-"))
                 .and_then(|n| n.strip_suffix(&extension));
-            // only our files: the rest of the name is a time
+            // Select only the log's own files: the rest of the name is a time.
             if time.is_some_and(|time| time.len() == 27 && time.ends_with('Z')) {
                 aside.push(entry.path());
             }

@@ -1,4 +1,4 @@
-//! Flags of one member: its name, its files, its ports, its limits.
+//! Flags of one member: its name, files, ports and limits.
 
 use super::{Flag, FlagKind, accepted, refused, supported};
 use FlagKind::{Bool, Duration, Integer, Text};

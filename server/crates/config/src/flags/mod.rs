@@ -1,5 +1,5 @@
-//! The table of flags: every flag that etcd 3.4 to 3.7 has and how this release handles it, with a row per flag and a file per
-//! group. Parsing, help text and `docs/reference/flags.md` come from it.
+//! The table of flags: every flag of etcd 3.4 to 3.7 and how this release handles it, with a row per flag and a file per
+//! group. Parsing, help text and `docs/reference/flags.md` are derived from it.
 
 mod cluster;
 mod logging;
@@ -13,7 +13,7 @@ mod tuning;
 pub enum FlagKind {
     /// Any text.
     Text,
-    /// `true` or `false`; alone it means `true`.
+    /// `true` or `false`. Without a value, it means `true`.
     Bool,
     /// A whole number.
     Integer,
@@ -21,27 +21,27 @@ pub enum FlagKind {
     Duration,
 }
 
-/// How a flag is handled.
+/// How this release handles a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagStatus {
-    /// It works as in etcd, which the named end-to-end test proves.
+    /// The flag works as in etcd, which the named end-to-end test proves.
     Supported {
-        /// Test function in `tests/e2e/tests`.
+        /// Name of a test function in `tests/e2e/tests`.
         test: &'static str,
     },
-    /// It is accepted and has no effect.
+    /// The flag is accepted and has no effect.
     Accepted {
-        /// Why the flag has no effect.
+        /// The reason why it has no effect.
         why: &'static str,
     },
-    /// Every value except the default is an error.
+    /// Every value except the default is refused.
     Refused {
         /// The error text.
         reason: &'static str,
     },
-    /// An older name of another flag.
+    /// The flag is an older name of another flag.
     Alias {
-        /// Name of that flag.
+        /// Name of the other flag.
         of: &'static str,
     },
 }
@@ -113,7 +113,7 @@ pub fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())
 }
 
-/// Returns the flag of this name (without dashes); `None` if there is none.
+/// Returns the flag with this name (without dashes), or `None` if there is none.
 pub fn find(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.name == name)
 }
