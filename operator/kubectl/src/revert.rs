@@ -176,7 +176,12 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
             Change::Added => None,
             Change::Changed | Change::Deleted => {
                 let (old, _) = keys.get(&each.bytes, at.revision).await?;
-                let gone = || words!("revision {} was compacted while the command ran", each.key);
+                let gone = || {
+                    words!(
+                        "the version of {} was compacted while the command ran",
+                        each.key
+                    )
+                };
                 Some(old.ok_or_else(gone)?.value.to_vec())
             }
         };
