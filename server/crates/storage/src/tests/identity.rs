@@ -140,7 +140,7 @@ fn the_identity_of_another_directory_is_refused() {
             assert!(
                 error
                     .to_string()
-                    .contains("log/owner says member 3e of cluster c1"),
+                    .contains("log/owner contains member 3e of cluster c1"),
                 "{error}"
             );
         }
