@@ -230,7 +230,7 @@ mod tests {
         let cluster = facts("healthy.yaml").cluster;
         assert!(check_member(&cluster, "orders-1").is_ok());
         let error = check_member(&cluster, "orders-9").unwrap_err().to_string();
-        let all = "its members: orders-0, orders-1, orders-2";
+        let all = "its members are orders-0, orders-1, orders-2";
         assert!(error.ends_with(all), "{error}");
     }
 

@@ -107,7 +107,7 @@ mod tests {
         let one = hashes(&[("a-0", "2"), ("a-1", "1"), ("a-2", "1")]);
         assert_eq!(
             verdict(7, &one).unwrap_err(),
-            "at revision 7 the keys of a-0 differ from those of a-1, a-2"
+            "at revision 7, the key spaces of a-0 differ from those of a-1, a-2"
         );
         let tie = hashes(&[("a-0", "1"), ("a-1", "2")]);
         assert!(verdict(7, &tie).unwrap_err().contains("no majority"));

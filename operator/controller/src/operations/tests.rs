@@ -249,7 +249,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
     }
     for (more, words) in [
         (json!({"spec": {"paused": true}}), "spec.paused"),
-        (json!({"spec": {"replicas": 0}}), "hibernates"),
+        (json!({"spec": {"replicas": 0}}), "is hibernated"),
         (json!({}), "quorum"),
     ] {
         fake.put_cluster(&more);

@@ -54,7 +54,7 @@ fn html(shown: &Shown) -> String {
     let registered = (members.len() as u64).min(size);
     let summary = match (shown.size, size - registered) {
         (None, _) => "This token has no size, so members cannot use it.".to_owned(),
-        (Some(_), 0) => format!("All {size} members have registered."),
+        (Some(_), 0) => format!("{size} of {size} members have registered."),
         (Some(_), missing) => {
             format!("{registered} of {size} members have registered, {missing} missing.")
         }
