@@ -368,8 +368,7 @@ fn settings_of_tls_that_contradict_are_refused_in_etcds_words() {
         ),
         (
             "--cert-file c --key-file k --client-cert-auth",
-            "--client-cert-auth needs --trusted-ca-file: the authority whose certificates \
-             clients must show",
+            "--client-cert-auth needs --trusted-ca-file, the CA certificate file for verifying clients",
         ),
         (
             "--auto-tls --self-signed-cert-validity 0",

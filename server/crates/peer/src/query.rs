@@ -210,10 +210,15 @@ mod tests {
         assert_eq!((cluster.id, cluster.members[0].id), (0xC1, 7));
         assert!(cluster.members[0].is_learner);
         for (status, id, body, reason) in [
-            (404, None, "", "like a member"),
+            (404, None, "", "not from a member"),
             (200, None, "[]", "no cluster id"),
-            (200, Some("1"), "{}", "no list"),
-            (200, Some("1"), &members[..members.len() - 9], "no list"),
+            (200, Some("1"), "{}", "not a member list"),
+            (
+                200,
+                Some("1"),
+                &members[..members.len() - 9],
+                "not a member list",
+            ),
         ] {
             let refusal = cluster_of(&answer(status, id, body)).expect_err(body);
             assert!(refusal.contains(reason), "{body:?}: {refusal}");
