@@ -1,14 +1,14 @@
-//! The committed inputs: one file each, in a folder per target.
+//! The committed inputs: one file per input, in a folder per target.
 
 use std::{fs, io, path::PathBuf};
 
-/// The folder of a target.
+/// Returns the folder of a target.
 pub fn folder(target: &str) -> PathBuf {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     own.join("corpus").join(target)
 }
 
-/// All inputs of a target with their names, in the order of the names.
+/// Returns all inputs of a target with their names, ordered by name.
 pub fn read(target: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut inputs = Vec::new();
     for entry in fs::read_dir(folder(target))? {

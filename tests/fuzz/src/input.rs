@@ -1,23 +1,23 @@
-//! How one input of bytes becomes several values, so that any bytes are an input.
+//! Splits an input into several values. Any bytes are a valid input.
 
-/// Bytes still to be read.
+/// The remaining bytes of an input.
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Input<'a> {
-    /// The whole input.
+    /// Creates a reader of the whole input.
     pub fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }
 
-    /// The bytes that were not read yet.
+    /// Returns the remaining bytes.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// The next byte; 0 behind the end.
+    /// Returns the next byte, or 0 after the end.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.rest.split_first() else {
             return 0;
@@ -26,17 +26,17 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// The next two bytes as a number, lowest first.
+    /// Returns the next two bytes as a little-endian number.
     pub fn short(&mut self) -> u16 {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// The next eight bytes as a number, lowest first.
+    /// Returns the next eight bytes as a little-endian number.
     pub fn long(&mut self) -> u64 {
         u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// A length in two bytes and as many bytes, or what is left; `None` at the end.
+    /// Reads a length in two bytes, and returns as many bytes or all remaining bytes. Returns `None` at the end.
     pub fn chunk(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
@@ -48,14 +48,14 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Appends what [`Input::chunk`] reads.
+/// Appends a chunk that [`Input::chunk`] can read.
 pub fn push_chunk(out: &mut Vec<u8>, chunk: &[u8]) {
     let length = u16::try_from(chunk.len()).expect("corpus files are small");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(chunk);
 }
 
-/// The bytes before the first `byte`, and those after it.
+/// Returns the bytes before the first `byte` and the bytes after it.
 pub fn split_at(bytes: &[u8], byte: u8) -> (&[u8], &[u8]) {
     match bytes.iter().position(|other| *other == byte) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),

@@ -1,37 +1,38 @@
-//! Every parser as a fuzz target: a function that takes bytes and panics when what must hold does
-//! not. `corpus/TARGET` holds real requests, and inputs that once were crashes.
+//! Every parser as a fuzz target: a function that takes bytes and panics if a property is violated. `corpus/TARGET` contains
+//! real requests and inputs that once caused crashes.
 //!
 //! Three ways to run them:
 //! - `tests/replay.rs`: the corpus and a fixed number of seeded mutations, in `cargo test`;
 //! - `--bin engine` with libFuzzer: guided by coverage, as `tests/fuzz/million` does it;
 //! - `--bin seeds` writes the part of the corpus whose format is our own.
 //!
-//! What does *not* live here: the parsers. The feature `fuzz` of a crate makes its private parsers public, in its `fuzz.rs`.
+//! The parsers themselves are in their crates. Private parsers are accessible through
+//! `server/src/{api,config,peer,storage}/fuzz.rs`.
 
 pub mod corpus;
 pub mod input;
 pub mod mutate;
 pub mod targets;
 
-/// One parser, or a few that always come together.
+/// One parser, or several parsers that belong together.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Also the name of its folder in the corpus.
+    /// The name of the target and of its folder in the corpus.
     pub name: &'static str,
-    /// Panics when something that must hold does not.
+    /// Runs an input. Panics if a property is violated.
     pub run: fn(&[u8]),
-    /// Longer inputs are not tried.
+    /// Maximum length of an input in bytes.
     pub bytes_max: usize,
-    /// How many times dearer it is than most; `cargo test` divides its mutations by it.
+    /// Relative cost of an input. `cargo test` divides its number of mutations by it.
     pub cost: u64,
-    /// The files whose lines it is about.
+    /// The files that the target covers.
     pub files: &'static [&'static str],
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = targets::ALL;
 
-/// The target of a name.
+/// Returns the target with this name.
 pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }

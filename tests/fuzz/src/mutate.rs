@@ -1,18 +1,18 @@
-//! Seeded mutations of corpus entries, without guidance: what `cargo test` has time for.
+//! Seeded mutations of corpus entries without guidance, for which `cargo test` has enough time.
 
-/// More would leave nothing of the request that it began with.
+/// Maximum number of changes. With more, nothing of the original request would remain.
 const CHANGES_MAX: u64 = 6;
-/// Values at which programs change their mind.
+/// Byte values at which programs often behave differently.
 const BYTES: [u8; 16] = [
     0, 1, 0x7f, 0x80, 0xff, b'/', b'.', b'%', b'"', b'\\', b'{', b'[', b'-', b'9', b'&', b'\n',
 ];
 
-/// A generator of numbers (xorshift64*) whose whole state is its seed.
+/// A random generator (xorshift64*) whose whole state is its seed.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Any seed will do.
+    /// Creates a generator from any seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -24,13 +24,13 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
-    /// A number below `bound`, which must not be 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).expect("below a usize")
     }
 }
 
-/// A changed copy of one of `corpus`, at most `bytes_max` long.
+/// Returns a changed copy of an entry of `corpus`, with at most `bytes_max` bytes.
 pub fn mutated(dice: &mut Dice, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8> {
     let mut bytes = corpus[dice.below(corpus.len())].clone();
     for _ in 0..=dice.next() % CHANGES_MAX {

@@ -1,4 +1,4 @@
-//! Each target takes its corpus, and a fixed number of seeded mutations of it.
+//! Runs each target with its corpus, and with a fixed number of seeded mutations of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,14 +7,14 @@ use witan_fuzz::{
     mutate::{Dice, mutated},
 };
 
-/// Mutations of each target; `WITAN_FUZZ_MUTATIONS` says another number.
+/// Number of mutations per target. `WITAN_FUZZ_MUTATIONS` sets another number.
 const MUTATIONS: u64 = 3000;
 
 fn inputs(target: &Target) -> Vec<(String, Vec<u8>)> {
     corpus::read(target.name).unwrap_or_else(|error| panic!("corpus/{}: {error}", target.name))
 }
 
-/// Runs one input; what fails is written to a file that reproduces it.
+/// Runs one input. Writes a failing input to a file that reproduces the failure.
 fn tried(target: &Target, name: &str, bytes: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).is_err() {
         let file = std::env::temp_dir().join(format!("witan-fuzz-{}", target.name));

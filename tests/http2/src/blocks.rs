@@ -1,8 +1,7 @@
-//! Header blocks out of bytes, read by the HTTP/2 code's decoder and by h2's, which is reached
-//! through a connection that h2 serves: each block is a request of its own.
+//! Compares the decoding of header blocks by the HTTP/2 code and by h2. A connection that h2 serves gives access to its
+//! decoder: each block is a separate request.
 //!
-//! What does *not* live here: what a request must be like. Where h2 refuses a field for that, the
-//! comparison ends.
+//! The comparison ends if h2 refuses a field because of the rules for requests.
 
 use http::{HeaderName, HeaderValue};
 use witan_http2::hpack::Decoder;
@@ -13,16 +12,15 @@ use crate::{
     server::{Client, Server as _, Verdict},
 };
 
-/// Blocks of one input; each has the tables that the one before leaves.
+/// Maximum number of blocks per input. The tables persist from block to block.
 const BLOCKS_MAX: usize = 8;
 
-/// The first fields of a block make it a request: POST, http, and `/`.
+/// The first fields of a block, which make it a request: POST, http, and `/`.
 const REQUEST: &[u8] = &[0x83, 0x86, 0x84];
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Reads the blocks of an input: each has two bytes before it for its length. Panics where the two
-/// decoders differ.
+/// Decodes the blocks of an input, each of which follows its length in two bytes. Panics if the two decoders differ.
 pub fn compare(bytes: &[u8]) {
     let mut own = Decoder::default();
     let mut h2 = Client::greeted(Reference::new(100), &[]);
@@ -43,7 +41,7 @@ pub fn compare(bytes: &[u8]) {
     }
 }
 
-/// A block with the fields of a request, behind the changes of the table's size that it begins with.
+/// Creates a block with the fields of a request, after its initial changes of the table's size.
 fn request(fields: &[u8]) -> Vec<u8> {
     let mut begin = 0;
     while fields.get(begin).is_some_and(|byte| byte & 0xe0 == 0x20) {
@@ -58,7 +56,7 @@ fn request(fields: &[u8]) -> Vec<u8> {
     [sizes, REQUEST, rest].concat()
 }
 
-/// Whether both go on.
+/// Returns whether both decoders continue.
 fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8]) -> bool {
     let block = request(fields);
     let mut read: Fields = Vec::new();
@@ -83,7 +81,7 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
         return false;
     }
     if size > crate::HEADER_LIST_MAX as usize || !proper(&read) {
-        // h2 answers by a limit or a rule of its own
+        // H2 answers according to its own limit or rule.
         return false;
     }
     match h2.verdict() {
@@ -103,14 +101,14 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
         .into_iter()
         .filter(|(name, _)| name[0] != b':')
         .collect();
-    // a map of headers keeps the order of values, not of names
+    // A map of headers keeps the order of values, but not of names.
     ours.sort_by(|one, other| one.0.cmp(&other.0));
     theirs.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(ours, theirs, "{block:x?}");
     !h2.server.closed()
 }
 
-/// Whether every field is one that h2 takes in a request.
+/// Returns whether h2 accepts every field in a request.
 fn proper(fields: &Fields) -> bool {
     fields.iter().enumerate().all(|(place, (name, value))| {
         if place < 3 {

@@ -1,23 +1,23 @@
-//! The calls that both servers answer alike.
+//! The calls that both servers answer in the same way.
 
-/// Bytes of the message that [`Call::Large`] answers: more than both windows of a new connection.
+/// Size in bytes of the answer to [`Call::Large`], which exceeds both windows of a new connection.
 pub const LARGE_BYTES: usize = 100_000;
 
-/// A call, by its path.
+/// A call, which its path selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Answers its request.
+    /// Answers with its request.
     Echo,
-    /// Answers [`LARGE_BYTES`].
+    /// Answers with [`LARGE_BYTES`] bytes.
     Large,
-    /// Answers each message as it comes.
+    /// Answers each message when it arrives.
     Parts,
     /// Does not answer.
     Never,
 }
 
 impl Call {
-    /// The call of a path; what is not known is not answered.
+    /// Returns the call of a path. An unknown path is not answered.
     pub fn of(path: &str) -> Self {
         match path {
             "/test.S/Echo" => Self::Echo,
@@ -27,7 +27,7 @@ impl Call {
         }
     }
 
-    /// Its path.
+    /// Returns the path of the call.
     pub fn path(self) -> &'static str {
         match self {
             Self::Echo => "/test.S/Echo",

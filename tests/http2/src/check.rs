@@ -1,5 +1,5 @@
-//! The rules of RFC 9113 for a server, held against every frame that it sends. What does *not* live
-//! here: the rules for the server's answers to a client's faults, which each test states.
+//! Checks every frame of a server against the rules of RFC 9113. Each test itself defines the correct answers to a client's
+//! faults.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,18 +11,18 @@ const WINDOW_MAX: i64 = (1 << 31) - 1;
 const WINDOW_FIRST: i64 = 65_535;
 const TABLE_FIRST: u32 = 4096;
 
-/// One stream, as its client follows it.
+/// The state of one stream from the view of its client.
 #[derive(Debug)]
 struct Stream {
-    /// The bytes that the server may still send.
+    /// Number of bytes that the server may still send.
     to_client: i64,
-    /// The bytes that the client may still send.
+    /// Number of bytes that the client may still send.
     to_server: i64,
-    /// Header blocks that came.
+    /// Number of received header blocks.
     blocks: usize,
-    /// The server has ended its side.
+    /// Whether the server has ended its side.
     ended: bool,
-    /// Either side has reset it.
+    /// Whether either side has reset the stream.
     reset: bool,
 }
 
@@ -31,7 +31,7 @@ struct Stream {
 pub struct Checker {
     decoder: Decoder,
     streams: BTreeMap<u32, Stream>,
-    /// Settings that the server has not acknowledged.
+    /// Settings that the server has not acknowledged yet.
     asked: VecDeque<Vec<(u16, u32)>>,
     pings: VecDeque<Vec<u8>>,
     to_client: i64,
@@ -39,7 +39,7 @@ pub struct Checker {
     client_window: i64,
     server_window: i64,
     table: u32,
-    /// The next block has to begin with a change of the table's size, to at most so much.
+    /// Maximum table size that the next block must announce at its beginning, if any.
     shrunk: Option<u32>,
     greeted: bool,
     block: Option<(u32, u8, Vec<u8>)>,
@@ -67,9 +67,9 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// The client sends a frame.
+    /// Records a frame from the client.
     pub fn sent(&mut self, frame: &Frame) {
-        // the server ignores the reserved bit
+        // The server ignores the reserved bit.
         let mut frame = frame.clone();
         frame.stream &= u32::MAX >> 1;
         let stream = self.streams.get_mut(&frame.stream);
@@ -118,7 +118,7 @@ impl Checker {
         }
     }
 
-    /// The server sends a frame: what is wrong with it, if anything.
+    /// Checks a frame from the server. Fails with the violation.
     pub fn received(&mut self, frame: &Frame) -> Result<(), String> {
         self.look(frame)
             .map_err(|wrong| format!("{wrong}: {frame:?}"))
@@ -136,7 +136,7 @@ impl Checker {
             return Err("4.1: the reserved bit is set".into());
         }
         let defined = match frame.kind {
-            // it does not pad
+            // The server does not pad frames.
             kind::DATA => flag::END_STREAM,
             kind::HEADERS => flag::END_STREAM | flag::END_HEADERS,
             kind::CONTINUATION => flag::END_HEADERS,
@@ -164,7 +164,7 @@ impl Checker {
         }
     }
 
-    /// The stream, if the server may send on it.
+    /// Returns the stream. Fails if the server may not send on it.
     fn open(&mut self, frame: &Frame) -> Result<&mut Stream, String> {
         let stream = self.streams.get_mut(&frame.stream);
         let stream = stream.ok_or("5.1: a stream that the client has not opened")?;
@@ -360,7 +360,7 @@ mod tests {
         Frame::new(kind::DATA, 0, 1, vec![0; length])
     }
 
-    /// Frames of a server after one request, and the beginning of the message about the last one.
+    /// Returns a server's frames after one request, and the beginning of the message about the last frame.
     fn breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let (heads, end) = (flag::END_HEADERS, flag::END_STREAM);
         let one = |frame: Frame, wrong| (vec![frame], wrong);
@@ -412,7 +412,7 @@ mod tests {
         ]
     }
 
-    /// The same of fields, settings, windows and farewells.
+    /// Like [`breaches`], for fields, settings, windows and farewells.
     fn more_breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let heads = flag::END_HEADERS;
         let fields = |fields: &[(&str, &str)]| Frame::new(kind::HEADERS, heads, 1, block(fields));

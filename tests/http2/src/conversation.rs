@@ -1,5 +1,5 @@
-//! One conversation with the HTTP/2 code, out of bytes, and what must hold all the way through it.
-//! Both the seeded tests and the fuzzer come here.
+//! Derives one conversation with the HTTP/2 code from bytes, and checks its invariants. Both the seeded tests and the fuzzer
+//! use it.
 
 use crate::{
     frame::{Frame, PREFACE},
@@ -8,23 +8,22 @@ use crate::{
     subject::Subject,
 };
 
-/// Streams that a client of these conversations may have.
+/// Maximum number of a client's streams in these conversations.
 const STREAMS_MAX: u32 = 12;
 
-/// The bytes that the service grants of each kind: few, so that refusals happen.
+/// Number of bytes of each kind that the service grants, which is low enough for refusals.
 const BUDGET: usize = 400_000;
 
-/// Steps of one conversation.
+/// Maximum number of steps in a conversation.
 const STEPS_MAX: usize = 200;
 
-/// Output beyond which no call runs, acknowledgments beyond it, and one step beyond each.
+/// Maximum size of the output in bytes: calls stop at one bound, acknowledgments at another, and one step may exceed each.
 const OUTPUT_BOUND: usize = 2 * witan_http2::limits::OUTPUT_MAX + (128 << 10);
 
-/// The bytes of requests that the windows of all streams and of the connection may hold, with the
-/// overhead of the messages.
+/// Maximum number of request bytes in the windows of all streams and of the connection, with the overhead of the messages.
 const REQUESTS_BOUND: usize = 8 << 20;
 
-/// Holds the conversation. Panics when what must hold does not.
+/// Runs the conversation. Panics if an invariant is violated.
 pub fn hold(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut client = Client::new(Subject::with(STREAMS_MAX, BUDGET));
@@ -50,7 +49,7 @@ pub fn hold(bytes: &[u8]) {
     end(client);
 }
 
-/// The counts are the sums, and within their bounds.
+/// Checks that the counts are the correct sums and within their bounds.
 fn sound(client: &Client<Subject>) {
     assert_eq!(client.wrong, None, "what the server sends");
     let audit = client.server.audit();
@@ -70,7 +69,7 @@ fn sound(client: &Client<Subject>) {
     assert!(ledger.held.iter().all(|held| held.get() <= BUDGET));
 }
 
-/// Everything comes to an end exactly once, and everything is given back.
+/// Checks that everything ends exactly once and releases its resources.
 fn end(mut client: Client<Subject>) {
     client.server.appetite = usize::MAX;
     client.listen();

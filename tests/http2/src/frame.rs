@@ -1,10 +1,9 @@
-//! Frames as a client writes and reads them, any flags and ids included. What does *not* live here:
-//! what they mean.
+//! Encodes and decodes a client's frames with any flags and ids. It does not interpret them.
 
-/// Bytes of a frame's head.
+/// Size of a frame's head in bytes.
 pub const HEAD_BYTES: usize = 9;
 
-/// The bytes that a client sends first.
+/// The first bytes of a client.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Kinds of frames.
@@ -60,29 +59,29 @@ pub mod setting {
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its kind, known or not.
+    /// The kind, which may be unknown.
     pub kind: u8,
-    /// Its flags, defined or not.
+    /// The flags, which may be undefined.
     pub flags: u8,
-    /// Its stream, with the reserved bit.
+    /// The stream id with the reserved bit.
     pub stream: u32,
-    /// All behind its head.
+    /// The bytes after the head.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
-    /// Any frame.
+    /// Creates any frame.
     pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
         let payload = payload.into();
         Self { kind, flags, stream, payload }
     }
 
-    /// A frame whose payload is one number.
+    /// Creates a frame whose payload is one number.
     pub fn number(kind: u8, stream: u32, value: u32) -> Self {
         Self::new(kind, 0, stream, value.to_be_bytes())
     }
 
-    /// A SETTINGS frame.
+    /// Creates a SETTINGS frame.
     pub fn settings(values: &[(u16, u32)]) -> Self {
         let one =
             |&(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
@@ -90,7 +89,7 @@ impl Frame {
         Self::new(kind::SETTINGS, 0, 0, payload)
     }
 
-    /// Appends it.
+    /// Appends the encoded frame to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let length = u32::try_from(self.payload.len()).expect("a frame of a test is short");
         out.extend_from_slice(&length.to_be_bytes()[1..]);
@@ -99,7 +98,7 @@ impl Frame {
         out.extend_from_slice(&self.payload);
     }
 
-    /// Takes the first whole frame off `bytes`.
+    /// Removes and returns the first complete frame of `bytes`. Returns `None` if there is none.
     pub fn read(bytes: &mut Vec<u8>) -> Option<Self> {
         let &[a, b, c, kind, flags, s1, s2, s3, s4] = bytes.first_chunk::<HEAD_BYTES>()?;
         let end = HEAD_BYTES + u32::from_be_bytes([0, a, b, c]) as usize;
@@ -113,12 +112,12 @@ impl Frame {
         ))
     }
 
-    /// Whether it has all these flags.
+    /// Returns whether the frame has all these flags.
     pub fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
     }
 
-    /// Four bytes of the payload as a number.
+    /// Returns four bytes of the payload as a number.
     pub fn number_at(&self, at: usize) -> u32 {
         let bytes = self
             .payload
@@ -128,7 +127,7 @@ impl Frame {
     }
 }
 
-/// A field as a literal that enters no table and is not compressed.
+/// Appends a field as an uncompressed literal that enters no table.
 pub fn literal(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.push(0);
     for text in [name, value] {
@@ -137,7 +136,7 @@ pub fn literal(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// An integer in a prefix of so many bits, beside the bits of `first`.
+/// Appends an integer with a prefix of `prefix` bits, combined with the bits of `first`.
 pub fn integer(mut value: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     let full = (1_usize << prefix) - 1;
     if value < full {
@@ -153,7 +152,7 @@ pub fn integer(mut value: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// The head of a call, as a gRPC client sends it.
+/// Returns the head of a gRPC client's call.
 pub fn head(path: &str) -> Vec<(&'static str, String)> {
     [
         (":method", "POST"),
@@ -167,7 +166,7 @@ pub fn head(path: &str) -> Vec<(&'static str, String)> {
     .into()
 }
 
-/// A block of these fields.
+/// Encodes a block of these fields.
 pub fn block<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -176,7 +175,7 @@ pub fn block<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     out
 }
 
-/// A message with its prefix.
+/// Returns a message with its prefix.
 pub fn message(content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).expect("a message of a test is short");
     [&[0], &length.to_be_bytes()[..], content].concat()

@@ -1,12 +1,11 @@
-//! The HTTP/2 code beside RFC 9113, RFC 7541 and the h2 crate: both servers run in memory, take the
-//! same frames, and are judged by the same rules.
+//! Compares the HTTP/2 code with RFC 9113, RFC 7541 and the h2 crate. Both servers run in memory, receive the same frames,
+//! and are checked by the same rules.
 //!
-//! Reading order: `frame` (the frames of a client) → `server` (a server, and a client that drives it)
-//! → `check` (the rules for all frames of a server) → `calls`, `subject`, `reference` (the two servers)
-//! → `script` (sequences of frames out of bytes) → `conversation`, `blocks` (the checks that the fuzzer
-//! runs, too).
+//! Reading order: `frame` (a client's frames) → `server` (a server, and a client that drives it) → `check` (the rules for all
+//! frames of a server) → `calls`, `subject`, `reference` (the two servers) → `script` (sequences of frames from bytes) →
+//! `conversation`, `blocks` (checks that the fuzzer also runs).
 //!
-//! What does *not* live here: h2spec, which `run` drives against the program.
+//! The script `run` drives h2spec against the program.
 
 pub mod blocks;
 pub mod calls;
@@ -19,5 +18,5 @@ pub mod script;
 pub mod server;
 pub mod subject;
 
-/// Largest list of headers that either server takes.
+/// Maximum size in bytes of a header list that both servers accept.
 pub const HEADER_LIST_MAX: u32 = 64 << 10;

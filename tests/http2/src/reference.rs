@@ -1,4 +1,4 @@
-//! The h2 crate as a server in memory. Its calls answer as those of `subject` do.
+//! The h2 crate as a server in memory. Its calls have the same answers as in `subject`.
 
 use std::{
     cell::RefCell,
@@ -67,14 +67,14 @@ impl AsyncWrite for Pipe {
     }
 }
 
-/// How far the connection is.
+/// The state of the connection.
 enum State {
     Greeting(server::Handshake<Pipe, Bytes>),
     Open(server::Connection<Pipe, Bytes>),
     Closed,
 }
 
-/// A call that runs.
+/// A running call.
 struct Running {
     call: Call,
     request: RecvStream,
@@ -89,7 +89,7 @@ pub struct Reference {
     pipe: Pipe,
     state: State,
     calls: Vec<Running>,
-    /// Requests, as they were accepted.
+    /// Accepted requests.
     pub requests: Vec<Request<()>>,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Debug for Reference {
 }
 
 impl Reference {
-    /// A connection that has heard nothing yet.
+    /// Creates a connection without received bytes.
     pub fn new(streams_max: u32) -> Self {
         let pipe = Pipe::default();
         let mut builder = server::Builder::new();
@@ -115,7 +115,7 @@ impl Reference {
 
     fn run(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
-        // a step of a call lets the connection go on, and the other way round
+        // A step of a call can make the connection continue, and vice versa.
         for _ in 0..64 {
             let before = self.pipe.0.borrow().to_client.len();
             self.turn(&mut cx);
@@ -165,7 +165,7 @@ impl Reference {
 }
 
 impl Running {
-    /// Whether it has ended.
+    /// Runs a step of the call. Returns whether the call has ended.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             match self.request.poll_data(cx) {

@@ -1,5 +1,5 @@
-//! Conversations from bytes: what a client sends, in turns, with settings, windows and time. A seed
-//! or a fuzzer gives the bytes. What does *not* live here: verdicts.
+//! Derives conversations from bytes of a seed or a fuzzer: a client's steps, with settings, windows and time. It does not
+//! check the answers.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use crate::{
 pub enum Step {
     /// Sends these frames at once.
     Send(Vec<Frame>),
-    /// Sends bytes that need not be frames.
+    /// Sends bytes that may not be frames.
     Raw(Vec<u8>),
-    /// Lets time pass.
+    /// Advances the time.
     Pass(Duration),
-    /// Takes so many bytes more of what comes, or all.
+    /// Reads so many more of the received bytes, or all.
     Take(Option<usize>),
-    /// The server shuts down.
+    /// Shuts the server down.
     ShutDown,
 }
 
-/// Bytes that decide; zeros when they are used up.
+/// Bytes that determine the choices. After their end, all choices are 0.
 #[derive(Debug)]
 pub struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
-    /// Choices from these bytes.
+    /// Creates choices from these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// Whether no byte is left.
+    /// Returns whether no bytes are left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -62,13 +62,13 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// The steps that a script may contain.
+/// The kinds of steps in a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The steps by which two servers are compared: no time, no appetite, no shutdown, no raw bytes, and calls
-    /// that h2's side has, too.
+    /// Steps that both servers support: no time, no read limits, no shutdown, no raw bytes, and only calls that exist on h2's
+    /// side.
     Shared,
-    /// Everything.
+    /// All steps.
     All,
 }
 
@@ -76,17 +76,17 @@ pub enum Reach {
 #[derive(Debug)]
 pub struct Writer {
     reach: Reach,
-    /// The next id of a stream that is new.
+    /// The id of the next new stream.
     next: u32,
 }
 
 impl Writer {
-    /// The beginning of a script.
+    /// Creates a writer at the beginning of a script.
     pub fn new(reach: Reach) -> Self {
         Self { reach, next: 1 }
     }
 
-    /// The next step.
+    /// Returns the next step.
     pub fn step(&mut self, choices: &mut Choices<'_>) -> Step {
         let kinds = if self.reach == Reach::Shared { 14 } else { 19 };
         match choices.byte() % kinds {
@@ -163,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// A stream that was opened, mostly.
+    /// Returns a stream, mostly one that was opened.
     fn stream(&self, choices: &mut Choices<'_>) -> u32 {
         match choices.byte() {
             0..20 => 0,
@@ -258,7 +258,7 @@ fn settings(choices: &mut Choices<'_>) -> Frame {
     Frame::settings(&(0..count).map(one).collect::<Vec<_>>())
 }
 
-/// A block in one frame or in some.
+/// Splits a block into one or more frames.
 fn cut(stream: u32, end: u8, bytes: &[u8], choices: &mut Choices<'_>) -> Vec<Frame> {
     if !choices.byte().is_multiple_of(8) && bytes.len() <= 16_384 {
         return vec![Frame::new(
@@ -288,7 +288,7 @@ fn cut(stream: u32, end: u8, bytes: &[u8], choices: &mut Choices<'_>) -> Vec<Fra
     frames
 }
 
-/// One thing of one frame becomes wrong, or only different.
+/// Changes one property of a frame, which may become invalid.
 fn spoil(frames: &mut Vec<Frame>, choices: &mut Choices<'_>) {
     let at = usize::from(choices.byte()) % frames.len();
     let which = choices.byte() % 7;

@@ -1,56 +1,56 @@
-//! The interface of a server in these tests: bytes in, bytes out, nothing by itself. What does *not*
-//! live here: the two servers.
+//! The interface of a server in these tests: bytes in, bytes out, without any I/O. The two servers are in `subject` and
+//! `reference`.
 
 use crate::{
     check::Checker,
     frame::{Frame, PREFACE, code, flag, kind},
 };
 
-/// A connection of a server, driven by hand.
+/// A server's connection that a test drives.
 pub trait Server {
-    /// Takes bytes as they come from the network and does all that can be done with them.
+    /// Processes bytes from the network as far as possible.
     fn feed(&mut self, bytes: &[u8]);
-    /// Takes what it has to send.
+    /// Takes the bytes that the server sends.
     fn take(&mut self) -> Vec<u8>;
-    /// Whether it has closed the connection.
+    /// Returns whether the server has closed the connection.
     fn closed(&self) -> bool;
-    /// Whether all that it has to send was taken.
+    /// Returns whether all output was taken.
     fn is_drained(&self) -> bool {
         true
     }
 }
 
-/// How a server answers a frame that it does not like.
+/// A server's reaction to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// It goes on.
+    /// The connection continues.
     Fine,
     /// The stream ends with this code.
     Stream(u32, u32),
     /// The connection ends with this code.
     Connection(u32),
-    /// The connection ends without a word.
+    /// The connection ends without a frame.
     Closed,
 }
 
-/// A client that sends frame after frame, and checks and keeps what comes back.
+/// A client that sends frames, and checks and keeps the received frames.
 #[derive(Debug)]
 pub struct Client<S> {
-    /// The other side.
+    /// The server.
     pub server: S,
-    /// Frames that came, in their order.
+    /// The received frames in their order.
     pub seen: Vec<Frame>,
     rest: Vec<u8>,
-    /// The first breach of a rule in the received frames.
+    /// The first rule violation in the received frames.
     pub wrong: Option<String>,
     checker: Checker,
     outgoing: Vec<u8>,
-    /// Sent, while frames of before may still come.
+    /// Sent RST_STREAM frames, after which earlier frames may still arrive.
     resets: Vec<Frame>,
 }
 
 impl<S: Server> Client<S> {
-    /// A client that has sent nothing.
+    /// Creates a client that has sent nothing.
     pub fn new(server: S) -> Self {
         Self {
             server,
@@ -63,7 +63,7 @@ impl<S: Server> Client<S> {
         }
     }
 
-    /// A client whose preface was taken, with these settings.
+    /// Creates a client whose preface was accepted, with these settings.
     pub fn greeted(server: S, settings: &[(u16, u32)]) -> Self {
         let mut client = Self::new(server);
         let mut bytes = PREFACE.to_vec();
@@ -73,7 +73,7 @@ impl<S: Server> Client<S> {
         client
     }
 
-    /// Sends bytes, cut anywhere.
+    /// Sends bytes, split at any position.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
         if self.outgoing.starts_with(PREFACE) {
@@ -81,7 +81,7 @@ impl<S: Server> Client<S> {
         }
         if !PREFACE.starts_with(&self.outgoing) {
             while let Some(frame) = Frame::read(&mut self.outgoing) {
-                // an answer may have been under way before
+                // An answer may have been sent before.
                 if frame.kind == kind::RST_STREAM {
                     self.resets.push(frame);
                 } else {
@@ -100,7 +100,7 @@ impl<S: Server> Client<S> {
         self.raw(&bytes);
     }
 
-    /// Takes what came.
+    /// Receives and checks the server's output.
     pub fn listen(&mut self) {
         self.rest.extend(self.server.take());
         while let Some(frame) = Frame::read(&mut self.rest) {
@@ -115,7 +115,7 @@ impl<S: Server> Client<S> {
         }
     }
 
-    /// How the server has judged so far: the worst of what it has said.
+    /// Returns the most severe reaction of the server so far.
     pub fn verdict(&self) -> Verdict {
         let went = self.seen.iter().find(|frame| frame.kind == kind::GOAWAY);
         let reset = self
@@ -132,13 +132,13 @@ impl<S: Server> Client<S> {
         }
     }
 
-    /// Frames of a kind on a stream.
+    /// Returns the frames of a kind on a stream.
     pub fn of(&self, kind: u8, stream: u32) -> Vec<&Frame> {
         let wanted = |frame: &&Frame| frame.kind == kind && frame.stream == stream;
         self.seen.iter().filter(wanted).collect()
     }
 
-    /// Whether the stream was answered to its end.
+    /// Returns whether the stream has a complete answer.
     pub fn answered(&self, stream: u32) -> bool {
         let ends = |frame: &Frame| {
             frame.stream == stream

@@ -1,5 +1,5 @@
-//! The HTTP/2 code as a server in memory, with a clock that a test moves and a budget that a test
-//! gives. Its calls answer as those of `reference` do.
+//! The HTTP/2 code as a server in memory, with a simulated clock and a configurable budget. Its calls have the same answers
+//! as in `reference`.
 
 use std::{
     cell::Cell,
@@ -25,18 +25,18 @@ use crate::{
     server::Server,
 };
 
-/// The counts of the service, and the bytes that it may hold.
+/// The counts of the service, and the number of bytes that it may reserve.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Calls that have begun.
+    /// Number of started calls.
     pub begun: Cell<usize>,
-    /// Calls that are over, whether answered or canceled.
+    /// Number of calls that have been answered or canceled.
     pub over: Cell<usize>,
-    /// Calls that ended with a code.
+    /// Number of calls that ended with a code.
     pub ended: Cell<usize>,
-    /// The reserved bytes, of each kind.
+    /// Number of reserved bytes of each kind.
     pub held: [Cell<usize>; 3],
-    /// How much may be reserved, of each kind; beyond, calls are refused.
+    /// Maximum number of reserved bytes of each kind. Beyond it, calls are refused.
     pub budget: Cell<usize>,
 }
 
@@ -50,7 +50,7 @@ impl Ledger {
     }
 }
 
-/// One call, as the service counts it.
+/// A call in the counts of the service.
 #[derive(Debug)]
 struct Followed(Rc<Ledger>);
 
@@ -148,13 +148,13 @@ fn answer(from: Source) -> Response<Reply> {
     response
 }
 
-/// Where the body of an answer comes from.
+/// The source of an answer's body.
 enum Source {
     Ready(Option<Bytes>),
     Request(witan_http2::RequestStream),
 }
 
-/// The body of an answer that is not one message, with its trailers.
+/// The body of an answer that is not a single message, with its trailers.
 struct Reply(Option<Source>);
 
 impl http_body::Body for Reply {
@@ -195,7 +195,7 @@ pub struct Subject {
     pub ledger: Rc<Ledger>,
     now: Instant,
     input: Vec<u8>,
-    /// Bytes that its client still takes; what it does not take stays in the connection.
+    /// Number of bytes that the client still reads. Further bytes stay in the connection.
     pub appetite: usize,
 }
 
@@ -206,12 +206,12 @@ impl fmt::Debug for Subject {
 }
 
 impl Subject {
-    /// A connection that has heard nothing yet, with a budget that does not matter.
+    /// Creates a connection without received bytes, with a very large budget.
     pub fn new(streams_max: u32) -> Self {
         Self::with(streams_max, usize::MAX >> 1)
     }
 
-    /// The same whose service grants so much of each kind.
+    /// Like [`Self::new`], with a service that grants `budget` bytes of each kind.
     pub fn with(streams_max: u32, budget: usize) -> Self {
         let ledger = Rc::new(Ledger::default());
         ledger.budget.set(budget);
@@ -226,33 +226,33 @@ impl Subject {
         }
     }
 
-    /// Time passes.
+    /// Advances the clock.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
         self.run();
     }
 
-    /// The server shuts down.
+    /// Shuts the server down.
     pub fn shut_down(&mut self) {
         self.connection.shut_down();
         self.run();
     }
 
-    /// The resources that the connection holds.
+    /// Returns the resources that the connection holds.
     pub fn audit(&self) -> Audit {
         self.connection.audit()
     }
 
-    /// When it wants to run again, from now.
+    /// Returns the time until the connection must run again.
     pub fn wakes_in(&self) -> Option<Duration> {
         let at = self.connection.wake_at()?;
         Some(at.saturating_duration_since(self.now))
     }
 
-    /// Does all that can be done without the client taking more.
+    /// Processes everything that is possible without further reads of the client.
     pub fn run(&mut self) {
         self.connection.register(Waker::noop());
-        // a bound of the test: a connection that never rests would not end
+        // Without this bound, a connection that never rests would not end.
         for _ in 0..100_000 {
             let mut taken = 0;
             if !self.input.is_empty() && self.connection.wants_input() {

@@ -1,9 +1,8 @@
-//! Attacks on HTTP/2 servers that are known since 2019: what each may make a connection hold or
-//! do. `server/crates/http2/docs/cve.md` says which attack each of these tests is. An attack that repeats some frames
-//! is a row: of `floods` if it has to end the connection, of `trifles` if it must not.
+//! Known attacks on HTTP/2 servers since 2019, and their maximum effect on a connection. `server/crates/http2/docs/cve.md`
+//! maps attacks to these tests. An attack with repeated frames is a row of `floods` if it must end the connection, and of
+//! `trifles` if it must not.
 //!
-//! What does *not* live here: attacks on the program, with its sockets and its memory
-//! (`tests/e2e/tests/hostile`).
+//! `tests/e2e/tests/hostile` attacks the program with its sockets and its memory.
 
 use std::time::{Duration, Instant};
 
@@ -19,15 +18,14 @@ const HEADS: u8 = flag::END_HEADERS;
 const END: u8 = flag::END_STREAM;
 const STREAMS_MAX: u32 = 100;
 
-/// All that may wait to be sent: what is in flight of answers, of acknowledgments, and one step
-/// beyond each.
+/// Maximum size of the waiting output in bytes: answers in flight, acknowledgments, and one step beyond each.
 const OUTPUT_BOUND: usize = 2 * OUTPUT_MAX + (128 << 10);
 
 fn client() -> Client<Subject> {
     Client::greeted(Subject::new(STREAMS_MAX), &[])
 }
 
-/// A client that takes nothing of what comes.
+/// Creates a client that reads nothing.
 fn deaf(settings: &[(u16, u32)]) -> Client<Subject> {
     let mut client = Client::greeted(Subject::new(STREAMS_MAX), settings);
     client.server.appetite = 0;
@@ -43,7 +41,7 @@ fn ask(stream: u32, call: Call) -> [Frame; 2] {
     [begin(stream, call), data]
 }
 
-/// The connection is as good as new.
+/// Checks that the connection works like a new one.
 fn serves(client: &mut Client<Subject>, stream: u32) {
     client.send(&ask(stream, Call::Echo));
     assert!(client.answered(stream), "{:?}", client.seen.last());
@@ -60,10 +58,10 @@ fn sound(client: &Client<Subject>) {
     assert_eq!(client.wrong, None);
 }
 
-/// Frames that are sent again and again, each time on the next stream if they begin one.
+/// Frames that are sent repeatedly, each time on the next stream if they open one.
 struct Repeated {
     what: &'static str,
-    /// Sent before, once.
+    /// Frames that are sent once before.
     first: Vec<Frame>,
     again: Box<dyn Fn(u32) -> Vec<Frame>>,
     times: u32,
@@ -78,7 +76,7 @@ fn repeated(
     Repeated { what, first, again: Box::new(again), times }
 }
 
-/// A list of headers that is larger than a list may be, in as many frames as it takes.
+/// Returns a header list that exceeds the limit, in as many frames as necessary.
 fn large_list(stream: u32, end: &[u8]) -> Vec<Frame> {
     let mut large = block(&head(Call::Never.path()));
     for _ in 0..2 * HEADER_LIST_BYTES_MAX / 9000 {
@@ -93,7 +91,8 @@ fn large_list(stream: u32, end: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// Each is counted, and ends the connection after so many times at most. With the code, if that is always the same.
+/// Returns attacks that are counted and end the connection after a maximum number of repetitions, with the code if it is
+/// always the same.
 fn floods() -> Vec<(Repeated, Option<u32>)> {
     const CALM: Option<u32> = Some(code::ENHANCE_YOUR_CALM);
     let continued = 2 * HEADER_LIST_BYTES_MAX as u32 / 9;
@@ -115,7 +114,7 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
         let again = move |n: u32| vec![begin(2 * n + 1, call), reset(2 * n + 1)];
         rows.push((repeated("rapid resets", vec![], FAULTS_MAX, again), CALM));
     }
-    // MadeYouReset: each of these ends a stream by the server's hand
+    // MadeYouReset: each of these frames makes the server end a stream.
     let provocations: [fn(u32) -> Frame; 4] = [
         |stream| Frame::number(kind::WINDOW_UPDATE, stream, (1 << 31) - 1),
         |stream| Frame::new(kind::HEADERS, HEADS, stream, block(&[("a", "b")])),
@@ -132,7 +131,7 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
         let first = vec![begin(1, Call::Never)];
         rows.push((repeated("empty DATA", first, FAULTS_MAX, again), CALM));
     }
-    // some end the block before their number counts, by what they say
+    // Some end the block by their content before their number counts.
     for (fragment, code) in [
         (vec![], CALM),
         (vec![0; 1 << 14], CALM),
@@ -148,7 +147,8 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
     rows
 }
 
-/// One time more than a flood may last. What its client takes is taken after each time, or all at the end.
+/// Repeats the frames once more often than a flood may last. `appetite` determines whether the output is read after each
+/// repetition or at the end.
 fn pour(row: &Repeated, appetite: usize) -> Client<Subject> {
     let mut client = client();
     client.server.appetite = appetite;
@@ -172,7 +172,7 @@ fn pour(row: &Repeated, appetite: usize) -> Client<Subject> {
 #[test]
 fn floods_end_the_connection() {
     for (row, code) in floods() {
-        // of those that are answered, the answers may pile up
+        // The answers to answered attacks may accumulate.
         let is_answered = matches!(row.what, "malformed requests" | "SETTINGS");
         let appetites = if is_answered {
             &[usize::MAX, 0][..]
@@ -199,7 +199,7 @@ fn floods_end_the_connection() {
     }
 }
 
-/// Each is borne so many times.
+/// Returns attacks that the server tolerates this number of times.
 fn trifles() -> Vec<Repeated> {
     let mut empty = Vec::new();
     (0..500).for_each(|_| literal(b"", b"", &mut empty));
@@ -290,7 +290,7 @@ fn resets_never_let_more_calls_run_than_streams_are_allowed() {
     }
 }
 
-/// Time that 50 SETTINGS frames of 2,700 entries take beside so many answers that wait.
+/// Returns the duration of 50 SETTINGS frames with 2,700 entries while so many answers wait.
 fn settings_beside(streams: u32) -> Duration {
     let mut client = Client::greeted(Subject::new(10_000), &[(setting::INITIAL_WINDOW_SIZE, 0)]);
     for n in 0..streams {
@@ -304,7 +304,7 @@ fn settings_beside(streams: u32) -> Duration {
     for _ in 0..50 {
         Frame::settings(&entries).write(&mut bytes);
     }
-    // past the checker, which does walk all streams
+    // This bypasses the checker, which walks all streams.
     let begun = Instant::now();
     client.server.feed(&bytes);
     begun.elapsed()
@@ -312,7 +312,7 @@ fn settings_beside(streams: u32) -> Duration {
 
 #[test]
 fn settings_beside_many_streams_cost_as_much_as_beside_one() {
-    // each entry once walked all streams: that would be 2,000 times as much
+    // Each entry once walked all streams, which would take 2,000 times as long.
     let (one, many) = (settings_beside(1), settings_beside(2000));
     assert!(
         many < 20 * one + Duration::from_millis(100),
@@ -322,7 +322,7 @@ fn settings_beside_many_streams_cost_as_much_as_beside_one() {
 
 #[test]
 fn answers_behind_a_closed_socket_stay_where_they_are() {
-    // both windows are open, the socket takes nothing
+    // Both windows are open, and the socket accepts nothing.
     let mut client = deaf(&[(setting::INITIAL_WINDOW_SIZE, 1 << 30)]);
     client.send(&[Frame::number(kind::WINDOW_UPDATE, 0, 1 << 30)]);
     for n in 0..STREAMS_MAX {
@@ -398,7 +398,7 @@ fn one_byte_of_data_a_frame_is_one_byte_held() {
 
 #[test]
 fn messages_of_nothing_are_charged_for_what_they_take() {
-    // an empty message takes memory, too
+    // An empty message takes memory, too.
     let mut client = Client::greeted(
         Subject::with(STREAMS_MAX, 1 << 20),
         &[(setting::INITIAL_WINDOW_SIZE, 0)],
@@ -414,7 +414,7 @@ fn messages_of_nothing_are_charged_for_what_they_take() {
 
 #[test]
 fn an_index_of_a_large_field_unfolds_within_the_bound() {
-    // the bomb of HPACK: a field of the table's size, named again and again by one byte
+    // The HPACK bomb: one byte repeatedly refers to a field of the table's size.
     let mut client = client();
     let mut bytes = block(&head(Call::Never.path()));
     bytes.push(0x40);
@@ -435,7 +435,7 @@ fn an_index_of_a_large_field_unfolds_within_the_bound() {
 
 #[test]
 fn a_list_that_is_too_large_leaves_the_tables_alike() {
-    // entries of a refused list count for the client's next lists
+    // Entries of a refused list affect the client's next lists.
     let mut client = client();
     client.send(&large_list(1, b"\x40\x0ccontent-type\x10application/grpc"));
     let mut fields = head(Call::Echo.path());

@@ -1,7 +1,7 @@
-//! The same conversations with the HTTP/2 code and with h2: after each frame both have judged
-//! alike, or the difference is one of the permitted ones.
+//! Runs the same conversations with the HTTP/2 code and with h2. After each frame, both must react in the same way, or the
+//! difference must be permitted.
 //!
-//! What does *not* live here: conversations with time, appetite and shutdown (`conversation`).
+//! `conversation` tests time, read limits and shutdown.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use witan_http2_tests::{
 };
 
 const STREAMS_MAX: u32 = 12;
-/// Conversations of a run; `WITAN_HTTP2_SEEDS` says another number.
+/// Number of conversations in a run. `WITAN_HTTP2_SEEDS` sets another number.
 const SEEDS: u64 = 10_000;
 const BYTES: usize = 400;
 
-/// A generator of numbers (xorshift64*) whose whole state is its seed.
+/// A random generator (xorshift64*) whose whole state is its seed.
 struct Dice(u64);
 
 impl Dice {
@@ -72,7 +72,7 @@ fn judgment<S: Server>(client: &Client<S>) -> Judgment {
     found
 }
 
-/// Differences that the standard permits, with the clause.
+/// The differences that the standard permits, with the clause.
 const PERMITTED: [&str; 14] = [
     "5.4.1: an error of a stream may be one of the connection",
     "5.1: frames of a stream that the client has ended may end the connection",
@@ -90,14 +90,14 @@ const PERMITTED: [&str; 14] = [
     "10.5: who pings too often is cut, as by grpc-go",
 ];
 
-/// The place in [`PERMITTED`] of a difference that the last frame made.
+/// Returns the index in [`PERMITTED`] of the difference that the last frame caused, or `None` if it is not permitted.
 fn permitted(last: &Frame, before: &Judgment, own: &Judgment, h2: &Judgment) -> Option<usize> {
     let judged = |now: &Judgment| now.failed || now.reset.len() > before.reset.len();
     let block = matches!(last.kind, kind::HEADERS | kind::CONTINUATION);
     match (judged(own), judged(h2)) {
         (true, true) => Some(0),
         (true, false) if own.failed && (block || last.kind == kind::DATA) => {
-            // h2 has reset the stream before and says no more
+            // H2 has already reset the stream and sends no more.
             own.reset.contains(&last.stream).then_some(1)
         }
         (true, false) if !own.failed && block => Some(7),
@@ -125,7 +125,7 @@ fn permitted(last: &Frame, before: &Judgment, own: &Judgment, h2: &Judgment) -> 
     }
 }
 
-/// Plays one conversation; the difference that ended it, if any.
+/// Runs one conversation. Returns the permitted difference that ended it, if any.
 fn play(seed: u64) -> Option<usize> {
     let bytes = Dice::new(seed).bytes(BYTES);
     let mut choices = Choices::new(&bytes);

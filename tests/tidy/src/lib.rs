@@ -1,7 +1,7 @@
-//! Reads the repository as text, for the tests in `tests/` that check its rules. A rule exists only if no compiler,
-//! lint or other test finds the same fault.
+//! Reads the repository as text for the tests in `tests/` that check its rules. A rule exists only if no compiler, lint or
+//! other test finds the same fault.
 //!
-//! What does *not* live here: the rules.
+//! The rules themselves are in `tests/`.
 
 pub mod proto;
 pub mod shapes;
@@ -19,18 +19,18 @@ const SKIPPED: [&str; 4] = [".git", "target", ".cache", "node_modules"];
 pub struct Source {
     /// Path below the root, with `/`.
     pub path: String,
-    /// Its whole text.
+    /// The whole text of the file.
     pub text: String,
 }
 
 impl Source {
-    /// Returns whether a program wrote it.
+    /// Returns whether a program generated the file.
     pub fn is_generated(&self) -> bool {
         self.path.contains("/generated/")
     }
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
@@ -39,7 +39,7 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// All text files of the repository, in the order of their paths.
+/// Returns all text files of the repository, ordered by path.
 pub fn files() -> Vec<Source> {
     let root = root();
     let mut found = Vec::new();
@@ -49,26 +49,20 @@ pub fn files() -> Vec<Source> {
     found
 }
 
-/// All Rust files that people wrote.
+/// Returns all Rust files that people wrote.
 pub fn rust_files() -> Vec<Source> {
     let mut files = files();
     files.retain(|file| file.path.ends_with(".rs") && !file.is_generated());
     files
 }
 
-/// One file by its path below the root.
-///
-/// # Panics
-/// If it is not there.
+/// Returns the file with this path below the root. Panics if it does not exist.
 pub fn file(path: &str) -> Source {
     let text = fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     Source { path: path.into(), text }
 }
 
-/// Fails with all findings at once, so that one run shows everything that needs a fix.
-///
-/// # Panics
-/// If there are findings.
+/// Panics with all findings at once, so that one run shows everything that needs a fix. Returns if there are no findings.
 pub fn none(rule: &str, findings: &[String]) {
     assert!(
         findings.is_empty(),

@@ -10,7 +10,7 @@ use prost_types::{
 use protox::prost::Message as _;
 use tonic_prost_build::Config;
 
-/// The files that are compiled; the rest comes in by import.
+/// The files to compile. They import the other files.
 const ROOTS: [&str; 8] = [
     "etcdserverpb/auth.proto",
     "etcdserverpb/cluster.proto",
@@ -25,7 +25,7 @@ const ROOTS: [&str; 8] = [
 /// File name of the encoded descriptor set.
 pub const DESCRIPTORS: &str = "descriptors.bin";
 
-/// Writes everything generated from the protos in `protos` into `out`.
+/// Generates everything from the protos in `protos`, and writes it to `out`.
 pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
     let mut set = protox::compile(ROOTS, [protos]).map_err(io::Error::other)?;
     let mut config = Config::new();
@@ -102,7 +102,7 @@ fn variant_rules(field: &FieldDescriptorProto) -> Vec<String> {
     [name(field)].into_iter().chain(form(field)).collect()
 }
 
-/// The types whose JSON form is not serde's own, with the function that writes it.
+/// The types whose JSON form differs from serde's, with the function that writes it.
 const FORMS: [(Type, &str); 4] = [
     (Type::Int64, "integer"),
     (Type::Uint64, "integer"),
@@ -128,7 +128,7 @@ fn form(field: &FieldDescriptorProto) -> Option<String> {
     ))
 }
 
-/// `.pkg.Message.Enum` seen from the module `pkg`.
+/// Returns the path of `.pkg.Message.Enum` from the module `pkg`.
 fn enum_path(field: &FieldDescriptorProto) -> String {
     let parts: Vec<&str> = field
         .type_name()
@@ -151,8 +151,8 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// The fields that hold a oneof get their attribute here: a path pattern for them would match their
-/// variants too. And `URLs` becomes one word.
+/// Adds the attribute of fields with a oneof, because a path pattern for them would also match their variants. Also changes
+/// `URLs` to one word.
 fn mend(code: &str) -> String {
     let mut out = String::with_capacity(code.len());
     let code = code

@@ -7,10 +7,8 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-/// The tables of all messages and enums in `set`.
-///
-/// # Panics
-/// If a proto uses what no table can say: nested messages, or kinds that the contract has not.
+/// Returns the tables of all messages and enums in `set`. Panics if a proto uses nested messages or kinds that the tables do
+/// not support.
 pub fn generate(set: &FileDescriptorSet) -> String {
     let mut out = String::from(
         "// This file is @generated from the protos: what JSON must know about messages.\n\
@@ -75,7 +73,7 @@ fn table(out: &mut String, package: &str, message: &DescriptorProto) {
     let _ = writeln!(
         out,
         "] }};\nimpl Shaped for super::{package}::{} {{ const SHAPE: &'static MessageShape = &{name}; }}",
-        // as prost spells it
+        // Prost uses this spelling.
         message.name().replace("KV", "Kv")
     );
 }
@@ -104,7 +102,7 @@ fn kind(field: &FieldDescriptorProto) -> String {
     }
 }
 
-/// `pkg.Outer.Name` as the name of a static.
+/// Converts `pkg.Outer.Name` to the name of a static.
 fn constant(full: &str) -> String {
     let mut out = String::new();
     let mut before = '.';

@@ -1,5 +1,5 @@
-//! The picture of the benchmarks shows the numbers of the tables, and each table has a command. What does *not* live here: the
-//! measurement, which `tests/bench` makes.
+//! Checks that the picture of the benchmarks shows the numbers of the tables, and that each table has a command.
+//! `tests/bench` measures the numbers.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn every_table_has_a_place_and_a_command() {
     );
 }
 
-/// What a script finds wrong.
+/// Runs a script. Returns its findings, or `None` if there are none.
 fn check(script: &str) -> Option<String> {
     let output = Command::new("python3")
         .arg(root().join(script))

@@ -7,10 +7,10 @@ use witan_tidy::{Source, file, none, root, rust_files};
 
 const PAGE: &str = "docs/internals/bounds.md";
 
-/// The page above this line is written by people.
+/// The heading of the table. People write the page above it.
 const HEADING: &str = "| constant | value | crate | what happens beyond |\n|---|---|---|---|\n";
 
-/// Constants of the product; with fewer the test fails, because it did not read the sources.
+/// Minimum number of found constants. With fewer, the test did not read the sources.
 const FOUND_MIN: usize = 50;
 
 #[test]
@@ -86,7 +86,7 @@ fn bound(line: &str) -> Option<(&str, &str)> {
     (is_bound && is_item).then_some((name, value.trim()))
 }
 
-/// Bytes in the units that people read, other values as the source has them.
+/// Converts bytes to the units that people read, and returns other values as in the source.
 fn readable(sentence: &str, value: &str) -> String {
     let units = [(" << 10", "KiB"), (" << 20", "MiB"), (" << 30", "GiB")];
     let number = |shift| {

@@ -1,10 +1,10 @@
-//! The page of clients has the versions that the tests pin.
+//! Checks that the page of clients has the versions that the tests pin.
 
 use witan_tidy::{file, none};
 
 const PAGE: &str = "docs/reference/clients.md";
 
-/// A client as the page names it, the file that pins it, and the text before the version there.
+/// Name of a client on the page, the file with its pinned version, and the text before the version there.
 const PINS: [(&str, &str, &str); 14] = [
     (
         "etcdctl",

@@ -1,14 +1,14 @@
-//! The sample configuration names flags, with their defaults where it says so.
+//! Checks that the sample configuration has existing flags, with their defaults where it lists defaults.
 
 use witan_tidy::{file, none};
 
 const SAMPLE: &str = "deploy/witan.yaml";
 const FLAGS: &str = "docs/reference/flags.md";
 
-/// Sections of the file. Their keys are flags of their own.
+/// A section of the file, whose keys belong to other flags.
 const SECTION: &str = "client-transport-security";
 
-/// Keys in the sample; with fewer the test fails, because it did not read the sample.
+/// Minimum number of keys in the sample. With fewer, the test did not read the sample.
 const KEYS_MIN: usize = 20;
 
 #[test]
@@ -50,7 +50,7 @@ fn the_sample_configuration_names_flags() {
     none("deploy/witan.yaml", &wrong);
 }
 
-/// The unit starts the program with flags that exist, as the user and in the folder of the sample.
+/// The unit must start the program with existing flags, with the user and the folder of the sample.
 #[test]
 fn the_unit_fits_the_sample() {
     let unit = file("deploy/systemd/witan.service").text;

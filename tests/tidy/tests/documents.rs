@@ -1,23 +1,23 @@
-//! Documents name files, flags, metrics and messages that exist. What does *not* live here: their
-//! commands, which `tests/e2e/tests/documents` runs.
+//! Checks that documents only name existing files, flags, metrics and messages. `tests/e2e/tests/documents` runs their
+//! commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use witan_tidy::{Source, file, files, none, root};
 
-/// Lists every flag; a test of the server proves it fresh.
+/// Page with all flags. A test of the server checks that it is current.
 const FLAGS: &str = "docs/reference/flags.md";
 
-/// Lists every metric of a member.
+/// Page with all metrics of a member.
 const METRICS: &str = "docs/reference/metrics.md";
 
-/// Lists flags and metrics of the operator.
+/// Page with the flags and metrics of the operator.
 const OPERATOR: &str = "docs/reference/operator.md";
 
 /// Where the operator registers its metrics.
 const OPERATOR_METRICS: &str = "operator/controller/src/metrics.rs";
 
-/// Flags of other programs that documents name by themselves, and whose they are.
+/// Flags of other programs in documents, with the programs.
 const FOREIGN_FLAGS: [(&str, &str); 10] = [
     ("--all", "tests/run"),
     ("--bin", "cargo"),
@@ -31,7 +31,7 @@ const FOREIGN_FLAGS: [(&str, &str); 10] = [
     ("--skip-hash-check", "witan snapshot restore"),
 ];
 
-/// The prefixes of metrics' names.
+/// Prefixes of metric names.
 const SERIES: [&str; 6] = [
     "etcd_",
     "witan_",
@@ -41,13 +41,13 @@ const SERIES: [&str; 6] = [
     "promhttp_",
 ];
 
-/// Prometheus makes these out of one histogram.
+/// Suffixes of the series that Prometheus derives from a histogram.
 const HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
 
-/// The prefix of messages for clients.
+/// Prefix of messages for clients.
 const MESSAGE: &str = "etcdserver: ";
 
-/// Everything that people read.
+/// Returns all documents for people.
 fn documents() -> Vec<Source> {
     let mut documents = files();
     documents.retain(|file| {
@@ -58,7 +58,7 @@ fn documents() -> Vec<Source> {
     documents
 }
 
-/// The text outside of fenced blocks.
+/// Returns the text outside of fenced blocks.
 fn prose(document: &Source) -> String {
     let mut fenced = false;
     let mut text = String::new();
@@ -73,7 +73,7 @@ fn prose(document: &Source) -> String {
     text
 }
 
-/// The text between backticks.
+/// Returns the texts between backticks.
 fn spans(prose: &str) -> impl Iterator<Item = &str> {
     prose.split('`').skip(1).step_by(2)
 }
@@ -83,7 +83,7 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix('[')?.split_once("]: ")
 }
 
-/// Names in the first column of a page's tables.
+/// Returns the names in the first column of a page's tables.
 fn rows(page: &str) -> BTreeSet<String> {
     let text = file(page).text;
     let names = text
@@ -193,7 +193,7 @@ fn named_metrics_exist() {
         .iter()
         .filter(|document| document.path != METRICS)
     {
-        // queries and alerts are in fenced blocks
+        // Queries and alerts are in fenced blocks.
         for word in document
             .text
             .split(|c: char| c != '_' && !c.is_ascii_alphanumeric())
@@ -213,7 +213,7 @@ fn named_metrics_exist() {
     );
 }
 
-/// The page and the program name the same series; an end-to-end test compares types and labels.
+/// The page and the program must have the same series. An end-to-end test compares types and labels.
 #[test]
 fn the_page_of_metrics_is_complete() {
     let listed = rows(METRICS);
@@ -239,7 +239,7 @@ fn the_page_of_metrics_is_complete() {
     );
 }
 
-/// The operator's page names the series of its program, and no others.
+/// The operator's page must have exactly the series of its program.
 #[test]
 fn the_page_of_the_operator_is_complete() {
     let is_series = |name: &str| SERIES.iter().any(|series| name.starts_with(series));

@@ -5,7 +5,7 @@ use witan_tidy::{files, none};
 /// Folder of the flag table.
 const TABLE: &str = "server/crates/config/src/flags";
 
-/// How a row says that a flag is supported: the name of the test follows.
+/// Beginning of the entry for a supported flag. The name of the test follows.
 const SUPPORTED: &str = "supported(\"";
 
 #[test]
@@ -41,13 +41,13 @@ fn supported_flags_name_a_test_that_names_them() {
     none("a supported flag has a test", &wrong);
 }
 
-/// The text between `mark` and the next quotation mark.
+/// Returns the text between `mark` and the next quotation mark.
 fn after<'a>(row: &'a str, mark: &str) -> Option<&'a str> {
     let (_, rest) = row.split_once(mark)?;
     rest.split('"').next()
 }
 
-/// From the head of a test to the next one.
+/// Returns the text from the head of a test to the next test.
 fn body_of<'a>(text: &'a str, test: &str) -> Option<&'a str> {
     let at = text
         .find(&format!("\nfn {test}("))
@@ -61,7 +61,7 @@ fn body_of<'a>(text: &'a str, test: &str) -> Option<&'a str> {
     attributed.then_some(&rest[..end])
 }
 
-/// Whether the test uses the flag as such, as a variable or as a key of the file.
+/// Returns whether the test uses the flag, its variable or its key in the file.
 fn names(body: &str, flag: &str) -> bool {
     let variable = format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));
     body.contains(&format!("--{flag}")) || body.contains(&variable)

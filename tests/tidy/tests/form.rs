@@ -1,18 +1,18 @@
-//! Rules of form: length and head of files, ignored tests, tests that sleep, paths of machines.
+//! Checks rules of form: length and head of files, ignored tests, tests that sleep, and paths of machines.
 
 use witan_tidy::{Source, files, none, rust_files};
 
-/// Lines of a source file; a longer one fails the test. The aim is half of it.
+/// Maximum number of lines in a source file; a longer file fails the test. The aim is half of it.
 const FILE_LINES_MAX: usize = 600;
 
-/// The only code of tests that lets time pass.
+/// The only test code that may let time pass.
 const SLEEPING: [&str; 4] = [
     "tests/bench/",
-    // has the word, and no sleep
+    // This folder contains the word without a sleep.
     "tests/tidy/",
-    // the pause between two looks at a condition, and TTLs
+    // This file contains the pause between two checks of a condition, and waits for TTLs.
     "tests/e2e/src/wait.rs",
-    // cuts the power at random moments
+    // This file cuts the power at random moments.
     "server/crates/storage/src/tests/power.rs",
 ];
 
@@ -63,7 +63,7 @@ fn no_test_sleeps() {
 
 #[test]
 fn no_host_of_a_registry_and_no_path_of_a_machine() {
-    // in pieces, so that this file does not find itself
+    // The words are in pieces, so that this file does not find itself.
     let banned: Vec<String> = [
         ["proxy.golang", ".org"],
         ["sum.golang", ".org"],
@@ -90,7 +90,7 @@ fn no_host_of_a_registry_and_no_path_of_a_machine() {
     none("the repository is the same on every machine", &found);
 }
 
-/// The part of a file that only tests have.
+/// Returns the test code of a file.
 fn tests_of(file: &Source) -> &str {
     let is_test = file.path.starts_with("tests/")
         || file.path.contains("/tests/")

@@ -1,11 +1,11 @@
-//! The tables beside the HTTP/2 code name tests that exist. What does *not* live here: whether
-//! h2spec has the cases that they name, which `tests/http2/run` says.
+//! Checks that the tables next to the HTTP/2 code name existing tests. `tests/http2/run` checks that h2spec has the named
+//! cases.
 
 use witan_tidy::{Source, file, none, rust_files};
 
 const TABLES: [&str; 3] = ["rfc9113.md", "rfc7541.md", "cve.md"];
 
-/// Rows of each table; with fewer the test fails, because it did not read the table.
+/// Minimum number of rows in each table. With fewer, the test did not read the table.
 const ROWS_MIN: usize = 15;
 
 /// Returns whether a test has this name: a function, or an entry of `clauses!`.

@@ -1,12 +1,13 @@
-//! Manifests and clippy's settings: what each crate must have, and what the program that ships must not have.
+//! Checks manifests and clippy's settings: the required parts of each crate, and the forbidden features of the shipped
+//! program.
 //!
-//! What does *not* live here: which crate can use which. The manifests say that, and cargo enforces them.
+//! Cargo enforces the dependencies between crates.
 
 use std::process::Command;
 
 use witan_tidy::{file, files, none, root};
 
-/// Without them a crate accepts unsafe code, and `unwrap` outside tests.
+/// Without these lints, a crate accepts unsafe code, and `unwrap` outside of tests.
 #[test]
 fn every_crate_takes_the_workspaces_lints() {
     let lax: Vec<String> = files()
@@ -18,8 +19,7 @@ fn every_crate_takes_the_workspaces_lints() {
     none("a crate takes the workspace's lints", &lax);
 }
 
-/// `cargo build -p witan` builds the program that ships. A build of the whole workspace has the features
-/// that its tests turn on.
+/// `cargo build -p witan` builds the shipped program. A build of the whole workspace has the features that its tests enable.
 #[test]
 fn the_program_that_ships_has_no_feature_of_tests() {
     let tree = Command::new(env!("CARGO"))
@@ -41,7 +41,7 @@ fn the_program_that_ships_has_no_feature_of_tests() {
     none("the program has no feature for tests", &found);
 }
 
-/// Clippy reads only the nearest `clippy.toml`: a ban that is missing there does not exist for the crate.
+/// Clippy only reads the nearest `clippy.toml`, so a ban that is missing there has no effect on the crate.
 #[test]
 fn nearer_clippy_settings_repeat_the_roots() {
     for name in ["tree", "machine"] {
@@ -53,7 +53,7 @@ fn nearer_clippy_settings_repeat_the_roots() {
     for path in ["server/clippy.toml", "server/crates/replica/clippy.toml"] {
         let own = file(path).text;
         for line in base.lines().map(str::trim) {
-            // crates that the core cannot name
+            // The core cannot name these crates.
             let foreign = line.contains("\"tokio::") || line.contains("\"prometheus::");
             let is_setting =
                 !line.is_empty() && !line.starts_with('#') && !line.contains("disallowed-");

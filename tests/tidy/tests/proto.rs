@@ -1,4 +1,4 @@
-//! The committed files under `server/crates/api/src/v3/generated` equal the output of the protos.
+//! Checks that the committed files in `server/crates/api/src/v3/generated` equal the output for the protos.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

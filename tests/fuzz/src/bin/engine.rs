@@ -1,4 +1,4 @@
-//! libFuzzer around the target that the variable `WITAN_FUZZ_TARGET` names.
+//! Runs libFuzzer on the target in the variable `WITAN_FUZZ_TARGET`.
 
 #![no_main]
 

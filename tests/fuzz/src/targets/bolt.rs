@@ -1,5 +1,5 @@
-//! Files of bbolt: whatever their pages say, reading them ends, and what was read reads the same
-//! when it is written again.
+//! Files of bbolt: reading ends for any contents of their pages, and data that was read is the same after it is written and
+//! read again.
 
 use std::{fs, path::PathBuf, thread};
 
@@ -10,13 +10,13 @@ use witan_bolt::{
 
 use crate::input::Input;
 
-/// Pages of one input.
+/// Maximum number of pages in an input.
 const PAGES_MAX: usize = 16;
 
 type Buckets = Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>;
 
-/// Chunks: how the pages behind the meta pages begin; the first is the root. Meta pages are made
-/// here, because their checksums would let nothing else pass.
+/// The chunks are the beginnings of the pages after the meta pages, of which the first is the root. The target generates the
+/// meta pages, because their checksums would reject any other input.
 pub(super) fn file(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let chunks: Vec<&[u8]> = std::iter::from_fn(|| input.chunk())
@@ -56,7 +56,7 @@ pub(super) fn file(bytes: &[u8]) {
     assert_eq!(read(&again), Some(buckets), "read(write(x))");
 }
 
-/// All buckets with their records, if the file is sound.
+/// Returns all buckets with their records, or `None` if the file is invalid.
 fn read(bytes: &[u8]) -> Option<Buckets> {
     let path = path();
     fs::write(&path, bytes).expect("the temporary folder takes a file");

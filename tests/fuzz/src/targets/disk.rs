@@ -1,4 +1,4 @@
-//! The files beside the log: the small files, and the checkpoint.
+//! The small files next to the log, and the checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use witan_storage::fuzz::{current, line, owner};
 use super::machine::{compared, records, used};
 use crate::input::{Input, push_chunk};
 
-/// The lines of `identity`, of `owner` or of `current`, or the bytes of the line record.
+/// The input is the lines of `identity`, of `owner` or of `current`, or the bytes of the line record.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Some(again) = witan_storage::fuzz::identity(text) {
@@ -39,8 +39,8 @@ fn pairs(input: &mut Input<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     pairs
 }
 
-/// Chunks: keys and contents of records, whose checksums are made here, because damage that the
-/// checksums show is the other half: a first byte above 127 leaves them as they are.
+/// The chunks are keys and contents of records. The target generates their checksums, because damage that checksums detect is
+/// a separate case: with a first byte above 127, it leaves them unchanged.
 pub(super) fn checkpoint(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let seal = input.byte() < 0x80;
@@ -54,7 +54,7 @@ pub(super) fn checkpoint(bytes: &[u8]) {
     let again = View::restore(records_of(&view).into_iter().map(Ok::<_, CorruptRecord>));
     let again = again.expect("a restored view makes a checkpoint");
     compared(&view.machine, &again.machine);
-    // Versions whose links lie are not found out before a compaction, and then only by this refusal.
+    // Versions with wrong links are only detected at a compaction, which refuses them.
     let _ = used(view.machine);
 }
 
@@ -62,7 +62,7 @@ fn records_of(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
     records(|emit| view.changes(None, emit))
 }
 
-/// The checksum that a healthy checkpoint has.
+/// Adds the checksum of a valid checkpoint.
 fn sealed(key: &[u8], mut contents: Vec<u8>) -> Vec<u8> {
     let crc = match key.split_first() {
         Some((&record::KV, _)) => crc32fast::hash(&contents),
@@ -73,7 +73,7 @@ fn sealed(key: &[u8], mut contents: Vec<u8>) -> Vec<u8> {
     contents
 }
 
-/// The input that is a view's checkpoint: what `checkpoint` takes.
+/// Returns a view's checkpoint as an input of the target `checkpoint`.
 pub fn checkpoint_input(view: &View) -> Vec<u8> {
     let mut out = vec![0];
     for (key, value) in records_of(view) {

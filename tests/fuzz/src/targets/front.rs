@@ -5,7 +5,7 @@ use witan_v3::fuzz::gateway_path;
 
 use super::escaped;
 
-/// A path or a part of a form, escaped.
+/// The input is an escaped path or a part of a form.
 pub(super) fn path(text: &[u8]) {
     for plus in [Plus::IsPlus, Plus::IsSpace] {
         match unescape(text, plus) {

@@ -1,4 +1,4 @@
-//! v3 requests as JSON and as protobuf: to the public message, checked, to the core's command.
+//! V3 requests as JSON and as protobuf: decoded to the public message, checked, and converted to the core's command.
 
 use std::fmt::Debug;
 
@@ -20,12 +20,12 @@ use crate::input::{Input, split_at};
 
 /// The default of `--max-txn-ops`.
 const OPS_MAX: usize = 128;
-/// A byte that is not UTF-8 becomes a replacement character in etcd 3.4's manner.
+/// Factor by which a message may be longer than its JSON: etcd 3.4 replaces an invalid UTF-8 byte by a replacement character.
 const MESSAGE_BYTES_TIMES: usize = 3;
-/// Else a message is smaller than its JSON, but for what the shortest fields take.
+/// Additional bytes for the shortest fields. Otherwise a message is smaller than its JSON.
 const MESSAGE_BYTES_MORE: usize = 16;
 
-/// A request that the core may get.
+/// A request that the core may receive.
 enum Asked {
     Range(pb::RangeRequest),
     Put(pb::PutRequest),
@@ -34,7 +34,7 @@ enum Asked {
     Other,
 }
 
-/// The call's path, a line feed and the body.
+/// The input is the call's path, a line feed and the body.
 pub(super) fn json(request: &[u8]) {
     let (call, body) = split_at(request, b'\n');
     let asked = match call {
@@ -60,7 +60,7 @@ fn other<Q>(_: Q) -> Asked {
     Asked::Other
 }
 
-/// As 3.6 reads it; 3.4 may read something else, or nothing, and so may who takes bytes for text.
+/// Decodes a body as 3.6 does. 3.4 may decode another message or none, and so may a reader that treats bytes as text.
 fn read<Q>(body: &[u8]) -> Option<Q>
 where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
@@ -81,7 +81,7 @@ where
     present.or(v34).or(plain)
 }
 
-/// The same message comes back from all encodings.
+/// Checks that all encodings decode to the same message.
 fn both_ways<Q>(message: &Q)
 where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
@@ -101,7 +101,7 @@ where
     );
 }
 
-/// A byte that says which message, and its bytes.
+/// The input is a byte that selects the message, and its bytes.
 pub(super) fn protobuf(request: &[u8]) {
     let mut input = Input::new(request);
     let kind = input.byte();
@@ -129,7 +129,7 @@ where
     let bytes = message.encode_to_vec();
     assert_eq!(Q::decode(bytes.as_slice()).as_ref(), Ok(&message));
     let json = serde_json::to_vec(&message).expect("memory does not fail");
-    // JSON may be nested less deep
+    // JSON permits less nesting.
     for v34 in [false, true] {
         if let Ok(read) = gateway_body::<Q>(&json, v34) {
             assert_eq!(read, message, "JSON, {v34}");
@@ -143,7 +143,7 @@ fn serve(asked: Asked) {
     let verb = match asked {
         Asked::Range(request) => {
             if let Ok(range) = range(request) {
-                // an error is an answer
+                // An error is a valid answer.
                 let _ = StateMachine::default().kv.range(&range);
             }
             None
@@ -168,7 +168,7 @@ fn serve(asked: Asked) {
         "an entry comes back from the log"
     );
     let mut machine = StateMachine::default();
-    // once more, so that there is something to find
+    // Run the request again, when there is data to find.
     for _ in 0..2 {
         if let Reply::Kv(Ok(reply)) = machine.apply(&entry).reply {
             let answer = answer(reply);

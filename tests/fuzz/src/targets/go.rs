@@ -1,4 +1,4 @@
-//! Go's textual forms: what is written can be read again.
+//! Go's text forms: every written text can be read again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use witan_gocompat::{
 
 use crate::input::Input;
 
-/// One input for each form; numbers are its first eight bytes.
+/// Each form gets the same input. Numbers are its first eight bytes.
 pub(super) fn texts(bytes: &[u8]) {
     let mut json = Vec::new();
     push_string(&mut json, bytes);

@@ -1,4 +1,4 @@
-//! The log: its files as they lie on disk, and its entries.
+//! The log: its files on disk, and its entries.
 
 use bytes::Bytes;
 use witan_machine::{
@@ -18,7 +18,7 @@ use crate::input::Input;
 const HEADER: &[u8] =
     b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
 
-/// A first byte that says what is done, then a file's bytes, or chunks that become one.
+/// The first byte selects the test. The rest is a file's bytes, or chunks from which a file is created.
 pub(super) fn file(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (kind, seq) = (input.byte(), u64::from(input.byte()));
@@ -37,14 +37,14 @@ fn judged(file: &[u8], seq: u64, last: bool) {
         Ok(kept) => {
             assert_eq!(kept, whole.unwrap_or(0), "what is whole is kept");
             assert!(last || kept == file.len(), "a closed file is whole");
-            // the judgement of what is kept is that it is whole
+            // The kept part must be accepted as complete.
             assert!(kept == 0 || log_kept(&file[..kept], seq, false) == Ok(kept));
         }
         Err(_) => assert_ne!(whole, Some(file.len()), "what is whole is not refused"),
     }
 }
 
-/// A file of whole records, then one flipped byte: no record from there on may count.
+/// Creates a file of whole records and flips one byte. No record from there on may count.
 fn damaged(input: &mut Input<'_>, seq: u64, last: bool) {
     let (place, change) = (usize::from(input.short()), input.byte());
     let mut file = HEADER.to_vec();
@@ -71,7 +71,7 @@ fn damaged(input: &mut Input<'_>, seq: u64, last: bool) {
     assert!(kept.is_err() || (last && in_the_last && kept.ok() == Some(before.unwrap_or(0))));
 }
 
-/// An input of the target `log-file` that is a file of these records, as it lies on disk.
+/// Returns a file with these records as an input of the target `log-file`.
 pub fn file_of(seq: u8, records: &[&[u8]]) -> Vec<u8> {
     let mut out = vec![0, seq];
     out.extend_from_slice(HEADER);
@@ -99,12 +99,12 @@ fn push_record(file: &mut Vec<u8>, seq: u64, content: &[u8]) {
     file.extend_from_slice(&block);
 }
 
-/// The id of the member whose disk it is.
+/// Id of the member that owns the disk.
 const ID: u64 = 7;
-/// Terms and indexes of the records that a disk gives back lie so far apart at most.
+/// Maximum distance of terms and indexes between records from a disk.
 const STEP: u64 = 4;
 
-/// A hard state and records as the disk gives them back: refused, or a member that runs.
+/// The input is a hard state and records from a disk. They are refused, or the member runs.
 pub(super) fn entry(bytes: &[u8]) {
     if let Some(record) = entry_unframe(bytes.to_vec()) {
         assert_eq!(entry_frame(&record), bytes);
@@ -130,7 +130,7 @@ pub(super) fn entry(bytes: &[u8]) {
     run(hard_state, records);
 }
 
-/// A sole member at its first start, as the corpus has it, too.
+/// Returns a sole member at its first start, which the corpus also uses.
 pub fn sole_member() -> (Config, Recovered) {
     let member = Member { id: ID, ..Member::default() };
     let config = Config {
@@ -160,7 +160,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
         return;
     };
     let mut host = Disk::default();
-    // a command that is not known ends the member
+    // An unknown command ends the member.
     if replica.turn(&mut host).is_err() {
         return;
     }
@@ -171,7 +171,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     );
 }
 
-/// A world in which everything succeeds; its disk remembers the log.
+/// A host in which every call succeeds. Its disk keeps the log.
 #[derive(Debug, Default)]
 pub struct Disk(pub Recovered);
 

@@ -13,10 +13,10 @@ use witan_machine::{
 
 use crate::input::Input;
 
-/// Entries of one input; more would only be slower.
+/// Maximum number of entries in an input. More would only be slower.
 const ENTRIES_MAX: usize = 64;
 
-/// Chunks, each an entry's bytes without the version in front.
+/// Each chunk is the bytes of an entry without its version byte.
 pub(super) fn apply(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut entries = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn apply(bytes: &[u8]) {
     assert_eq!(used(one), Ok(()), "it makes a checkpoint");
 }
 
-/// The emitted records, by key.
+/// Returns the emitted records by key.
 pub(super) fn records(
     changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -69,7 +69,7 @@ pub(super) fn records(
     records
 }
 
-/// Two machines that should be the same.
+/// Compares two machines that must be the same.
 pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
     assert_eq!(fingerprint::of(&one.kv), fingerprint::of(&two.kv));
     assert_eq!(fingerprint::of(&one.tree), fingerprint::of(&two.tree));
@@ -88,11 +88,11 @@ pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
     assert_eq!(one.tree.index(), two.tree.index());
 }
 
-/// A machine that is said to be sound goes on: reads, writes, a compaction, an expiration. The
-/// answer is whether its checkpoint is taken afterwards.
+/// Uses a machine that was accepted as valid: reads, writes, a compaction and an expiration. Fails if its later checkpoint is
+/// refused.
 pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
     let everything = kv::Range {
-        // no client can put the empty key, but the machine takes what the log holds
+        // No client can put the empty key, but the machine accepts any logged key.
         key: Bytes::new(),
         range_end: Bytes::from_static(&[0]),
         ..kv::Range::default()

@@ -1,4 +1,4 @@
-//! The table of targets, and what their properties share.
+//! The table of targets, and their shared functions.
 
 mod bolt;
 mod disk;
@@ -19,7 +19,7 @@ use crate::Target;
 pub use disk::checkpoint_input;
 pub use log::{Disk, file_of as log_file, sole_member};
 
-/// No larger than what libFuzzer takes by itself.
+/// Default maximum length of an input in bytes, which is libFuzzer's default.
 const BYTES_MAX: usize = 4096;
 
 pub(crate) const ALL: &[Target] = &[
@@ -273,7 +273,7 @@ pub(crate) const ALL: &[Target] = &[
     },
 ];
 
-/// `text` as it stands in a URL or form, every byte escaped that could mean something.
+/// Escapes a text for a URL or form: every byte with a special meaning.
 fn escaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text {

@@ -6,7 +6,7 @@ use witan_peer::fuzz::{
 
 use crate::input::Input;
 
-/// The same bytes as each of them.
+/// Decodes the same bytes as each of them.
 pub(super) fn stream(bytes: &[u8]) {
     let (again, left) = frames(bytes);
     assert!(bytes.starts_with(&again), "encode(decode(x))");
@@ -24,8 +24,7 @@ pub(super) fn stream(bytes: &[u8]) {
     }
 }
 
-/// A step, then a part of a snapshot, whose rest is a stream of records, too: it is cut every so many
-/// bytes.
+/// The input is a step, then a part of a snapshot. Its rest is also a stream of records, which is split every `step` bytes.
 pub(super) fn snapshot(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let step = usize::from(input.byte()).max(1);

@@ -1,6 +1,6 @@
-//! The client port as a whole: a member in this process, and whatever bytes on a new connection.
+//! The client port as a whole: a member in this process that receives any bytes on a new connection.
 //!
-//! Which bytes are HTTP/2 is found out by the port itself, so this is also the target of that.
+//! The port itself detects HTTP/2, so this target covers the detection.
 
 use std::{
     fs,
@@ -21,21 +21,20 @@ use witan::boot;
 use witan_config::{Config, Environment, Invocation};
 use witan_logging as logging;
 
-/// How long an answer that does not show its end is waited for: most of them never come, because
-/// the request is not whole.
+/// Maximum wait for an answer without a visible end. Most of them never arrive, because the request is incomplete.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// No answer to requests this small is larger: `/metrics`, or a listing of all that was written.
+/// Maximum size of an answer in bytes. Small requests have no larger answers than `/metrics` or a listing of all data.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
-/// A whole request in between shows that others are still served.
+/// Interval of complete requests, which show that other clients are still served.
 const HEALTH_EVERY: u64 = 256;
-/// How long the member may take to start, or to answer that request.
+/// Maximum time for the member to start or to answer such a request.
 const START: Duration = Duration::from_secs(60);
-/// The prefix of the folders of members in this process, before its id.
+/// Prefix of the folders of members in this process. The process id follows.
 const FOLDER: &str = "fuzz-port-";
 
 /// The socket of the running member.
 static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| start().expect("a member starts"));
-/// Whether any thread panicked since the start.
+/// Whether any thread has panicked since the start.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
@@ -44,7 +43,7 @@ pub(super) fn connection(bytes: &[u8]) {
     let mut stream = UnixStream::connect(&*SOCKET).expect("the port accepts");
     let patience = stream.set_read_timeout(Some(PATIENCE));
     patience.expect("a socket takes a timeout");
-    // the member may close before it has read all
+    // The member may close the connection before it has read everything.
     let _ = stream.write_all(bytes);
     let answer = answer(&mut stream);
     let http2 = bytes.starts_with(b"PRI");
@@ -60,7 +59,7 @@ pub(super) fn connection(bytes: &[u8]) {
     assert!(!PANICKED.load(Ordering::SeqCst), "no thread panics");
 }
 
-/// Reads until the connection or an answer ends, or nothing comes any more.
+/// Reads until the connection or an answer ends, or no more bytes arrive.
 fn answer(stream: &mut UnixStream) -> Vec<u8> {
     let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
     while !whole(&answer) {
@@ -73,7 +72,7 @@ fn answer(stream: &mut UnixStream) -> Vec<u8> {
     answer
 }
 
-/// Whether this is an answer whose length its head tells.
+/// Returns whether an answer is complete according to the length in its head.
 fn whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, _)) = text.split_once("\r\n\r\n") else {
@@ -136,7 +135,7 @@ fn start() -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// A new folder beside the running program; those of processes that have ended are removed.
+/// Creates a folder next to the running program. Removes the folders of ended processes.
 fn folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or(io::ErrorKind::NotFound)?;

@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use witan_config::{Config, Environment, Invocation, Url, fuzz};
 use witan_gocompat::text::parse_duration;
 
-/// Hours of a `u64` of nanoseconds, and a margin.
+/// Maximum duration in seconds: the range of a `u64` of nanoseconds, with a margin.
 const DURATION_SECONDS_MAX: u64 = 1 << 35;
 
-/// The text of a `--config-file`.
+/// The input is the text of a `--config-file`.
 pub(super) fn file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -24,16 +24,16 @@ pub(super) fn file(bytes: &[u8]) {
     for line in text.lines() {
         if let Ok(url) = line.parse::<Url>() {
             assert_eq!(url.to_string().parse::<Url>().as_ref(), Ok(&url));
-            // an error is an answer
+            // An error is a valid answer.
             let _ = url.bindable();
         }
     }
 }
 
-/// One argument in each line; lines that begin with `ETCD_` are variables.
+/// Each line is an argument. Lines that begin with `ETCD_` are variables.
 pub(super) fn arguments(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    // a file's text is the other target, and no file of this machine shall be read
+    // The text of a file is a separate target, and no file of this machine may be read.
     if text
         .to_ascii_lowercase()
         .replace('_', "-")

@@ -1,14 +1,14 @@
-//! The v1 dialect: what a request asks for.
+//! The v1 dialect: decodes requests.
 
 use witan_gocompat::path::{Plus, clean, unescape};
 use witan_v1::fuzz::v1_request;
 
 use crate::input::split_at;
 
-/// The request as text is at most its fields, each byte escaped, and names.
+/// Additional bytes of a request as text, beyond its escaped fields: the names.
 const TEXT_BYTES_MORE: usize = 256;
 
-/// `METHOD TARGET`, a line feed and the form.
+/// The input is `METHOD TARGET`, a line feed and the form.
 pub(super) fn request(bytes: &[u8]) {
     let (line, form) = split_at(bytes, b'\n');
     let (method, target) = split_at(line, b' ');

@@ -13,12 +13,12 @@ use witan_v2::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
 use super::escaped;
 use crate::input::split_at;
 
-/// The clock of the member that gets the requests.
+/// The clock of the member in Unix nanoseconds.
 const NOW_NS: i64 = 1_800_000_000_000_000_000;
-/// A refusal's cause shows at most one bad escape; all else in it is fixed text.
+/// Maximum size of a refusal's cause in bytes: it shows at most one invalid escape, and the rest is fixed text.
 const CAUSE_BYTES_MAX: usize = 64;
 
-/// `METHOD TARGET`, a line feed and the form.
+/// The input is `METHOD TARGET`, a line feed and the form.
 pub(super) fn keys(request: &[u8]) {
     let (line, form) = split_at(request, b'\n');
     let (method, target) = split_at(line, b' ');
@@ -91,7 +91,7 @@ fn written(verb: TreeOperation, path: &Bytes) {
     assert_eq!(read, Ok(entry), "decode(encode(x))");
 }
 
-/// The body of a membership change; each URL in it, or the whole as one.
+/// The input is the body of a membership change. Each URL in it is tested, or the whole as one URL.
 pub(super) fn members(body: &[u8]) {
     let judged = json::check(body);
     if serde_json::from_slice::<serde_json::Value>(body).is_ok() {

@@ -1,4 +1,4 @@
-//! Clauses that take a conversation to show: windows, settings, tables, shutdown.
+//! Clauses that require a conversation: windows, settings, tables, shutdown.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 fn an_invalid_preface_ends_the_connection() {
     for bytes in [
         [PREFACE, b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0"].concat(),
-        // an acknowledgment alone is no greeting
+        // An acknowledgment alone is no greeting.
         [
             PREFACE,
             b"\0\0\0\x04\x01\0\0\0\0",
@@ -44,7 +44,7 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
     let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
     own.send(&[request(1, HEADS, &without(":path"))]);
     assert_eq!(own.verdict(), STREAM_PROTOCOL);
-    // many windows of it: what is dropped is given back
+    // Dropped bytes are returned to the window, even many times its size.
     for _ in 0..1000 {
         own.send(&[Frame::new(kind::DATA, 0, 1, vec![0; 1 << 14])]);
         if own.verdict() != STREAM_PROTOCOL {
@@ -56,7 +56,7 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
         .iter()
         .map(|f| f.number_at(0))
         .sum();
-    // it may end a client that never stops, but not for flow control
+    // The server may end a client that never stops, but not because of flow control.
     assert!(![FLOW].contains(&own.verdict()), "{:?}", own.verdict());
     assert!(window > 0);
     assert_eq!(own.wrong, None);
@@ -66,12 +66,12 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
 fn values_with_blanks_around_are_refused() {
     for value in [" x", "x ", "\tx", "x\t"] {
         let frame = request(1, HEADS, &with("a", value));
-        // h2 leaves this to whoever reads the value
+        // H2 leaves this to the reader of the value.
         judged_apart(&[frame], &[STREAM_PROTOCOL], &[Fine]);
     }
 }
 
-/// It has neither scheme nor path, and this server is no proxy.
+/// The request has neither scheme nor path, and this server is no proxy.
 #[test]
 fn a_connect_is_refused() {
     let fields = [
@@ -103,7 +103,7 @@ fn a_shutdown_says_goodbye_twice_and_answers_what_it_promised() {
         ((1 << 31) - 1, code::NO_ERROR)
     );
     let ping = own.of(kind::PING, 0)[0].clone();
-    // on its way before the client knew
+    // The frame was sent before the client knew.
     own.send(&echo(3));
     own.send(&[Frame::new(kind::PING, flag::ACK, 0, ping.payload)]);
     assert_eq!(own.of(kind::GOAWAY, 0)[1].number_at(0), 3);

@@ -1,11 +1,10 @@
-//! Clauses of RFC 9113 that bind a server and that h2spec does not try, each as frames and the verdicts that the
-//! clause allows, put to the HTTP/2 code and to h2; and one for each code of an error. h2spec takes the end
-//! of a connection for any of them. `server/crates/http2/docs/rfc9113.md` says which test shows which clause.
+//! Clauses of RFC 9113 that bind a server and that h2spec does not test. Each is tested with frames and the permitted
+//! reactions, on the HTTP/2 code and on h2. There is also a test for each error code, because h2spec accepts the end of a
+//! connection for any of them. `server/crates/http2/docs/rfc9113.md` maps clauses to tests.
 //!
-//! Tests that need more than one look at the server are in `conversations`.
+//! Tests with several checks of the server are in `conversations`.
 //!
-//! What does *not* live here: what every frame of a server has to fulfil (`check`), which each of
-//! these tests holds against all that comes back.
+//! `check` contains the rules for every frame of a server. These tests apply it to all received frames.
 
 mod conversations;
 
@@ -30,17 +29,17 @@ const END: u8 = flag::END_STREAM;
 const HEADS: u8 = flag::END_HEADERS;
 const STREAMS_MAX: u32 = 8;
 
-/// The headers of a call that is not answered, and goes on.
+/// Returns the headers of a call that is not answered and continues.
 fn open(stream: u32) -> Frame {
     request(stream, HEADS, &head(Call::Never.path()))
 }
 
-/// The same of any fields and flags.
+/// Like [`open`], with any fields and flags.
 fn request(stream: u32, flags: u8, fields: &[(&str, String)]) -> Frame {
     Frame::new(kind::HEADERS, flags, stream, block(fields))
 }
 
-/// A whole request for what it says itself.
+/// Returns a complete request for an echo.
 fn echo(stream: u32) -> [Frame; 2] {
     [
         request(stream, HEADS, &head(Call::Echo.path())),
@@ -48,7 +47,7 @@ fn echo(stream: u32) -> [Frame; 2] {
     ]
 }
 
-/// The fields of a call, one of them changed, added at the end, or taken away.
+/// Returns the fields of a call, with one field changed, added or removed.
 fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
     let mut fields = head(Call::Never.path());
     match fields.iter_mut().find(|(known, _)| *known == name) {
@@ -71,14 +70,14 @@ fn play<S: Server>(server: S, frames: &[Frame]) -> Client<S> {
     client
 }
 
-/// Both servers judge the frames as the clause allows.
+/// Checks that both servers react to the frames as the clause permits.
 #[track_caller]
 fn judged(frames: &[Frame], allowed: &[Verdict]) {
     judged_apart(frames, allowed, allowed);
 }
 
-/// The same where h2 does otherwise; each use says why it may. Of h2 only the kind of the verdict
-/// counts: it gives PROTOCOL_ERROR for most errors of a connection, whatever the clause says.
+/// Like [`judged`], for cases in which h2 differs for a permitted reason. Only the kind of h2's reaction is checked, because
+/// it reports PROTOCOL_ERROR for most connection errors.
 #[track_caller]
 fn judged_apart(frames: &[Frame], allowed: &[Verdict], by_h2: &[Verdict]) {
     let mut own = play(Subject::new(STREAMS_MAX), frames);
@@ -93,7 +92,7 @@ fn judged_apart(frames: &[Frame], allowed: &[Verdict], by_h2: &[Verdict]) {
         h2.verdict(),
         h2.seen
     );
-    // the connection goes on unless it is the one that failed
+    // The connection continues unless it failed.
     if let Fine | Stream(..) = verdict {
         if frames.contains(&open(1)) {
             own.send(&[Frame::number(kind::RST_STREAM, 1, code::CANCEL)]);
@@ -115,7 +114,7 @@ macro_rules! clauses {
     };
 }
 
-// section 4: frames
+// Section 4: frames.
 clauses! {
     the_reserved_bit_is_ignored:
         [Frame::new(kind::PING, 0, 1 << 31, [1; 8]), open(1 | 1 << 31)] => [Fine];
@@ -123,7 +122,7 @@ clauses! {
         [Frame::new(kind::HEADERS, HEADS, 1, [0x80])] => [COMPRESSION];
 }
 
-// section 5: streams
+// Section 5: streams.
 clauses! {
     data_on_a_servers_stream_is_refused: [open(5), Frame::new(kind::DATA, 0, 2, [])] => [PROTOCOL];
     a_reset_of_a_servers_stream_is_refused: [open(5), Frame::number(kind::RST_STREAM, 2, 8)] => [PROTOCOL];
@@ -151,7 +150,7 @@ clauses! {
     a_ping_of_a_wrong_length_is_refused: [Frame::new(kind::PING, 0, 0, [0; 7])] => [SIZE];
 }
 
-// section 6: kinds of frames
+// Section 6: kinds of frames.
 clauses! {
     data_on_stream_0_is_refused: [Frame::new(kind::DATA, 0, 0, [])] => [PROTOCOL];
     padding_without_its_length_is_refused:
@@ -169,7 +168,7 @@ clauses! {
         ] => [FLOW];
 }
 
-// section 8: requests
+// Section 8: requests.
 clauses! {
     no_content_of_a_length_is_refused:
         [request(1, HEADS | END, &with("content-length", "3"))] => [STREAM_PROTOCOL];
@@ -182,7 +181,7 @@ clauses! {
         [request(1, HEADS, &with("proxy-connection", "close"))] => [STREAM_PROTOCOL];
 }
 
-/// h2 takes a name or a value that cannot be for a fault of the code: the connection ends.
+/// H2 treats an invalid name or value as an internal error and ends the connection.
 #[test]
 fn names_and_values_with_forbidden_bytes_are_refused() {
     let cases: [(&[u8], &[u8]); 8] = [
@@ -207,14 +206,14 @@ fn names_and_values_with_forbidden_bytes_are_refused() {
     }
 }
 
-/// h2 takes it.
+/// H2 accepts it.
 #[test]
 fn an_empty_scheme_is_refused() {
     let frame = request(1, HEADS, &with(":scheme", ""));
     judged_apart(&[frame], &[STREAM_PROTOCOL], &[Fine]);
 }
 
-/// h2 leaves this to whoever reads the authority.
+/// H2 leaves this to the reader of the authority.
 #[test]
 fn an_authority_with_a_line_feed_is_refused() {
     let frame = request(1, HEADS, &with(":authority", "a\nb"));

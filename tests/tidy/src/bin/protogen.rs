@@ -1,4 +1,4 @@
-//! `cargo run -p witan-tidy --bin protogen`: writes `server/crates/api/src/v3/generated` anew.
+//! `cargo run -p witan-tidy --bin protogen` regenerates `server/crates/api/src/v3/generated`.
 
 use std::{io, path::Path};
 

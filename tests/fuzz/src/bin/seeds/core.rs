@@ -1,4 +1,4 @@
-//! Files and entries that the core writes: log entries, log files, checkpoints.
+//! Creates files and entries in the core's formats: log entries, log files, checkpoints.
 
 use bytes::Bytes;
 use prost::Message;
@@ -21,7 +21,7 @@ use witan_replica::{
 
 use super::Corpus;
 
-/// The member whose disk it is; as the target has it.
+/// Id of the member, as in the target.
 const ID: u64 = 7;
 const NOW_NS: i64 = 1_800_000_000_000_000_000;
 
@@ -185,7 +185,7 @@ fn stamped(command: Command, at: usize) -> Entry {
     Entry { stamp: Some(stamp), command: Some(command), caller: None }
 }
 
-/// The log that a sole member writes for these commands, in the form that the target `log-entry` takes.
+/// Returns the log of a sole member after these commands, in the form of the target `log-entry`.
 fn log_of(commands: &[Command]) -> Vec<u8> {
     let (config, start) = sole_member();
     let mut disk = Disk::default();
@@ -257,7 +257,7 @@ pub(super) fn add(corpus: &mut Corpus) {
     corpus.insert(("log-file", "torn".into()), zeros);
 }
 
-/// A state with closed blocks, some of them compacted.
+/// Returns a state with closed blocks, some of them compacted.
 fn blocks() -> View {
     let mut machine = StateMachine::default();
     let value = "v".repeat(3000);
@@ -274,7 +274,7 @@ fn blocks() -> View {
     View { machine, ..View::default() }
 }
 
-/// A key of many versions, so that links lead far back.
+/// Returns a key with many versions, whose links lead far back.
 fn one_key() -> Vec<u8> {
     let mut entries = Vec::new();
     for at in 0..40 {
