@@ -1,4 +1,4 @@
-//! How clients reach a server: in clear text, or by TLS if the address begins with `https://`.
+//! Connections of clients to a server: without TLS, or with TLS if the address starts with `https://`.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,10 +11,10 @@ use tokio_rustls::{
     rustls::{ClientConfig, client::Resumption, pki_types::ServerName},
 };
 
-/// The scheme of an address inside TLS.
+/// Scheme of an address with TLS.
 pub(crate) const HTTPS: &str = "https://";
 
-/// Accepts any certificate; each handshake is a whole one.
+/// Accepts any certificate. Each handshake is complete.
 static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
     let mut config = ClientConfig::builder()
         .dangerous()
@@ -30,10 +30,7 @@ pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for S {}
 
-/// Opens a connection to `HOST:PORT` or `https://HOST:PORT`.
-///
-/// # Panics
-/// If nothing listens there, or the handshake fails.
+/// Opens a connection to `HOST:PORT` or `https://HOST:PORT`. Panics if no server listens there, or the handshake fails.
 pub(crate) async fn dial(address: &str) -> Box<dyn Connection> {
     let host = address.strip_prefix(HTTPS).unwrap_or(address);
     let stream = TcpStream::connect(host).await.expect("it listens");

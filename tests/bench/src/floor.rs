@@ -1,5 +1,5 @@
-//! The lowest cost of durable writes on this machine: append the bytes of one put to a file, and fdatasync; and bytes of a
-//! whole state through a socket into a file.
+//! The minimum cost of durable writes on this machine: appending the bytes of one put to a file with fdatasync, and sending
+//! the bytes of a whole state through a socket into a file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,16 +11,14 @@ use std::{
 
 use crate::{load::Measured, verb::VALUE_BYTES};
 
-/// Key, value, and about what a log adds to them.
+/// Size of a record in bytes: key, value, and an estimate of a log's overhead.
 const RECORD_BYTES: usize = 16 + VALUE_BYTES + 64;
 
-/// Bytes that are written to a socket at a time.
+/// Number of bytes in one write to a socket.
 const PART_BYTES: usize = 1 << 20;
 
-/// Sends `bytes` through a socket of this machine into a file in `folder`, and syncs it; how long that takes.
-///
-/// # Panics
-/// If the disk refuses.
+/// Sends `bytes` bytes through a local socket into a file in `folder`, and syncs it. Returns the duration. Panics if the disk
+/// fails.
 pub fn copy(folder: &Path, bytes: u64) -> Duration {
     let path = folder.join("floor");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -43,10 +41,7 @@ pub fn copy(folder: &Path, bytes: u64) -> Duration {
     took
 }
 
-/// Appends and syncs in `folder` for `length`.
-///
-/// # Panics
-/// If the disk refuses.
+/// Appends and syncs in `folder` for `length`. Panics if the disk fails.
 pub fn measure(folder: &Path, length: Duration) -> Measured {
     let path = folder.join("floor");
     let mut options = OpenOptions::new();

@@ -1,8 +1,8 @@
 //! A lean gRPC client: unary calls of one method over one HTTP/2 connection.
 //!
-//! Its header block is what usual clients send after their first call, a few indexes into the
-//! table that the first call filled. It reads frames and not their header blocks: a unary call
-//! that succeeds has a DATA frame, one that fails has none.
+//! Its header block is the block that usual clients send after their first call: a few indexes into the table that the first
+//! call filled. It reads frames without their header blocks, because a successful unary call has a DATA frame, and a failed
+//! call has none.
 
 use std::collections::VecDeque;
 
@@ -13,16 +13,14 @@ pub trait Call {
     /// The path of the method.
     fn target(&self) -> &'static str;
 
-    /// The request for `key`, sent in `slot`.
+    /// Returns the request for `key`, which is sent in `slot`.
     fn message(&mut self, slot: usize, key: u64) -> Vec<u8>;
 
-    /// Takes the next bytes of the answer in `slot`: a gRPC message behind its prefix.
+    /// Processes the next bytes of the answer in `slot`: a gRPC message after its prefix.
     fn data(&mut self, _slot: usize, _bytes: &[u8]) {}
 
-    /// The call in `slot` has ended; one that failed has no bytes.
-    ///
-    /// # Panics
-    /// If it failed, unless failures are what is counted.
+    /// Processes the end of the call in `slot`. A failed call has no bytes. Panics if the call failed, unless failures are
+    /// counted.
     fn ended(&mut self, _slot: usize, answered: bool) {
         assert!(answered, "a call failed");
     }
@@ -51,9 +49,9 @@ pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 /// The code of a reset without a fault.
 const NO_ERROR: [u8; 4] = [0; 4];
-/// RFC 9113, 6.5.2: the setting that says how large a stream's window is at its start.
+/// RFC 9113, 6.5.2: the setting with the initial size of a stream's window.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
-/// RFC 9113, 6.9.2: the window of a connection at its start.
+/// RFC 9113, 6.9.2: the initial window of a connection in bytes.
 pub(crate) const FIRST_WINDOW: i64 = 65_535;
 /// The window that this client grants: the bytes that the server may send before an update, and the step of the update.
 pub(crate) const OWN_WINDOW: u32 = 1 << 30;
@@ -66,16 +64,16 @@ pub struct Grpc<C> {
     later: Vec<u8>,
     called: bool,
     next_stream: u32,
-    /// Stream in flight of each slot, and whether its DATA came.
+    /// The stream in flight of each slot, and whether its DATA has arrived.
     streams: Vec<(u32, bool)>,
-    /// Bytes of DATA that the server still takes.
+    /// Number of DATA bytes that the server still accepts.
     window: i64,
     waiting: VecDeque<(usize, Vec<u8>)>,
     received: u32,
 }
 
 impl<C: Call> Grpc<C> {
-    /// A connection for calls of one method.
+    /// Creates a connection for calls of one method.
     pub fn new(call: C, address: &str, slots: usize) -> Self {
         let (first, later) = blocks(call.target(), address);
         Self {
@@ -119,7 +117,7 @@ impl<C: Call> Grpc<C> {
         }
     }
 
-    /// Sends what waits for the server's window.
+    /// Sends the requests that wait for the server's window.
     fn resume(&mut self, out: &mut Vec<u8>) {
         for _ in 0..self.waiting.len() {
             if let Some((slot, body)) = self.waiting.pop_front() {
@@ -183,7 +181,7 @@ impl<C: Call> Wire for Grpc<C> {
                         self.resume(out);
                     }
                 }
-                // the whole answer was sent before the server saw the end of the request (RFC 9113, 8.1)
+                // The whole answer was sent before the server received the end of the request (RFC 9113, 8.1).
                 RST_STREAM if payload == NO_ERROR => {}
                 _ => panic!("frame of type {kind} with {payload:02x?}: the server gave up"),
             }
@@ -191,7 +189,7 @@ impl<C: Call> Wire for Grpc<C> {
     }
 }
 
-/// Writes the beginning of a connection, with windows so large that the server seldom waits for this client.
+/// Writes the beginning of a connection, with windows so large that the server rarely waits for this client.
 pub(crate) fn greet(out: &mut Vec<u8>) {
     out.extend_from_slice(PREFACE);
     head(out, 6, SETTINGS, 0, 0);
@@ -211,12 +209,12 @@ pub(crate) fn u32_of(length: usize) -> u32 {
     u32::try_from(length).expect("frames are small")
 }
 
-/// The header block of a connection's first call, which fills the dynamic table (RFC 7541), and
-/// that of the later ones, which only points there.
+/// Returns the header block of a connection's first call, which fills the dynamic table (RFC 7541), and the header block of
+/// later calls, which only refers to it.
 pub(crate) fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
     const METHOD_POST: u8 = 0x83;
     const SCHEME_HTTP: u8 = 0x86;
-    // literal with incremental indexing: the name by its index in the static table, or 0 and text
+    // Literal with incremental indexing: the name by its index in the static table, or 0 and a text.
     const PATH: u8 = 0x40 | 4;
     const AUTHORITY: u8 = 0x40 | 1;
     const CONTENT_TYPE: u8 = 0x40 | 31;
@@ -235,7 +233,7 @@ pub(crate) fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
     text(CONTENT_TYPE, &["application/grpc"]);
     text(USER_AGENT, &["witan-bench"]);
     text(NEW_NAME, &["te", "trailers"]);
-    // five entries, the newest at index 62
+    // There are five entries, the newest at index 62.
     let later = vec![
         METHOD_POST,
         SCHEME_HTTP,

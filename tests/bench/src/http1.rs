@@ -1,5 +1,5 @@
-//! A lean HTTP/1.1 client: one request after the other on one connection. It reads a status, a
-//! length (or chunks) and skips the rest.
+//! A lean HTTP/1.1 client with one request after the other on one connection. It reads a status and a length (or chunks), and
+//! skips the rest.
 
 use crate::{verb::Verb, wire::Wire};
 
@@ -11,7 +11,7 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    /// A connection for requests of `operation`.
+    /// Creates a connection for requests of `verb`.
     pub fn new(verb: Verb, address: &str) -> Self {
         Self { verb, host: address.to_owned() }
     }
@@ -47,7 +47,7 @@ impl Wire for Http1 {
     }
 }
 
-/// Length of a chunked body, or `None` if it is not complete.
+/// Returns the length of a chunked body, or `None` if it is incomplete.
 fn chunks(body: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

@@ -1,10 +1,9 @@
-//! Parts of the benchmarks. `main.rs` drives witan beside etcd; the programs in `bin/` measure one
-//! room of ours by itself.
+//! Shared parts of the benchmarks. `main.rs` compares Witan with etcd, and each program in `bin/` measures one part of Witan.
 //!
-//! Reading order: `load` (many clients, one measurement) with `paced` (at a rate) → `subject` (of what) → `verb` (what
-//! they ask) → `h2`, `http1` (the two lean clients), `dial` (their connections) → `scene` (what is more than one request
-//! over and over) with `stream` → `watched` (events that say when they were caused) → `cluster` (three members) →
-//! `restart` (by the size of the data) → `program` (which servers a run compares), `floor`, `table`.
+//! Reading order: `load` (many clients, one measurement) with `paced` (at a rate) → `subject` (the measured servers) → `verb`
+//! (the requests) → `h2`, `http1` (the two lean clients), `dial` (their connections) → `scene` (loads with several kinds of
+//! requests) with `stream` → `watched` (events with the time of their cause) → `cluster` (three members) → `restart` (by size
+//! of the data) → `program` (the compared servers), `floor`, `table`.
 
 pub mod cluster;
 mod dial;
@@ -27,10 +26,8 @@ use std::process::ExitCode;
 
 use tokio::task::LocalSet;
 
-/// Does on one thread what a program's arguments ask for; the head of its file says what these may be.
-///
-/// # Panics
-/// If there is no thread.
+/// Runs `act` on one thread with a program's parsed arguments, or prints the head of its file as usage. Panics if there is no
+/// thread.
 #[expect(clippy::print_stdout, reason = "a part of programs that print tables")]
 pub fn run<O>(options: Result<O, String>, file: &str, act: impl AsyncFnOnce(O)) -> ExitCode {
     let options = match options {

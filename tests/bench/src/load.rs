@@ -18,39 +18,39 @@ use crate::{
     wire,
 };
 
-/// Keys that the timed loads touch. Their text has 16 bytes.
+/// Number of keys in the timed loads. Their text has 16 bytes.
 pub const KEYS: u64 = 100_000;
 
-/// gRPC clients that share a connection at most. HTTP/1 clients have one each.
+/// Maximum number of gRPC clients per connection. Each HTTP/1 client has its own connection.
 const CLIENTS_PER_CONNECTION: usize = 20;
 
-/// Traffic before the measurement begins.
+/// Duration of the load before the measurement.
 const WARM_UP: Duration = Duration::from_millis(700);
 
 /// One measurement.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// Answers.
+    /// Number of answers.
     pub requests: u64,
-    /// Wall time.
+    /// Elapsed time.
     pub elapsed: Duration,
-    /// Server CPU.
+    /// CPU time of the server.
     pub server_cpu: Duration,
-    /// CPU of this process.
+    /// CPU time of this process.
     pub client_cpu: Duration,
-    /// Bytes the server wrote.
+    /// Number of bytes that the server has written.
     pub written: u64,
-    /// Bytes that members sent to one another, and for how many answers: those before and after the
-    /// measured time belong to both.
+    /// Number of bytes that members sent to each other. `answers` is the number of answers in the same time, which includes
+    /// answers before and after the measured time.
     pub sent: u64,
-    /// See `sent`.
+    /// Number of answers during which `sent` was counted.
     pub answers: u64,
-    /// Latencies in microseconds, sorted.
+    /// Sorted latencies in microseconds.
     pub latencies: Vec<u32>,
 }
 
 impl Measured {
-    /// Joins another measurement of the same load.
+    /// Adds another measurement of the same load.
     pub fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.elapsed += other.elapsed;
@@ -63,13 +63,13 @@ impl Measured {
         self.latencies.sort_unstable();
     }
 
-    /// Latency below which this share of the answers came, in milliseconds.
+    /// Returns the latency in milliseconds that this share of the answers does not exceed.
     pub fn quantile(&self, share: f64) -> f64 {
         quantile(&self.latencies, share)
     }
 }
 
-/// The one of these sorted microseconds below which this share of them is, in milliseconds.
+/// Returns the value in milliseconds that this share of the sorted microseconds does not exceed.
 pub fn quantile(sorted: &[u32], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     #[expect(
@@ -92,7 +92,7 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// Notes an answer that took so many microseconds.
+    /// Records an answer that took `took` microseconds.
     pub(crate) fn count(&self, took: u32) {
         self.answers.set(self.answers.get() + 1);
         if self.counting.get() {
@@ -101,20 +101,14 @@ impl Gauge {
     }
 }
 
-/// Runs `clients` clients for `length` and measures. Needs a `LocalSet`.
-///
-/// # Panics
-/// If a request fails.
+/// Runs `clients` clients for `length` and measures. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn run(subject: &Subject<'_>, verb: Verb, clients: usize, length: Duration) -> Measured {
-    // the time begins when this is polled
+    // The time starts when this is first polled.
     let end = async { tokio::time::sleep(length).await };
     run_until(subject, verb, clients, end).await
 }
 
-/// The same until `end`, which begins with the measurement.
-///
-/// # Panics
-/// If a request fails.
+/// Like [`run`], until `end`, which starts with the measurement. Panics if a request fails.
 pub async fn run_until(
     subject: &Subject<'_>,
     verb: Verb,
@@ -131,7 +125,7 @@ pub async fn run_until(
         clients,
         |own_clients| {
             let (own, gauge) = (Rc::clone(&gauge), Rc::clone(&gauge));
-            // every client walks the same keys in an order of its own
+            // Every client walks the same keys in a different order.
             let mut keys: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
             let next = move |slot: usize| {
                 let key = &mut keys[slot];
@@ -144,7 +138,7 @@ pub async fn run_until(
     measure(subject, sent, &gauge, tasks, end).await
 }
 
-/// Measures for `length` while no client of this process asks for anything.
+/// Measures for `length` without requests from this process.
 pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     let (sent, none) = (subject.sent_bytes(), JoinSet::new());
     let end = async { tokio::time::sleep(length).await };
@@ -184,10 +178,7 @@ pub(crate) async fn measure(
     measured
 }
 
-/// Writes the keys 0 to `keys`, each once, by `verb`. Needs a `LocalSet`.
-///
-/// # Panics
-/// If a request fails.
+/// Writes the keys 0 to `keys` once each with `verb`. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     let mut tasks = JoinSet::new();
     let counter = Rc::new(Cell::new(0));
@@ -197,10 +188,7 @@ pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     finish(tasks).await;
 }
 
-/// The same by any calls: each connection has its own `call`.
-///
-/// # Panics
-/// If a request fails.
+/// Like [`fill`], with any calls. Each connection has its own `call`. Panics if a request fails.
 pub async fn fill_by<C: Call + 'static>(
     address: &str,
     call: impl Fn() -> C,
@@ -219,7 +207,7 @@ pub async fn fill_by<C: Call + 'static>(
     finish(tasks).await;
 }
 
-/// The keys 0 to `keys`, which all connections with this counter share.
+/// Returns the keys 0 to `keys`, shared by all connections with this counter.
 fn each_once(counter: &Rc<Cell<u64>>, keys: u64) -> impl FnMut(usize) -> Option<u64> + 'static {
     let counter = Rc::clone(counter);
     move |_| {
@@ -229,8 +217,8 @@ fn each_once(counter: &Rc<Cell<u64>>, keys: u64) -> impl FnMut(usize) -> Option<
     }
 }
 
-/// Opens the connections of `clients` clients, each to the next address. `share` makes, for a connection of
-/// these clients, where its keys come from and where its latencies go.
+/// Opens the connections of `clients` clients, each to the next address. For a connection of a range of clients, `share`
+/// creates the source of its keys and the receiver of its latencies.
 fn connections<N, D>(
     tasks: &mut JoinSet<()>,
     addresses: &[String],
@@ -243,7 +231,7 @@ fn connections<N, D>(
 {
     let together = if verb.grpc() {
         let connections = clients.div_ceil(CLIENTS_PER_CONNECTION);
-        // as many for each address
+        // Each address gets the same number of connections.
         clients.div_ceil(connections.next_multiple_of(addresses.len()))
     } else {
         1

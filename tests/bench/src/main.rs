@@ -1,4 +1,4 @@
-//! Witan beside etcd on this machine: the same client drives each server in turn, in one run.
+//! Compares Witan with etcd on this machine: the same client uses each server in turn in one run.
 //!
 //! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]`
 //! prints a table of loads (all of them, at 1, 64 and 1000 clients, if none are named).
@@ -25,10 +25,10 @@ use witan_e2e::Server;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Numbers of clients, unless loads are named.
+/// Numbers of clients, unless the arguments name loads.
 const CLIENTS: [usize; 3] = [1, 64, 1000];
 
-/// Clients that fill a server.
+/// Number of clients that fill a server.
 const FILLERS: usize = 256;
 
 struct Options {
@@ -56,7 +56,7 @@ async fn compare(options: &Options) {
         .iter()
         .map(|program| (program, program.launch().start()))
         .collect();
-    // so that every get finds its key
+    // Fill the servers, so that every get finds its key.
     for (program, server) in &servers {
         for verb in [Verb::Put, Verb::V2Put] {
             if verb.served_by(program.kind) {

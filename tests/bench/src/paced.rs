@@ -1,5 +1,4 @@
-//! Requests at a rate, whether or not the earlier ones are answered. What does *not* live here: clients that ask again
-//! when they are answered (`load`).
+//! Requests at a rate, independent of earlier answers. `load` has clients that send the next request after an answer.
 
 use std::{
     rc::Rc,
@@ -22,16 +21,13 @@ use crate::{
     wire,
 };
 
-/// Connections, and the requests that each may have in flight.
+/// Number of connections, and maximum number of requests in flight per connection.
 const CONNECTIONS: usize = 12;
 const SLOTS: usize = 256;
 
-/// Sends `rate` requests per second, evenly spaced and without waiting for answers, on a few connections with a `call`
-/// of their own each, for `length`, and measures. The latency of an answer counts from when its request was due. Needs a
-/// `LocalSet`.
-///
-/// # Panics
-/// If a request fails.
+/// Sends `rate` requests per second for `length` and measures. The requests are evenly spaced, do not wait for answers, and
+/// use a few connections, each with its own `call`. The latency of an answer counts from the time at which its request was
+/// due. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn run<C: Call + 'static>(
     subject: &Subject<'_>,
     call: impl Fn() -> C,
@@ -42,10 +38,7 @@ pub async fn run<C: Call + 'static>(
     run_until(subject, call, rate, end).await
 }
 
-/// The same until `end`, which begins with the measurement.
-///
-/// # Panics
-/// If a request fails.
+/// Like [`run`], until `end`, which starts with the measurement. Panics if a request fails.
 pub async fn run_until<C: Call + 'static>(
     subject: &Subject<'_>,
     call: impl Fn() -> C,
@@ -79,7 +72,7 @@ pub async fn run_until<C: Call + 'static>(
     measured
 }
 
-/// Sends keys to one connection after the other at the rate, until `stop`.
+/// Sends keys to the connections in turn at the rate, until `stop`.
 fn pace(rate: u32, connections: &[Sender<(u64, Instant)>], stop: &AtomicBool) {
     let (begun, gap) = (Instant::now(), Duration::from_secs(1) / rate);
     let (mut due, mut key) = (begun, 0);

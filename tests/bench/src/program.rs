@@ -1,29 +1,29 @@
-//! The programs that one run compares: the servers by kind, and several builds of witan beside one
-//! another, so that "before" and "after" are measured in the same minutes on the same machine.
+//! The programs that one run compares: the servers by kind, and several builds of Witan, so that "before" and "after" are
+//! measured in the same minutes on the same machine.
 
 use std::path::PathBuf;
 
 use witan_e2e::{Cluster, Kind, Launch};
 
-/// Quota of every server, in bytes: a run of all loads writes more than the 2 GiB that each server
-/// grants by default, and a full server refuses the rest of the run.
+/// Quota of every server in bytes. A run of all loads writes more than the default of 2 GiB, and a full server would refuse
+/// the rest of the run.
 const QUOTA_BYTES: &str = "8589934592";
 
-/// One program under test.
+/// A measured program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// The name of its rows in the tables.
     pub name: String,
-    /// Which server it is.
+    /// The kind of server.
     pub kind: Kind,
-    /// The executable, where it is not the usual one of its kind.
+    /// Path of the executable, if it is not the usual one of its kind.
     path: Option<PathBuf>,
-    /// The scheme of the peer URLs of a cluster; `https` takes certificates that each member makes.
+    /// Scheme of a cluster's peer URLs. With `https`, members use self-signed certificates.
     pub peer_scheme: &'static str,
 }
 
 impl Program {
-    /// The usual executable of a kind.
+    /// Returns the usual executable of a kind.
     pub fn usual(kind: Kind) -> Self {
         Self {
             name: kind.name().to_owned(),
@@ -33,7 +33,7 @@ impl Program {
         }
     }
 
-    /// How to start it.
+    /// Returns the options of its start.
     pub fn launch(&self) -> Launch {
         let launch = Launch::new(self.kind)
             .arg("--quota-backend-bytes")
@@ -48,12 +48,12 @@ impl Program {
         }
     }
 
-    /// Members of a cluster, not started.
+    /// Prepares the members of a cluster without starting them.
     pub fn cluster(&self, members: usize) -> Cluster {
         Cluster::prepare_of(&self.member_launch(), self.peer_scheme, members)
     }
 
-    /// How to start a member of a cluster.
+    /// Returns the options of a member's start in a cluster.
     pub fn member_launch(&self) -> Launch {
         match self.peer_scheme {
             "https" => self.launch().arg("--peer-auto-tls"),
@@ -62,11 +62,8 @@ impl Program {
     }
 }
 
-/// The servers named by `--servers`. With `--witan`, each build named there takes the place of the
-/// usual witan.
-///
-/// # Errors
-/// A name or a path that is not there.
+/// Parses the servers in `--servers`. With `--witan`, the builds in it replace the usual Witan. Fails for an unknown name or
+/// a missing path.
 pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, String> {
     let builds = builds.map(witans).transpose()?;
     let mut programs = Vec::new();
@@ -82,7 +79,7 @@ pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, Str
     Ok(programs)
 }
 
-/// `PATH` or `NAME=PATH`, separated by commas.
+/// Parses `PATH` or `NAME=PATH`, separated by commas.
 fn witans(text: &str) -> Result<Vec<Program>, String> {
     let build = |(number, text): (usize, &str)| {
         let (name, path) = match text.split_once('=') {
@@ -98,8 +95,8 @@ fn witans(text: &str) -> Result<Vec<Program>, String> {
     text.split(',').enumerate().map(build).collect()
 }
 
-/// Whose turn it is in so many rounds: every other round goes backwards, so that none is always
-/// measured behind the same neighbor.
+/// Returns the order of the programs in so many rounds. Every other round is reversed, so that no program always follows the
+/// same one.
 pub fn turns(programs: usize, rounds: usize) -> impl Iterator<Item = usize> {
     (0..rounds).flat_map(move |round| {
         (0..programs).map(move |at| {

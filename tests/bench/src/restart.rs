@@ -1,5 +1,5 @@
-//! A server that is filled, killed and started again, and a learner that gets its state from the start: memory, disk and
-//! times by the size of the data.
+//! Fills a server, kills it and restarts it, and optionally adds a learner. Measures memory, disk and durations by the size
+//! of the data.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -14,36 +14,34 @@ use crate::{
     watched::{Clock, SizedPut},
 };
 
-/// Clients that fill a server.
+/// Number of clients that fill a server.
 const FILLERS: usize = 256;
 
-/// Time after filling, in which checkpoints and the like settle.
+/// Time after filling in which checkpoints and similar work finish.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// A server that needs longer does not come back.
+/// Maximum time for a server to return.
 const BACK_MAX: Duration = Duration::from_secs(1800);
 
-/// Above the bytes of the values, and above the least quota, in the quota of a server.
+/// Factor of the values' size in a server's quota, which is at least the minimum quota.
 const QUOTA_TIMES: u64 = 4;
 const QUOTA_MIN: u64 = 8 << 30;
 
-/// How much data, and what happens to it.
+/// The amount of data, and the measured actions.
 #[derive(Clone, Debug)]
 pub struct Scale {
-    /// Numbers of keys, one after the other.
+    /// Numbers of keys, measured one after the other.
     pub keys: Vec<u64>,
-    /// Bytes of each value.
+    /// Size of each value in bytes.
     pub value_bytes: usize,
-    /// How often the server is started again.
+    /// Number of restarts.
     pub rounds: usize,
     /// Whether a learner is added.
     pub rebuild: bool,
 }
 
-/// Measures each number of keys on a fresh server of each program, and prints a table. Needs a `LocalSet`.
-///
-/// # Panics
-/// If a server refuses something.
+/// Measures each number of keys on a new server of each program, and prints a table. Must run in a `LocalSet`. Panics if a
+/// server refuses a request.
 pub async fn measure(programs: &[Program], scale: &Scale) {
     println!(
         "keys of 16 bytes, values of {}\n\n{}",
@@ -77,7 +75,7 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     let disk = process::folder_bytes(server.dir()) >> 20;
     let written = process::written_bytes(server.pid()) >> 20;
     let (mut restart, mut start_cpu) = (Duration::MAX, Duration::MAX);
-    // the least of all rounds: what is above it is other work of the machine
+    // Use the minimum of all rounds, because other work of the machine only adds time.
     for _ in 0..scale.rounds {
         let server = cluster.member_mut(0);
         server.kill9();
@@ -100,7 +98,7 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     )
 }
 
-/// Starts a server that was killed; how long until it serves.
+/// Starts a server that was killed. Returns the time until it serves.
 fn start_again(server: &mut Server) -> Duration {
     let begun = Instant::now();
     server.start_unready_again();
@@ -112,7 +110,7 @@ fn start_again(server: &mut Server) -> Duration {
     begun.elapsed()
 }
 
-/// Adds a learner; how long until it has applied what the leader had applied before.
+/// Adds a learner. Returns the time until it has applied the entries that the leader had applied before.
 async fn rebuild(cluster: &mut Cluster, program: &Program, quota: &str) -> Duration {
     let launch = program.launch().arg(quota);
     let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
@@ -128,7 +126,7 @@ async fn rebuild(cluster: &mut Cluster, program: &Program, quota: &str) -> Durat
     let begun = Instant::now();
     cluster.member_mut(learner).start_unready_again();
     wait::within(BACK_MAX, "the learner has the state", || {
-        // after a snapshot, etcd's learner answers "too many requests" to itself until an entry follows
+        // After a snapshot, etcd's learner refuses its own requests with "too many requests" until an entry follows.
         let written = cluster
             .member(0)
             .v3("kv/put", r#"{"key":"YQ==","value":"YQ=="}"#);

@@ -1,5 +1,5 @@
-//! A lean client of long gRPC streams in both directions, all of one method on one connection: it cuts
-//! messages out of frames and looks into neither.
+//! A lean client of long gRPC streams in both directions, all of one method on one connection. It extracts messages from
+//! frames without decoding either.
 
 use std::collections::VecDeque;
 
@@ -13,9 +13,9 @@ use crate::h2::{
     OWN_WINDOW, PING, SETTINGS, WINDOW_UPDATE, blocks, greet, head, u32_of,
 };
 
-/// Flag and length before each gRPC message.
+/// Size in bytes of flag and length before each gRPC message.
 const PREFIX_BYTES: usize = 5;
-/// Bytes read at once.
+/// Number of bytes per read.
 const READ_BYTES: usize = 64 << 10;
 
 /// One connection with its open calls.
@@ -25,7 +25,7 @@ pub struct Streams {
     out: Vec<u8>,
     input: Vec<u8>,
     calls: Vec<Call>,
-    /// The bytes that the server still accepts on the connection.
+    /// Number of bytes that the server still accepts on the connection.
     window: i64,
     received: u32,
 }
@@ -33,9 +33,9 @@ pub struct Streams {
 /// One open call.
 #[derive(Debug)]
 struct Call {
-    /// Bytes of messages that are not whole yet.
+    /// Bytes of an incomplete message.
     message: Vec<u8>,
-    /// The bytes that the server still accepts on the stream.
+    /// Number of bytes that the server still accepts on the stream.
     window: i64,
     waiting: VecDeque<Vec<u8>>,
     received: u32,
@@ -43,10 +43,7 @@ struct Call {
 }
 
 impl Streams {
-    /// Calls the method at `path` so many times.
-    ///
-    /// # Panics
-    /// If nobody listens.
+    /// Calls the method at `path` `calls` times. Panics if no server listens.
     pub async fn open(address: &str, path: &str, calls: usize) -> Self {
         let socket = TcpStream::connect(address).await.expect("it listens");
         socket.set_nodelay(true).expect("a TCP socket");
@@ -75,17 +72,14 @@ impl Streams {
         }
     }
 
-    /// Sends a message of the call at `at` with the next [`Streams::receive`], as soon as the server takes it.
+    /// Queues a message of the call at `at`. The next [`Streams::receive`] sends it as soon as the server accepts it.
     pub fn send(&mut self, at: usize, message: Vec<u8>) {
         self.calls[at].waiting.push_back(message);
         self.flush();
     }
 
-    /// Sends what can be sent, reads once, and hands on the whole messages that came with their call. Whether
-    /// all calls go on.
-    ///
-    /// # Panics
-    /// If the connection breaks.
+    /// Sends queued messages, reads once, and passes each complete message with its call to `each`. Returns whether all calls
+    /// continue. Panics if the connection breaks.
     pub async fn receive(&mut self, mut each: impl FnMut(usize, &[u8])) -> bool {
         if !self.out.is_empty() {
             self.socket.write_all(&self.out).await.expect("it reads");
@@ -192,7 +186,7 @@ impl Streams {
 }
 
 impl Call {
-    /// Hands on the whole messages that came.
+    /// Passes the complete messages to `each`.
     fn messages(&mut self, mut each: impl FnMut(&[u8])) {
         let mut used = 0;
         while let Some((&[_, l0, l1, l2, l3], rest)) =
@@ -209,12 +203,12 @@ impl Call {
     }
 }
 
-/// The stream of a client's call.
+/// Returns the stream id of a client's call.
 fn id(at: usize) -> u32 {
     u32_of(at) * 2 + 1
 }
 
-/// The call of a stream.
+/// Returns the call of a stream id.
 fn at(stream: u32) -> usize {
     (stream / 2) as usize
 }

@@ -1,14 +1,14 @@
-//! The subject of a load: one server, or the members of a cluster. Clients ask one member or all of
-//! them; the counts are the sums over all members.
+//! The subject of a load: one server, or the members of a cluster. Clients send requests to one member or to all. The counts
+//! are the sums over all members.
 
 use std::time::Duration;
 
 use witan_e2e::{Cluster, Server, http, process};
 
-/// The metric, in etcd and Witan, of the bytes that a member has sent to the others.
+/// The metric, in etcd and Witan, of the bytes that a member has sent to other members.
 const SENT: &str = "etcd_network_peer_sent_bytes_total{";
 
-/// See the module's description.
+/// The servers of a measurement, and the addresses for its clients.
 #[derive(Debug)]
 pub struct Subject<'a> {
     addresses: Vec<String>,
@@ -16,17 +16,17 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// One server.
+    /// Measures one server.
     pub fn one(server: &'a Server) -> Self {
         Self { addresses: vec![server.address()], members: vec![server] }
     }
 
-    /// One server, which is asked at another of its addresses.
+    /// Measures one server, with requests to another of its addresses.
     pub fn one_at(server: &'a Server, address: String) -> Self {
         Self { addresses: vec![address], members: vec![server] }
     }
 
-    /// All members of a cluster that run, of which the one at `at` is asked.
+    /// Measures all running members of a cluster, with requests to the member at `at`.
     pub fn cluster(cluster: &'a Cluster, at: usize) -> Self {
         let running = cluster.members().iter().filter(|m| m.is_started());
         Self {
@@ -35,7 +35,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// All members of a cluster that run, which are all asked.
+    /// Measures all running members of a cluster, with requests to all of them.
     pub fn all_of(cluster: &'a Cluster) -> Self {
         let running = cluster.members().iter().filter(|m| m.is_started());
         let members: Vec<&Server> = running.collect();
@@ -43,44 +43,45 @@ impl<'a> Subject<'a> {
         Self { addresses: addresses.collect(), members }
     }
 
-    /// Where clients ask: each connection goes to the next member, from the first one again after the last.
+    /// Returns the addresses for connections, which use them in turn.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// Where a single client asks.
+    /// Returns the address for a single client.
     pub fn address(&self) -> &str {
         &self.addresses[0]
     }
 
-    /// CPU time of all.
+    /// Returns the CPU time of all servers.
     pub fn cpu(&self) -> Duration {
         let members = self.members.iter();
         members.map(|member| process::cpu(member.pid())).sum()
     }
 
-    /// Bytes that all caused to be written to disk.
+    /// Returns the number of bytes that all servers have written to disk.
     pub fn written_bytes(&self) -> u64 {
         let members = self.members.iter();
         let written = members.map(|member| process::written_bytes(member.pid()));
         written.sum()
     }
 
-    /// Resident memory of all.
+    /// Returns the resident memory of all servers in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let members = self.members.iter();
         let resident = members.map(|member| process::resident_bytes(member.pid()));
         resident.sum()
     }
 
-    /// Bytes of the data folders of all.
+    /// Returns the size of the data folders of all servers in bytes.
     pub fn disk_bytes(&self) -> u64 {
         let members = self.members.iter();
         let folders = members.map(|member| process::folder_bytes(member.dir()));
         folders.sum()
     }
 
-    /// Bytes that all have sent to one another, as they count them; nothing of a single server.
+    /// Returns the number of bytes that all members have sent to each other, by their own metrics. It is 0 for a single
+    /// server.
     pub fn sent_bytes(&self) -> u64 {
         if self.members.len() < 2 {
             return 0;
@@ -91,7 +92,7 @@ impl<'a> Subject<'a> {
 }
 
 fn sent_bytes(member: &Server) -> u64 {
-    // a member that is just starting has sent nothing
+    // A starting member has sent nothing.
     let page = http::try_once(&member.address(), "GET", "/metrics", &[], b"");
     let page = page.map_or_else(|_| String::new(), |page| page.text());
     let lines = page.lines().filter(|line| line.starts_with(SENT));

@@ -1,4 +1,4 @@
-//! The printed tables, in Markdown: as they stand they go into a document.
+//! The printed tables in Markdown, which are copied into a document.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ pub const HEAD: &str = "\
 | load | clients | server | requests/s | p50 ms | p99 ms | server us | client us | written B | rate | CPU |
 |---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// One line: a server under a load. The last two columns say how `base`, the first server, stands
-/// to this one: its requests per second and its CPU per request as multiples.
+/// Returns the row of a server under a load. The last two columns are the requests per second and the CPU per request of
+/// `base`, the first server, as multiples of this server's.
 pub fn line(
     load: &str,
     clients: usize,
@@ -22,7 +22,7 @@ pub fn line(
     format!("| {load} | {clients} | {server} | {cells} {ratios}")
 }
 
-/// Rate, latencies, CPU and bytes written.
+/// Returns the cells of rate, latencies, CPU and written bytes.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 fn cells(measured: &Measured) -> String {
     let per = |total: f64| total / (measured.requests.max(1) as f64);
@@ -50,13 +50,13 @@ fn ratios(measured: &Measured, base: Option<&Measured>) -> String {
     )
 }
 
-/// Requests per second.
+/// Returns the requests per second.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 fn rate(of: &Measured) -> f64 {
     of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9)
 }
 
-/// Server CPU in microseconds per request.
+/// Returns the server CPU per request in microseconds.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 fn cpu(of: &Measured) -> f64 {
     of.server_cpu.as_secs_f64() * 1e6 / of.requests.max(1) as f64
@@ -67,8 +67,8 @@ pub(crate) const RATES_HEAD: &str = "\
 | members | puts/s | server | p50 ms | p99 ms | CPU %, all members | us a put | CPU |
 |--:|--:|---|--:|--:|--:|--:|--:|";
 
-/// One line: CPU of all members at a rate of puts, in percent of one core and per put. The last column says how the
-/// CPU of `base` stands to this server's.
+/// Returns the row of puts at a rate: CPU of all members in percent of one core, and per put. The last column is the CPU of
+/// `base` as a multiple of this server's.
 pub(crate) fn rates_line(
     members: usize,
     load: &str,
@@ -101,7 +101,7 @@ pub(crate) const KUBERNETES_HEAD: &str = "\
 | nodes | txn/s | server | txn/s done | p50 ms | p99 ms | events p99 ms | CPU %, all members | client CPU % |
 |--:|--:|---|--:|--:|--:|--:|--:|--:|";
 
-/// One line: so many nodes, which ask for `rate` transactions per second, and the delays of the events of these.
+/// Returns the row of a number of nodes with `rate` transactions per second, and the delays of their events.
 pub(crate) fn kubernetes_line(
     (nodes, rate): (u32, u32),
     server: &str,
@@ -123,8 +123,8 @@ pub(crate) const WIDE_WATCHES_HEAD: &str = "\
 | server | events/s | MB/s | delay p50 ms | p99 ms | CPU %, all members | client CPU % | us an event | memory MiB, all members | missing |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// The puts, which so many streams hear with values of so many bytes; the delays of these events and how many are
-/// missing; the memory of all members.
+/// Returns the row of puts with values of `value_bytes` bytes to `streams` streams: the delays of the events, the number of
+/// missing events, and the memory of all members.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn wide_watches_line(
     measured: &Measured,
@@ -144,7 +144,7 @@ pub(crate) fn wide_watches_line(
     )
 }
 
-/// CPU of all members and of the client, in percent of one core.
+/// Returns the CPU of all members and of the client in percent of one core.
 fn shares(measured: &Measured) -> String {
     let share = |of: Duration| of.as_secs_f64() * 100.0 / measured.elapsed.as_secs_f64().max(1e-9);
     format!(
@@ -159,8 +159,8 @@ pub(crate) const CLUSTER_HEAD: &str = "\
 | load | clients | at | server | requests/s | p50 ms | p99 ms | servers us | client us | written B | peer B | rate | CPU |
 |---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// One line: clients ask the member `at` of a cluster of `server`. CPU and bytes are those of all
-/// members; the bytes on peer links are per answer, with what members say without one.
+/// Returns the row of a load on the member `at` of a cluster of `server`. CPU and bytes are sums over all members. The bytes
+/// on peer links are per answer, including the traffic without requests.
 pub(crate) fn cluster_line(
     load: &str,
     clients: usize,
@@ -178,7 +178,7 @@ pub(crate) const FAILOVER_HEAD: &str = "\
 | server | kills | median ms | p90 ms | worst ms | median |
 |---|--:|--:|--:|--:|--:|";
 
-/// One line; the last column says how the first server's median stands to this one.
+/// Returns the row of a failover. The last column is the median of the first server as a multiple of this server's.
 pub(crate) fn failover_line(server: &str, sorted: &[Duration], base: Option<Duration>) -> String {
     let ms = |at: usize| sorted.get(at).map_or(0.0, |took| took.as_secs_f64() * 1e3);
     let median = ms(sorted.len() / 2);
@@ -198,7 +198,7 @@ pub(crate) const CATCH_UP_HEAD: &str = "\
 | server | puts/s of two members | p99 ms | puts/s meanwhile | p99 ms | p99 | until caught up s |
 |---|--:|--:|--:|--:|--:|--:|";
 
-/// A load of two members, the same load while the third one catches up, and how long that took.
+/// Returns the row of a load on two members, the same load while the third one catches up, and the duration.
 pub(crate) fn catch_up_line(quiet: &Measured, busy: &Measured, took: Option<Duration>) -> String {
     let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
     let took = took.map_or("never".into(), |took| format!("{:.1}", took.as_secs_f64()));
@@ -215,7 +215,8 @@ pub(crate) const REPLACED_HEAD: &str = "\
 | MiB | server | p99 ms | p99 ms meanwhile | until it votes s | MiB through a socket into a file s | times |
 |--:|---|--:|--:|--:|--:|--:|";
 
-/// A load of three members, the same load while one is replaced, how long that took, and how long its bytes alone take.
+/// Returns the row of a load on three members, the same load while one is replaced, the duration, and the duration of copying
+/// its bytes alone.
 pub(crate) fn replaced_line(
     quiet: &Measured,
     busy: &Measured,
@@ -242,7 +243,7 @@ pub const FILL_HEAD: &str = "\
 | keys | server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | CPU of that s | memory then MiB | rebuild s |
 |--:|---|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// Events or answers per second, their delays, and the server's CPU for each.
+/// Returns the cells of events or answers per second, their delays, and the server's CPU per event.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn latency_line(measured: &Measured) -> String {
     let count = measured.requests.max(1) as f64;
@@ -254,3 +255,17 @@ pub(crate) fn latency_line(measured: &Measured) -> String {
         measured.server_cpu.as_secs_f64() * 1e6 / count,
     )
 }
+<<<<<<< HEAD
+=======
+
+/// Returns the cells of a load alone, and of the same load during `times` chores.
+pub(crate) fn chores_line(quiet: &Measured, busy: &Measured, times: u64) -> String {
+    let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
+    format!(
+        "{:.0} | {calm:.2} | {:.0} | {then:.2} | x{:.2} | {times} |",
+        rate(quiet),
+        rate(busy),
+        then / calm.max(1e-9),
+    )
+}
+>>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)

@@ -1,4 +1,4 @@
-//! The requests that a client repeats, in the bytes of its protocol.
+//! The requests that a client repeats, encoded for its protocol.
 
 use std::io::Write as _;
 
@@ -14,16 +14,16 @@ use witan_e2e::Kind;
 
 use crate::load::KEYS;
 
-/// Length of every value: the size that Kubernetes-like users have.
+/// Size of every value in bytes, which is typical for users like Kubernetes.
 pub const VALUE_BYTES: usize = 256;
 
-/// Length of a large value. The client sends each message in one frame, of which servers take 16 KiB.
+/// Size of a large value in bytes. The client sends each message in one frame, for which servers accept 16 KiB.
 const LARGE_BYTES: usize = 15 << 10;
 
-/// Keys of a long range.
+/// Number of keys in a long range.
 const LISTED: u64 = 10_000;
 
-/// The values, the same everywhere.
+/// The value of all keys.
 static VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
 static LARGE_VALUE: [u8; LARGE_BYTES] = [b'v'; LARGE_BYTES];
 
@@ -51,10 +51,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Length of the value of [`Verb::LargePut`].
+    /// Size of the value of [`Verb::LargePut`] in bytes.
     pub const LARGE_BYTES: usize = LARGE_BYTES;
 
-    /// The verbs of the table, in its order.
+    /// The requests of the table in their order.
     pub const ALL: [Verb; 8] = [
         Verb::Put,
         Verb::Get,
@@ -66,13 +66,13 @@ impl Verb {
         Verb::JsonPut,
     ];
 
-    /// The one of the table with this name.
+    /// Returns the request of the table with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.name() == name)
     }
 
-    /// Its name on the command line, its name in the table, and the path of the gRPC method or of the HTTP resource (a
-    /// prefix, where the key belongs to it).
+    /// Returns the name on the command line, the name in the table, and the path of the gRPC method or of the HTTP resource
+    /// (a prefix if the path contains the key).
     fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Verb::Put => ("put", "gRPC put", "/etcdserverpb.KV/Put"),
@@ -91,12 +91,12 @@ impl Verb {
         }
     }
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// Its name in the table.
+    /// Returns the name in the table.
     pub fn label(self) -> &'static str {
         self.row().1
     }
@@ -105,20 +105,17 @@ impl Verb {
         self.row().2
     }
 
-    /// Whether it goes over gRPC.
+    /// Returns whether the request uses gRPC.
     pub fn grpc(self) -> bool {
         self.target().starts_with("/etcdserverpb.")
     }
 
-    /// Whether this server answers it: etcd 3.6 has no v2 any more.
+    /// Returns whether this server supports the request: etcd 3.6 no longer has v2.
     pub fn served_by(self, kind: Kind) -> bool {
         !self.target().starts_with("/v2/") || matches!(kind, Kind::Witan | Kind::Etcd34)
     }
 
-    /// The gRPC message.
-    ///
-    /// # Panics
-    /// For a verb of HTTP/1.
+    /// Returns the gRPC message. Panics for a request over HTTP/1.
     pub(crate) fn message(self, key: u64) -> Vec<u8> {
         let from = key;
         let key = Bytes::from(key_text(key));
@@ -164,7 +161,7 @@ impl Verb {
         }
     }
 
-    /// The HTTP/1.1 request.
+    /// Appends the HTTP/1.1 request to `out`.
     pub(crate) fn http1(self, key: u64, host: &str, out: &mut Vec<u8>) {
         let key = key_text(key);
         let target = self.target();
@@ -197,7 +194,7 @@ impl Verb {
     }
 }
 
-/// 16 bytes.
+/// Returns the key as 16 bytes of text.
 pub(crate) fn key_text(key: u64) -> String {
     format!("key-{key:012}")
 }

@@ -1,5 +1,5 @@
-//! Watchers with a gRPC stream each, which note how late events come: every value that is put begins with the time at
-//! which it was sent. What does *not* live here: many watchers on one stream (`scene`).
+//! Watchers with one gRPC stream each, which record the delay of events: every value starts with the time at which it was
+//! sent. `scene` has many watchers on one stream.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,20 +20,20 @@ use witan_api::v3::etcdserverpb::{
 
 use crate::{h2::Call, scene::watch::WATCH, stream::Streams, verb::key_text};
 
-/// How long the last events may take after the last answer to a write.
+/// Maximum time for the last events after the last answer to a write.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
 
-/// Makes values that begin with the time, and reads them.
+/// Creates values that start with the time, and reads that time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Instant,
 }
 
 impl Clock {
-    /// Bytes of the time at the beginning of a value.
+    /// Size of the time at the beginning of a value in bytes.
     const BYTES: usize = 8;
 
-    /// Begins now.
+    /// Starts the clock.
     pub fn start() -> Self {
         Self { epoch: Instant::now() }
     }
@@ -42,14 +42,14 @@ impl Clock {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A value of so many bytes, and at least those of the time.
+    /// Returns a value of `bytes` bytes, but at least of the time's size.
     pub(crate) fn value(self, bytes: usize) -> Bytes {
         let mut value = self.micros().to_be_bytes().to_vec();
         value.resize(bytes.max(Self::BYTES), b'v');
         value.into()
     }
 
-    /// The microseconds since the value was made. A deleted key has no value.
+    /// Returns the microseconds since the value was created, or `None` for a deleted key, which has no value.
     fn age(self, value: &[u8]) -> Option<u32> {
         let made = u64::from_be_bytes(*value.first_chunk()?);
         let age = self.micros().saturating_sub(made);
@@ -57,12 +57,12 @@ impl Clock {
     }
 }
 
-/// Puts of distinct values of any size.
+/// A call that puts distinct values of any size.
 #[derive(Clone, Copy, Debug)]
 pub struct SizedPut {
-    /// Makes the values.
+    /// The source of the values.
     pub clock: Clock,
-    /// Their length.
+    /// Size of the values in bytes.
     pub value_bytes: usize,
 }
 
@@ -81,19 +81,19 @@ impl Call for SizedPut {
     }
 }
 
-/// What one watcher watches.
+/// The keys and options of one watcher.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     /// The first key.
     pub key: Bytes,
-    /// The key behind the last one; none is there for a single key.
+    /// The key after the last one; empty for a single key.
     pub end: Bytes,
-    /// Whether events carry the pair from before.
+    /// Whether events contain the previous pair.
     pub prev_kv: bool,
 }
 
 impl Watched {
-    /// All keys that begin with `prefix`, which ends in ASCII.
+    /// Returns all keys with `prefix`, which ends in ASCII.
     pub(crate) fn prefix(prefix: &str) -> Self {
         let mut end = prefix.as_bytes().to_vec();
         if let Some(last) = end.last_mut() {
@@ -107,7 +107,7 @@ impl Watched {
     }
 }
 
-/// What all watchers of a cluster have heard.
+/// The events that all watchers of a cluster have received.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub clock: Clock,
@@ -130,8 +130,8 @@ impl Heard {
         })
     }
 
-    /// Opens a connection with a stream and a watcher for each of `watched`, and waits until they are created. They hear
-    /// as long as `hearing` lives, which must end before the server does.
+    /// Opens a connection with a stream and a watcher for each of `watched`, and waits until they are created. They receive
+    /// events while `hearing` exists, which must end before the server.
     pub(crate) async fn watch(
         self: &Rc<Self>,
         address: &str,
@@ -186,12 +186,12 @@ impl Heard {
         }
     }
 
-    /// All events until now.
+    /// Returns the number of all events so far.
     pub(crate) fn events(&self) -> u64 {
         self.events.get()
     }
 
-    /// Waits for `wanted` events in all; returns how many of them do not come.
+    /// Waits for `wanted` events in total. Returns the number of missing events.
     pub(crate) async fn missing(&self, wanted: u64) -> u64 {
         let deadline = Deadline::now() + LAST_EVENTS_MAX;
         while self.events.get() < wanted {
@@ -202,7 +202,7 @@ impl Heard {
         wanted.saturating_sub(self.events.get())
     }
 
-    /// The delays since the last call, sorted, in microseconds.
+    /// Returns the sorted delays since the last call in microseconds.
     pub(crate) fn take_delays(&self) -> Vec<u32> {
         let mut delays = self.delays.take();
         delays.sort_unstable();

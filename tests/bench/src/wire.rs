@@ -1,8 +1,8 @@
-//! The common part of the two lean clients: one connection, a fixed number of slots with one
-//! request each in flight, one write for all requests that answers in one read set free.
+//! The common part of the two lean clients: one connection with a fixed number of slots, each with one request in flight. One
+//! write contains the requests of all slots that a read has freed.
 //!
-//! Why clients of our own: on a machine whose processors the server shares with its clients, a
-//! general HTTP client costs as much as the server and would mostly measure itself.
+//! The benchmarks have their own clients, because a general HTTP client costs as much as the server. On a machine whose
+//! processors both share, it would mostly measure itself.
 
 use std::time::Instant;
 
@@ -13,30 +13,25 @@ use tokio::{
 
 use crate::dial::dial;
 
-/// Bytes of answers read at once.
+/// Number of bytes per read of answers.
 const READ_BYTES: usize = 64 << 10;
 
-/// A protocol, as bytes: it never touches a socket.
+/// A protocol that encodes and decodes bytes without I/O.
 pub trait Wire {
     /// Writes the beginning of a connection.
     fn greet(&mut self, out: &mut Vec<u8>);
 
-    /// Asks for `key` in `slot`.
+    /// Encodes a request for `key` in `slot`.
     fn ask(&mut self, slot: usize, key: u64, out: &mut Vec<u8>);
 
-    /// Takes the next complete answer off the front of `input`: its slot, or `None` if more bytes
-    /// are needed. `used` grows by the bytes that were taken.
-    ///
-    /// # Panics
-    /// If the answer is not a success: a benchmark of failures is worth nothing.
+    /// Removes the next complete answer from the front of `input` and returns its slot. Returns `None` if more bytes are
+    /// needed. Adds the removed bytes to `used`. Panics if the answer is not a success, because a benchmark of failures is
+    /// useless.
     fn answer(&mut self, input: &[u8], used: &mut usize, out: &mut Vec<u8>) -> Option<usize>;
 }
 
-/// Runs one connection until `next` has no more keys for any slot. `done` gets the microseconds
-/// that each answer took.
-///
-/// # Panics
-/// If the server closes the connection or answers an error.
+/// Runs one connection until `next` has no more keys for any slot. `done` gets the duration of each answer in microseconds.
+/// Panics if the server closes the connection or answers with an error.
 pub async fn drive(
     address: &str,
     mut wire: impl Wire,
@@ -81,11 +76,9 @@ pub async fn drive(
     }
 }
 
-/// Runs one connection that sends each request of `due` at once, at most `slots` without their answers, until `due`
-/// ends. `done` gets the microseconds from the instant at which the request was due to its answer.
-///
-/// # Panics
-/// If the server closes the connection or answers an error.
+/// Runs one connection that sends each request of `due` at once, with at most `slots` unanswered requests, until `due` ends.
+/// `done` gets the microseconds from the time at which the request was due to its answer. Panics if the server closes the
+/// connection or answers with an error.
 pub async fn drive_paced(
     address: &str,
     mut wire: impl Wire,

@@ -5,7 +5,7 @@
 //! turn. [`Ring`] writes them to files on its own thread. [`replay()`] executes a recording with the core of this program and
 //! compares the effects.
 //!
-//! `witan_config` has the flags that enable a recording, and `server/src/offline` prints a replay.
+//! `witan_config` has the flags that enable a recording, and `witan_offline` prints a replay.
 //!
 //! Reading order: `recorded` (the wrapper) → `format` (the file format) → `input`, `effects`, `redact`, `state` (conversions
 //! between the core and the format) → `encode`, `frame`, `files`, `ring` → `read`, `replay`, `text` → `handed` (the files for

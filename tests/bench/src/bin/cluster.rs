@@ -1,4 +1,4 @@
-//! Three members of Witan beside three members of etcd.
+//! Compares three members of Witan with three members of etcd.
 //!
 //! `cluster [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan after=PATH,before=PATH]
 //! [--parts requests,rates,watchers,wide-watches,kubernetes,memory,failover,catch-up,replaced]

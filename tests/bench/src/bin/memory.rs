@@ -1,4 +1,4 @@
-//! How much memory the core's v3 key space takes, and how long its verbs do.
+//! Measures the memory of the core's v3 key space, and the duration of its operations.
 //!
 //! `cargo run --release -p witan-bench --bin memory [KEYS]` fills one process per shape and prints
 //! a line each: resident memory above the empty process, and CPU nanoseconds per put and per get
@@ -21,13 +21,13 @@ use witan_machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Above this many MiB for 1M keys of 16 + 256 bytes the shape of the state is wrong.
+/// Maximum memory in MiB for 1M keys of 16 + 256 bytes; above it, the layout of the state has a fault.
 const PLAIN_MIB_MAX: f64 = 360.0;
 const KEYS: usize = 1_000_000;
 const VALUE_BYTES: usize = 256;
-/// Puts made ready and timed together.
+/// Number of puts that are prepared and timed together.
 const BATCH: usize = 1000;
-/// Puts after a compaction, more than it needs to sweep to its end.
+/// Number of puts after a compaction, which exceeds the number that a complete sweep needs.
 const SWEEP_PUTS: usize = 10_000;
 const GETS: usize = 1_000_000;
 const SHAPES: [&str; 5] = ["ascend", "random", "update", "view", "path"];
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One process per shape, so that no shape sees another's memory.
+/// Runs one process per shape, so that none includes another's memory.
 fn all(program: &str, keys: usize) -> ExitCode {
     let mut failed = false;
     for shape in SHAPES {
@@ -113,7 +113,7 @@ fn put(key: Bytes, number: u64) -> KvCommand {
 }
 
 fn key(shape: &str, at: usize, keys: usize) -> Bytes {
-    // An odd multiplier that shares no factor with the usual powers of ten: a permutation.
+    // The multiplier is odd and has no common factor with powers of ten, so this is a permutation.
     let shuffled = (at * 611_953 + 17) % keys;
     Bytes::from(match shape {
         "ascend" => format!("key-{at:012}"),
@@ -138,7 +138,7 @@ fn gets(shape: &str, keys: usize, kv: &Kv) -> u64 {
     (cpu_ns() - begun) / wanted.len() as u64
 }
 
-/// How long a restart takes to build the key space from its checkpoint.
+/// Returns the milliseconds in which a restart builds the key space from its checkpoint.
 fn restart_ms(kv: &Kv) -> u64 {
     use witan_machine::record::RecordChange;
     let mut records = Vec::new();
@@ -156,7 +156,7 @@ fn restart_ms(kv: &Kv) -> u64 {
     (cpu_ns() - begun) / 1_000_000
 }
 
-/// The sweep goes on with the commands after the compaction.
+/// Commands after the compaction continue the sweep.
 fn compaction(kv: &mut Kv, keys: usize) -> String {
     let compact = Compact { revision: kv.revision().0 };
     let begun = cpu_ns();
@@ -184,7 +184,7 @@ fn resident_mib() -> f64 {
     process::resident_bytes(std::process::id()) as f64 / 1_048_576.0
 }
 
-/// CPU time of this thread, the only one.
+/// Returns the CPU time of this thread, which is the only one, in nanoseconds.
 fn cpu_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
     stat.split_whitespace()

@@ -1,5 +1,5 @@
-//! A follower was down while much was written. It comes back while clients write: how long until it has
-//! applied what the leader has, and what the clients notice.
+//! A follower was down during many writes and returns while clients write. Measures the time until it has applied the
+//! leader's entries, and the effect on the clients.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use witan_api::v3::etcdserverpb::{StatusRequest, maintenance_client::Maintenance
 use super::{FILLERS, MEMBERS, Options};
 use crate::{load, program::Program, subject::Subject, table, verb::Verb};
 
-/// Clients that write while the member catches up.
+/// Number of clients that write while the member catches up.
 const WRITERS: usize = 64;
 
-/// Entries that a follower may lack under load.
+/// Maximum number of entries that a follower may lack under load.
 const LAG: u64 = 2000;
 
-/// Between two looks at both members, and how long one may take.
+/// Pause between two checks of both members, and the timeout of a check.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// A member that needs longer does not catch up.
+/// Maximum time in which a member must catch up.
 const CATCH_UP_MAX: Duration = Duration::from_secs(180);
 
 pub(super) async fn measure(options: &Options) {
@@ -61,8 +61,8 @@ async fn one(program: &Program, options: &Options) -> String {
     table::catch_up_line(&quiet, &busy, took)
 }
 
-/// Waits until the second member has applied what the first one had, up to what is on its way; `false` if it takes too
-/// long.
+/// Waits until the second member has applied the first member's entries, except entries in transit. Returns `false` on a
+/// timeout.
 pub(super) async fn catches_up(members: [String; 2]) -> bool {
     let channels = members.map(|address| lazy(&address));
     timeout(CATCH_UP_MAX, caught_up(&channels)).await.is_ok()
@@ -86,7 +86,7 @@ async fn caught_up([leader, follower]: &[Channel; 2]) {
     }
 }
 
-/// The raft index up to which a member has applied entries, if it answers.
+/// Returns the raft index of a member's last applied entry, or `None` if it does not answer.
 async fn applied(channel: &Channel) -> Option<u64> {
     let mut client = MaintenanceClient::new(channel.clone());
     let answer = timeout(LOOK_MAX, client.status(StatusRequest {})).await;

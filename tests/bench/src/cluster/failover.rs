@@ -1,7 +1,7 @@
-//! The leader is killed again and again: how long until a member acknowledges a write.
+//! Kills the leader repeatedly, and measures the time until a member acknowledges a write.
 //!
-//! Beside what came before, a new put goes to each survivor every few milliseconds, so that no put that
-//! waits for the dead leader hides that the cluster serves again.
+//! In addition to earlier puts, a new put is sent to each survivor every few milliseconds. Otherwise, puts that wait for the
+//! dead leader would hide that the cluster serves again.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use witan_e2e::{Cluster, grpc};
 use super::{MEMBERS, Options};
 use crate::table;
 
-/// Between two puts at a survivor.
+/// Interval between two puts to a survivor.
 const PROBE: Duration = Duration::from_millis(2);
 
-/// No cluster needs so long.
+/// Maximum duration of a failover.
 const FAILOVER_MAX: Duration = Duration::from_secs(30);
 
 /// Upper bounds of the histogram's bars in milliseconds.
@@ -55,7 +55,7 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// Kills the leader and starts it again when others serve: from the kill to the first acknowledgment.
+/// Kills the leader, and restarts it when others serve. Returns the time from the kill to the first acknowledgment.
 async fn one(cluster: &mut Cluster) -> Duration {
     let leader = cluster.leader();
     let mut survivors = Vec::new();
@@ -66,7 +66,7 @@ async fn one(cluster: &mut Cluster) -> Duration {
         .filter(|(at, _)| *at != leader)
     {
         let channel = grpc::connect(&member.address()).await;
-        // the connection is open and used
+        // The connection is open and in use.
         put(channel.clone()).await.expect("a cluster that serves");
         survivors.push(channel);
     }
@@ -91,7 +91,7 @@ async fn first_acknowledgment(survivors: Vec<Channel>) {
                 let (channel, sender) = (channel.clone(), sender.clone());
                 puts.spawn_local(async move {
                     if put(channel).await.is_ok() {
-                        // a full channel says that another put was acknowledged before
+                        // A full channel means that an earlier put was acknowledged.
                         let _ = sender.try_send(());
                     }
                 });
@@ -111,7 +111,7 @@ async fn put(channel: Channel) -> Result<(), tonic::Status> {
     KvClient::new(channel).put(put).await.map(|_| ())
 }
 
-/// A line for each bar.
+/// Returns a histogram with one line per bar.
 fn histogram(sorted: &[Duration]) -> String {
     let mut from = 0;
     let bars = BOUNDS_MS.map(|bound| {

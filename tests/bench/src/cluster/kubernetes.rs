@@ -1,5 +1,5 @@
-//! The load of Kubernetes' nodes at all members, of more nodes in each step until the server breaks: renewals of node
-//! leases and pods that come and go, which apiservers and watchers of single nodes watch.
+//! The load of Kubernetes nodes on all members, with more nodes in each step until the server fails: renewals of node leases,
+//! and pods that are created and deleted. Apiservers and watchers of single nodes watch them.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -20,29 +20,29 @@ use crate::{
     watched::{Heard, Watched},
 };
 
-/// A server breaks at a p99 above ten times the 10 ms that etcd wants of its disk, or if it does less than this share of
-/// what is asked.
+/// A server fails if its p99 exceeds ten times the 10 ms that etcd requires of its disk, or if it completes less than this
+/// share of the requests.
 const P99_MAX_MS: f64 = 100.0;
 const DONE_MIN: f64 = 0.95;
 
-/// Streams of one connection that watch single nodes.
+/// Number of streams per connection that watch single nodes.
 const STREAMS_PER_CONNECTION: usize = 100;
-/// Clients that create the leases of a step's new nodes.
+/// Number of clients that create the leases of new nodes in a step.
 const FILLERS: usize = 64;
 
 /// A cluster under load.
 struct Loaded<'a> {
     program: &'a Program,
-    /// Ends before the cluster does.
+    /// The watchers, which end before the cluster.
     _hearing: JoinSet<()>,
     cluster: Cluster,
     heard: Rc<Heard>,
     objects: Rc<RefCell<Objects>>,
-    /// At how many nodes it broke, and how.
+    /// The number of nodes at which the cluster failed, and the reasons.
     broke: Option<String>,
 }
 
-/// The figures of one step.
+/// The measurements of one step.
 #[derive(Default)]
 struct Step {
     measured: Measured,
@@ -91,7 +91,7 @@ impl<'a> Loaded<'a> {
         let heard = Heard::new();
         let mut hearing = JoinSet::new();
         let addresses = cluster.addresses();
-        // what an apiserver beside each member watches
+        // An apiserver next to each member watches these ranges.
         for address in &addresses {
             let whole = |prefix| Watched { prev_kv: true, ..Watched::prefix(prefix) };
             heard
@@ -115,7 +115,7 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// Creates the leases that are new, and measures.
+    /// Creates the new leases and measures the load.
     async fn step(&self, nodes: u32, length: Duration) -> Step {
         let call = || Transactions::new(&self.objects);
         let new = self.objects.borrow_mut().grow(nodes as usize);
@@ -136,11 +136,11 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// Waits for the events of all changes; how many of them do not come.
+    /// Waits for the events of all changes. Returns the number of missing events.
     async fn settle(&self) -> u64 {
         let wanted = self.objects.borrow().events;
         let missing = self.heard.missing(wanted).await;
-        // a change that was answered with an error may have been made
+        // A change that was answered with an error may have been made.
         self.objects.borrow_mut().events = self.heard.events();
         missing
     }
@@ -173,7 +173,7 @@ impl Step {
         self.missing += other.missing;
     }
 
-    /// All that makes it a step at which the server breaks.
+    /// Returns the reasons why the server fails at this step.
     fn faults(&self, rate: u32) -> Vec<String> {
         let mut faults = Vec::new();
         let p99 = self.measured.quantile(0.99);
@@ -197,8 +197,8 @@ impl Step {
     }
 }
 
-/// Watchers of single nodes, in turn of the lease and of the pods of the next one, and how many each lease has and the
-/// pods of each node.
+/// Returns watchers of single nodes, alternately of a lease and of the pods of the next node, with the number of watchers of
+/// each lease and of each node's pods.
 fn watchers_of_nodes(watchers: usize, nodes: usize) -> (Vec<Watched>, (Vec<u64>, Vec<u64>)) {
     let mut counts = (vec![0; nodes], vec![0; nodes]);
     let watched = (0..watchers).map(|at| {

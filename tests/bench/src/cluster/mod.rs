@@ -1,5 +1,5 @@
-//! Three members of each program beside one another: requests at the leader, at a follower and at all, watchers,
-//! the load of Kubernetes' nodes, memory, what happens when the leader dies, and a member that catches up.
+//! Compares three members of each program: requests at the leader, at a follower and at all members, watchers, the load of
+//! Kubernetes nodes, memory, the end of the leader, and a member that catches up.
 
 mod catch_up;
 mod failover;
@@ -18,10 +18,10 @@ use std::time::Duration;
 use crate::program::Program;
 pub use requests::Load;
 
-/// Members of every cluster.
+/// Number of members in every cluster.
 const MEMBERS: usize = 3;
 
-/// Clients that fill a cluster.
+/// Number of clients that fill a cluster.
 const FILLERS: usize = 256;
 
 /// The parts of the benchmark; each measures one property of a cluster.
@@ -35,20 +35,20 @@ pub enum Part {
     Watchers,
     /// Large events to many streams at all members.
     WideWatches,
-    /// Leases of nodes, and pods, of Kubernetes clusters.
+    /// Leases of nodes, and pods, as in Kubernetes clusters.
     Kubernetes,
     /// Memory, disk and traffic of puts of distinct keys.
     Memory,
     /// `kill -9` of the leader.
     Failover,
-    /// A member that missed much, while clients write.
+    /// A member that missed many writes, while clients write.
     CatchUp,
     /// A member that is lost with its disk and replaced, while clients write.
     Replaced,
 }
 
 impl Part {
-    /// All of them, in the order of the document.
+    /// All parts in the order of the document.
     pub const ALL: [Part; 9] = [
         Part::Requests,
         Part::Rates,
@@ -61,7 +61,7 @@ impl Part {
         Part::Replaced,
     ];
 
-    /// Its name on the command line.
+    /// Returns the name of the part on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Part::Requests => "requests",
@@ -76,10 +76,7 @@ impl Part {
         }
     }
 
-    /// Measures and prints. Needs a `LocalSet`.
-    ///
-    /// # Panics
-    /// If a server refuses something.
+    /// Measures and prints the results. Must run in a `LocalSet`. Panics if a server refuses a request.
     pub async fn measure(self, options: &Options) {
         match self {
             Part::Requests => requests::measure(options).await,
@@ -95,33 +92,34 @@ impl Part {
     }
 }
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Programs, of which the first is the base of all ratios.
+    /// The programs. The first is the base of all ratios.
     pub programs: Vec<Program>,
-    /// Loads of [`Part::Requests`].
+    /// The loads of [`Part::Requests`].
     pub loads: Vec<Load>,
-    /// Puts per second of [`Part::Rates`]; 0 measures clusters that nobody uses.
+    /// Puts per second of [`Part::Rates`]. 0 measures idle clusters.
     pub rates: Vec<u32>,
-    /// Nodes of [`Part::Kubernetes`], one step after the other.
+    /// Numbers of nodes of [`Part::Kubernetes`], one per step.
     pub nodes: Vec<u32>,
-    /// Watchers of single nodes of [`Part::Kubernetes`].
+    /// Number of watchers of single nodes of [`Part::Kubernetes`].
     pub watchers: usize,
-    /// Streams of [`Part::WideWatches`].
+    /// Number of streams of [`Part::WideWatches`].
     pub streams: usize,
     /// Puts per second of [`Part::WideWatches`].
     pub puts: u32,
-    /// Bytes of the values of these puts.
+    /// Size of the values of these puts in bytes.
     pub value_bytes: usize,
-    /// Length of one measurement.
+    /// Duration of one measurement.
     pub length: Duration,
-    /// How often each load is measured on each program.
+    /// Number of measurements of each load on each program.
     pub rounds: usize,
-    /// Keys of [`Part::Memory`].
+    /// Number of keys of [`Part::Memory`].
     pub keys: u64,
-    /// How often the leader is killed.
+    /// Number of times that the leader is killed.
     pub kills: usize,
-    /// How many MiB of values the member of [`Part::CatchUp`] has missed, and that of [`Part::Replaced`] has to get.
+    /// Number of MiB of values that the member of [`Part::CatchUp`] has missed, and that the member of [`Part::Replaced`]
+    /// must receive.
     pub behind_mib: u64,
 }

@@ -1,5 +1,5 @@
-//! Leases of nodes, and pods, as transactions: the ones that kube-apiserver makes of a renewal, and of the creation, the
-//! binding and the deletion of a pod.
+//! Leases of nodes, and pods, as the transactions of kube-apiserver for a renewal, and for the creation, the binding and the
+//! deletion of a pod.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -18,24 +18,24 @@ pub(super) const PODS: &str = "/registry/pods/";
 const LEASE_BYTES: usize = 1 << 10;
 const POD_BYTES: usize = 2 << 10;
 
-/// Of so many transactions, ten renew leases, and the others create a pod, bind one and delete one.
+/// Length of a cycle of transactions: ten renew leases, and the others create, bind and delete a pod.
 const CYCLE: u64 = 13;
-/// Spreads nodes; a prime that no number of nodes has as a factor.
+/// Step that spreads the nodes, which is a prime that divides no number of nodes.
 const SPREAD: u64 = 7919;
 
-/// Flag and length before each gRPC message.
+/// Size in bytes of flag and length before each gRPC message.
 const PREFIX_BYTES: usize = 5;
 
 pub(super) fn lease_key(node: u64) -> String {
     format!("{LEASES}kube-node-lease/node-{node:06}")
 }
 
-/// The pods of a node are a namespace.
+/// Returns the prefix of a node's pods, which form a namespace.
 pub(super) fn pods_prefix(node: u64) -> String {
     format!("{PODS}node-{node:06}/")
 }
 
-/// Transactions per second of so many nodes: a renewal of each every 10 s, and pods at a tenth of that rate.
+/// Returns the transactions per second of so many nodes: a renewal of each every 10 s, and pods at a tenth of that rate.
 pub(super) fn rate(nodes: u32) -> u32 {
     nodes / 100 * 13
 }
@@ -71,26 +71,26 @@ pub(super) struct Objects {
     clock: Clock,
     /// The revision of each node's lease; 0 before it is created.
     leases: Vec<i64>,
-    /// Nodes whose lease was asked for.
+    /// Number of nodes whose lease was requested.
     begun: usize,
     turn: u64,
     pods: u64,
     unbound: VecDeque<Pod>,
     bound: VecDeque<Pod>,
-    /// Watchers of each lease, and of each node's pods, beside `everywhere` of both kinds.
+    /// Numbers of watchers of each lease and of each node's pods, in addition to `everywhere` watchers of each kind.
     watchers: (Vec<u64>, Vec<u64>),
     everywhere: u64,
-    /// Events that the watchers must hear of all changes until now.
+    /// Number of events that the watchers must receive for all changes so far.
     pub events: u64,
-    /// Transactions that found another revision than the one they compare with.
+    /// Number of transactions that found another revision than the compared one.
     pub failed: u64,
-    /// Transactions that were answered with an error.
+    /// Number of transactions that were answered with an error.
     pub refused: u64,
 }
 
 impl Objects {
-    /// No objects yet. `watchers` counts those of each node's lease and of its pods, `everywhere` those of all
-    /// leases, which are as many as those of all pods.
+    /// Creates an empty cluster. `watchers` has the numbers of watchers of each node's lease and pods. `everywhere` is the
+    /// number of watchers of all leases, and of all pods.
     pub(super) fn new(clock: Clock, watchers: (Vec<u64>, Vec<u64>), everywhere: u64) -> Self {
         Self {
             clock,
@@ -108,14 +108,14 @@ impl Objects {
         }
     }
 
-    /// Grows to so many nodes; as many changes come first as leases are new, which is returned.
+    /// Grows to `nodes` nodes. The next changes create the new leases, whose number is returned.
     pub(super) fn grow(&mut self, nodes: usize) -> u64 {
         let new = nodes.saturating_sub(self.leases.len());
         self.leases.resize(self.leases.len() + new, 0);
         new as u64
     }
 
-    /// The next change. Instead of a pod that is not there, one is created.
+    /// Returns the next change. Creates a pod instead of using one that does not exist.
     fn next(&mut self) -> Change {
         if self.begun < self.leases.len() {
             self.begun += 1;
@@ -140,7 +140,7 @@ impl Objects {
         })
     }
 
-    /// If the object is as it was last seen, it is changed; else it is read.
+    /// Returns a transaction that changes the object if it has its last known revision, and otherwise reads it.
     fn transaction(&self, change: Change) -> TxnRequest {
         let (key, revision) = match change {
             Change::Renew { node } => (lease_key(node), self.leases[index(node)]),
@@ -176,7 +176,7 @@ impl Objects {
         }
     }
 
-    /// Notes what became of a change.
+    /// Records the result of a change.
     fn changed(&mut self, change: Change, answer: Option<TxnResponse>) {
         let Some(answer) = answer else {
             self.refused += 1;

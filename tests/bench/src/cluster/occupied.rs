@@ -1,5 +1,5 @@
-//! A cluster that nobody writes to, but that clients are connected to: watchers that wait, and leases that are kept alive
-//! as etcd's client does it.
+//! A cluster without writes but with connected clients: waiting watchers, and leases that are kept alive like etcd's client
+//! does.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::{
     watched::{Heard, Watched},
 };
 
-/// Watchers and leases of the whole cluster.
+/// Numbers of watchers and leases in the whole cluster.
 const WATCHERS: usize = 1000;
 const LEASES: usize = 1000;
 
-/// Of a lease; a client asks for it three times as often.
+/// TTL of a lease in seconds. A client renews it after a third of the TTL.
 const TTL_S: i64 = 60;
 
 /// Measures for `length` with watchers and leases at all members.
@@ -52,7 +52,7 @@ pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
     measured
 }
 
-/// Grants so many leases and renews them evenly, on one stream, as long as `clients` lives; returns their ids.
+/// Grants `count` leases and renews them evenly on one stream while `clients` exists. Returns their ids.
 async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) -> Vec<i64> {
     let mut client = LeaseClient::new(grpc::connect(address).await);
     let mut leases = Vec::new();

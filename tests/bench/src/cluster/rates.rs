@@ -1,4 +1,4 @@
-//! Puts at the rates of real clusters, spread over all members: far below what the servers can take.
+//! Puts at the rates of real clusters, spread over all members. These rates are far below the servers' maximum.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::Duration;
@@ -50,9 +50,9 @@ pub(super) async fn measure(options: &Options) {
 /// The load of a cluster.
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// Puts per second; without clients at 0.
+    /// Puts per second. 0 means no clients.
     Puts(u32),
-    /// Clients watch and keep leases alive.
+    /// Clients that watch and keep leases alive.
     Occupied,
 }
 

@@ -1,5 +1,5 @@
-//! A follower was lost with its disk and removed. A new member takes its place while clients write at a rate: how long
-//! until it votes, and what the clients notice.
+//! A follower was lost with its disk and removed, and a new member replaces it while clients write at a rate. Measures the
+//! time until it votes, and the effect on the clients.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::{floor, load, paced, program::Program, subject::Subject, table, verb:
 /// Puts per second while the member is replaced.
 const RATE: u32 = 5000;
 
-/// Time after filling, in which checkpoints and the like settle.
+/// Time after filling in which checkpoints and similar work finish.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Between two attempts to promote the learner, and how many there are.
+/// Pause between two attempts to promote the learner, and their maximum number.
 const RETRY: Duration = Duration::from_millis(50);
 const ATTEMPTS: u32 = 1000;
 
@@ -56,7 +56,7 @@ async fn one(program: &Program, options: &Options) -> String {
     table::replaced_line(&quiet, &busy, took, copied)
 }
 
-/// Kills a follower, removes it, and adds a learner that is not started yet; returns the learner and its id.
+/// Kills a follower, removes it, and adds a learner without starting it. Returns the learner and its id.
 async fn replace(cluster: &mut Cluster, leader: usize, program: &Program) -> (Server, u64) {
     let mut followers = (0..MEMBERS).filter(|at| *at != leader);
     let lost = followers.next().expect("three members");
@@ -76,8 +76,8 @@ async fn replace(cluster: &mut Cluster, leader: usize, program: &Program) -> (Se
     (joining, added.member.expect("the answer names it").id)
 }
 
-/// Completes when the learner, the second member, has applied what the leader had, and is promoted; `false` if it does
-/// not get that far.
+/// Waits until the learner, the second member, has applied the leader's entries and is promoted. Returns `false` if that
+/// fails.
 async fn votes(members: [String; 2], id: u64) -> bool {
     let mut client = ClusterClient::new(grpc::connect(&members[0]).await);
     if !catch_up::catches_up(members).await {

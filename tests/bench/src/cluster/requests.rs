@@ -1,4 +1,4 @@
-//! One request over and over, at the leader, at a follower, or at all members of each program in turn.
+//! One repeated request, at the leader, at a follower, or at all members of each program in turn.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use witan_e2e::Cluster;
@@ -12,14 +12,14 @@ use crate::{
     verb::Verb,
 };
 
-/// Whom clients ask.
+/// The members that receive the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The leader.
     Leader,
     /// One follower.
     Follower,
-    /// All members: each connection asks another one.
+    /// All members: the connections use different members.
     All,
 }
 
@@ -43,7 +43,7 @@ impl Asked {
     }
 }
 
-/// A load: the request, the number of clients, and the members that they ask.
+/// A load: the request, the number of clients, and the members that receive the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// The request that every client sends.
@@ -55,14 +55,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// All that the document has.
+    /// Returns all loads in the document.
     pub fn all() -> Vec<Self> {
         let puts = [(Verb::Put, 1), (Verb::Put, 64), (Verb::Put, 1000)];
         let gets = [(Verb::Get, 1), (Verb::Get, 64), (Verb::Get, 1000)];
         let at_each = |(verb, clients)| {
             Asked::EACH
                 .into_iter()
-                // one client has one connection
+                // A single client has one connection.
                 .filter(move |asked| clients > 1 || *asked != Asked::All)
                 .map(move |asked| Self { verb, clients, asked })
         };
@@ -75,10 +75,8 @@ impl Load {
         each.chain(own).collect()
     }
 
-    /// `put:64:leader`, or `follower`, or `all`.
-    ///
-    /// # Errors
-    /// The text that names no load.
+    /// Parses a load such as `put:64:leader`, with `follower` or `all` as other members. Fails with the text if it is not a
+    /// load.
     pub fn named(text: &str) -> Result<Self, String> {
         let wrong = || format!("no such load: {text}");
         let (load, at) = text.rsplit_once(':').ok_or_else(wrong)?;

@@ -1,4 +1,4 @@
-//! A snapshot of a million keys, as `etcdctl snapshot save` takes it, thrown away.
+//! Takes a snapshot of a million keys like `etcdctl snapshot save`, and discards it.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use witan_e2e::{Server, grpc, process};
 use crate::{load, verb::Verb};
 
 const KEYS: u64 = 1_000_000;
-/// Clients that fill the server before.
+/// Number of clients that first fill the server.
 const FILLERS: usize = 256;
 
 pub(super) async fn play(server: &Server) -> String {

@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 //! Loads that are more than one repeated request: watchers, lease keep-alives, a backup, pauses, TLS. Each
 //! scene plays on one server and gives the cells of its line.
+=======
+//! Loads with several kinds of requests: watchers, lease keep-alives, chores during a load, a backup. Each scene runs on one
+//! server and returns the cells of its row.
+>>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)
 
 mod backup;
 mod keepalive;
@@ -16,23 +21,35 @@ use crate::subject::Subject;
 /// One scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
-    /// One writer of one key that 10,000 watch.
+    /// One writer of one key with 10,000 watchers.
     WatchOne,
     /// 64 writers of 10,000 keys with one watcher each.
     WatchMany,
-    /// 1,000 clients that keep a lease alive each, as fast as they are answered.
+    /// 1,000 clients that each renew a lease as fast as they are answered.
     KeepAlive,
+<<<<<<< HEAD
+=======
+    /// 64 writers, first alone, then with continuous compactions.
+    Compact,
+    /// 64 writers, first alone, then with continuous defragmentations.
+    Defragment,
+>>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)
     /// A backup of a million keys.
     Backup,
     /// One writer while a member with 2 GiB is compacted, defragmented, backed up and hashed.
     Pauses,
-    /// 64 writers without TLS and with it, then clients that connect anew for each request.
+    /// 64 writers without TLS and with it, then clients that reconnect for each request.
     Tls,
 }
 
 impl Scene {
+<<<<<<< HEAD
     /// All of them, in the order of the table.
     pub const ALL: [Scene; 6] = [
+=======
+    /// All scenes in the order of the table.
+    pub const ALL: [Scene; 8] = [
+>>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)
         Scene::WatchOne,
         Scene::WatchMany,
         Scene::KeepAlive,
@@ -41,7 +58,7 @@ impl Scene {
         Scene::Tls,
     ];
 
-    /// Its name on the command line.
+    /// Returns the name of the scene on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Scene::WatchOne => "watch-one",
@@ -53,7 +70,7 @@ impl Scene {
         }
     }
 
-    /// Its name above its table.
+    /// Returns the name of the scene above its table.
     pub fn label(self) -> &'static str {
         match self {
             Scene::WatchOne => "one key, 10,000 watchers",
@@ -65,7 +82,7 @@ impl Scene {
         }
     }
 
-    /// Head of its table in Markdown.
+    /// Returns the head of its table in Markdown.
     pub fn head(self) -> &'static str {
         match self {
             Scene::WatchOne | Scene::WatchMany => {
@@ -84,10 +101,7 @@ impl Scene {
         }
     }
 
-    /// Plays it on a fresh server. Needs a `LocalSet`.
-    ///
-    /// # Panics
-    /// If the server refuses something.
+    /// Runs the scene on a new server. Must run in a `LocalSet`. Panics if the server refuses a request.
     pub async fn play(self, launch: Launch, length: Duration) -> String {
         match self {
             Scene::WatchOne => {

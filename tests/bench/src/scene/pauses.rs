@@ -1,5 +1,5 @@
-//! The puts of a client that writes all the time, while a member with much data is compacted, defragmented, backed up and
-//! hashed: each of these stops etcd's writers for a while.
+//! The puts of a client that writes continuously, while a member with much data is compacted, defragmented, backed up and
+//! hashed. Each of these stops etcd's writers for a while.
 
 use std::{
     cell::RefCell,
@@ -15,17 +15,17 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Server, grpc};
 
-/// Keys, each of which is written so often.
+/// Number of keys, and number of writes per key.
 const KEYS: usize = 262_144;
 const VERSIONS: usize = 2;
 const VALUE_BYTES: usize = 4096;
 const PUTS_PER_TXN: usize = 64;
 const FILLERS: usize = 8;
-/// Between two puts of the writer.
+/// Interval between two puts of the writer.
 const PUT_INTERVAL: Duration = Duration::from_millis(2);
-/// Between the last write of all keys and the first measurement.
+/// Time between the last write of all keys and the first measurement.
 const SETTLING: Duration = Duration::from_secs(15);
-/// How long the writer is watched after the answer.
+/// Time for which the writer is observed after the answer.
 const WATCHED: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(server: &Server) -> String {
@@ -33,7 +33,7 @@ pub(super) async fn play(server: &Server) -> String {
     let revision = fill(&address).await;
     let times = Rc::new(RefCell::new(Vec::new()));
     let writer = tokio::task::spawn_local(write(grpc::connect(&address).await, times.clone()));
-    // what was written is synced behind the answers
+    // The written data is synced after the answers.
     sleep(SETTLING).await;
     let mut cells = watched(&times, async {}).await;
     for chore in [
@@ -54,7 +54,7 @@ pub(super) async fn play(server: &Server) -> String {
 /// A request for maintenance of a member.
 #[derive(Clone, Copy)]
 enum Chore {
-    /// To compact up to this revision, and to answer when the versions are removed.
+    /// A compaction up to this revision, which is answered when the versions are removed.
     Compaction(i64),
     Defragmentation,
     Snapshot,
@@ -62,7 +62,7 @@ enum Chore {
 }
 
 impl Chore {
-    /// Asks the server on a thread of its own, so that the writer does not wait for what this program does with the answer.
+    /// Calls the server on a separate thread, so that the writer does not wait while this program processes the answer.
     async fn beside(self, address: String) {
         let thread = tokio::task::spawn_blocking(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
@@ -97,7 +97,7 @@ impl Chore {
     }
 }
 
-/// Writes all keys; returns the last revision of their first versions.
+/// Writes all keys. Returns the last revision of their first versions.
 async fn fill(address: &str) -> i64 {
     let mut first = 0;
     for version in 0..VERSIONS {
@@ -127,7 +127,7 @@ async fn fill(address: &str) -> i64 {
 }
 
 fn put(key: usize, value_bytes: usize) -> PutRequest {
-    // the values differ, so that none takes the place of another in memory
+    // The values differ, so that none replaces another in memory.
     let mut value = format!("{key} ").repeat(value_bytes / 8).into_bytes();
     value.resize(value_bytes, b'.');
     PutRequest {
@@ -137,7 +137,7 @@ fn put(key: usize, value_bytes: usize) -> PutRequest {
     }
 }
 
-/// Puts one key after another, and notes how long each takes. One that fails is repeated.
+/// Puts one key after another, and records the duration of each. Repeats a failed put.
 async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     let mut kv = KvClient::new(channel);
     for key in 0.. {
@@ -148,8 +148,8 @@ async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     }
 }
 
-/// The p99 and the longest of the puts in milliseconds, while something is done and for a while after it: the work may go
-/// on behind the answer.
+/// Returns the p99 and the maximum duration of the puts in milliseconds, during an action and for a while after it, because
+/// the work may continue after the answer.
 async fn watched(times: &RefCell<Vec<Duration>>, done: impl Future<Output = ()>) -> String {
     times.borrow_mut().clear();
     done.await;

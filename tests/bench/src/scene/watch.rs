@@ -22,7 +22,7 @@ pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const STREAMS: u64 = 100;
 const WATCHERS_PER_STREAM: u64 = 100;
 const WATCHERS: u64 = STREAMS * WATCHERS_PER_STREAM;
-/// Writers of distinct keys, on one connection.
+/// Number of writers of distinct keys on one connection.
 const WRITERS: usize = 64;
 
 /// The state that watchers and writers share.
@@ -30,7 +30,7 @@ const WRITERS: usize = 64;
 struct Heard {
     created: RefCell<u64>,
     events: RefCell<u64>,
-    /// When a key was last written, by its text.
+    /// Time of the last write of each key.
     asked: RefCell<HashMap<Vec<u8>, Instant>>,
     latencies: RefCell<Vec<u32>>,
     changed: Notify,
@@ -44,13 +44,14 @@ impl Heard {
     }
 }
 
-/// One writer writes again when all have heard the last value. The delay is the last watcher's.
+/// Runs one writer, which writes again when all watchers have received the last value. The delay is the delay of the last
+/// watcher.
 pub(crate) async fn one(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
     let heard = Rc::new(Heard::default());
     let _streams = watch_all(readers, &heard, |_| 0).await;
     let before = subject.cpu();
     let (asked, begun) = (Rc::clone(&heard), Instant::now());
-    // the next put is asked when the events of the last one are all there
+    // The next put follows when all events of the last put have arrived.
     let mut rounds = 0;
     while begun.elapsed() < length {
         let put = Instant::now();
@@ -64,7 +65,7 @@ pub(crate) async fn one(subject: &Subject<'_>, readers: &[String], length: Durat
     finish(subject, &heard, begun, before)
 }
 
-/// Writers write as fast as they are answered. The delay of an event counts from its put's start.
+/// Runs writers that write as fast as they are answered. The delay of an event counts from the start of its put.
 pub(crate) async fn many(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
     let heard = Rc::new(Heard::default());
     let _streams = watch_all(readers, &heard, |watcher| watcher).await;
@@ -99,8 +100,7 @@ fn finish(subject: &Subject<'_>, heard: &Heard, begun: Instant, before: Duration
     latency_line(&measured)
 }
 
-/// Opens the streams, at each of `readers` as many, and creates the watchers, of the keys that `key`
-/// gives them.
+/// Opens the streams, the same number at each of `readers`, and creates the watchers of the keys that `key` returns.
 async fn watch_all(readers: &[String], heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
     let mut streams = JoinSet::new();
     for (first, reader) in (0..WATCHERS).step_by(100).zip(readers.iter().cycle()) {
