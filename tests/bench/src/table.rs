@@ -255,17 +255,3 @@ pub(crate) fn latency_line(measured: &Measured) -> String {
         measured.server_cpu.as_secs_f64() * 1e6 / count,
     )
 }
-<<<<<<< HEAD
-=======
-
-/// Returns the cells of a load alone, and of the same load during `times` chores.
-pub(crate) fn chores_line(quiet: &Measured, busy: &Measured, times: u64) -> String {
-    let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
-    format!(
-        "{:.0} | {calm:.2} | {:.0} | {then:.2} | x{:.2} | {times} |",
-        rate(quiet),
-        rate(busy),
-        then / calm.max(1e-9),
-    )
-}
->>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)

@@ -1,10 +1,5 @@
-<<<<<<< HEAD
 //! Loads that are more than one repeated request: watchers, lease keep-alives, a backup, pauses, TLS. Each
 //! scene plays on one server and gives the cells of its line.
-=======
-//! Loads with several kinds of requests: watchers, lease keep-alives, chores during a load, a backup. Each scene runs on one
-//! server and returns the cells of its row.
->>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)
 
 mod backup;
 mod keepalive;
@@ -27,13 +22,6 @@ pub enum Scene {
     WatchMany,
     /// 1,000 clients that each renew a lease as fast as they are answered.
     KeepAlive,
-<<<<<<< HEAD
-=======
-    /// 64 writers, first alone, then with continuous compactions.
-    Compact,
-    /// 64 writers, first alone, then with continuous defragmentations.
-    Defragment,
->>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)
     /// A backup of a million keys.
     Backup,
     /// One writer while a member with 2 GiB is compacted, defragmented, backed up and hashed.
@@ -43,13 +31,8 @@ pub enum Scene {
 }
 
 impl Scene {
-<<<<<<< HEAD
-    /// All of them, in the order of the table.
-    pub const ALL: [Scene; 6] = [
-=======
     /// All scenes in the order of the table.
-    pub const ALL: [Scene; 8] = [
->>>>>>> 33d7d0bf (bench: state the comments of the benchmarks directly)
+    pub const ALL: [Scene; 6] = [
         Scene::WatchOne,
         Scene::WatchMany,
         Scene::KeepAlive,
