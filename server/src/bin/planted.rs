@@ -1,10 +1,99 @@
-//! The server binary with fault injection for tests, see `witan::panics::planted`. It is not shipped.
+//! The server binary with faults for tests: panics at moments that a file names (`witan_base::panics`), and the command
+//! `alter`. It is not shipped.
 
-use std::process::ExitCode;
+use std::{
+    env,
+    error::Error,
+    ffi::OsString,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use witan_base::metrics::Register;
+use witan_machine::{
+    record::{CorruptRecord, RecordChange},
+    view::View,
+};
+use witan_storage::{self as storage, StorageMetrics};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const CRC_BYTES: usize = 4;
+
 fn main() -> ExitCode {
-    witan::program::main()
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let [command, dir, from, to] = arguments.as_slice() else {
+        return witan::program::main();
+    };
+    if command != "alter" {
+        return witan::program::main();
+    }
+    let altered = alter(
+        Path::new(dir),
+        from.as_encoded_bytes(),
+        to.as_encoded_bytes(),
+    );
+    let printed = match &altered {
+        Ok(records) => writeln!(io::stdout(), "altered {records} records"),
+        Err(error) => writeln!(io::stderr(), "{error}"),
+    };
+    match altered.is_ok() && printed.is_ok() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// The command `alter DIR FROM TO`: replaces `from` with `to` in all values of the checkpoint in a stopped member's data
+/// directory, and keeps checksums valid, like a bug in the program would. Returns the number of changed records.
+fn alter(dir: &Path, from: &[u8], to: &[u8]) -> Result<usize, Box<dyn Error>> {
+    let identity = storage::identity(dir)?.ok_or("there is no member")?;
+    let metrics = StorageMetrics::register(&Register::default());
+    let (mut storage, recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
+    let view = recovered.checkpoint.ok_or("there is no checkpoint")?;
+    let (view, altered) = altered(&view, from, to)?;
+    storage.checkpoint.write(None, &view)?;
+    storage.log.close();
+    Ok(altered)
+}
+
+/// Replaces the first `from` with `to`, if both have the same length, in each record's value, and corrects the checksum at its
+/// end. Returns the new state and the number of changed records.
+fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
+    let mut records = Vec::new();
+    view.changes(None, &mut |change| {
+        if let RecordChange::Put { key, value } = change {
+            records.push((key, value));
+        }
+    });
+    records.sort();
+    let mut count = 0;
+    for (key, value) in &mut records {
+        let found = value.windows(from.len()).position(|text| text == from);
+        let Some(at) = found.filter(|_| from.len() == to.len()) else {
+            continue;
+        };
+        count += 1;
+        let end = value.len().saturating_sub(CRC_BYTES);
+        // A checksum covers the value alone, or the key without its kind byte and the value; some records have none.
+        let checked = [&[], &key[1..]]
+            .into_iter()
+            .find(|key| crc(key, &value[..end]) == value[end..]);
+        value[at..at + to.len()].copy_from_slice(to);
+        if let Some(key) = checked {
+            let crc = crc(key, &value[..end]);
+            value[end..].copy_from_slice(&crc);
+        }
+    }
+    let view = View::restore(records.into_iter().map(Ok::<_, CorruptRecord>))?;
+    Ok((view, count))
+}
+
+fn crc(key: &[u8], value: &[u8]) -> [u8; CRC_BYTES] {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(key);
+    crc.update(value);
+    crc.finalize().to_le_bytes()
 }

@@ -3,11 +3,10 @@
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
     time::{Duration, Instant},
 };
 
-use witan_base::panics::planted;
+use witan_base::panics;
 use witan_machine::StateMachine;
 use witan_replica::long_command::LongCommand;
 
@@ -29,8 +28,7 @@ impl Executor {
     /// Starts the thread. It puts results into the raft inbox of `node`.
     pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
         let (sender, work) = sync_channel(QUEUE_MAX);
-        let thread = thread::Builder::new().name("executor".into());
-        thread.spawn(move || run(&work, &node, slow_apply))?;
+        panics::start_thread("executor", move || run(&work, &node, slow_apply))?;
         Ok(Self(sender))
     }
 
@@ -58,7 +56,6 @@ fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     for work in work {
         match work {
             Work::Execute(command) => {
-                planted::in_thread("executor");
                 let begun = Instant::now();
                 let executed = Box::new(command.execute());
                 let took = begun.elapsed();

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_base::panics::planted;
+use witan_base::panics;
 use witan_machine::{member::MemberId, view::View};
 use witan_recorder::RecordedReplica;
 use witan_replica::{
@@ -148,8 +148,8 @@ pub fn start(
         leader: MemberId::NONE,
         durable: 0,
     };
-    let thread = std::thread::Builder::new().name("replica".into());
-    Ok((node, thread.spawn(move || keeper.run(requests))?))
+    let thread = panics::start_thread("replica", move || keeper.run(requests))?;
+    Ok((node, thread))
 }
 
 struct ReplicaLoop {
@@ -343,7 +343,6 @@ impl ReplicaLoop {
     /// Runs one turn of the replica and publishes its results. Returns whether this member was removed; no turn may follow
     /// then.
     fn turn(&mut self) -> bool {
-        planted::in_thread("replica");
         let begun = Instant::now();
         let before = self.replica.status().applied;
         self.host.applying = begun;

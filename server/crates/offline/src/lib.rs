@@ -7,12 +7,9 @@
 //! etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
 //!
 //! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show`
-//! → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands). `alter` is for tests
-//! only.
+//! → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands).
 
 mod adopt;
-#[cfg(feature = "planted-panics")]
-mod alter;
 mod arguments;
 mod changes;
 mod compare;
@@ -51,8 +48,6 @@ pub fn run(
             .and_then(|line: InfoArguments| info::info(&line.data_dir, &line.write_out)),
         "replay" => parse(command, arguments)
             .and_then(|line| replay::replay(&line, &mut io::stdout().lock())),
-        #[cfg(feature = "planted-panics")]
-        "alter" => alter::alter(arguments),
         _ => return None,
     })
 }

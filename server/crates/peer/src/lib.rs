@@ -40,7 +40,7 @@ use tokio::{
     task::AbortHandle,
     time::Instant,
 };
-use witan_base::sync::Mutex;
+use witan_base::{panics, sync::Mutex};
 use witan_config::{Address, PeerSettings, Url};
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 use witan_node::{Node, Post, Waker};
@@ -208,8 +208,7 @@ pub fn start(
         handle.spawn(accepting);
     }
     let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("peers".into());
-    let thread = thread.spawn(move || {
+    let thread = panics::start_thread("peers", move || {
         // an error means that the sender was dropped because the process stops
         let _ = runtime.block_on(stopped);
     })?;

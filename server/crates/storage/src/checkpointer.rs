@@ -7,11 +7,11 @@ use std::{
         Arc, Condvar, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use witan_base::{panics::planted, sync::Mutex};
+use witan_base::{panics, sync::Mutex};
 use witan_machine::view::View;
 
 use super::{
@@ -99,9 +99,7 @@ impl Checkpointer {
             shared: shared.clone(),
             metrics,
         };
-        let thread = thread::Builder::new()
-            .name("checkpoint".to_owned())
-            .spawn(move || while writer.turn() {})?;
+        let thread = panics::start_thread("checkpoint", move || while writer.turn() {})?;
         Ok(Self { folder, shared, thread: Some(thread) })
     }
 
@@ -238,7 +236,6 @@ impl CheckpointWriter {
             rewrites: std::mem::take(&mut slot.rewrites),
         };
         drop(slot);
-        planted::in_thread("checkpoint");
         self.write_until_durable(request)
     }
 

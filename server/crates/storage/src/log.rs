@@ -21,10 +21,7 @@ use raft_engine::env::DefaultFileSystem as Files;
 use raft_engine::{
     Command, Config, Engine, LogBatch as EngineBatch, MessageExt, ReadableSize, RecoveryMode,
 };
-use witan_base::{
-    metrics::gauge,
-    panics::{UnwindScope, planted},
-};
+use witan_base::{metrics::gauge, panics::catch_in_library};
 use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
@@ -60,6 +57,8 @@ const LOG_START: &[u8] = b"line";
 const FRAME_VERSION: u8 = 1;
 /// Size in bytes of version, index, term and checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
+/// Logged when the engine panics, which it does when a sync fails.
+const SYNC_FAILED: &str = "the sync failed";
 
 /// The log of one member.
 pub struct RaftLog {
@@ -403,12 +402,15 @@ impl RaftLog {
         }
     }
 
-    /// Deletes files that contain only dropped entries. Logs an error.
+    /// Deletes files that contain only dropped entries. Logs an error; a panic of the engine ends the process.
     fn purge(&self) {
-        let _guard = AbortOnFailure::new(&self.dir);
-        if let Err(error) = self.engine.purge_expired_files() {
+        match catch_in_library(|| self.engine.purge_expired_files()) {
+            Some(Ok(_)) => {}
             // a failure only wastes space, and the next cut retries
-            tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
+            Some(Err(error)) => {
+                tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
+            }
+            None => self.end(SYNC_FAILED),
         }
     }
 
@@ -426,12 +428,18 @@ impl RaftLog {
         out: &mut EngineBatch,
         step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
     ) {
-        // The engine panics when a sync fails; the guard then also ends the process.
-        let guard = AbortOnFailure::new(&self.dir);
-        planted::in_thread("log");
-        if let Err(error) = step(self, out) {
-            guard.end(&error.to_string());
+        match catch_in_library(|| step(self, out)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.end(&error.to_string()),
+            None => self.end(SYNC_FAILED),
         }
+    }
+
+    /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
+    fn end(&self, error: &str) -> ! {
+        let dir = self.dir.display();
+        tracing::error!(%dir, error, "failed to write the Raft log; exiting");
+        std::process::exit(super::EXIT_WRITE_FAILED)
     }
 }
 
@@ -446,33 +454,6 @@ fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError
         enable_log_recycle: false,
         ..Config::default()
     })
-}
-
-/// Ends the process if a log write fails or panics.
-struct AbortOnFailure<'a> {
-    dir: &'a Path,
-    _guard: UnwindScope,
-}
-
-impl<'a> AbortOnFailure<'a> {
-    fn new(dir: &'a Path) -> Self {
-        Self { dir, _guard: UnwindScope::begin() }
-    }
-
-    /// Logs that the log is not writable, and ends the process with [`super::EXIT_WRITE_FAILED`].
-    fn end(&self, error: &str) -> ! {
-        let dir = self.dir.display();
-        tracing::error!(%dir, error, "failed to write the Raft log; exiting");
-        std::process::exit(super::EXIT_WRITE_FAILED)
-    }
-}
-
-impl Drop for AbortOnFailure<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.end("the sync failed");
-        }
-    }
 }
 
 /// Encodes an entry as version, index, term, CRC-32 and payload.

@@ -13,7 +13,7 @@ use actix_web::{
 };
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
-use witan_base::panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic};
+use witan_base::panics::{self, CaughtPanic, PanicMetrics, PanicSource};
 
 use super::{CallHandler, Incoming, Outgoing};
 
@@ -26,15 +26,11 @@ pub(super) async fn call<C: CallHandler>(
     request: Incoming,
     metrics: PanicMetrics,
 ) -> Outgoing {
-    let plan = PlantedPanic::of(|name| request.head.headers().get(name));
     // the creation of the call's future can panic, too
     let call = async move { calls.call(request).await };
-    match plan
-        .during(|| panics::contain(&metrics, PanicSource::Grpc, call))
-        .await
-    {
+    match panics::contain(&metrics, PanicSource::Grpc, call).await {
         Ok(Outgoing::Response(response)) => {
-            Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
+            Outgoing::Response(response.map(|body| stream(body, metrics)))
         }
         Ok(message) => message,
         Err(_) => Outgoing::Response(internal().into_http()),
@@ -46,12 +42,12 @@ fn internal() -> Status {
 }
 
 /// Wraps the body of a gRPC response. A panic ends only this body, with the status `Internal`.
-fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
+fn stream(body: Body, metrics: PanicMetrics) -> Body {
     if body.is_end_stream() {
         return body;
     }
     let (body, source) = (Some(body), PanicSource::GrpcStream);
-    Body::new(ContainedBody { body, source, metrics, plan })
+    Body::new(ContainedBody { body, source, metrics })
 }
 
 /// Returns the response to an HTTP/1 request, or status 500 if the request panicked. A later panic while the body is sent
@@ -59,7 +55,6 @@ fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
     metrics: &PanicMetrics,
-    plan: PlantedPanic,
 ) -> HttpResponse {
     let Ok(response) = done else {
         return HttpResponse::InternalServerError()
@@ -72,7 +67,7 @@ pub(super) fn response(
     }
     response.map_body(|_, body| {
         let (body, source) = (Some(body), PanicSource::HttpStream);
-        let body = ContainedBody { body, source, metrics: metrics.clone(), plan };
+        let body = ContainedBody { body, source, metrics: metrics.clone() };
         body.boxed()
     })
 }
@@ -83,7 +78,6 @@ struct ContainedBody<B> {
     body: Option<B>,
     source: PanicSource,
     metrics: PanicMetrics,
-    plan: PlantedPanic,
 }
 
 impl<B> ContainedBody<B> {
@@ -96,8 +90,7 @@ impl<B> ContainedBody<B> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let step = || panics::catch_poll(self.source, || poll(body));
-        self.plan.during(step).unwrap_or_else(|_| {
+        panics::catch_poll(self.source, || poll(body)).unwrap_or_else(|_| {
             self.metrics.panicked(self.source);
             self.body = None;
             Poll::Ready(Some(Err(failed())))
@@ -159,7 +152,7 @@ mod tests {
     fn a_contained_body_says_how_many_bytes_it_has_left() {
         let metrics = PanicMetrics::register(&Register::default());
         let body = Body::new(Full::new(Bytes::from_static(b"seven b")));
-        let contained = stream(body, metrics, PlantedPanic::of(|_| None::<&str>));
+        let contained = stream(body, metrics);
         assert_eq!(contained.size_hint().exact(), Some(7));
     }
 }

@@ -31,7 +31,7 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
-use witan_base::panics::{self, PanicSource, planted::PlantedPanic};
+use witan_base::panics::{self, PanicSource};
 use witan_http2::{PREFACE, limits::OUTPUT_MAX};
 
 use super::{
@@ -216,7 +216,6 @@ where
         move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
-                let plan = PlantedPanic::of(|name| request.headers().get(name));
                 let tunnel = asked_tunnel(&request);
                 let work = async move {
                     match stall_timeout::bounded(&request, payload).await {
@@ -224,10 +223,8 @@ where
                         None => too_many(),
                     }
                 };
-                let done = plan
-                    .during(|| panics::contain(&metrics, PanicSource::Http, work))
-                    .await;
-                let mut response = contain::response(done, &metrics, plan);
+                let done = panics::contain(&metrics, PanicSource::Http, work).await;
+                let mut response = contain::response(done, &metrics);
                 let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 // an endless answer detects the client's disconnect by reading
                 let ends = !matches!(response.body().size(), BodySize::Stream);

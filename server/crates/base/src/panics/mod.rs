@@ -7,25 +7,25 @@
 
 mod metrics;
 #[cfg(feature = "planted-panics")]
-pub mod planted;
-#[cfg(not(feature = "planted-panics"))]
-#[path = "unplanted.rs"]
-pub mod planted;
+mod planted;
 mod source;
 
 use std::{
     any::Any,
     cell::Cell,
+    io,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     pin::Pin,
     process,
     task::{Context, Poll},
+    thread,
 };
 
 use pin_project_lite::pin_project;
 use tokio::task::{AbortHandle, JoinError, JoinHandle, spawn_blocking};
 
-use self::planted::PlantedPanic;
+#[cfg(feature = "planted-panics")]
+use self::planted::reached;
 
 pub use metrics::PanicMetrics;
 pub use source::PanicSource;
@@ -112,16 +112,39 @@ impl Drop for UnwindScope {
     }
 }
 
+/// Marks a moment in a boundary. A test build can panic there; a released program does nothing.
+#[cfg(not(feature = "planted-panics"))]
+fn reached(_boundary: &str, _moment: &str) {}
+
+/// Starts a thread that serves no single request. A panic in it ends the process.
+pub fn start_thread(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || {
+        reached("thread", name);
+        work();
+    })
+}
+
 /// Calls a storage library. Returns `None` if it panicked.
 pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     let _guard = UnwindScope::begin();
+    let work = || {
+        reached("library", thread::current().name().unwrap_or_default());
+        work()
+    };
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// Runs one step of a request's work. Logs a panic and returns it as the error. The caller drops the request's state and
 /// counts the panic.
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
-    catch_any(handler, || planted::call(handler, work))
+    catch_any(handler, || {
+        reached(handler.label(), "call");
+        work()
+    })
 }
 
 /// Polls a part of a request's work like [`catch`].
@@ -129,7 +152,14 @@ pub fn catch_poll<T>(
     handler: PanicSource,
     poll: impl FnOnce() -> Poll<T>,
 ) -> Result<Poll<T>, CaughtPanic> {
-    catch_any(handler, || planted::poll(handler, poll))
+    catch_any(handler, || {
+        let polled = poll();
+        reached(handler.label(), "poll");
+        if polled.is_ready() {
+            reached(handler.label(), "item");
+        }
+        polled
+    })
 }
 
 /// Runs work and logs its panic.
@@ -164,8 +194,7 @@ pub fn contain<F: Future>(metrics: &PanicMetrics, handler: PanicSource, work: F)
 
 /// Wraps work like [`contain`] without counting a panic. The caller counts or propagates it.
 pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> {
-    let plan = PlantedPanic::current();
-    Contain { work, handler, plan, metrics: None }
+    Contain { work, handler, metrics: None }
 }
 
 pin_project! {
@@ -176,7 +205,6 @@ pin_project! {
         #[pin]
         work: F,
         handler: PanicSource,
-        plan: PlantedPanic,
         metrics: Option<&'a PanicMetrics>,
     }
 }
@@ -186,8 +214,8 @@ impl<F: Future> Future for Contain<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (handler, plan) = (*this.handler, *this.plan);
-        match plan.during(|| catch_poll(handler, || this.work.poll(cx))) {
+        let handler = *this.handler;
+        match catch_poll(handler, || this.work.poll(cx)) {
             Ok(polled) => polled.map(Ok),
             Err(panicked) => {
                 if let Some(metrics) = this.metrics {
@@ -213,8 +241,7 @@ pub async fn run_blocking<T: Send + 'static>(
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {
-    let plan = PlantedPanic::current();
-    spawn_blocking(move || plan.during(|| catch(PanicSource::Job, work)))
+    spawn_blocking(move || catch(PanicSource::Job, work))
 }
 
 /// Runs `work` in a separate task, which is aborted when the caller is dropped. A call is not polled while its connection has

@@ -1,115 +1,66 @@
-//! For tests: a request with the header [`HEADER`] panics at the moment in the header. The panic arises in the boundary that
-//! contains it, so handlers are not involved. It exists only in the program `witan-planted`, which the feature
-//! `planted-panics` builds.
+//! For tests: a panic at a moment that a file names. It comes out of the boundary that contains it, so no other code knows of
+//! it. It exists only in the program `witan-planted`, which the feature `planted-panics` builds.
+//!
+//! The environment variable [`FILE`] names the file. The first boundary that finds the file takes and removes it; a new file
+//! replaces a panic that has not happened. The file's text is a boundary, a moment and a number N: the process panics when
+//! the moment comes for the Nth time.
+//!
+//! - `SOURCE poll N`: a poll has returned, whether the work is ready or waits. Metrics name the sources.
+//! - `SOURCE item N`: a poll that is ready has returned: a future's result, or a part of a stream.
+//! - `SOURCE call N`: a function is about to run with everything that it was given.
+//! - `library THREAD N`: this thread is about to call a storage library.
+//! - `thread NAME N`: this thread begins.
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicUsize, Ordering},
-    task::Poll,
-};
+use std::{env, fs};
 
-use super::PanicSource;
 use crate::sync::Mutex;
 
-/// Header whose value names a source of panics, as in the metrics, and a moment of the request's work in it:
-///
-/// - `SOURCE poll N`: when the `N`th poll has returned, whether the work is done or waits;
-/// - `SOURCE item N`: when the `N`th poll that is ready has returned: a future's result, or a part of a stream;
-/// - `SOURCE call N`: before the `N`th function that runs at a stretch, with all that it was given.
-///
-/// The value `thread NAME` makes that thread panic, which belongs to no request.
-const HEADER: &str = "witan-planted-panic";
+/// Environment variable with the path of the file.
+const FILE: &str = "WITAN_PLANTED_PANIC";
 
-thread_local! {
-    static CURRENT: Cell<PlantedPanic> = const { Cell::new(PlantedPanic(None)) };
-}
-
-/// The thread in the last request with `thread NAME`.
-static IN_THREAD: Mutex<Option<&'static str>> = Mutex::new(None);
-
-/// The moment at which the work of a request must panic, if any.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PlantedPanic(Option<&'static Moment>);
+/// The panic that the last file named.
+static PLANTED: Mutex<Option<PlantedPanic>> = Mutex::new(None);
 
 #[derive(Debug)]
-struct Moment {
-    source: &'static str,
-    /// The kind: `poll`, `item` or `call`.
-    kind: &'static str,
-    /// Number of remaining moments of this kind, including the one that panics.
-    left: AtomicUsize,
+struct PlantedPanic {
+    boundary: String,
+    moment: String,
+    /// How often the moment has yet to come.
+    left: usize,
 }
 
 impl PlantedPanic {
-    /// Returns the panic in a request's headers. A panic in a thread applies to the whole process from now on.
-    pub fn of<V: AsRef<[u8]>>(header: impl FnOnce(&'static str) -> Option<V>) -> Self {
-        let Some(value) = header(HEADER) else {
-            return Self(None);
-        };
-        // Tests send few of these headers.
-        let value: &'static str = String::from_utf8_lossy(value.as_ref()).into_owned().leak();
-        if let Some(name) = value.strip_prefix("thread ") {
-            *IN_THREAD.lock() = Some(name);
-        }
-        Self(Moment::named(value))
-    }
-
-    /// Returns the panic planted in the work that currently runs on this thread.
-    pub fn current() -> Self {
-        CURRENT.get()
-    }
-
-    /// Runs a step of the request's work with this panic planted on the thread. Afterwards, and when `work` panics, restores
-    /// the previous panic.
-    pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
-        struct Restore(PlantedPanic);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                CURRENT.set(self.0);
-            }
-        }
-        let _restore = Restore(CURRENT.replace(self));
-        work()
+    /// Parses the text of a file; `None` if it names no panic.
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ').map(str::to_owned);
+        let (boundary, moment) = (words.next()?, words.next()?);
+        let left = words.next()?.parse().ok()?;
+        Some(Self { boundary, moment, left })
     }
 }
 
-impl Moment {
-    /// Returns the moment with this name, or `None` if there is none.
-    fn named(name: &'static str) -> Option<&'static Self> {
-        let mut words = name.split(' ');
-        let (source, kind) = (words.next()?, words.next()?);
-        let left = AtomicUsize::new(words.next()?.parse().ok()?);
-        Some(Box::leak(Box::new(Self { source, kind, left })))
+/// Takes the file's text, if there is a file.
+fn take_file() -> Option<String> {
+    let path = env::var_os(FILE)?;
+    let text = fs::read_to_string(&path).ok()?;
+    fs::remove_file(&path).ok()?;
+    Some(text)
+}
+
+/// Panics if the planted panic is due at this moment.
+pub(super) fn reached(boundary: &str, moment: &str) {
+    let mut planted = PLANTED.lock();
+    if let Some(text) = take_file() {
+        *planted = PlantedPanic::parse(&text);
     }
-}
-
-/// Runs synchronous work, or panics before it.
-pub(super) fn call<T>(source: PanicSource, work: impl FnOnce() -> T) -> T {
-    reached(source, "call");
-    work()
-}
-
-/// Polls work. Panics instead of returning its result if that is the moment.
-pub(super) fn poll<T>(source: PanicSource, work: impl FnOnce() -> Poll<T>) -> Poll<T> {
-    let polled = work();
-    reached(source, "poll");
-    if polled.is_ready() {
-        reached(source, "item");
+    let due = planted.as_mut().is_some_and(|panic| {
+        let is_it = panic.boundary == boundary && panic.moment == moment;
+        panic.left = panic.left.saturating_sub(usize::from(is_it));
+        is_it && panic.left == 0
+    });
+    if due {
+        *planted = None;
+        drop(planted);
+        panic!("planted: {boundary} {moment}");
     }
-    polled
-}
-
-/// Panics if the work on this thread has a panic planted at this moment.
-fn reached(source: PanicSource, kind: &str) {
-    let planted = CURRENT.get().0;
-    let planted = planted.filter(|moment| moment.source == source.label() && moment.kind == kind);
-    let last = planted.is_some_and(|moment| moment.left.fetch_sub(1, Ordering::Relaxed) == 1);
-    assert!(!last, "planted: {} {kind}", source.label());
-}
-
-/// Panics if a request has planted a panic in the thread with this name, which belongs to no request.
-#[track_caller]
-pub fn in_thread(name: &'static str) {
-    let asked = *IN_THREAD.lock();
-    assert!(asked != Some(name), "planted: {name}");
 }
