@@ -102,7 +102,9 @@ mod tests {
             assert_eq!(flags.log_level, "debug");
         }
         // the flag would have no effect
-        assert!(CommandLine::try_parse_from(["witan-operator", "--log-level=debug", "crd"]).is_err());
+        assert!(
+            CommandLine::try_parse_from(["witan-operator", "--log-level=debug", "crd"]).is_err()
+        );
     }
 
     #[test]

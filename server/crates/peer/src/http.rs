@@ -1,67 +1,51 @@
 //! Serves HTTP/1 on the peer port, as in etcd: the members, the running version, and hashes of the state (`hash`). Each
 //! connection serves one request.
 
-use std::{
-    convert::Infallible,
-    io::{self, Cursor},
-};
+use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, join, split};
+use actix_web::{
+    HttpRequest,
+    http::{Method, StatusCode, header::HeaderMap},
+    web::Payload,
+};
 use witan_api::peer::NOT_DECIDED;
 use witan_base::version;
 use witan_gocompat::text;
 use witan_machine::member::MemberRegistry;
 use witan_snapshot as snapshot;
-use witan_transport::PeerStream;
+use witan_transport::PeerHttp;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
-/// Size in bytes of a request's head on the peer port; a longer head is refused.
-const HEAD_BYTES_MAX: usize = 8 << 10;
-
-/// Answers the request that starts with `first`. The caller must limit the time.
-pub(super) async fn answer(
-    stream: Box<dyn PeerStream>,
-    first: &[u8],
-    shared: &Shared,
-) -> io::Result<()> {
-    let (reading, writing) = split(stream);
-    let stream = join(Cursor::new(first.to_vec()).chain(reading), writing);
-    let service = service_fn(async |request| {
-        let page = respond(request, shared).await;
-        let page = page.unwrap_or_else(|refusal| refusal);
-        Ok::<_, Infallible>(page.response(shared.members().cluster_id))
-    });
-    let served = http1::Builder::new()
-        .keep_alive(false)
-        .half_close(true)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
-    served.await.map_err(io::Error::other)
+/// Creates the service that answers requests, for the thread that calls it.
+pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
+    let handler = move |request: HttpRequest, body: Payload| {
+        let shared = shared.clone();
+        async move {
+            let page = respond(&request, body, &shared).await;
+            let page = page.unwrap_or_else(|refusal| refusal);
+            page.response(shared.members().cluster_id)
+        }
+    };
+    PeerHttp::new(handler).await
 }
 
-/// Answers a request. The error is the refusal.
-async fn respond(request: Request<Incoming>, shared: &Shared) -> Result<Page, Page> {
-    let (head, body) = request.into_parts();
-    let path = head.uri.path();
+/// Answers a request. The error is a refusal.
+async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Result<Page, Page> {
+    let (method, path) = (request.method(), request.uri().path());
     let members = shared.members();
     if !matches!(path, "/members/hashkv" | "/members/statehash") {
-        return page(&head.method, path, &members);
+        return page(method, path, &members);
     }
-    check_method(&head.method)?;
-    check_cluster(&head.headers, members.cluster_id)?;
-    let body = Limited::new(body, HANDSHAKE_BYTES_MAX).collect().await;
-    let body = body
-        .map_err(|_| Page::bad_request("error reading body"))?
-        .to_bytes();
+    check_method(method)?;
+    check_cluster(request.headers(), members.cluster_id)?;
+    let body = body.to_bytes_limited(HANDSHAKE_BYTES_MAX).await;
+    let Ok(Ok(body)) = body else {
+        return Err(Page::bad_request("error reading body"));
+    };
     Ok(match path {
         "/members/hashkv" => hash::of_keys(&shared.node, &body).await,
-        _ => hash::of_state(&shared.node, head.uri.query().unwrap_or_default()),
+        _ => hash::of_state(&shared.node, request.query_string()),
     })
 }
 
@@ -123,8 +107,7 @@ fn version(members: &MemberRegistry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
+    use actix_web::http::header::{HeaderName, HeaderValue};
     use witan_machine::member::Member;
 
     use super::*;
@@ -157,7 +140,8 @@ mod tests {
         assert!(asked.starts_with("{\"OK\":true,\"Now\":\"2"), "{asked}");
         let refusal = page(&Method::POST, "/members", &members).expect_err("not GET");
         assert_eq!(refusal.status, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(refusal.response(1).headers()["allow"], "GET");
+        let allow = refusal.response(1).headers().get("allow").cloned();
+        assert_eq!(allow, Some(HeaderValue::from_static("GET")));
         let refusal = get("/health").expect_err("no page");
         assert_eq!(refusal.status, StatusCode::NOT_FOUND);
     }
@@ -167,7 +151,8 @@ mod tests {
         let asked = |id: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             if let Some(id) = id {
-                headers.insert("X-Etcd-Cluster-ID", HeaderValue::from_static(id));
+                let name = HeaderName::from_static("x-etcd-cluster-id");
+                headers.insert(name, HeaderValue::from_static(id));
             }
             check_cluster(&headers, 0xd1cf).map_err(|page| page.status)
         };

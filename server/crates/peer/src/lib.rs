@@ -37,7 +37,7 @@ use std::{collections::BTreeMap, io, sync::Arc, thread::JoinHandle, time::Durati
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
-    task::AbortHandle,
+    task::{AbortHandle, LocalSet, spawn_local},
     time::Instant,
 };
 use witan_base::{panics, sync::Mutex};
@@ -199,18 +199,26 @@ pub fn start(
         runtime: handle.clone(),
     };
     post.follow(members);
+    let context = handle.enter();
+    let sockets = sockets
+        .into_iter()
+        .map(|bound| Ok((bound.url.clone(), bound.into_tokio()?)));
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    drop(context);
     let listener = Arc::new(Listener::new(shared.clone()));
-    for bound in sockets {
-        let _context = handle.enter();
-        let accepting = listener
-            .clone()
-            .accept(bound.url.clone(), bound.into_tokio()?);
-        handle.spawn(accepting);
-    }
     let (stop, stopped) = oneshot::channel();
+    let of_http = shared.clone();
     let thread = panics::start_thread("peers", move || {
-        // an error means that the sender was dropped because the process stops
-        let _ = runtime.block_on(stopped);
+        // actix's service stays on one thread
+        let local = LocalSet::new();
+        local.block_on(&runtime, async {
+            let http = http::service(of_http).await;
+            for (url, socket) in sockets {
+                spawn_local(listener.clone().accept(url, socket, http.clone()));
+            }
+            // an error means that the sender was dropped because the process stops
+            let _ = stopped.await;
+        });
     })?;
     let peers = Peers { shared, stop, thread };
     Ok((peers, post))

@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::oneshot,
-    task::{AbortHandle, yield_now},
+    task::{AbortHandle, spawn_local, yield_now},
     time::{sleep, timeout},
 };
 use witan_base::sync::Mutex;
@@ -22,7 +22,7 @@ use witan_config::Url;
 use witan_logging::LogLimit;
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
-use witan_transport::{AcceptedStream, MemberCertificate, PeerListener, PeerTls};
+use witan_transport::{AcceptedStream, MemberCertificate, PeerHttp, PeerListener, PeerTls};
 
 use super::{
     Shared, deliver,
@@ -30,7 +30,7 @@ use super::{
     handshake::{
         HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, StreamKind, encode_answer,
     },
-    hosts, http,
+    hosts,
     inbound::InboundStream,
 };
 
@@ -133,8 +133,8 @@ impl Listener {
         }
     }
 
-    /// Accepts connections until the process stops.
-    pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener) {
+    /// Accepts connections until the process stops. `http` answers requests; it stays on its thread.
+    pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener, http: PeerHttp) {
         let address = url.to_string();
         let tls = self.shared.dialer.tls.clone().filter(|_| url.is_tls());
         if tls.is_some() {
@@ -153,9 +153,10 @@ impl Listener {
             };
             let greeting = Greeting::new(&self.greetings);
             let (id, listener, tls) = (greeting.id, self.clone(), tls.clone());
-            let task = tokio::spawn(async move {
+            let http = http.clone();
+            let task = spawn_local(async move {
                 let name = remote.map_or_else(String::new, |remote| remote.to_string());
-                let greeting_ends = listener.greet((stream, remote), tls.as_ref(), &name);
+                let greeting_ends = listener.greet((stream, remote), tls.as_ref(), &http, &name);
                 let greeted = timeout(GREETING_TIMEOUT, greeting_ends).await;
                 drop(greeting);
                 match greeted {
@@ -182,6 +183,7 @@ impl Listener {
         &self,
         (stream, address): (Box<dyn AcceptedStream>, Option<SocketAddr>),
         tls: Option<&PeerTls>,
+        http: &PeerHttp,
         remote: &str,
     ) -> io::Result<Option<Greeted>> {
         let secured = match tls {
@@ -196,7 +198,7 @@ impl Listener {
         stream.read_exact(&mut first).await?;
         let [.., protocol] = first;
         if !first.starts_with(&MAGIC) {
-            http::answer(stream, &first, &self.shared).await?;
+            http.answer(stream, &first).await?;
             return Ok(None);
         }
         let checked = match protocol {

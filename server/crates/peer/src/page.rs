@@ -1,6 +1,9 @@
 //! An HTTP/1 answer of the peer port.
 
-use http::{Response, StatusCode, header};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
 use serde::Serialize;
 
 #[derive(Debug)]
@@ -46,14 +49,17 @@ impl Page {
     }
 
     /// Builds the HTTP response.
-    pub(super) fn response(self, cluster_id: u64) -> Response<String> {
-        let mut response = Response::builder()
-            .status(self.status)
-            .header(header::CONTENT_TYPE, self.content_type)
-            .header("x-etcd-cluster-id", format!("{cluster_id:x}"));
+    pub(super) fn response(self, cluster_id: u64) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response
+            .content_type(self.content_type)
+            .insert_header(("x-etcd-cluster-id", format!("{cluster_id:x}")));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            response = response.header(header::ALLOW, "GET");
+            response.insert_header((header::ALLOW, "GET"));
         }
-        response.body(self.body).expect("valid headers")
+        let mut response = response.body(self.body);
+        // Go writes header names in canonical case, and some clients look for it
+        response.head_mut().set_camel_case_headers(true);
+        response
     }
 }

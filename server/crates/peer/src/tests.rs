@@ -408,6 +408,40 @@ fn unknown_openers_are_refused_with_a_reason() {
 }
 
 #[test]
+fn a_connection_answers_one_request_with_a_short_head() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n");
+    for (request, status) in [
+        (
+            get("/members") + "\r\n" + &get("/version") + "\r\n",
+            "200 OK",
+        ),
+        (
+            get("/members") + "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "200 OK",
+        ),
+        (
+            get("/members/hashkv") + "Content-Length: 2049\r\n\r\n" + &" ".repeat(2049),
+            "400 Bad Request",
+        ),
+        (
+            get(&"/".repeat(8 << 10)) + "\r\n",
+            "431 Request Header Fields Too Large",
+        ),
+        ("no request\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("\0".repeat(handshake::MAGIC.len() + 1), "400 Bad Request"),
+    ] {
+        let answer = asked(addresses[1], request.as_bytes());
+        let answer = String::from_utf8(answer).unwrap();
+        let line = format!("HTTP/1.1 {status}\r\n");
+        assert!(answer.starts_with(&line), "{request}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+    stop(two);
+}
+
+#[test]
 fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     let (mut bound, mut members, addresses) = sockets(2);
     let mut two = started(2, bound.remove(1), &members);

@@ -94,6 +94,14 @@ impl<S> Http1Stream<S> {
         }
     }
 
+    /// Creates a stream that passes one request, which cannot become a tunnel.
+    pub(super) fn of_one_request(stream: S) -> Self {
+        Self {
+            lines: RequestFilter::single(),
+            ..Self::new(stream, (false, None))
+        }
+    }
+
     /// Adds the data that requests need about their connection: the signal that the client has closed its side, the handle
     /// that ends the stream when a tunnel is refused, the connection's `account`, whether it uses TLS, and the client's
     /// certificate.

@@ -3,8 +3,8 @@
 //!
 //! Reading order: `listen` (sockets) → `tls` → `mux` (selects the stack), `sniffed` (replays bytes) → `http1_stream` (filters
 //! HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol), `http2_requests` (HTTP/2 that is not gRPC) →
-//! `stall_timeout` (slow clients) → `signals` → `limits` → `metrics` (series), `calls`, `clients`. `http1_client` sends
-//! requests of this member.
+//! `stall_timeout` (slow clients) → `signals` → `limits` → `metrics` (series), `calls`, `clients`. `peer_http` serves HTTP/1 on
+//! the peer port, and `http1_client` sends requests of this member.
 
 mod calls;
 mod clients;
@@ -17,6 +17,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod mux;
+mod peer_http;
 mod signals;
 mod sniffed;
 mod stall_timeout;
@@ -46,6 +47,7 @@ pub use listen::{
     bind, bind_peers,
 };
 pub use metrics::TransportMetrics;
+pub use peer_http::PeerHttp;
 pub use signals::{Signal, first_signal};
 pub use tls::{
     DialedStream, DirectWriter, MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError,

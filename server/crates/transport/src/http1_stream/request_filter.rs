@@ -22,6 +22,8 @@ const NO_HEADER: &[u8] = b":\r\n\r\n";
 /// every head that actix accepts, the filter must find the same end of the body.
 #[derive(Debug, Default)]
 pub(super) struct RequestFilter {
+    /// Whether only the first request passes, which asks for no other protocol.
+    single: bool,
     state: FilterState,
     /// The start of the method, or of a line that is withheld until it is complete.
     line: Vec<u8>,
@@ -63,7 +65,7 @@ enum FilterState {
     ChunkLine(ChunkLine),
     /// After the head of a request for another protocol. No further request follows.
     Tunnel,
-    /// After a refusal. No further bytes pass.
+    /// After a refusal, or after the only request. No further bytes pass.
     Refused,
     /// After a refusal inside a body. No further bytes pass.
     RefusedBody,
@@ -89,6 +91,11 @@ enum FilterAction {
 }
 
 impl RequestFilter {
+    /// Creates a filter that passes one request and drops the bytes after it.
+    pub(super) fn single() -> Self {
+        Self { single: true, ..Self::default() }
+    }
+
     /// Returns whether a body was refused. The body's reader must then receive the end of the stream.
     pub(super) fn has_refused_body(&self) -> bool {
         self.state == FilterState::RefusedBody
@@ -126,10 +133,10 @@ impl RequestFilter {
             FilterState::LongHeader => FilterAction::Pass(self.rest_of_line(rest)),
             FilterState::Body(left) => {
                 let (taken, left) = skip(rest, left);
-                self.state = match left {
+                self.continue_with(match left {
                     0 => FilterState::Method,
                     left => FilterState::Body(left),
-                };
+                });
                 FilterAction::Pass(taken)
             }
             FilterState::Chunk(left) => {
@@ -146,6 +153,14 @@ impl RequestFilter {
                 FilterAction::Replace(rest.len(), Vec::new())
             }
         }
+    }
+
+    /// Continues with `next`. After the only request, nothing follows.
+    fn continue_with(&mut self, next: FilterState) {
+        self.state = match next {
+            FilterState::Method if self.single => FilterState::Refused,
+            next => next,
+        };
     }
 
     /// Passes a method's bytes to actix, and records at its end whether it is GET. Also passes empty lines before it, because
@@ -254,13 +269,13 @@ impl RequestFilter {
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let websocket = head.get && head.upgrade && head.websocket == Some(true);
-        let tunnel = websocket && !head.chunked && head.length == 0;
-        self.state = match head.length {
+        let tunnel = websocket && !head.chunked && head.length == 0 && !self.single;
+        self.continue_with(match head.length {
             _ if tunnel => FilterState::Tunnel,
             _ if head.chunked => FilterState::ChunkLine(ChunkLine::Size),
             0 => FilterState::Method,
             length => FilterState::Body(length),
-        };
+        });
         if head.upgrade_lines.is_empty() {
             return None;
         }
@@ -288,7 +303,7 @@ impl RequestFilter {
         let Some(next) = after_chunk_line(kind, &line) else {
             return self.refuse_body(rest);
         };
-        self.state = next;
+        self.continue_with(next);
         replaced(part, line, None)
     }
 
@@ -494,6 +509,26 @@ mod tests {
         let zeros = format!("{start}{}2\r\n<<\r\n0\r\n\r\n", "0".repeat(300));
         let given = [zeros.as_bytes(), GET].concat();
         assert_passed(&given, &[zeros.as_bytes(), ESCAPED].concat());
+    }
+
+    #[test]
+    fn only_one_request_passes() {
+        for request in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\n<<",
+            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n<<\r\n0\r\n\r\n",
+        ] {
+            let given = [request, "GET / HTTP/1.1\r\n\r\n"].concat();
+            assert_eq!(
+                RequestFilter::single().pass(given.as_bytes()).as_deref(),
+                Some(request.as_bytes())
+            );
+        }
+        let upgrade = b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n<<";
+        assert_eq!(
+            RequestFilter::single().pass(upgrade).as_deref(),
+            Some(b"GET / HTTP/1.1\r\n\r\n".as_slice())
+        );
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! HTTP/1 on the peer port, by actix-web as on the client port: one short request per connection.
+//!
+//! Not here: the streams of members, which begin with other bytes, and the time that a connection has.
+
+use std::{
+    io::{self, Cursor},
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
+use actix_service::{Service as _, ServiceFactory as _, boxed, map_config};
+use actix_web::{
+    App, Handler, HttpRequest, HttpResponse,
+    dev::AppConfig,
+    http::header::HttpDate,
+    web::{self, Payload},
+};
+use tokio::io::{
+    AsyncReadExt as _, AsyncWriteExt as _, Chain, Join, ReadHalf, Take, WriteHalf, join, split,
+};
+
+use super::{PeerStream, http1_stream::Http1Stream, limits::REFUSED_CLOSE_TIMEOUT};
+
+/// Maximum size of the head of a request on the peer port, in bytes; a longer head is refused. As many bytes are read after the
+/// head, so a body with longer chunks fails.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// The bytes of a request: its head, which was read already, and a bounded rest.
+type Input = Chain<Cursor<Vec<u8>>, Take<ReadHalf<Box<dyn PeerStream>>>>;
+
+/// A connection with one request.
+type Connection = Http1Stream<Join<Input, WriteHalf<Box<dyn PeerStream>>>>;
+
+/// Answers the requests of the peer port on one thread.
+#[derive(Clone)]
+pub struct PeerHttp(
+    boxed::RcService<(Connection, Protocol, Option<SocketAddr>), (), DispatchError>,
+);
+
+impl PeerHttp {
+    /// Creates the service that calls `handler`.
+    ///
+    /// # Panics
+    /// Outside a [`LocalSet`](tokio::task::LocalSet).
+    pub async fn new(handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>) -> Self {
+        let app = App::new().default_service(web::to(handler));
+        let service = HttpService::<Connection, _, _>::build()
+            .keep_alive(KeepAlive::Disabled)
+            // the caller limits the time
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(REFUSED_CLOSE_TIMEOUT)
+            .finish(map_config(app, |()| AppConfig::default()))
+            .new_service(());
+        let service = service.await.expect("the app has no data to create");
+        Self(boxed::rc_service(service))
+    }
+
+    /// Answers the request that begins with `first`. The caller limits the time.
+    pub async fn answer(&self, mut stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
+        let mut head = Vec::with_capacity(1 << 10);
+        head.extend_from_slice(first);
+        if !read_head(&mut stream, &mut head).await? {
+            refuse(stream).await?;
+            return Err(io::Error::other("the head of the request is too long"));
+        }
+        let (reading, writing) = split(stream);
+        let input = Cursor::new(head).chain(reading.take(HEAD_BYTES_MAX as u64));
+        let connection = Http1Stream::of_one_request(join(input, writing));
+        let served = self.0.call((connection, Protocol::Http1, None)).await;
+        served.map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+/// Reads until the head is whole, cannot be one, or the client closes its side; actix judges it. Returns `false` if the head is
+/// too long.
+async fn read_head(stream: &mut Box<dyn PeerStream>, head: &mut Vec<u8>) -> io::Result<bool> {
+    let mut checked = 0;
+    while !ends_head(&head[checked..]) {
+        // the end may have come in parts
+        checked = head.len().saturating_sub(2);
+        let free = HEAD_BYTES_MAX.saturating_sub(head.len());
+        if free == 0 {
+            return Ok(false);
+        }
+        if (&mut *stream).take(free as u64).read_buf(head).await? == 0 {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the bytes contain an empty line, or a byte that no head contains.
+fn ends_head(bytes: &[u8]) -> bool {
+    let foreign = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    bytes.windows(2).any(|two| two == b"\n\n")
+        || bytes.windows(3).any(|three| three == b"\n\r\n")
+        || bytes.iter().any(foreign)
+}
+
+/// Answers a request whose head is too long, as actix does beyond its own bound.
+async fn refuse(mut stream: Box<dyn PeerStream>) -> io::Result<()> {
+    let date = HttpDate::from(SystemTime::now());
+    let answer = format!(
+        "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\nDate: {date}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
