@@ -293,5 +293,5 @@ fn a_log_that_lost_its_end_is_not_taken_for_an_installation() {
     publish_without_the_log(&dir, 20);
     let error = open(&dir.data(), &ME).unwrap_err();
     assert_eq!(error.exit_code(), 27, "{error}");
-    assert!(error.to_string().contains("ended at 20"), "{error}");
+    assert!(error.to_string().contains("ended at entry 20"), "{error}");
 }

@@ -157,9 +157,9 @@ impl RequestFilter {
 
     /// Continues with `next`. After the only request, nothing follows.
     fn continue_with(&mut self, next: FilterState) {
-        self.state = match next {
-            FilterState::Method if self.single => FilterState::Refused,
-            next => next,
+        self.state = match self.single && next == FilterState::Method {
+            true => FilterState::Refused,
+            false => next,
         };
     }
 
