@@ -1,8 +1,8 @@
 //! Proposals of this process that wait for their entry. An entry contains the proposing process and its ticket. Only that
 //! process answers the request; after a restart no process does.
 //!
-//! If there are other voters, the encoded entry is kept with the term in which it was handed in. It is proposed again once it
-//! is certain that the entry never entered the log. A sole voter keeps no copies.
+//! The encoded entry is kept with the term in which it was handed in. It is proposed again once it is certain that the entry
+//! never entered the log.
 //!
 //! Tickets increase, so their order is their age.
 
@@ -112,14 +112,14 @@ impl Proposals {
         }
     }
 
-    /// Records a ticket as waiting since `tick`; [`Self::expire`] drops it by that time. Its entry is in no log.
+    /// Records a ticket as waiting since `tick`, from which [`Self::expire`] counts. Its entry is in no log.
     pub(crate) fn add(&mut self, ticket: Ticket, tick: u64, entry: Box<Entry>) {
         let waiting = WaitingProposal { since: tick, stage: Stage::Held(entry) };
         self.waiting.insert(ticket, waiting);
     }
 
-    /// Encodes the held entry of a ticket, whose encoding has so many `bytes`, and keeps the encoding. Returns both; `None` if
-    /// the ticket does not wait any more.
+    /// Encodes the held entry of a ticket into `bytes` bytes, and keeps the encoding. Returns both; `None` if the ticket no
+    /// longer waits.
     pub(crate) fn encode(&mut self, ticket: Ticket, bytes: usize) -> Option<(Box<Entry>, Bytes)> {
         let waiting = self.waiting.get_mut(ticket)?;
         let Stage::Held(entry) = &waiting.stage else {

@@ -1,8 +1,7 @@
-//! The checks of proposals, which are nowhere else in the core: when a client proposes an entry, when another member has
-//! forwarded it, and when the leader appends it.
+//! All checks of proposals in the core: when a client proposes an entry, when another member forwards it, and when the leader
+//! appends it.
 //!
-//! Not here: the checks that need the caller, the quota or this process's memory (`witan_node`), and those of a membership
-//! change (`membership`).
+//! `witan_node` checks the caller, the quota and this process's memory, and `membership` checks membership changes.
 
 use raft::StateRole;
 
@@ -16,7 +15,7 @@ use witan_machine::{
     versions::FIRST,
 };
 
-/// Why this member did not append an entry. Nothing was written.
+/// The reason why this member did not append an entry. Nothing was written.
 pub(super) enum NotAppended {
     /// This member cannot append the entry now: it does not lead, is transferring leadership, or waits for an earlier change of
     /// membership or version. The proposer can try again.
