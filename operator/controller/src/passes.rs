@@ -71,6 +71,8 @@ pub(crate) type Requests =
     BoxStream<'static, Result<ReconcileRequest<DynamicObject>, watcher::Error>>;
 
 type Pass = BoxFuture<'static, Result<Action, PassError>>;
+/// Forgets a deleted object, given its namespace and name.
+type Forget = Box<dyn Fn(&str, &str) + Send>;
 
 /// Runs passes over the objects of a kind in a namespace (`None` for all), until the watches end: when an object changes, and for
 /// the requests of `others`. Also returns the store of the objects.
@@ -114,7 +116,7 @@ fn apply(
     queue: Requests,
     pass: Box<dyn Fn(Arc<DynamicObject>) -> Pass + Send>,
     retry: Box<dyn Fn(&ObjectMeta) -> Duration + Send + Sync>,
-    forget: Box<dyn Fn(&str, &str) + Send>,
+    forget: Forget,
 ) -> impl Stream<Item = ()> + Send {
     let failed = move |object: Arc<DynamicObject>, error: &PassError, _: Arc<()>| {
         let delay = retry(&object.metadata);

@@ -54,20 +54,7 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new()?);
     let readiness = Arc::new(AtomicBool::default());
     serve(options, &metrics, &readiness)?;
-    let mut config = Config::infer().await?;
-    config.read_timeout = Some(READ_TIMEOUT);
-    config.reset_reader_on_write = true;
-    let namespace = options
-        .lease_namespace
-        .clone()
-        .unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config)?;
-    let version = client.apiserver_version().await?;
-    tracing::info!(
-        kubernetes = version.git_version,
-        namespaces = options.watch_namespaces.join(","),
-        "the API server answers"
-    );
+    let (client, namespace) = connect(options).await?;
     let identity = options.identity.clone().unwrap_or_else(identity);
     let election = options
         .leader_elect
@@ -121,6 +108,25 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
         election.release().await;
     }
     Ok(())
+}
+
+/// Connects to the API server, which must answer. Returns its client, and the namespace of the Lease.
+async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> {
+    let mut config = Config::infer().await?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    let namespace = options
+        .lease_namespace
+        .clone()
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config)?;
+    let version = client.apiserver_version().await?;
+    tracing::info!(
+        kubernetes = version.git_version,
+        namespaces = options.watch_namespaces.join(","),
+        "the API server answers"
+    );
+    Ok((client, namespace))
 }
 
 /// Runs the passes in all namespaces (`None` for all) until `end` resolves. If its value is `true`, running passes
