@@ -19,6 +19,9 @@ use crate::{
     upload::PartUpload,
 };
 
+/// Size in bytes of a backup's record; a larger file is not a record. A record has some hundred bytes.
+const RECORD_BYTES_MAX: u64 = 1 << 20;
+
 #[derive(Clone)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
@@ -147,7 +150,7 @@ impl Store {
         Ok(record.ok())
     }
 
-    /// Reads a file; `None` if it does not exist.
+    /// Reads a file; `None` if it does not exist. A file that is too large for a record counts as empty.
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
@@ -155,6 +158,9 @@ impl Store {
             Err(error) if store_error::is_missing_object(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
+        if found.meta.size > RECORD_BYTES_MAX {
+            return Ok(Some(Vec::new()));
+        }
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 

@@ -91,7 +91,12 @@ pub(crate) fn run<K: Object>(
         Box::pin(async move {
             match readable::<K>(&object) {
                 Some(object) => passes.pass(&object).await,
-                None => Ok(Action::await_change()),
+                None => {
+                    // its metrics would stay as they were
+                    let (namespace, name) = (object.namespace(), object.name_any());
+                    passes.forget(namespace.as_deref().unwrap_or_default(), &name);
+                    Ok(Action::await_change())
+                }
             }
         })
     };

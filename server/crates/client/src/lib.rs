@@ -86,7 +86,7 @@ impl Service<Request<Body>> for Http2 {
         self.sender.poll_ready(context).map_err(Self::Error::from)
     }
 
-    /// Sends a request. If it fails, waits up to [`REASON_TIMEOUT`] for the reason why the connection ended, which is more
+    /// Sends a request. If it fails, waits up to `REASON_TIMEOUT` for the reason why the connection ended, which is more
     /// helpful than the request's own error.
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answered = self.sender.send_request(request);

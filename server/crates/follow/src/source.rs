@@ -7,22 +7,24 @@ use std::{
 
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
-use witan_api::v3::{
-    MESSAGE_BYTES_MAX,
-    etcdserverpb::{
-        AlarmMember, AlarmRequest, AuthStatusRequest, CompactionRequest, HashKvRequest,
-        HashKvResponse, LeaseLeasesRequest, LeaseTimeToLiveRequest, MemberListRequest,
-        RangeRequest, ResponseHeader, SnapshotRequest, SnapshotResponse, WatchCreateRequest,
-        WatchResponse, alarm_request::AlarmAction, auth_client::AuthClient,
-        cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-        maintenance_client::MaintenanceClient, watch_client::WatchClient,
-    },
+use witan_api::v3::etcdserverpb::{
+    AlarmMember, AlarmRequest, AuthStatusRequest, CompactionRequest, HashKvRequest, HashKvResponse,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, MemberListRequest, RangeRequest, ResponseHeader,
+    SnapshotRequest, SnapshotResponse, WatchCreateRequest, WatchResponse,
+    alarm_request::AlarmAction, auth_client::AuthClient, cluster_client::ClusterClient,
+    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    watch_client::WatchClient,
 };
 use witan_client::{ClientTlsError, Session, TlsClient, in_time, single_watch_requests};
 use witan_config::FollowSource;
 use witan_machine::{lease::LeaseId, member::MemberRegistry};
+use witan_replica::limits::COMMAND_BYTES_MAX;
 
 use super::fence::Fences;
+
+/// Size in bytes of a message of a watch, a snapshot or a list of leases; a longer message ends the session. etcd splits watch
+/// messages at `--max-request-bytes`, and a revision larger than a log entry is not copied.
+const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
 /// Maximum time for which a stream may deliver nothing although the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,7 +133,7 @@ impl SourceSession<'_> {
             ..WatchCreateRequest::default()
         });
         let client = self.session.client(WatchClient::with_origin);
-        let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         self.in_time(client.watch(self.session.request(requests)))
             .await
     }
@@ -156,7 +158,7 @@ impl SourceSession<'_> {
     pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, SourceError> {
         // A lease takes 12 bytes, so gRPC's default limit of 4 MiB would fail at 350,000 leases.
         let client = self.session.client(LeaseClient::with_origin);
-        let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         let asked = client.lease_leases(self.session.request(LeaseLeasesRequest {}));
         let answered = self.in_time(asked).await?;
         let mut leases: Vec<LeaseId> = answered.leases.iter().map(|l| LeaseId(l.id)).collect();
@@ -188,7 +190,7 @@ impl SourceSession<'_> {
     /// Streams a snapshot of the member.
     pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
-        let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         self.in_time(client.snapshot(self.session.request(SnapshotRequest {})))
             .await
     }

@@ -121,7 +121,6 @@ impl Node {
     }
 
     /// Raises this member's alarm NOSPACE. If this fails, the next refused request tries again.
-    /// again.
     async fn raise_no_space(&self) {
         if self.no_space() {
             return;

@@ -54,8 +54,8 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry with `bytes`, the result of [`entry_bytes`], because computing it takes half as long as encoding a
-/// transaction.
+/// Encodes an entry. `bytes` is the result of [`data_bytes`], which takes half as long to compute as a transaction takes to
+/// encode.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);

@@ -50,6 +50,18 @@ fn peer_ports_and_their_timeouts() {
     cluster.wait_equal();
 }
 
+/// The peers' thread must be able to wait for the first state after a write, which no client has read.
+#[test]
+fn the_peer_port_hashes_a_state_that_nobody_has_read() {
+    let member = Launch::witan().start();
+    let address = format!("127.0.0.1:{}", member.peer_port());
+    for _ in 0..3 {
+        member.v3("kv/put", r#"{"key":"YQ==","value":"YQ=="}"#);
+        let answer = http::once(&address, "GET", "/members/hashkv", r#"{"revision":0}"#);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
 /// What a connection of the peer port may send before its sender is known.
 #[test]
 fn requests_that_are_too_long_are_refused() {

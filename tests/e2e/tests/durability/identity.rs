@@ -36,7 +36,10 @@ fn a_changed_or_cut_identity_is_refused_and_left_alone() {
         assert_eq!(code, Some(23), "{said}");
         let of_info = info(&data);
         for said in [said, of_info] {
-            assert!(said.contains("member/identity is damaged"), "{said}");
+            assert!(
+                said.contains("member/identity was changed or truncated"),
+                "{said}"
+            );
             assert!(!said.contains("was removed"), "{said}");
         }
         assert_eq!(fs::read(&file).expect("a file"), content);

@@ -30,7 +30,7 @@ struct Row {
 }
 
 impl Tally {
-    /// Adds counts below the prefix of a key. Above [`ROWS_MAX`] rows, keeps the half with the largest counts, so that the memory
+    /// Adds counts below the prefix of a key. Above `ROWS_MAX` rows, keeps the half with the largest counts, so that the memory
     /// is bounded.
     pub fn add(&mut self, key_space: KeySpace, key: &[u8], counts: TopCounts) {
         let prefix = prefix(key).into();
