@@ -273,7 +273,7 @@ impl EtcdClusterSpec {
         Self { replicas: REPLICAS_DEFAULT, ..Self::default() }
     }
 
-    /// Returns how many members the spec asks for.
+    /// Returns how many members the spec requests.
     pub fn members(&self) -> u32 {
         u32::try_from(self.replicas).unwrap_or_default()
     }

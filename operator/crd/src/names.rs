@@ -34,7 +34,7 @@ pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// Returns the ordinal at the end of a name of a member, pod or claim; `None` for any other name, such as `a-01`.
+/// Returns the ordinal at the end of a member's, pod's or claim's name; `None` for any other name, such as `a-01`.
 pub fn ordinal(name: &str) -> Option<u32> {
     let (_, text) = name.rsplit_once('-')?;
     let ordinal: u32 = text.parse().ok()?;

@@ -46,7 +46,8 @@ pub fn trouble(pod: &Pod) -> Option<Trouble> {
     found.or_else(|| of_pod(pod))
 }
 
-/// Returns why a container terminated with an error. Reads the termination message that `witan-operator backup` writes.
+/// Returns why a container terminated with an error; `None` if it did not. Reads the termination message that `witan-operator
+/// backup` writes. If it is not in that format, returns the exit code with the message.
 pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
     let ended = state.terminated.as_ref();
     let ended = ended.filter(|ended| ended.exit_code != 0)?;

@@ -60,7 +60,7 @@ pub struct BudgetOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub max_unavailable: Option<IntOrString>,
-    /// Whether unready pods can be evicted regardless of the budget.
+    /// Whether unready pods can be evicted regardless of the budget. The default is `AlwaysAllow`.
     pub unhealthy_pod_eviction_policy: EvictionPolicy,
 }
 

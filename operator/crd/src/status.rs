@@ -15,7 +15,7 @@ pub struct EtcdClusterStatus {
     /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Human-readable summary of the state of the cluster.
+    /// Human-readable summary of the cluster's state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Number of members.
