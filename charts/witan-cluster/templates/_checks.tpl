@@ -1,4 +1,4 @@
-{{/* Fails on contradictory and unsupported values, with a message that says what to set instead. */}}
+{{/* Fails on contradictory and unsupported values. The message names the value to set instead. */}}
 {{- define "witan-cluster.checks" -}}
 {{- include "witan-cluster.checkCertificates" . }}
 {{- include "witan-cluster.checkUsers" . }}
@@ -10,17 +10,17 @@
 {{- $on := include "witan-cluster.ports" . | fromYaml }}
 {{- with .Values.tls }}
 {{- $issuer := .certManager.issuerRef }}
-{{- $asks := or $issuer.name (ne $issuer.kind "Issuer") (ne $issuer.group "cert-manager.io") .certManager.duration .certManager.renewBefore }}
-{{- if and $asks (not $on.client.tls) (not $on.peer.tls) }}
+{{- $usesCertManager := or $issuer.name (ne $issuer.kind "Issuer") (ne $issuer.group "cert-manager.io") .certManager.duration .certManager.renewBefore }}
+{{- if and $usesCertManager (not $on.client.tls) (not $on.peer.tls) }}
 {{- fail "tls.certManager needs tls.enabled=true." }}
 {{- end }}
-{{- if and $asks (not $issuer.name) }}
+{{- if and $usesCertManager (not $issuer.name) }}
 {{- fail "tls.certManager needs issuerRef.name, the name of the issuer that signs the certificates." }}
 {{- end }}
 {{- if and .existingSecret (not .enabled) }}
 {{- fail "tls.existingSecret needs tls.enabled=true." }}
 {{- end }}
-{{- if and $asks (or $on.client.secret $on.peer.secret) }}
+{{- if and $usesCertManager (or $on.client.secret $on.peer.secret) }}
 {{- fail "Set only one of tls.certManager and tls.existingSecret: all certificates must have the same source." }}
 {{- end }}
 {{- range $name := list "existingPeerSecret" "existingOperatorSecret" }}

@@ -1,9 +1,9 @@
-{{/* Whether a parent chart has this one under another name (alias), in the place of an etcd chart that it was written for. */}}
+{{/* Whether a parent chart has this chart under an alias, in place of the etcd chart for which the parent was written. */}}
 {{- define "witan-cluster.aliased" -}}
 {{- if ne .Chart.Name "witan-cluster" }}true{{ end }}
 {{- end }}
 
-{{/* The cluster's name is the release's: pods are NAME-0, NAME-1, the service is NAME-client. 45 characters leave room.
+{{/* The cluster has the release's name: pods are NAME-0, NAME-1, the Service is NAME-client. 45 characters leave room for suffixes.
 Under an alias it is RELEASE-ALIAS, or RELEASE if that contains the alias, as parent charts compute it. */}}
 {{- define "witan-cluster.fullname" -}}
 {{- $name := .Release.Name }}
@@ -70,12 +70,12 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- default $own .Values.auth.rbac.existingSecret }}
 {{- end }}
 
-{{/* A value as text: helm reads numbers of a file as floats, and would print large ones with an exponent. */}}
+{{/* A value as text. Helm reads numbers from a file as floats, and would print large numbers with an exponent. */}}
 {{- define "witan-cluster.text" -}}
 {{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
-{{/* Names of secrets, which charts write as texts or as objects. */}}
+{{/* Distinct names of pull secrets, which charts write as strings or as objects. */}}
 {{- define "witan-cluster.pullSecrets" -}}
 {{- $names := list }}
 {{- range concat ((.Values.global | default dict).imagePullSecrets | default list) .Values.image.pullSecrets }}
@@ -90,7 +90,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 
-{{/* For each port whether it has TLS, and the secret if one is given. */}}
+{{/* For each port, whether it has TLS, and the given Secret if there is one. */}}
 {{- define "witan-cluster.ports" -}}
 {{- $tls := .Values.tls }}
 {{- range $port := list "client" "peer" }}
@@ -102,7 +102,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 
-{{/* Where the certificate of a port comes from: .secret names the secret if it is a given one. */}}
+{{/* The source of a port's certificate: the given Secret (.secret), else cert-manager's issuer, else the operator. */}}
 {{- define "witan-cluster.certificate" -}}
 {{- with .root.Values.tls }}
 {{- if $.secret }}

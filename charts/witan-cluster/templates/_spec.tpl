@@ -1,4 +1,4 @@
-{{/* Options that are numbers, by the variable that sets them. */}}
+{{/* Numeric options, by the name of their environment variable. */}}
 {{- define "witan-cluster.numbers" -}}
 ETCD_QUOTA_BACKEND_BYTES: quotaBackendBytes
 ETCD_HEARTBEAT_INTERVAL: heartbeatIntervalMs
@@ -7,7 +7,7 @@ ETCD_MAX_REQUEST_BYTES: maxRequestBytes
 ETCD_MAX_TXN_OPS: maxTxnOps
 {{- end }}
 
-{{/* Options of the server: those of extraEnvVars, and over them the values that are made for them. */}}
+{{/* The server's options. quotaBackendBytes and extraArgs override extraEnvVars. */}}
 {{- define "witan-cluster.options" -}}
 {{- $v := .Values }}
 {{- $numbers := include "witan-cluster.numbers" . | fromYaml }}
@@ -33,7 +33,7 @@ ETCD_MAX_TXN_OPS: maxTxnOps
 {{- toYaml $options }}
 {{- end }}
 
-{{/* TLS of both ports. Certificates have the names of the services below cluster.local anyway. */}}
+{{/* TLS of both ports. Adds the Services' names under another cluster domain; the operator adds the names under cluster.local. */}}
 {{- define "witan-cluster.tls" -}}
 {{- $v := .Values }}
 {{- $ports := include "witan-cluster.ports" . | fromYaml }}
@@ -59,7 +59,7 @@ client:
 {{- end }}
 {{- end }}
 
-{{/* Disks: a class of the parent chart is for all of its parts, and "-" is none. */}}
+{{/* Disks. The parent chart's storageClass takes precedence, and its defaultStorageClass is the last choice. "-" is the empty class. */}}
 {{- define "witan-cluster.storage" -}}
 {{- $v := .Values }}
 {{- $global := $v.global | default dict }}

@@ -66,19 +66,19 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* Fails with a sentence when a value asks for a kind that the cluster does not have. */}}
+{{/* Fails with a message if a value needs a kind that the Kubernetes cluster does not have. */}}
 {{- define "witan-operator.needKind" -}}
 {{- if not (or (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") (.root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" .kind))) }}
 {{- fail (printf "%s=true needs the kind %s (monitoring.coreos.com/v1), which the Kubernetes cluster does not have. Install the Prometheus operator first, or set %s=false. With `helm template`, add --api-versions monitoring.coreos.com/v1." .value .kind .value) }}
 {{- end }}
 {{- end }}
 
-{{/* What the operator may do in the namespaces that it serves. */}}
+{{/* The operator's permissions in the namespaces that it serves. */}}
 {{- define "witan-operator.rules" -}}
 - apiGroups: [witan.dev]
   resources: [etcdclusters, etcdbackupschedules]
   verbs: [get, list, watch]
-# those that have ended are deleted after a time
+# the operator deletes an ended EtcdOperation after a time
 - apiGroups: [witan.dev]
   resources: [etcdoperations]
   verbs: [get, list, watch, delete]
@@ -107,18 +107,18 @@ annotations:
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 # no list and no watch: the operator reads the secrets that an EtcdCluster names, and writes its certificates. It deletes none, but
-# OwnerReferencesPermissionEnforcement (OpenShift) asks for the right when a secret gets an owner
+# OwnerReferencesPermissionEnforcement (OpenShift) requires the permission when a secret gets an owner
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
-# Certificates of cert-manager, for clusters that ask for them; where it is not installed the rule means nothing
+# cert-manager's Certificates, for clusters that use them; without cert-manager, the rule has no effect
 - apiGroups: [cert-manager.io]
   resources: [certificates]
   verbs: [get, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# why the pods of a job are refused, and why a volume is not mounted
+# events report why a job's pods are refused, and why a volume is not mounted
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
