@@ -12,7 +12,7 @@ pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
-/// Converts a store error to one that says what to check. `doing` is the failed action, such as "read s3://…".
+/// Converts a store error to one with a hint of what to check. `doing` is the failed action, such as "read s3://…".
 pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = code(&text) {
@@ -87,7 +87,7 @@ fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
     BackupError::new(reason, format!("{doing}: {why}"))
 }
 
-/// Converts an error code of S3 and its message. `is_refused` says that the store refused the credentials.
+/// Converts an S3 error code and its message. `is_refused`: whether the store refused the credentials.
 fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
@@ -101,7 +101,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         | "InvalidIdentityToken" => (Reason::WrongCredentials, "get a new token"),
         "RequestTimeTooSkewed" => (
             Reason::WrongCredentials,
-            "the clocks of the store and of this machine differ: correct the clock of this machine",
+            "this machine's clock differs from the store's: correct this machine's clock",
         ),
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp"
         | "InvalidPayer" => (
@@ -144,7 +144,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
-/// Returns whether the message of a store says that it is full.
+/// Returns whether a store's message reports that the store is full.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [

@@ -107,7 +107,7 @@ impl Metrics {
                 late: gauge("witan_operator_backup_schedule_overdue", "Whether the last two backups of a schedule have not succeeded. 1 is yes, 0 is no.")?,
             },
             changes: Punctuality {
-                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time until which all changes of the cluster of a schedule are stored, in seconds since the Unix epoch.")?,
+                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time up to which all changes to the schedule's cluster are stored, in seconds since the Unix epoch.")?,
                 late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no.")?,
             },
             process: ProcessSeries::register(&registry)?,
@@ -195,7 +195,7 @@ fn result(succeeded: bool) -> &'static str {
 }
 
 impl Punctuality {
-    /// Sets the gauges of a schedule. `last` is in seconds since 1970; without it, that series is not exported.
+    /// Sets the gauges of a schedule. `last` is in seconds since 1970; without it, that gauge is not changed.
     pub(crate) fn set(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
         let labels = [namespace, name];
         self.late.with_label_values(&labels).set(late.into());

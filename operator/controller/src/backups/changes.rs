@@ -1,4 +1,4 @@
-//! The pod that stores the changes of a schedule: creates it while the schedule asks for it, and reads its progress.
+//! The pod that stores the changes of a schedule: creates it while the schedule requests it, and reads its progress.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -55,7 +55,7 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Option<Seen>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let (name, what) = (schedule.name_any(), "list the pods of changes");
+        let (name, what) = (schedule.name_any(), "list the pods that store changes");
         let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), what).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
@@ -66,7 +66,7 @@ impl Backups {
             let ended = matches!(pod_phase(pod), Some("Failed" | "Succeeded"));
             let fits = !ended && wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod));
             if !fits && pod.metadata.deletion_timestamp.is_none() {
-                delete(&self.client, pod, "delete a pod of changes").await?;
+                delete(&self.client, pod, "delete a pod that stores changes").await?;
             }
         }
         let wanted = match wanted {
@@ -83,7 +83,7 @@ impl Backups {
                     wanted.name_any()
                 )),
                 false => refused("pod", created)
-                    .map_err(cannot("create the pod of changes"))?
+                    .map_err(cannot("create the pod that stores changes"))?
                     .err(),
             };
             return Ok(Some(Seen { answer: None, trouble }));
@@ -91,7 +91,7 @@ impl Backups {
         Ok(Some(ask_pod(&pods).await))
     }
 
-    /// Returns the pod that a schedule asks for. The inner error says why it cannot be made.
+    /// Returns the pod that a schedule requests. The inner error is the reason why it cannot be made.
     async fn wanted(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -116,8 +116,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Queries the pod that stores a schedule's changes for its progress. `trouble` says why changes are not being stored: an old
-/// pod is still terminating, or the pod has crashed, did not answer, or reports an error.
+/// Queries the pod that stores a schedule's changes for its progress. `trouble` is the reason why changes are not being stored:
+/// an old pod is still terminating, or the pod has crashed, did not answer, or reports an error.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()
