@@ -105,7 +105,9 @@ impl KeyCounts {
     /// Adds a page of sorted keys. Returns the keys to sample: the middle one of each prefix in the page.
     fn add(&mut self, page: &[KeyValue], flags: &TopFlags) -> Vec<Vec<u8>> {
         let mut wanted = Vec::new();
-        let same = |a: &KeyValue, b: &KeyValue| below(&a.key, flags) == below(&b.key, flags);
+        let same = |a: &KeyValue, b: &KeyValue| {
+            counted_prefix(&a.key, flags) == counted_prefix(&b.key, flags)
+        };
         for run in page.chunk_by(same) {
             let Some(middle) = run.get(run.len() / 2) else {
                 continue;
@@ -139,7 +141,7 @@ impl KeyCounts {
     }
 
     fn row(&mut self, key: &[u8], flags: &TopFlags) -> &mut Row {
-        let mut name = below(key, flags);
+        let mut name = counted_prefix(key, flags);
         if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&name) {
             OTHERS.clone_into(&mut name);
         }
@@ -194,9 +196,9 @@ impl KeyCounts {
     }
 }
 
-/// Returns the prefix under which a key is counted: the prefix of the flags and up to `depth` more segments. The last segment
-/// counts only if a slash follows it.
-fn below(key: &[u8], flags: &TopFlags) -> String {
+/// Returns the prefix under which a key is counted: the flag's prefix and up to `depth` more segments, each with the slash that
+/// follows it. A slash directly after the flag's prefix does not end a segment. A last segment without a slash does not count.
+fn counted_prefix(key: &[u8], flags: &TopFlags) -> String {
     let start = flags.prefix.len().min(key.len());
     let rest = &key[start..];
     let first = usize::from(rest.first() == Some(&b'/'));

@@ -89,7 +89,7 @@ pub(super) async fn fetch(
     reached.is_whole = matches!(until, Until::Revision(revision) if revision <= record.revision);
     if !reached.is_whole {
         let after = after(&segments, &own, record)?;
-        collect(&segments, after, (record, until), to, &mut reached).await?;
+        download_segments(&segments, after, (record, until), to, &mut reached).await?;
     }
     if until == Until::Newest {
         reached.is_whole = later.is_none();
@@ -113,7 +113,8 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns the segments of a generation, starting with the one that has the revision of a snapshot.
+/// Returns the segments of a generation, starting with the one that has the revision of a snapshot. Fails if the changes start
+/// after that revision.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
@@ -137,8 +138,9 @@ fn after<'a>(
     }
 }
 
-/// Fetches segments until they contain what is wanted, or until there are no more.
-async fn collect(
+/// Downloads segments into `to` until `until` is reached or none remain. Fails if the segment that contains the backup's
+/// revision belongs to another history.
+async fn download_segments(
     segments: &SegmentStore,
     ids: &[SegmentId],
     (record, until): (&BackupRecord, Until),
@@ -196,7 +198,8 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
 }
 
 impl Reached {
-    /// Advances over the wanted changes of the next segment.
+    /// Advances over the wanted changes of the next segment, and sets `is_whole` once the target is reached. Fails if a time is
+    /// earlier than the last one.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;

@@ -50,7 +50,7 @@ fn keys_are_counted_to_a_prefix() {
     ];
     for (more, key, expected) in cases {
         assert_eq!(
-            below(key.as_bytes(), &flags(more)),
+            counted_prefix(key.as_bytes(), &flags(more)),
             *expected,
             "{key} {more:?}"
         );
