@@ -47,7 +47,7 @@ pub(crate) struct HyperConnector {
 }
 
 impl HyperConnector {
-    /// Trusts the authorities of the system, and those in a PEM text.
+    /// Trusts the system's authorities and the authorities in a PEM text.
     pub(crate) fn new(authorities: &[u8]) -> Self {
         Self { tls: tls(authorities).map(Arc::new) }
     }

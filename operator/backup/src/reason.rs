@@ -11,7 +11,7 @@ pub(crate) enum Reason {
     SourceRefused,
     /// The stream of the snapshot ended early, or its digest does not match.
     SnapshotBroken,
-    /// The store did not answer, or answered with another error than those below.
+    /// The store did not answer, or answered with an error that has no reason below.
     StoreUnreachable,
     /// The store refused the credentials, they lack a permission, or there are none.
     WrongCredentials,
@@ -35,7 +35,7 @@ pub(crate) enum Reason {
     Internal,
 }
 
-/// A failure: the reason for programs, and a message that says what went wrong and what to do.
+/// A failure: the reason for programs, and a message with the problem and its solution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub(crate) struct BackupError {

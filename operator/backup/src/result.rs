@@ -38,7 +38,7 @@ impl CommandResult {
         fs::write(path, self.json()?)
     }
 
-    /// Returns the JSON, with texts and lists cut to fit.
+    /// Returns the JSON. Cuts texts and lists as far as necessary and possible to fit [`RESULT_BYTES_MAX`].
     fn json(mut self) -> io::Result<String> {
         loop {
             let json = serde_json::to_string(&self)?;

@@ -19,7 +19,7 @@ const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Retention {
     /// Returns the names of the complete backups that neither limit keeps, oldest first; none without a limit. The newest
-    /// backup and `saved` are always kept, and so are those of other clusters: a new cluster with the name of a lost one must
+    /// backup and `saved` are always kept, and so are backups of other clusters: a new cluster with the name of a lost one must
     /// not remove the backups of the lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Each is removed once it
@@ -118,7 +118,8 @@ fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str>
     half.map(|entry| entry.name.as_str())
 }
 
-/// Removes the changes of the cluster of `saved` that are older than its oldest kept backup.
+/// Removes changes of `saved`'s cluster that are older than the cluster's oldest kept backup with a history. Does nothing if
+/// there is no such backup.
 async fn prune_changes(
     store: &Store,
     complete: &[BackupRecord],
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(excess, ["c"]);
     }
 
-    /// Otherwise, a cluster whose changes are compacted too fast would replace all backups with those that begin changes.
+    /// If such backups counted, a cluster that compacts too fast would replace all other backups with them.
     #[test]
     fn a_backup_that_starts_changes_does_not_count_for_retention() {
         let kept = Retention { keep_last: Some(1), keep_within: None };

@@ -86,7 +86,7 @@ async fn retain(
 }
 
 /// Returns the record of a complete backup with this name; `None` if there is none. Deletes a record whose snapshot is missing
-/// or has another size.
+/// or has another size. Fails if the file of the record is not a record.
 async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
     let Some(record) = store.record(name).await? else {
@@ -111,7 +111,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     Ok(None)
 }
 
-/// Saves the snapshot of one member, or of the next one if a member fails.
+/// Saves the snapshot of one member, or of the next one if a member fails. A failure of the store ends the save.
 async fn save_from_any(
     store: &Store,
     source: &impl Source,
@@ -139,7 +139,8 @@ async fn save_from_any(
     Err(BackupError::new(reason, messages.join("; ")))
 }
 
-/// Streams the snapshot of a member to the store. Writes the record last.
+/// Streams the snapshot of a member to the store. Writes the record last. If another process has saved a backup with this name
+/// meanwhile, returns its record. A key hash that cannot be read is only a warning.
 async fn attempt(
     store: &Store,
     source: &impl Source,
@@ -217,7 +218,7 @@ async fn attempt(
     Ok(record)
 }
 
-/// The hash of the keys of a member, or why there is none.
+/// A member's key hash, or the reason it is unavailable.
 type Hashed = Result<KeysHash, String>;
 
 /// Reads the hash of a member's keys at the revision that its snapshot has at least.

@@ -10,7 +10,7 @@ use crate::reason::{BackupError, Reason};
 const FAR_BEHIND_ENTRIES: u64 = 1000;
 
 pub(crate) trait Source {
-    /// Asks all members for their status. The answers are in order of arrival.
+    /// Queries the status of all members. The answers are in order of arrival.
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
     /// Returns the digest of a member's revision; `None` if the revision was compacted or is the first one.

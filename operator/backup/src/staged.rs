@@ -27,7 +27,7 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes partial files of killed uploads: those of `file` immediately, others once they are abandoned. A failure only wastes
+/// Deletes partial files of killed uploads of `file`, and abandoned partial files of other uploads. A failure only wastes
 /// space.
 pub(crate) fn sweep(folder: &Path, file: &str) {
     let Ok(entries) = fs::read_dir(folder) else {

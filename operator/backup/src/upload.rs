@@ -60,7 +60,7 @@ impl PartUpload {
         self.upload.complete().await.map(drop)
     }
 
-    /// Deletes the sent parts. Waits for those in flight first, because a store keeps a part that arrives after the abort.
+    /// Deletes the sent parts. Waits for parts in flight first, because a store keeps a part that arrives after the abort.
     pub(crate) async fn abort(mut self) {
         let aborted = async {
             while self.in_flight.join_next().await.is_some() {}

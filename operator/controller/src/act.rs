@@ -2,7 +2,7 @@
 //!
 //! A missing object is created, which fails if another owner's object has its name. The cluster's existing objects are changed
 //! by server-side apply with one field manager. Deletions and changes include the uid, so they never affect a later object with
-//! the same name. Steps are idempotent: repeating one after a lost answer does no harm.
+//! the same name. Steps are idempotent: a step can be repeated safely if its response was lost.
 
 mod certify;
 mod objects;
@@ -52,8 +52,8 @@ impl ActError {
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns why the API server or a member refused the step, or why no object can be made from the spec; `None` if the step
-    /// may have taken effect.
+    /// Returns why the API server or a member refused the step, or why no object can be made from the spec. `None` for other
+    /// errors, after which the step may have taken effect or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
@@ -262,7 +262,8 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if a member is replaced because of a new template that the API server refuses.
+    /// Fails if a member is replaced because of a new template that the API server refuses. Does nothing for a member outside
+    /// this cluster's pods.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -279,7 +280,7 @@ impl<M: Members> Actor<'_, M> {
         self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await
     }
 
-    /// Applies the services, except those whose names are taken.
+    /// Applies the services whose names are not taken.
     async fn apply_services(&self) -> Result<(), ActError> {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),
@@ -397,7 +398,8 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the snapshot of the restore, like those of a new cluster.
+/// Records in the status that new members start from the restore's snapshot, like a new cluster's first members. Without a
+/// restore, does nothing.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;

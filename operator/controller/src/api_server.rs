@@ -77,7 +77,7 @@ pub(crate) async fn get<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Lists the resources of one of our kinds, without those that this release cannot parse.
+/// Lists the resources of one of our kinds that this release can parse.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,

@@ -90,7 +90,8 @@ impl Backups {
         stream::select(backups, schedules).boxed()
     }
 
-    /// Creates the job of a backup if it does not exist, and writes the resulting status.
+    /// Creates the job of a backup if it does not exist, and writes the resulting status. Does nothing if the backup has
+    /// finished or is being deleted. While another Job has the name, the backup is pending.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
         if backup.is_finished() || backup.metadata.deletion_timestamp.is_some() {
@@ -125,7 +126,8 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup. The inner error says that its cluster does not exist, or that another backup is running.
+    /// Creates the job of a backup. The inner error is the reason why it is not created: its cluster does not exist, the job
+    /// cannot be made from the spec, another backup is running, or the API server refuses the job.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -162,7 +164,7 @@ impl Backups {
         Ok(refused("job", created).map_err(cannot("create the job"))?)
     }
 
-    /// Reads a cluster. The inner error says that it does not exist.
+    /// Reads a cluster. If it does not exist, the inner error is the message for the user.
     async fn cluster(
         &self,
         namespace: &str,

@@ -152,7 +152,9 @@ impl<M: Members> Operations<M> {
         self.hold(operation, None, text).await
     }
 
-    /// Records that an operation starts, waits, or ends immediately.
+    /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, and fails if
+    /// the backup is of another cluster. The start is first recorded in the EtcdCluster; if that has changed, the operation is
+    /// looked at again.
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
         let member = match start {
             Start::Hold(why) => {

@@ -50,7 +50,6 @@ pub(crate) struct Limits {
 }
 
 impl<M: Members> Operator<M> {
-    /// Creates an operator that acts from now on.
     pub(crate) fn new(
         client: Client,
         members: M,

@@ -1,5 +1,5 @@
-//! The loop that runs passes over the objects of a kind: when one changes, when another object asks for it, or when its time has
-//! come.
+//! The loop that runs passes over the objects of a kind: when one changes, when another object requests a pass, or when its
+//! time has come.
 //!
 //! kube's streams and requests are generic. Here they are instantiated once, for untyped objects; a pass gets its object typed.
 
@@ -74,8 +74,8 @@ type Pass = BoxFuture<'static, Result<Action, PassError>>;
 /// Forgets a deleted object, given its namespace and name.
 type Forget = Box<dyn Fn(&str, &str) + Send>;
 
-/// Runs passes over the objects of a kind in a namespace (`None` for all), until the watches end: when an object changes, and for
-/// the requests of `others`. Also returns the store of the objects.
+/// Runs passes over the objects of a kind in a namespace (`None` for all), until the watches end: when an object changes, and
+/// for the requests of `others`. Forgets objects that this release cannot parse. Also returns the store of the objects.
 pub(crate) fn run<K: Object>(
     work: Arc<impl Passes<K>>,
     client: &Client,
@@ -142,7 +142,7 @@ fn apply(
     })
 }
 
-/// Keeps the objects of a kind in a store. Returns the store, and the requests for those that change.
+/// Keeps the objects of a kind in a store. Returns the store, and a request for each object that changes.
 fn objects(
     client: &Client,
     namespace: Option<&str>,

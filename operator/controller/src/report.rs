@@ -186,7 +186,8 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
-/// Returns `status.phase`: the message of the notice with a capital letter, or that the cluster is healthy if there is none.
+/// Returns `status.phase`: the message of the notice with a capital letter, the number of ready members during the bootstrap,
+/// or that the cluster is healthy if there is no notice.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),

@@ -8,7 +8,7 @@ use crate::{
     resources::Cluster,
 };
 
-/// Returns the active request; `None` if its EtcdOperation has finished or was deleted.
+/// Returns the active request; `None` if its EtcdOperation has finished, was deleted, or is being deleted.
 pub(crate) async fn active_request(
     client: &kube::Client,
     cluster: &Cluster<'_>,

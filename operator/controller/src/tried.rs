@@ -90,7 +90,7 @@ impl Tried {
     }
 
     /// Holds a step back with exponential backoff; returns whether `said` differs from its last message. `idle` means that the
-    /// step succeeded without effect.
+    /// step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
     fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
         let at = self
             .refused

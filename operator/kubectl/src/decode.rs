@@ -54,7 +54,8 @@ struct ObjectMeta {
     namespace: String,
 }
 
-/// Returns the text of a value in a table: kind and name of an object if `decode` asks for it, else the beginning of the value.
+/// Returns the text of a value in a table: the kind and name if `decode` is `K8s` and the value is an object, else the
+/// beginning of the value, or `(binary)` if it is not UTF-8.
 pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     if let Some(Decode::K8s) = decode
         && let Some(stored) = stored(value)
@@ -89,7 +90,7 @@ pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     })
 }
 
-/// Decodes an object in protobuf.
+/// Decodes an object in protobuf; `None` if it is not an object with metadata.
 fn of_protobuf(message: &[u8]) -> Option<Stored> {
     let Unknown { kind, object } = Unknown::decode(message).ok()?;
     let (kind, object) = (kind?, Object::decode(&object[..]).ok()?);

@@ -79,7 +79,8 @@ pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     Ok(add_objects(target, clusters).await)
 }
 
-/// Reads the pods, backups and schedules of clusters. If a list cannot be read, it is empty and [`Facts::unread`] says why.
+/// Reads the pods, backups and schedules of clusters. If a list cannot be read, it is empty and [`Facts::unread`] has the
+/// reason.
 async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     let mut unread = Vec::new();
     let everything = ListParams::default();

@@ -114,7 +114,8 @@ impl Pages<'_> {
     }
 }
 
-/// Returns the end of the range of keys with a prefix.
+/// Returns the end of the key range with a prefix. If no key is larger than all of them, returns `\0`, which means that the
+/// range has no end.
 fn end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {

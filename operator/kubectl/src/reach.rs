@@ -1,5 +1,5 @@
-//! Connections to the members of a cluster, through the API server or to addresses from flags. Credentials are those of the
-//! flags, or else those in the operator's secrets if the user may read them.
+//! Connections to the members of a cluster, through the API server or to addresses from flags. Credentials come from the flags,
+//! or else from the operator's secrets if the user may read them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -185,7 +185,7 @@ fn host(authority: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Returns the name of the member at an endpoint and the name in its certificate: those of the pod with that address, else the
+/// Returns the name of the member at an endpoint and the name in its certificate: both from the pod with that address, else the
 /// endpoint and its host.
 fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
@@ -218,7 +218,7 @@ fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginErr
     }))
 }
 
-/// Returns the user from the flags.
+/// Returns the user and password from the flags; `None` without both flags.
 fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
     let (Some(user), Some(password)) = (&flags.user, &flags.password_file) else {
         return Ok(None);

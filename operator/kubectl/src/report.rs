@@ -137,7 +137,7 @@ impl Bundle {
         }
     }
 
-    /// Adds the log of a pod, the log before its restart, and its metrics.
+    /// Adds the log of a pod, the log before its restart, and its metrics. Lists parts that cannot be read as missing.
     async fn pod(
         &mut self,
         target: &Target,
@@ -177,7 +177,8 @@ impl Bundle {
         }
     }
 
-    /// Adds the recordings of members. Reads one at a time, because each is held in memory.
+    /// Adds the recordings of members, if the cluster has any. Reads one at a time, because each is held in memory. Lists
+    /// recordings that cannot be read as missing.
     async fn recordings(
         &mut self,
         target: &Target,

@@ -63,8 +63,8 @@ async fn new_cluster(
     ))
 }
 
-/// Returns the spec of a cluster restored from a backup of one with the spec `old`. Its Services get default names, because
-/// those of the old cluster may still exist.
+/// Returns the spec of a cluster restored from a backup of one with the spec `old`. Its Services get default names, because the
+/// old cluster's Services may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });

@@ -24,7 +24,7 @@ use super::{
     table::{Table, counted, or_unknown},
 };
 
-/// Keys that differ; with more, the command fails and asks for a longer prefix.
+/// Maximum number of keys that differ. With more, the command fails.
 const DIFFERENCES_MAX: usize = 10_000;
 
 #[derive(Debug, Serialize)]

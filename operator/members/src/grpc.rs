@@ -47,7 +47,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a change of the membership or of the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long an unused connection is kept: members' addresses change with their pods.
+/// How long an idle connection is kept. A member's address changes when its pod is replaced.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// Connections to members, kept between passes.
@@ -181,8 +181,8 @@ impl GrpcMembers {
         Ok(())
     }
 
-    /// Asks a member for its status, the list of members (from a quorum, if possible) and, if its status has errors, the
-    /// alarms.
+    /// Reads a member's status, the list of members (from a quorum, if possible) and, if its status has errors, the alarms.
+    /// Alarms that cannot be read count as none.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let asked = pb::StatusRequest {};
         let status =
@@ -221,7 +221,7 @@ impl GrpcMembers {
         })
     }
 
-    /// Asks a member for the list of members. With `linearizable`, it fails unless a quorum confirms the list.
+    /// Reads the list of members from a member. With `linearizable`, it fails unless a quorum confirms the list.
     async fn members(
         &self,
         of: &Address,

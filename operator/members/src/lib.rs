@@ -202,7 +202,7 @@ pub enum Change {
 
 /// Calls to members.
 pub trait Members: Send + Sync + 'static {
-    /// Asks all addresses for a report concurrently; returns one answer for each.
+    /// Requests a report from each address concurrently, and returns one answer for each.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
     /// Makes a change through the first member of `through` that answers.
@@ -212,7 +212,7 @@ pub trait Members: Send + Sync + 'static {
         change: &Change,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Asks a member for the hash of its keys at a revision.
+    /// Requests the hash of a member's keys at a revision.
     fn keys_hash(
         &self,
         of: &Address,

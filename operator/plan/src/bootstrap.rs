@@ -18,7 +18,7 @@ use crate::model::{
 };
 
 /// Returns the next step of the first start; `None` once a quorum has served. If disks of a cluster that served exist but its
-/// status is lost, `None` as well, unless the spec asks for a restore.
+/// status is lost, returns a wait if the spec requests a restore, else `None`.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.has_served() {
         return None;
@@ -71,7 +71,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
-/// Waits for the first pod that is stuck, and says why.
+/// Waits for the first stuck pod that has a known reason; `None` if there is none.
 fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {

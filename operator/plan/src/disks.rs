@@ -5,7 +5,7 @@ use witan_crd::Storage;
 use super::pass::{Joined, Pass, idle};
 use crate::model::{ObjectState, Step, Why};
 
-/// Sets or removes the cluster as owner of the first claim for which the retention policy asks that. No other state may delay
+/// Sets or removes the cluster as owner of the first claim for which the retention policy requires it. No other state may delay
 /// this step: it decides whether the disk outlives the cluster.
 pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     let ordinals = pass.seen.ordinals.iter();
@@ -16,7 +16,8 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     steps.find(|step| !pass.is_refused(step))
 }
 
-/// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if all match.
+/// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if all match or the
+/// spec has no claims. A claim does not grow if it must be replaced or the API server has refused that size.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;

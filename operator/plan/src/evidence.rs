@@ -1,7 +1,7 @@
 //! Decides whether a member is lost with its disk or only seems to be.
 //!
 //! A member that answers is alive, whatever the state of its pod. A silent member is lost when its process reports that its
-//! disk cannot be used. Elapsed time alone is not evidence, unless the spec says how long a node may not report.
+//! disk cannot be used. Elapsed time alone is not evidence, unless the spec limits how long a node may not report.
 
 use super::{objects::secrets_missing, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
@@ -72,9 +72,10 @@ pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bo
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }
 
-/// Returns whether the data of a member is lost. With claims: the claim is lost or missing and the member is silent, or the
-/// claim of a started member is being deleted. Without claims: the pod is missing or being deleted. A claim whose name another
-/// object has is not missing.
+/// Returns whether the data of a member is lost. With claims: the claim is lost and the member is silent; or the member has
+/// started, and its claim is being deleted, or is missing while the member is silent. Without claims: the member has started,
+/// and its pod is missing, has ended, or is being deleted while the member is silent. A claim whose name another object has is
+/// not missing.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -70,8 +70,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Waits for a learner to catch up. Removes it if it reports an unusable disk or runs silently for longer than allowed: its
-/// disk holds no data that the others lack.
+/// Waits for a learner to catch up. Removes it if it reports an unusable disk, its node is lost, or it runs silently for longer
+/// than allowed: its disk holds no data that the others lack.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -224,7 +224,7 @@ pub struct ClaimSeen {
     pub state: ObjectState,
     /// The cluster owns it and must not, or does not own it and must.
     pub other_owner: bool,
-    /// Its member must be replaced by one with a new claim: the spec asks for a different or a smaller claim, or an
+    /// Its member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or an
     /// EtcdOperation `migrateStorage` that began later is running.
     pub must_migrate: bool,
 }

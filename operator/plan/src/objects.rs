@@ -135,7 +135,8 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
-/// Turns authentication on or off as the spec asks; `None` if it is so already, or if the present state is unknown.
+/// Turns authentication on or off as the spec requests; `None` if it is so already, or if the present state is unknown. Does
+/// not enable it while secrets are missing, and does not disable it if the spec has no `auth`.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

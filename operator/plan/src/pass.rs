@@ -1,4 +1,4 @@
-//! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
+//! Facts shared by a plan's checks: the arguments, and the state of a cluster whose quorum serves.
 
 use std::time::Duration;
 
@@ -100,8 +100,9 @@ impl<'a> Pass<'a> {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// Returns the peer TLS of a member's pod, by the member's peer URL; for an ordinal without a member, by the claim's
-    /// annotation.
+    /// Returns the peer TLS of a member's pod: `On` if the member's peer URL has TLS, else `Ready` if the spec requests TLS or
+    /// another member's peer URL has it, else `Off`. For an ordinal without a member, or whose member has a foreign address,
+    /// returns the value in the claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -142,14 +143,14 @@ impl<'a> Pass<'a> {
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Returns whether the operator may stop pods to update them: the spec asks for rolling updates, and the change of version
+    /// Returns whether the operator may stop pods to update them: the spec requests rolling updates, and the change of version
     /// is allowed.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns the lowest running version and the wanted one, if they are more than one minor version apart. etcd's storage
-    /// does not support such a step.
+    /// Returns the version of the first pod that is more than one minor version away from the wanted version, and the wanted
+    /// version. etcd's storage does not support such a step. `None` if there is no such pod or the wanted version is unknown.
     pub(super) fn refused_version(&self) -> Option<(String, String)> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let (major, minor) = version_numbers(wanted)?;
@@ -171,7 +172,8 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns the peer TLS of a new member's pod: `On` if the spec asks for TLS and all pods can connect with it.
+    /// Returns the peer TLS of a new member's pod. If the spec requests TLS, `On` if all pods can connect with it, else
+    /// `Ready`. If it does not, `Ready` if a pod has it on, else `Off`.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let wanted = self.spec.peer_tls().is_some();
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
@@ -204,7 +206,8 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member serves: it is healthy, and its pod, if this cluster has one, is ready and not being deleted.
+    /// Returns whether a member serves: it is healthy, and its pod is ready and not being deleted. A member outside this
+    /// cluster's pods needs only to be healthy.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {
@@ -239,14 +242,14 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a
-    /// new checkpoint before it deletes the old one.
+    /// new checkpoint before it deletes the old one. True if the wanted size is unknown.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);
         bytes.is_none_or(|bytes| bytes / 2 >= self.leader.db_size || Some(bytes) >= present)
     }
 
-    /// Returns whether there are more voters than the spec asks for.
+    /// Returns whether there are more voters than the spec requests.
     pub(super) fn has_spare_voter(&self) -> bool {
         self.list.voters().count() > self.pass.spec.members() as usize
     }

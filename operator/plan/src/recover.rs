@@ -1,4 +1,4 @@
-//! Forces a new cluster from one member after the disks of most others are lost, if an EtcdOperation asks for it.
+//! Forces a new cluster from one member after the disks of most others are lost, if an EtcdOperation requests it.
 //!
 //! Without the survivor the others could still form a quorum and acknowledge different writes. Therefore all their pods must be
 //! gone before the survivor starts alone, and none is started until `repair` has retired their claims once the survivor serves.
@@ -59,7 +59,8 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Records the survivor, if it votes and has a disk, and all other voters are pods, which can be stopped.
+/// Records the survivor. Waits for a person if a voter is not a pod of this cluster, or if the survivor is not a voter, has no
+/// disk or is fenced. The survivor need not be a listed voter if no voter is known or a recovery is running.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

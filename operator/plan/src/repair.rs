@@ -19,8 +19,8 @@ use crate::model::{
 const REBUILD_SECONDS: i64 = 60;
 
 /// Cleans up the first ordinal without a member: deletes a learner's claim and then its pod, or a voter's pod; without a pod,
-/// deletes or retires the claim. Waits if another member still lists it: the confirmed list may be that of a forced member
-/// while the others elect a leader.
+/// deletes or retires the claim. Waits if another member still lists it: the confirmed list may be a forced member's list while
+/// the others elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -43,8 +43,9 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Deletes or retires the claim of a removed member. Until the wanted number of members vote, its disk may hold the last copy
-/// of some data, so it is retired.
+/// Deletes the claim of a removed member if the retention policy is `Delete` and no recovery is running; otherwise retires it.
+/// Until the wanted number of members vote, its disk may hold the last copy of some data, so it is retired unless it is lost.
+/// `None` if it is already retired.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -79,7 +80,9 @@ fn role(member: &MemberSeen) -> Role {
     }
 }
 
-/// Starts the first member without a pod, voters before learners: from its disk, or for the first time.
+/// Starts the first member without a pod, voters before learners: from its disk, or for the first time. Waits while a name is
+/// taken or its claim is being deleted. Skips members that are fenced or removed next, and started members whose disk cannot be
+/// used.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let voters = joined.own().filter(|(_, member)| !member.learner);
     let learners = joined.own().filter(|(_, member)| member.learner);
@@ -122,8 +125,8 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     Bootstrap::Join { members: members.collect() }
 }
 
-/// Deletes the first pod that must be recreated and can be: its disk stays, or its member never started. A leader with an
-/// outdated template first transfers leadership, and a peer TLS change is first recorded on the claim.
+/// Deletes the first pod that must be recreated and whose member has a disk or never started. A leader with an outdated
+/// template first transfers leadership, and a peer TLS change is first recorded on the claim.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -139,8 +142,8 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns why the pod of a member must be recreated; `None` if it stays. A stuck pod with an outdated template is recreated if
-/// updates are allowed.
+/// Returns why a member's pod must be recreated; `None` if it is kept. A stuck pod with an outdated template is recreated if
+/// updates are allowed and the member's vote can be spared.
 fn restart_reason(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -225,8 +228,8 @@ enum VoterDecision {
     Remove(Removal),
 }
 
-/// Decides whether a voter stays, is waited for or is removed. The first match counts: fenced; silent and to be replaced;
-/// corrupt; not serving while the spec asks for fewer members; answering and to be replaced; disk lost; not serving.
+/// Decides whether to keep a voter, wait for it, or remove it. The first match counts: fenced; silent and to be replaced;
+/// corrupt; not serving while the spec requests fewer members; answering and to be replaced; disk lost; not serving.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
@@ -266,7 +269,8 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     }
 }
 
-/// Decides about a voter whose disk is lost: it is replaced once a new member could start.
+/// Decides about a voter whose disk is lost. If the cluster has surplus members, scales in (or does nothing if the pod serves
+/// and self-healing is off). Otherwise replaces the voter, after waiting for missing secrets.
 fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
     match surge::surplus(joined) {

@@ -10,7 +10,8 @@ use super::pass::{Pass, idle, soon};
 use crate::model::{Ordinal, Part, Step, Stop, Why};
 
 /// Returns the next step of a restore in phase `Stopping`: stops pods, sets disks aside, then starts the new members or goes
-/// back to earlier disks. `None` if no restore is in this phase.
+/// back to earlier disks. Waits while a claim's name is taken, and before new members if `spec.replicas` is 0. `None` if no
+/// restore is in this phase.
 pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     let restore = pass.status.restore.as_ref();
     let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;

@@ -15,8 +15,8 @@ use crate::model::{Rotation, Step};
 /// How long before an authority expires it is replaced: a year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Starts a rotation if the authority expires soon or the user asks for it, or advances a running one; `None` if there is
-/// nothing to do.
+/// Starts a rotation if the authority expires soon or the user requests a rotation, or advances a running one. `None` if
+/// neither is due, while a pod lacks the present certificates, or until clients have had the time for the present stage.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;

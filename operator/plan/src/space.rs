@@ -1,4 +1,4 @@
-//! Handles the alarm NOSPACE if the spec asks for it: compacts old revisions, and lowers the alarm once that has freed enough.
+//! Handles the alarm NOSPACE if the spec requests it: compacts old revisions, and lowers the alarm once that has freed enough.
 //!
 //! A compaction takes history from clients, and repeating it a minute later would not help. The status records it, and the next
 //! one follows after [`AGAIN_SECONDS`] at the earliest.
@@ -9,7 +9,7 @@ use crate::model::{MemberSeen, Step};
 /// The least time between two compactions: ten minutes. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Compacts keys because of the alarm NOSPACE, or lowers the alarm. `None` if the spec does not ask for it, or if nothing is
+/// Compacts keys because of the alarm NOSPACE, or lowers the alarm. `None` if the spec does not request it, or if nothing is
 /// due.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();

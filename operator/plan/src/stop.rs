@@ -1,4 +1,4 @@
-//! States in which nothing may change, pods that a person wants stopped, and leftovers of a failed bootstrap.
+//! States in which nothing may change, pods that a person stops, and leftovers of a failed bootstrap.
 
 use witan_crd::RestorePhase;
 
@@ -16,8 +16,8 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused))
 }
 
-/// Waits for a person if members report different cluster ids, or another id than the status. Leftovers of a failed bootstrap
-/// do not count.
+/// Waits for a person if members report different cluster ids, or another id than the status. Once the cluster has served,
+/// leftovers of a failed bootstrap do not count. Before, different ids count only if a member has data.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -31,10 +31,10 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
-/// Returns a step that waits for manual intervention if the cluster may have forked: pods serve with two quorums under one
-/// cluster id, or the confirmed list lacks most of the voters in the status, because the other side does not answer. Each
-/// quorum is a majority of its own list, so the operator cannot tell which one has the data to keep. A fork stays reported
-/// until every pod and claim belongs to a member in the list.
+/// Waits for manual intervention if the cluster may have forked. Either pods serve with two quorums under one cluster id, or
+/// the other side does not answer and the confirmed list lacks most of the voters in the status. Each quorum is a majority of
+/// its own list, so the operator cannot tell which one has the data to keep. The operator reports a fork until every pod and
+/// claim belongs to a member in the list.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();
@@ -78,7 +78,7 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Deletes the claim and then the pod of a leftover, unless it is fenced.
+/// Deletes the claim and then the pod of a leftover, unless it is fenced. Waits while both are being deleted.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();
@@ -94,8 +94,8 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Stops the pods, highest ordinal first, if `spec.replicas` is 0; the disks stay. Waits for a person if the claim of a voter
-/// is being deleted, because it would go with its pod.
+/// Stops the pods, highest ordinal first, if `spec.replicas` is 0; keeps the disks. Waits for a person if a cluster that has
+/// served has no disks, or if a voter's claim is being deleted, because it would go with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
@@ -120,7 +120,8 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Stops the first member that the annotation fences, if the others have a quorum without it.
+/// Stops the first member that the annotation fences, if the others have a quorum without it. A leader first transfers
+/// leadership. Returns a wait if no fenced member may be stopped.
 pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     for ordinal in &joined.pass.seen.fenced {

@@ -23,7 +23,7 @@ pub(super) fn surplus(joined: &Joined<'_>) -> bool {
     joined.list.members.len() > wanted(joined)
 }
 
-/// Returns whether this member is removed next because the spec asks for fewer.
+/// Returns whether this member is removed next because the spec requests fewer members.
 pub(super) fn is_removed_next(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     surplus(joined) && joined.last().is_some_and(|(last, _)| last == ordinal)
 }
@@ -33,7 +33,8 @@ pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> boo
     is_removed_next(joined, ordinal) && joined.may_remove(id)
 }
 
-/// Returns why a voter that may still answer must be replaced: a person asked for it, or deleted its claim.
+/// Returns why a voter that may still answer must be replaced: its replacement was requested, or, with self-healing, its claim
+/// is being deleted. `None` for a fenced voter.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -52,7 +53,8 @@ pub(super) fn must_go(
 }
 
 /// Replaces a voter: adds a member, or removes the voter once there is a spare one. Leadership moves first. If a change of peer
-/// TLS has cut the voter off, its peer URL is set back to that of its pod, because a restart would lose its disk.
+/// TLS has cut the voter off, restores the peer URL of its pod, because a restart would lose its disk. Waits if the cluster has
+/// a learner, a secret is missing, or the voter may not be removed.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

@@ -109,8 +109,8 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the last stored time is ahead of this clock by more than [`AHEAD_MS`], so that new changes cannot get a
-    /// later one.
+    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`. New changes could not get a later
+    /// time.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
@@ -166,7 +166,7 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// Reads the TTLs of the leases of pending changes.
+    /// Reads the TTLs of the pending changes' leases, if a watch is open. Forgets the known leases first if there are too many.
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();

@@ -69,7 +69,8 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Waits for the next event; forever if none can occur. Cancel-safe.
+    /// Waits for the next event; forever if none can occur. Receives no changes while the pending changes fill their limit.
+    /// Cancel-safe.
     pub(super) async fn next(&mut self) -> Event {
         let message = async {
             match &mut self.archive {
@@ -216,7 +217,9 @@ impl<'a> Archiver<'a> {
         self.save()
     }
 
-    /// Reads the cluster's last revision, and checks that the watch still follows the same history.
+    /// Reads the cluster's last revision, and checks that the watch still follows the same history; does nothing without a
+    /// watch. After an election, closes the watch instead, so that a new watch checks the history. Fails if the member belongs
+    /// to another cluster, or if the revision went back.
     async fn ask(&mut self) -> Result<(), BackupError> {
         let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, asked, .. }) =
             &mut self.archive

@@ -102,7 +102,7 @@ impl Feed {
         })
     }
 
-    /// Waits for the next message. Cancel-safe.
+    /// Waits for the next message. Fails if the watch ends, is canceled, or needs compacted changes. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<WatchResponse, FeedEnd> {
         let failed = |status: &Status| failed(&self.endpoint, "watch all keys at", status);
         match self.watch.message().await {

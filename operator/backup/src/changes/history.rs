@@ -61,8 +61,7 @@ fn digest(events: &[&Event]) -> RevisionDigest {
     RevisionDigest { revision, digest: format!("{:x}", digest.finalize()) }
 }
 
-/// Returns whether the digests read from a member equal the known ones at every common revision, and include the last known
-/// revision.
+/// Returns whether all digests read from a member up to the last known revision are known, and include that revision.
 pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool {
     let last = known.last().map_or(0, |one| one.revision);
     let both = read.iter().filter(|one| one.revision <= last);
@@ -87,7 +86,8 @@ pub(crate) async fn read(
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
 }
 
-/// Watches the revisions `first` to `last`, or those that are not compacted, and computes their digests.
+/// Watches the revisions `first` to `last`, without compacted ones, and computes their digests. `None` if `last` is compacted
+/// or a revision is missing.
 async fn receive(
     members: &Members,
     endpoint: &str,

@@ -39,8 +39,8 @@ impl Pending {
         Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
     }
 
-    /// Adds the changes of a message. `may_continue` says that its last revision can continue in the next message. If the clock goes
-    /// back, changes keep the last time.
+    /// Adds a message's changes. If `may_continue` is set, the message's last revision can continue in the next message. If the
+    /// clock goes back, changes keep the last time. Fails if a revision does not follow the last one.
     pub(super) fn add(
         &mut self,
         events: Vec<Event>,
@@ -134,7 +134,7 @@ impl Pending {
     }
 }
 
-/// Returns the encoded size of the changes of a group.
+/// Returns the encoded size of a group's changes.
 fn bytes_of(group: &ChangeGroup) -> usize {
     group.events.iter().map(Event::encoded_len).sum()
 }

@@ -53,7 +53,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Applies the cert-manager Certificate of a role; does nothing if the spec does not ask for one.
+    /// Applies the cert-manager Certificate of a role; does nothing if the spec does not request one.
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
         match cert_manager::request(self.cluster, role) {
             Some(request) => {

@@ -76,7 +76,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Transfers the fields of [`CREATOR`] to [`MANAGER`], whose next apply removes those that it does not contain. If
+    /// Transfers the fields of [`CREATOR`] to [`MANAGER`], whose next apply removes fields that it does not contain. If
     /// [`MANAGER`] has applied the object before, the fields only lose their owner. Returns the new resource version for that
     /// apply, or `None` if nothing changed. Fails if the object has changed since `live`.
     pub(super) async fn take_over<K: Object>(
@@ -129,8 +129,8 @@ impl<M: Members> Actor<'_, M> {
             .map_err(|error| cannot(what)(error).into())
     }
 
-    /// Changes labels or annotations of exactly this object, identified by its uid, with a JSON merge patch. `what` names the
-    /// action in errors.
+    /// Changes labels or annotations of exactly this object, identified by its uid, with a JSON merge patch. Fails if `live` is
+    /// `None`. `what` names the action in errors.
     pub(super) async fn mark<K: Object>(
         &self,
         live: Option<&K>,

@@ -14,9 +14,9 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Applies the claim of a member, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
+    /// Applies a member's claim, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
     /// unchanged. If the API server refuses the pod, a restarting member gets the last admitted template, and the step
-    /// succeeds: an invalid spec must not cost the quorum. The error refers to the present template.
+    /// succeeds: an invalid spec must not cause quorum loss. The error refers to the present template.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;

@@ -350,7 +350,7 @@ fn start(ordinal: u32) -> Step {
     Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role })
 }
 
-/// A spec that the API server refuses must not cost the quorum.
+/// A spec that the API server refuses must not cause quorum loss.
 #[tokio::test]
 async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
     let words = "no PriorityClass with name absent was found";

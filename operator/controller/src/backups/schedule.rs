@@ -40,7 +40,7 @@ pub(super) struct Due {
 struct Times(Cron);
 
 impl Times {
-    /// Parses five fields or a nickname such as `@daily`. The error is text for the user.
+    /// Parses five fields or a nickname such as `@daily`. The error is the message for the user.
     fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
@@ -139,7 +139,8 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     }
 }
 
-/// Returns the reason and the message of the condition of a schedule that is neither paused nor invalid.
+/// Returns the reason and message of a schedule's condition `Ready`: `Overdue`, else `LastBackupFailed`, else `Scheduled`. The
+/// schedule is neither paused nor invalid.
 fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],
@@ -166,8 +167,9 @@ fn ready_state(
     })
 }
 
-/// Returns the names of the EtcdBackups that the retention removes, and of failed ones beyond [`FAILED_KEPT`]. `newest` is
-/// sorted newest first. The jobs remove the files by the same rule.
+/// Returns the names of the EtcdBackups to delete: backups that the retention policy does not keep, failed backups beyond
+/// [`FAILED_KEPT`], and successful backups beyond [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. The jobs apply the
+/// retention policy to the files.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,

@@ -30,7 +30,7 @@ pub(crate) struct Objects {
     pub(crate) taken: BTreeMap<Part, Holder>,
 }
 
-/// The stores of the watches of one namespace, or of all.
+/// The stores of the watches, of one namespace or of all.
 #[derive(Clone)]
 pub(crate) struct Stores {
     pub(crate) pods: Store<Pod>,
@@ -51,7 +51,8 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server, and looks up names that are taken by other objects.
+    /// Reads the objects of a cluster from the API server, also claims that its pods mount and that lack its label. Looks up
+    /// names that are taken by other objects.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,

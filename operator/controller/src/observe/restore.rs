@@ -11,8 +11,9 @@ use crate::{
 const ANOTHER: &str = "spec.bootstrap.restore names another backup or another end of the changes than the one with which the first \
     members have started";
 
-/// Looks up the backup for the first members; `None` if there is none or the cluster has served. The inner error says why it
-/// cannot be used.
+/// Returns the restore point for the first members: the source recorded by an in-place restore, else the backup in
+/// `spec.bootstrap.restore`. Returns `None` if there is neither or the cluster has served. Every first member must use the same
+/// snapshot, so a different backup than the recorded one is an inner error, as is a backup that cannot be used.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -21,7 +22,6 @@ pub(crate) async fn restore_source(
         return Ok(Ok(None));
     }
     let status = cluster.resource.status.as_ref();
-    // a restore in place has recorded its own source
     if let Some(restore) = status.and_then(|status| status.restore.as_ref()) {
         return Ok(Ok(restore.source.clone()));
     }
@@ -33,7 +33,6 @@ pub(crate) async fn restore_source(
         Ok(found) => found.point,
         Err(missing) => return Ok(Err(missing)),
     };
-    // all first members must start from the same snapshot
     let recorded = status.and_then(|status| status.restored_from.as_ref());
     if recorded.is_some_and(|recorded| *recorded != point.url()) {
         return Ok(Err(ANOTHER.to_owned()));
@@ -51,7 +50,7 @@ pub(crate) struct FoundBackup {
     pub(crate) of: Option<String>,
 }
 
-/// Looks up a backup. The inner error says why it cannot be used.
+/// Looks up a backup. The inner error is the reason why it cannot be used.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,

@@ -174,7 +174,7 @@ impl SecretsSeen {
     }
 }
 
-/// Reads the secrets of a cluster from the API server: those that the operator issues, that the spec names, and that
+/// Reads the secrets of a cluster from the API server: secrets that the operator issues, that the spec names, or that
 /// cert-manager writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
     let space = &cluster.namespace;
@@ -266,7 +266,8 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets in the spec.
+/// Returns the names of the secrets in the spec. The secrets of the store for a restore are included until the cluster has
+/// served.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
     let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());

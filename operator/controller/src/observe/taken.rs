@@ -85,7 +85,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .collect()
 }
 
-/// Returns the end of the range of the first members' ordinals; 0 before they are recorded.
+/// Returns the ordinal after the first members' ordinals; 0 before they are recorded.
 fn first_members(cluster: &Cluster<'_>) -> Ordinal {
     let status = cluster.resource.status.as_ref();
     let members = status.and_then(|status| status.bootstrap_members);

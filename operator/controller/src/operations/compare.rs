@@ -42,7 +42,7 @@ pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared
     judge(revision, found)
 }
 
-/// Returns the hashes, if all members were compacted at the same revision.
+/// Returns the hashes. If the members were compacted at different revisions, the comparison must be repeated.
 fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();

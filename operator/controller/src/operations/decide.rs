@@ -39,7 +39,7 @@ pub(super) enum Start {
 pub(super) enum Next {
     /// Record these requests in the status of the EtcdCluster.
     Request(Box<Requests>),
-    /// Ask the leader to transfer leadership.
+    /// Request a transfer of leadership from the leader.
     MoveLeader { from: MemberId, to: MemberId },
     /// Compare the members' hashes.
     Compare,
@@ -108,7 +108,8 @@ fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membersh
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
 }
 
-/// Starts an operation that restarts all members, unless that would lose data.
+/// Starts an operation that restarts all members. Refuses it if the spec does not allow the operator to update members, or if
+/// the only member has no durable disk. Waits while a restore has not ended or no quorum serves.
 fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
@@ -253,9 +254,9 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     Start::Begin(None)
 }
 
-/// Starts a transfer of leadership to the voter `to`, healthy or not. Without a name, chooses the healthy voter whose log is
-/// furthest ahead, then the lowest id. Ends with success if the voter already leads, and with an error if there is no such
-/// voter. The leader may be unknown.
+/// Starts a transfer of leadership to the voter `to`, healthy or not. Without a name, chooses the healthy voter other than the
+/// leader whose log is furthest ahead, then the lowest id. Ends with success if the voter already leads, and with an error if
+/// there is no such voter. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -332,8 +333,8 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Returns whether the cluster has the wanted number of members, all of them vote and serve, no pod is being deleted, and
-/// `current` holds for each of their ordinals.
+/// Returns whether a quorum confirmed the member list, the cluster has the wanted number of members, all of them vote and
+/// serve, their pods are not being deleted, and `current` holds for each of their ordinals.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,

@@ -115,7 +115,7 @@ fn same_name<'a>(
 }
 
 /// Returns the status of the cluster with a record of this operation, to be written before it starts; `None` if no record is
-/// needed or it exists.
+/// needed or it exists. Beyond [`RECORDED`] records, drops the oldest replacement, or the oldest record if there is none.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,

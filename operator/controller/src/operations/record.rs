@@ -11,7 +11,7 @@ use witan_plan::model::MemberId;
 use crate::report;
 
 /// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
-/// pending one.
+/// pending one. Ignores operations that have finished, are being deleted, or have no known verb.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         let waits = phase(each) != OperationPhase::Running;

@@ -49,8 +49,9 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Decides whether a cluster can be restored from a backup: all of its members must have disks to keep and pods that the
-/// operator can stop, and no earlier restore may still have kept disks.
+/// Decides whether a cluster can be restored from a backup. All of its members must have disks to keep and pods that the
+/// operator can stop. No earlier restore may still have kept disks, unless `forgetKeptDisks` is set. Waits while the pods could
+/// not be recreated.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!(
@@ -154,7 +155,7 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     })
 }
 
-/// Returns the name of a member that runs outside the pods of the cluster, if any.
+/// Returns the name of a member outside the pods of the cluster, if the member list or the status has one.
 fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let now = seen.members().find(|member| member.ordinal.is_none());
     let status = cluster.resource.status.as_ref();
@@ -190,7 +191,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns the text of the result of a restore: the comparison of the keys, and which disks are kept.
+/// Returns a restore's result text: the source, the comparison of the keys, and which disks are kept.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,

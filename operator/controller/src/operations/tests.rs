@@ -129,7 +129,7 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     says(pass(&fake, &operations, "older").await.message, "first");
 }
 
-/// An observation reads all objects of the cluster and asks every member, and many operations can wait.
+/// An observation reads all objects of the cluster and queries every member, and many operations can wait.
 #[tokio::test]
 async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     let fake = FakeApi::with_cluster(&json!({}));

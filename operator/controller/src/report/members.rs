@@ -9,8 +9,8 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
 use super::{Subject, events, rounded, time};
 
 /// Returns the status of each ordinal that has a pod or a member, then of the members outside the pods of this cluster, each
-/// under a unique name. While no member answers, ids, learners and members elsewhere stay as last reported: a recovery counts
-/// the voters by them.
+/// under a unique name. While no member answers, ids, learners and members elsewhere are kept as last reported: a recovery
+/// counts the voters by them.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -108,7 +108,8 @@ fn silent_since(
     )
 }
 
-/// Returns since when `holds` is true of a member: the time that `recorded` has in the present status, or now.
+/// Returns since when `holds` is true of a member: the time that `recorded` has in the present status, or now. `None` if it is
+/// not true.
 fn since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,
@@ -123,8 +124,9 @@ fn since(
     known.or_else(|| Some(time(now)))
 }
 
-/// Returns the phase of an ordinal for `status.members`. `member` is its entry in the member list. Without an entry, the member
-/// is being removed, or provisioned if no list is known yet.
+/// Returns the phase of an ordinal for `status.members`. `member` is its entry in the member list. A fenced ordinal without a
+/// pod is always `Fenced`. A listed member without a pod is `Pending`. An unlisted ordinal is `Provisioning` if no list is
+/// known and it has a pod that is not being deleted, else `Removing`.
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
     let pod = seen.pod(ordinal);
     match (member, pod) {

@@ -88,8 +88,8 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. A claim without a record gets
-/// one of the present spec.
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. A claim without a record gets a
+/// record of the present spec.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
@@ -144,8 +144,8 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     claim
 }
 
-/// Returns the spec of a claim without its size: that of the template, with access modes (by default `ReadWriteOnce`) and
-/// storage class.
+/// Returns a claim's spec without its size: the template's spec, with access modes (by default `ReadWriteOnce`) and storage
+/// class.
 fn spec(
     cluster: &Cluster<'_>,
     template: Option<PersistentVolumeClaimSpec>,

@@ -14,7 +14,7 @@ pub(super) fn typed<T: DeserializeOwned>(
     serde_json::from_value(Value::Object(object.0.clone())).map_err(failed(field))
 }
 
-/// Merges the user's `podTemplate` into an object of the operator.
+/// Merges the user's `podTemplate` into an object of the operator. Fails if the result is not a valid object.
 pub(super) fn merged<T: Serialize + DeserializeOwned>(
     own: &T,
     template: &OpenObject,

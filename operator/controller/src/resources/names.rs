@@ -187,6 +187,8 @@ impl<'a> Cluster<'a> {
         labels
     }
 
+    /// Returns the metadata of an object that the cluster owns: labels, the annotations in `spec.additionalMetadata`, and the
+    /// owner reference.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {
@@ -223,7 +225,8 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// Returns the member image: `spec.image`, or the operator's member image tagged with `spec.version`.
+/// Returns `spec.image`, or the operator's member image. `spec.version` replaces that image's tag or digest. Fails if the image
+/// has no repository name.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

@@ -134,7 +134,7 @@ pub(crate) fn check(
     })
 }
 
-/// Returns the name of the job of an operation. It uses the uid, because the name of an operation can be too long for a job.
+/// Returns the name of an operation's job. It contains the uid, because the name of an operation can be too long for a job.
 pub(crate) fn check_name(operation: &EtcdOperation) -> String {
     format!("restore-check-{}", operation.uid().unwrap_or_default())
 }

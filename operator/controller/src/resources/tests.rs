@@ -107,7 +107,7 @@ fn an_address_fits_however_it_is_written() {
     assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
 }
 
-/// Otherwise the operator would apply it forever.
+/// If they counted as a difference, the operator would apply the object forever.
 #[test]
 fn owners_added_by_others_are_ignored() {
     let cluster = cluster(resource(json!({})));

@@ -157,7 +157,7 @@ fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     trusted.is_some() && trusted == present
 }
 
-/// Returns whether the alternative names of a certificate are those that its role needs, in any order.
+/// Returns whether a certificate has exactly the alternative names that its role needs, in any order.
 fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certificate) -> bool {
     let extension = certificate.tbs_certificate.get::<SubjectAltName>();
     let found: Vec<String> = match extension {
@@ -186,9 +186,9 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Returns the distinct alternative names of a certificate. A wildcard below the peer service covers all members, so that
-/// scaling needs no new certificate. Servers also have the services and the local host. Empty for the authority and the
-/// operator.
+/// Returns the distinct alternative names of a certificate; none for the authority and the operator. A wildcard name under the
+/// peer service's domain covers all members, so scaling does not require a new certificate. Server certificates also contain
+/// the names of the services and the local host. The spec's additional names are appended.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![
@@ -220,7 +220,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
-/// Returns the DNS names of a service inside Kubernetes.
+/// Returns the in-cluster DNS names of a service.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [

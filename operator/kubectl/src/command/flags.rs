@@ -99,7 +99,7 @@ pub(crate) struct TopFlags {
     /// Number of key segments by which keys are grouped.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) depth: u16,
-    /// Maximum number of rows. The largest prefixes or those with the most requests come first.
+    /// Maximum number of rows. The largest or most requested prefixes come first.
     #[arg(long, default_value_t = 20)]
     pub(crate) rows: usize,
     /// Maximum number of requests per second. Each request reads at most 1000 keys or one value.

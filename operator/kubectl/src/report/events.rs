@@ -1,4 +1,4 @@
-//! The events of a report: only those about a cluster and its objects.
+//! The events of a report: only events about a cluster and its objects.
 
 use k8s_openapi::api::core::v1::{Event, ObjectReference};
 use kube::ResourceExt as _;

@@ -1,5 +1,5 @@
-//! `top --rates`: which keys are read, written and watched. All members count their requests for the same seconds, because
-//! each knows only its own clients. The table follows from their pages, and is pure.
+//! `top --rates`: which keys are read, written and watched. All members count their requests for the same seconds, because each
+//! counts only its own clients. The table follows from their pages, and is pure.
 
 #[cfg(test)]
 mod tests;
@@ -111,7 +111,7 @@ impl Load {
 }
 
 impl Rates {
-    /// Adds up what belongs to a prefix, those with most requests first.
+    /// Returns the load of each prefix, most requests first.
     fn prefixes(&self) -> Vec<(String, Load)> {
         let mut loads: BTreeMap<String, Load> = BTreeMap::new();
         for page in self.pages() {
@@ -176,7 +176,7 @@ impl Rates {
     }
 }
 
-/// Returns the name of a row's prefix. The v2 keys are separate.
+/// Returns the name of a row's prefix: `""` if the prefix is empty, with the suffix `(v2)` for v2 keys.
 fn prefix(row: &TopRow) -> String {
     let prefix = if row.prefix.is_empty() {
         "\"\""

@@ -7,7 +7,7 @@ use super::{ObjectState, UnixSeconds};
 pub struct CertificateSeen {
     /// The end of its validity.
     pub not_after: UnixSeconds,
-    /// It has the names that the spec asks for, and is signed by the present authority.
+    /// It has the names that the spec requests, and is signed by the present authority.
     pub fits: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct AuthoritySeen {
     pub rotation: Rotation,
     /// When the rotation reached this stage.
     pub since: UnixSeconds,
-    /// Whether the user asks for a new authority.
+    /// Whether the user requests a new authority.
     pub asked: bool,
     /// Seconds that clients have after each stage.
     pub overlap: i64,

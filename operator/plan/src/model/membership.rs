@@ -19,7 +19,7 @@ pub struct Membership {
     pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of former members for which the alarm CORRUPT is raised.
     pub stale_corrupt: Vec<MemberId>,
-    /// All members, including those that did not answer, in the order of their ids.
+    /// All members, also members that did not answer, in the order of their ids.
     pub members: Vec<MemberSeen>,
 }
 
@@ -30,7 +30,7 @@ pub struct MemberSeen {
     pub id: MemberId,
     /// Its name; empty until it has started.
     pub name: String,
-    /// The ordinal of its pod; `None` for a member that runs outside of the pods of this cluster.
+    /// The ordinal of its pod; `None` for a member outside this cluster's pods.
     pub ordinal: Option<Ordinal>,
     /// It is a pod of this cluster with peer URLs other than the pod's own.
     pub foreign_address: bool,
@@ -70,7 +70,7 @@ pub struct ClusterReport {
     /// Its list and the confirmed one were both confirmed by a quorum, and one of them lacks the other's leader: the cluster
     /// has two histories under one id.
     pub forked: bool,
-    /// Its log and its key space were those of a new member, and no quorum confirmed its read.
+    /// Its log and its key space had no more content than a new member's, and no quorum confirmed its read.
     pub blank: bool,
 }
 

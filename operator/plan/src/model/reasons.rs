@@ -5,7 +5,7 @@ use super::Notice;
 /// Why a member is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
-    /// The spec asks for fewer members.
+    /// The spec requests fewer members.
     ScaleIn,
     /// It did not recover in time, and has no disk.
     Silent,
@@ -17,7 +17,7 @@ pub enum Removal {
     DiskLost,
     /// Its node has not reported for `selfHealing.nodeLostAfter`.
     NodeLost,
-    /// Its data differs from that of the others.
+    /// Its data differs from the other members' data.
     Corrupt,
     /// It has no disk of its own, so that a new template means a new member.
     Ephemeral,
@@ -30,7 +30,7 @@ pub enum Removal {
 }
 
 impl Removal {
-    /// Returns the notice of the removal of `member`, a name.
+    /// Returns the notice of a member's removal. `member` is its name.
     pub(super) fn notice(self, member: String) -> Notice {
         let (reason, because, warning) = match self {
             Removal::ScaleIn => (
@@ -87,7 +87,7 @@ impl Removal {
 pub enum Stop {
     /// Its member was removed, or never was one.
     NotAMember,
-    /// The spec asks for fewer: its member is removed next.
+    /// The spec requests fewer members: its member is removed next.
     ScaleIn,
     /// The template changed.
     Outdated,

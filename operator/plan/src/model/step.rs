@@ -83,7 +83,7 @@ pub enum Step {
         /// Whether the claim is deleted once another member votes in place of its own.
         held: bool,
     },
-    /// Sets or removes the cluster as the owner of a claim, as the retention policy asks.
+    /// Sets or removes the cluster as the owner of a claim, as the retention policy requires.
     OwnClaim(Ordinal),
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {

@@ -45,11 +45,11 @@ pub enum Why {
     OldDisks,
     /// cert-manager has not issued all certificates yet.
     CertificatesPending,
-    /// The spec asks for cert-manager's certificates, but cert-manager is not installed.
+    /// The spec requests cert-manager's certificates, but cert-manager is not installed.
     CertManagerMissing,
     /// The API server refuses to grow a claim.
     GrowthRefused(Ordinal),
-    /// The spec asks for claims that are too small for the data.
+    /// The spec requests claims that are too small for the data.
     StorageTooSmall,
     /// The limit on concurrent updates is reached.
     RolloutQueued,
@@ -84,7 +84,7 @@ pub enum Why {
     UnprovenTemplate(Ordinal),
     /// A member must be replaced, but the others alone would have no quorum, or the spec forbids it.
     CannotReplace(Ordinal),
-    /// A member is corrupt, and the spec asks for the alarm only.
+    /// A member is corrupt, and the spec requests only the alarm.
     Corrupt(Ordinal),
     /// A member outside this cluster's pods is not healthy.
     ForeignUnhealthy(MemberId),
@@ -92,7 +92,7 @@ pub enum Why {
     CannotFence(Ordinal),
     /// A member is fenced: no planned change starts until the fence is removed.
     Fenced(Ordinal),
-    /// The leader is the last to restart, and the spec asks for approval.
+    /// The leader is the last to restart, and the spec requires approval.
     Approval(Ordinal),
     /// The only member has no disk, so that a new template would lose the data.
     OnlyCopy(Ordinal),

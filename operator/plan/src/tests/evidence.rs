@@ -205,7 +205,7 @@ fn with_lost_node() -> World {
     world
 }
 
-/// The spec says how long to wait for the disk of a lost node.
+/// The spec limits how long to wait for the disk of a lost node.
 #[test]
 fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     let mut world = with_lost_node();

@@ -70,7 +70,7 @@ fn certificates_are_issued_in_order_and_renewed_before_their_end() {
     );
 }
 
-/// Otherwise each pass would issue a new certificate.
+/// If `renewBefore` were used as it is, each pass would issue a new certificate.
 #[test]
 fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
     let managed = ManagedCertificate {

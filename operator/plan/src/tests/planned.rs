@@ -248,7 +248,8 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Members before and after, members that are down, those removed at once, those removed after their time, and those left.
+/// Number of members before and after, members that are down, members removed at once, members removed after their time, and
+/// members left.
 #[test]
 fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
@@ -385,14 +386,14 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     world.run(50, |_, _| false);
     assert!(
         stopped(&world).is_empty(),
-        "a second one would cost the quorum"
+        "a second one would cause quorum loss"
     );
     world.fenced.clear();
     world.settle();
     assert!(removals(&world).is_empty());
 }
 
-/// Fencing it would cost the quorum while the other member is away.
+/// Fencing it would cause quorum loss while the other member is away.
 #[test]
 fn an_unfenceable_member_does_not_block_others() {
     let mut world = cluster(3);

@@ -1,4 +1,4 @@
-//! A cluster that lost most of its disks becomes a new cluster of one member, if a person asks for it.
+//! A cluster that lost most of its disks becomes a new cluster of one member, if a person requests it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RecoveryPhase, RecoveryStatus};
@@ -78,7 +78,7 @@ fn the_survivor_continues_alone_and_gets_new_members() {
     let mut world = cluster(3);
     let survivor = world.member(1).expect("a member").id;
     lose(&mut world, [0, 2]);
-    // nobody has asked for a recovery
+    // nobody has requested a recovery
     world.never(50, is_forced);
     world.recover = Some(1);
     world.settle();

@@ -1,4 +1,4 @@
-//! A full store, with a spec that asks for compactions.
+//! A full store, with a spec that requests compactions.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{CompactOnNoSpace, CompactionStatus, SelfHealing};

@@ -156,7 +156,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
-/// During a rotation, certificates of adjacent steps must trust each other; those of the first and last step must not.
+/// During a rotation, certificates of adjacent steps must trust each other; certificates of the first and last step must not.
 #[test]
 fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
     let mut resource = full();

@@ -53,9 +53,9 @@ pub(crate) fn rotated(
     Ok(secret)
 }
 
-/// Returns the secret of the successor of an authority whose key is lost. `of` is the secret of a certificate that the lost
-/// authority signed. The next authority is introduced; until it signs there is no signing key, and existing certificates stay.
-/// `None` if the former authority has expired.
+/// Returns the secret of the authority that succeeds an authority whose key is lost. `of` is the secret of a certificate that
+/// the lost authority signed. The next authority is introduced; until it signs there is no signing key, and existing
+/// certificates are kept. `None` if the former authority has expired.
 pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
