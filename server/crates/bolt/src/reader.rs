@@ -54,7 +54,8 @@ pub enum Bucket {
 }
 
 impl BoltFile {
-    /// Opens a file and reads its meta pages. Only the first `length` bytes belong to the file.
+    /// Opens a file and reads its meta pages. Only the first `length` bytes belong to the file. Fails if they contain fewer
+    /// pages than the newest meta page states.
     pub fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = fs::File::open(path)?;
         let meta = newest_meta(&file, length)?;
@@ -196,7 +197,7 @@ fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
 
-/// Returns the numbers of the pages below a branch.
+/// Returns the numbers of the pages below a branch. Fails if the page is too short.
 fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> {
     (0..usize::from(count))
         .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
@@ -260,7 +261,7 @@ impl TreeWalk<'_, '_> {
             }
             free_from = end;
             if self.last.as_deref().is_some_and(|last| last >= key) {
-                return Err(wrong(page, "its keys do not ascend"));
+                return Err(wrong(page, "its keys are not in ascending order"));
             }
             let last = self.last.get_or_insert_default();
             last.clear();

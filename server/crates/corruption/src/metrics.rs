@@ -17,7 +17,7 @@ impl CorruptionMetrics {
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
-            checks: on.counters("witan_corruption_checks_total", "Total number of comparisons of the states of the members by this member, by outcome.", &["outcome"]),
+            checks: on.counters("witan_corruption_checks_total", "Total number of comparisons of members' states that this member made, by outcome.", &["outcome"]),
             rebuilds: on.counter("witan_corruption_rebuilds_total", "Total number of times that this member replaced its state with the leader's, because it differed from the majority's."),
         }
     }

@@ -76,29 +76,29 @@ pub(super) struct RestoreArguments {
     pub(super) remove_snapshot: bool,
 }
 
-/// Adopts the data of a stopped etcd 3.4 to 3.7 member: creates Witan's data directory inside the data directory of etcd, whose
-/// files stay unchanged. Then start witan with this directory and the flags of etcd.
+/// Adopts the data of a stopped etcd 3.4 to 3.7 member: creates a Witan data directory inside the etcd data directory, whose
+/// files stay unchanged. Then start witan with this directory and etcd's flags.
 #[derive(Debug, Parser)]
 #[command(name = "witan adopt", bin_name = "witan adopt")]
 pub(super) struct AdoptArguments {
-    /// Data directory of etcd (the folder that contains "member").
+    /// etcd data directory (the folder that contains "member").
     #[arg(long)]
     pub(super) data_dir: PathBuf,
-    /// Value of --wal-dir of etcd, if it was set.
+    /// Value of etcd's --wal-dir, if it was set.
     #[arg(long)]
     pub(super) wal_dir: Option<PathBuf>,
 }
 
-/// Exports the state of a stopped Witan member to a data directory of etcd 3.6 or later, with the same revisions, leases, users,
-/// member id and cluster id. The member is the only member of the etcd cluster: add the other members again. The data directory
-/// of Witan is not changed; a copy of its log is written to the folder for temporary files.
+/// Exports the state of a stopped Witan member to a data directory for etcd 3.6 or later, with the same revisions, leases,
+/// users, member id and cluster id. The member is the only member of the etcd cluster: add the other members again. The Witan
+/// data directory is not changed; a copy of its log is written to the folder for temporary files.
 #[derive(Debug, Parser)]
 #[command(name = "witan export", bin_name = "witan export")]
 pub(super) struct ExportArguments {
-    /// Data directory of Witan (the folder that contains "member").
+    /// Witan data directory (the folder that contains "member").
     #[arg(long)]
     pub(super) data_dir: PathBuf,
-    /// Path of the new data directory of etcd. It must not exist, but its parent folder must exist.
+    /// Path of the new etcd data directory. It must not exist, but its parent folder must exist.
     #[arg(long)]
     pub(super) etcd: PathBuf,
 }

@@ -39,13 +39,13 @@ enum EtcdutlCommand {
         #[arg(long, default_value_t = 0)]
         rev: i64,
     },
-    /// Succeeds on a data directory of Witan, which needs no defragmentation.
+    /// Succeeds on a Witan data directory, which needs no defragmentation.
     Defrag {
         /// The data directory.
         #[arg(long)]
         data_dir: PathBuf,
     },
-    /// Succeeds on a data directory of Witan, which supports all cluster versions.
+    /// Succeeds on a Witan data directory, which supports all cluster versions.
     Migrate {
         /// The data directory.
         #[arg(long)]
@@ -101,7 +101,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
 fn unneeded(dir: &Path, why: &str) -> Result<String, OfflineError> {
     let shown = dir.display();
     match storage::identity(dir)? {
-        Some(_) => Ok(format!("{shown} is a data directory of Witan: {why}\n")),
+        Some(_) => Ok(format!("{shown} is a Witan data directory: {why}\n")),
         None => Err(OfflineError::NoData(shown.to_string())),
     }
 }

@@ -7,11 +7,10 @@ use super::{Access, GRPC, HTTP, PathScope};
 const HEAD: &str = "\
 # Who may call what
 
-A resource that one dialect protects is protected in all others. Keys require the authentication of their
-own key space: v3's keys, leases, watches, locks and elections that of `AuthEnable`, the keys of v2 and v1
-that of `/v2/auth/enable`. Everything that belongs to both key spaces (users and roles, changes of members,
-snapshots, hashes, defragmentation, alarms, the log level) requires the role root as soon as either is on.
-Both have the same users.
+A resource that one dialect protects is protected in all other dialects. `AuthEnable` enables authentication for v3's
+keys, leases, watches, locks and elections. `/v2/auth/enable` enables it for the keys of v2 and v1. Everything that
+belongs to both key spaces (users and roles, membership changes, snapshots, hashes, defragmentation, alarms, the log
+level) requires the role root if either is enabled. Both have the same users.
 
 Credentials: gRPC takes a token of `Authenticate` or, with `--client-cert-auth`, a client certificate; the
 gateway and WebSockets take the token; every other path of HTTP/1 takes Basic authentication, and everything
@@ -27,9 +26,9 @@ other cluster, and `/follow/source-gone` ends the checks of the other cluster.
 register a member, because a member without a cluster has no user yet. Creating a token requires root as soon
 as either authentication is on.
 
-With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>`
-is 404, with `--enable-v1=false` those of v1. Both are enabled by default; v1 exposes the same keys as v2 and
-requires the same access. `--enable-grpc-gateway=false` turns the gateway off. `/console` is 404 without `--enable-console`.
+With `--enable-v2=false`, every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>` is 404. With
+`--enable-v1=false`, the paths of v1 are 404. Both are enabled by default; v1 exposes the same keys as v2 and requires
+the same access. `--enable-grpc-gateway=false` disables the gateway. `/console` is 404 without `--enable-console`.
 
 This page is generated from `server/crates/api/src/access`, by which the server routes and authorizes.
 `tests/e2e/tests/access` calls every row of a running member without credentials, with wrong ones, as a

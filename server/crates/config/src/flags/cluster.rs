@@ -14,7 +14,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("discovery-proxy", Text, "", "HTTP proxy for requests to the discovery service.", supported("a_proxy_is_asked_for_whole_urls")),
     Flag::new("discovery-fallback", Text, "exit", "Behavior when discovery fails: exit or proxy. With both, the member exits, because Witan has no v2 proxy.", supported("who_comes_late_ends_whatever_the_fallback")),
     Flag::new("discovery-srv", Text, "", "DNS domain whose SRV records list the first members.", supported("ids_come_from_the_names_of_the_targets")),
-    Flag::new("discovery-srv-name", Text, "", "Suffix of the name of the SRV records.", supported("ids_come_from_the_names_of_the_targets")),
+    Flag::new("discovery-srv-name", Text, "", "SRV record name suffix.", supported("ids_come_from_the_names_of_the_targets")),
     Flag::new("discovery-srv-server", Text, "", "Name server (ADDRESS:PORT) for SRV records, such as Consul; by default the name servers in `/etc/resolv.conf`. Not a flag of etcd.", supported("ids_come_from_the_names_of_the_targets")),
     Flag::new("discovery-token", Text, "", "Discovery token for v3 discovery.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.token"),
     Flag::new("discovery-endpoints", Text, "", "Endpoints of the v3 discovery service, comma-separated.", supported("v3_discovery_gives_up_in_time")).yaml("discovery-config.endpoints"),
@@ -36,6 +36,6 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("wait-cluster-ready-timeout", Duration, "5s", "How long a member waits at startup for the cluster to be ready before it serves clients; 0 disables the wait.", supported("a_member_that_waits_for_the_others_ends_with_sigterm")),
     Flag::new("enable-v2", Bool, "true", "Serves the v2 API: keys, members, users and statistics. If false, the v1 API and the discovery service are not served either.", supported("a_dialect_that_is_turned_off_is_not_there")),
     Flag::new("enable-v1", Bool, "true", "Serves the v1 API of etcd 0.1, a view of the v2 keys. Not a flag of etcd.", supported("a_dialect_that_is_turned_off_is_not_there")),
-    Flag::new("v2-deprecation", Text, "write-only", "Stage of the removal of the v2 API from etcd.", accepted("only --enable-v2 decides whether the v2 API is served")),
+    Flag::new("v2-deprecation", Text, "write-only", "Stage of the v2 API's removal from etcd.", accepted("only --enable-v2 decides whether the v2 API is served")),
     Flag::new("experimental-enable-v2v3", Text, "", "Prefix of the v3 keys that serve the v2 API.", refused("v2 keys have their own key space, as in etcd without this flag")),
 ];

@@ -14,7 +14,7 @@ const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'st
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("proxy", Text, "off", "Runs etcd 3.5 or older as a v2 proxy.", refused(NO_PROXY)),
     Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which the v2 proxy does not use a failed endpoint.", accepted(NO_PROXY)),
-    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between two refreshes of the endpoints of the v2 proxy.", accepted(NO_PROXY)),
+    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between two refreshes of the v2 proxy's endpoints.", accepted(NO_PROXY)),
     Flag::new("proxy-dial-timeout", Integer, "1000", "Timeout of the v2 proxy for connections, in milliseconds.", accepted(NO_PROXY)),
     Flag::new("proxy-write-timeout", Integer, "5000", "Timeout of the v2 proxy for writes, in milliseconds.", accepted(NO_PROXY)),
     Flag::new("proxy-read-timeout", Integer, "0", "Timeout of the v2 proxy for reads, in milliseconds.", accepted(NO_PROXY)),

@@ -9,8 +9,8 @@ const NO_INNER_CLIENT: &str = "a member never connects to its own client port";
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("cert-file", Text, "", "Certificate file of the client port.", supported("both_listeners_at_once")).yaml("client-transport-security.cert-file"),
     Flag::new("key-file", Text, "", "Key file of the client port.", supported("both_listeners_at_once")).yaml("client-transport-security.key-file"),
-    Flag::new("client-cert-file", Text, "", "Client certificate file for connections of this member to its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-cert-file"),
-    Flag::new("client-key-file", Text, "", "Client key file for connections of this member to its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-key-file"),
+    Flag::new("client-cert-file", Text, "", "Certificate file for this member's connections to its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-cert-file"),
+    Flag::new("client-key-file", Text, "", "Key file for this member's connections to its own client port.", accepted(NO_INNER_CLIENT)).yaml("client-transport-security.client-key-file"),
     Flag::new("client-cert-auth", Bool, "false", "Requires clients to present a certificate.", supported("only_clients_of_the_authority_are_served")).yaml("client-transport-security.client-cert-auth"),
     Flag::new("trusted-ca-file", Text, "", "CA certificate file for verifying clients.", supported("only_clients_of_the_authority_are_served")).yaml("client-transport-security.trusted-ca-file"),
     Flag::new("client-crl-file", Text, "", "Certificate revocation list file for client certificates.", supported("revoked_certificates_are_refused_on_every_listener")).yaml("client-transport-security.crl-file"),

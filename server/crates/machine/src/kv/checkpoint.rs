@@ -195,7 +195,7 @@ impl Kv {
         for (_, version) in block.versions() {
             if version.main < self.revision {
                 return Err(CorruptRecord::new(format!(
-                    "block {number}: revisions descend"
+                    "block {number}: revisions are not in ascending order"
                 )));
             }
             let counts = [version.version as u64, version.links.depth, version.sub];

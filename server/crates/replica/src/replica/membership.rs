@@ -102,7 +102,7 @@ impl Replica {
         }
         let context = GetEntriesContext::empty(false);
         let entries = raft.raft_log.slice(from, until, None, context);
-        let entries = entries.expect("what is not executed is in the log");
+        let entries = entries.expect("entries that are not applied are in the log");
         entries
             .iter()
             .filter(|entry| entry.get_entry_type() != EntryType::EntryNormal)
