@@ -14,7 +14,7 @@ pub struct Difference {
     pub at: usize,
     /// The request.
     pub asked: String,
-    /// Etcd's answer.
+    /// etcd's answer.
     pub etcd: String,
     /// Witan's answer.
     pub witan: String,

@@ -13,9 +13,9 @@ pub enum Kind {
     Witan,
     /// Debian's etcd 3.4.23, which still serves the v2 API.
     Etcd34,
-    /// Etcd 3.6.16, whose members and snapshots Witan adopts.
+    /// etcd 3.6.16, whose members and snapshots Witan adopts.
     Etcd36,
-    /// Etcd 3.7.3, whose v3 API Witan implements.
+    /// etcd 3.7.3, whose v3 API Witan implements.
     Etcd37,
 }
 

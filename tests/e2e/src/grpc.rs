@@ -34,7 +34,7 @@ pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
         let mut client = MaintenanceClient::new(connect(&server.address()).await);
         let answer = client.hash_kv(HashKvRequest { revision }).await;
         let answer = answer.ok()?.into_inner();
-        // Etcd answers -1 before the first compaction.
+        // etcd answers -1 before the first compaction.
         Some((answer.compact_revision.max(0), answer.hash))
     })
 }

@@ -266,7 +266,7 @@ impl Server {
                 let said = self.log.lock().expect("no reader panics");
                 let told = said.iter().skip(skip).any(|line| line.contains(READY));
                 drop(said);
-                // Etcd's log line depends on its logger, so only its `/health` is checked.
+                // etcd's log line depends on its logger, so only its `/health` is checked.
                 (told || kind != Kind::Witan) && healthy(&address)
             },
         );

@@ -299,7 +299,7 @@ fn a_call_may_panic_at_any_poll() {
     assert!(server.runs(), "{}", server.tail());
 }
 
-/// Writes, and returns the revision: that of the write before and 1, unless a panicking call has written, too.
+/// Writes and returns the revision. It is the previous write's revision plus 1, unless a panicking call has also written.
 async fn next_revision(server: &Server) -> i64 {
     let channel = grpc::connect(&server.address()).await;
     watching::put(&channel, KEY, "v").await

@@ -36,7 +36,7 @@ const ADOPTED_SEEDS: u64 = 10;
 /// In one of this many seeds, disks fail to sync.
 const FAILED_SYNCS_SEEDS: u64 = 13;
 
-/// In one of this many seeds, members hold proposals back for those in flight.
+/// In one of this many seeds, members hold proposals back while others are in flight.
 const HOLDING_SEEDS: u64 = 3;
 
 /// One in this many seeds has the request timeout of production.

@@ -35,7 +35,7 @@ pub struct Read {
 /// The shares of kinds of requests in a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
-    /// Percentage of requests about leases and their keys, in addition to those of every run.
+    /// Percentage of requests about leases and their keys, in addition to the requests about leases in every run.
     pub(crate) leases_percent: u64,
     /// Percentage of requests that keep a lease alive.
     pub(crate) keep_alive_percent: u64,

@@ -33,7 +33,7 @@ use crate::{
     transfer::Transfer,
 };
 
-/// Number of ticks after the end of the faults within which all members must know a leader. Without pre-vote, lagging members
+/// Number of ticks after the end of the faults within which all members must have a leader. Without pre-vote, lagging members
 /// disturb each election with a probability of one half, and this may repeat.
 pub const SETTLE_TICKS_MAX: u64 = 600;
 /// Ticks between two checks whether the members have settled.

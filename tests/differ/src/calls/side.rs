@@ -73,7 +73,7 @@ impl Side {
 
     /// Removes the parts of an answer that differ between servers or change with time.
     fn tidy(&self, fields: &mut Map<String, Value>) {
-        // Etcd 3.7 does not repeat the message for clients of the former gateway.
+        // etcd 3.7 does not repeat the message for clients of the former gateway.
         if fields.get("error") == fields.get("message") {
             fields.remove("error");
         }
@@ -92,7 +92,7 @@ impl Side {
         {
             fields.remove("TTL");
         }
-        // Etcd lists the keys of a lease in no order.
+        // etcd lists the keys of a lease in no order.
         if let Some(keys) = fields.get_mut("keys").and_then(Value::as_array_mut) {
             keys.sort_by_key(Value::to_string);
         }

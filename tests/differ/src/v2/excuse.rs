@@ -46,7 +46,7 @@ pub(super) enum Excuse {
     Redirect,
     /// etcd's stream falls silent after the first event of the past.
     SilentStream,
-    /// Etcd's history treats `/w` as a directory of `/wxyz`.
+    /// etcd's history treats `/w` as a directory of `/wxyz`.
     Prefix,
     /// etcd's history forgets that a node is hidden.
     Hidden,

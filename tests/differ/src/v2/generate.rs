@@ -198,7 +198,7 @@ impl Maker {
 
     /// Queues so many events that the history forgets the first ones, and watches before and after that index.
     fn past(&mut self) {
-        // Etcd closes a stream that lags a hundred events.
+        // etcd closes a stream that lags a hundred events.
         let open = std::mem::take(&mut self.watches);
         self.next.extend(open.into_iter().map(Step::Reap));
         let long = self.rng.range(BURST.start, BURST.end);

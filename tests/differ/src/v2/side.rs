@@ -313,7 +313,7 @@ impl Watch {
         self.ended = true;
     }
 
-    /// Returns all received lines in comparable form. If `once`, omits lines that only repeat the previous line. Etcd sends
+    /// Returns all received lines in comparable form. If `once`, omits lines that only repeat the previous line. etcd sends
     /// them when the watched node of a stream is removed.
     pub(super) fn lines(&self, once: bool) -> Vec<Answer> {
         let mut told = self.told.clone();

@@ -228,7 +228,7 @@ impl<'a> Draw<'a> {
         {
             0 => {}
             1 => range.key = Vec::new().into(),
-            // Etcd 3.4 panics at an unknown target.
+            // etcd 3.4 panics at an unknown target.
             2 if self.era == Era::Former || self.rng.chance(50) => {
                 range.sort_order = *self.rng.pick(&[3, 7, -1]);
             }
@@ -368,7 +368,7 @@ impl<'a> Draw<'a> {
             1 => {
                 let mut range = self.range(1);
                 if self.era == Era::Former {
-                    // Etcd 3.4 ignores these orders, so the two states would diverge.
+                    // etcd 3.4 ignores these orders, so the two states would diverge.
                     range.sort_order = range.sort_order.clamp(0, 2);
                     range.sort_target = range.sort_target.clamp(0, 4);
                 }

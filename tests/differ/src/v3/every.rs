@@ -165,7 +165,7 @@ impl Draw<'_> {
         }
         match fault {
             0 => range.key = "".into(),
-            // Etcd 3.4 panics at an unknown target.
+            // etcd 3.4 panics at an unknown target.
             1 if range.sort_order == 0 || self.era == Era::Former => range.sort_order = 3,
             1 => range.sort_target = 5,
             _ => {}

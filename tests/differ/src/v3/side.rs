@@ -127,7 +127,7 @@ impl Side {
         }
     }
 
-    /// Converts an answer to JSON. Omits the header's ids and term if they are those of this cluster.
+    /// Converts an answer to JSON. Omits the header's ids and term if they belong to this cluster.
     fn told<M: Message + Default + Serialize>(
         &self,
         bytes: Bytes,

@@ -84,7 +84,7 @@ pub(crate) fn table(era: Era) -> &'static [Row] {
         let ordered = rows.iter_mut().filter(|(name, _)| name.ends_with("scend"));
         ordered.for_each(|(_, codes)| *codes = "ok empty-key future compacted");
     }
-    // Etcd 3.4 accepts any sort options, and their effects must not let the two states diverge.
+    // etcd 3.4 accepts any sort options, and their effects must not let the two states diverge.
     let txn: &'static str = match era {
         Era::Present => TXN,
         Era::Former => TXN.replace(" bad-sort", "").leak(),

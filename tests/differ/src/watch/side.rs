@@ -81,7 +81,7 @@ impl Side {
                 String::new()
             }
             Step::Progress { stream } => {
-                // Etcd drops the request while a watcher of the stream catches up.
+                // etcd drops the request while a watcher of the stream catches up.
                 self.settle();
                 self.streams[*stream].stream.send(progress()).await;
                 self.fence(*stream).await;

@@ -96,7 +96,8 @@ pub(crate) fn all() -> Vec<Row> {
     rows
 }
 
-/// The rows of a way to call a method: that of alarms asks for more to change than to list them.
+/// Returns the rows of a way to call a method. The alarm method has two rows, because changing alarms requires more permissions
+/// than listing them.
 fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
     let row = |name: String, sample, access| Row { dialect, name, sample, access };
     let access = GrpcRoute::of(method).unwrap().access;

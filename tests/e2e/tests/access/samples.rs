@@ -70,7 +70,7 @@ fn keys(method: &str) -> Option<Sample> {
         }),
         "MemberAdd" => of(MemberAddRequest {
             peer_urls: vec!["http://127.0.0.1:1".into()],
-            // a voter that does not run would cost the only member its quorum
+            // with a voter that does not run, the only member would lose quorum
             is_learner: true,
         }),
         _ => return None,

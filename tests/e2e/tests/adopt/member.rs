@@ -241,7 +241,7 @@ fn a_running_etcd_is_refused() {
     }
 }
 
-/// etcd 3.4 leaves the members of the saved cluster in the backend, beside those that the flags name.
+/// etcd 3.4 leaves the members of the saved cluster in the backend, in addition to the members that the flags name.
 #[test]
 fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees() {
     for (kind, tool) in [

@@ -1,5 +1,5 @@
-//! A member whose state is another one than that of most others is found, gets the alarm CORRUPT, and replaces its
-//! state by the leader's.
+//! A member whose state differs from most members' state is found, gets the CORRUPT alarm, and replaces its state with the
+//! leader's.
 //!
 //! `witan-planted alter` changes a value on the disk of a stopped member, with valid checksums.
 

@@ -55,7 +55,7 @@ const STEPS: u64 = 20;
 /// Pauses of a busy machine; with lost wake-ups there are about 15.
 const PAUSES_MAX: usize = 5;
 
-/// Messages of other members wake the replica's thread, even those that come while it takes requests.
+/// Messages of other members wake the replica's thread, even if they arrive while it takes requests.
 #[test]
 fn no_write_waits_for_a_heartbeat() {
     let heartbeat = SLOW_HEARTBEAT_MS.to_string();

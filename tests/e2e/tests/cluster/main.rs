@@ -1,11 +1,10 @@
 //! Clusters of several processes: nothing acknowledged is lost when members die, and a cluster that was
 //! stopped comes back by itself. `tests/faults` has the same promises under every fault at once.
 //!
-//! Reading order: `failover` (the leader dies) → `broken_stream` →
-//! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
-//! seconds) → `quorum` (too few run) → `membership` (members come and go) →
-//! `learners` (what those serve that do not vote) → `forced` (one is left) → `copied` (disks are copies) →
-//! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
+//! Reading order: `failover` (the leader dies) → `broken_stream` → `restart` (members stop and come back) → `snapshot` (a
+//! member that lags too far) → `long_commands` (work of seconds) → `quorum` (too few run) → `membership` (members come and go)
+//! → `learners` (what members without a vote serve) → `forced` (one is left) → `copied` (disks are copies) → `corruption`
+//! (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
 //! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members).
 
 #[path = "../tls/authority.rs"]

@@ -36,7 +36,7 @@ fn remove(through: &Server, id: u64) {
     change(through, &["remove", &format!("{id:x}")]);
 }
 
-/// Lays out a member that joins those at `present`, the first of which adds it; returns its place.
+/// Prepares a member that joins the members at `present`, the first of which adds it. Returns its index.
 fn add_joining(cluster: &mut Cluster, present: &[usize], args: &[&str]) -> usize {
     let at = cluster.prepare_joining(present);
     let peer_url = cluster.member(at).peer_url();

@@ -63,8 +63,8 @@ fn assert_works(cluster: &Cluster) {
     cluster.wait_equal();
 }
 
-/// Starts member 0, which the others refuse and go on without. Its log says `own`, that of another one
-/// `others`.
+/// Starts member 0, which the other members refuse; they continue without it. The log of member 0 contains `own`, and another
+/// member's log contains `others`.
 fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     let before: f64 = cluster.members()[1..].iter().map(refusals).sum();
     let log = cluster.member(0).log().len();

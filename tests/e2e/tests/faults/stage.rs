@@ -126,7 +126,7 @@ impl Stage {
         change(&through, "promote", &learner);
     }
 
-    /// Waits until all members run and report the same leader. Etcd's members end when their disk is full; they are
+    /// Waits until all members run and report the same leader. etcd's members end when their disk is full; they are
     /// restarted. Panics if a member of Witan has ended.
     pub(crate) fn wait_whole(&mut self) {
         for at in 0..self.count() {

@@ -92,7 +92,7 @@ fn a_wish_for_another_protocol_leaves_the_body() {
                 txn.len()
             );
             let told = said(&server, txn.as_bytes());
-            // Etcd answers 405 to a WebSocket that is requested by POST.
+            // etcd answers 405 to a WebSocket that is requested by POST.
             let asked = wish.starts_with("Connection") && wish.ends_with("websocket");
             let refused = kind == Kind::Etcd34 && asked;
             assert_eq!(told.contains("response_put"), !refused, "{wish}: {told}");

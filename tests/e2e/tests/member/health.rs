@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use witan_e2e::{Kind, Launch, Server, http, ports};
 
-/// All requests. Etcd 3.6.16 has no allowlist and ignores it like any unknown parameter.
+/// All requests. etcd 3.6.16 has no allowlist and ignores it like any unknown parameter.
 const TARGETS: &[&str] = &[
     "/health",
     "/health?serializable=true",
@@ -44,7 +44,7 @@ const TARGETS: &[&str] = &[
     "/readyz/nothing",
 ];
 
-/// Returns status, significant headers and body. Etcd runs its checks in arbitrary order.
+/// Returns status, significant headers and body. etcd runs its checks in arbitrary order.
 fn ask(address: &str, method: &str, target: &str) -> (u16, Vec<(String, String)>, Vec<String>) {
     let answer = http::try_once(address, method, target, &[], b"").expect("it answers");
     let mut lines: Vec<String> = answer.text().lines().map(str::to_owned).collect();

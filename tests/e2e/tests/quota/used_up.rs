@@ -111,7 +111,7 @@ fn while_full(server: &Server) -> Vec<String> {
     said.push(format!("{} {}", status["errors"], status["dbSizeQuota"]));
     let metrics = server.http("GET", "/metrics", "").text();
     said.extend(line_of(&metrics, "etcd_server_quota_backend_bytes "));
-    // Etcd counts how often an alarm was raised; Witan only shows whether it is raised.
+    // etcd counts how often an alarm was raised; Witan only shows whether it is raised.
     let alarms = line_of(&metrics, "etcd_debugging_server_alarms{");
     said.extend(
         alarms

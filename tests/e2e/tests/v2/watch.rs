@@ -97,7 +97,7 @@ fn a_reading_stream_misses_nothing() {
     assert_eq!(indexes(&bytes), expect);
 }
 
-/// Etcd keeps such a stream open without sending events.
+/// etcd keeps such a stream open without sending events.
 #[test]
 fn a_stream_that_falls_too_far_behind_ends() {
     const BIG_BYTES: usize = 64 << 10;

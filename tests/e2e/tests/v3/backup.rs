@@ -9,7 +9,7 @@ use witan_e2e::{Kind, Launch, Tool, grpc, linear::client::Choice, requests, wait
 
 use super::{gateway, pair, start};
 
-/// Etcd also lowers its storage version, which Witan does not, so only the first steps are the same.
+/// etcd also lowers its storage version, which Witan does not, so only the first steps are the same.
 #[test]
 fn a_downgrade_is_recorded_and_called_off() {
     let server = start(Kind::Witan);
@@ -66,7 +66,7 @@ fn history_is_in_use_until_it_is_compacted() {
         for _ in 0..200 {
             server.http("POST", "/v3/kv/put", &put);
         }
-        // There are 200 values of 12 KiB, one of which is live. Etcd commits them a little later.
+        // There are 200 values of 12 KiB, one of which is live. etcd commits them a little later.
         wait::until_true("in use", || mib() >= 2);
         let series = "etcd_mvcc_db_total_size_in_use_in_bytes";
         assert!(server.metric(series) >= Some(f64::from(2 << 20)));

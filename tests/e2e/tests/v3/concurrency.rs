@@ -171,7 +171,7 @@ fn leaders_follow_each_other() {
         for id in [1, 2, 3] {
             grant(&channel, id).await;
         }
-        // Etcd sends no answer before there is a leader.
+        // etcd sends no answer before there is a leader.
         let mut observer = elections.clone();
         let observing = tokio::spawn(async move { observer.observe(ask()).await });
         let next = |answer: Option<LeaderResponse>| {

@@ -11,7 +11,7 @@ use protox::{
 };
 use witan_e2e::binaries;
 
-/// Etcd's files, by the names under which they import each other.
+/// etcd's files, by the names under which they import each other.
 const FILES: [(&str, &str); 5] = [
     ("etcd/api/etcdserverpb/rpc.proto", "rpc.proto"),
     ("etcd/api/mvccpb/kv.proto", "kv.proto"),

@@ -1,5 +1,5 @@
-//! Compares learners with etcd 3.6. They cost no quorum, so one member can add, show, change and remove them alone, as etcd
-//! does.
+//! Compares learners with etcd 3.6. They do not count toward the quorum, so one member can add, show, change and remove them
+//! alone, as etcd does.
 
 use serde_json::Value;
 use witan_e2e::{Kind, Launch, Server, Tool, wait};

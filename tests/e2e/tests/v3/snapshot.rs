@@ -164,7 +164,7 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     let back = save(&theirs);
     let again = restored(Kind::Witan, &back, &[]);
     assert_eq!(view(&again), view(&theirs));
-    // Etcd kept the v2 keys without interpreting them.
+    // etcd kept the v2 keys without interpreting them.
     let node = again.http("GET", "/v2/keys/dir/a", "").json();
     assert_eq!(node["node"]["value"], "1");
 }

@@ -28,7 +28,7 @@ fn a_watch_stream_says_what_etcds_says() {
         said.push(socket.text());
         server.http("POST", "/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#);
         let mut events = [socket.text(), socket.text()];
-        // Etcd's watchers have no order.
+        // etcd's watchers have no order.
         events.sort();
         said.extend(events);
         socket.ping(b"there?").unwrap();
@@ -70,7 +70,7 @@ fn a_token_stands_among_the_protocols() {
     );
 }
 
-/// Etcd waits for the end of the body, which arrives when the answer is no longer read.
+/// etcd waits for the end of the body, which arrives when the answer is no longer read.
 #[test]
 fn other_calls_take_one_message() {
     let server = start(Kind::Witan);

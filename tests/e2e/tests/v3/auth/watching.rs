@@ -29,7 +29,7 @@ async fn add(watch: &mut Watching, key: &str, range_end: &str) -> WatchResponse 
     watch.next().await
 }
 
-/// Etcd once had this vulnerability (GHSA-xg4h-6gfc-h4m8): an open end was treated as a single key.
+/// etcd once had this vulnerability (GHSA-xg4h-6gfc-h4m8): an open end was treated as a single key.
 #[test]
 fn only_permitted_ranges_are_watched() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
