@@ -1,5 +1,5 @@
-//! Health checks for orchestrators: /health, /livez and /readyz with one path for each check. The texts are those of etcd 3.7.
-//! Every answer is counted.
+//! Health checks for orchestrators: /health, /livez and /readyz with one path for each check. The texts are the same as in etcd
+//! 3.7. Every answer is counted.
 
 use actix_web::{
     HttpRequest, HttpResponse,

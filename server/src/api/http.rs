@@ -34,7 +34,7 @@ use witan_v3::{
 
 use super::{follow, log_level, ops, recorder};
 
-/// Maximum length of a request target in bytes; a longer target is answered with 414. Etcd drops such connections at 4 KiB.
+/// Maximum length of a request target in bytes; a longer target is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
 /// The frontend of all dialects. There is one per process, because it contains the limit of the discovery service.
@@ -296,8 +296,8 @@ fn check_origin(
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())
 }
 
-/// Returns the origin of the page that sent a request. It is `null` if the browser only reveals that the origin is foreign, for
-/// example when it loads an image.
+/// Returns the `Origin` header of a request. Without the header, returns `null` if the browser only reveals that the page is
+/// foreign, for example when it loads an image, and `None` in all other cases.
 fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     let headers = request.headers();
     let is_foreign = || {

@@ -28,7 +28,8 @@ pub(super) fn folder(config: &Config) -> Option<PathBuf> {
     records.then(|| config.data_dir.join("recorder"))
 }
 
-/// Opens the flight recorder if it is enabled. A failure does not stop the member from starting.
+/// Opens the flight recorder. Returns `None` if it is disabled. Logs an error and returns `None` if it cannot be opened,
+/// because the member must start without it.
 fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn Sink>> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
     let settings = RingSettings {

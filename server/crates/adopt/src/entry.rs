@@ -63,7 +63,7 @@ impl Change {
     }
 }
 
-/// Converts an entry of the log of cluster `cluster_id`.
+/// Converts an entry of the log of cluster `cluster_id`. Fails if the entry cannot be read, or changes several members at once.
 pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> {
     match &log.payload {
         EntryPayload::Empty => Ok(Change::None),
@@ -77,7 +77,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     }
 }
 
-/// Converts a v2 request.
+/// Converts a v2 request. Fails if it cannot be read.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::change(request);
     Ok(
@@ -104,7 +104,7 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
     }
 }
 
-/// Converts a change of raft's configuration.
+/// Converts a change of raft's configuration. Fails if its kind is unknown, or if the added member cannot be read.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
     let kind = kind.map_err(|_| AdoptError::entry(index, "its kind of change is unknown"))?;
@@ -163,7 +163,8 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     })))
 }
 
-/// Converts a request on keys without Witan's read limits: etcd has no such limits and has already executed the request.
+/// Converts a put, deletion, transaction or compaction, without Witan's read limits: etcd has no such limits and has already
+/// executed the request. Returns `None` for any other request.
 fn keys(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(put) = &request.put {
         KvOperation::Put(operation::put(put.clone()))
@@ -236,7 +237,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. etcd also logs requests that only list alarms.
+/// Converts an alarm request. Returns `None` for a request that only lists alarms, which etcd also logs.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -251,7 +252,8 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     })
 }
 
-/// Converts a change of v3 users or roles. Reads and logins change nothing.
+/// Converts a change of v3 users or roles. Returns `None` for reads and logins, which change nothing. Fails if a password
+/// cannot be hashed or decoded.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,
@@ -314,7 +316,7 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. Etcd 3.4 logs the
+/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the
 /// password itself (`clear`), and each member hashes it. The salt is then derived from the cluster id and the index, so that
 /// all members get the same hash.
 fn password_hash(

@@ -1,5 +1,5 @@
-//! Takes over the data directory of a member of etcd 3.4 to 3.7. The keys, leases, users, members and alarms are those at the
-//! last entry that is known to be committed; the entries after it become the log. etcd's files stay unchanged.
+//! Takes over the data directory of a member of etcd 3.4 to 3.7. The keys, leases, users, members and alarms have their state
+//! at the last entry that is known to be committed; the entries after it become the log. etcd's files stay unchanged.
 //!
 //! The committed part becomes the checkpoint. A quorum may have acknowledged later entries without this member's knowledge.
 //! They keep their index and term, and an election decides about them, as it would in etcd.
@@ -30,7 +30,7 @@ use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
-/// The reason why a data directory was not adopted. Etcd's files are unchanged, and Witan ignores the files that it has
+/// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files that it has
 /// already written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]

@@ -160,7 +160,7 @@ fn configuration(etcd: &EtcdDirectory, index: u64) -> [Vec<u64>; 2] {
     [voters, learners].map(|ids| ids.into_iter().collect())
 }
 
-/// Returns the term of the entry at `index`.
+/// Returns the term of the entry at `index` from the log, the snapshot or the backend. Fails if none of them contains it.
 fn term(etcd: &EtcdDirectory, index: u64) -> Result<u64, AdoptError> {
     let of_entry = etcd.entries.iter().find(|log| log.index == index);
     let of_snapshot = etcd

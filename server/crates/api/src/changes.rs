@@ -140,8 +140,8 @@ impl SegmentId {
     }
 }
 
-/// Returns the probable generation of a snapshot that began at a time: the last one that had begun, else the first one. Only
-/// the changes of its revision can confirm that.
+/// Returns the probable generation of a snapshot that began at `time_ms`: the last generation that had begun, else the first
+/// generation. Returns `None` without segments. Only the changes of the snapshot's revision can confirm the result.
 pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
     let generations = || ids.iter().map(|id| id.generation);
     let begun = generations().filter(|generation| *generation <= time_ms);

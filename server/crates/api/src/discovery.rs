@@ -1,5 +1,5 @@
-//! The discovery registry, where the members of a new cluster find each other. Keys and names are those of etcd's public
-//! service and etcd's clients. The server provides the service.
+//! The discovery registry, where the members of a new cluster find each other. etcd's public service and etcd's clients use the
+//! same keys and names. The server provides the service.
 
 /// Directory of all tokens in v2's tree.
 pub const REGISTRY: &str = "/_etcd/registry";

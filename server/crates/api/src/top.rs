@@ -21,7 +21,7 @@ pub const SECONDS_DEFAULT: u64 = 5;
 pub struct TopPage {
     /// Seconds of counting.
     pub seconds: f64,
-    /// Prefixes, those with the largest counts first.
+    /// Prefixes, sorted by descending count.
     pub rows: Vec<TopRow>,
     /// Counts of further prefixes.
     pub others: TopCounts,

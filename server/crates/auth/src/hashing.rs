@@ -45,7 +45,8 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Creates a hasher with this cost. The default replaces an invalid cost.
+    /// Creates a hasher with this cost. Logs a warning and uses the default if the cost is invalid. Fails if the system
+    /// provides no random numbers.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -65,7 +66,8 @@ impl PasswordHasher {
         })
     }
 
-    /// Hashes a password with a random salt, on a hashing thread.
+    /// Hashes a password with a random salt, on a hashing thread. Fails with `TooLong` if the password exceeds
+    /// `password::BYTES_MAX`.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
         if password.len() > password::BYTES_MAX {
             return Err(HashError::TooLong);

@@ -56,7 +56,7 @@ pub(super) fn read(
     Ok((signs, checks))
 }
 
-/// Parses a private key. Returns it with its public key.
+/// Parses a private key. Returns it with its public key. Fails if the key does not fit the method.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {
@@ -137,6 +137,7 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
 }
 
 /// Returns the number of bits in an RSA key's modulus, which is the first integer in the key's possibly nested structure.
+/// Returns `None` if there is no such structure.
 fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
     blocks.iter().find_map(|block| {
         if let ASN1Block::BitString(_, _, der) = block {

@@ -143,7 +143,7 @@ impl Authenticator {
         }
     }
 
-    /// Generates [`TOKEN_LETTERS`] random letters.
+    /// Generates [`TOKEN_LETTERS`] random letters. Fails if the system provides no random numbers.
     fn letters(&self) -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         let mut drawn = [0; TOKEN_LETTERS];

@@ -141,14 +141,13 @@ impl Totals {
 /// The charges of one connection. Clones share them.
 ///
 /// Every connection has one account, and the member has one for its own requests. Each account counts its charges for each
-/// [`Resource`], and [`Totals`] counts the charges of all accounts. A charge is granted if the account then holds no more
-/// than was free before. So one connection alone gets half of a limit, two connections get a third each, and a connection
-/// with few charges is still served when the connection with the most is refused. A charge is also granted while nothing is
-/// charged, because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own
-/// connection, then among all connections in order of arrival. A connection holds or awaits at most its share of the permits,
-/// so many jobs of one connection delay another connection by one round. An account has no address: a client with many
-/// connections has many accounts, and limits per address belong to the network.
-/// addresses: a client with many connections has many accounts, and limits per address belong to the network.
+/// [`Resource`], and [`Totals`] counts the charges of all accounts. A charge is granted if the account then holds no more than
+/// was free before. So one connection alone gets half of a limit, two connections get a third each, and a connection with few
+/// charges is still served when the connection with the most is refused. A charge is also granted while nothing is charged,
+/// because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own connection, then
+/// among all connections in order of arrival. A connection holds or awaits at most its share of the permits, so many jobs of
+/// one connection delay another connection by one round. An account has no address: a client with many connections has many
+/// accounts, and limits per address belong to the network.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
 

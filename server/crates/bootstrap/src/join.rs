@@ -20,7 +20,7 @@ use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
 
-/// Time for which a joining member retries while no other member answers: they may be overloaded or restarting. Etcd waits
+/// Time for which a joining member retries while no other member answers: they may be overloaded or restarting. etcd waits
 /// this long for one answer and gives up at once on a refusal.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -164,7 +164,8 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
     Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
 }
 
-/// Matches each member of `--initial-cluster` with an answer by its peer URLs. Returns this member's id.
+/// Matches each member of `--initial-cluster` with a member of `cluster` by its peer URLs. Returns this member's id. Fails if
+/// the numbers of members differ, or if a member has no match.
 fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinError> {
     let known = || {
         let members = cluster.members.iter();

@@ -74,7 +74,8 @@ impl Route<'_> {
     }
 }
 
-/// Requests a tunnel to `authority` from a proxy (`CONNECT`).
+/// Requests a tunnel to `authority` from a proxy (`CONNECT`). Fails if the answer's status is not 2xx, or if its head is too
+/// long.
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

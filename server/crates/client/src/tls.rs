@@ -1,4 +1,4 @@
-//! TLS for connections to servers: trusted CAs and this member's certificate.
+//! TLS for connections to servers: trusted CAs and the client's certificate.
 
 use std::{io, path::Path, sync::Arc};
 

@@ -57,7 +57,8 @@ pub enum MembersError {
     Url(#[from] UrlError),
 }
 
-/// Parses members as `NAME=URL`, comma-separated, in the given order. Each entry contains all URLs of a member.
+/// Parses members as `NAME=URL`, comma-separated, in the given order. Each entry of the result contains all URLs of a member.
+/// Fails if a part has no `=` or an invalid URL.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -226,7 +227,7 @@ impl FlagValues {
         }
     }
 
-    /// Parses a list of URLs, which may be empty.
+    /// Parses a list of URLs. An empty text is an empty list.
     fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let text = self.text(flag);
         if text.is_empty() {
@@ -245,7 +246,8 @@ impl FlagValues {
         Ok(urls)
     }
 
-    /// Reads heartbeat interval and election timeout, with etcd's checks.
+    /// Reads heartbeat interval and election timeout. As in etcd, both must be positive, and the timeout must be at least five
+    /// times the interval and at most [`ELECTION_MS_MAX`].
     fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
         let (heartbeat, election) = (
             self.number::<u64>("heartbeat-interval")?,
@@ -403,7 +405,7 @@ impl FlagValues {
             )
         };
         Ok(match (text.parse::<u32>(), periodic) {
-            // Etcd also treats an empty text as disabled.
+            // etcd also treats an empty string as disabled.
             _ if text.is_empty() => None,
             (Ok(0), _) => None,
             (Ok(hours), true) => Some(AutoCompaction::Periodic(HOUR * hours)),

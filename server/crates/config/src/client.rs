@@ -46,14 +46,14 @@ impl FlagValues {
         self.files([cert, key]).map_err(incomplete)
     }
 
-    /// Reads the flags of a user and its password.
+    /// Returns the values of the flags of a user and its password. Returns `None` if the user's flag is not given.
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))
     }
 
     /// Reads a list of endpoints. As in etcd, an endpoint without a scheme gets `https` if the flags configure TLS, else
-    /// `http`.
+    /// `http`. Fails if the list is empty, or if an endpoint is no HTTP URL.
     pub(super) fn endpoints(
         &self,
         flag: &'static str,

@@ -21,8 +21,8 @@ pub struct CorruptionChecks {
 }
 
 impl FlagValues {
-    /// Reads the times at which members compare their states. A period of zero disables a comparison. A feature gate has the
-    /// effect of its flag.
+    /// Reads the times at which members compare their states. A period of zero disables the regular comparison, and is refused
+    /// for enabled comparisons after compactions. A feature gate has the effect of its flag.
     pub(super) fn corruption_checks(
         &self,
         gates: &FeatureGates,

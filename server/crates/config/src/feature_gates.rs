@@ -16,7 +16,7 @@ pub(super) const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
 /// etcd's name for [`super::PeerSettings::local_address`].
 pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 
-/// Etcd's names for all alpha features and all beta features.
+/// etcd's names for all alpha features and all beta features.
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 

@@ -17,7 +17,8 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// Adds the values of a YAML text, a mapping of keys to values. An empty text adds none.
+/// Adds the values of a YAML document, which maps keys to values. An empty document adds none. An unknown key causes a warning.
+/// Fails if the document is not a mapping, or if a value is invalid for its flag.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
@@ -32,7 +33,8 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     }
 }
 
-/// Adds the value of a key, or all values of the section with this name. An unknown key causes a warning.
+/// Adds the value of a key, or all values of the section with this name. An unknown key causes a warning. Fails if a value is
+/// invalid for its flag.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     // A key without a flag may be a section.
     let found = flags::all()

@@ -108,7 +108,7 @@ fn status(flag: &Flag) -> String {
     }
 }
 
-/// Describes how a flag is handled, as a sentence after its description in the help text. Returns an empty text for a
+/// Describes how a flag is handled, as a sentence after its description in the help text. Returns an empty string for a
 /// supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {

@@ -100,7 +100,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// Parses `TLS1.2` or `TLS1.3`; an empty text means `default`.
+    /// Parses `TLS1.2` or `TLS1.3`; an empty string means `default`. Fails for any other text.
     fn parse(text: &str, default: Self) -> Result<Self, ConfigError> {
         match text {
             "" => Ok(default),

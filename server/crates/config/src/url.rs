@@ -51,7 +51,7 @@ impl Url {
         self.tls
     }
 
-    /// Parses a comma-separated list, keeping its order.
+    /// Parses a comma-separated list, keeping its order. Ignores empty parts. Fails without any URL.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let urls = urls
@@ -85,7 +85,7 @@ impl Url {
         }
     }
 
-    /// Returns whether both have the same address; `localhost` equals `127.0.0.1`.
+    /// Returns whether both URLs have the same TLS setting, host and port (or socket path). `localhost` equals `127.0.0.1`.
     pub fn same_endpoint(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {

@@ -105,8 +105,9 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares the states every `--corrupt-check-time`, and those after compactions every `--compact-hash-check-time`.
-    /// Replaces this member's state when it gets the CORRUPT alarm. Returns when the process stops.
+    /// Compares the members' current states every `--corrupt-check-time`, and their states after compactions every
+    /// `--compact-hash-check-time`. Replaces this member's state when it gets the CORRUPT alarm. Returns when the process
+    /// stops.
     pub async fn run(self) {
         tokio::select! {
             () = self.node.stopping() => {}
@@ -238,7 +239,7 @@ impl CorruptionChecker {
     }
 
     /// Replaces this member's state with the leader's. If this member leads, first transfers leadership to a voter of
-    /// `majority`.
+    /// `majority`. Fails if this member becomes the leader during the replacement.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let next = {

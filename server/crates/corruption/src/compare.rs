@@ -77,8 +77,9 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the states of all members after entry `index`, at which they must hash their state. Fails if this member has not
-/// hashed it.
+/// Compares the states of all members after entry `index`, at which they must hash their state. Returns when all reachable
+/// members have answered, when `enough` returns true for the answers so far, or at a timeout. Fails if this member does not
+/// hash its state in time.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,

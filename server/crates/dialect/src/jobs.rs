@@ -23,7 +23,7 @@ impl Context {
 }
 
 /// Runs `work` to its end on this worker, even if the caller disconnects. Returns its result and the permit, which is held
-/// until then.
+/// until then. Panics if `work` panics. Fails with `Stopped` if the worker ends first.
 pub async fn run_to_end<T: 'static>(
     permit: Permit,
     work: impl Future<Output = T> + 'static,

@@ -155,7 +155,8 @@ pub fn read<'a>(
     Either::Right(Box::pin(large))
 }
 
-/// Waits for a permit unless the client disconnects first. Then checks the sender again and runs `look` on another thread.
+/// Waits for a permit, then checks the sender's access again and runs `look` on another thread. Fails with `TooMany` if the
+/// client disconnects first, and with `Unauthorized` if the sender has no access.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

@@ -188,7 +188,7 @@ pub enum BodyError {
     Disconnected,
 }
 
-/// Reads a body with at most `limit` bytes.
+/// Reads a body. Fails if it has more than `limit` bytes, or if the client disconnects.
 pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(part) = payload.next().await {
@@ -233,7 +233,7 @@ pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Paylo
         .expect("taking a payload cannot fail")
 }
 
-/// Returns the media type of a request's body: the text before any `;`, trimmed, in lower case. Returns an empty text without
+/// Returns the media type of a request's body: the text before any `;`, trimmed, in lower case. Returns an empty string without
 /// the header.
 pub fn media_type(request: &HttpRequest) -> String {
     let given = content_type(request);
@@ -241,7 +241,7 @@ pub fn media_type(request: &HttpRequest) -> String {
     of_type.trim().to_ascii_lowercase()
 }
 
-/// Returns the `Content-Type` header unchanged, or an empty text without the header.
+/// Returns the `Content-Type` header unchanged, or an empty string without the header.
 pub fn content_type(request: &HttpRequest) -> String {
     let value = request.headers().get(CONTENT_TYPE);
     value.map_or_else(String::new, |value| {

@@ -63,7 +63,7 @@ pub struct Downgrade {
 }
 
 impl BackendMeta {
-    /// Reads the metadata from a backend.
+    /// Reads the metadata from the backend at `path`.
     pub(crate) fn read(path: PathBuf) -> Result<Self, EtcdError> {
         let length = fs::metadata(&path)
             .map_err(|error| EtcdError::io(&path, error))?
@@ -93,7 +93,7 @@ impl BackendMeta {
         Ok(())
     }
 
-    /// Processes a record of a bucket. Ignores keys of later releases.
+    /// Processes a record of a bucket. Ignores unknown keys and buckets. Fails if a known key has an invalid value.
     fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8]) -> Result<(), String> {
         match (bucket, key) {
             (b"meta", b"consistent_index") => self.consistent_index = number(value)?,

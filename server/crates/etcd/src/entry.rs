@@ -38,7 +38,7 @@ pub enum EntryPayload {
     ConfChangeV2,
 }
 
-/// Decodes an entry. Its values are slices of the segment.
+/// Decodes an entry. Its values are slices of the segment. Fails if the entry's type, request or membership change is unknown.
 pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let RaftEntry { kind, term, index, data } = entry;
     let refused = |what: String| EtcdError::Entry { index, what };

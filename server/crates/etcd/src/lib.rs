@@ -104,7 +104,8 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     })
 }
 
-/// Locks the backend like a running etcd. An etcd that starts later waits for the lock.
+/// Locks the backend like a running etcd. An etcd that starts later waits for the lock. Fails with `Running` if another process
+/// holds the lock.
 fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {

@@ -36,7 +36,8 @@ pub(super) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and watches from the revision after this cluster's own.
+    /// Opens a session and watches from the revision after this cluster's own. Fails with `NotFollowing` if this cluster no
+    /// longer follows.
     pub(super) async fn begin(
         node: &'a Node,
         source: &'a Source,
@@ -67,7 +68,7 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Waits for the next revisions, and adds those that have already arrived, up to the size of one entry. Cancel-safe.
+    /// Waits for the next revisions, and adds revisions that have already arrived, up to the size of one entry. Cancel-safe.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
         self.revisions_from(answer).await
@@ -91,7 +92,8 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message.
+    /// Adds the revisions of a watch message. Fails if the watch has ended or was canceled, or if the message is from another
+    /// cluster.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let answer = answer.map_err(|status| self.calls.session.error(status))?;
         let ended = || Status::unavailable("the watch has ended");
@@ -139,7 +141,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Proposes one entry of revisions, preceded by the leases that it lacks.
+    /// Proposes one entry of revisions. If the state lacks a lease, adds the lease and proposes the entry again.
     async fn propose_revisions(
         &mut self,
         revisions: Vec<FollowedRevision>,

@@ -191,7 +191,8 @@ pub(super) enum Guarded {
 }
 
 /// Checks the source after the cut-over, and raises a new fence if the last one was lowered. Also returns the source's
-/// revision. `seen` is the last revision at which the source refused writes.
+/// revision. `seen` is the last revision at which the source refused writes. Returns `Ended` with revision 0 if this cluster
+/// follows again, or has no fence to check.
 pub(super) async fn guard<C: FenceCalls>(
     calls: &C,
     seen: Option<i64>,

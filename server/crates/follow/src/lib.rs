@@ -163,8 +163,8 @@ async fn follow(
     }
 }
 
-/// Checks the source after the cut-over over one connection, until the connection fails or an operator declares the
-/// source gone. `members` come from a state after the cut-over.
+/// After the cut-over, checks the source through one connection, until the connection fails or an operator declares the source
+/// gone. `members` come from a state after the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,

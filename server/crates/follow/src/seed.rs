@@ -105,7 +105,7 @@ async fn first_state(
     state(session, folder).await
 }
 
-/// Reads the source's state from a snapshot of this member.
+/// Reads the source's state from a snapshot of the session's member. Removes the member alarms from the state.
 pub(super) async fn state(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -177,7 +177,7 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Checks the digest at the end of the file and reads the state.
+    /// Checks the digest at the end of the file and reads the state. Fails if the file has no digest or a wrong digest.
     fn read(&self) -> Result<StateMachine, SeedError> {
         let (length, has_digest) = digest::length("stat", &self.0)?;
         if !has_digest {

@@ -60,7 +60,7 @@ impl Source {
         &self.asked.endpoints
     }
 
-    /// Opens a session with the next member.
+    /// Opens a session with the next endpoint. Each call takes the endpoint after the previous call's endpoint.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -138,7 +138,7 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Returns the hash of all keys at the member's revision, with that revision and the compacted one.
+    /// Returns the hash of all keys at the member's revision, with this revision and the compacted revision. Has no timeout.
     pub(super) async fn hash(&self) -> Result<SourceHash, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
         // No timeout: the member reads all keys.
@@ -176,7 +176,7 @@ impl SourceSession<'_> {
         Ok((answered.granted_ttl > 0).then_some(answered.granted_ttl))
     }
 
-    /// Returns the revision of users and roles, which etcd 3.4 does not report.
+    /// Returns the revision of users and roles. Returns `None` from etcd 3.4, which does not report it.
     pub(super) async fn auth_revision(&self) -> Result<Option<u64>, SourceError> {
         let mut client = self.session.client(AuthClient::with_origin);
         let asked = client.auth_status(self.session.request(AuthStatusRequest {}));

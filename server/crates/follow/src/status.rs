@@ -168,7 +168,8 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result.
+    /// Requests the cut-over and waits for its result. Fails at once if this cluster does not follow, if its last attempt to
+    /// copy failed, or if a cut-over is running.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();

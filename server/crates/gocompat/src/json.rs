@@ -36,7 +36,8 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` starts with a JSON value. Ignores the bytes after it, as a decoder for a stream of values does.
+/// Checks that `text` starts with a JSON value. Ignores the bytes after it, as a decoder for a stream of values does. Returns
+/// Go's error text if not.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {

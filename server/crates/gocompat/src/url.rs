@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     Ok(GoUrl { scheme, host, path })
 }
 
-/// Splits off the scheme in lower case. The scheme is empty if the URL has none.
+/// Splits off the scheme in lower case. The scheme is empty if the URL has none. Fails if the URL starts with a colon.
 fn split_scheme(text: &str) -> Result<(String, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {

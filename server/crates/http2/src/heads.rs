@@ -180,7 +180,8 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query. Accepts the same paths as Go's HTTP library, which are more than gRPC needs.
+/// Parses a path with an optional query. Returns `None` for any other text. Accepts the same paths as Go's HTTP library, which
+/// are more than gRPC needs.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),

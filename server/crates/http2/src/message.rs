@@ -103,7 +103,8 @@ impl Assembler {
         }
     }
 
-    /// Checks a message's prefix and returns the message's length in bytes, including the prefix.
+    /// Checks a message's prefix and returns the message's length in bytes, including the prefix. Returns the prefix's length
+    /// while the prefix is incomplete. Refuses a message above `max`, or with a flag that the encoding does not allow.
     fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);

@@ -229,7 +229,8 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.wake_by_ref();
     }
 
-    /// Takes a stream out of its slot. The caller must then call [`Streams::keep`] or [`Streams::release`].
+    /// Takes a stream out of its slot. Returns `None` if the slot is empty. The caller must then call [`Streams::keep`] or
+    /// [`Streams::release`].
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
     }

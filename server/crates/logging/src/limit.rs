@@ -34,7 +34,7 @@ impl LogLimit {
         self.admit_at(Instant::now())
     }
 
-    /// Like [`LogLimit::admit`], at the time `now`.
+    /// Like [`LogLimit::admit`], with `now` as the current time.
     fn admit_at(&self, now: Instant) -> Option<u64> {
         // A panic cannot leave it inconsistent.
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -307,6 +307,7 @@ impl StateMachine {
     }
 
     /// Starts the attempt after the last attempt. Repeating the last attempt has no effect, because proposals are repeated.
+    /// Fails with `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {

@@ -225,7 +225,7 @@ impl fmt::Debug for Leases {
 }
 
 impl Leases {
-    /// Returns a lease.
+    /// Returns a lease, or `None` if it does not exist.
     pub fn get(&self, id: LeaseId) -> Option<&Lease> {
         self.by_id.get(&id)
     }
@@ -253,7 +253,7 @@ impl Leases {
             .map(|(_, key)| key)
     }
 
-    /// Returns the first key of a lease at or above a key.
+    /// Returns the first key of a lease at or above `from`, or `None` without such a key.
     pub(super) fn key_from(&self, id: LeaseId, from: &Bytes) -> Option<&Bytes> {
         let (of, key) = self.attached.range((id, from.clone())..).next()?;
         (*of == id).then_some(key)

@@ -255,7 +255,8 @@ impl StateMachine {
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads a record that [`StateMachine::changes`] emitted. Pass records in ascending key order.
+    /// Loads a record that [`StateMachine::changes`] emitted. Pass records in ascending key order. Fails if the record is
+    /// damaged, or if its section is unknown.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));

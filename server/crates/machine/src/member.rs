@@ -252,8 +252,8 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory that
-    /// another directory has replaced.
+    /// Records a member's name, client URLs and store id. Ignores attributes from an unknown (removed) member or from a
+    /// replaced data directory.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;

@@ -183,7 +183,7 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
-/// Compares the answers for all keys at every readable revision with those of a store without compaction.
+/// Compares the answers for all keys at every readable revision with the answers of a store without compaction.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };

@@ -35,7 +35,9 @@ pub(super) struct Growth {
     kept_bytes: u64,
 }
 
-/// Returns whether adding `bytes` bytes would exceed the quota. Returns `NoSpace` while an alarm is raised.
+/// Returns whether adding `bytes` bytes would exceed the quota. Copied data, and small changes of users or members, never
+/// exceed it. Fails with `NoSpace` while an alarm is raised, except for key and lease commands, whose alarm check is in the
+/// state machine.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
     // copied data is always accepted, because the other cluster's quota may be larger
@@ -85,15 +87,15 @@ impl Node {
         let kept_bytes = limit_kept_values(self, command).await?;
         let growth = command.growth();
         if exceeds_quota(self, command, growth.saturating_add(kept_bytes))? {
-            // A future of its own, so that those of all other commands stay small.
+            // Boxed, so that the futures of all other commands stay small.
             Box::pin(self.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }
         Ok(Growth { grows: growth > 0, kept_bytes })
     }
 
-    /// Charges the memory of a proposal to the connection's account until the command is applied. More than [`SMALL_BYTES`],
-    /// with the values that the command keeps, are charged: `TooMany` if the account refuses.
+    /// Charges the memory of a proposal to the connection's account until the command is applied. Charges only if the command
+    /// and the values it keeps exceed [`SMALL_BYTES`]. Returns `TooMany` if the account refuses.
     fn charge(&self, command_bytes: usize, kept_bytes: u64) -> Result<Option<Charge>, NodeError> {
         let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
         let stored = command_bytes.saturating_add(kept_bytes);

@@ -1,8 +1,8 @@
 //! Completion queues: replies reach the waiting tasks of a worker in one batch per turn.
 //!
-//! A task that is woken from another thread runs alone. tokio's local set prefers tasks that were woken on its own thread, so
-//! the connection's task, woken by the first reply, would write to its socket before the second reply is handled. Therefore,
-//! all completions of a turn go into the worker's queue, and one local task delivers them. All waiting tasks run before the
+//! A task that is woken from another thread runs alone. tokio's local set prefers tasks that were woken on its own thread. The
+//! first reply wakes the connection's task, which would write to its socket before the second reply is handled. Therefore, all
+//! completions of a turn go into the worker's queue, and one local task delivers them. All waiting tasks run before the
 //! connection's task, and one `writev` sends their answers (figures in docs/internals/decisions.md).
 //!
 //! A waiting task has a slot on its worker instead of a channel and a timer, because setting a timer would wake the worker's

@@ -233,7 +233,8 @@ impl Node {
         &self.account
     }
 
-    /// Replicates an operation and waits until it is applied on this member. Fails with a timeout after the request timeout.
+    /// Replicates an operation and waits until it is applied on this member. Fails with a timeout error when the request
+    /// timeout expires.
     pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
         self.propose_for(operation, None)
     }
@@ -249,7 +250,8 @@ impl Node {
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
-    /// Replicates a command and waits until it is applied on this member. Fails with a timeout after the request timeout.
+    /// Replicates a command and waits until it is applied on this member. Fails with a timeout error when the request timeout
+    /// expires.
     async fn replicate(
         &self,
         command: Command,
@@ -279,7 +281,7 @@ impl Node {
     }
 
     /// Admits a command, replicates it and waits until it is applied on this member. Counts failures. Fails with a timeout
-    /// after the request timeout.
+    /// error when the request timeout expires.
     async fn replicate_once(
         &self,
         mut command: Command,

@@ -19,7 +19,7 @@ pub enum Reconfiguration {
     Promote(MemberId),
 }
 
-/// The reason why a change might cost the quorum.
+/// The reason why a change might cause quorum loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsafeReconfiguration {
     /// After the change, fewer voters than a quorum have ever started.

@@ -241,8 +241,8 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Waits for work, at most until the next tick. Takes the messages that have arrived. Returns a request if one arrived
-    /// before the thread slept.
+    /// Waits for work, at most until the next tick, and adds the messages that have arrived to `messages`. If a request arrived
+    /// before the thread slept, returns the request without waiting.
     fn wait_for_work(
         &mut self,
         requests: &Receiver<LoopRequest>,

@@ -25,7 +25,7 @@ struct TreeWatchState {
 const VISITED_AT_ONCE: usize = 1024;
 
 impl TreeWatchers {
-    /// Registers a watcher.
+    /// Registers a watcher. Fails with `TooMany` if there are too many watchers.
     pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.0.lock();

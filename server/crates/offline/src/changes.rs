@@ -51,7 +51,7 @@ pub(super) struct ChangesFolder<'a> {
 }
 
 impl<'a> ChangesFolder<'a> {
-    /// Reads the target revision of a folder.
+    /// Reads the target revision of a folder. Fails if the folder has no valid target file.
     pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
         let path = folder.join(TARGET);
         let json = fs::read(&path).map_err(unread(&path))?;
@@ -65,7 +65,8 @@ impl<'a> ChangesFolder<'a> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }
 
-    /// Applies the changes after the state's revision, up to the target revision.
+    /// Applies the changes after the state's revision, up to the target revision. Fails if the changes start later or end
+    /// earlier.
     pub(super) fn apply(&self, machine: &mut StateMachine) -> Result<(), ChangesError> {
         let target = self.target.revision;
         let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;

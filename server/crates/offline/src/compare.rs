@@ -27,7 +27,7 @@ struct KeysHash {
 }
 
 /// Compares the keys with the hash in a record. Returns the text for the report. Skips the comparison if the record has no
-/// hash.
+/// hash. Fails if the hashes or the compacted revisions differ.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =
         |reason: String| OfflineError::Record { path: record.display().to_string(), reason };

@@ -25,7 +25,7 @@ struct Info {
     v2_index: u64,
 }
 
-/// Reads a data directory and returns the text to print. The format is `simple` or `json`.
+/// Reads a data directory and returns the text to print. The format is `simple` or `json`; any other format is refused.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

@@ -22,7 +22,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     if (arguments.bump_revision > 0) != arguments.mark_compacted {
         return Err(OfflineError::Bump);
     }
-    let (identity, genesis, dir) = member(arguments)?;
+    let (identity, genesis, dir) = first_member_state(arguments)?;
     if !is_free(&dir) {
         let dir = dir.display().to_string();
         if !arguments.skip_existing {
@@ -102,7 +102,7 @@ fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
 
 /// Returns the identity of the member, the initial state of its cluster, and the data directory that a start with these flags
 /// would choose. Fails if the flags do not describe a member that can start a cluster.
-fn member(
+fn first_member_state(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));

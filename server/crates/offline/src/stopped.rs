@@ -18,7 +18,8 @@ pub(super) struct StoppedMember {
     pub(super) last: (u64, u64),
 }
 
-/// Reads the data directory of a stopped member without writing to it.
+/// Reads the data directory of a stopped member without writing to it. Fails if it contains no data, no complete state, or the
+/// state of a removed member.
 pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
     // An offline command has no metrics page.

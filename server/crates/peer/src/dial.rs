@@ -83,7 +83,7 @@ impl PeerConnection {
 }
 
 impl PeerDialer {
-    /// Opens a stream within [`DIAL_TIMEOUT`].
+    /// Opens a stream. Fails with `TimedOut` after [`DIAL_TIMEOUT`].
     pub(super) async fn open(
         &self,
         url: &Url,

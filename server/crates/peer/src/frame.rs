@@ -184,7 +184,8 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Reads exactly one frame. Reserves memory only for received bytes, like [`FrameReader`].
+/// Reads exactly one frame. Reserves memory only for received bytes, like [`FrameReader`]. Fails if the frame is longer than
+/// `max`, or if the stream ends early.
 pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,

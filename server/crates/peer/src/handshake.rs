@@ -131,7 +131,8 @@ impl Handshake {
         })
     }
 
-    /// Checks whether the member `own` with the data directory `store` accepts this stream.
+    /// Checks whether the member `own` with the data directory `store` accepts this stream. Returns the reason for a refusal as
+    /// the error.
     pub(super) fn check(
         &self,
         (own, store): (MemberId, &StoreLineage),

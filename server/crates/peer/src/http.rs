@@ -73,7 +73,7 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     }
 }
 
-/// Answers `/members`, `/version` or `/raft/probing`.
+/// Answers `/members`, `/version` or `/raft/probing`. Returns the error page for another path or an unsupported method.
 fn page(method: &Method, path: &str, members: &MemberRegistry) -> Result<Page, Page> {
     let body = match path {
         "/members" => list(members),

@@ -74,7 +74,7 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Gets a page from the member at this peer URL within [`QUERY_TIMEOUT`].
+/// Gets a page from the member at this peer URL. Fails with `TimedOut` after [`QUERY_TIMEOUT`].
 async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer> {
     let asking = async {
         let stream = dialer.connect(url).await.map_err(io::Error::other)?.stream;
@@ -104,7 +104,7 @@ fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     }
 }
 
-/// Reads the cluster's id and members from the response to `/members`.
+/// Reads the cluster's id and members from the response to `/members`. Fails for any other response.
 fn cluster_of(answer: &Answer) -> Result<RemoteCluster, &'static str> {
     if answer.status() != StatusCode::OK {
         return Err("the response is not from a member");
@@ -144,7 +144,7 @@ fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str>
     release.ok_or("the response has no server version")
 }
 
-/// Reads a member's clock in Unix nanoseconds from the response to a probe.
+/// Reads a member's clock in Unix nanoseconds from the response to a probe. Fails if the response has no time.
 fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     let page: Option<ProbePage> = serde_json::from_slice(answer.body()).ok();
     let now_ns = page.and_then(|page| text::parse_time(&page.now));

@@ -56,7 +56,7 @@ pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     Ok(Recordings { files: files.into_iter(), file: None })
 }
 
-/// Checks that a file begins like a recording.
+/// Checks that a file begins like a recording. Fails with `Foreign` if not.
 fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };

@@ -72,7 +72,7 @@ fn zeros(value: &Bytes) -> Bytes {
         None => vec![0; value.len()].into(),
     }
 }
-/// Returns the path of a v2 command if it contains a discovery token.
+/// Returns the path of a v2 command on one key if the path is in the discovery registry, where paths contain tokens.
 fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     let Some(Command::Tree(command)) = &mut entry.command else {
         return None;

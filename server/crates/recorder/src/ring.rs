@@ -72,7 +72,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Creates the folder and the first file, and starts the writing thread.
+    /// Creates the folder and the first file, and starts the writing thread. Fails with `StorageFull` if the disk is low.
     pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
         if is_low() {
             return Err(io::Error::new(

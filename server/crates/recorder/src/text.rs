@@ -41,7 +41,7 @@ impl Effect {
         }
     }
 
-    /// Returns the description of a command's outcome. Returns an empty text for all other effects.
+    /// Returns the description of a command's outcome. Returns an empty string for all other effects.
     pub fn outcome(&self) -> String {
         let Some(EffectKind::Apply(AppliedEntry { outcome: Some(outcome), .. })) = &self.kind
         else {

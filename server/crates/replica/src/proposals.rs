@@ -138,7 +138,7 @@ impl Proposals {
         Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
-    /// Makes the next turn that knows a leader hand in the encoded entry of a ticket.
+    /// Makes the next turn with a leader hand in the encoded entry of a ticket.
     pub(crate) fn defer_to_turn(&mut self, ticket: Ticket) {
         self.due.push_back(ticket);
     }

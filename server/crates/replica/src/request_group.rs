@@ -167,7 +167,8 @@ impl<R> RequestGroup<R> {
         arrivals.bytes += bytes;
     }
 
-    /// Removes and returns clients' requests if more than `max` are held, first from the clients with the most bytes.
+    /// If more than `max` client requests are held, keeps about three quarters of their cost and at most 7/8 of `max` requests,
+    /// and returns the rest. Clients with the most bytes lose requests first.
     pub(crate) fn remove_excess(&mut self, max: usize) -> Vec<R> {
         if self.clients.held <= max {
             return Vec::new();

@@ -44,7 +44,7 @@ impl<T> TicketMap<T> {
         self.0.get_mut(&ticket)
     }
 
-    /// Removes and returns the value of a ticket.
+    /// Removes and returns the value of a ticket. Returns `None` if the ticket has no value.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
         self.0.remove(&ticket)
     }

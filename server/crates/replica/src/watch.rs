@@ -37,7 +37,7 @@ pub struct WatchHub {
 }
 
 impl WatchHub {
-    /// Registers a watcher, which is woken from the next event on.
+    /// Registers a watcher, which is woken from the next event on. Fails if there are already `WATCHERS_MAX` watchers.
     pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
         if self.watched.len() >= WATCHERS_MAX {
             return Err(TooManyWatchers);

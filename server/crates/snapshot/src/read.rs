@@ -89,7 +89,7 @@ fn refused(error: record::CorruptRecord) -> BoltError {
     BoltError::Record(error.to_string())
 }
 
-/// Imports all versions of all keys up to a revision.
+/// Imports all versions of all keys up to a revision. Fails if a record is invalid or out of order.
 fn import_keys(
     file: &BoltFile,
     bucket: &Bucket,
@@ -146,7 +146,8 @@ pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     kv.finish_import(Revision::NONE, main).map_err(refused)
 }
 
-/// Returns the revisions of the last finished compaction and the last scheduled compaction; 0 if there is none.
+/// Returns the revisions of the last finished compaction and the last scheduled compaction; 0 without such a compaction. Fails
+/// if a value is not a revision.
 fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[Revision; 2], BoltError> {
     let mut found = [Revision::NONE; 2];
     file.records(meta, &mut |key, value| {
@@ -250,7 +251,7 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
-/// Raises the alarms in the snapshot.
+/// Raises the alarms in the snapshot. Fails if a record cannot be decoded.
 fn import_alarms(
     file: &BoltFile,
     alarms: &Bucket,

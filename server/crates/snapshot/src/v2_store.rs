@@ -87,7 +87,7 @@ impl V2Store {
         self.tree.apply(&command, 0).is_ok()
     }
 
-    /// Returns all files below a directory with their relative paths.
+    /// Returns all files below a directory with their relative paths. Fails if a path is not UTF-8.
     fn files(&self, dir: &str) -> Result<Vec<(String, Bytes)>, V2StoreError> {
         let files = self.tree.files_below(dir.as_bytes()).into_iter();
         let named = files.map(|(path, value)| match String::from_utf8(path.to_vec()) {

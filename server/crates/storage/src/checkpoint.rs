@@ -189,7 +189,8 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from a manifest's chain, or from its previous chain if the former is damaged.
+    /// Reads the state from a manifest's chain. If that chain is damaged, logs a warning and reads the previous chain, if any.
+    /// If both are damaged, fails with the first error.
     fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
         self.manifest = manifest;
         let error = match self.load() {
@@ -501,7 +502,7 @@ impl Checkpoint {
         &self.folder
     }
 
-    /// Returns the unfinished installation that startup found.
+    /// Returns the unfinished installation that startup found, if any.
     pub(super) fn install(&self) -> Option<Install> {
         self.manifest.install
     }

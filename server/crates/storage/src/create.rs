@@ -26,7 +26,8 @@ const ADOPTING: &str = "witan-adopting";
 /// Witan's folders next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
-/// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty.
+/// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty, and gets its contents in one
+/// step.
 pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     let staged = staging(dir)?;
     if staged.exists() {
@@ -122,7 +123,7 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     Ok(dir.with_file_name(name))
 }
 
-/// Fills the empty directory `dir` with the identity, a log, and `view` as its checkpoint.
+/// Fills the empty directory `dir` with the identity, a log that contains `batch` (if any), and `view` as its checkpoint.
 fn fill(
     dir: &Path,
     identity: &DataIdentity,

@@ -194,7 +194,7 @@ impl CheckpointFolder {
         number
     }
 
-    /// Removes all copies except those for which `kept` returns true.
+    /// Removes all copies for which `kept` returns false.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
         for number in copies(&self.dir)?
             .into_iter()

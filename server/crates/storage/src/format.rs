@@ -84,7 +84,8 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
 /// Error text for a damaged file.
 const DAMAGED: &str = "was changed or truncated";
 
-/// Parses the file's text. Errors contain `path`.
+/// Parses the file's text. Fails with `OtherFormat` if another release wrote it, and as damaged for any other text. Errors
+/// contain `path`.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
     let found = unseal(text).and_then(StoredIdentity::parse);
     if let Some(found) = found.filter(|stored| stored.identity.format == FORMAT) {

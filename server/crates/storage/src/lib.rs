@@ -250,7 +250,8 @@ fn open_parts(
     Ok(Opened { log, checkpoint, recovered })
 }
 
-/// Checks that the log exists and belongs to this directory. Returns the log's owner.
+/// Checks that the log exists and belongs to this directory. Returns the log's owner. For a `fresh` directory, the log can be
+/// missing.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,

@@ -238,9 +238,9 @@ impl RaftLog {
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from`, for startup from a checkpoint at `applied`. Starts later if those entries were
-    /// cut or are outdated. Returns nothing if the log ends earlier. Fails if an entry in between is missing or damaged.
-    /// Records the size of the entries above `applied` as replayed.
+    /// Reads the entries from index `from`, for startup from a checkpoint at `applied`. Starts at a later index if the entries
+    /// before it were cut or are outdated. Returns nothing if the log ends earlier. Fails if an entry in between is missing or
+    /// damaged. Records the size of the entries above `applied` as replayed.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
@@ -386,7 +386,7 @@ impl RaftLog {
         self.purge();
     }
 
-    /// Writes and syncs an unsaved hard state. A graceful stop calls it.
+    /// Writes and syncs an unsaved hard state. Called on graceful shutdown.
     pub fn close(mut self) {
         if self.unsaved || self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });

@@ -63,7 +63,7 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
-/// Runs `step`. If it finds no space, deletes the ballast and runs it once more.
+/// Runs `step`. If it finds no space, waits for the current run of a checkpoint, deletes the ballast and runs `step` once more.
 fn retried<T>(ledger: &Ledger, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match step() {
         Err(error)

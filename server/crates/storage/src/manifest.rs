@@ -154,7 +154,7 @@ impl Manifest {
     }
 }
 
-/// Parses the text after `run` in a line.
+/// Parses the text after `run` in a line. Returns `None` if a part is missing, invalid or superfluous.
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;

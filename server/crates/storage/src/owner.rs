@@ -106,7 +106,7 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    /// Returns the link that points to the folder.
+    /// Returns the link that points to the folder, if there is a link.
     pub(super) fn link(&self) -> Option<&LogLink> {
         self.link.as_ref()
     }

@@ -13,7 +13,7 @@ const BLOCK_BYTES: usize = 256;
 /// The polynomial 1, lowest bit first.
 const ONE: u32 = 1 << 31;
 
-/// The polynomial x^8. Each further byte multiplies a sum by it.
+/// The polynomial x^8. Appending a byte multiplies the checksum by x^8.
 const BYTE: u32 = ONE >> 8;
 
 pub(super) struct RangeCrc<'a> {

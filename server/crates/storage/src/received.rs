@@ -57,7 +57,8 @@ impl SnapshotReceiver {
         Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1, 0))
     }
 
-    /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id.
+    /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Fails with `Busy`
+    /// while another snapshot is received, and with `StorageFull` without enough space.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let mut state = self.folder.state();
         let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
@@ -178,7 +179,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Waits until the current run is durable.
+    /// Waits until the current run is durable, if there is one. Fails if it could not be written.
     fn finish_run(&mut self) -> io::Result<()> {
         let Some(writing) = self.writing.take() else {
             return Ok(());

@@ -132,7 +132,7 @@ impl RunReader {
         })
     }
 
-    /// Reads the next record, or `None` at the end. Fails if the run is incomplete or its checksum is wrong.
+    /// Reads the next record. Returns `None` at the end. Fails if the run is incomplete or its checksum is wrong.
     pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
             self.check_end()?;
@@ -150,7 +150,7 @@ impl RunReader {
         Ok(Some((key, value)))
     }
 
-    /// Checks at the end that the file's totals match the manifest.
+    /// Checks at the end that the file's size and checksum match the manifest.
     fn check_end(&mut self) -> Result<(), CheckpointReadError> {
         let more = !self.file.fill_buf()?.is_empty();
         let sum = self.file.get_ref().sum.clone().finalize();

@@ -173,7 +173,8 @@ fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     })
 }
 
-/// Finds the first offset at or after `search` from which complete records, or zeros, reach the end.
+/// Finds the first offset at or after `search` from which complete records, followed by zeros at most, reach the end. Returns
+/// `None` without such an offset.
 fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<usize> {
     let bytes = sums.bytes;
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
@@ -367,7 +368,7 @@ fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     !content.is_empty() && crc32fast::hash(content) ^ sign == u32::from_le_bytes(*sum)
 }
 
-/// Reads a big-endian number at `at`. Returns `None` if the bytes end earlier.
+/// Reads the big-endian `u64` at offset `at`. Returns `None` if the bytes end earlier.
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))

@@ -66,7 +66,8 @@ fn links_to(link: &Path, target: &Path) -> bool {
     }
 }
 
-/// Records this link as the owner of the linked log in `target`, unless the previously recorded link still exists.
+/// Records this link as the owner of the linked log in `target`. Fails if the previously recorded link still exists, or if the
+/// log belongs to another member.
 fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let Err(refusal) = owner::check_link(log) else {
         return Ok(());

@@ -1,7 +1,5 @@
-//! The gRPC server around each call: counting, charges and error texts (those of etcd and grpc-go).
-//! `witan_http2` implements the protocol, the dialects implement the calls, and `http2_requests` serves requests that are not
-//! gRPC.
-//! (`http2_requests`).
+//! The gRPC server around each call: counting, charges and error texts (the same as in etcd and grpc-go). `witan_http2`
+//! implements the protocol, the dialects implement the calls, and `http2_requests` serves requests that are not gRPC.
 
 use std::{
     borrow::Cow,
@@ -315,7 +313,7 @@ fn not_post(head: &Head) -> String {
     format!("Received a HEADERS frame with :method {method:?} which should be POST")
 }
 
-/// Returns a header's value as text, or an empty text without the header.
+/// Returns a header's value as text, or an empty string without the header.
 fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     let value = head.headers().get(name);
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())

@@ -12,7 +12,8 @@ use hyper::{
 
 use super::BODY_BYTES_MAX;
 
-/// Sends a request with its `Host` header on a connection, and returns the whole answer. The caller must limit the time.
+/// Sends a request with its `Host` header on a connection, and returns the whole answer. Fails if the body exceeds
+/// `BODY_BYTES_MAX`. The caller must limit the time.
 pub async fn exchange(
     stream: impl Read + Write + Unpin,
     request: Request<String>,

@@ -102,9 +102,9 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Adds the data that requests need about their connection: the signal that the client has closed its side, the handle
-    /// that ends the stream when a tunnel is refused, the connection's `account`, whether it uses TLS, and the client's
-    /// certificate.
+    /// Adds the data that requests need about their connection: its `account`, whether it uses TLS, and the client's
+    /// certificate. Also adds the signal that the client has closed its side, and the handle that ends the stream when a tunnel
+    /// is refused.
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(self.tunnel.clone());

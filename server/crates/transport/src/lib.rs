@@ -55,7 +55,8 @@ pub use tls::{
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 
-/// Returns data about a request's connection. Works for both HTTP versions.
+/// Returns data about a request's connection, or `None` if the connection has no data of this type. Works for both HTTP
+/// versions.
 pub fn connection_data<T: 'static>(request: &HttpRequest) -> Option<&T> {
     request.conn_data().or_else(|| request.app_data())
 }

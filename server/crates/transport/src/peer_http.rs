@@ -56,7 +56,8 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`. The caller limits the time.
+    /// Answers the request that begins with `first`. Refuses a request with a too long head, and then fails. The caller limits
+    /// the time.
     pub async fn answer(&self, mut stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let mut head = Vec::with_capacity(1 << 10);
         head.extend_from_slice(first);

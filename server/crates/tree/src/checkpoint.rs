@@ -164,7 +164,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads one record. Pass records in ascending key order.
+    /// Loads one record. Pass records in ascending key order. Fails if the record's checksum, kind or content is wrong.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));

@@ -27,7 +27,7 @@ pub struct ImportedNode {
 }
 
 impl Tree {
-    /// Returns a tree at `index` that has no nodes, events or counts.
+    /// Returns a tree at `index` that has no nodes, events or counts. Fails if `index` is too large.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
         if index > COUNT_IMPORT_MAX {
             return Err(CorruptTree(format!("index {index} is too large")));
@@ -35,7 +35,7 @@ impl Tree {
         Ok(Self { index, has_meta: true, ..Self::default() })
     }
 
-    /// Adds a node. Its parent directory must already exist.
+    /// Adds a node. Its parent directory must already exist. Fails if the path has more than `TREE_DEPTH_MAX` components.
     pub fn import_node(&mut self, node: ImportedNode) -> Result<(), CorruptTree> {
         let ImportedNode { path, value, created, modified, expires_ns } = node;
         let body = value.map_or(NodeBody::Dir(Children::new()), NodeBody::File);
@@ -53,7 +53,8 @@ impl Tree {
         self.history.push(event, None);
     }
 
-    /// Completes an import: sets the counters, checks the history and computes the size.
+    /// Completes an import: sets the counters, checks the history and computes the size. Fails if a counter is too large, or if
+    /// the history is not consistent.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
             return Err(CorruptTree("its counters are too large".to_owned()));

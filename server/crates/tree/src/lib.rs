@@ -1,5 +1,5 @@
-//! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The
-//! rules are those of etcd 2.2 to 3.5.
+//! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The rules
+//! are the same as in etcd 2.2 to 3.5.
 //!
 //! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures
 //! are persistent, so a clone takes O(1). Each command contains its time (I1, I9).
@@ -220,7 +220,7 @@ impl Tree {
         self.index
     }
 
-    /// Returns the earliest expiration of all nodes in Unix nanoseconds.
+    /// Returns the earliest expiration of all nodes in Unix nanoseconds. Returns `None` if no node expires.
     pub fn next_expiration_ns(&self) -> Option<i64> {
         self.deadlines.first().map(|(expires_ns, _)| *expires_ns)
     }

@@ -42,7 +42,7 @@ impl TtlQueue {
         self.0.iter().take_while(move |(at_ns, _)| *at_ns <= now_ns)
     }
 
-    /// Returns the next expiration time and the path of its node.
+    /// Returns the next expiration time and the path of its node. Returns `None` if no node expires.
     pub(crate) fn first(&self) -> Option<&(i64, Bytes)> {
         self.0.get_min()
     }

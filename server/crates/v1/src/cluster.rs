@@ -14,7 +14,7 @@ use witan_tree::WriteCounts;
 
 use super::{error::V1Error, render, request::V1Stats, text};
 
-/// Returns the leader's first peer URL. Returns `LeaderElection` if this member knows no leader.
+/// Returns the leader's first peer URL. Fails with `LeaderElection` if this member has no leader.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let url = leader_of(node, &view)?.peer_urls.first();
@@ -94,7 +94,7 @@ pub(super) async fn stats(
     }
 }
 
-/// Returns the leader, or `LeaderElection` if this member knows no leader.
+/// Returns the leader. Fails with `LeaderElection` if this member has no leader.
 fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     let leader = view.machine.members.by_id.get(&node.status().leader);
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))

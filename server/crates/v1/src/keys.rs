@@ -91,8 +91,8 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     })
 }
 
-/// Chooses the tree operation for a write at `now_ns`. An empty previous value creates the key, and fails if it exists.
-/// Otherwise, a TTL of 0 or less removes the key.
+/// Chooses the tree operation for a write at `now_ns`. An empty previous value creates the key, and fails if it exists. With
+/// any other previous value or none, a TTL of 0 or less removes the key.
 fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
     let creates = prev_value.as_ref().is_some_and(Bytes::is_empty);

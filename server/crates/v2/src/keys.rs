@@ -129,7 +129,7 @@ async fn serve(
     let Some((intent, params)) = intent(ctx, request, payload).await? else {
         return Ok(reply::method_not_allowed(None));
     };
-    let key = key(path);
+    let key = key_of_url(path);
     let wish = PathAccess {
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
@@ -198,8 +198,8 @@ async fn execute(
     }
 }
 
-/// Returns a path's key in the tree: absolute, without a trailing slash, `/` for the root.
-fn key(path: &[u8]) -> Bytes {
+/// Returns the tree key of a URL path under `/v2/keys`, without one trailing slash; `/` for the root.
+fn key_of_url(path: &[u8]) -> Bytes {
     let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
     if rest.is_empty() {
@@ -209,7 +209,8 @@ fn key(path: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` without a form. As in etcd, other bodies are ignored.
+/// Reads the form body of a PUT or POST. Returns `None` without a form. As in etcd, other bodies are ignored. Fails with
+/// `InvalidForm` if the media type or the form is invalid.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
@@ -273,7 +274,8 @@ async fn get(
     Ok(answer.body(body))
 }
 
-/// Proposes a write and answers with its event, or only with the action if `noValueOnSuccess` is set.
+/// Proposes a write and answers with its event. With `noValueOnSuccess`, a write other than DELETE is answered with the action
+/// alone.
 pub async fn write(
     ctx: &Context,
     request: &HttpRequest,

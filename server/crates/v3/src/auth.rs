@@ -155,7 +155,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns a user's roles. Users can read their own roles without the root role.
+/// Returns a user's roles. Users can read their own roles without the root role. Fails with `UserNotFound` for an unknown user.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,

@@ -158,7 +158,8 @@ pub(super) async fn before_proposal(
     on(ctx, &view.machine, may)
 }
 
-/// Checks that the caller can keep a lease alive, which requires permission to revoke it.
+/// Checks that the caller can keep a lease alive, which requires permission to revoke it. Succeeds while v3 authentication is
+/// disabled.
 pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());

@@ -37,7 +37,7 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a voter or a learner, unless this can cost the quorum. Returns the new member and the list of all members.
+/// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and the list of all members.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
@@ -68,7 +68,7 @@ pub(super) async fn member_add(
     })
 }
 
-/// Removes a member, unless this can cost the quorum. Returns `MemberNotFound` for an unknown id.
+/// Removes a member, unless this could cause quorum loss. Returns `MemberNotFound` for an unknown id.
 pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
@@ -98,7 +98,8 @@ pub(super) async fn member_update(
     })
 }
 
-/// Makes a learner a voter, unless this can cost the quorum or the learner lags too far behind.
+/// Makes a learner a voter, unless this could cause quorum loss or the learner lags too far behind. Fails with
+/// `MemberNotLearner` for a voter.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
@@ -122,7 +123,7 @@ pub(super) async fn member_promote(
     })
 }
 
-/// Refuses a change that can cost the quorum, unless `--strict-reconfig-check` is disabled.
+/// Refuses a change that could cause quorum loss, unless `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     if ctx.settings.strict_reconfig_check {
         ctx.node.check_reconfiguration(change).await?;
@@ -163,7 +164,8 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Limits the total length of URLs to `LONG_TEXT_BYTES_MAX`, because they stay in memory and in each checkpoint.
+/// Refuses (`MemberBadUrls`) URLs whose total length exceeds `LONG_TEXT_BYTES_MAX`, because they stay in memory and in each
+/// checkpoint.
 fn check_length(urls: &[String]) -> RpcResult<()> {
     if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);

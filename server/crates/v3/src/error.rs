@@ -106,7 +106,7 @@ errors! {
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
     /// The request timed out, and the leader was unreachable while it waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
-    /// The membership change could cost the quorum.
+    /// The membership change could cause quorum loss.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
     /// Members disagree about the data.
     Corrupt = DataLoss "etcdserver: corrupt cluster";

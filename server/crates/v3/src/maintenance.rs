@@ -239,7 +239,8 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a whole semantic version. Ignores everything after the minor version.
+/// Parses `MAJOR.MINOR` or a whole semantic version. Ignores everything after the minor version. Fails with
+/// `WrongDowngradeVersionFormat` for any other text.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
         .or_else(|| release(&format!("{version}.0")))

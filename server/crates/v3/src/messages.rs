@@ -136,7 +136,7 @@ where
     }
 }
 
-/// Decodes the message of a unary call with a collected body.
+/// Decodes the message of a unary call with a collected body, on another thread if it is large.
 async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
     let decoded = if message.len() > INLINE_REQUEST_BYTES {
@@ -155,7 +155,7 @@ pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> 
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
 }
 
-/// Returns the only request message of a call whose body was not collected.
+/// Returns the only request message of a call whose body was not collected. Fails if there is no message.
 pub(super) async fn read_first<Q: Message + Default + 'static>(
     body: RequestBody,
 ) -> Result<Q, Status> {

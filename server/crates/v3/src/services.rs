@@ -35,8 +35,8 @@ pub(super) struct RpcService {
 }
 
 impl RpcService {
-    /// Returns the context of an admitted call. A call is admitted if this member serves it, a leader is known or not
-    /// required, and the caller has the access that the table names.
+    /// Returns the context of an admitted call. A call is admitted if this member serves it, this member has a leader or the
+    /// call does not require one, and the caller has the access that the table names.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {
@@ -102,7 +102,7 @@ impl RpcService {
         }
     }
 
-    /// Answers a stream of messages with a stream.
+    /// Answers a stream of messages with a stream. Refuses a call that [`Self::admit`] does not admit.
     async fn bidi_stream<Q, A, S>(
         &self,
         head: &Head,

@@ -151,7 +151,7 @@ impl Pace {
     }
 }
 
-/// Returns whether a chunk is the digest: no bytes of the file remain, and its length is that of a SHA-256 hash.
+/// Returns whether a chunk is the digest: no bytes of the file remain, and the chunk is as long as a SHA-256 hash.
 fn is_digest(chunk: &SnapshotResponse) -> bool {
     chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }

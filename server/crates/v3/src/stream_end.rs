@@ -52,7 +52,7 @@ impl StreamEnd {
     }
 }
 
-/// Checks periodically whether this member knows a leader.
+/// Checks periodically whether this member has a leader.
 struct LeaderMonitor {
     checks: Interval,
     leaderless: u32,

@@ -180,12 +180,12 @@ const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
 }
 
 impl GrpcRoute {
-    /// Returns the row of a method, named like `/package.Service/Method`.
+    /// Returns the row of a method, named like `/package.Service/Method`. Returns `None` for an unknown method.
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// Returns the row that a gateway path without version prefix calls.
+    /// Returns the row that a gateway path without version prefix calls. Returns `None` for an unknown path.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }

@@ -143,7 +143,7 @@ const fn tree(
 }
 
 impl HttpRoute {
-    /// Returns the route of a decoded and cleaned path.
+    /// Returns the route of a decoded and cleaned path. Returns `None` for an unknown path.
     pub fn of(path: &[u8]) -> Option<&'static Self> {
         HTTP.iter().find(|route| route.holds(path))
     }

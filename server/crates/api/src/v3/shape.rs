@@ -4,7 +4,7 @@
 /// A message's fields, in the order of the proto.
 #[derive(Debug)]
 pub struct MessageShape {
-    /// All fields, including those of oneofs.
+    /// All fields, including the fields of oneofs.
     pub fields: &'static [FieldShape],
 }
 

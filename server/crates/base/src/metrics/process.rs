@@ -76,12 +76,12 @@ pub fn file_descriptors() -> (u64, u64) {
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
-/// Returns the text of `/proc/self/status`, or an empty text if it cannot be read.
+/// Returns the text of `/proc/self/status`, or an empty string if it cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Returns the number in a line such as `VmRSS:  1234 kB`.
+/// Returns the number in the line `name` of `status`, such as `VmRSS:  1234 kB`. Returns `None` without such a line.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -89,7 +89,8 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns the fields of `/proc/self/stat` from the third on. The second field may contain anything in parentheses.
+/// Returns the fields of `/proc/self/stat` from the third on, with 0 for a field that is not a number. Returns `None` if the
+/// file cannot be read. The second field may contain anything in parentheses.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -100,14 +101,15 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
-/// Returns the processor time of this process in seconds, user and system together.
+/// Returns this process's processor time in seconds, user and system together. Returns `None` if it cannot be read.
 fn cpu_seconds() -> Option<f64> {
     // The 14th and 15th fields are the user time and the system time.
     let stat = stat()?;
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
-/// Returns the start time of this process in Unix seconds: the boot time of the system plus the ticks until the start.
+/// Returns this process's start time in Unix seconds: the system's boot time plus the ticks until the start. Returns `None` if
+/// it cannot be read.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot = system

@@ -162,7 +162,7 @@ pub fn catch_poll<T>(
     })
 }
 
-/// Runs work and logs its panic.
+/// Runs work. If it panics, logs the panic once and returns it as the error.
 fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {

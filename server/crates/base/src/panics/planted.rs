@@ -39,7 +39,7 @@ impl PlantedPanic {
     }
 }
 
-/// Takes the file's text, if there is a file.
+/// Reads and removes the file. Returns `None` if the variable is not set, or if the file does not exist or cannot be removed.
 fn take_file() -> Option<String> {
     let path = env::var_os(FILE)?;
     let text = fs::read_to_string(&path).ok()?;

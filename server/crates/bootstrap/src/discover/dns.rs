@@ -47,7 +47,8 @@ pub(super) struct SrvRecord {
     pub(super) port: u16,
 }
 
-/// Looks up the SRV records of a name. Returns none if the name does not exist.
+/// Looks up the SRV records of a name. Returns an empty list if the name does not exist. Fails if no server answers in several
+/// rounds.
 pub(super) async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,

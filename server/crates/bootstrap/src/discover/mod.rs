@@ -80,7 +80,8 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses registered values, each of which contains one or more `NAME=URL`.
+/// Parses registered values, each of which contains one or more `NAME=URL`. Sorts the members and their URLs. Fails if a value
+/// is invalid.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {

@@ -143,7 +143,7 @@ impl registry::Registry for Registry {
     }
 
     /// Watches the registrations after `since`. Returns at the first change, when the watch is canceled, or after
-    /// [`WAIT_TIMEOUT`].
+    /// [`WAIT_TIMEOUT`]. Fails if the stream breaks or ends.
     async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();

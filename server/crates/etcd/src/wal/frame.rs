@@ -49,7 +49,8 @@ pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
 }
 
 impl Frame {
-    /// Decodes the record without checking its checksum. The values are slices of the segment.
+    /// Decodes the record without checking its checksum. The values are slices of the segment. Returns `None` if the record is
+    /// not aligned, does not decode or has an unknown kind.
     pub(super) fn decode(&self) -> Option<(RecordKind, WalRecord)> {
         if !self.end.is_multiple_of(LENGTH_BYTES) {
             return None;
@@ -70,7 +71,7 @@ impl Frame {
     }
 }
 
-/// Returns the offset of an intact record at or after `from`.
+/// Returns the offset of the first record at or after `from` that decodes completely, or `None`. Does not check checksums.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)

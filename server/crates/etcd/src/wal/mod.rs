@@ -69,7 +69,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     Ok(found)
 }
 
-/// Parses sequence and index from a name like `0000000000000001-000000000000002a.wal`.
+/// Parses sequence and index from a name like `0000000000000001-000000000000002a.wal`. Returns `None` for any other name.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();

@@ -38,7 +38,8 @@ impl SettingsBucket {
 }
 
 impl<S: Service> Connection<S> {
-    /// Applies and acknowledges the client's settings, or records its acknowledgment of ours.
+    /// Applies and acknowledges the client's settings, or records its acknowledgment of this server's settings. Fails the
+    /// connection if the frame or a setting is invalid.
     pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);
@@ -96,8 +97,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a ping, unless the client has sent too many. After the acknowledgment of the shutdown's ping, the connection
-    /// accepts no new streams.
+    /// Answers a ping. Fails the connection if the client has sent too many pings. After the acknowledgment of the shutdown's
+    /// ping, the connection accepts no new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {
@@ -116,7 +117,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Increases the send window of the connection or of a stream, and queues a stream that the window blocked.
+    /// Increases the send window of the connection or of a stream, and queues a stream that the window blocked. An invalid
+    /// increase fails the connection, or resets the stream.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {
@@ -151,7 +153,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a PRIORITY frame and otherwise ignores it. A length other than five bytes resets the stream.
+    /// Checks a PRIORITY frame and otherwise ignores it. A length other than five bytes resets the stream, or fails the
+    /// connection if the stream is not open. Stream 0, or a stream that depends on itself, also fails the connection.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);

@@ -352,7 +352,7 @@ impl<S: Service> Connection<S> {
         Ok(left)
     }
 
-    /// Checks the preface in received bytes and returns the bytes after it.
+    /// Checks the preface in received bytes and returns the bytes after it. Fails if the bytes differ from the preface.
     fn take_preface<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         if self.preface_left == 0 {
             return Ok(bytes);

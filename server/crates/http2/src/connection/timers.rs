@@ -88,7 +88,7 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
-    /// Returns the time of the next timer. Ignores deadlines while the output is full.
+    /// Returns the time of the next timer, or `None` without timers. Ignores deadlines while the output is full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);

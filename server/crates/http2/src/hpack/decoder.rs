@@ -197,7 +197,8 @@ impl Reader<'_> {
         Ok(byte)
     }
 
-    /// Reads an integer whose first `prefix` bits are the low bits of the next byte.
+    /// Reads an integer whose first `prefix` bits are the low bits of the next byte. Fails if the integer has more than four
+    /// further bytes, or ends early.
     fn number(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let full = (1 << prefix) - 1;
         let mut number = usize::from(self.byte()?) & full;

@@ -32,8 +32,9 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Requires the root role while v2 or v3 authentication is enabled, because both share their users. Does not check the
-    /// caller's revision.
+    /// Requires the root role while v2 or v3 authentication is enabled, because both share their users. Fails with `UserEmpty`
+    /// without a caller, with `UserNotFound` for an unknown user, and with `PermissionDenied` for any other user. Does not
+    /// check the caller's revision.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());

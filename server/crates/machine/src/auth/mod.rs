@@ -176,12 +176,12 @@ impl Auth {
         self.roles.values().map(Arc::as_ref)
     }
 
-    /// Returns a user.
+    /// Returns a user, or `None` if it does not exist.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name).map(Arc::as_ref)
     }
 
-    /// Returns a role.
+    /// Returns a role, or `None` if it does not exist.
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(name).map(Arc::as_ref)
     }

@@ -46,8 +46,8 @@ impl RangeSet {
         }
     }
 
-    /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above
-    /// its argument. It is called at most once more than this set has ranges.
+    /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above its
+    /// argument, or `None` without such a key. It is called at most once more than this set has ranges.
     pub(super) fn cover_all<'a>(
         &self,
         mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,

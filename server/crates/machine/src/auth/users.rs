@@ -33,6 +33,7 @@ impl Auth {
     }
 
     /// Replaces a user's password hash. A user without a password remains without one, but the auth revision still advances.
+    /// Fails if the user does not exist.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)

@@ -353,7 +353,8 @@ impl Block {
     }
 }
 
-/// Returns the value of a slot in `apart`, the list of values stored outside.
+/// Returns the value of a slot in `apart`, the list of values that are stored outside the block. Returns `None` if the value is
+/// inside.
 pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
     let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
     Some(&apart[at].1)

@@ -146,7 +146,7 @@ impl Kv {
         Some(locations)
     }
 
-    /// Returns the pair before a change, if it exists and was not compacted.
+    /// Returns the pair before a change. Returns `None` if there was no pair, or if it was compacted.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let revision = written.version.main.previous();
         if revision < self.compacted {

@@ -110,7 +110,8 @@ impl History {
         Some(found)
     }
 
-    /// Follows the longest backward link that does not skip the newest version at or below `revision`.
+    /// Follows the longest backward link that does not skip the newest version at or below `revision`. Returns `None` without
+    /// an earlier version.
     fn step_back(&self, links: &Links, revision: Revision) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
@@ -160,7 +161,8 @@ impl History {
         (location, size)
     }
 
-    /// Returns the value of the previous version if it equals the value of `version` and is long enough to be shared.
+    /// Returns the value of the previous version if it equals the value of `version` and is long enough to be shared. Returns
+    /// `None` otherwise.
     fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
         let value = version.value;
         if value.len() < SHARED_VALUE_BYTES {
@@ -265,9 +267,8 @@ impl History {
         })
     }
 
-    /// Builds the key index by reading every version. Also returns the size of the live keys' newest versions, and whether
-    /// any version has a lease.
-    /// any version has a lease.
+    /// Builds the key index by reading every version. Also returns the size of the live keys' newest versions, and whether any
+    /// version has a lease.
     pub(super) fn index(&self) -> (Index, u64, bool) {
         let mut rows = Vec::new();
         let mut leased = false;

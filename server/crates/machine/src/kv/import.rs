@@ -114,7 +114,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Imports a lease. Call it before [`Kv::finish_import`].
+    /// Imports a lease. Call it before [`Kv::finish_import`]. Fails if the lease has the id 0 or invalid times.
     pub fn import_lease(&mut self, id: LeaseId, lease: Lease) -> Result<(), CorruptRecord> {
         if id == LeaseId::NONE || !lease.is_sound() {
             return Err(CorruptRecord::new(format!("lease {id}: {lease:?}")));

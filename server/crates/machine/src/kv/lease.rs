@@ -11,7 +11,8 @@ use crate::lease::{
 };
 
 impl Kv {
-    /// Executes a committed lease command (I2).
+    /// Executes a committed lease command (I2). Revoking an unknown lease fails with `NotFound`. A command without an operation
+    /// changes nothing.
     pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
         self.continue_sweep();
         match &command.operation {

@@ -93,7 +93,8 @@ impl Kv {
         Ok(part)
     }
 
-    /// Checks that the requested revision is readable; `current` is the newest revision.
+    /// Checks that the requested revision is readable; `current` is the newest revision. Fails with `FutureRevision` above
+    /// `current`, and with `Compacted` below the compacted revision.
     pub(super) fn check_range(&self, range: &Range, current: Revision) -> Result<(), KvError> {
         if range.revision > current.0 {
             Err(KvError::FutureRevision { current })

@@ -259,7 +259,7 @@ impl Txn {
         self.all().flat_map(Txn::branches)
     }
 
-    /// Returns the operations in both branches, without those of nested transactions.
+    /// Returns the operations in both branches, without the operations of nested transactions.
     fn branches(&self) -> impl Iterator<Item = &TxnOpKind> {
         let operations = self.success.iter().chain(&self.failure);
         operations.filter_map(|operation| operation.kind.as_ref())

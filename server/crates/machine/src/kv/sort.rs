@@ -73,8 +73,8 @@ fn has_more_bytes(head: u64) -> bool {
     head as u8 > HEAD_BYTES as u8
 }
 
-/// Returns the length of the common prefix of all keys. Reads at most twice this length from each key, plus a window.
-/// Otherwise, every pass would read long similar keys to their ends.
+/// Returns the length of the common prefix of all keys. Reads at most twice this length from each key, plus a window. The
+/// growing window bounds the cost: without it, every pass could read long similar keys to their ends.
 fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
     let (mut length, mut window) = (0, WINDOW_BYTES);
     loop {

@@ -111,7 +111,7 @@ impl<'a> Version<'a> {
         Self::decode_with(bytes, block, base, None)
     }
 
-    /// Decodes a version like [`Self::decode`]. If the value is stored in `apart`, it is not in `bytes`.
+    /// Decodes a version like [`Self::decode`]. With `apart`, the value is taken from `apart`, and `bytes` does not contain it.
     pub(super) fn decode_with(
         bytes: &'a [u8],
         block: u64,

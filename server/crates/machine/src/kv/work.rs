@@ -132,7 +132,7 @@ impl Kv {
     }
 }
 
-/// Returns the number of keys that `charge` charges, at most `max`.
+/// Returns the number of keys that `charge` charges. Returns `max` if `charge` fails because it exceeds `max`.
 fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
     let mut reads = ReadBudget::of_estimate(max);
     match charge(&mut reads) {

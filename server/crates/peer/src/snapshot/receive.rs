@@ -53,7 +53,8 @@ impl ReceiveError {
     }
 }
 
-/// Receives a snapshot. On return, it is durable and in memory, but not installed, and the sender waits for [`answer`].
+/// Receives a snapshot. On success, it is durable and in memory, but not installed, and the sender waits for [`answer`]. On
+/// failure, reports the outcome to the sender, unless the stream is broken.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,

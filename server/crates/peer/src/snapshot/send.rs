@@ -54,7 +54,8 @@ impl From<Outcome> for SendError {
     }
 }
 
-/// Sends a snapshot. Returns when the receiver has installed it or already has that state.
+/// Sends a snapshot. Returns when the receiver has installed it or already has that state. Fails if the receiver reports a
+/// failure.
 pub(in super::super) async fn send(
     view: View,
     stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -204,7 +205,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<P
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Waits for the receiver's outcome while the receiver reports that it is alive.
+/// Waits for the receiver's outcome while the receiver reports that it is alive. Fails at any other part.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
         match next(reader).await? {

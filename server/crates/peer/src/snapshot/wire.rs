@@ -73,7 +73,7 @@ pub(in super::super) enum Part {
     /// The receiver is alive.
     Alive,
     Outcome(Outcome),
-    /// The sender's records differ from those that the receiver has kept, so the next stream starts over.
+    /// The sender's records differ from the records that the receiver has kept, so the next stream starts over.
     Restart,
 }
 

@@ -46,7 +46,8 @@ pub(super) fn changes_version(command: &Command) -> bool {
 }
 
 impl Replica {
-    /// Checks an entry of `bytes` that a client of this member proposes.
+    /// Checks an entry of `bytes` that a client of this member proposes. Refuses it if too many proposals wait or are not
+    /// applied, if it is too long, or if a member does not support its command.
     pub(super) fn admit(&self, entry: &Entry, bytes: usize) -> Result<(), ProposalRejected> {
         if self.proposals.is_full() {
             return Err(ProposalRejected::TooMany);
@@ -71,7 +72,9 @@ impl Replica {
         }
     }
 
-    /// Checks an entry of `proposer` that this member is about to append.
+    /// Checks an entry of `proposer` that this member is about to append. Returns `NotNow` if this member does not lead, or if
+    /// the entry must wait. Refuses the entry if a member does not support its command, or if the cluster follows another
+    /// cluster and the command changes followed data.
     pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();

@@ -105,7 +105,8 @@ impl Replica {
         true
     }
 
-    /// Returns when the deferred commit indexes are sent, if no append is sent before.
+    /// Returns when the deferred commit indexes are sent if no append is sent before. Returns `None` without deferred commit
+    /// indexes.
     pub(super) fn commits_due_ns(&self) -> Option<u64> {
         let commits = &self.deferred_commits;
         let due = commits.since_ns.saturating_add(COMMIT_DEFERRAL_NS);

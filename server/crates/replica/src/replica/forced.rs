@@ -43,8 +43,9 @@ pub enum ForceError {
 }
 
 impl Replica {
-    /// Appends changes to the recovered state that make `own` the only member, and returns them for the disk. Returns `None`
-    /// if `own` is already alone, if `own` was removed, or without a checkpoint.
+    /// Appends changes to the recovered state that make `own` the only member, and returns them for the disk. Returns `None` if
+    /// `own` is already alone, if `own` was removed, or without a checkpoint. Fails with `NoState` if this member joined but
+    /// never received the cluster's state.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,

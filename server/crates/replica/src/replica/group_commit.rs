@@ -185,7 +185,8 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held proposals are due, if nothing changes before.
+    /// Returns the monotonic time in nanoseconds at which held proposals are due, if nothing changes before. Returns `None`
+    /// without held proposals, or while the batches in flight have their maximum size.
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
         due.filter(|_| self.batches.bytes_left() > 0)

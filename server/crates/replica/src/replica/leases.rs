@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl Replica {
-    /// Queues a request to the leader that renews a lease or returns its remaining time, without a log entry.
+    /// Queues a request to the leader that renews a lease or returns its remaining time, without a log entry. Fails with
+    /// `TooMany` if the queue is full.
     pub(crate) fn ask_about_lease(
         &mut self,
         ticket: Ticket,

@@ -150,9 +150,9 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Refuses entries that cannot be applied: such an entry would halt the member when it is applied, and at each later startup.
-/// An entry of a later release is accepted, and halts the member, if the cluster version shows that its members have run that
-/// release.
+/// Refuses entries that this member cannot decode, because applying them would halt it at every startup. An unknown entry is
+/// accepted, and halts the member, if `admits_later` returns true or an earlier entry in `entries` raises the cluster version
+/// above this release.
 fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {

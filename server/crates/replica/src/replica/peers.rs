@@ -29,7 +29,7 @@ pub enum PeerEvent {
     SnapshotFailed = 5,
     /// The member refuses streams, because this member was removed from the cluster.
     RemovedHere = 6,
-    /// The member refuses streams because it knows this member with another data directory.
+    /// The member refuses streams because it has recorded a different data directory for this member.
     ReplacedHere = 7,
 }
 
@@ -224,7 +224,8 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Transfers leadership like [`Self::transfer_leadership`], without appending held proposals first.
+    /// Transfers leadership like [`Self::transfer_leadership`], without appending held proposals first. Returns the target, or
+    /// the reason for a refusal.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.send_appended();
         let raft = &self.raft.raft;

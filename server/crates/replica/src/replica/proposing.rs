@@ -107,7 +107,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Appends a membership change to the log, and sends it. There is one at a time, because raft silently drops a second one.
+    /// Appends a membership change to the log, and sends it. Returns `NotNow` while another change is pending, because raft
+    /// silently drops a second change, or if leadership must be transferred first. Refuses an invalid change.
     fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
         self.send_appended();
         if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {

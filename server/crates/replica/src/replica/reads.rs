@@ -6,7 +6,7 @@ use super::Replica;
 use crate::host::{ProposalRejected, Ticket};
 
 impl Replica {
-    /// Queues a linearizable read.
+    /// Queues a linearizable read. Fails with `TooMany` if the queue is full.
     pub(crate) fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
         if self.read_index.is_full() {
             return Err(ProposalRejected::TooMany);
@@ -15,7 +15,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether a ReadIndex request would be answered. Raft silently drops it while no leader is known, and on a
+    /// Returns whether a ReadIndex request would be answered. Raft silently drops it on a member without a leader, and on a
     /// leader that has committed nothing in its term.
     pub(super) fn can_read_index(&self) -> bool {
         let raft = &self.raft.raft;
@@ -27,7 +27,8 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held reads are due, if nothing changes before.
+    /// Returns the monotonic time in nanoseconds at which held reads are due, if nothing changes before. Returns `None` without
+    /// held reads, or if a ReadIndex request would not be answered now.
     pub(super) fn reads_due_ns(&self) -> Option<u64> {
         self.read_index.deadline().filter(|_| self.can_read_index())
     }

@@ -17,7 +17,8 @@ impl Replica {
         self.raft.store().first_index().unwrap_or_default()
     }
 
-    /// Returns the term that the sender of an encoded message claims to lead, if it does (simulator).
+    /// Returns the term that the sender of an encoded message claims to lead. Returns `None` if the message makes no such claim
+    /// or does not decode. The simulator calls it.
     pub fn led_term(message: &Bytes) -> Option<u64> {
         match PeerMessage::decode(message) {
             Ok(PeerMessage::Raft(message)) => matches!(

@@ -224,7 +224,7 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     };
     let change = wire::conf_change(&removal, &wire::encode_entry(&removal).into());
     let change = wire::encode_conf_change(&change.expect("it changes the configuration"));
-    // This member does not know the leader yet.
+    // This member has no leader yet.
     let from_third = |index: u64, log_term, entry| {
         let mut envelope = from_leader(MessageType::MsgAppend, |m| {
             (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);

@@ -364,7 +364,8 @@ impl<T> Slab<T> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// Removes and returns a value. Its number may be reused. Frees the memory when no value is left.
+    /// Removes and returns a value, or returns `None` if the number has no value. The number may be reused. Frees the memory
+    /// when no value is left.
     fn take(&mut self, id: u32) -> Option<T> {
         let value = self.slots.get_mut(id as usize)?.take()?;
         self.len -= 1;

@@ -46,7 +46,7 @@ fn a_leader_with_a_full_disk_hands_over() {
     assert!(cluster.answer(leader, ticket).is_some());
 }
 
-/// Otherwise each member would transfer leadership to the next member.
+/// The leader keeps leadership if every disk is full, because a transfer would be repeated by each new leader.
 #[test]
 fn members_whose_disks_are_all_full_keep_their_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

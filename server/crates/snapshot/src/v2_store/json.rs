@@ -119,7 +119,7 @@ fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>)
     Ok((node, children))
 }
 
-/// Calls `visit` with the names and values of an object's fields.
+/// Calls `visit` with the names and values of an object's fields. Fails if `raw` is not a JSON object, or if `visit` fails.
 fn each_field<'a>(
     raw: &'a [u8],
     visit: &mut dyn FnMut(String, &'a [u8]) -> Result<(), V2StoreError>,

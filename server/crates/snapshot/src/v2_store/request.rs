@@ -87,7 +87,7 @@ fn is_set(request: &RequestV2) -> bool {
     request.method == "PUT" && request.prev_exist.is_none() && !conditional
 }
 
-/// Returns the id of the member whose attributes the request sets.
+/// Returns the id of the member whose attributes the request sets. Returns `None` for any other request.
 fn published_member(request: &RequestV2) -> Option<u64> {
     let path = std::str::from_utf8(&request.path).ok()?;
     let id = path.strip_prefix(members::MEMBERS)?.strip_prefix('/')?;

@@ -51,7 +51,7 @@ fn split(line: &[u8]) -> Option<(JudgedHeader, &[u8])> {
     Some((*header, value))
 }
 
-/// Classifies a whole line, including its line end.
+/// Classifies a complete line, including its line end. Returns `Nothing` for other headers and for invalid values.
 pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     if matches!(line, b"\r\n" | b"\n") {
         return HeaderMeaning::End;

@@ -198,7 +198,7 @@ impl RequestFilter {
         part.len()
     }
 
-    /// Returns the current line when it is complete. Until then, keeps its parts in `self.line`.
+    /// Adds `part` to the current line. Returns the line if `ends`. Keeps the part in `self.line` and returns `None` if not.
     fn whole_line<'a>(&mut self, part: &'a [u8], ends: bool) -> Option<Cow<'a, [u8]>> {
         if ends && self.line.is_empty() {
             return Some(Cow::Borrowed(part));
@@ -349,7 +349,8 @@ fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     })
 }
 
-/// Parses the line before a chunk: hexadecimal digits and an optional extension.
+/// Parses the line before a chunk: hexadecimal digits and an optional extension. Returns `None` for any other line, or if the
+/// size exceeds a `u64`.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, after) = line.split_at(digits.count());

@@ -95,7 +95,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Collects the paths and rules of a port's certificates. Reads no file.
+    /// Collects the paths and rules of a port's certificates. Reads no file. Fails if an allowed host name is invalid, or if no
+    /// configured cipher suite is supported.
     pub(super) fn new(
         tls: &PortTls,
         flags: PortFlags,
@@ -132,7 +133,8 @@ impl Files {
         ]
     }
 
-    /// Reads the revocation list. Without a file, no certificate is revoked.
+    /// Reads the revocation list, in DER or PEM. Without a file, no certificate is revoked. Fails if the file cannot be read or
+    /// parsed.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);

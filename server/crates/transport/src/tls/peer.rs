@@ -35,7 +35,7 @@ impl PeerCertificate {
         Some(Self(Arc::new(PeerChain { common_name, chain })))
     }
 
-    /// Returns the subject's common name, or an empty text. As in Go, the last of several names counts.
+    /// Returns the subject's common name, or an empty string without a name. As in Go, the last of several names counts.
     pub fn common_name(&self) -> &str {
         &self.0.common_name
     }
@@ -51,7 +51,7 @@ pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }
 
-/// Returns a subject's common name, or an empty text. As in Go, the last of several names counts.
+/// Returns a subject's common name, or an empty string without a name. As in Go, the last of several names counts.
 pub(super) fn common_name(subject: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = CN;
     let mut found = String::new();

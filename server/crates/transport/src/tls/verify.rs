@@ -165,7 +165,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Replaces the error for a certificate with other names by a plain text that lists both.
+/// Adds the presented names to the error for a certificate with other names. Returns any other error unchanged.
 fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     let Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) =
         error

@@ -1,5 +1,5 @@
-//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that can cost the quorum is refused, and
-//! the log contains the reason.
+//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that could cause quorum loss is refused,
+//! and the log contains the reason.
 
 pub(crate) mod body;
 pub(crate) mod peer_url;
@@ -100,7 +100,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(headers::json_response(ctx, request, StatusCode::OK, &list))
 }
 
-/// Answers with the leader that this member knows, or 503 if it knows none.
+/// Answers with the leader, or with 503 if this member has no leader.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
@@ -114,7 +114,8 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     ))
 }
 
-/// Adds a voter with the peer URLs in the body and answers 201 with the member. Refuses the change if it can cost the quorum.
+/// Adds a voter with the peer URLs in the body and answers 201 with the member. Refuses the change if it could cause quorum
+/// loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -163,8 +164,8 @@ async fn update(
     }
 }
 
-/// Removes a member and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 500 if the change can
-/// cost the quorum.
+/// Removes a member and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 500 if the change could
+/// cause quorum loss.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     find_member(&members(ctx).await?, number)?;
@@ -209,7 +210,7 @@ fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) ->
     }
 }
 
-/// Refuses (500) a change that can cost the quorum, unless `--strict-reconfig-check` is disabled.
+/// Refuses (500) a change that could cause quorum loss, unless `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
     if !ctx.settings.strict_reconfig_check {
         return Ok(());

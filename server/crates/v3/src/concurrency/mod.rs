@@ -159,7 +159,7 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 type CallerGone = oneshot::Receiver<()>;
 
 /// Runs `work` to its end even if its caller disconnects, and returns its result. `CallerGone` notifies the work of a
-/// disconnect.
+/// disconnect. Panics if the work panics.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

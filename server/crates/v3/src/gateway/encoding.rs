@@ -53,7 +53,7 @@ impl Encoding {
     }
 
     /// Finds the field with this JSON or proto name. With `Utf8`, also finds a bytes field by its name with the suffix
-    /// `SUFFIX`.
+    /// `SUFFIX`; its value is then base64. Returns `None` for an unknown name.
     pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
             shape
@@ -92,12 +92,12 @@ fn plain(value: Value, shape: &MessageShape) -> Value {
         return value;
     };
     let members = members.into_iter();
-    Value::Object(members.map(|one| member(one, shape)).collect())
+    Value::Object(members.map(|one| plain_field(one, shape)).collect())
 }
 
 /// Converts one field of a message. If its bytes are not UTF-8, the field keeps its base64 and its name gets the suffix
 /// `SUFFIX`.
-fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
+fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
         (Some(FieldKind::Bytes), value) => match text(&value) {

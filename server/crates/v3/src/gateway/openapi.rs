@@ -187,7 +187,7 @@ impl<'a> Protos<'a> {
         self.messages.push((full, message));
     }
 
-    /// Finds a method by its call name, `package.Service/Method`.
+    /// Finds a method by its call name, `package.Service/Method`. Returns `None` for an unknown name.
     fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
         let mut methods = self.methods.iter();
         methods.find(|(known, _)| known == call).map(|(_, m)| *m)

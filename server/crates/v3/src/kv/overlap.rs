@@ -107,7 +107,7 @@ impl DeletedRanges {
         self.0.insert(first, end);
     }
 
-    /// Returns the last span that starts at or before a key.
+    /// Returns the last span that starts at or before a key, or `None` without such a span.
     fn last_from(&self, key: &Bytes) -> Option<(Bytes, Bytes)> {
         let span = self.0.range(..=key.clone()).next_back();
         span.map(|(first, end)| (first.clone(), end.clone()))

@@ -224,8 +224,8 @@ fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     Ok(())
 }
 
-/// Converts a transaction to a `bounded` command. Its execution fails (`AnswerTooLarge`) if all its reads together exceed the
-/// limits on keys and bytes.
+/// Converts a transaction to a `bounded` command. Execution fails with `AnswerTooLarge` if the transaction's reads together
+/// exceed the key or byte limit.
 pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),

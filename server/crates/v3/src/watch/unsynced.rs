@@ -12,7 +12,7 @@ use witan_machine::revision::Revision;
 #[derive(Debug, Default)]
 pub(super) struct UnsyncedWatchers {
     resume: BTreeMap<i64, ResumePoint>,
-    /// The watcher that was read most recently.
+    /// The watcher whose history was read most recently.
     last: i64,
     /// The newest header revision in the answers to their creation.
     created: Revision,

@@ -25,8 +25,9 @@ pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
 
-/// Returns the integer at the start of a text in plain digits (`1e3` gives `1000`). As in Go's protojson, the text must not
-/// start or end with a space, and characters after the number are ignored (`1,x` gives `1`).
+/// Returns the integer at the start of a text in plain digits (`1e3` gives `1000`). Returns `None` if the text does not start
+/// with an integer. As in Go's protojson, the text must not start or end with a space, and characters after the number are
+/// ignored (`1,x` gives `1`).
 fn leading_integer(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     if text.trim().len() != text.len() {
