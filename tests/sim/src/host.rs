@@ -127,8 +127,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Delays the thread by a slow disk, at most until the faults stop. Otherwise a leader could still wait when the members
-    /// seem to have settled, and would be replaced later.
+    /// Delays the thread by a slow disk, at most until the faults stop, because otherwise a leader could still wait when the
+    /// members seem to have settled, and would be replaced later.
     fn stall(&mut self) {
         let climate = &self.world.climate;
         let (percent, longest) = (climate.stall_percent, climate.stall);

@@ -103,7 +103,8 @@ impl RegistryPath {
     }
 }
 
-/// Answers any request for a token or a path below it. `path` is the whole cleaned path.
+/// Answers any request for a token or a path below it. `path` is the whole cleaned path. Answers 404 without a token, and 405
+/// to a method that the path does not support.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

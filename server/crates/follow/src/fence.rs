@@ -63,7 +63,8 @@ pub(super) struct Fences {
 }
 
 impl Fences {
-    /// Classifies the alarms of a source with these members. A cluster without an attempt owns none of them.
+    /// Classifies the alarms of a source with these members. Ignores the members' own alarms. A cluster without an attempt owns
+    /// none of the other alarms.
     pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
         let mut fences = Self::default();
         for alarm in alarms {

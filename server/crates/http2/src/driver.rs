@@ -165,7 +165,7 @@ where
         })
     }
 
-    /// Resolves when the connection's next timer is due.
+    /// Resolves when the connection's next timer is due. Stays pending without a timer.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.connection.wake_at().map(Instant::from_std) else {
             return Poll::Pending;

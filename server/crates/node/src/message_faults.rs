@@ -57,7 +57,7 @@ impl MessageFaults {
     }
 
     /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, including
-    /// this message. Otherwise returns `None`.
+    /// this message. Returns `None` in all other cases.
     fn count(&mut self, fault: MessageFault, now: Instant) -> Option<u64> {
         self.series.of(fault).inc();
         self.since += 1;

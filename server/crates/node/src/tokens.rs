@@ -110,7 +110,7 @@ impl TokenTable {
         }
     }
 
-    /// Removes expired tokens, at most [`SWEPT_PER_LOGIN`].
+    /// Removes the first expired tokens in the order, at most [`SWEPT_PER_LOGIN`]. Stops at a valid token.
     fn sweep(&mut self, now: Instant) {
         for _ in 0..SWEPT_PER_LOGIN {
             let first = self.order.values().next().cloned();

@@ -41,7 +41,8 @@ impl TreeWatchers {
         self.0.lock().hub.len()
     }
 
-    /// Wakes the watchers that may match events of `tree` after index `since`.
+    /// Wakes the watchers that may match events of `tree` after index `since`. Wakes all watchers if the history no longer
+    /// contains these events.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
         let watch_state = self.0.lock();
         if watch_state.hub.is_empty() {

@@ -25,8 +25,8 @@ use super::completions::{CompletionBatch, CompletionQueue};
 /// and they hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
-/// Matches of changes and watcher groups in one turn; beyond this, streams read further changes from the history. Otherwise,
-/// deleting many keys under many overlapping ranges would occupy the replica's thread for minutes.
+/// Matches of changes and watcher groups in one turn; beyond this, streams read further changes from the history. Without this
+/// bound, deleting many keys under many overlapping ranges would occupy the replica's thread for minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
 /// Number of watcher groups that are unregistered before the registry is unlocked.

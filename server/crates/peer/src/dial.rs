@@ -127,8 +127,8 @@ impl PeerDialer {
         }
     }
 
-    /// Tries the host's addresses in order and connects to the first address that accepts. Otherwise, returns the last error.
-    /// With a local address, tries only addresses of its family.
+    /// Tries the host's addresses in order and connects to the first address that accepts. If none accepts, fails with the last
+    /// error. With a local address, tries only addresses of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the host name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);

@@ -332,7 +332,8 @@ impl RaftLog {
         self.fsync = false;
     }
 
-    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them later.
+    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them, now or later. Has no effect if they are
+    /// already outdated.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {

@@ -165,8 +165,9 @@ impl RunReuse {
         self.stretches = valid.map(|(it, run)| (it.start, (it.end, run))).collect();
     }
 
-    /// Adds a run of a published difference. Each of its records must have been passed to [`Self::mark_changed`]. `bytes_min`
-    /// has the same meaning as in [`Self::of_base`].
+    /// Adds a run of a published difference. Drops known runs that overlap the new run. Ignores a run that is too short or has
+    /// too many stretches. Each of its records must have been passed to [`Self::mark_changed`]. `bytes_min` has the same
+    /// meaning as in [`Self::of_base`].
     pub(super) fn add_difference(&mut self, written: &WrittenRun, bytes_min: u64) {
         let known = KnownRun::new(written, bytes_min);
         let count = written.stretches.len();

@@ -104,7 +104,8 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Answers `/v2/stats/store` with the counts of operations on the v2 tree and of watchers.
+/// Answers `/v2/stats/store` with the counts of operations on the v2 tree and of watchers. Answers 500 if this member's state
+/// is not available.
 pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let counts = match node.view().await {

@@ -1,7 +1,7 @@
 //! Kills the leader repeatedly, and measures the time until a member acknowledges a write.
 //!
-//! In addition to earlier puts, a new put is sent to each survivor every few milliseconds. Otherwise, puts that wait for the
-//! dead leader would hide that the cluster serves again.
+//! In addition to earlier puts, a new put is sent to each survivor every few milliseconds, because otherwise puts that wait for
+//! the dead leader would hide that the cluster serves again.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};

@@ -22,7 +22,7 @@ use crate::input::{Input, split_at};
 const OPS_MAX: usize = 128;
 /// Factor by which a message may be longer than its JSON: etcd 3.4 replaces an invalid UTF-8 byte by a replacement character.
 const MESSAGE_BYTES_TIMES: usize = 3;
-/// Additional bytes for the shortest fields. Otherwise a message is smaller than its JSON.
+/// Additional bytes for messages with the shortest fields. All other messages are smaller than their JSON.
 const MESSAGE_BYTES_MORE: usize = 16;
 
 /// A request that the core may receive.

@@ -28,8 +28,9 @@ pub(super) enum NextFrame {
     Nothing,
 }
 
-/// Reads the frame at an offset. It starts with a 64-bit word, whose lower 56 bits are the record's length. If the highest
-/// bit is set, bits 56 to 58 are the number of padding bytes after the record.
+/// Reads the frame at an offset. It starts with a 64-bit word, whose lower 56 bits are the record's length. If the highest bit
+/// is set, bits 56 to 58 are the number of padding bytes after the record. Returns `Nothing` for zeros or the end, and `Beyond`
+/// if the record exceeds the segment.
 pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
     let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
         return NextFrame::Nothing;

@@ -329,8 +329,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a response that is not a single message: writes its headers. A response whose headers contain its status ends
-    /// at once.
+    /// Handles a response that is not a single message: writes its headers. A response whose headers contain its status ends at
+    /// once. If the answer's memory is refused, ends the call with an error.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,

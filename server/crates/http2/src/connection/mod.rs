@@ -274,7 +274,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Polls the calls that were woken, while the output has capacity.
+    /// Polls the calls that were woken, at most `TURN_CALLS`, while the output and this turn's work have capacity.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);

@@ -181,8 +181,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a frame for a stream that is not open. Ignores it if the client may have sent it before it received the
-    /// stream's end. Otherwise the frame is an error.
+    /// Handles a frame for a stream that is not open. Ignores it if the client may have sent it before it received the stream's
+    /// end. Any other frame is an error.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),

@@ -55,8 +55,8 @@ struct StoredPaths {
     written: bool,
 }
 
-/// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. Empties a record that cannot
-/// be decoded.
+/// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. Leaves any other record
+/// unchanged, and empties a user's record that cannot be decoded.
 pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
     if key.first() != Some(&USER) {
         return;

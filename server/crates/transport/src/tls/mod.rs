@@ -262,7 +262,7 @@ impl ServerTls {
     }
 }
 
-/// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit first. Otherwise, the kernel
+/// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit first, because otherwise the kernel
 /// resets the connection and the client loses these last bytes. In TLS 1.3, a client sends its request before it receives the
 /// result of the handshake.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {

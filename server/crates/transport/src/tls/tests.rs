@@ -155,8 +155,8 @@ async fn a_client_that_does_not_read_is_disconnected() {
     assert!(ends >= before + STALL_TIMEOUT && ends < before + 2 * STALL_TIMEOUT);
 }
 
-/// In TLS 1.3, a client sends its request before it receives the server's refusal. The server must read this request before
-/// it closes. Otherwise, the kernel resets the connection, and the client does not receive the alert.
+/// In TLS 1.3, a client sends its request before it receives the server's refusal. The server must read this request before it
+/// closes. If it did not, the kernel would reset the connection, and the client would not receive the alert.
 #[tokio::test]
 async fn a_client_without_a_certificate_reads_the_alert() {
     let both = both("alert", &["someone"]);

@@ -38,8 +38,7 @@ impl ProgressNotifier {
         self.wanted
     }
 
-    /// Starts the timer if a watcher needs notifications (`wanted`) and no timer runs. Otherwise stops the timer if no
-    /// watcher needs it.
+    /// Starts the timer if a watcher needs notifications (`wanted`) and no timer runs. Stops the timer if no watcher needs it.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);

@@ -44,7 +44,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the name of an enum value. `jsonpb` compares it without decoding escapes.
+    /// Reads the name of an enum value. `jsonpb` compares it without decoding escapes, and fails for an unknown name. With
+    /// protojson, returns `None` for an unknown name.
     fn enumeration(&mut self, names: &EnumShape) -> ReadResult<Option<u64>> {
         let token = self.token()?;
         let name = match self.dialect {
