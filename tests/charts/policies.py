@@ -21,8 +21,8 @@ def constant(path: str, name: str) -> str:
 
 
 CLIENT, PEER, METRICS = (int(constant("crd/src/names.rs", name)) for name in ("CLIENT", "PEER", "METRICS"))
-STATUS = int(constant("src/resources/changes.rs", "STATUS_PORT"))
-MEMBER_OF, BACKUP_OF = constant("crd/src/names.rs", "CLUSTER"), constant("src/resources/names.rs", "BACKUP_OF")
+STATUS = int(constant("controller/src/resources/changes.rs", "STATUS_PORT"))
+MEMBER_OF, BACKUP_OF = constant("crd/src/names.rs", "CLUSTER"), constant("controller/src/resources/names.rs", "BACKUP_OF")
 
 
 def peer_admits(peer: dict, labels: dict, same_namespace: bool) -> bool:
