@@ -25,7 +25,7 @@ use super::{
 
 /// Prefixes with a row of their own; the keys of further ones share one row.
 const ROWS_MAX: usize = 10_000;
-/// Number of values that are read of one prefix. Their mean stands for the rest.
+/// Number of values read for each prefix. Their mean represents the other values.
 const ROW_SAMPLES: u64 = 16;
 /// Number of values that are read of all prefixes. The sizes of the rest are estimated.
 const SAMPLES: u64 = 500;

@@ -34,7 +34,7 @@ pub struct BackupRecord {
     pub cluster_id: String,
     /// Version of the member.
     pub version: String,
-    /// The hash of the keys at the revision; `None` if it was not requested, or if keys were compacted meanwhile.
+    /// The hash of the keys at the revision; `None` if it was not requested, or if a compaction ran before the keys were hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
     /// When the member was queried.

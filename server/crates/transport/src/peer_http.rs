@@ -56,7 +56,7 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`. Refuses a request with a too long head, and then fails. The caller limits
+    /// Answers the request that begins with `first`. Refuses a request whose head is too long, and then fails. The caller limits
     /// the time.
     pub async fn answer(&self, mut stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let mut head = Vec::with_capacity(1 << 10);
@@ -73,7 +73,7 @@ impl PeerHttp {
     }
 }
 
-/// Reads until the head is whole, cannot be one, or the client closes its side; actix judges it. Returns `false` if the head is
+/// Reads until the head is complete or invalid, or the client closes its side. actix parses it. Returns `false` if the head is
 /// too long.
 async fn read_head(stream: &mut Box<dyn PeerStream>, head: &mut Vec<u8>) -> io::Result<bool> {
     let mut checked = 0;
@@ -91,7 +91,7 @@ async fn read_head(stream: &mut Box<dyn PeerStream>, head: &mut Vec<u8>) -> io::
     Ok(true)
 }
 
-/// Whether the bytes contain an empty line, or a byte that no head contains.
+/// Returns whether the bytes contain an empty line, or a byte that no head contains.
 fn ends_head(bytes: &[u8]) -> bool {
     let foreign = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     bytes.windows(2).any(|two| two == b"\n\n")
