@@ -25,8 +25,8 @@ pub(super) struct OpenedDisk {
     pub(super) recovered: Recovered,
     pub(super) checkpoint: View,
     pub(super) identity: storage::DataIdentity,
-    /// The members to connect to at first.
-    pub(super) members: MemberRegistry,
+    /// The only member, if `--force-new-cluster` has removed all others.
+    pub(super) forced: Option<MemberRegistry>,
     pub(super) metrics: StorageMetrics,
 }
 
@@ -109,18 +109,17 @@ pub(super) fn open(
         "opened the data directory"
     );
     recovered.checkpoint = Some(checkpoint.clone());
-    let members = match config.force_new_cluster {
+    let forced = match config.force_new_cluster {
         true => force_new_cluster(dir, &mut storage, &mut recovered, identity.member_id)?,
         false => None,
     };
-    let members = members.unwrap_or_else(|| checkpoint.machine.members.clone());
     Ok(OpenedDisk {
         storage,
         space,
         recovered,
         checkpoint,
         identity,
-        members,
+        forced,
         metrics,
     })
 }

@@ -113,12 +113,13 @@ pub(super) fn start(
         recovered,
         checkpoint,
         identity,
-        members,
+        forced,
         metrics: storage_metrics,
     } = disk;
     let copied = storage.copy.is_some();
     let settings = replica_config(config, identity.member_id, copied);
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
+    let members = forced.unwrap_or_else(|| replica.members_in_log());
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
     let shared = shared_parts(config, (&identity, &storage), (metrics, totals), stopping);
     let parts = NodeParts {

@@ -5,14 +5,19 @@
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).
 //!
+//! In other seeds, members start from empty disks instead of copies. The shell registers each first disk in the log, and
+//! refuses the streams of a member whose disk is not the registered one.
+//!
 //! Older disks are limited to a number of voters with which each acknowledged write is also on another disk. A leader may
 //! refuse a member that lost acknowledged entries. The member then gets its former disk back.
 
 use std::collections::BTreeSet;
 
-use witan_replica::replica::Halt;
+use witan_machine::member::MemberId;
+use witan_replica::replica::{Halt, PeerEvent, Replica};
 
 use crate::{
+    adopted,
     invariants::Fact,
     member::Existence,
     world::{Event, Phase, World},
@@ -41,6 +46,9 @@ impl World {
             return;
         }
         let place = *self.mishaps.pick(&places);
+        if self.scenario.has_emptied_disks() {
+            return self.empty_disk(place);
+        }
         match self.mishaps.range(0, 99) {
             0..TAKEN_PERCENT => self.take_copy(place),
             TAKEN_PERCENT..OLDER_END_PERCENT => self.use_older_copy(place),
@@ -99,6 +107,53 @@ impl World {
         }
     }
 
+    /// Starts a member from an empty disk, unless too many members run on older disks. Messages of its former process are
+    /// lost. Every other voter must have the member's registration on disk, because no other rule excludes the member.
+    fn empty_disk(&mut self, place: usize) {
+        let id = place as u64 + 1;
+        let voters = self.current(|person| !person.learner);
+        let older = self.disks.iter().filter(|disk| disk.is_older()).count();
+        let mut others = voters.iter().filter(|voter| **voter != id);
+        let is_registered = others.all(|voter| self.disks[*voter as usize - 1].registers(id));
+        let is_first = self.genesis.position.voters.contains(&id);
+        if !(is_first && is_registered)
+            || self.disks[place].is_older()
+            || older + 1 > voters.len().saturating_sub(1) / 2
+        {
+            return;
+        }
+        self.crash(place);
+        self.queue
+            .retain(|_, event| !matches!(event, Event::Deliver(packet) if packet.from == id));
+        let state = adopted::first_state(&self.scenario, &self.genesis, place as u64);
+        self.disks[place].empty(&state);
+        self.counts.emptied_disks += 1;
+        self.trace
+            .line(self.now, || format!("m{id} gets an empty disk"));
+        self.judge(&Fact::OlderDisk { member: id });
+    }
+
+    /// Returns whether there is no stream from `from` to `to`, because one of them has an empty disk and the other knows its
+    /// registration. Tells the member with the empty disk.
+    pub(crate) fn refuses_stream(
+        &mut self,
+        from: (usize, &Replica),
+        to: (usize, &Replica),
+    ) -> bool {
+        for ((emptied, _), (place, replica)) in [(from, to), (to, from)] {
+            let id = MemberId(emptied as u64 + 1);
+            if self.disks[emptied].is_emptied()
+                && let Some(member) = replica.members_in_log().by_id.get(&id)
+                && member.store_id != 0
+            {
+                let (about, event) = (place as u64 + 1, PeerEvent::ReplacedHere);
+                self.schedule_peer_event(emptied, about, event, 1);
+                return true;
+            }
+        }
+        false
+    }
+
     fn move_disk(&mut self, place: usize) {
         self.crash(place);
         self.counts.moved_disks += 1;
@@ -108,10 +163,16 @@ impl World {
     }
 
     /// Returns whether a member ends because of a copy. If a leader has entries that the older disk lacks, the member gets
-    /// its former disk back. If the history has forked, the member never returns.
+    /// its former disk back. If the history has forked, or the disk was emptied, the member never returns.
     pub(crate) fn ends_by_copy(&mut self, place: usize, halt: Halt) -> bool {
         if matches!(halt, Halt::Forked { .. }) && self.may_have_forked {
             self.counts.forked += 1;
+            self.members[place].existence = Existence::Gone;
+            self.end_process(place);
+            return true;
+        }
+        if self.disks[place].is_emptied() && matches!(halt, Halt::LogLost { .. } | Halt::Replaced) {
+            self.counts.refused_disks += 1;
             self.members[place].existence = Existence::Gone;
             self.end_process(place);
             return true;
@@ -127,9 +188,10 @@ impl World {
 
     /// Marks the disk of a member that votes again as its own.
     pub(crate) fn settle_copy(&mut self, place: usize, is_copied: bool) {
-        if !is_copied && self.disks[place].is_copied() {
+        let disk = &mut self.disks[place];
+        if !is_copied && disk.is_copied() {
             self.counts.settled_copies += 1;
-            self.disks[place].mark_as_own();
+            disk.mark_as_own();
             self.trace
                 .line(self.now, || format!("m{} is up to date", place + 1));
         }

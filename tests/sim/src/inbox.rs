@@ -167,6 +167,14 @@ impl World {
     fn hand_in(&mut self, place: usize, replica: &mut RecordedReplica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
+        let sender = (packet.from - 1) as usize;
+        if let Some(sending) = self.members[sender].replica.take() {
+            let refused = self.refuses_stream((sender, &sending), (place, replica));
+            self.members[sender].replica = Some(sending);
+            if refused {
+                return;
+            }
+        }
         let (from, led_term) = (packet.from, Replica::led_term(&packet.message));
         match packet.open() {
             Ok(envelope) => {

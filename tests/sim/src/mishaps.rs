@@ -72,7 +72,13 @@ impl World {
         }
     }
 
-    fn schedule_peer_event(&mut self, place: usize, about: u64, event: PeerEvent, delay: u64) {
+    pub(crate) fn schedule_peer_event(
+        &mut self,
+        place: usize,
+        about: u64,
+        event: PeerEvent,
+        delay: u64,
+    ) {
         let incarnation = self.members[place].incarnation;
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }

@@ -116,6 +116,11 @@ impl Scenario {
         self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1
     }
 
+    /// Returns whether members start from empty disks instead of copies.
+    pub(crate) fn has_emptied_disks(&self) -> bool {
+        self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 2
+    }
+
     /// Returns whether the members were adopted from etcd with different states.
     pub(crate) fn is_adopted(&self) -> bool {
         self.is_of_one_release() && self.seed % ADOPTED_SEEDS == 7

@@ -198,6 +198,7 @@ counts! {
     rebuilds,
     older_disks,
     moved_disks,
+    emptied_disks,
     refused_disks,
     forked,
     settled_copies,
@@ -273,7 +274,7 @@ pub struct World {
     pub(crate) mishaps: Rng,
     /// Random generator for the operator.
     pub(crate) hand: Rng,
-    queue: BTreeMap<(u64, u64), Event>,
+    pub(crate) queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     pub(crate) members: Vec<Member>,
     pub(crate) disks: Vec<Disk>,
@@ -285,6 +286,8 @@ pub struct World {
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
+    /// The first state of the cluster.
+    pub(crate) genesis: View,
     /// Whether a member has started from an unrecognized older copy, so that acknowledged writes may be lost.
     pub(crate) may_have_forked: bool,
     pub(crate) operator: Operator,
@@ -342,6 +345,7 @@ impl World {
             net: Net { delay_max, ..Net::calm() },
             transfers: BTreeMap::new(),
             truth,
+            genesis,
             may_have_forked: false,
             operator: Operator::default(),
             disaster: Disaster::new(scenario.fate()),

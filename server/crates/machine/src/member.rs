@@ -219,6 +219,20 @@ impl Member {
     pub fn member_id(&self) -> MemberId {
         MemberId(self.id)
     }
+
+    /// Records the store id of the member's data directory. Returns `false` if another directory is registered, which this one
+    /// does not continue.
+    fn register_store(&mut self, publish: &PublishAttributes) -> bool {
+        let store = publish.store();
+        if store.id == 0 {
+            return true;
+        }
+        let continues = store.continues(self.store_id);
+        if continues {
+            self.store_id = store.id;
+        }
+        continues
+    }
 }
 
 impl ChangeMembers {
@@ -258,15 +272,16 @@ impl MemberRegistry {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;
         };
-        let store = publish.store();
-        let is_known = store.id != 0;
-        if is_known && !store.continues(member.store_id) {
-            return;
+        if member.register_store(publish) {
+            member.name.clone_from(&publish.name);
+            member.client_urls.clone_from(&publish.client_urls);
         }
-        member.name.clone_from(&publish.name);
-        member.client_urls.clone_from(&publish.client_urls);
-        if is_known {
-            member.store_id = store.id;
+    }
+
+    /// Records the store id alone. Ignores it for an unknown member or a replaced data directory.
+    pub fn register_store(&mut self, publish: &PublishAttributes) {
+        if let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) {
+            member.register_store(publish);
         }
     }
 

@@ -138,6 +138,7 @@ pub fn start(
         shared,
         _hold: parts.lock,
         copy: parts.copy,
+        registrations: 0,
         space: parts.space,
         last_ticket: 0,
         reads_asked: false,
@@ -159,6 +160,8 @@ struct ReplicaLoop {
     _hold: DirectoryLock,
     /// Set if the data directory is a copy that was not marked as up to date yet.
     copy: Option<DirectoryCopy>,
+    /// `Replica::registrations_in_log` after the last turn.
+    registrations: u64,
     space: SpaceMonitor,
     last_ticket: u64,
     /// Whether a linearizable read was requested since the last turn.
@@ -357,6 +360,10 @@ impl ReplicaLoop {
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended, self.replica.held_bytes());
         self.measure_log_room();
+        let registrations = self.replica.registrations_in_log();
+        if std::mem::replace(&mut self.registrations, registrations) != registrations {
+            self.host.post.follow(&self.replica.members_in_log());
+        }
         let status = self.replica.status();
         if status.applied != before {
             let took = begun.elapsed();

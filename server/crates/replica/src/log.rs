@@ -9,8 +9,11 @@ use raft::{
     util::limit_size,
 };
 
-use crate::limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES};
-use witan_machine::view::Position;
+use crate::{
+    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES},
+    wire,
+};
+use witan_machine::{member::PublishAttributes, view::Position};
 
 /// Consecutive entries, and the position just before the first entry.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct MemoryLog {
     position: Position,
     /// Number of applied entries kept for members that were away.
     catch_up_entries: u64,
+    /// Number of times that registrations were appended, or that unapplied entries were replaced.
+    registrations: u64,
 }
 
 impl MemoryLog {
@@ -38,6 +43,7 @@ impl MemoryLog {
             hard_state,
             position,
             catch_up_entries: CATCH_UP_ENTRIES,
+            registrations: 0,
         };
         let below = |entry: &Entry| entry.index <= log.position.index;
         if log.entries.front().is_some_and(below) {
@@ -60,10 +66,29 @@ impl MemoryLog {
             self.last()
         );
         let replaced = offset(first.index, self.base.0);
+        let replaces = replaced < self.entries.len();
+        if replaces
+            || entries
+                .iter()
+                .any(|entry| wire::registration(entry).is_some())
+        {
+            self.registrations += 1;
+        }
         self.bytes -= bytes(self.entries.range(replaced..));
         self.bytes += bytes(entries);
         self.entries.truncate(replaced);
         self.entries.extend(entries.iter().cloned());
+    }
+
+    /// Returns the registrations of data directories in unapplied entries.
+    pub(crate) fn unapplied_registrations(&self) -> impl Iterator<Item = PublishAttributes> {
+        let applied = offset(self.position.index + 1, self.base.0);
+        self.entries.range(applied..).filter_map(wire::registration)
+    }
+
+    /// Returns a number that changes when registrations were appended or may have been replaced.
+    pub(crate) fn registrations(&self) -> u64 {
+        self.registrations
     }
 
     /// Sets the number of applied entries kept for members that were away, instead of [`CATCH_UP_ENTRIES`].

@@ -2,7 +2,7 @@
 //! never change; `tests/wire.rs` has golden bytes.
 
 use bytes::{BufMut as _, Bytes};
-use prost::Message as _;
+use prost::{Message as _, encoding};
 use protobuf::{Message as _, ProtobufEnum as _};
 use raft::eraftpb::{
     ConfChange, ConfChangeType, Entry as RaftEntry, EntryType, HardState, Message, MessageType,
@@ -14,11 +14,16 @@ use crate::{
 };
 use witan_machine::{
     command::{Command, Entry, Stamp},
+    member::PublishAttributes,
     record::CorruptRecord,
 };
 
 /// Version byte of a command payload.
 pub const COMMAND_V1: u8 = 1;
+
+/// Tags of an [`Entry`]'s stamp, which is its first field, and of a registration, which follows it.
+const STAMP_TAG: u32 = 1;
+const PUBLISH_TAG: u32 = 4;
 
 /// The kinds of raft entries, which are the first byte of a [`LogRecord`]'s payload.
 const KIND_NORMAL: u8 = 0;
@@ -146,6 +151,24 @@ pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
 ) -> Result<(Entry, Option<ConfChange>), EntryError> {
     decode_committed_entry(entry, |_| false)
+}
+
+/// Returns the registration that an entry contains. Decodes no other entry, because this runs for each appended entry.
+pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
+    let mut fields = entry.data.strip_prefix(&[COMMAND_V1])?;
+    let (mut tag, _) = encoding::decode_key(&mut fields).ok()?;
+    if tag == STAMP_TAG {
+        let bytes = encoding::decode_varint(&mut fields).ok()?;
+        fields = fields.get(usize::try_from(bytes).ok()?..)?;
+        (tag, _) = encoding::decode_key(&mut fields).ok()?;
+    }
+    if tag != PUBLISH_TAG {
+        return None;
+    }
+    match decode_entry(&entry.data).ok()?.command {
+        Some(Command::Publish(publish)) => Some(publish),
+        Some(_) | None => None,
+    }
 }
 
 /// Like [`decode_raft_entry`], for an entry to apply. If this process encoded the command (`is_own` by its stamp), skips the

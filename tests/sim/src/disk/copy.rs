@@ -1,6 +1,10 @@
 //! Copies of a disk: the durable state at a given time, and which disk is a copy.
 
+use witan_machine::{command::Command, member::MemberId, view::View};
+use witan_replica::wire;
+
 use super::{Disk, Log, Saved};
+use crate::net::{records_of, view_of};
 
 /// The durable contents of a disk.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Copies {
     is_copy: bool,
     /// The disk before an older copy took its place.
     replaced: Option<Image>,
+    /// Whether the older copy is an empty disk.
+    is_emptied: bool,
 }
 
 impl Image {
@@ -80,11 +86,41 @@ impl Disk {
         true
     }
 
+    /// Replaces the disk with an empty one while the power is off. The next startup writes the `genesis` again.
+    pub(crate) fn empty(&mut self, genesis: &View) {
+        self.copies.replaced = Some(self.image());
+        self.copies.is_emptied = true;
+        self.restore(Image {
+            log: Log::default(),
+            newest: Saved { records: records_of(genesis), index: genesis.position.index },
+            older: None,
+        });
+    }
+
+    /// Returns whether the disk was emptied, and its member has not got the former disk back.
+    pub(crate) fn is_emptied(&self) -> bool {
+        self.copies.is_emptied
+    }
+
+    /// Returns whether the disk contains the registration of a member's first disk, applied or not.
+    pub(crate) fn registers(&self, id: u64) -> bool {
+        let state = view_of(&self.newest.records).expect("a checkpoint is sound");
+        let known = state.machine.members.by_id.get(&MemberId(id));
+        let mut later = self.durable.records.values();
+        known.is_some_and(|member| member.store_id != 0)
+            || later.any(|record| {
+                let entry = wire::decode_entry(&record.payload.slice(1..));
+                let command = entry.ok().and_then(|entry| entry.command);
+                matches!(command, Some(Command::Publish(publish)) if publish.id == id)
+            })
+    }
+
     /// Restores the disk that an older copy replaced, while the power is off. Returns whether there is such a disk.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(image) = self.copies.replaced.take() else {
             return false;
         };
+        self.copies.is_emptied = false;
         self.restore(image);
         true
     }
@@ -96,7 +132,7 @@ impl Disk {
 
     /// Marks the disk as the member's own: the member is up to date.
     pub(crate) fn mark_as_own(&mut self) {
-        self.copies.is_copy = false;
+        (self.copies.is_copy, self.copies.is_emptied) = (false, false);
         self.copies.replaced = None;
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     limits::{HANDOVER_ATTEMPTS, LEAVING_TICKS},
     wire,
 };
-use witan_machine::member::MemberId;
+use witan_machine::member::{MemberId, MemberRegistry};
 
 /// Percentage of the leader's log that a learner needs before its promotion, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
@@ -75,6 +75,21 @@ impl Replica {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Returns the member registry with the data directories that unapplied log entries register. Streams are checked against
+    /// it: a member that was emptied after its registration must not vote for a member that has not applied the registration.
+    pub fn members_in_log(&self) -> MemberRegistry {
+        let mut members = self.machine.members.clone();
+        for publish in self.raft.store().unapplied_registrations() {
+            members.register_store(&publish);
+        }
+        members
+    }
+
+    /// Returns a number that changes when [`Self::members_in_log`] may have changed, other than by an applied entry.
+    pub fn registrations_in_log(&self) -> u64 {
+        self.raft.store().registrations()
     }
 
     /// Returns whether the removal of a member is in the log but not applied here yet.

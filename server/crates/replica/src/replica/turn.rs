@@ -334,9 +334,7 @@ fn conclude(
     let ticket = command
         .stamp
         .and_then(|stamp| replica.proposals.take(&stamp));
-    let members = command
-        .changes_members()
-        .then(|| replica.machine.members.clone());
+    let members = command.changes_members().then(|| replica.members_in_log());
     let hashed = is_hashed(command, &outcome.reply).then(|| Box::new(replica.view()));
     Applied { index: place.index, ticket, outcome, members, hashed }
 }
