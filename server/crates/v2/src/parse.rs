@@ -1,5 +1,5 @@
-//! Parses the parameters of a `/v2/keys` request and builds a write's operation from them. Validates in etcd's order, so that
-//! a request with two errors gets the same error. Pure.
+//! Parses the parameters of a `/v2/keys` request and builds write operations from them. Validates in etcd's order, so that a
+//! request with two errors gets the same error. Pure.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
@@ -11,7 +11,7 @@ use super::{
     form::{V2Field, V2Fields},
 };
 
-/// The parameters of a request.
+/// The validated parameters of a `/v2/keys` request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     /// The new value; empty if it is missing.
