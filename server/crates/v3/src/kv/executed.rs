@@ -1,4 +1,4 @@
-//! Finds the operations that a transaction executed. The answer names the executed branch.
+//! Finds the operations that a transaction executed, by the branch that its response reports.
 
 use witan_api::v3::etcdserverpb::{
     TxnRequest, TxnResponse, request_op::Request, response_op::Response,
@@ -26,7 +26,7 @@ pub(super) fn each(
             (Some(Request::RequestTxn(nested)), Some(Response::ResponseTxn(answer))) => {
                 each(nested, answer, visit);
             }
-            // an operation and its answer have the same kind, and empty operations were refused earlier
+            // An operation and its response have the same kind, and empty operations were refused earlier.
             (Some(Request::RequestTxn(_)) | None, _) => {}
         }
     }
