@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One member, with a numeric ID. etcd uses the same JSON in its backend and its log.
+/// A member with a numeric ID. etcd uses the same JSON in its backend and its log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Member id.

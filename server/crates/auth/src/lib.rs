@@ -3,9 +3,8 @@
 //! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged, and
 //! `Debug` does not print them.
 //!
-//! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's format) →
-//! `hashing` (bcrypt on separate threads) with `verified` (cache of verified passwords) → `jwt` (signed tokens) with `keys`
-//! (their keys).
+//! Reading order: `credentials` (of a request) → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt on
+//! separate threads), `verified` (cache of passwords) → `jwt` (signed tokens), `keys` (their keys).
 
 mod credentials;
 mod hashing;

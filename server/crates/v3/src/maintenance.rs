@@ -246,7 +246,7 @@ fn target(version: &str) -> RpcResult<Release> {
         .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
-/// Lists all alarms, or those of one kind. As in etcd, ignores the member in the request.
+/// Lists all alarms, or all alarms of one kind. As in etcd, ignores the member in the request.
 async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);

@@ -1,5 +1,5 @@
 //! etcd 3.7's RangeStream, which returns a range in parts because it can be too large for one message. All parts have one
-//! revision. When the client has taken a part, the next one is read from the latest state, because keeping one state would keep
+//! revision. Each part is read from the latest state when the client has taken the previous part. Keeping one state would keep
 //! all data that is replaced later. As in etcd, compacting the revision ends the stream.
 
 use futures_util::{Stream, stream};

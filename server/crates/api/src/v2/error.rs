@@ -1,5 +1,5 @@
-//! The error table of `/v2/keys`: code, message and HTTP status. Clients switch on the code and print the message, so all three
-//! are frozen.
+//! The error table of `/v2/keys`: code, message and HTTP status. All three are frozen, because clients compare codes and print
+//! messages.
 
 use crate::error_table::error_table;
 

@@ -71,7 +71,7 @@ impl Register {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// Registers a histogram with `count` buckets, the first of which ends at `first` and each next one at twice the value.
+    /// Registers a histogram with `count` buckets. The upper bound of the first is `first`, and doubles for each next one.
     pub fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }

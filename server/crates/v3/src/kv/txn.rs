@@ -108,8 +108,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a large-read permit. Then fails with `AnswerTooLarge` if the transaction compares or sorts too many bytes of the
-/// latest state, because no other entry is applied while a transaction runs.
+/// Waits for a large-read permit. Fails with `AnswerTooLarge` if the transaction compares or sorts too many bytes of the latest
+/// state. No other entry is applied while a transaction runs, so it must be short.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);

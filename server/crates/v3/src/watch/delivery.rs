@@ -15,7 +15,7 @@ use super::{
     worker_turn::WorkerTurn,
 };
 
-/// One or several responses to send.
+/// A response to send, or several.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
     /// A single response.

@@ -32,7 +32,7 @@ const WATCHERS_ENDED_AT_ONCE: usize = 256;
 /// Number of steps without a response before the task yields, because many requests can arrive at once.
 const STEPS_PER_YIELD: usize = 64;
 
-/// One watch stream with all its watchers.
+/// A watch stream with all its watchers.
 pub(crate) struct Session<R> {
     ctx: Context,
     /// The client's requests; `None` after the client has closed its side.

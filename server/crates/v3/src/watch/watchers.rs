@@ -47,7 +47,7 @@ impl WatcherFlags {
     }
 }
 
-/// One watcher.
+/// A watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
     pub(super) group_id: WatcherGroupId,
