@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct KeysHash {
     /// The hash.
     pub hash: u32,
-    /// The revision up to which keys were compacted; 0 or less if there was no compaction. Only hashes with the same compacted
-    /// revision are comparable.
+    /// The compacted revision; 0 or less without a compaction. Hashes are comparable only if it is equal.
     pub compact_revision: i64,
 }
 
@@ -23,8 +22,7 @@ pub struct BackupRecord {
     pub name: String,
     /// URL of the snapshot.
     pub location: String,
-    /// A lower bound of the snapshot's revision: the member had applied it before streaming began. The stream itself contains
-    /// no revision.
+    /// A lower bound of the snapshot's revision: the member had applied it before streaming began.
     pub revision: i64,
     /// Size of the snapshot in bytes, including its digest.
     pub bytes: u64,
@@ -62,8 +60,7 @@ impl BackupRecord {
         self.revision_digest.is_some() || self.revision <= 1
     }
 
-    /// Returns whether changes with the digest `found` at this revision belong to the same history. Always true at revision 1,
-    /// which has no changes.
+    /// Returns whether changes with the digest `found` at this revision, if it has any, belong to the same history.
     pub fn has_digest(&self, found: &str) -> bool {
         self.revision <= 1 || self.revision_digest.as_deref() == Some(found)
     }

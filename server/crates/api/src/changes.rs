@@ -23,7 +23,6 @@ const MAGIC: &[u8; 7] = b"WITANCH";
 /// The version of the format, in the byte after [`MAGIC`].
 const VERSION: u8 = b'1';
 
-/// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
 
 /// Name of the file with a restore's target revision, in the directory of the segments.

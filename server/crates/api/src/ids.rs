@@ -1,5 +1,4 @@
-//! Computes member and cluster IDs and formats them. The algorithm is etcd's, so that a cluster keeps its IDs when it migrates
-//! to this server.
+//! Computes and formats IDs of members and clusters like etcd, so that a cluster keeps its IDs when it migrates.
 
 use sha1::{Digest as _, Sha1};
 

@@ -1,5 +1,4 @@
-//! JSON responses of the peer port: members (`/members`) and state hashes (`/members/statehash`). Fields have the order on the
-//! wire.
+//! JSON responses of the peer port: members (`/members`) and state hashes (`/members/statehash`).
 
 use serde::{Deserialize, Deserializer, Serialize};
 

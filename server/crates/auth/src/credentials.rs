@@ -62,8 +62,7 @@ impl Credentials {
         })))
     }
 
-    /// Returns the caller of a signed token, or `None` if the token is invalid or expired. Verifies the signature once, and the
-    /// expiration on each call.
+    /// Returns the caller of a signed token, or `None` if it is invalid or expired. Verifies its signature only once.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {

@@ -44,8 +44,7 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Creates a hasher. Replaces an invalid cost by the default and logs a warning. Fails if the system provides no random
-    /// numbers.
+    /// Creates a hasher. Replaces an invalid cost and logs a warning. Fails if the system provides no random numbers.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -65,8 +64,7 @@ impl PasswordHasher {
         })
     }
 
-    /// Returns the hash of a password with a random salt, computed on a hashing thread. Fails with `TooLong` if the password
-    /// exceeds `password::BYTES_MAX`.
+    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
         if password.len() > password::BYTES_MAX {
             return Err(HashError::TooLong);

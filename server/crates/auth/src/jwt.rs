@@ -99,8 +99,7 @@ impl Jwt {
         Ok(jwt)
     }
 
-    /// Checks that the private key and the public key form a pair, by signing and verifying a token. Succeeds if there is no
-    /// private key.
+    /// Checks that private and public key form a pair, by signing and verifying a token. Succeeds without a private key.
     fn check_key_pair(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
@@ -123,8 +122,7 @@ impl Jwt {
         validation
     }
 
-    /// Signs a token for `user` at the auth revision `revision`. It expires `ttl` after `now_s`, in Unix seconds. Returns
-    /// `None` without a private key.
+    /// Signs a token that expires `ttl` after `now_s`, in Unix seconds. Returns `None` without a private key.
     fn sign(
         &self,
         user: &str,

@@ -23,8 +23,7 @@ const REMEDY_RSA: &str =
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
-/// Parses a method's keys in PEM: the signing key, if any, and the verifying key. Without a public key, derives the verifying
-/// key from the private key.
+/// Parses a method's keys in PEM: the signing key, if any, and the verifying key, by default derived from the signing key.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,
@@ -99,8 +98,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
-/// Rejects an empty secret, because any client could sign with it. Logs a warning for a secret shorter than the hash (RFC 7518,
-/// section 3.2).
+/// Rejects an empty secret, with which any client could sign. Logs a warning for one shorter than the hash (RFC 7518, 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let longer = [(Algorithm::HS384, 48), (Algorithm::HS512, 64)];
     let longer = longer.into_iter().find(|(known, _)| *known == method);
@@ -136,8 +134,7 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns the number of bits in an RSA key's modulus: the first integer in the possibly nested structure. Returns `None` if
-/// there is none.
+/// Returns the bits of an RSA key's modulus, the first integer in the possibly nested structure, or `None` without one.
 fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
     blocks.iter().find_map(|block| {
         if let ASN1Block::BitString(_, _, der) = block {

@@ -1,7 +1,6 @@
 //! Authenticates requests and checks passwords.
 //!
-//! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged, and
-//! `Debug` does not print them.
+//! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged.
 //!
 //! Reading order: `credentials` (of a request) → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt on
 //! separate threads), `verified` (cache of passwords) → `jwt` (signed tokens), `keys` (their keys).

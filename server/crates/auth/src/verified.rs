@@ -1,5 +1,4 @@
-//! A cache of verified passwords. A client that sends its password with each request needs bcrypt only when its cache entry
-//! expires.
+//! A cache of verified passwords, for clients that send their password with each request.
 //!
 //! The cache contains keyed digests of a password and its stored hash. A changed password or a recreated user has a different
 //! stored hash, so older entries no longer match. The key is random for each process and never stored.

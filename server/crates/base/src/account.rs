@@ -166,7 +166,7 @@ impl Account {
         self.0.id
     }
 
-    /// Charges an amount and returns whether it was granted. The caller must [`release`](Account::release) a granted amount.
+    /// Charges an amount and returns whether it was granted. The caller must return it with [`Account::release`].
     pub fn charge(&self, what: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[what as usize];
         let before = total.charged.fetch_add(amount, Relaxed);

@@ -1,5 +1,4 @@
-//! What every layer of the server shares: accounts of connections, panics, and the registry of metrics. It is independent of
-//! protocols, disks and Raft.
+//! What every layer of the server shares, independent of protocols, disks and Raft.
 //!
 //! Reading order: `account` → `panics` → `metrics` → `sync`, `version`.
 

@@ -2,8 +2,7 @@
 
 use std::sync::{self, MutexGuard, PoisonError};
 
-/// A mutex without poisoning. An uncontained panic ends the process. A contained panic leaves the data consistent, because no
-/// step that changes it can panic.
+/// A mutex without poisoning. A contained panic leaves its data consistent, because steps that change it cannot panic.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
 

@@ -335,8 +335,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if it is empty. Fails for a query, or a
-    /// scheme other than http and https.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if empty. Fails unless it is HTTP or HTTPS.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -366,8 +365,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the minimum lease TTL in seconds, computed as in etcd: one and a half election timeouts in whole heartbeats,
-    /// rounded up to seconds.
+    /// Returns the minimum lease TTL as etcd does: one and a half election timeouts in whole heartbeats, rounded up to seconds.
     fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
         let (heartbeat, election) = self.elections()?;
         let ticks = election.as_millis() / heartbeat.as_millis().max(1);
@@ -464,8 +462,7 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if it is disabled. Fails for compression, and unless there is exactly
-    /// one log file.
+    /// Returns the settings of log rotation, or `None` if it is disabled. Fails for compression or several log files.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

@@ -82,8 +82,7 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`, which must be `HOST:PORT` of a plain HTTP proxy. Fails if either
-    /// is invalid.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails if one is invalid.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "it must be an http or https URL with a token"));

@@ -33,8 +33,7 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     }
 }
 
-/// Adds the value of a key, or the values of a section. An unknown key causes a warning. Fails if a value is invalid for its
-/// flag.
+/// Adds the value of a key, or the values of a section. Warns about an unknown key. Fails for a value of the wrong type.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     // A key that is not a flag may be a section.
     let found = flags::all()

@@ -70,8 +70,7 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: name and peer URLs of each initial member, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
-    /// How to find the initial members if `--initial-cluster` does not list them. Until then, `initial_cluster` contains only
-    /// this member.
+    /// How to find the initial members. Until then, `initial_cluster` contains only this member.
     pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
@@ -133,8 +132,7 @@ pub enum Invocation {
 }
 
 impl Config {
-    /// Loads the configuration from the arguments (without the program's name), the environment, and the file that they name,
-    /// if any.
+    /// Loads the configuration from arguments (without the program's name), environment and, if given, a file.
     pub fn load(
         arguments: impl Iterator<Item = OsString>,
         environment: &Environment,
@@ -351,8 +349,7 @@ pub struct AuthSettings {
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
 impl Settings {
-    /// Returns the maximum size in bytes of a v3 message, as gRPC or JSON: `--max-request-bytes` plus
-    /// [`MESSAGE_OVERHEAD_BYTES`].
+    /// Returns the maximum size of a v3 message: `--max-request-bytes` plus `MESSAGE_OVERHEAD_BYTES`.
     pub fn max_message_bytes(&self) -> usize {
         self.max_request_bytes
             .saturating_add(MESSAGE_OVERHEAD_BYTES)

@@ -23,8 +23,7 @@ pub struct PeerSettings {
     /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication. Then it serves
     /// clients anyway, because some requests need no quorum.
     pub ready_timeout: Duration,
-    /// `--feature-gates SetMemberLocalAddr`: source address of connections to other members; `None` leaves the choice to the
-    /// system.
+    /// `--feature-gates SetMemberLocalAddr`: source address of connections; `None` leaves the choice to the system.
     pub local_address: Option<IpAddr>,
 }
 
@@ -62,8 +61,7 @@ impl FlagValues {
     }
 }
 
-/// Returns the first host of the URLs that is an IP address and neither loopback nor unspecified, as in etcd. Returns `None` if
-/// there is none.
+/// Returns the first host in the URLs that is an IP address, but neither loopback nor unspecified, as in etcd.
 fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
     let mut addresses = advertised.iter().filter_map(|url| match url.address() {
         Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),

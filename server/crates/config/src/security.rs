@@ -64,8 +64,7 @@ pub struct PortTls {
 pub struct PeerTlsConfig {
     /// Settings of the peer port, including the requirements on other members' certificates.
     pub port: PortTls,
-    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; `None` uses the certificate of
-    /// the port.
+    /// `--peer-client-cert-file` and `--peer-client-key-file`; `None` uses the certificate of the port as client certificate.
     pub client: Option<(PathBuf, PathBuf)>,
     /// `--peer-skip-client-san-verification`.
     pub skip_san_check: bool,
@@ -110,8 +109,7 @@ impl TlsVersion {
 }
 
 impl FlagValues {
-    /// Returns the TLS settings of the client port. Checks the flags against each other and against the URLs in `config`, and
-    /// adds warnings.
+    /// Returns the TLS settings of the client port. Checks flags against each other and the URLs in `config`; adds warnings.
     pub(super) fn tls(
         &self,
         config: &Config,

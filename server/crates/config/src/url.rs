@@ -1,5 +1,4 @@
-//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path. A URL to listen on must not
-//! contain a domain name.
+//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path.
 
 use std::{fmt, str::FromStr};
 

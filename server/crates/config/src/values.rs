@@ -39,8 +39,7 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    /// Adds the values of all variables with etcd's prefix. Fails if a variable's flag is also given. Warns about an unknown
-    /// variable.
+    /// Adds the values of etcd's environment variables. Fails if a variable's flag is also given. Warns about unknown ones.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
@@ -91,8 +90,7 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Fails for flags that this release does not support, and warns about flags without effect. Accepts any flag with its
-    /// default value.
+    /// Fails for flags that this release does not support, and warns about flags without effect. Accepts default values.
     fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {

@@ -1,5 +1,4 @@
-//! Serves the console, a web page at `/console/` whose files are part of the program. Start reading its source at
-//! `assets/console.js`.
+//! Serves the console, a web page at `/console/` from files in the program. Start reading at `assets/console.js`.
 //!
 //! The files contain no data and are the same for everybody. The page calls the member's APIs like any other client, with the
 //! rights of its user.
@@ -123,8 +122,7 @@ fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     })
 }
 
-/// Adds the headers of all files. Browsers must revalidate cached files, so that the page and its scripts belong to one
-/// release.
+/// Adds the headers of all files. Browsers must revalidate, so that the page and its scripts belong to one release.
 fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))

@@ -1,5 +1,4 @@
-//! Routes and authorizes HTTP/1 requests by the table of routes, before their body is read. v3's `authorize` uses the same
-//! table for the gateway's calls.
+//! Routes and authorizes HTTP/1 requests by the table of routes, before their body is read.
 
 use actix_web::{HttpRequest, HttpResponse};
 use witan_api::access::{HttpRoute, Resource};

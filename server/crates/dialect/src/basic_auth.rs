@@ -34,7 +34,6 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The Basic credentials of a request.
 enum BasicCredentials {
     Anonymous,
     User(User),
@@ -68,8 +67,7 @@ pub async fn authorize_key(
     Ok(shown.allow(&view.machine.auth, key, wish))
 }
 
-/// Like [`authorize_key`], but checks against `machine`, the state that the request is about to read, instead of the latest
-/// state.
+/// Like [`authorize_key`], but checks against `machine`, the state that the request is about to read.
 pub(super) async fn authorize_key_in(
     ctx: &Context,
     request: &HttpRequest,

@@ -72,8 +72,7 @@ impl Renderer {
     }
 }
 
-/// Renders a text of at least `least_bytes` bytes, on another thread if it is large. Fails if the charge is refused or the
-/// process stops.
+/// Renders a text of at least `least_bytes` bytes, on another thread if large. Fails if its charge is refused.
 pub async fn render(
     account: &Account,
     least_bytes: usize,

@@ -1,5 +1,4 @@
-//! Reads bodies and builds responses for all HTTP dialects: Go's plain-text errors, chunked bodies where Go's server sends
-//! them, and bounded reads.
+//! Reads bodies and builds responses for all HTTP dialects: Go's plain-text errors, and chunked bodies as Go sends them.
 
 use std::{
     pin::Pin,
@@ -233,8 +232,7 @@ pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Paylo
         .expect("taking a payload cannot fail")
 }
 
-/// Returns the media type of the `Content-Type` header: the trimmed, lower-case text before any `;`. Returns an empty string
-/// without the header.
+/// Returns the trimmed, lower-case media type of `Content-Type`, without parameters, or an empty string without the header.
 pub fn media_type(request: &HttpRequest) -> String {
     let given = content_type(request);
     let of_type = given.split(';').next().unwrap_or_default();

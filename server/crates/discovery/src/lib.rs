@@ -1,8 +1,7 @@
 //! The discovery service. Members of a new cluster register below a token and find each other's addresses there. The paths are
 //! those of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
 //!
-//! The registry is a directory of the v2 tree, so v2 requests for `/v2/keys/_etcd/registry` return the same data. Responses and
-//! errors have v2's format.
+//! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have v2's format.
 //!
 //! Reading order: this file (`/new`) → `registry` (paths below a token) → `page` (the page for browsers).
 

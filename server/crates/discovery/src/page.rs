@@ -44,8 +44,7 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
-/// Renders the page: a summary, a row per registration in order of creation, a row per missing member, and the token's
-/// expiration.
+/// Renders the page: a summary, the registrations in order of creation, the missing members, and the token's expiration.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
     // The members that registered first form the cluster.
@@ -94,8 +93,7 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Returns the names and the URLs in a registration (`NAME=URL,…`), each joined by commas and escaped for HTML. Ignores bytes
-/// after `REGISTRATION_BYTES_MAX`.
+/// Returns names and URLs in a registration (`NAME=URL,…`) as HTML. Ignores bytes after `REGISTRATION_BYTES_MAX`.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);

@@ -37,8 +37,7 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
-/// Creates a token's directory with the cluster's size, which expires after `TOKEN_LIFETIME`. Fails with `RegistryFull` if
-/// there are `TOKENS_MAX` tokens.
+/// Creates a token's directory with the cluster's size, for `TOKEN_LIFETIME`. Fails with `RegistryFull` at `TOKENS_MAX` tokens.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
     let full = {
         let view = node.read().await?;

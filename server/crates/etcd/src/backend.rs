@@ -92,8 +92,7 @@ impl BackendMeta {
         Ok(())
     }
 
-    /// Reads one record of a bucket into its field. Ignores unknown keys and buckets. Fails if the value of a known key is
-    /// invalid.
+    /// Reads one record of a bucket into its field. Ignores unknown keys. Fails if the value of a known key is invalid.
     fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8]) -> Result<(), String> {
         match (bucket, key) {
             (b"meta", b"consistent_index") => self.consistent_index = number(value)?,

@@ -25,8 +25,7 @@ pub struct RequestHeader {
     pub auth_revision: u64,
 }
 
-/// A v3 request: one field after `id` is set. If none is set, the entry is one of the read requests that go through the log and
-/// are not decoded here.
+/// A v3 request: one field after `id` is set, or none if the entry is a read request of a kind not decoded here.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]

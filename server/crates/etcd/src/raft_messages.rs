@@ -1,5 +1,4 @@
-//! The messages in etcd's log and `.snap` files: Raft's `raft.proto`, and etcd's `record.proto`, `snap.proto` and metadata
-//! record.
+//! The messages in etcd's log and `.snap` files: `raft.proto`, `record.proto`, `snap.proto` and the metadata record.
 
 #![expect(missing_docs, reason = "where raft's names say all")]
 

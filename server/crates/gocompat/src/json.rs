@@ -36,8 +36,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` starts with a JSON value, like Go's decoder of a stream. Ignores the bytes after the value. Returns Go's
-/// error text.
+/// Checks that `text` starts with a JSON value, like Go's decoder of a stream. Returns Go's error text.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {

@@ -40,8 +40,7 @@ pub fn hex(digit: u8) -> Option<u8> {
         .and_then(|d| u8::try_from(d).ok())
 }
 
-/// Cleans a path like Go's `ServeMux`: makes it absolute, resolves `.` and `..`, and removes empty segments. Keeps a trailing
-/// slash.
+/// Cleans a path like Go's `ServeMux`: makes it absolute, resolves `.` and `..`, and keeps a trailing slash.
 pub fn clean(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|&b| b == b'/') {

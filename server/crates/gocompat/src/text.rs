@@ -59,8 +59,7 @@ pub fn time(unix_ns: i64) -> String {
         .to_string()
 }
 
-/// Parses a time in Go's JSON format (RFC 3339, any zone) to Unix nanoseconds. Returns `None` if the time is invalid or out of
-/// range.
+/// Parses a time in Go's JSON format (RFC 3339) to Unix nanoseconds. Returns `None` if it is invalid or out of range.
 pub fn parse_time(text: &str) -> Option<i64> {
     // The parser accepts times without seconds, so check the colon before them.
     let has_seconds = text.as_bytes().get(16) == Some(&b':');
@@ -100,8 +99,7 @@ pub fn duration(nanos: i64) -> String {
     text
 }
 
-/// Appends a decimal point and `fraction` with `digits` decimal places, without trailing zeros. Appends nothing if `fraction`
-/// is 0.
+/// Appends a nonzero `fraction` as a decimal point and `digits` places, without trailing zeros.
 fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");
@@ -164,8 +162,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses decimal digits like `strconv.ParseUint`. Returns `None` for any other character, including a sign, or if the number
-/// is out of range.
+/// Parses digits like `strconv.ParseUint`. Returns `None` for any other character, or if the number is out of range.
 pub fn parse_uint(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
@@ -211,8 +208,7 @@ fn unit(text: &str) -> Option<(u64, &str)> {
         .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
-/// Converts a decimal number of units to a duration, dropping digits below a nanosecond. Returns `None` if the number is
-/// invalid or too large.
+/// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if it is invalid or too large.
 fn part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

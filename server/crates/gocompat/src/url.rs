@@ -16,8 +16,7 @@ pub struct GoUrl<'a> {
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path. Drops user info, query and fragment without checking them. Returns the text that Go
-/// prints after `parse "...": `.
+/// Splits a URL into scheme, host and path, and drops the rest. Returns Go's error text after `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -86,8 +85,7 @@ fn check_host(host: &str) -> Result<(), String> {
     check_host_bytes(host.as_bytes())
 }
 
-/// Checks a host's bytes and percent escapes like Go's `net/url`. Only non-ASCII bytes, and `%` in an IPv6 zone (`%25`), can be
-/// escaped.
+/// Checks a host like Go's `net/url`. Only non-ASCII bytes, and `%` in an IPv6 zone (`%25`), can be escaped.
 fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     let mut at = 0;
     while let Some(&byte) = host.get(at) {

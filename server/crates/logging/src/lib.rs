@@ -21,8 +21,7 @@ use output::Outputs;
 
 /// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of a library that logs an error when a client does not speak HTTP. It is silenced, because such clients could fill
-/// the disk.
+/// Target of a library, silenced because clients that do not speak HTTP could fill the disk with its lines.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -90,8 +89,7 @@ fn targets(level: LevelFilter) -> Targets {
 /// Limits warnings about slow requests, because a disk stall makes all pending requests slow.
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
-/// Logs a warning if a request took longer than `expected`, and returns whether it did. `what` is the kind of request; do not
-/// pass content of the request.
+/// Logs a warning if a request took longer than `expected`, and returns whether it did. `what` is its kind, not content.
 pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {

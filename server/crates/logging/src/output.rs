@@ -77,8 +77,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file to a name with the time (`witan-2026-…Z.log`), creates a new file, and deletes rotated files that are
-    /// too old or too many.
+    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes rotated files that are too old or too many.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");

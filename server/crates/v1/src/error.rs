@@ -10,7 +10,6 @@ use witan_dialect::{Context, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::NodeError;
 
-/// An error response of v1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Error {
     pub(crate) code: ErrorCode,

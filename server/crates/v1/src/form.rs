@@ -1,5 +1,4 @@
-//! Parses v1's form fields from body and query. As in old versions of Go, `;` also separates pairs, and pairs with invalid
-//! escapes are ignored.
+//! Parses v1's form fields. As in old versions of Go, `;` also separates pairs, and pairs with bad escapes are ignored.
 
 use bytes::Bytes;
 

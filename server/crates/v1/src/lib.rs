@@ -124,8 +124,7 @@ async fn answer(
     ))
 }
 
-/// Returns the key that a request accesses, and the access to it that v2's authorization checks. Returns `None` if the request
-/// accesses no key.
+/// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` without a key.
 fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         V1Request::Get { key } => (key, false, false),
@@ -152,8 +151,7 @@ fn framed(body: FramedBody) -> HttpResponse {
         .body(body)
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, and an error if the body is too
-/// large or incomplete.
+/// Reads the form body of a PUT or POST. Returns `None` for other requests. Fails if the body is too large or incomplete.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,

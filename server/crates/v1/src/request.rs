@@ -9,7 +9,6 @@ use super::{
     form::{V1Field, V1Fields},
 };
 
-/// A parsed v1 request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1Request {
     /// Reads a file or a directory.
@@ -36,7 +35,6 @@ pub(crate) enum V1Request {
         /// A member's name; `None` for all members.
         name: Option<Bytes>,
     },
-    /// Reads the leader.
     Leader,
     /// Reads the client URLs of the members.
     Machines,
@@ -60,11 +58,8 @@ pub(crate) struct V1Put {
 /// The subject of the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V1Stats {
-    /// Statistics of this member.
     Member,
-    /// Statistics of the leader.
     Leader,
-    /// Statistics of the store.
     Store,
 }
 
@@ -106,8 +101,7 @@ impl V1Target {
     }
 }
 
-/// Returns the key after `prefix`: absolute, without a trailing slash, and `/` for the root. Returns `None` if the path is not
-/// `prefix` or below it.
+/// Returns the key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is not below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {

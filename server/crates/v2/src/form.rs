@@ -79,8 +79,7 @@ impl V2Fields {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Stores the value of a `name=value` pair, unless the field is unknown or already set. Returns Go's error text for a bad
-    /// escape.
+    /// Stores a `name=value` pair, unless the field is unknown or already set. Returns Go's error text for a bad escape.
     fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
         if pair.is_empty() {
             return Ok(());

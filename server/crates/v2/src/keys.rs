@@ -157,8 +157,7 @@ async fn serve(
     answer
 }
 
-/// Parses a request's intent and parameters from its method, query and form body. Returns `None` if `/v2/keys` does not serve
-/// the method.
+/// Parses intent and parameters from method, query and form body. Returns `None` if `/v2/keys` does not serve the method.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,

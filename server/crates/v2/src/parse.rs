@@ -124,8 +124,7 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     })
 }
 
-/// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number of at most 64
-/// bits.
+/// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number in range.
 fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -145,8 +144,7 @@ fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     Ok(boolean(fields, field, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean like Go's `ParseBool`. Returns `None` if it is missing. The error puts `quote` around the field's name,
-/// as etcd does for some fields.
+/// Parses a boolean like Go's `ParseBool`, or `None` if missing. An error puts `quote` around the field's name, as in etcd.
 fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);

@@ -51,8 +51,7 @@ fn state(role: Role) -> &'static str {
     }
 }
 
-/// Returns the leader's ID and the time since which this member has known this leader. Without a leader, returns an empty ID
-/// and Go's zero time.
+/// Returns the leader's ID, and since when this member has known it. Without a leader, returns an empty ID and Go's zero time.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => LeaderInfo {
@@ -104,8 +103,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Answers `/v2/stats/store` with the counts of v2 operations and watchers. Answers 500 if this member's state is not
-/// available.
+/// Answers `/v2/stats/store` with the counts of v2 operations and watchers, or with 500 if no state is available.
 pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let counts = match node.view().await {

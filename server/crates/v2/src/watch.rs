@@ -71,8 +71,7 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Returns the next matching event and advances past it. Returns `None` if there is no such event yet, and an error if the
-    /// history no longer contains it.
+    /// Returns the next matching event and advances past it, or `None` if there is none yet. Fails if the history dropped it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
@@ -108,8 +107,7 @@ struct WatchBody {
 }
 
 impl WatchBody {
-    /// Waits for the next event and renders its line. Returns `None` when the watch has ended, and an error if its memory
-    /// charge is refused.
+    /// Waits for the next event and renders its line. Returns `None` at the end. Fails if its memory charge is refused.
     async fn next_line(&mut self) -> Option<Result<Bytes, AnswerRefused>> {
         self.charge = None;
         if self.ended {
@@ -130,8 +128,7 @@ impl WatchBody {
         }))
     }
 
-    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, or the history no longer
-    /// contains the event.
+    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, or the event is lost.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

@@ -76,8 +76,7 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Replaces a user's password by the hash of the request's password. If the password is empty, uses the request's hash, which
-/// is base64.
+/// Replaces a user's password by the hash of the request's password, or without one, by the hash in the request (base64).
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -141,8 +140,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether v3 authentication is enabled, and the auth revision. As in etcd since 3.7, the call requires no
-/// authentication.
+/// Returns whether v3 authentication is enabled, and the auth revision. As in etcd, requires no authentication.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
@@ -156,8 +154,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns a user's roles. Users can read their own roles without the root role. Fails with `UserNotFound` if the user does not
-/// exist.
+/// Returns a user's roles, or fails with `UserNotFound`. Users can read their own roles without the root role.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
@@ -191,8 +188,7 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions; the root role has a permission on all keys. Users can read their own roles without the root
-/// role.
+/// Returns a role's permissions; the role root has all keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,

@@ -1,8 +1,7 @@
 //! Authorizes calls. `witan_api::access` lists the access that each method requires. [`admit`] checks it before the message is
 //! read, so that unauthorized calls cost nothing. The calls themselves do not check it again.
 //!
-//! The state machine checks permissions that depend on the message (`witan_machine::auth`): for commands when they are applied,
-//! for all other calls here.
+//! The rules of `witan_machine::auth` decide permissions that depend on the message: when a command is applied, or here.
 //!
 //! While authentication is disabled, each check costs one or two atomic loads.
 
@@ -55,8 +54,7 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Checks that the caller has the access that a method requires, if v2 or v3 authentication is enabled. Each call itself checks
-/// permissions on keys.
+/// Checks the access that a method requires, if v2 or v3 authentication is enabled. Each call checks permissions on keys.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
@@ -100,8 +98,7 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of the request's credentials, or `None` without credentials. Fails with `InvalidAuthToken` for an invalid
-/// token.
+/// Returns the caller of the credentials, or `None` without any. Fails with `InvalidAuthToken` for an invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
@@ -158,8 +155,7 @@ pub(super) async fn before_proposal(
     on(ctx, &view.machine, may)
 }
 
-/// Checks that the caller may keep a lease alive, which requires permission to revoke it. Succeeds while v3 authentication is
-/// disabled.
+/// Checks permission to keep a lease alive, which is permission to revoke it. Succeeds while v3 authentication is disabled.
 pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
@@ -169,8 +165,7 @@ pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> 
     Ok(view.machine.check(Some(&caller)).end_lease(lease)?)
 }
 
-/// Proposes an operation on keys or leases. The caller's permissions are checked when it is applied. Use [`propose_auth`] for
-/// operations on users.
+/// Proposes an operation on keys or leases, with its caller. Use [`propose_auth`] for operations on users.
 pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     ctx: &Context,
     operation: O,

@@ -98,8 +98,7 @@ pub(super) async fn member_update(
     })
 }
 
-/// Promotes a learner to voter, unless this could cause quorum loss or the learner lags too far behind. Fails with
-/// `MemberNotLearner` for a voter.
+/// Promotes a learner, unless it lags behind or quorum loss is possible. Fails with `MemberNotLearner` for a voter.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
@@ -153,8 +152,7 @@ fn api_member(member: &Known) -> Member {
     }
 }
 
-/// Returns the trimmed peer URLs. Fails with `MemberBadUrls` if there are none, a URL is invalid, or their total length exceeds
-/// the limit.
+/// Returns the trimmed peer URLs. Fails with `MemberBadUrls` if there are none, one is invalid, or they are too long.
 fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
@@ -164,8 +162,7 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Fails with `MemberBadUrls` if the total length of the URLs exceeds `LONG_TEXT_BYTES_MAX`, because they stay in memory and in
-/// each checkpoint.
+/// Fails with `MemberBadUrls` if the URLs, which stay in memory, exceed `LONG_TEXT_BYTES_MAX` in total.
 fn check_length(urls: &[String]) -> RpcResult<()> {
     if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);

@@ -1,5 +1,4 @@
-//! All errors of the v3 dialect with their gRPC codes and texts. The texts are etcd's, because clients compare them.
-//! `error_map` maps internal errors.
+//! The errors of the v3 dialect: gRPC codes, and etcd's texts, which clients compare. `error_map` maps internal errors.
 
 use tonic::{Code, Status};
 

@@ -1,5 +1,4 @@
-//! `grpc.health.v1`. The empty service name is this server, which serves until the process stops. As in etcd, other names are
-//! unknown.
+//! `grpc.health.v1`. As in etcd, only the empty service name is known: this server, which serves until the process stops.
 
 use std::pin::Pin;
 

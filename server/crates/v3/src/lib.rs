@@ -39,11 +39,9 @@ use witan_transport::{CallHandler, Incoming, Outgoing};
 
 use crate::{error::RpcError, services::RpcService};
 
-/// The result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
 
-/// Converts requests to operations of the state machine without validating or authorizing them, for `adopt`, which replays
-/// etcd's log.
+/// Converts requests to operations without validating or authorizing them, for `adopt`, which replays etcd's log.
 pub mod operation {
     pub use crate::{
         auth::permission,

@@ -153,8 +153,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     })
 }
 
-/// Rewrites the checkpoint and waits until it is complete, without blocking reads and writes. Memory does not fragment as
-/// etcd's file does.
+/// Rewrites the checkpoint and waits until it is complete, while reads and writes continue.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,
@@ -217,8 +216,7 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster version if the cluster can be downgraded to `target`: the target is one minor version lower, and no
-/// downgrade is in progress.
+/// Returns the cluster version if no downgrade is in progress and `target` is one minor version lower.
 fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
     let now = cluster_version(members)?;
     // The leader may already have lowered the cluster version.

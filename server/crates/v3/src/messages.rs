@@ -29,8 +29,7 @@ use witan_transport::{Outgoing, RequestBody, RequestMessages};
 use super::{RpcResult, long_range};
 use crate::error::RpcError;
 
-/// Size in bytes above which a message is decoded on another thread. Decoding takes long, because a few bytes can encode an
-/// operation.
+/// Size in bytes above which a message, which can encode many operations, is decoded on another thread.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
 /// Maximum number of pairs in a response that the worker encodes, which takes at most 1 ms.

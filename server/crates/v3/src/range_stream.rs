@@ -27,8 +27,7 @@ const PART_BYTES: usize = 1 << 20;
 /// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range at one revision, in parts of about `PART_BYTES` bytes. Fails before the first part if the range
-/// cannot be read.
+/// Streams the pairs of a range at one revision, in parts of about `PART_BYTES`. Fails first if the range is unreadable.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -56,8 +55,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails for revision filters and sort orders other than ascending keys, because they need the whole range at once. The error
-/// texts are etcd's.
+/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the whole range at once.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -136,8 +134,7 @@ impl RangeReader {
     }
 
     /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part has the header,
-    /// `more`, and the count of the whole range. Each step reads the latest state. While a large count waits for its permit, no
-    /// state is kept.
+    /// `more`, and the count of the whole range. Keeps no state while a large count waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine)?;

@@ -228,8 +228,7 @@ struct ChunkSender {
 }
 
 impl ChunkSender {
-    /// Waits for room in the channel and sends a chunk. Fails with `BrokenPipe` if the stream has ended or the snapshot must
-    /// release its state.
+    /// Waits for room in the channel and sends a chunk. Fails with `BrokenPipe` if the stream or the snapshot has ended.
     fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
         let Self { send, end, runtime } = self;
         runtime.block_on(async {

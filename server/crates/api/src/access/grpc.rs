@@ -1,6 +1,5 @@
-//! The table of calls: every gRPC method with its required access and its gateway paths. The server derives its gRPC services,
-//! the gateway's dispatch, the metrics of calls, the authorization and the OpenAPI document from it. Clients are generated from
-//! it, too.
+//! The table of calls: every gRPC method with its required access and its gateway paths. The gRPC services, the gateway's
+//! dispatch, the metrics of calls, the authorization, the OpenAPI document and the clients are derived from it.
 
 use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 

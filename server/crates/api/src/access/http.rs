@@ -148,8 +148,7 @@ impl HttpRoute {
         HTTP.iter().find(|route| route.holds(path))
     }
 
-    /// Returns the access that a method requires. An unlisted method requires [`Access::Root`], so that it is never public; the
-    /// path's handler rejects it.
+    /// Returns the access that a method requires. An unlisted method requires [`Access::Root`], and the handler rejects it.
     pub fn access(&self, method: &str) -> Access {
         let listed = self.methods.iter().find(|(known, _)| *known == method);
         listed.map_or(Root, |(_, access)| *access)

@@ -1,5 +1,4 @@
-//! The error table of `/v2/keys`: code, message and HTTP status. All three are frozen, because clients compare codes and print
-//! messages.
+//! The error table of `/v2/keys`: code, message and HTTP status, all frozen, because clients depend on them.
 
 use crate::error_table::error_table;
 

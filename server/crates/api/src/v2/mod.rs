@@ -1,5 +1,4 @@
-//! The v2 dialect: JSON over HTTP as in etcd 2.2 to 3.5. Contains types, names and the error table; the server parses,
-//! validates and renders.
+//! The v2 dialect: JSON over HTTP as in etcd 2.2 to 3.5. Contains types, names and the error table.
 //!
 //! The order of fields and the rules for omitted fields are part of the contract, because clients compare bytes.
 

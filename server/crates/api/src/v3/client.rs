@@ -1,5 +1,4 @@
-//! Clients of the gRPC services, generated from the table of calls with a method per call. They work over any HTTP/2 transport
-//! that tonic supports.
+//! Clients of the gRPC services, generated from the table of calls, over any HTTP/2 transport that tonic supports.
 
 use tonic::{
     IntoRequest, IntoStreamingRequest, Response, Status, Streaming,

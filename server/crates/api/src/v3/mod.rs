@@ -1,5 +1,4 @@
-//! The v3 contract: messages generated from `server/crates/api/proto`, clients of the services, and the JSON mapping of the
-//! gateway.
+//! The v3 contract: messages generated from `server/crates/api/proto`, clients, and the JSON mapping of the gateway.
 
 mod client;
 pub mod json;

@@ -1,5 +1,4 @@
-//! Tables of message fields for parsing JSON, generated from the protos: names, numbers, kinds and oneofs. The gateway parses
-//! request bodies with them.
+//! Tables of message fields for parsing JSON request bodies, generated from the protos.
 
 /// The fields of a message, in proto order.
 #[derive(Debug)]

@@ -81,8 +81,7 @@ impl Register {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    /// Registers a histogram with labels. `buckets` are the upper bound of the first bucket, which doubles for each next one,
-    /// and their number.
+    /// Registers a histogram with labels. `buckets` are the upper bound of the first bucket, and the number of buckets.
     pub fn histograms(
         &self,
         name: &str,
@@ -106,8 +105,7 @@ impl Register {
     }
 }
 
-/// Returns the options of a histogram with `count` buckets. The upper bound of the first is `first`, and doubles for each next
-/// one.
+/// Returns the options of a histogram with `count` buckets, whose upper bounds double from `first`.
 fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
     HistogramOpts::new(name, help)
         .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))

@@ -137,8 +137,7 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. Logs a panic and returns it as the error; the caller drops the request's state and counts
-/// the panic.
+/// Runs one step of a request's work. Returns a logged panic as the error, which the caller counts.
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || {
         reached(handler.label(), "call");
@@ -196,8 +195,7 @@ pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> 
 }
 
 pin_project! {
-    /// Work whose panic becomes an error. A type instead of an `async fn`, which would store its argument twice for every idle
-    /// connection and every call.
+    /// Work whose panic becomes an error. Not an `async fn`, which would store its argument twice for each connection and call.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contain<'a, F> {
         #[pin]
@@ -225,8 +223,7 @@ impl<F: Future> Future for Contain<'_, F> {
     }
 }
 
-/// Runs a request's work on a blocking thread. A panic in the work resumes in the awaiting task. Fails if the runtime ended
-/// before the work ran.
+/// Runs a request's work on a blocking thread. A panic resumes in the awaiting task. Fails if the runtime ends first.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -234,8 +231,7 @@ pub async fn run_blocking<T: Send + 'static>(
     Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// Starts work on a blocking thread, which continues if the caller drops the handle. A panic in the work is the error of its
-/// result.
+/// Starts work on a blocking thread, which continues if the caller drops the handle. A panic is the error of its result.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {

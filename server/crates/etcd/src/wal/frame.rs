@@ -11,7 +11,6 @@ pub(super) const LENGTH_BYTES: usize = 8;
 /// Number of bytes that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
 
-/// A frame in a segment.
 pub(super) struct Frame {
     pub(super) record: Bytes,
     /// Offset of the next frame.
@@ -20,7 +19,6 @@ pub(super) struct Frame {
 
 /// The result of reading at an offset in a segment.
 pub(super) enum NextFrame {
-    /// The frame at the offset.
     Frame(Frame),
     /// The frame exceeds the end of the segment.
     Beyond,
@@ -70,8 +68,7 @@ impl Frame {
     }
 }
 
-/// Returns the offset of the first frame at or after `from` whose record decodes completely, or `None`. Does not verify
-/// checksums.
+/// Returns the offset of the first frame at or after `from` whose record decodes, without its checksum, or `None`.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)

@@ -40,8 +40,7 @@ pub(crate) struct Summary {
     pub(crate) torn_bytes: u64,
 }
 
-/// Returns the segments in a directory, in order. Fails if one is missing. Ignores other files, because etcd leaves unfinished
-/// and damaged segments behind.
+/// Returns the segments in a directory, in order. Fails if one is missing. Ignores the other files that etcd leaves.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };
@@ -69,8 +68,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     Ok(found)
 }
 
-/// Parses sequence number and index from a name such as `0000000000000001-000000000000002a.wal`. Returns `None` for other
-/// names.
+/// Parses sequence number and index in `0000000000000001-000000000000002a.wal`. Returns `None` for other names.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();

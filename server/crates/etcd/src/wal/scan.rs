@@ -1,5 +1,4 @@
-//! Reads segments record by record, verifies the chain of checksums, and distinguishes a torn write at the end of the log from
-//! damage.
+//! Reads segments record by record, verifies checksums, and distinguishes a torn write at the end of the log from damage.
 
 use std::{fs, path::Path};
 

@@ -101,8 +101,7 @@ impl JsonProgress {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Returns whether the value is complete if the text ends here. Only a number outside containers can be, because it has no
-    /// closing character.
+    /// Returns whether the value is complete if the text ends here. Only a number outside containers can be.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;

@@ -45,8 +45,7 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &role))
 }
 
-/// Creates a role with the body's permissions and answers 201. If the body contains `grant` or `revoke`, changes the existing
-/// role and answers 200.
+/// Creates a role with the body's permissions (201), or changes a role by the body's `grant` and `revoke` (200).
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,

@@ -14,8 +14,7 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads the body and returns its peer URLs, validated and sorted. Fails if there are none or if their total length exceeds
-/// `LONG_TEXT_BYTES_MAX`.
+/// Reads the body and returns its validated, sorted peer URLs. Fails if there are none, or above `LONG_TEXT_BYTES_MAX`.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -44,8 +43,7 @@ fn bad(message: String) -> MembersHttpError {
     MembersHttpError(StatusCode::BAD_REQUEST, message)
 }
 
-/// Checks that a media type is JSON, and fails with 415 otherwise. As in etcd, case is ignored only if parameters follow the
-/// type.
+/// Fails with 415 if a media type is not JSON. As in etcd, ignores case only if parameters follow the type.
 fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     let media_type = match given.split_once(';') {
         Some((media_type, _)) => media_type.trim().to_ascii_lowercase(),
@@ -61,8 +59,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, case-insensitively, from a JSON body. Returns an empty list if the field is missing or `null`. The error
-/// is the text of Go's decoder.
+/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Returns Go's error text.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);

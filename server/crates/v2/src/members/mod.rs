@@ -114,8 +114,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     ))
 }
 
-/// Adds a voter with the body's peer URLs and answers 201 with the member. Fails with 500 if the change could cause quorum
-/// loss.
+/// Adds a voter with the body's peer URLs and answers 201, or 500 if the change could cause quorum loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -164,8 +163,7 @@ async fn update(
     }
 }
 
-/// Removes a member and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 500 if the change could
-/// cause quorum loss.
+/// Removes a member and answers 204, or 404 if it is unknown, 410 if it was removed, and 500 if quorum loss is possible.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     find_member(&members(ctx).await?, number)?;

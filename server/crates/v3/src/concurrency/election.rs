@@ -39,8 +39,7 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// Puts the caller's key below the election's name, waits until it is the oldest key, and returns it. If the caller
-/// disconnects, deletes the key.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes it if the caller disconnects.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -122,8 +121,7 @@ pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<R
     Ok(ResignResponse { header })
 }
 
-/// Changes the value of a leader's key, created at revision `created`. Fails with `NOT_LEADER` if the key has another create
-/// revision.
+/// Changes the value of a leader's key. Fails with `NOT_LEADER` unless its create revision is `created`.
 async fn put_value(
     ctx: &Context,
     key: &Bytes,
@@ -175,8 +173,7 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election in the first request. Ignores later requests. Without a request, observes the election
-/// with the empty name.
+/// Streams the leaders of the election in the first request, or of the empty name without one. Ignores later requests.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,

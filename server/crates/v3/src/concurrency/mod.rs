@@ -93,8 +93,7 @@ fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means that the key does not
-/// exist.
+/// Builds a transaction that executes `success` if the key's create revision is `revision`, which is 0 for a missing key.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -125,8 +124,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits until a key is deleted at revision `from` or later. Fails with `Compacted` if these changes were compacted, and with
-/// `Stopped` if the watch ends.
+/// Waits until a key is deleted at `from` or later. Fails with `Compacted` or, if the watch ends, with `Stopped`.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -157,8 +155,7 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 /// Resolves to an error when the caller disconnects.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs `work` to its end even if the caller disconnects, which `CallerGone` signals. Returns the result. Panics if `work`
-/// panics.
+/// Runs `work` to its end and returns its result. `CallerGone` signals a disconnect of the caller. Panics if `work` panics.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

@@ -29,8 +29,7 @@ macro_rules! dispatch {
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a unary call and returns its response as JSON. Fails with `NotPost` for a streaming call, which `streams`
-        /// serves.
+        /// Runs a unary call and returns its response as JSON. Fails with `NotPost` for a streaming call.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

@@ -112,8 +112,7 @@ fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String,
     }
 }
 
-/// Decodes a base64 string, or a list of them, to text. Returns `None` if any element is not UTF-8, because all elements share
-/// the field's name.
+/// Decodes a base64 string, or a list of them, to text. Returns `None` if any string is not UTF-8.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {

@@ -268,8 +268,8 @@ impl UnaryCall<'_> {
         self.run_with_permit(verb).await
     }
 
-    /// Decodes the body, runs `verb` and encodes the response, large messages on another thread. Keeps the verb's permit until
-    /// the response is encoded.
+    /// Like `run`, for a verb with a permit, which is kept until the response is encoded. Uses another thread for large
+    /// messages.
     async fn run_with_permit<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -302,8 +302,7 @@ impl UnaryCall<'_> {
     }
 }
 
-/// Decodes the first JSON value in a body. As in etcd, an empty body is an empty message, and bytes after the value are
-/// ignored.
+/// Decodes a body's first JSON value. As in etcd, an empty body is an empty message, and bytes after the value are ignored.
 pub fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,

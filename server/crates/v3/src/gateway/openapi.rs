@@ -1,5 +1,4 @@
-//! The gateway's OpenAPI document, generated from the table of calls and the protobuf descriptors, so that it lists exactly the
-//! served calls.
+//! The gateway's OpenAPI document, generated from the table of calls and the protobuf descriptors.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 

@@ -211,8 +211,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping. Ends the session if the client has left `MISSED_PINGS` pings unanswered, unless the session is not reading
-    /// (`listens` is false).
+    /// Sends a ping. If the session is reading (`listens`), ends it after `MISSED_PINGS` unanswered pings.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
@@ -222,8 +221,7 @@ impl WebSocketSession {
         self.send(OpCode::Ping, b"");
     }
 
-    /// Handles all complete frames in the received bytes, until the session ends. Closes the session on a protocol error or an
-    /// oversized message.
+    /// Handles all complete frames. Closes the session on a protocol error or an oversized message.
     fn take(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);

@@ -5,8 +5,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with each executed operation and its first key, including nested transactions. The caller must have checked
-/// the nesting depth.
+/// Calls `visit` with each executed operation and its first key, including nested transactions of checked depth.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,

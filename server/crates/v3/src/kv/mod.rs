@@ -1,5 +1,4 @@
-//! The calls on keys, one per file: validation, authorization, the operation for the state machine, and the response. Keys and
-//! values are shared, never copied.
+//! The calls on keys, one per file. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
 //! `range_stream` sends a range in parts.
@@ -74,9 +73,8 @@ impl ReadSize {
     }
 }
 
-/// Runs `work` for the read `asked`. A small read uses `view`, in which the caller must have been checked. A large read drops
-/// `view`, waits for a permit, and uses the latest state, in which `may` checks the caller again. Returns the result, and the
-/// permit of a large read.
+/// Runs `work` for the read `asked`. A small read uses `view`, in which the caller was checked. A large read waits for a permit
+/// and uses the latest state, in which `may` checks the caller again. Returns the result and, if large, the permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,

@@ -59,8 +59,7 @@ pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     )
 }
 
-/// Validates a range, authorizes its caller, and returns the state to read: this member's state if the range is serializable,
-/// otherwise a linearizable one.
+/// Validates and authorizes a range. Returns this member's state if the range is serializable, or else a linearizable one.
 pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<CurrentView> {
     if !request.serializable {
         ctx.node.refuse_learner()?;

@@ -78,8 +78,7 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Validates each operation of a transaction, and then all of them together. Above `LARGE_TXN_OPS` operations, the second step
-/// runs on another thread.
+/// Validates each operation, and then all together (on another thread above `LARGE_TXN_OPS` operations).
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
@@ -151,8 +150,7 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction counts as a write even if it only
-/// reads.
+/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction counts as a write.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
@@ -264,7 +262,6 @@ fn compare(compare: Compare) -> kv::Compare {
     }
 }
 
-/// Converts a reply to a response.
 pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
         // As in etcd, an operation's header contains only the revision.

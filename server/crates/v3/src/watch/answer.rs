@@ -1,5 +1,4 @@
-//! Responses of a watch stream. Each event is encoded once for all watchers of the stream, because encoding dominates the cost
-//! of an event with many watchers.
+//! Responses of a watch stream. Each event is encoded once for all watchers, because encoding dominates its cost.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{

@@ -18,10 +18,8 @@ use super::{
 /// A response to send, or several.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
-    /// A single response.
     Response(Box<WatchAnswer>),
-    /// The same response for several watchers. The queue copies it when it is sent, because a stream can have a million
-    /// watchers.
+    /// The same response for up to a million watchers. The queue copies it when it is sent.
     Repeated {
         answer: Box<WatchResponse>,
         recipients: Recipients,
@@ -107,8 +105,7 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues a response without events for each watcher in `ids`, and `times` more for `NO_WATCHER`. `next` sets the
-    /// `watch_id` of each copy.
+    /// Queues a response without events for each watcher in `ids`, and `times` more for `NO_WATCHER`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
         let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
         let recipients = ids.into_iter().chain(no_watcher);
@@ -134,8 +131,7 @@ impl ResponseQueue {
         }
     }
 
-    /// Drops queued responses with events for removed watchers. Events for a group or an unsynced watcher stay queued, and
-    /// `next` skips removed watchers.
+    /// Drops queued responses with events for removed watchers. `next` skips removed watchers in all other entries.
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
@@ -244,8 +240,7 @@ fn events_of(
     Some((WatchAnswer { head, events: wanted }, flags.fragment))
 }
 
-/// Splits a response into parts smaller than `bytes`, unless a single event is larger. Marks all parts but the last as
-/// fragments.
+/// Splits a response into parts smaller than `bytes`, or of a single event. Marks all parts but the last as fragments.
 fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
     let bare = WatchAnswer::from(WatchResponse { fragment: true, ..answer.head });
     let bare_bytes = bare.encoded_len();
@@ -303,7 +298,6 @@ mod tests {
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }
 
-    /// Builds a batch with one event.
     fn batch() -> EventBatch {
         let mut kv = Kv::default();
         let put = Put { key: "k".into(), ..Put::default() };

@@ -1,6 +1,5 @@
 //! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
-//! events of a revision or none. If the state has another history layout, locations are not valid, and the changes are read by
-//! revision.
+//! events of a revision or none. After a change of the history layout, changes are read by revision.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -23,8 +22,7 @@ pub(super) struct WatchEvent {
     pub(super) deletes: bool,
     /// The message, with the previous pair if it exists and a watcher requested it. Shares memory with the state.
     message: mvccpb::Event,
-    /// The encodings without and with the previous pair, each created for the first watcher that needs it. Until then, the
-    /// event uses no memory of its own.
+    /// The encodings without and with the previous pair. Each is created for the first watcher that needs it.
     encoded: [OnceCell<EncodedEvent>; 2],
 }
 
@@ -191,8 +189,7 @@ impl HistoryStates {
         Ok(())
     }
 
-    /// Returns a state that contains a revision, and the last revision to read in it. Only `synced` readers can use older
-    /// states, from before a compaction.
+    /// Returns a state that contains a revision, and its last revision to read. Only `synced` readers can use older states.
     fn state_for(
         &self,
         revision: Revision,
@@ -225,8 +222,7 @@ pub(super) struct RangeToRead<'a> {
 
 impl RangeToRead<'_> {
     /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
-    /// contains all events of a revision. Yields between steps, and then calls `states` again, because a state must not be held
-    /// across a yield.
+    /// contains all events of a revision. Calls `states` again after each yield, because a yield must not hold a state.
     pub(super) async fn next_batch<E, S: Future<Output = Result<HistoryStates, E>>>(
         &self,
         from: &mut Option<ResumePoint>,
@@ -339,7 +335,6 @@ mod tests {
         yields: usize,
     }
 
-    /// Reads one batch of a range.
     fn next_batch(
         states: &HistoryStates,
         range: RangeToRead<'_>,
@@ -416,8 +411,7 @@ mod tests {
         assert_eq!(scanned_changes, [part, part, part, 1]);
     }
 
-    /// While a revision is read, yields let other watchers and requests run. A revision with an event is nevertheless sent as a
-    /// whole.
+    /// While a revision is read, yields let other clients run. A revision with an event is still sent as a whole.
     #[test]
     fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
         let mut kv = Kv::default();

@@ -30,8 +30,7 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns why a watcher cannot be created, or `None` if it can; then also stores the stream's user. Fails if no view is
-    /// available.
+    /// Returns why a watcher cannot be created. Otherwise, stores the stream's user and returns `None`.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
@@ -57,8 +56,7 @@ impl PermissionState {
         })
     }
 
-    /// Returns the watchers that may no longer read their range, grouped by error. Returns an empty list unless users or roles
-    /// have changed since the last call.
+    /// If users or roles have changed since the last call, returns the watchers that may no longer read, grouped by error.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,

@@ -38,8 +38,7 @@ impl ProgressNotifier {
         self.wanted
     }
 
-    /// Starts the timer if a watcher needs notifications (`wanted`) and no timer is running. Stops the timer if no watcher
-    /// does.
+    /// Keeps a timer running while a watcher needs notifications (`wanted`), and otherwise stops it.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);

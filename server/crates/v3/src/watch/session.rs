@@ -62,8 +62,7 @@ enum SessionEvent<T> {
 }
 
 impl<R> Session<R> {
-    /// Creates a session without watchers. With `needs_leader`, it ends with an error if the member knows no leader for too
-    /// long.
+    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends it with an error.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
@@ -360,8 +359,7 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch of events for the next unsynced watcher. If it has read all changes, it becomes synced. If its changes
-    /// were compacted, it is canceled.
+    /// Reads one batch for the next unsynced watcher. It becomes synced after the last change, or is canceled if compacted.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn(self.notified_revision) else {
             return Ok(());

@@ -26,7 +26,6 @@ impl From<PendingChanges> for UnreadChanges {
     }
 }
 
-/// The watcher groups with unread changes.
 #[derive(Debug, Default)]
 pub(super) struct UnreadGroups(BTreeMap<WatcherGroupId, UnreadChanges>);
 

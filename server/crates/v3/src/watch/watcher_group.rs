@@ -9,7 +9,6 @@ use witan_node::WatchRange;
 pub(super) struct WatcherGroup {
     pub(super) span: WatchRange,
     members: WatcherIds,
-    /// Number of watchers with `prev_kv`.
     pub(super) prev_kv: usize,
 }
 

@@ -47,11 +47,9 @@ impl WatcherFlags {
     }
 }
 
-/// A watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
     pub(super) group_id: WatcherGroupId,
-    /// The next revision to send.
     pub(super) next: Revision,
     pub(super) flags: WatcherFlags,
 }
@@ -67,7 +65,6 @@ const EMPTY_RANGE: RpcError = RpcError::Plain("mvcc: watcher range is empty");
 const DUPLICATE_ID: RpcError =
     RpcError::Plain("mvcc: duplicate watch ID provided on the WatchStream");
 
-/// A new watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CreatedWatcher {
     pub(super) id: i64,
@@ -79,13 +76,11 @@ pub(super) struct CreatedWatcher {
 /// The watchers of one stream. The owner must empty it with [`StreamWatchers::unregister`].
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
-    /// The memory charge for watchers and ranges.
     memory: Charge,
     by_id: HashMap<i64, Watcher>,
     groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
-    /// IDs of watchers with `progress_notify`.
     notify: BTreeSet<i64>,
     /// Start revision and ID of watchers that wait for a future revision.
     future: BTreeSet<(Revision, i64)>,
@@ -154,8 +149,7 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher on the requested range from the requested revision on. Fails with `TooManyRequests` if the account's
-    /// memory for watchers is used up.
+    /// Creates a watcher on the requested range and revision. Fails with `TooManyRequests` if its memory is refused.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -210,8 +204,7 @@ impl StreamWatchers {
         Ok(self.next_id - 1)
     }
 
-    /// Adds a watcher to the group of its range, and registers the range if it is new. Returns the group's ID and the newest
-    /// published revision.
+    /// Adds a watcher to the group of its range, registering a new range. Returns the group and the newest published revision.
     fn join(
         &mut self,
         reader: &WatchStream,
@@ -271,7 +264,6 @@ impl StreamWatchers {
         self.lost += 1;
     }
 
-    /// Unregisters all groups from the reader.
     pub(super) fn unregister(self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
     }

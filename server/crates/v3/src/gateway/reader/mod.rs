@@ -1,7 +1,6 @@
 //! Reads a JSON body in one pass, by the table of the message's fields. Imitates Go's `jsonpb` or `protojson`.
 //!
-//! This file handles objects: duplicate members, their order, and nesting depth. `token` reads strings, and `scalar` reads
-//! values.
+//! This file handles objects: duplicate members, order and depth. `token` reads strings, and `scalar` reads values.
 
 mod number;
 mod scalar;
@@ -28,11 +27,9 @@ const SCANNED_BYTES_MAX: usize = 64 << 20;
 /// The Go library whose rules and error texts the reader imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonDialect {
-    /// `jsonpb` on top of Go's decoder, in etcd 3.4. It reads the whole object, keeps the last member of each name, and then
-    /// reads the fields in proto order.
+    /// `jsonpb` on Go's decoder, in etcd 3.4: keeps the last member of each name, and then reads the fields in proto order.
     Jsonpb,
-    /// `protojson` with unknown fields ignored, in etcd 3.6. It reads in one pass, stops at the first error, and reports line
-    /// and column.
+    /// `protojson` with unknown fields ignored, in etcd 3.6: one pass up to the first error, reported with line and column.
     Protojson(Encoding),
 }
 

@@ -7,14 +7,12 @@ use witan_gocompat::json::Scanner;
 /// Number of digits of the largest integer; a longer number is invalid.
 const LONGEST_INTEGER_DIGITS: usize = 20;
 
-/// Parses plain digits for a field of this kind. Returns the bits of a varint, or `None` if the digits are invalid or out of
-/// range.
+/// Parses plain digits for a field of this kind to the bits of a varint. Returns `None` if they are invalid or out of range.
 pub(super) fn plain(kind: FieldKind, digits: &[u8]) -> Option<u64> {
     integer(kind, std::str::from_utf8(digits).ok()?)
 }
 
-/// Parses a JSON number for a field of this kind. Returns the bits of a varint, or `None` if the number is not whole or out of
-/// range.
+/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if it is not whole or out of range.
 pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
@@ -85,8 +83,7 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
-/// Parses digits as an integer of this kind. Returns the bits of a varint, or `None` if the number is out of range or the kind
-/// is not an integer.
+/// Parses an integer of this kind to the bits of a varint. Returns `None` if it is out of range or the kind is no integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
         FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),

@@ -23,7 +23,6 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// A base64 variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base64Variant {
     /// Whether `-` and `_` replace `+` and `/`.
