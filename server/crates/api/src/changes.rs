@@ -1,10 +1,12 @@
-//! The changes of a cluster as stored in backups: segments, which a restore applies after a snapshot.
+//! The format of stored changes: segments, which a restore applies after a snapshot.
 //!
-//! Segments are a log. A generation is a run of consecutive revisions of one history. A new generation begins if revisions were
-//! compacted before they could be stored, or if the cluster went back to an earlier revision. A segment is a file
-//! `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. Its name follows from the previous
-//! segment, whose digest it contains, so each name is one position in the log. Not here: writing segments (`operator/backup`)
-//! and applying them (the server's `offline`).
+//! Segments form a log. A generation is a run of consecutive revisions of one history. A new generation begins if revisions
+//! were compacted before they were stored, or if the cluster returned to an earlier revision.
+//!
+//! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. Its name follows
+//! from the previous segment, so each name is one position in the log. It also contains the previous segment's digest.
+//!
+//! Not here: writing segments (`operator/backup`) and applying them (the server's `offline`).
 
 use std::fmt;
 
@@ -15,49 +17,48 @@ use sha2::{Digest as _, Sha256};
 
 use crate::v3::mvccpb::Event;
 
-/// The first bytes of a segment of any version.
+/// The first bytes of a segment, in all versions of the format.
 const MAGIC: &[u8; 7] = b"WITANCH";
 
 /// The version of the format, in the byte after [`MAGIC`].
 const VERSION: u8 = b'1';
 
-/// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
 
-/// Name of the file with the revision up to which the segments next to it are applied.
+/// Name of the file with a restore's target revision, in the directory of the segments.
 pub const TARGET: &str = "target.json";
 
-/// The target revision of a restore, in the file [`TARGET`].
+/// The target revision of a restore, the content of the file [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The last revision of the restored cluster.
     pub revision: i64,
-    /// Whether it can be later if the snapshot is.
+    /// Whether the snapshot's revision may exceed `revision`.
     #[serde(default)]
     pub at_least: bool,
 }
 
-/// Consecutive revisions of a cluster; none if nothing changed for a while.
+/// Consecutive revisions of a cluster; empty if nothing has changed for a while.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Segment {
     /// Id of the cluster.
     #[prost(uint64, tag = "1")]
     pub cluster_id: u64,
-    /// The changes in order. Each revision is in one group.
+    /// The changes in order. No revision spans two groups.
     #[prost(message, repeated, tag = "2")]
     pub groups: Vec<ChangeGroup>,
-    /// The known leases of the keys.
+    /// The known leases of the changed keys.
     #[prost(message, repeated, tag = "3")]
     pub leases: Vec<GrantedLease>,
-    /// The digest of the previous segment; empty in the first one of a generation.
+    /// The digest of the previous segment; empty in the first segment of a generation.
     #[prost(bytes = "bytes", tag = "4")]
     pub previous: Bytes,
-    /// All changes made before this time, in milliseconds since 1970, are in this or an earlier segment; 0 if unknown.
+    /// Time in Unix milliseconds. All changes before it are in this or an earlier segment. 0 if unknown.
     #[prost(int64, tag = "5")]
     pub covered_ms: i64,
 }
 
-/// The time for which a lease was granted.
+/// A lease and its granted TTL.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct GrantedLease {
     /// Id of the lease.
@@ -68,48 +69,48 @@ pub struct GrantedLease {
     pub ttl_s: i64,
 }
 
-/// Changes that were received at the same time.
+/// Changes that were received together.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ChangeGroup {
-    /// When they were received, in milliseconds since 1970. Never decreases within a generation.
+    /// When the changes were received, in Unix milliseconds. Never decreases within a generation.
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
-    /// The changes in the order of revisions, and within one in the order in which they were made.
+    /// The changes, in the order in which they were made.
     #[prost(message, repeated, tag = "2")]
     pub events: Vec<Event>,
 }
 
 impl ChangeGroup {
-    /// Returns the last revision; 0 for an empty group.
+    /// Returns the last revision, or 0 for an empty group.
     pub fn last(&self) -> i64 {
         self.events.last().map_or(0, revision)
     }
 }
 
-/// Returns the revision of a change.
+/// Returns a change's revision.
 pub fn revision(event: &Event) -> i64 {
     event.kv.as_ref().map_or(0, |pair| pair.mod_revision)
 }
 
-/// The position of a segment in the log, which its name contains.
+/// The position of a segment in the log, encoded in its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentId {
-    /// When the generation began, in milliseconds since 1970.
+    /// When the generation began, in Unix milliseconds.
     pub generation: i64,
     /// The first revision that the segment can contain.
     pub first: i64,
-    /// The number of previous segments without changes that begin with the same revision.
+    /// The number of preceding empty segments with the same `first`.
     pub number: u32,
 }
 
 impl SegmentId {
-    /// Returns the file name. Names sort in the order of the log.
+    /// Returns the file name. Names sort in log order.
     pub fn file_name(self) -> String {
         let Self { generation, first, number } = self;
         format!("{generation:015}-{first:020}-{number:06}.events")
     }
 
-    /// Parses a file name; `None` if it is not a segment's.
+    /// Parses a file name. Returns `None` if it is not the name of a segment.
     pub fn parse(name: &str) -> Option<Self> {
         let mut numbers = name.strip_suffix(".events")?.split('-');
         let mut next = || numbers.next()?.parse::<i64>().ok();
@@ -118,7 +119,7 @@ impl SegmentId {
         (generation > 0 && first > 0 && id.file_name() == name).then_some(id)
     }
 
-    /// Returns the last revision of the segment at this position, or the revision before it if it has none.
+    /// Returns the last revision of `segment` at this position, or the revision before `first` if it is empty.
     pub fn last(self, segment: &Segment) -> i64 {
         segment
             .groups
@@ -126,7 +127,7 @@ impl SegmentId {
             .map_or(self.first - 1, ChangeGroup::last)
     }
 
-    /// Returns the position after the segment at this position.
+    /// Returns the position after `segment`, which is at this position.
     #[must_use]
     pub fn next(self, segment: &Segment) -> Self {
         match segment.groups.is_empty() {
@@ -140,26 +141,26 @@ impl SegmentId {
     }
 }
 
-/// Returns the probable generation of a snapshot that began at `time_ms`: the last generation that had begun, else the first
-/// generation. Returns `None` without segments. Only the changes of the snapshot's revision can confirm the result.
+/// Returns the generation that a snapshot from `time_ms` probably belongs to: the latest one that had begun, or else the first
+/// one. Returns `None` without segments. Only the digest of the snapshot's revision can confirm it.
 pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
     let generations = || ids.iter().map(|id| id.generation);
     let begun = generations().filter(|generation| *generation <= time_ms);
     begun.max().or_else(|| generations().min())
 }
 
-/// Why a file cannot be read as a segment.
+/// Why a file cannot be decoded as a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// Another version of this program wrote it.
+    /// The segment has another format version.
     Foreign(char),
-    /// It is damaged.
+    /// The segment is damaged, or belongs to another log.
     Broken(String),
-    /// Earlier segments with these revisions are missing.
+    /// The segments that contain these revisions are missing.
     Missing {
-        /// The first one.
+        /// The first missing revision.
         first: i64,
-        /// The last one.
+        /// The last missing revision.
         last: i64,
     },
 }
@@ -181,18 +182,19 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads the segments of a generation in order, and checks that each follows the previous one.
+/// Decodes the segments of a generation in order and checks that each follows the previous one.
 #[derive(Clone, Debug, Default)]
 pub struct LogReader {
-    /// The position of the next segment, and the digest of the previous one.
+    /// The expected position of the next segment, and the digest of the previous one.
     next: Option<(SegmentId, Bytes)>,
 }
 
 impl LogReader {
-    /// Decodes the next segment.
+    /// Decodes the segment at position `id`.
     ///
     /// # Errors
-    /// The fault.
+    /// `Missing` if it is not the next segment; otherwise, as for [`decode`], or `Broken` if it does not follow the previous
+    /// segment.
     pub fn read(&mut self, id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
         if let Some((next, _)) = &self.next
             && *next != id
@@ -212,7 +214,7 @@ impl LogReader {
     }
 }
 
-/// Returns the digest of an encoded segment, which the next one contains.
+/// Returns the digest at the end of an encoded segment.
 pub fn digest(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&bytes[bytes.len().saturating_sub(DIGEST_BYTES)..])
 }
@@ -230,10 +232,10 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a segment. Its revisions must begin with the one in its name and be consecutive.
+/// Decodes a segment. Its revisions must be consecutive and begin with `id.first`.
 ///
 /// # Errors
-/// The fault.
+/// `Foreign` for another format version, and `Broken` if the content is invalid.
 pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let broken = |why: &str| Unreadable::Broken(why.to_owned());
     let is_other = |version: &&u8| **version != VERSION;
@@ -262,7 +264,7 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     }
 }
 
-/// Returns whether the groups' revisions are consecutive from `last` on, and each one is in one group.
+/// Returns whether the revisions of all groups follow `last` consecutively, and no revision spans two groups.
 fn are_consecutive(mut last: i64, groups: &[ChangeGroup]) -> bool {
     groups.iter().all(|group| {
         let begins = group.events.first();

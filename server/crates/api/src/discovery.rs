@@ -1,17 +1,16 @@
-//! The discovery registry, where the members of a new cluster find each other. etcd's public service and etcd's clients use the
-//! same keys and names. The server provides the service.
+//! Paths of the discovery registry, where the members of a new cluster find each other. etcd's public service and etcd's
+//! clients use the same keys. The server provides the service.
 
-/// Directory of all tokens in v2's tree.
+/// Directory of all tokens in the v2 tree.
 pub const REGISTRY: &str = "/_etcd/registry";
-/// Key below a token with the initial number of members. Hidden, like all names with a leading `_`.
+/// Key, below a token, of the cluster's size. Hidden, because it starts with `_`.
 pub const SIZE: &str = "_config/size";
-/// Path that creates tokens.
+/// Path that creates a token.
 pub const NEW: &str = "/new";
-/// Hexadecimal digits of a token: 128 random bits.
+/// Number of hexadecimal digits in a token (128 random bits).
 pub const TOKEN_DIGITS: usize = 32;
 
-/// Splits a decoded and cleaned path into the token at its start and the rest, which is empty or begins with `/`. `None` if the
-/// first component is not a token.
+/// Splits a cleaned path into its token and the rest, which is empty or starts with `/`. Returns `None` without a token.
 pub fn split_token(path: &[u8]) -> Option<(&str, &[u8])> {
     let (token, rest) = path.strip_prefix(b"/")?.split_at_checked(TOKEN_DIGITS)?;
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

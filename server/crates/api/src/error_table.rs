@@ -1,4 +1,4 @@
-//! The error tables of v1 and v2. Each row is a name, a code, an HTTP status and a text.
+//! Defines the error tables of v1 and v2. Each row is a name, a code, an HTTP status and a message.
 
 macro_rules! error_table {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {

@@ -1,10 +1,9 @@
-//! Member and cluster ids and their text form. They are computed like etcd's from the same flags, so that a cluster keeps its
-//! identity when it migrates to this server.
+//! Computes and formats IDs of members and clusters like etcd, so that a cluster keeps its IDs when it migrates.
 
 use sha1::{Digest as _, Sha1};
 
-/// Computes a member's id from its peer URLs and the cluster token. For a member added at run time, the token is empty and
-/// `added_at` is the time in Unix seconds.
+/// Computes a member's ID from its peer URLs and the cluster token. For a member added at run time, `token` is empty and
+/// `added_at` is the Unix time in seconds.
 pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i64>) -> u64 {
     let mut urls: Vec<&str> = peer_urls.iter().map(AsRef::as_ref).collect();
     urls.sort_unstable();
@@ -19,12 +18,12 @@ pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i
     first_eight(sum)
 }
 
-/// Computes a cluster's id from the ids of its initial members, in any order.
+/// Computes a cluster's ID from its initial members' IDs, in any order.
 pub fn cluster_id(members: &[u64]) -> u64 {
     first_eight(sum_of(members))
 }
 
-/// Computes a cluster id from the members and a random number, so that the same members get a new id each time.
+/// Computes a cluster's ID from its members' IDs and the random number `drawn`, so that the same members get a new ID.
 pub fn drawn_cluster_id(members: &[u64], drawn: u64) -> u64 {
     let mut sum = sum_of(members);
     sum.update(drawn.to_be_bytes());
@@ -41,7 +40,7 @@ fn sum_of(members: &[u64]) -> Sha1 {
     sum
 }
 
-/// Formats an id as in responses: lower-case hexadecimal without leading zeros.
+/// Formats an ID as lower-case hexadecimal without leading zeros.
 pub fn hex(id: u64) -> String {
     format!("{id:x}")
 }

@@ -1,5 +1,5 @@
-//! The page `/debug/top`: which prefixes the requests and watchers of one member belong to. The member
-//! counts its requests while it is asked; it shows no values. etcd has no such page.
+//! The page `/debug/top`: the key prefixes with the most requests and watchers on one member. The member counts while the
+//! request waits. The page shows no values. etcd has no such page.
 
 use std::{
     iter::Sum,
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 /// The path of the page.
 pub const PATH: &str = "/debug/top";
-/// Allowed seconds of counting: fewer would show chance, and more would block other requests for the page.
+/// Permitted seconds of counting. A shorter period gives random results, and a longer one blocks other requests for the page.
 pub const SECONDS: RangeInclusive<u64> = 1..=30;
-/// Seconds of counting if the request names none.
+/// Seconds of counting if the request specifies none.
 pub const SECONDS_DEFAULT: u64 = 5;
 
-/// The page.
+/// The content of the page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopPage {
@@ -23,11 +23,11 @@ pub struct TopPage {
     pub seconds: f64,
     /// Prefixes, sorted by descending count.
     pub rows: Vec<TopRow>,
-    /// Counts of further prefixes.
+    /// Total counts of all other prefixes.
     pub others: TopCounts,
 }
 
-/// The requests and watchers below a prefix.
+/// A prefix, and the number of requests and watchers below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopRow {
@@ -35,12 +35,12 @@ pub struct TopRow {
     pub key_space: KeySpace,
     /// The first segments of the keys' paths, as text.
     pub prefix: String,
-    /// Their counts.
+    /// The counts below the prefix.
     #[serde(flatten)]
     pub counts: TopCounts,
 }
 
-/// A key space. v1 shares v2's.
+/// A key space. v1 uses v2's key space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeySpace {
@@ -62,7 +62,7 @@ pub struct TopCounts {
 }
 
 impl TopCounts {
-    /// Returns the measure by which rows are ordered and kept.
+    /// Returns the sum of all counts, by which rows are sorted.
     pub fn total(self) -> u64 {
         self.reads + self.writes + self.watchers
     }

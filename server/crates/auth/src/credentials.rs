@@ -10,13 +10,13 @@ use witan_machine::auth::Caller;
 
 use super::jwt::{Jwt, VerifiedClaims};
 
-/// Metadata keys that can contain a token. The first key in the request is used.
+/// Metadata keys that can contain a token; the first one present is used.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
 /// Prefix that some clients add to the token.
 const BEARER: &str = "Bearer ";
 
-/// The token or the certificate name of a request. Clones share it, and `Debug` prints neither.
+/// The token or the certificate name that a request presents. Clones share both, and `Debug` prints neither.
 #[derive(Clone, Default)]
 pub struct Credentials(Option<Arc<PresentedCredentials>>);
 
@@ -24,7 +24,7 @@ pub struct Credentials(Option<Arc<PresentedCredentials>>);
 struct PresentedCredentials {
     token: Option<String>,
     certificate: Option<String>,
-    /// Claims of a signed token after verification, so that the signature is verified only once.
+    /// The verified claims of a signed token, cached so that its signature is verified only once.
     claimed: OnceLock<VerifiedClaims>,
 }
 
@@ -35,23 +35,21 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Returns the credentials of a gRPC call: the token in its metadata, and the common name of the client's certificate if
-    /// certificates identify users.
+    /// Returns the credentials of a gRPC call: the token in its metadata, and `certificate`, the common name of the client's
+    /// certificate if certificates identify users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
-        // a token that is not text is invalid
+        // A token that is not text is invalid.
         let token = token.map(|value| value.to_str().unwrap_or_default());
         Self::new(token, certificate)
     }
 
-    /// Returns the credentials of a JSON call. They contain only a token, because any web page can make a browser present a
-    /// certificate.
+    /// Returns the credentials of a JSON call: a token only, because any web page can make a browser present a certificate.
     pub fn of_token(token: Option<&str>) -> Self {
         Self::new(token, None)
     }
 
-    /// Creates credentials from a token, without a leading [`BEARER`], and a certificate's common name. They are empty if
-    /// both are missing.
+    /// Creates credentials from a token, without its prefix [`BEARER`], and a certificate's common name.
     fn new(token: Option<&str>, certificate: Option<String>) -> Self {
         if token.is_none() && certificate.is_none() {
             return Self(None);
@@ -64,8 +62,7 @@ impl Credentials {
         })))
     }
 
-    /// Verifies a signed token and returns its caller, or `None` if it is invalid or expired. Verifies the signature once,
-    /// and the expiration on each call.
+    /// Returns the caller of a signed token, or `None` if it is invalid or expired. Verifies its signature only once.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let shown = self.0.as_ref()?;
         let claimed = match shown.claimed.get() {

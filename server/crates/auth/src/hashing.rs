@@ -1,4 +1,4 @@
-//! Runs bcrypt on separate threads, a few passwords at a time, so that other requests are not blocked. A password waits as a
+//! Runs bcrypt on separate threads, a few passwords at a time, so that it does not block other requests. A password waits as a
 //! job of its connection's account, so that one connection cannot delay all others.
 
 use std::time::Duration;
@@ -13,13 +13,13 @@ use witan_base::{
 
 use super::{password, verified::VerifiedPasswords};
 
-/// Maximum time that a password waits for a thread. Clients time out earlier.
+/// Maximum time that a password waits for a thread, longer than clients wait.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Default bcrypt cost. As in etcd, it also replaces an invalid cost.
+/// The default bcrypt cost, which also replaces an invalid cost, as in etcd.
 const COST: u32 = 10;
 
-/// The reason why a password was not hashed.
+/// Why a password was not hashed or compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The password is longer than bcrypt accepts.
@@ -38,15 +38,13 @@ pub enum HashError {
 pub struct PasswordHasher {
     cost: u32,
     verified: VerifiedPasswords,
-    /// Hash for the comparison with an unknown user's password, so that the response time does not reveal that the user is
-    /// unknown.
+    /// The hash to compare an unknown user's password with, so that response times do not reveal which users exist.
     dummy_hash: Bytes,
     random: SystemRandom,
 }
 
 impl PasswordHasher {
-    /// Creates a hasher with this cost. Logs a warning and uses the default if the cost is invalid. Fails if the system
-    /// provides no random numbers.
+    /// Creates a hasher. Replaces an invalid cost and logs a warning. Fails if the system provides no random numbers.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -66,8 +64,7 @@ impl PasswordHasher {
         })
     }
 
-    /// Hashes a password with a random salt, on a hashing thread. Fails with `TooLong` if the password exceeds
-    /// `password::BYTES_MAX`.
+    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
         if password.len() > password::BYTES_MAX {
             return Err(HashError::TooLong);
@@ -82,15 +79,15 @@ impl PasswordHasher {
         hashed.map(Bytes::from)
     }
 
-    /// Returns whether a password matches a stored hash. Without a hash, returns `false` after the same time. A password that
-    /// was verified recently is not hashed again.
+    /// Returns whether a password matches the stored hash `hashed`. Without a hash, returns `false` after the same time. Does
+    /// not hash a recently verified password again.
     pub async fn matches(
         &self,
         account: &Account,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
-        // longer passwords are never hashed, so they match no hash
+        // Longer passwords are never hashed, so they match no hash.
         if password.len() > password::BYTES_MAX {
             return Ok(false);
         }
@@ -110,8 +107,8 @@ impl PasswordHasher {
         Ok(matches && hashed.is_some())
     }
 
-    /// Waits for a permit and runs `work` on a blocking thread. Fails at once if too many passwords wait, or after
-    /// [`WAIT_TIMEOUT`]. The permit is held until the work ends, even if the caller is dropped.
+    /// Waits for a permit and runs `work` on a blocking thread, which keeps the permit even if the caller is dropped. Fails
+    /// with `TooMany` after [`WAIT_TIMEOUT`], or at once if too many passwords wait.
     async fn on_hashing_thread<T: Send + 'static>(
         &self,
         account: &Account,
@@ -143,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// Cost that is high enough to compare durations and low enough for a test.
+    /// High enough to compare durations, and low enough for a test.
     const TEST_COST: u32 = 8;
 
     fn totals() -> Totals {

@@ -1,5 +1,5 @@
-//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts them, and no member stores them. A member that has
-//! only the public key accepts tokens but does not issue them.
+//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts them, and no member stores them. A member with only
+//! the public key verifies tokens but does not issue them.
 
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
@@ -10,7 +10,7 @@ use witan_machine::auth::Caller;
 
 use super::keys;
 
-/// Times at or after this number of seconds are refused. It is 30 million years in the future.
+/// Times at or after this Unix second, 30 million years in the future, are invalid.
 const SECONDS_END: f64 = 1e15;
 
 /// Default lifetime of a token.
@@ -32,7 +32,7 @@ impl fmt::Debug for Jwt {
     }
 }
 
-/// The claims of an issued token.
+/// The claims of a token that this member issues.
 #[derive(Serialize)]
 struct IssuedClaims {
     username: String,
@@ -40,19 +40,19 @@ struct IssuedClaims {
     exp: i64,
 }
 
-/// The claims of a received token. Tokens from other issuers may lack both times.
+/// The claims of a received token. Tokens from other issuers can lack both times.
 #[derive(Deserialize)]
 struct ReceivedClaims {
     username: String,
     revision: f64,
     #[serde(default, deserialize_with = "seconds")]
     exp: Option<i64>,
-    /// Refuses a value that is not a number. `jsonwebtoken` checks the time, but ignores other values.
+    /// Deserialized to reject a value that is not a number. `jsonwebtoken` checks the time, but ignores other values.
     #[serde(default, deserialize_with = "seconds", rename = "nbf")]
     _nbf: Option<i64>,
 }
 
-/// Parses a time in Unix seconds, which can have a fraction. As in etcd, every other value is an error, including null.
+/// Deserializes a time in Unix seconds, which can have a fraction. As in etcd, any other value is an error, even null.
 fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
     let seconds = f64::deserialize(claim)?;
     if seconds.abs() < SECONDS_END {
@@ -63,7 +63,7 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options after `jwt,` in the flag, and reads the key files. The error explains the problem.
+    /// Parses the options after `jwt,` in the flag, and reads the key files. Returns a description of the first problem.
     pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -99,8 +99,7 @@ impl Jwt {
         Ok(jwt)
     }
 
-    /// Checks that the private key and the public key form a pair, by signing and verifying a token. Succeeds without a check
-    /// if there is no private key.
+    /// Checks that private and public key form a pair, by signing and verifying a token. Succeeds without a private key.
     fn check_key_pair(&self) -> Result<(), String> {
         let Some(signed) = self.sign("root", 1, 0) else {
             return Ok(());
@@ -113,7 +112,7 @@ impl Jwt {
             .map_err(|_| "public and private keys don't match".into())
     }
 
-    /// Returns the checks for a token: signing method and times, without leeway and without required claims.
+    /// Returns the rules for received tokens: the signing method, and times without leeway. No claim is required.
     fn validation(&self) -> Validation {
         let mut validation = Validation::new(self.method);
         validation.leeway = 0;
@@ -123,7 +122,7 @@ impl Jwt {
         validation
     }
 
-    /// Signs a token that is valid from `now_s` for the configured time. Returns `None` without a private key.
+    /// Signs a token that expires `ttl` after `now_s`, in Unix seconds. Returns `None` without a private key.
     fn sign(
         &self,
         user: &str,
@@ -140,14 +139,14 @@ impl Jwt {
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
 
-    /// Issues a token. Returns `None` without a private key.
+    /// Issues a token, like `sign`. Returns `None` without a private key.
     pub(super) fn token(&self, user: &str, revision: u64, now_s: i64) -> Option<String> {
         let signed = self.sign(user, revision, now_s)?;
-        // startup has tested signing
+        // Signing was tested at startup.
         signed.ok()
     }
 
-    /// Verifies a token's signature and expiration. Returns the token's claims, or `None` if it is invalid.
+    /// Verifies a token's signature and times. Returns its claims, or `None` if the token is invalid.
     pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
         let claims = decode::<ReceivedClaims>(token, &self.checks, &self.validation())
             .ok()?
@@ -155,7 +154,7 @@ impl Jwt {
         Some(VerifiedClaims {
             caller: Caller {
                 user: claims.username,
-                // Go converts in the same way: negative values and NaN become 0
+                // Like Go's conversion, turns negative values and NaN into 0.
                 revision: claims.revision as u64,
             },
             ends_s: claims.exp,
@@ -163,11 +162,11 @@ impl Jwt {
     }
 }
 
-/// The claims of a token whose signature was verified.
+/// The claims of a token with a verified signature.
 pub(super) struct VerifiedClaims {
     /// The user, and the auth revision at which the token was issued.
     pub(super) caller: Caller,
-    /// Expiration in Unix seconds. Tokens from other issuers may have none.
+    /// Expiration in Unix seconds; `None` if another issuer set none.
     ends_s: Option<i64>,
 }
 
@@ -196,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Returns whether a token with root's claims and the additional claims `more` is accepted.
+    /// Returns whether the verifier accepts a token with root's claims and the claims in `more`.
     fn takes(more: Value) -> bool {
         let mut claims = json!({"username": "root", "revision": 1});
         let more = more.as_object().expect("claims").clone();
@@ -251,7 +250,7 @@ mod tests {
         assert!(!taken(&signed(Algorithm::HS256, b"another secret")));
         assert!(!taken(&signed(Algorithm::HS256, b"")));
         assert!(!taken(&signed(Algorithm::HS512, SECRET)));
-        // {"alg":"none"} before the same claims, with and without a signature
+        // {"alg":"none"} before the same claims, with and without a signature.
         let (_, rest) = good.split_once('.').expect("three parts");
         let (unsigned, signature) = rest.split_once('.').expect("three parts");
         for none in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "e30", ""] {

@@ -15,7 +15,7 @@ use simple_asn1::ASN1Block;
 /// with it.
 const RSA_BITS_MIN: u64 = 2048;
 
-/// The library's error for a private RSA key below its minimum size.
+/// The library's error for a private RSA key that is too short.
 const TOO_SMALL: &str = "TooSmall";
 
 const REMEDY_RSA: &str =
@@ -23,8 +23,7 @@ const REMEDY_RSA: &str =
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
-/// Parses a method's optional signing key and its verifying key, in PEM. Without a public key, derives the verifying key from
-/// the private key.
+/// Parses a method's keys in PEM: the signing key, if any, and the verifying key, by default derived from the signing key.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,
@@ -56,7 +55,7 @@ pub(super) fn read(
     Ok((signs, checks))
 }
 
-/// Parses a private key. Returns it with its public key. Fails if the key does not fit the method.
+/// Parses a private key and derives its public key. Fails if the key does not fit the method.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {
@@ -99,8 +98,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
-/// Refuses an empty secret, because any client could sign with it. Logs a warning for a secret that is shorter than the hash
-/// (RFC 7518, section 3.2).
+/// Rejects an empty secret, with which any client could sign. Logs a warning for one shorter than the hash (RFC 7518, 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let longer = [(Algorithm::HS384, 48), (Algorithm::HS512, 64)];
     let longer = longer.into_iter().find(|(known, _)| *known == method);
@@ -122,7 +120,7 @@ fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a public RSA key that is too short. Parsing refuses other invalid keys.
+/// Rejects a public RSA key shorter than [`RSA_BITS_MIN`]. Parsing rejects other invalid keys.
 fn check_rsa(pem: &[u8]) -> Result<(), String> {
     let bits = pem::parse(pem).ok().and_then(|pem| {
         let blocks = simple_asn1::from_der(pem.contents()).ok()?;
@@ -136,8 +134,7 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns the number of bits in an RSA key's modulus, which is the first integer in the key's possibly nested structure.
-/// Returns `None` if there is no such structure.
+/// Returns the bits of an RSA key's modulus, the first integer in the possibly nested structure, or `None` without one.
 fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
     blocks.iter().find_map(|block| {
         if let ASN1Block::BitString(_, _, der) = block {
@@ -168,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_short_public_key_is_refused() {
-        // created for this test, with 1024 bits
+        // Created for this test, with 1024 bits.
         let weak = b"-----BEGIN PUBLIC KEY-----
 MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDL7+mb4V3f7O9ot6HIibq5NMXx
 sJM7aISeEsu//ZKhqjxWCZLfvfSPinwmcDnPw+xX+ibrNifdQlAFB9V4RZ5a4tEi
@@ -183,7 +180,7 @@ G8eSmsTBN+0z//coPwIDAQAB
 
     #[test]
     fn a_short_private_key_is_refused() {
-        // created for this test, with 1024 bits
+        // Created for this test, with 1024 bits.
         let weak = b"-----BEGIN PRIVATE KEY-----
 MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBAMvv6ZvhXd/s72i3
 ociJurk0xfGwkztohJ4Sy7/9kqGqPFYJkt+99I+KfCZwOc/D7Ff6Jus2J91CUAUH

@@ -1,11 +1,9 @@
-//! Authentication: determines the user of a request, and checks passwords.
+//! Authenticates requests and checks passwords.
 //!
-//! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged, and
-//! `Debug` does not print them.
+//! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged.
 //!
-//! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's format) →
-//! `hashing` (bcrypt on separate threads) with `verified` (cache of verified passwords) → `jwt` (signed tokens) with `keys`
-//! (their keys).
+//! Reading order: `credentials` (of a request) → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt on
+//! separate threads), `verified` (cache of passwords) → `jwt` (signed tokens), `keys` (their keys).
 
 mod credentials;
 mod hashing;
@@ -22,18 +20,18 @@ use witan_node::Node;
 pub use credentials::Credentials;
 pub use hashing::{HashError, PasswordHasher};
 
-/// Number of letters before the dot in a simple token.
+/// Number of letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;
 
-/// The letters that a simple token can contain.
+/// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// The token is invalid.
+/// The token is unknown, expired or not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid auth token")]
 pub struct InvalidToken;
 
-/// The reason why no token was issued.
+/// Why no token was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// This member has no private key for signing tokens.
@@ -61,7 +59,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Creates an authenticator from the settings. The error explains the problem with `--auth-token`.
+    /// Creates an authenticator. Returns a description of the problem if `--auth-token` is invalid.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
             .token
@@ -80,15 +78,15 @@ impl Authenticator {
         })
     }
 
-    /// Authenticates credentials. Returns `None` without credentials. A token takes precedence over a certificate, even if
-    /// the token is invalid. Does not check whether authentication is enabled or the user exists. Call [`Self::await_token`]
-    /// first, because this member may not have applied a token that another member has issued.
+    /// Returns the caller that the credentials `shown` authenticate, or `None` without credentials. A token takes precedence
+    /// over a certificate, even if the token is invalid. Does not check whether authentication is enabled or the user exists.
+    /// Call [`Self::await_token`] first, because another member may just have issued the token.
     pub fn recognize(
         &self,
         node: &Node,
         shown: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
-        // read before the token, whose user may change at a later revision
+        // Read before the token, whose user may change at a later revision.
         let revision = node.auth().revision;
         let user = match shown.token() {
             Some(token) => match &self.kind {
@@ -108,18 +106,18 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// Waits until this member has applied all earlier commits, if it does not know the credentials' simple token. Another
-    /// member may have issued the token.
+    /// If the credentials contain a simple token that this member does not know yet, waits until it has applied all earlier
+    /// commits. Another member may have issued the token.
     pub async fn await_token(&self, node: &Node, shown: &Credentials) {
         let simple = matches!(self.kind, TokenKind::Simple);
         let token = shown.token().filter(|_| simple);
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
-            // without a quorum, the token stays unknown; boxed, to keep the futures of calls small
+            // Without a quorum, the token stays unknown. The box keeps the futures of calls small.
             let _ = Box::pin(node.read_index()).await;
         }
     }
 
-    /// Generates the random prefix of a simple token. It is empty for signed tokens.
+    /// Returns the random prefix for a new simple token, or an empty string if tokens are signed.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
         match &self.kind {
             TokenKind::Simple => self.letters(),
@@ -127,8 +125,8 @@ impl Authenticator {
         }
     }
 
-    /// Issues a token for a user who was authenticated at an auth revision. A simple token consists of `prefix` and the index
-    /// of the authentication's log entry.
+    /// Issues a token for a user who authenticated at the auth revision `revision`. A simple token consists of `prefix` and
+    /// `index`, the log index of the authentication.
     pub fn token(
         &self,
         user: &str,
@@ -143,7 +141,7 @@ impl Authenticator {
         }
     }
 
-    /// Generates [`TOKEN_LETTERS`] random letters. Fails if the system provides no random numbers.
+    /// Returns [`TOKEN_LETTERS`] random letters. Fails if the system provides no random numbers.
     fn letters(&self) -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         let mut drawn = [0; TOKEN_LETTERS];
@@ -151,7 +149,7 @@ impl Authenticator {
             self.random
                 .fill(&mut drawn)
                 .map_err(|_| TokenError::NoRandomness)?;
-            // reject values at or above a multiple of the alphabet's size, which would bias the letters
+            // Reject values at or above a multiple of the alphabet's size, which would bias the letters.
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
             letters.extend(fair.take(TOKEN_LETTERS - letters.len()));

@@ -1,5 +1,4 @@
-//! bcrypt hashes in Go's format, so that users can move between stores: `$2a$COST$`, followed by 22 digits of salt and 31
-//! digits of hash in bcrypt's base64 alphabet.
+//! bcrypt hashes in Go's format: `$2a$COST$`, 22 digits of salt and 31 digits of hash, in bcrypt's base64 alphabet.
 
 use base64::{
     Engine as _,
@@ -16,7 +15,7 @@ const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;
 const HASH_DIGITS: usize = 31;
 
-/// The valid costs of bcrypt.
+/// The costs that bcrypt accepts.
 pub(super) const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 
 const DIGITS: GeneralPurpose = GeneralPurpose::new(
@@ -27,8 +26,7 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Hashes a password in Go's format. Refuses a password of more than 72 bytes. Takes about 60 ms at a cost of 10, and twice
-/// as long for each further step.
+/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. Cost 10 takes 60 ms; each step doubles it.
 pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
     if password.len() > BYTES_MAX {
         return Err(HashError::TooLong);
@@ -38,12 +36,12 @@ pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashErr
     Ok(format!("$2a${cost:02}${salt}{hashed}"))
 }
 
-/// Returns whether a password matches a hash. An invalid hash matches no password. Takes as long as hashing.
+/// Returns whether a password matches a hash, which takes as long as hashing. An invalid hash matches no password.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {
         return false;
     };
-    // a longer password was never hashed
+    // A longer password was never hashed.
     if password.len() > BYTES_MAX {
         return false;
     }
@@ -55,14 +53,13 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     difference == 0
 }
 
-/// Creates a hash of this cost whose salt and digest are zeros. A comparison with it always fails, and takes as long as any
-/// other comparison.
+/// Returns a hash that no password matches. Comparing with it takes as long as with any other hash of this cost.
 pub(super) fn dummy_hash(cost: u32) -> String {
     let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
     format!("$2a${cost:02}${salt}{hashed}")
 }
 
-/// Returns the key for bcrypt: the password and a zero byte, cut to [`BYTES_MAX`].
+/// Returns bcrypt's key for a password: its bytes and a zero byte, cut to `BYTES_MAX`.
 fn key(password: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(BYTES_MAX + 1);
     key.extend_from_slice(password.as_bytes());
@@ -71,7 +68,7 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
-/// Parses a hash into cost, salt and digest. Returns `None` if it is invalid.
+/// Parses a hash into cost, salt and digest, or returns `None` if it is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');
@@ -89,7 +86,7 @@ fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
 mod tests {
     use super::*;
 
-    /// A hash that Go's bcrypt has created.
+    /// A hash created by Go's bcrypt.
     const GO: &str = "$2a$04$h6KGP5yPY4UR2KpYdrFYkemZjrYyuj5UjWp81tvwe3ZfL1AfO6mma";
 
     #[test]

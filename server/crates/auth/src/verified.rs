@@ -1,9 +1,7 @@
-//! A cache of verified passwords. A client that sends its password with each request needs bcrypt only when its cache entry
-//! expires.
+//! A cache of verified passwords, for clients that send their password with each request.
 //!
-//! The cache contains keyed digests of a password together with the stored hash. A changed password or a recreated user has a
-//! different stored hash, so older entries stop matching when the change is applied. The key is random for each process and
-//! is never stored.
+//! The cache contains keyed digests of a password and its stored hash. A changed password or a recreated user has a different
+//! stored hash, so older entries no longer match. The key is random for each process and never stored.
 
 use std::{
     collections::HashMap,
@@ -17,7 +15,7 @@ use ring::{
 };
 use witan_base::sync::Mutex;
 
-/// Number of cached passwords, above which the oldest entry is evicted.
+/// Number of cached passwords; beyond it, the oldest entry is evicted.
 const VERIFIED_CACHED: usize = 1024;
 
 /// Lifetime of a cache entry.
@@ -25,7 +23,7 @@ const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
 type PasswordDigest = [u8; 32];
 
-/// Keyed digests of verified passwords, with the time of verification. `Debug` prints none of them.
+/// Keyed digests of verified passwords, with the time of verification. `Debug` does not print them.
 pub(super) struct VerifiedPasswords {
     key: hmac::Key,
     known: Mutex<HashMap<PasswordDigest, Instant>>,
@@ -38,7 +36,7 @@ impl std::fmt::Debug for VerifiedPasswords {
 }
 
 impl VerifiedPasswords {
-    /// Creates an empty set with its own random key. Fails if the system returns no random numbers.
+    /// Creates an empty cache with a random key. Fails if the system provides no random numbers.
     pub(super) fn new(random: &dyn SecureRandom) -> Result<Self, Unspecified> {
         Ok(Self {
             key: hmac::Key::generate(HMAC_SHA256, random)?,
@@ -46,14 +44,14 @@ impl VerifiedPasswords {
         })
     }
 
-    /// Returns whether this password was verified against this stored hash.
+    /// Returns whether this password was verified against this stored hash within [`VERIFIED_TTL`].
     pub(super) fn contains(&self, password: &str, hashed: &[u8]) -> bool {
         let mark = self.digest(password, hashed);
         let since = self.known.lock().get(&mark).copied();
         since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
-    /// Records that this password matched this stored hash.
+    /// Records that this password matches this stored hash.
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
         let mut known = self.known.lock();
@@ -68,7 +66,7 @@ impl VerifiedPasswords {
         known.insert(mark, Instant::now());
     }
 
-    /// Computes the keyed digest of a password together with a stored hash.
+    /// Returns the keyed digest of a password and its stored hash.
     fn digest(&self, password: &str, hashed: &[u8]) -> PasswordDigest {
         let mut digest = hmac::Context::with_key(&self.key);
         digest.update(&(hashed.len() as u64).to_be_bytes());

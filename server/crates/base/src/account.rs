@@ -1,4 +1,4 @@
-//! The use of the process's limits by each connection: bytes, calls and jobs.
+//! Limits of the process on bytes, calls and jobs, and each connection's use of them.
 
 use std::sync::{
     Arc,
@@ -10,11 +10,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::Register;
 
-/// Size in bytes up to which requests, answers and commands are not charged, so that they pass while large ones are refused.
-/// Limits on their number bound them.
+/// Size in bytes up to which requests, answers and commands are not charged, so that small ones pass while large ones are
+/// refused. Limits on their number bound them.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// A resource for which accounts are charged. The process has a limit for each.
+/// A resource that accounts are charged for. The process has a limit for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Bytes of requests that are being read or handled.
@@ -32,7 +32,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// All resources with their labels, at the index of their number.
+    /// All resources with their metric labels, in the order of the variants.
     const ALL: [(Self, &str); 6] = [
         (Self::Requests, "requests"),
         (Self::Answers, "answers"),
@@ -42,7 +42,7 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the limit of the process for this resource.
+    /// Returns the process's limit for this resource.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -55,14 +55,14 @@ impl Resource {
     }
 }
 
-/// A kind of job that needs a [`Permit`]. The process runs a limited number of each kind at once.
+/// A kind of job that needs a [`Permit`]. The process limits the concurrent jobs of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
-    /// Scans the whole store, or rewrites it.
+    /// Scans or rewrites the whole store.
     Scan,
     /// Reads many keys.
     Read,
-    /// Sends a snapshot or a recording at the pace of the client.
+    /// Sends a snapshot or a recording as fast as the client reads.
     Snapshot,
     /// Decodes or encodes a large message on another thread.
     Message,
@@ -71,7 +71,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// All kinds, at the index of their number.
+    /// All kinds, in the order of the variants.
     const ALL: [Self; 5] = [
         Self::Scan,
         Self::Read,
@@ -80,8 +80,8 @@ impl JobKind {
         Self::Password,
     ];
 
-    /// Returns the number of jobs of this kind that run at once, and the number for one connection. A message takes
-    /// milliseconds, so one connection can use all processors for its messages.
+    /// Returns how many jobs of this kind run at once in the process, and for one connection. A message takes milliseconds, so
+    /// one connection can use all processors.
     fn limits(self, processors: usize) -> (usize, usize) {
         match self {
             Self::Scan | Self::Read => (4, 2),
@@ -92,7 +92,7 @@ impl JobKind {
     }
 }
 
-/// The sums of all accounts of the process. It also opens accounts. Clones share them.
+/// The sums of all accounts of the process; opens accounts. Clones share the sums.
 #[derive(Clone, Debug)]
 pub struct Totals(Arc<TotalsState>);
 
@@ -104,7 +104,7 @@ struct TotalsState {
     last_id: AtomicU64,
 }
 
-/// The charges of all accounts for a resource. It has its own cache line, because all threads change it.
+/// The charges of all accounts for a resource, in a separate cache line because all threads change it.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Total {
@@ -113,7 +113,7 @@ struct Total {
 }
 
 impl Totals {
-    /// Creates totals without charges, and registers the counters of refused charges.
+    /// Creates totals without charges, and registers counters for refused charges.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let refused = on.counters("witan_refused_total", "Total number of requests refused because a limit is reached, by limit.", &["what"]);
@@ -138,16 +138,17 @@ impl Totals {
     }
 }
 
-/// The charges of one connection. Clones share them.
+/// The charges of one connection. Clones share them. Every connection has an account, and the member has one for its own
+/// requests.
 ///
-/// Every connection has one account, and the member has one for its own requests. Each account counts its charges for each
-/// [`Resource`], and [`Totals`] counts the charges of all accounts. A charge is granted if the account then holds no more than
-/// was free before. So one connection alone gets half of a limit, two connections get a third each, and a connection with few
-/// charges is still served when the connection with the most is refused. A charge is also granted while nothing is charged,
-/// because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own connection, then
-/// among all connections in order of arrival. A connection holds or awaits at most its share of the permits, so many jobs of
-/// one connection delay another connection by one round. An account has no address: a client with many connections has many
-/// accounts, and limits per address belong to the network.
+/// A charge is granted if the account then holds no more than was free before. So one connection alone gets half of a limit,
+/// and two connections get a third each. A connection with few charges is served even when the connection with the most is
+/// refused. A charge is also granted if nothing is charged, because other limits bound the size of one request.
+///
+/// A job waits for a [`Permit`]: first within its connection, then among all connections in order of arrival. So many jobs of
+/// one connection delay another connection by one round at most.
+///
+/// A client with many connections has many accounts. Limits per address belong to the network.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
 
@@ -160,12 +161,12 @@ struct AccountState {
 }
 
 impl Account {
-    /// Returns the number of the account, which is unique in the process.
+    /// Returns the account's number, which is unique in the process.
     pub fn id(&self) -> u64 {
         self.0.id
     }
 
-    /// Charges an amount, which the caller must return with [`Account::release`]. Returns whether it was granted.
+    /// Charges an amount and returns whether it was granted. The caller must return it with [`Account::release`].
     pub fn charge(&self, what: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[what as usize];
         let before = total.charged.fetch_add(amount, Relaxed);
@@ -179,7 +180,7 @@ impl Account {
         granted
     }
 
-    /// Returns an amount that [`Account::charge`] has granted.
+    /// Releases an amount that [`Account::charge`] granted.
     pub fn release(&self, what: Resource, amount: usize) {
         self.0.totals.0.charged[what as usize]
             .charged
@@ -187,25 +188,25 @@ impl Account {
         self.0.charged[what as usize].fetch_sub(amount, Relaxed);
     }
 
-    /// Charges an amount until the returned value is dropped. Returns `None` if the charge is refused.
+    /// Charges an amount until the returned value is dropped. Returns `None` if it is refused.
     pub fn hold(&self, what: Resource, amount: usize) -> Option<Charge> {
         self.charge(what, amount)
             .then(|| Charge { account: self.clone(), what, amount })
     }
 
-    /// Creates an empty charge, which may grow.
+    /// Creates a charge of 0, which can grow.
     pub fn hold_later(&self, what: Resource) -> Charge {
         Charge { account: self.clone(), what, amount: 0 }
     }
 
-    /// Waits until the connection has less than its share of the permits and one is free, and takes it.
+    /// Waits for a permit: first for one of the connection's share, then for one of the process.
     pub async fn permit(&self, kind: JobKind) -> Permit {
         let own = acquire(&self.0.jobs[kind as usize]).await;
         let of_all = acquire(&self.0.totals.0.jobs[kind as usize]).await;
         self.taken(kind, own, of_all)
     }
 
-    /// Takes a permit. Returns `None` if the connection has its share or no permit is free.
+    /// Takes a permit without waiting. Returns `None` if the connection uses its share or no permit is free.
     pub fn try_permit(&self, kind: JobKind) -> Option<Permit> {
         let own = self.0.jobs[kind as usize].try_acquire().ok()?;
         let of_all = self.0.totals.0.jobs[kind as usize].try_acquire().ok()?;
@@ -228,7 +229,7 @@ async fn acquire(from: &Semaphore) -> SemaphorePermit<'_> {
     from.acquire().await.expect("it is never closed")
 }
 
-/// A charge that is released when it is dropped.
+/// A granted charge, released on drop.
 #[derive(Debug)]
 pub struct Charge {
     account: Account,
@@ -237,7 +238,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Increases the charge. Returns whether the increase was granted.
+    /// Increases the charge and returns whether the increase was granted.
     pub fn grow(&mut self, amount: usize) -> bool {
         let granted = self.account.charge(self.what, amount);
         if granted {
@@ -246,7 +247,7 @@ impl Charge {
         granted
     }
 
-    /// Releases a part of the charge.
+    /// Releases `amount` of the charge.
     pub fn shrink(&mut self, amount: usize) {
         self.amount -= amount;
         self.account.release(self.what, amount);
@@ -259,7 +260,7 @@ impl Drop for Charge {
     }
 }
 
-/// A permit to run a job. It is returned when it is dropped.
+/// A permit to run a job, returned on drop.
 #[derive(Debug)]
 pub struct Permit {
     account: Account,
@@ -269,7 +270,7 @@ pub struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Account(account) = &self.account;
-        // Another waiting connection is woken before a further job of this connection queues behind it.
+        // Return the process's permit first, which wakes another connection before a further job of this connection queues.
         account.totals.0.jobs[self.kind as usize].add_permits(1);
         account.jobs[self.kind as usize].add_permits(1);
     }

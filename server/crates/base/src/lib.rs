@@ -1,8 +1,6 @@
-//! Parts that every layer of the server shares: accounts of connections, panics, and the registry of metrics. They are
-//! independent of protocols, disks and raft.
+//! What every layer of the server shares, independent of protocols, disks and Raft.
 //!
-//! Reading order: `account` (use of the process's limits by connections) → `panics` (containment of panics) → `metrics` (the
-//! registry, metrics of the process) → `sync`, `version`.
+//! Reading order: `account` → `panics` → `metrics` → `sync`, `version`.
 
 pub mod account;
 pub mod metrics;

@@ -1,9 +1,8 @@
-//! A mutex that can also be locked after a panic.
+//! A mutex that stays usable after a panic.
 
 use std::sync::{self, MutexGuard, PoisonError};
 
-/// A mutex without poisoning. A panic that is not contained ends the process. A contained panic leaves no partial change,
-/// because the data in a mutex changes in steps that cannot panic.
+/// A mutex without poisoning. A contained panic leaves its data consistent, because steps that change it cannot panic.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
 
@@ -13,7 +12,7 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
-    /// Locks the mutex, like `std`'s.
+    /// Locks the mutex and waits for it, like `std`'s.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

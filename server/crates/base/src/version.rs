@@ -1,19 +1,19 @@
 //! Version numbers: the API level, which clients parse, and Witan's own version.
 
-/// The etcd release whose API is served. It is numeric, because clients convert each part to a number.
+/// The etcd release whose API is served. It must be numeric, because clients parse each part as a number.
 pub const API: &str = "3.7.3";
 
-/// The layout of stored data at this API level, as shown by `/version` and Status.
+/// The storage version at this API level, as `/version` and Status show it.
 pub const STORAGE: &str = "3.7.0";
 
-/// The layout in snapshots, and the latest cluster version in them. Release 3.7 stores nothing that 3.6 does not support, and
-/// etcd starts from no snapshot of a later version than its own.
+/// The storage version of snapshots, and the highest cluster version in them. Release 3.7 stores nothing that 3.6 does not
+/// support, and etcd does not start from a snapshot of a later version.
 pub const SNAPSHOT: &str = "3.6.0";
 
 /// Witan's own version.
 pub const WITAN: &str = env!("CARGO_PKG_VERSION");
 
-/// Returns the body of `/version`, on the ports of clients and of members.
+/// Returns the body of `/version`. `cluster` is the cluster version.
 pub fn page(cluster: &str) -> String {
     format!(r#"{{"etcdserver":"{API}","etcdcluster":"{cluster}","storage":"{STORAGE}"}}"#)
 }

@@ -1,4 +1,4 @@
-//! Builds the typed [`Config`] from texts, and checks values individually and against each other.
+//! Builds the typed [`Config`] from the flags' texts, and checks the values, individually and against each other.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,16 +20,16 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
-/// The value that replaces 0 in `--auth-token-ttl`.
+/// Replaces 0 in `--auth-token-ttl`.
 const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// Lower bound of `--watch-progress-notify-interval`. As in etcd, shorter intervals are raised to it.
+/// Lower bound of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
-/// Size in bytes of `--max-request-bytes` above which etcd warns.
+/// Bytes of `--max-request-bytes` above which etcd warns.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 
-/// Adds warnings about values that work but are rarely intended.
+/// Warns about values that are valid but rarely intended.
 fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
@@ -46,7 +46,7 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// The reason why a text is not a list of members.
+/// Why a text is not a list of members.
 #[derive(Debug, thiserror::Error)]
 pub enum MembersError {
     /// A part has no name.
@@ -57,7 +57,7 @@ pub enum MembersError {
     Url(#[from] UrlError),
 }
 
-/// Parses members as `NAME=URL`, comma-separated, in the given order. Each entry of the result contains all URLs of a member.
+/// Parses a comma-separated list of `NAME=URL`, in the given order. The result contains each member once, with all its URLs.
 /// Fails if a part has no `=` or an invalid URL.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
@@ -75,7 +75,7 @@ pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
 }
 
 impl FlagValues {
-    /// Builds the configuration from the given values and defaults, checks it, and adds warnings.
+    /// Builds the configuration from the given values and the defaults. Checks it and adds warnings.
     pub(super) fn config(self, environment: &Environment) -> Result<Config, ConfigError> {
         let (heartbeat_interval, election_timeout) = self.elections()?;
         let name = self.text("name").to_owned();
@@ -154,7 +154,7 @@ impl FlagValues {
         self.given(name).unwrap_or_else(|| row().default)
     }
 
-    /// Creates the error for a flag's value.
+    /// Returns the error for an invalid value of a flag.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
@@ -178,7 +178,7 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "it must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` pairs with the flag's text. Fails for any other text with a list of the choices.
+    /// Returns the value that `choices` assigns to the flag's text. For any other text, fails with a list of the choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -194,7 +194,7 @@ impl FlagValues {
         }
     }
 
-    /// Checks that each given flag's value parses as its type, even if the flag has no effect.
+    /// Checks that the text of each given flag parses as the flag's type, even if the flag has no effect.
     fn check_value_types(&self) -> Result<(), ConfigError> {
         for flag in flags::all().filter(|flag| self.given(flag.name).is_some()) {
             match flag.kind {
@@ -207,7 +207,7 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Splits a flag's text at commas, trims the parts and drops empty ones.
+    /// Splits a flag's text at commas and trims the parts. Drops empty parts.
     pub(super) fn list(&self, flag: &'static str) -> Vec<String> {
         self.text(flag)
             .split(',')
@@ -217,7 +217,7 @@ impl FlagValues {
             .collect()
     }
 
-    /// Reads a list of names. An empty list or `*` means all names.
+    /// Returns a list of names. An empty list or `*` becomes `["*"]`, which means all names.
     fn names(&self, flag: &'static str) -> Vec<String> {
         let list = self.list(flag);
         if list.is_empty() || list.iter().any(|name| name == "*") {
@@ -236,7 +236,7 @@ impl FlagValues {
         Url::list(text).map_err(|source| ConfigError::Url { flag, source })
     }
 
-    /// Parses a list of listen URLs. Refuses host names; see [`Url::bindable`].
+    /// Parses a list of URLs to listen on. Fails for host names; see [`Url::bindable`].
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let urls = self.urls(flag)?;
         for url in &urls {
@@ -246,8 +246,8 @@ impl FlagValues {
         Ok(urls)
     }
 
-    /// Reads heartbeat interval and election timeout. As in etcd, both must be positive, and the timeout must be at least five
-    /// times the interval and at most [`ELECTION_MS_MAX`].
+    /// Returns heartbeat interval and election timeout. As in etcd, both must be positive, and the timeout must be at least
+    /// five intervals and at most [`ELECTION_MS_MAX`].
     fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
         let (heartbeat, election) = (
             self.number::<u64>("heartbeat-interval")?,
@@ -273,7 +273,7 @@ impl FlagValues {
         ))
     }
 
-    /// Returns the initial members by name, with sorted URLs; by default only this member.
+    /// Returns name and sorted peer URLs of each initial member; by default, of this member only.
     fn initial_cluster(
         &self,
         name: &str,
@@ -292,8 +292,8 @@ impl FlagValues {
         Ok(members)
     }
 
-    /// Reads a size in bytes. Returns `None` for 0, which derives the size from the file system. Returns `Some(0)` for a
-    /// negative number, which disables it.
+    /// Returns a size in bytes. Returns `None` for 0, which derives the size from the file system, and `Some(0)` for a negative
+    /// number, which disables the feature.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
             0 => None,
@@ -335,8 +335,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if empty. Refuses schemes other than http
-    /// and https, and a query.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if empty. Fails unless it is HTTP or HTTPS.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -366,8 +365,7 @@ impl FlagValues {
         })
     }
 
-    /// Computes the shortest lease TTL as etcd does: one and a half election timeouts in whole heartbeats, rounded up to
-    /// seconds.
+    /// Returns the minimum lease TTL as etcd does: one and a half election timeouts in whole heartbeats, rounded up to seconds.
     fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
         let (heartbeat, election) = self.elections()?;
         let ticks = election.as_millis() / heartbeat.as_millis().max(1);
@@ -388,8 +386,8 @@ impl FlagValues {
         })
     }
 
-    /// Reads mode and retention of automatic compaction. Returns `None` if it is disabled. A number without a unit means
-    /// hours or revisions. In the mode `revision`, a duration means its number of nanoseconds, as in etcd.
+    /// Returns mode and retention of automatic compaction, or `None` if it is disabled. A number without a unit means hours or
+    /// revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -433,14 +431,14 @@ impl FlagValues {
                 ("info", LevelFilter::INFO),
                 ("warn", LevelFilter::WARN),
                 ("error", LevelFilter::ERROR),
-                // Errors are the highest level in use.
+                // `error` is the highest level in use.
                 ("dpanic", LevelFilter::ERROR),
                 ("panic", LevelFilter::ERROR),
                 ("fatal", LevelFilter::ERROR),
             ],
         )?;
         let format = match self.text("log-format") {
-            // Users of etcd's logger parse its lines by program.
+            // Users of etcd's `--logger` parse log lines by program.
             "" => self.given("logger").map(|_| LogFormat::Json),
             _ => Some(self.choice(
                 "log-format",
@@ -454,7 +452,7 @@ impl FlagValues {
         let mut outputs: Vec<LogOutput> = outputs
             .into_iter()
             .map(|output| match output.as_str() {
-                // Systemd writes stderr to the journal.
+                // systemd writes stderr to the journal.
                 "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
                 "stdout" => LogOutput::Stdout,
                 path => LogOutput::File(PathBuf::from(path)),
@@ -464,8 +462,7 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Reads the settings of log rotation. Returns `None` if it is disabled. Refuses compression, and any number of log files
-    /// other than one.
+    /// Returns the settings of log rotation, or `None` if it is disabled. Fails for compression or several log files.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

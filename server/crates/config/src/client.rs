@@ -1,25 +1,25 @@
-//! Settings of connections to other servers with etcd's API: a discovery registry, or a cluster that this one follows.
+//! Settings of connections to other etcd servers: a discovery registry, or a cluster to follow.
 
 use std::{path::PathBuf, time::Duration};
 
 use super::{ConfigError, discovery::is_http, values::FlagValues};
 
-/// Timeouts, TLS and user of a client.
+/// Timeouts, TLS and user of a client connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
     /// Timeout for connecting to an endpoint.
     pub dial_timeout: Duration,
     /// Timeout of a request.
     pub request_timeout: Duration,
-    /// Time without data after which a connection is pinged; 0 disables pings.
+    /// Idle time after which the client pings the server; 0 disables pings.
     pub keepalive_time: Duration,
-    /// Timeout for the answer to a ping.
+    /// Timeout for the response to a ping.
     pub keepalive_timeout: Duration,
-    /// File of the endpoints' authorities; by default, the system's authorities are trusted.
+    /// File of trusted certificate authorities; `None` trusts the system's authorities.
     pub ca: Option<PathBuf>,
-    /// Files of certificate and key.
+    /// Files of the client's certificate and its key.
     pub key_pair: Option<(PathBuf, PathBuf)>,
-    /// Whether any certificate of an endpoint is accepted.
+    /// Whether to accept any server certificate.
     pub skip_verify: bool,
     /// User name and password.
     pub user: Option<(String, String)>,
@@ -37,7 +37,7 @@ impl FlagValues {
         self.given(flag).map(PathBuf::from)
     }
 
-    /// Reads the flags of a certificate and its key, which must be given together.
+    /// Returns the files of a certificate and its key. Fails if only one of the flags is given.
     pub(super) fn key_pair(
         &self,
         [cert, key]: [&'static str; 2],
@@ -46,14 +46,14 @@ impl FlagValues {
         self.files([cert, key]).map_err(incomplete)
     }
 
-    /// Returns the values of the flags of a user and its password. Returns `None` if the user's flag is not given.
+    /// Returns the values of the flags for user and password, or `None` if no user is given.
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))
     }
 
-    /// Reads a list of endpoints. As in etcd, an endpoint without a scheme gets `https` if the flags configure TLS, else
-    /// `http`. Fails if the list is empty, or if an endpoint is no HTTP URL.
+    /// Returns the endpoints. As in etcd, an endpoint without a scheme gets `https` if the flags configure TLS (`has_tls`),
+    /// otherwise `http`. Fails if the list is empty or an endpoint is not an HTTP URL.
     pub(super) fn endpoints(
         &self,
         flag: &'static str,

@@ -1,4 +1,4 @@
-//! The times at which members compare their states: `--corrupt-check-time` and related flags.
+//! When members compare their states: `--corrupt-check-time` and related flags.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use super::{
     values::FlagValues,
 };
 
-/// The times at which members compare their states.
+/// When members compare their states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorruptionChecks {
-    /// `--initial-corrupt-check`: whether the state is compared before the member serves clients.
+    /// `--initial-corrupt-check`: whether the member compares its state before it serves clients.
     pub initial: bool,
     /// `--corrupt-check-time`: interval of comparisons; `None` disables them.
     pub every: Option<Duration>,
-    /// `--compact-hash-check-enabled` and `--compact-hash-check-time`: interval at which the states after compactions are
-    /// compared; `None` disables hashing.
+    /// `--compact-hash-check-enabled` and `--compact-hash-check-time`: interval at which members compare the states after
+    /// compactions; `None` disables these comparisons.
     pub compactions: Option<Duration>,
 }
 
 impl FlagValues {
-    /// Reads the times at which members compare their states. A period of zero disables the regular comparison, and is refused
-    /// for enabled comparisons after compactions. A feature gate has the effect of its flag.
+    /// Returns when members compare their states. A period of 0 disables regular comparisons, and is an error for comparisons
+    /// after compactions. A feature gate has the effect of its flag.
     pub(super) fn corruption_checks(
         &self,
         gates: &FeatureGates,

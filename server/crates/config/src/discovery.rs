@@ -1,4 +1,4 @@
-//! The ways in which a new member finds the others if `--initial-cluster` does not contain them.
+//! How a new member finds the other members if `--initial-cluster` does not list them.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ pub enum Discovery {
 /// `--discovery` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V2Discovery {
-    /// The URL with the token, which is also the cluster token for the ids.
+    /// The URL with the token; also the cluster token from which IDs are computed.
     pub url: String,
     /// `--discovery-proxy`: an HTTP proxy, as `host:port`.
     pub proxy: Option<String>,
@@ -27,7 +27,7 @@ pub struct V2Discovery {
 /// `--discovery-endpoints` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V3Discovery {
-    /// `--discovery-token`, which is also the cluster token for the ids.
+    /// `--discovery-token`; also the cluster token from which IDs are computed.
     pub token: String,
     /// The endpoints, each with a scheme.
     pub endpoints: Vec<String>,
@@ -42,13 +42,12 @@ pub struct SrvDiscovery {
     pub domain: String,
     /// `--discovery-srv-name`: suffix of the service names.
     pub suffix: Option<String>,
-    /// `--discovery-srv-server`; by default the servers in `/etc/resolv.conf`.
+    /// `--discovery-srv-server`; `None` uses the servers in `/etc/resolv.conf`.
     pub server: Option<SocketAddr>,
 }
 
 impl FlagValues {
-    /// Reads the kind of discovery that the flags select, or returns `None` without one. An earlier check ensures that they
-    /// select at most one.
+    /// Returns the kind of discovery that the flags select, or `None`. An earlier check ensures that they select at most one.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,
@@ -83,8 +82,7 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`. Fails if either is invalid. A proxy is `HOST:PORT`, over plain
-    /// HTTP.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails if one is invalid.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "it must be an http or https URL with a token"));
@@ -110,7 +108,7 @@ impl FlagValues {
         Ok(Discovery::V2(V2Discovery { url, proxy }))
     }
 
-    /// Reads the flags of v3 discovery.
+    /// Builds v3 discovery from its flags and `token`.
     fn v3_discovery(&self, token: &str) -> Result<Discovery, ConfigError> {
         let client = ClientSettings {
             dial_timeout: self.duration("discovery-dial-timeout")?,

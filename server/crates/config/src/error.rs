@@ -1,10 +1,10 @@
-//! Configuration errors, worded as in etcd where etcd reports the same error.
+//! Configuration errors, with etcd's text where etcd has the same error.
 
 use std::path::PathBuf;
 
 use super::url::UrlError;
 
-/// The reason why a configuration is refused.
+/// Why a configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ConfigError {

@@ -1,5 +1,5 @@
-//! `--feature-gates`: the features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is refused. A known
-//! name without effect in Witan causes a warning.
+//! `--feature-gates`: features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is an error. A known name
+//! without effect in Witan causes a warning.
 
 use witan_gocompat::text::parse_bool;
 
@@ -24,7 +24,7 @@ const ALL_BETA: &str = "AllBeta";
 enum Effect {
     /// The gate enables or disables the feature.
     Switches,
-    /// The gate has no effect. Contains the feature's fixed value in Witan, and the reason.
+    /// The gate has no effect. Contains the fixed value of the feature in Witan, and the reason.
     Fixed(bool, &'static str),
 }
 
@@ -60,12 +60,12 @@ const GATES: [(&str, Effect); 11] = [
     ),
 ];
 
-/// The given gates with their values. The last value of a gate wins.
+/// The given gates and their values. The last value of a gate takes precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FeatureGates(Vec<(&'static str, bool)>);
 
 impl FeatureGates {
-    /// Returns whether an alpha feature is enabled: by its own gate, else by the gate of its stage.
+    /// Returns whether an alpha feature is enabled: by its own gate, or else by `AllAlpha`.
     pub(super) fn has(&self, name: &str) -> bool {
         let given = |name: &str| {
             let mut given = self.0.iter().rev();
@@ -74,7 +74,7 @@ impl FeatureGates {
         given(name).or_else(|| given(ALL_ALPHA)).unwrap_or(false)
     }
 
-    /// Adds a warning for each gate whose value differs from the feature's fixed value.
+    /// Warns about each gate whose value differs from the feature's fixed value.
     fn warn(&self, warnings: &mut Vec<String>) {
         for (name, on) in &self.0 {
             let effect = GATES.iter().find(|(known, _)| known == name);
@@ -88,8 +88,8 @@ impl FeatureGates {
 }
 
 impl FlagValues {
-    /// Reads `--feature-gates`: `NAME=BOOL`, comma-separated, with Go's spellings of a bool. The last value of a name wins.
-    /// Fails for an unknown name. Warns of a gate without effect, unless its value is the fixed value.
+    /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans. Fails for an unknown
+    /// name. Warns about gates that would change a fixed value.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

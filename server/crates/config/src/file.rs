@@ -1,4 +1,4 @@
-//! `--config-file`: YAML whose keys are the flags' names, some of them in sections. No other file uses the YAML library.
+//! `--config-file`: YAML with the flags' names as keys, some of them in sections. Only this file uses the YAML library.
 
 use std::{fs, path::Path};
 
@@ -10,15 +10,15 @@ use super::{
     values::FlagValues,
 };
 
-/// Reads a configuration file and adds its values to `values`.
+/// Reads a configuration file into `values`.
 pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// Adds the values of a YAML document, which maps keys to values. An empty document adds none. An unknown key causes a warning.
-/// Fails if the document is not a mapping, or if a value is invalid for its flag.
+/// Adds the values of a YAML document to `values`. An unknown key causes a warning. Fails if the document is not a mapping, or
+/// if a value is invalid for its flag.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
@@ -33,10 +33,9 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     }
 }
 
-/// Adds the value of a key, or all values of the section with this name. An unknown key causes a warning. Fails if a value is
-/// invalid for its flag.
+/// Adds the value of a key, or the values of a section. Warns about an unknown key. Fails for a value of the wrong type.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
-    // A key without a flag may be a section.
+    // A key that is not a flag may be a section.
     let found = flags::all()
         .find(|flag| flag.yaml == key)
         .or_else(|| flags::find(key));
@@ -61,7 +60,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
     }
 }
 
-/// Returns the text of a scalar, which is empty for `null`. Returns `None` for a list or a mapping.
+/// Returns a scalar's text, which is empty for `null`, or `None` for a list or a mapping.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
@@ -72,8 +71,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated, and a number for a duration
-/// flag means nanoseconds. Returns `None` for a mapping or a nested list.
+/// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated. A number for a duration flag
+/// is in nanoseconds. Returns `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
     match value {
         Value::Sequence(list) => Some(

@@ -1,4 +1,4 @@
-//! `--from`: the etcd cluster that a new cluster copies and follows.
+//! `--from`: the etcd cluster that a new cluster follows.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// An unreachable etcd member is noticed after this time plus the ping's timeout.
+/// With the next constant, the time after which an unreachable etcd member is noticed.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -15,12 +15,12 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct FollowSource {
     /// `--from`: client URLs of the members.
     pub endpoints: Vec<String>,
-    /// How to connect to them.
+    /// Settings of connections to the members.
     pub client: ClientSettings,
 }
 
 impl FlagValues {
-    /// Reads the flags; `None` without `--from`.
+    /// Returns the cluster to follow, or `None` without `--from`.
     pub(super) fn follow(&self) -> Result<Option<FollowSource>, ConfigError> {
         if self.given("from").is_none() {
             return Ok(None);

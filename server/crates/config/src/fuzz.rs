@@ -1,8 +1,8 @@
-//! The configuration's parsers for `tests/fuzz`; only built with the feature `fuzz`.
+//! Gives `tests/fuzz` access to the configuration's parsers. Built only with the feature `fuzz`.
 
 use super::{Config, Environment, file, values::FlagValues};
 
-/// Builds the configuration from the text of a configuration file. The error is the message.
+/// Builds the configuration from the text of a configuration file. Returns the message of an error.
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;

@@ -1,4 +1,4 @@
-//! The help text and `docs/reference/flags.md`, both generated from the table of flags.
+//! Generates the help text and `docs/reference/flags.md` from the table of flags.
 
 use super::flags::{Flag, FlagStatus, GROUPS};
 
@@ -89,7 +89,7 @@ pub fn markdown() -> String {
     out
 }
 
-/// Returns the displayed default. The default of `data-dir` depends on the name.
+/// Returns the default to display. The default of `data-dir` depends on the name.
 fn default(flag: &Flag) -> &str {
     if flag.name == "data-dir" {
         "${name}.etcd"
@@ -108,8 +108,7 @@ fn status(flag: &Flag) -> String {
     }
 }
 
-/// Describes how a flag is handled, as a sentence after its description in the help text. Returns an empty string for a
-/// supported flag.
+/// Returns the sentence about a flag's status for the help text, or an empty string for a supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported { .. } => String::new(),

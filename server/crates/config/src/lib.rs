@@ -1,8 +1,8 @@
-//! Configuration from the command line, the environment or a file, validated and typed.
+//! Validated, typed configuration from the command line, the environment or a file.
 //!
-//! Reading order: `flags` (the table) → `values` (given values as texts) → `source` and `file` (sources of values) → `url`
-//! (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file (the typed result). `help` prints the
-//! table. No other module reads flags or the environment.
+//! Reading order: `flags` (the table) → `values` (given values as texts) → `source`, `file` (sources of values) → `url` (URLs)
+//! → `build`, `security`, `peer_security` (checks) → this file (the typed result). `help` prints the table. Only this crate
+//! reads flags and the environment.
 
 mod build;
 mod client;
@@ -56,11 +56,11 @@ pub struct Config {
     pub name: String,
     /// `--data-dir`, by default `NAME.etcd`.
     pub data_dir: PathBuf,
-    /// `--listen-client-urls`: both protocols, or only gRPC if there are HTTP URLs.
+    /// `--listen-client-urls`: all protocols, or only gRPC if `listen_client_http_urls` is not empty.
     pub listen_client_urls: Vec<Url>,
-    /// `--listen-client-http-urls`: everything but gRPC.
+    /// `--listen-client-http-urls`: all protocols except gRPC.
     pub listen_client_http_urls: Vec<Url>,
-    /// `--listen-metrics-urls`: only /metrics and /health.
+    /// `--listen-metrics-urls`: only `/metrics` and `/health`.
     pub listen_metrics_urls: Vec<Url>,
     /// `--listen-peer-urls`.
     pub listen_peer_urls: Vec<Url>,
@@ -70,22 +70,21 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: name and peer URLs of each initial member, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
-    /// The way to find the initial members if `--initial-cluster` does not contain them. Until then, that list contains only
-    /// this member.
+    /// How to find the initial members. Until then, `initial_cluster` contains only this member.
     pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
-    /// `--adopt-etcd`: whether etcd's data directory is adopted.
+    /// `--adopt-etcd`: whether to take over the data directory of etcd.
     pub adopt_etcd: bool,
-    /// `--wal-dir`: the directory of the raft log, if it is outside the data directory.
+    /// `--wal-dir`: the directory of the Raft log, if outside the data directory.
     pub wal_dir: Option<PathBuf>,
-    /// `--from`: the etcd cluster that a new cluster follows.
+    /// `--from`: the etcd cluster to follow.
     pub follow: Option<FollowSource>,
-    /// `--force-new-cluster`: whether all other members are removed at startup.
+    /// `--force-new-cluster`: whether to remove all other members at startup.
     pub force_new_cluster: bool,
-    /// The times at which members compare their states.
+    /// When members compare their states.
     pub corruption: CorruptionChecks,
     /// `--heartbeat-interval`.
     pub heartbeat_interval: Duration,
@@ -93,7 +92,7 @@ pub struct Config {
     pub election_timeout: Duration,
     /// `--pre-vote`.
     pub pre_vote: bool,
-    /// Settings for other members.
+    /// Settings of connections to other members.
     pub peers: PeerSettings,
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
@@ -105,7 +104,7 @@ pub struct Config {
     pub auto_compaction: Option<AutoCompaction>,
     /// Limits and timeouts of client connections.
     pub connections: ConnectionSettings,
-    /// `--metrics=extensive`: whether the duration of calls is measured.
+    /// `--metrics=extensive`: whether to measure the duration of calls.
     pub extensive_metrics: bool,
     /// TLS of `https` and `unixs` URLs.
     pub tls: PortTls,
@@ -115,13 +114,13 @@ pub struct Config {
     pub log: LogConfig,
     /// Settings of request handlers.
     pub settings: Settings,
-    /// `NOTIFY_SOCKET`: the socket on which systemd expects the message that the member is ready.
+    /// `NOTIFY_SOCKET`: the socket on which systemd expects the readiness message.
     pub notify_socket: Option<String>,
-    /// Warnings to log once logging is set up.
+    /// Warnings to log after logging is set up.
     pub warnings: Vec<String>,
 }
 
-/// The action that the command line requests.
+/// What the command line requests.
 #[derive(Clone, Debug)]
 pub enum Invocation {
     /// Start a member with this configuration.
@@ -133,7 +132,7 @@ pub enum Invocation {
 }
 
 impl Config {
-    /// Reads the arguments (without the program's name), the environment and, if they name one, the configuration file.
+    /// Loads the configuration from arguments (without the program's name), environment and, if given, a file.
     pub fn load(
         arguments: impl Iterator<Item = OsString>,
         environment: &Environment,
@@ -148,8 +147,8 @@ impl Config {
         })
     }
 
-    /// Checks that this member is in its initial cluster, and returns its peer URLs. Call it only for an empty data
-    /// directory, because later startups ignore the `--initial-` flags, as in etcd.
+    /// Checks that the initial cluster contains this member, and returns the member's peer URLs. As in etcd, the `--initial-`
+    /// flags apply only to an empty data directory; otherwise, do not call this.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -159,7 +158,7 @@ impl Config {
             return Err(ConfigError::LocalName(self.name.clone()));
         };
         if matches!(self.discovery, Some(Discovery::Srv(_))) {
-            // SRV discovery itself compares names and addresses.
+            // SRV discovery compares names and addresses itself.
             return Ok(urls);
         }
         let advertised = &self.initial_advertise_peer_urls;
@@ -188,7 +187,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Returns the configuration of a start without flags, without warnings.
+    /// Returns the configuration for a start without flags, and without its warnings.
     fn default() -> Self {
         let config = FlagValues::default().config(&Environment::new());
         let config = config.expect("the defaults of the table are valid");
@@ -202,14 +201,14 @@ pub enum ClusterState {
     /// A new cluster.
     #[default]
     New,
-    /// A member that joins.
+    /// The member joins an existing cluster.
     Existing,
 }
 
 /// Automatic compaction of old v3 revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// Keeps revisions for this time.
+    /// Keeps the revisions of this period.
     Periodic(Duration),
     /// Keeps this number of revisions.
     Revisions(i64),
@@ -228,7 +227,7 @@ pub struct ConnectionSettings {
     pub max_concurrent_streams: u32,
     /// `--socket-reuse-port`.
     pub reuse_port: bool,
-    /// The maximum size of a message in bytes, from [`Settings::max_message_bytes`].
+    /// Maximum size of a message in bytes; see [`Settings::max_message_bytes`].
     pub max_message_bytes: usize,
     /// `--warning-unary-request-duration`.
     pub unary_expected: Duration,
@@ -237,17 +236,17 @@ pub struct ConnectionSettings {
 /// Outputs and format of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
+    /// `--log-level`. etcd's `dpanic`, `panic` and `fatal` become `error`, the highest level in use.
     pub level: LevelFilter,
     /// `--log-outputs`.
     pub outputs: Vec<LogOutput>,
-    /// `--log-format`; `None` chooses console on a terminal and JSON elsewhere.
+    /// `--log-format`; `None` selects console on a terminal and JSON elsewhere.
     pub format: Option<LogFormat>,
     /// `--enable-log-rotation` with its settings.
     pub rotation: Option<Rotation>,
 }
 
-/// One target of `--log-outputs`.
+/// An output in `--log-outputs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the values of a flag")]
 pub enum LogOutput {
@@ -268,19 +267,19 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
 pub struct Rotation {
-    /// Size in MiB at which a log file is rotated.
+    /// Size in MiB at which a file is rotated.
     #[serde(rename = "maxsize")]
     pub max_size_mib: u64,
-    /// Days after which a rotated file is deleted; 0 keeps it.
+    /// Days after which a rotated file is deleted; 0 means never.
     #[serde(rename = "maxage")]
     pub max_age_days: u64,
     /// Number of rotated files to keep; 0 keeps all.
     #[serde(rename = "maxbackups")]
     pub max_backups: usize,
-    /// Whether the names of rotated files contain local time instead of UTC.
+    /// Whether names of rotated files contain local time instead of UTC.
     #[serde(rename = "localtime")]
     pub local_time: bool,
-    /// Whether rotated files are compressed.
+    /// Whether to compress rotated files.
     pub compress: bool,
 }
 
@@ -299,7 +298,7 @@ impl Default for Rotation {
 /// The settings that request handlers read.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `--max-request-bytes`: maximum size of a v3 proposal in bytes.
+    /// `--max-request-bytes`: maximum size in bytes of a v3 proposal.
     pub max_request_bytes: usize,
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
@@ -309,9 +308,9 @@ pub struct Settings {
     pub max_learners: u32,
     /// `--discovery-service-url`, without a final slash.
     pub discovery_service_url: Option<String>,
-    /// `--cors`: allowed origins, `*` for all.
+    /// `--cors`: allowed origins; `*` allows all.
     pub cors: Vec<String>,
-    /// `--host-whitelist`: accepted `Host` names, `*` for all.
+    /// `--host-whitelist`: accepted `Host` names; `*` accepts all.
     pub host_whitelist: Vec<String>,
     /// `--enable-grpc-gateway`.
     pub enable_grpc_gateway: bool,
@@ -321,15 +320,15 @@ pub struct Settings {
     pub flight_recorder: FlightRecorder,
     /// `--enable-v2`.
     pub enable_v2: bool,
-    /// `--enable-v1`. Only effective with `--enable-v2`, because v1 serves the same keys.
+    /// `--enable-v1`. Requires `--enable-v2`, because v1 serves the same keys.
     pub enable_v1: bool,
-    /// `--watch-progress-notify-interval`: interval of progress notifications to an idle watcher that requested them.
+    /// `--watch-progress-notify-interval`: interval of progress notifications for an idle watcher that requested them.
     pub watch_progress_interval: Duration,
-    /// `--client-cert-auth`: whether the common name of a client's certificate is its user name.
+    /// `--client-cert-auth`: whether the common name of a client certificate authenticates its user.
     pub client_cert_auth: bool,
-    /// `--quota-backend-bytes`, where 0 became the default of 2 GiB; `None` means unlimited.
+    /// `--quota-backend-bytes`, with 0 replaced by 2 GiB; `None` means unlimited.
     pub quota_bytes: Option<u64>,
-    /// The shortest lease TTL in seconds: one and a half election timeouts.
+    /// The minimum lease TTL in seconds: one and a half election timeouts.
     pub lease_ttl_min_s: i64,
     /// Tokens and password hashing.
     pub auth: AuthSettings,
@@ -340,17 +339,17 @@ pub struct Settings {
 pub struct AuthSettings {
     /// `--auth-token`: the kind and its options.
     pub token: String,
-    /// `--auth-token-ttl`: simple tokens expire when they are unused for this long.
+    /// `--auth-token-ttl`: time after which an unused simple token expires.
     pub token_ttl: Duration,
     /// `--bcrypt-cost`.
     pub bcrypt_cost: u32,
 }
 
-/// Allowance in bytes for a gRPC message in addition to its request, as in etcd.
+/// Bytes that a gRPC message may exceed its request by, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
 impl Settings {
-    /// Returns the maximum size of a v3 message in bytes, as gRPC or JSON: `--max-request-bytes` plus etcd's allowance.
+    /// Returns the maximum size of a v3 message: `--max-request-bytes` plus `MESSAGE_OVERHEAD_BYTES`.
     pub fn max_message_bytes(&self) -> usize {
         self.max_request_bytes
             .saturating_add(MESSAGE_OVERHEAD_BYTES)
@@ -362,6 +361,6 @@ impl Settings {
 pub struct FlightRecorder {
     /// Maximum size of the recorder's files in bytes; 0 disables it.
     pub bytes: u64,
-    /// Whether values are recorded in clear text.
+    /// Whether to record values in clear text.
     pub values: bool,
 }

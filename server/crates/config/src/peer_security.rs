@@ -5,8 +5,8 @@ use super::{
 };
 
 impl FlagValues {
-    /// Reads the settings of TLS between members. Cipher suites and versions are the same as on the client port. Checks the
-    /// flags against each other and against the URLs in `config`, and adds warnings.
+    /// Returns the TLS settings between members; cipher suites and versions are those of the client port. Checks the flags
+    /// against each other and against the URLs in `config`, and adds warnings.
     pub(super) fn peer_tls(
         &self,
         config: &Config,

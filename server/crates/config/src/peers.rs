@@ -1,4 +1,4 @@
-//! Settings of connections to other members: timeouts and addresses.
+//! Timeouts and addresses of connections to other members.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -8,23 +8,22 @@ use super::{
     values::FlagValues,
 };
 
-/// Lower bound of `--raft-read-timeout` and `--raft-write-timeout`, because members may send data only every second.
+/// Lower bound of `--raft-read-timeout` and `--raft-write-timeout`. Members may send data only once a second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
-/// Settings for connections to other members.
+/// Settings of connections to other members.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSettings {
     /// `--raft-read-timeout`: a stream without received data is closed after this time.
     pub read_timeout: Duration,
     /// `--raft-write-timeout`: a stream that accepts no data is closed after this time.
     pub write_timeout: Duration,
-    /// `--downgrade-check-time`: interval at which a leader checks whether a downgrade is complete; `None` disables the
-    /// check.
+    /// `--downgrade-check-time`: how often a leader checks whether a downgrade is complete; `None` disables the check.
     pub downgrade_check: Option<Duration>,
-    /// `--wait-cluster-ready-timeout`: maximum time that a starting member waits for a leader and its own publication before
-    /// it serves clients. After that it serves them anyway, because some requests need no quorum.
+    /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication. Then it serves
+    /// clients anyway, because some requests need no quorum.
     pub ready_timeout: Duration,
-    /// `--feature-gates SetMemberLocalAddr`: the source address of connections to other members; `None` lets the system choose.
+    /// `--feature-gates SetMemberLocalAddr`: source address of connections; `None` leaves the choice to the system.
     pub local_address: Option<IpAddr>,
 }
 
@@ -35,7 +34,7 @@ impl Default for PeerSettings {
 }
 
 impl FlagValues {
-    /// Reads the settings. Raft's timeouts are at least [`RAFT_TIMEOUT_FLOOR`].
+    /// Returns the settings. Raises Raft's timeouts to [`RAFT_TIMEOUT_FLOOR`].
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),
@@ -62,8 +61,7 @@ impl FlagValues {
     }
 }
 
-/// Returns the first host of these URLs that is an IP address, but neither loopback nor unspecified, as in etcd. Returns
-/// `None` if there is none.
+/// Returns the first host in the URLs that is an IP address, but neither loopback nor unspecified, as in etcd.
 fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
     let mut addresses = advertised.iter().filter_map(|url| match url.address() {
         Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),

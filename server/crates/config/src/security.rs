@@ -1,13 +1,11 @@
-//! Configuration of TLS on the client port and the peer port: files, versions, client certificates. Contradictions are refused
-//! here, with etcd's texts where they exist.
-//!
-//! `transport::tls` reads the files themselves.
+//! TLS settings of the client port and the peer port: files, versions and client certificates. Rejects contradictory flags,
+//! with etcd's error texts where they exist. `transport::tls` reads the files.
 
 use std::path::PathBuf;
 
 use super::{Config, error::ConfigError, values::FlagValues};
 
-/// Cipher suites that Go's TLS knows by name, and the two short names that etcd adds.
+/// Cipher suites by their names in Go's TLS library, and two short names that etcd adds.
 const GO_CIPHER_SUITES: &[&str] = &[
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
@@ -38,22 +36,22 @@ const GO_CIPHER_SUITES: &[&str] = &[
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
 ];
 
-/// TLS settings of a port. By default, there is no TLS.
+/// TLS settings of a port. The default is no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortTls {
-    /// Server certificate; `None` if no URL uses TLS.
+    /// The server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
-    /// `--trusted-ca-file`: authority of the certificates that clients must present.
+    /// `--trusted-ca-file`: authority that must have signed client certificates.
     pub client_ca: Option<PathBuf>,
-    /// `--client-crl-file`: file with the revoked certificates.
+    /// `--client-crl-file`: file of revoked certificates.
     pub crl: Option<PathBuf>,
-    /// `--client-cert-auth`: whether the common name of a client's certificate is its user name.
+    /// `--client-cert-auth`: whether the common name of a client certificate authenticates its user.
     pub client_cert_auth: bool,
-    /// `--client-cert-allowed-hostname`: host names of which a client's certificate must have one.
+    /// `--client-cert-allowed-hostname`: a client certificate must contain one of these host names.
     pub allowed_hostnames: Vec<String>,
-    /// `--peer-cert-allowed-cn`: common names of which a client's certificate must have one.
+    /// `--peer-cert-allowed-cn`: a client certificate must have one of these common names.
     pub allowed_common_names: Vec<String>,
-    /// `--cipher-suites` in the given order, with Go's names. An empty list means the default.
+    /// `--cipher-suites`, Go's names in the given order; empty means the default.
     pub cipher_suites: Vec<String>,
     /// `--tls-min-version`.
     pub min_version: TlsVersion,
@@ -61,13 +59,12 @@ pub struct PortTls {
     pub max_version: TlsVersion,
 }
 
-/// TLS settings between members. By default, there is no TLS.
+/// TLS settings between members. The default is no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerTlsConfig {
-    /// The peer port, and the requirements on certificates of other members.
+    /// Settings of the peer port, including the requirements on other members' certificates.
     pub port: PortTls,
-    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; by default the certificate
-    /// of the port.
+    /// `--peer-client-cert-file` and `--peer-client-key-file`; `None` uses the certificate of the port as client certificate.
     pub client: Option<(PathBuf, PathBuf)>,
     /// `--peer-skip-client-san-verification`.
     pub skip_san_check: bool,
@@ -78,7 +75,7 @@ pub struct PeerTlsConfig {
 pub enum ServerCertificate {
     /// `--cert-file` and `--key-file`.
     Files {
-        /// File of the certificate with its intermediates.
+        /// File of the certificate and its intermediates.
         cert: PathBuf,
         /// File of its key.
         key: PathBuf,
@@ -100,7 +97,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// Parses `TLS1.2` or `TLS1.3`; an empty string means `default`. Fails for any other text.
+    /// Parses `TLS1.2` or `TLS1.3`. Returns `default` for an empty string, and an error for any other text.
     fn parse(text: &str, default: Self) -> Result<Self, ConfigError> {
         match text {
             "" => Ok(default),
@@ -112,8 +109,7 @@ impl TlsVersion {
 }
 
 impl FlagValues {
-    /// Reads the TLS of the client port. Checks the flags against each other and against the URLs in `config`, and adds
-    /// warnings.
+    /// Returns the TLS settings of the client port. Checks flags against each other and the URLs in `config`; adds warnings.
     pub(super) fn tls(
         &self,
         config: &Config,
@@ -191,8 +187,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the source of a port's certificate: the files in two flags, or with `auto` a certificate that this process
-    /// issues for `years` years. Returns `None` without either. Files take precedence, with a warning that names the port.
+    /// Returns the source of a port's certificate: the files in two flags, or with `auto` a certificate issued by this process
+    /// and valid for `years` years. Files take precedence, with a warning that contains `port`. Returns `None` without either.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -211,7 +207,7 @@ impl FlagValues {
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
 
-    /// Returns the paths in the flags of a certificate and its key. Returns `None` if both are missing, and fails if one is.
+    /// Returns the paths in the flags of a certificate and its key, or `None` if both are missing. Fails if only one is.
     pub(super) fn files(
         &self,
         flags: [&'static str; 2],
@@ -226,8 +222,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest version above the
-    /// highest, and cipher suites if the lowest version is TLS 1.3.
+    /// Returns the lowest and the highest TLS version. Fails for unknown versions and cipher suites, a lowest version above the
+    /// highest, and cipher suites with TLS 1.3 only.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

@@ -1,4 +1,4 @@
-//! Sources of values: either the command line with the environment, or a file.
+//! Collects the given values from the command line and the environment, or from a file.
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 
@@ -21,8 +21,8 @@ pub fn environment() -> Environment {
 
 const CONFIG_FILE: &str = "config-file";
 
-/// Collects the values of all flags: from the file if one is given, else from the command line and the environment. Fails if
-/// a flag is in both.
+/// Collects the values of all flags: from the configuration file if one is given, otherwise from the command line and the
+/// environment. Fails if a flag is on the command line and in the environment.
 pub(super) fn collect_values(
     line: HashMap<&'static str, String>,
     environment: &Environment,
@@ -78,7 +78,7 @@ pub(super) fn command_line(
     Ok(CommandLine::Flags(given))
 }
 
-/// Builds clap's description of the command line, with all flags as optional texts.
+/// Builds clap's command line, in which each flag takes an optional text.
 fn command() -> Command {
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let mut command = Command::new("witan")
@@ -103,9 +103,8 @@ fn command() -> Command {
     command
 }
 
-/// Turns `-name` into `--name`, because Go's flag package accepts both, and `-h` into `--help`. Keeps values that begin with
-/// a dash. `arguments` does not contain the program's name. Fails for an argument that is not a flag, including a lone `--`.
-/// Clap reports unknown flags.
+/// Turns `-name` into `--name`, because Go's flag package accepts both, and `-h` into `--help`. Keeps values that begin with a
+/// dash. Fails for an argument that is not a flag, including a lone `--`. Clap reports unknown flags.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {

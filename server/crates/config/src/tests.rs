@@ -1,4 +1,4 @@
-//! Combinations of command line, environment and file.
+//! Tests combinations of command line, environment and file.
 
 use std::{ffi::OsString, time::Duration};
 

@@ -1,9 +1,8 @@
-//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path, and without a domain name in a
-//! listen URL.
+//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path.
 
 use std::{fmt, str::FromStr};
 
-/// A URL on which a member listens or under which it is reachable.
+/// A URL on which a member listens, or at which it is reachable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Url {
     text: String,
@@ -14,13 +13,13 @@ pub struct Url {
 /// The address in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// Host (without brackets) and port.
+    /// Host, without brackets, and port.
     Tcp(String, u16),
-    /// File of a Unix socket.
+    /// Path of a Unix socket.
     Unix(String),
 }
 
-/// The reason why a text is not a valid URL, with etcd's text.
+/// Why a text is not a valid URL, with etcd's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum UrlError {
@@ -51,7 +50,7 @@ impl Url {
         self.tls
     }
 
-    /// Parses a comma-separated list, keeping its order. Ignores empty parts. Fails without any URL.
+    /// Parses a comma-separated list in order. Ignores empty parts. Fails if there is no URL.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let urls = urls
@@ -64,7 +63,7 @@ impl Url {
         }
     }
 
-    /// Refuses host names other than `localhost`, because a bind address must not depend on DNS.
+    /// Checks that the host is an IP address or `localhost`, because a bind address must not depend on DNS.
     pub fn bindable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Unix(_) => Ok(()),
@@ -76,7 +75,7 @@ impl Url {
         }
     }
 
-    /// Returns the host for HTTP requests.
+    /// Returns the `Host` of HTTP requests.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
@@ -135,7 +134,7 @@ impl FromStr for Url {
     }
 }
 
-/// Parses `HOST:PORT`, with an IPv6 address in brackets. `url` is the whole URL, for errors.
+/// Parses `HOST:PORT`, with an IPv6 address in brackets. `url` is the whole URL, for the error.
 fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
     let bad = || UrlError::HostPort(url.to_owned());
     let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;

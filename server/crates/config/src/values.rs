@@ -1,4 +1,4 @@
-//! The given values as texts by flag name, and the checks that do not depend on their source. `build` interprets the texts.
+//! The given values as texts by flag, and the checks that do not depend on their source. `build` parses the texts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +13,9 @@ use super::{
 pub type Environment = BTreeMap<String, String>;
 
 const ENV_PREFIX: &str = "ETCD_";
-/// The flag that is refused if its old name is also given.
+/// The only flag that cannot be given together with its old name.
 const UNARY_WARNING: &str = "warning-unary-request-duration";
-/// Flags that select how a cluster is bootstrapped.
+/// Flags that select how a cluster is bootstrapped; at most one can be given.
 const BOOTSTRAP: [&str; 4] = [
     "initial-cluster",
     "discovery",
@@ -31,7 +31,7 @@ pub(super) struct FlagValues {
 }
 
 impl FlagValues {
-    /// Returns the given text of a flag. Returns `None` if it is missing or empty.
+    /// Returns a flag's given text, or `None` if it is missing or empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
             .get(name)
@@ -39,8 +39,7 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    /// Adds the values of all variables with etcd's prefix. Refuses a variable whose flag is also given, and warns of an
-    /// unknown variable.
+    /// Adds the values of etcd's environment variables. Fails if a variable's flag is also given. Warns about unknown ones.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
@@ -65,15 +64,15 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Validates all values, independently of their source.
+    /// Validates all values. The checks do not depend on the source of a value.
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         check_bootstrap(self)?;
         self.check_statuses()
     }
 
-    /// Moves the values of old names to the flags that replaced them, unless these are also given. As in etcd, one flag is
-    /// refused under both names.
+    /// Moves the values of old names to the current flags, unless these are also given. Fails if [`UNARY_WARNING`] is given
+    /// under both names, as in etcd.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let FlagStatus::Alias { of } = flag.status else {
@@ -91,8 +90,7 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Refuses flags that this release does not support, and warns of flags without effect. A flag with its default value is
-    /// always accepted.
+    /// Fails for flags that this release does not support, and warns about flags without effect. Accepts default values.
     fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {
@@ -116,7 +114,7 @@ impl FlagValues {
     }
 }
 
-/// Returns whether a text means the flag's default.
+/// Returns whether a text is equivalent to the flag's default.
 fn is_default(flag: &Flag, text: &str) -> bool {
     match flag.kind {
         FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),
@@ -125,7 +123,7 @@ fn is_default(flag: &Flag, text: &str) -> bool {
     }
 }
 
-/// Refuses flags that exclude each other, before any of them is parsed.
+/// Fails if more than one flag in [`BOOTSTRAP`] is given.
 fn check_bootstrap(values: &FlagValues) -> Result<(), ConfigError> {
     let given = BOOTSTRAP
         .iter()

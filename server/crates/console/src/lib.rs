@@ -1,8 +1,7 @@
-//! Serves the console, a web page below `/console/`, whose files are part of the program. The page itself is in `assets`; start
-//! reading at `assets/console.js`.
+//! Serves the console, a web page at `/console/` from files in the program. Start reading at `assets/console.js`.
 //!
-//! Not here: data. The page calls the member's APIs like any other client, with the rights of its user, so these files are the
-//! same for everybody and reveal nothing about the cluster.
+//! The files contain no data and are the same for everybody. The page calls the member's APIs like any other client, with the
+//! rights of its user.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -15,10 +14,10 @@ use actix_web::{
 };
 use witan_dialect::reply;
 
-/// Path of the page. Its files are below.
+/// Path of the page and prefix of its files.
 const BASE: &[u8] = b"/console/";
 
-/// The page's content security policy: it can load its own files and call the member that serves it, and cannot be framed.
+/// The content security policy: the page loads its own files, calls only its own member, and cannot be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -78,7 +77,7 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
         return reply::method_not_allowed(Some("GET, HEAD"));
     }
     let Some(name) = path.strip_prefix(BASE) else {
-        // the page refers to its files by relative paths
+        // The page refers to its files by relative paths.
         return HttpResponse::TemporaryRedirect()
             .insert_header((LOCATION, "/console/"))
             .finish();
@@ -91,15 +90,15 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
 }
 
 impl Asset {
-    /// Returns the entity tag, a hash of the text, so that browsers reload the file when a release has changed it.
+    /// Returns the entity tag, a hash of the text, so that browsers load a file again if a release has changed it.
     fn tag(&self) -> String {
-        // an unkeyed hasher, so that all members of a release answer alike
+        // An unkeyed hasher gives all members of a release the same tags.
         let mut hasher = DefaultHasher::new();
         hasher.write(self.text.as_bytes());
         format!("\"{:016x}\"", hasher.finish())
     }
 
-    /// Answers with the file, or with 304 if the browser has it.
+    /// Answers with the file, or with 304 if the browser has this version.
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let tag = self.tag();
         let known = request.headers().get_all(IF_NONE_MATCH);
@@ -115,7 +114,7 @@ impl Asset {
     }
 }
 
-/// Returns whether an `If-None-Match` lists a tag, which a proxy may have marked as weak.
+/// Returns whether an `If-None-Match` header lists `tag`, possibly marked as weak by a proxy.
 fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     known.as_bytes().split(|byte| *byte == b',').any(|one| {
         let one = one.trim_ascii();
@@ -123,8 +122,7 @@ fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     })
 }
 
-/// Adds the headers that all files have. A browser can cache them but must revalidate each time, so that the page and its
-/// scripts are of one release.
+/// Adds the headers of all files. Browsers must revalidate, so that the page and its scripts belong to one release.
 fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))

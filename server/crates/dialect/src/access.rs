@@ -1,5 +1,4 @@
-//! Routes and authorizes HTTP/1 requests by the table of routes, before their content is read. v3's `authorize` uses the same
-//! table for the gateway's calls.
+//! Routes and authorizes HTTP/1 requests by the table of routes, before their body is read.
 
 use actix_web::{HttpRequest, HttpResponse};
 use witan_api::access::{HttpRoute, Resource};
@@ -22,8 +21,7 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     on.then_some(route)
 }
 
-/// Returns the refusal if the sender lacks access to the route: 401, or 503 if the check fails. Returns `None` if the sender
-/// has access.
+/// Returns `None` if the caller has access to the route. Otherwise, returns the response: 401, or 503 if the check fails.
 pub async fn denied_response(
     ctx: &Context,
     request: &HttpRequest,

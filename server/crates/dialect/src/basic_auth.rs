@@ -1,8 +1,8 @@
-//! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The state machine implements the rules
-//! (`witan_machine::auth::path_permissions`).
+//! Authenticates and authorizes HTTP/1 requests with Basic credentials, by etcd 3.4's rules for v2. The state machine
+//! implements the rules (`witan_machine::auth::path_permissions`).
 //!
-//! While v2 authentication is disabled, a request on the key space costs one atomic load. A password that was not verified
-//! recently is hashed (`witan_auth`). Certificates are ignored, because any web page can make a browser present one.
+//! While v2 authentication is disabled, a request for a key costs one atomic load. A password that was not verified recently is
+//! hashed (`witan_auth`). Client certificates are ignored, because any web page can make a browser present one.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::AUTHORIZATION};
 use base64::{
@@ -34,7 +34,6 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The Basic credentials of a request.
 enum BasicCredentials {
     Anonymous,
     User(User),
@@ -43,7 +42,7 @@ enum BasicCredentials {
 }
 
 impl BasicCredentials {
-    /// Returns whether the roles of these credentials grant this access.
+    /// Returns whether the user's roles grant the access `wish` to `key`.
     fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
         match self {
             Self::Anonymous => auth.allows_path(None, key, wish),
@@ -53,8 +52,7 @@ impl BasicCredentials {
     }
 }
 
-/// Returns whether the sender's roles grant this access to a key in the tree. Returns true while v2 authentication is
-/// disabled.
+/// Returns whether the caller's roles grant the access `wish` to a v2 key, or true while v2 authentication is disabled.
 pub async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
@@ -69,8 +67,7 @@ pub async fn authorize_key(
     Ok(shown.allow(&view.machine.auth, key, wish))
 }
 
-/// Returns whether the sender's roles grant this access in the state that the request is about to read. [`authorize_key`]
-/// checks the present state instead.
+/// Like [`authorize_key`], but checks against `machine`, the state that the request is about to read.
 pub(super) async fn authorize_key_in(
     ctx: &Context,
     request: &HttpRequest,
@@ -84,14 +81,14 @@ pub(super) async fn authorize_key_in(
     Ok(shown.allow(&machine.auth, key, wish))
 }
 
-/// Returns whether the sender can use an HTTP/1 route outside the key space, by password or by a v3 token.
+/// Returns whether the caller can use an HTTP/1 route other than keys, authenticated by a password or a v3 token.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
     access: Access,
 ) -> Result<bool, NodeError> {
     let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
-    // the handlers of the key space check the keys themselves
+    // The handlers of v2 keys check access to the keys.
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
@@ -103,19 +100,19 @@ pub(super) async fn authorize_route(
     Ok(match access {
         Access::Public | Access::V2Keys => true,
         Access::V3User => rights.user,
-        // no HTTP/1 route gives users access to their own data
+        // No HTTP/1 route gives users access to their own data.
         Access::V3Keys | Access::V3Root | Access::OwnUser | Access::Root => rights.root,
     })
 }
 
-/// The rights of a request's sender.
+/// The rights of a caller outside the key spaces.
 #[derive(Default)]
 struct Rights {
     user: bool,
     root: bool,
 }
 
-/// Returns the rights of the user in the token of the `Authorization` header. Returns no rights without a valid token.
+/// Returns the rights of the user whose token the `Authorization` header contains, or no rights without a valid token.
 async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap_or_default());
@@ -132,13 +129,13 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeErro
     })
 }
 
-/// Builds the 401 response of routes outside the key spaces: a JSON object with the message.
+/// Builds the 401 response of routes other than keys: a JSON object with the message.
 pub(super) fn unauthorized() -> HttpResponse {
     reply::error_message(HttpResponse::Unauthorized(), INSUFFICIENT.into())
 }
 
-/// Checks a request's Basic credentials. Returns `Anonymous` without a header, and `Invalid` if they are malformed or wrong.
-/// Fails if no view is available or the password could not be checked.
+/// Checks a request's Basic credentials. Returns `Anonymous` without a header, and `Invalid` if the credentials are malformed
+/// or wrong. Fails if no view is available or the password could not be checked.
 async fn basic_credentials(
     ctx: &Context,
     request: &HttpRequest,
@@ -151,7 +148,7 @@ async fn basic_credentials(
         return Ok(BasicCredentials::Invalid);
     };
     let user = ctx.node.view().await?.machine.auth.user(&name).cloned();
-    // a user without a password takes as long as an unknown user
+    // A user without a password takes as long as an unknown user.
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
     match ctx
@@ -172,8 +169,8 @@ async fn basic_credentials(
     }
 }
 
-/// Parses a Basic `Authorization` header into name and password, split at the first colon. Returns `None` for another scheme,
-/// or if the value is not base64 of UTF-8 text with a colon.
+/// Parses a Basic `Authorization` header into name and password. Returns `None` if the scheme differs, or the value is not
+/// base64 of UTF-8 text with a colon.
 fn basic(header: &[u8]) -> Option<(String, String)> {
     let (scheme, digits) = header.split_at_checked(BASIC.len())?;
     if !scheme.eq_ignore_ascii_case(BASIC.as_bytes()) {

@@ -1,5 +1,5 @@
-//! Decodes and encodes large messages on other threads, so that they do not block a worker. At most as many run at once as
-//! there are processors; more would only use more memory. Jobs that read the state do not run here (`jobs`).
+//! Runs work on large messages on other threads, so that it does not block a worker. The number of concurrent jobs is the
+//! number of processors, because more jobs would only use more memory. Jobs that read the state use `jobs` instead.
 
 use witan_base::{
     account::{Account, JobKind},
@@ -7,15 +7,15 @@ use witan_base::{
 };
 use witan_node::NodeError;
 
-/// Size in bytes up to which JSON and forms are processed on the worker, which takes a few milliseconds. Texts of v1 and v2
-/// count without their escapes, which make them up to six times as long.
+/// Size in bytes up to which JSON and forms are processed on the worker, which takes a few milliseconds. For v1 and v2 texts,
+/// this is the size without escapes, which can make them six times as long.
 pub const INLINE_BYTES: usize = 128 << 10;
 
-/// Number of leases or nodes up to which a listing is built on the worker.
+/// Number of leases or nodes up to which the worker builds a listing.
 pub const INLINE_ITEMS: usize = 2048;
 
-/// Runs `work` on another thread when the connection gets a permit. Returns `Stopped` if the runtime ends first. Dropping the
-/// future cancels work that still waits; running work keeps its permit until it ends.
+/// Waits for one of the connection's permits and runs `work` on another thread. Returns `Stopped` if the runtime ends first.
+/// Dropping the future cancels only work that has not started; running work keeps its permit until it ends.
 pub async fn run<T: Send + 'static>(
     account: &Account,
     work: impl FnOnce() -> T + Send + 'static,
@@ -32,15 +32,14 @@ pub async fn run<T: Send + 'static>(
     done.await.flatten().map_err(|_| NodeError::Stopped)
 }
 
-/// Runs `work` at once on this thread, or with a permit on another thread if it is `large`. Returns `Stopped` if the runtime
-/// ends first.
+/// Runs `work` on this thread, or with [`run`] if it is `large`. Returns `Stopped` if the runtime ends first.
 pub async fn run_if<T: Send + 'static>(
     account: &Account,
     large: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NodeError> {
     if large {
-        // a separate future, to keep the future of a small request small
+        // A separate future keeps the future of a small request small.
         Box::pin(run(account, work)).await
     } else {
         Ok(work())
@@ -56,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Occupies all permits until the returned sender is dropped.
+    /// Takes all permits until the returned sender is dropped.
     async fn occupy(account: &Account) -> mpsc::SyncSender<()> {
         let (go, wait) = mpsc::sync_channel::<()>(1);
         let wait = Arc::new(Mutex::new(wait));
@@ -72,7 +71,7 @@ mod tests {
                 run(&account, work).await
             });
             begun.await.unwrap();
-            // the work continues without its caller and holds the permit
+            // The work continues without its caller and keeps the permit.
             running.abort();
             assert!(running.await.is_err());
         }

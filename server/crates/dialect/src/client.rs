@@ -1,9 +1,9 @@
-//! The state of a request's connection: whether the client has disconnected, and whether it uses TLS.
+//! The state of a request's connection: whether the client has disconnected, and whether the connection uses TLS.
 
 use actix_web::HttpRequest;
 use witan_transport::{ClientClosed, OverTls, connection_data};
 
-/// Notifies long polls that the client has disconnected, so that they stop waiting. It does not keep the request in memory.
+/// Signals to a long poll that its client has disconnected. Does not keep the request in memory.
 #[derive(Clone, Debug)]
 pub struct Disconnect(Option<ClientClosed>);
 
@@ -13,7 +13,7 @@ impl Disconnect {
         Self(request.conn_data::<ClientClosed>().cloned())
     }
 
-    /// Resolves when the client has closed its side or disconnected.
+    /// Waits until the client has closed its side of the connection or disconnected.
     pub async fn disconnected(&self) {
         match self.0.clone() {
             Some(ended) => ended.wait().await,

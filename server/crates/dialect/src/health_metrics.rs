@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 use witan_base::metrics::Register;
 
-/// Series for answers about health.
+/// Series for health checks.
 #[derive(Debug)]
 #[expect(
     missing_docs,
@@ -28,7 +28,7 @@ impl HealthMetrics {
         }
     }
 
-    /// Records the result of one check in a probe (`livez` or `readyz`).
+    /// Records whether `check` of the probe `livez` or `readyz` succeeded (`well`).
     pub fn checked(&self, probe: &str, check: &str, well: bool) {
         let status = if well { "success" } else { "error" };
         let result = self.results.with_label_values(&[probe, check]);

@@ -1,4 +1,4 @@
-//! Jobs that touch many keys: they get a permit from their connection's account, and hold it until their answer is encoded.
+//! Jobs that read many keys. A job takes a permit from its connection's account and keeps it until its answer is encoded.
 
 use witan_base::{
     account::{JobKind, Permit},
@@ -22,8 +22,8 @@ impl Context {
     }
 }
 
-/// Runs `work` to its end on this worker, even if the caller disconnects. Returns its result and the permit, which is held
-/// until then. Panics if `work` panics. Fails with `Stopped` if the worker ends first.
+/// Runs `work` to its end on this worker, even if the caller is dropped. Returns its result and the permit. Panics if `work`
+/// panics. Fails with `Stopped` if the worker ends first.
 pub async fn run_to_end<T: 'static>(
     permit: Permit,
     work: impl Future<Output = T> + 'static,
@@ -35,8 +35,8 @@ pub async fn run_to_end<T: 'static>(
     Ok((done, permit))
 }
 
-/// An answer with its request's permit. The permit is held until the answer is encoded or its connection counts it. Until
-/// then, no other limit bounds the memory of the data that was read.
+/// An answer that keeps its request's permit until it is encoded or charged to its connection. Until then, no other limit
+/// bounds the memory of the data.
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The answer.

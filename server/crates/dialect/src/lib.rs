@@ -1,9 +1,8 @@
-//! The parts that all dialects share: the context of a request, access to routes, bodies and answers. The crate does not
-//! depend on any dialect.
+//! What all dialects share: the context of a request, access to routes, bodies and answers. This crate depends on no dialect.
 //!
-//! Reading order: this file → `access`, `basic_auth` (permissions) → `reply`, `rendering` (HTTP/1 answers) → `blocking`,
-//! `jobs` (long work) → `client` (disconnects) → `read_counters`, and the series of each dialect → `sampling` (which keys are
-//! read and written while a sample is taken).
+//! Reading order: this file → `access`, `basic_auth` (authorization) → `reply`, `rendering` (HTTP/1 answers) → `blocking`,
+//! `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect → `sampling` (the most active
+//! keys).
 
 pub mod access;
 pub mod basic_auth;
@@ -59,7 +58,7 @@ pub struct SharedContext {
     pub sampler: Sampler,
 }
 
-/// The context of a request. Cloning is cheap, because each request has its own context.
+/// The context of a request: the member, the caller and the shared state. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The running member, with the account of the request's connection.
@@ -78,19 +77,19 @@ impl Deref for Context {
 }
 
 impl Context {
-    /// Creates a context without credentials. The contexts of requests are derived from it.
+    /// Creates a context without credentials, from which the contexts of all requests are derived.
     pub fn new(node: Node, shared: SharedContext) -> Self {
         let caller = Credentials::default();
         Self { node, caller, shared: Arc::new(shared) }
     }
 
-    /// Returns this context with a request's credentials.
+    /// Returns this context with the credentials of a request.
     pub fn of(&self, caller: Credentials) -> Self {
         let (node, shared) = (self.node.clone(), self.shared.clone());
         Self { node, caller, shared }
     }
 
-    /// Returns this context with a connection's account.
+    /// Returns this context with the account of a connection.
     pub fn of_connection(&self, account: &Account) -> Self {
         let node = self.node.of_connection(account);
         let (caller, shared) = (self.caller.clone(), self.shared.clone());
@@ -102,7 +101,7 @@ impl Context {
         self.node.account()
     }
 
-    /// Counts an operation on a v3 key, or on a range that starts with it, while a sample is taken.
+    /// Counts an operation on a v3 key, or on a range that starts with it, if a sample is running.
     #[inline]
     pub fn count_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {
@@ -110,7 +109,7 @@ impl Context {
         }
     }
 
-    /// Counts a v1 or v2 operation on a key in the tree, while a sample is taken.
+    /// Counts a v1 or v2 operation on a key, if a sample is running.
     #[inline]
     pub fn count_tree_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {

@@ -1,8 +1,8 @@
-//! Counts reads of the v2 tree through all dialects. The counters are local to the member.
+//! Counts the reads of the v2 tree through v1 and v2. The counters are local to this member.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Numbers of reads since the process started. They are not replicated.
+/// Numbers of reads since the process started.
 #[derive(Debug, Default)]
 pub struct ReadCounters {
     found: AtomicU64,
@@ -10,7 +10,7 @@ pub struct ReadCounters {
 }
 
 impl ReadCounters {
-    /// Counts one read as found or as failed.
+    /// Counts a read, by whether it found a node.
     pub fn count(&self, found: bool) {
         let counter = if found { &self.found } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Renders the texts of v1 and v2, which can be six times as long as the paths and values in them. A text with more than
-//! [`INLINE_BYTES`] bytes of paths and values is rendered on another thread, and only after its whole length is charged.
+//! Renders the texts of v1 and v2, which can be six times as long as the paths and values in them. If the paths and values
+//! exceed [`INLINE_BYTES`], rendering runs on another thread, after the text's whole length is charged.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -20,10 +20,10 @@ use super::{
     reply::{self, AnswerRefused, ChargedText, FramedBody},
 };
 
-/// Size in bytes of a small text in addition to its paths and values.
+/// Bytes that a small text needs besides its paths and values.
 const FRAME_BYTES: usize = 256;
 
-/// Renders texts. It can run on any thread.
+/// Renders texts on any thread and charges them to a connection's account.
 #[derive(Debug)]
 struct Renderer {
     account: Account,
@@ -31,13 +31,13 @@ struct Renderer {
 }
 
 impl Renderer {
-    /// Creates a renderer for one connection. Measures `large` texts before it renders them.
+    /// Creates a renderer for a connection. If `large`, it measures a text before rendering it.
     fn new(account: &Account, large: bool) -> Self {
         Self { account: account.clone(), large }
     }
 
-    /// Renders the output of `write`, which must be the same on each call and have at least `least_bytes` bytes. Refuses a
-    /// large text before rendering, and a small text afterward.
+    /// Renders the output of `write`, which must be the same on each call and contain at least `least_bytes` bytes. Charges a
+    /// large text before rendering it, and a small text afterwards.
     fn render(
         &self,
         least_bytes: usize,
@@ -57,7 +57,7 @@ impl Renderer {
         least_bytes: usize,
         write: impl Fn(&mut dyn Sink),
     ) -> Result<ChargedText, AnswerRefused> {
-        // measuring takes nearly as long as rendering
+        // Measuring takes nearly as long as rendering.
         drop(self.charge(least_bytes)?);
         let mut length = Length::default();
         write(&mut length);
@@ -72,7 +72,7 @@ impl Renderer {
     }
 }
 
-/// Renders a text of at least `least_bytes` bytes, on another thread if it is large. Also refuses when the process stops.
+/// Renders a text of at least `least_bytes` bytes, on another thread if large. Fails if its charge is refused.
 pub async fn render(
     account: &Account,
     least_bytes: usize,
@@ -85,7 +85,7 @@ pub async fn render(
     done.unwrap_or(Err(AnswerRefused))
 }
 
-/// Renders the body of the answer to a request, see [`render`].
+/// Renders the body of a response with [`render`].
 pub async fn body(
     ctx: &Context,
     request: &HttpRequest,
@@ -96,12 +96,12 @@ pub async fn body(
     reply::framed_text(request, text)
 }
 
-/// The reason why a node cannot be read.
+/// Why a node cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadRefused {
-    /// No state is available, too many readers wait for a state, or the client disconnected while it waited.
+    /// No state is available, too many readers wait, or the client disconnected while waiting.
     Fault(NodeError),
-    /// The sender no longer has access to the node.
+    /// The caller no longer has access to the node.
     Unauthorized,
     /// The node does not exist.
     Tree(TreeError),
@@ -119,9 +119,9 @@ impl From<TreeError> for ReadRefused {
     }
 }
 
-/// Reads a node, and its subtree if `recursive`, and renders the response's body. Also returns the tree's index. Reads a
-/// small node from `view`. A large node waits for a permit, checks the sender's `access` to the key again, and is read from
-/// the present state on another thread. `None` grants access to every sender.
+/// Reads a node, and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
+/// `view`. A large one waits for a permit, checks `access` again, and is read from the latest state on another thread. With
+/// `access` as `None`, every caller has access.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -141,7 +141,7 @@ pub fn read<'a>(
         Ok::<_, TreeError>((text, tree.index()))
     };
     let framed = |(text, index)| (reply::framed_text(request, text), index);
-    // outside the future, so that the future does not hold the view
+    // Framing happens outside the future, so that the future does not hold the view.
     if !large {
         let found = look(&view).map(framed).map_err(ReadRefused::Tree);
         return Either::Left(ready(found));
@@ -151,12 +151,12 @@ pub fn read<'a>(
         let found = read_large(ctx, request, access, look).await?;
         Ok(framed(found?))
     };
-    // boxed separately, to keep the future of a small read small
+    // A separate box keeps the future of a small read small.
     Either::Right(Box::pin(large))
 }
 
-/// Waits for a permit, then checks the sender's access again and runs `look` on another thread. Fails with `TooMany` if the
-/// client disconnects first, and with `Unauthorized` if the sender has no access.
+/// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `TooMany` if the client
+/// disconnects first, and with `Unauthorized` if the caller has lost access.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,
@@ -176,7 +176,7 @@ async fn read_large<T: Send + 'static>(
     Ok(job.run(look).await?.0)
 }
 
-/// Returns a lower bound for the size of the rendered event in bytes: the total length of its paths and values.
+/// Returns a lower bound for the size of a rendered event in bytes: the total length of its paths and values.
 pub fn least_bytes(event: &Event) -> usize {
     of_node(&event.node) + event.prev.as_ref().map_or(0, of_node)
 }
@@ -186,7 +186,7 @@ fn of_node(node: &Node) -> usize {
     node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below
 }
 
-/// Appends the fields at the start of every v1 and v2 error body. The object stays open.
+/// Appends the first fields of a v1 or v2 error body, and leaves the JSON object open.
 pub fn push_error_head(out: &mut dyn Sink, code: u16, message: &str, cause: &[Bytes]) {
     out.extend_from_slice(b"{\"errorCode\":");
     text::push_number(out, code);

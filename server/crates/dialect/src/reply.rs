@@ -1,5 +1,4 @@
-//! Answers and body reading for all HTTP dialects: Go's plain-text errors, bodies that are sent in chunks as Go's server
-//! sends them, and bounded reads. It contains no routing and no protocol.
+//! Reads bodies and builds responses for all HTTP dialects: Go's plain-text errors, and chunked bodies as Go sends them.
 
 use std::{
     pin::Pin,
@@ -22,9 +21,9 @@ use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_gocompat::json;
 use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, connection_data};
 
-/// Size in bytes above which Go's server sends a body in chunks. It sends a smaller body with its length.
+/// Size in bytes above which Go's server sends a body in chunks instead of with its length.
 const UNCHUNKED_BYTES: usize = 2048;
-/// Size in bytes of the pieces in which a large answer is sent, so that other connections are served between them.
+/// Size in bytes of the pieces of a large answer, between which the worker serves other connections.
 const PIECE_BYTES: usize = 256 << 10;
 /// Media type of plain-text answers.
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -41,19 +40,19 @@ pub fn text(status: StatusCode, message: &str) -> HttpResponse {
         .body(format!("{message}\n"))
 }
 
-/// Completes an error with a JSON object that contains the message. Errors outside the key spaces have this format.
+/// Completes an error response with a JSON object that contains `message`, the format of errors outside the key spaces.
 pub fn error_message(mut builder: HttpResponseBuilder, message: String) -> HttpResponse {
     builder
         .insert_header((CONTENT_TYPE, JSON))
         .body(json::encode(&ErrorMessage { message }))
 }
 
-/// Builds the 404 response for an unknown path, with the text of Go's server.
+/// Builds Go's 404 response for an unknown path.
 pub fn not_found() -> HttpResponse {
     text(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// Builds a 405 response. `allow` contains the allowed methods (`GET,PUT`) for the header `Allow`.
+/// Builds a 405 response. `allow` is the value of the header `Allow`, such as `GET, PUT`; `None` omits the header.
 pub fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     if let Some(allow) = allow {
@@ -63,25 +62,25 @@ pub fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     response
 }
 
-/// Returns whether the request's method is in `allow` (`GET,PUT`).
+/// Returns whether `allow`, a comma-separated list such as `GET,PUT`, contains the request's method.
 pub fn allows(request: &HttpRequest, allow: &str) -> bool {
     allow
         .split(',')
         .any(|method| method == request.method().as_str())
 }
 
-/// Creates a body with etcd's framing: in chunks above `UNCHUNKED_BYTES` bytes, otherwise with its length.
+/// Creates a body with etcd's framing: chunks above `UNCHUNKED_BYTES`, otherwise a length.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Creates a body from a text whose memory is charged, with the framing of [`framed`].
+/// Creates a body from a text that is already charged, with the framing of [`framed`].
 pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefused>) -> FramedBody {
     let size = match &text {
         Ok(text) if text.bytes.len() <= UNCHUNKED_BYTES => BodySize::Sized(text.bytes.len() as u64),
         Ok(text) => unbuffered_size(request, text.bytes.len()),
-        // the body must not count as empty
+        // The body must not count as empty.
         Err(AnswerRefused) => unbuffered_size(request, 1),
     };
     FramedBody {
@@ -90,7 +89,7 @@ pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefuse
     }
 }
 
-/// Creates a body in chunks, regardless of its length, as Go's server does if the length is unknown.
+/// Creates a body in chunks, as Go's server does if it does not know the length.
 pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     FramedBody {
@@ -99,11 +98,11 @@ pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     }
 }
 
-/// Returns the framing that Go's server uses for a body that it sends before the body is complete: none for HEAD, chunks on
+/// Returns the framing of a body whose length Go's server does not know when it starts sending: none for HEAD, chunks on
 /// HTTP/1.1, and the length on HTTP/1.0, which has no chunks.
 fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     if *request.method() == Method::HEAD {
-        // Go also omits the length of a body that is not sent
+        // Go also omits the length of a body that is not sent.
         BodySize::None
     } else if request.version() >= Version::HTTP_11 {
         BodySize::Stream
@@ -112,7 +111,7 @@ fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     }
 }
 
-/// Closes the connection after a stream to an HTTP/1.0 client, because HTTP/1.0 has no chunks that could mark the end.
+/// Makes the connection close after a stream to an HTTP/1.0 client, which has no other way to find the end.
 pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
     if request.version() < Version::HTTP_11 {
         let head = response.head_mut();
@@ -121,16 +120,16 @@ pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
     }
 }
 
-/// A body that [`framed`] has created.
+/// A response body with its framing.
 #[derive(Debug)]
 pub struct FramedBody {
     size: BodySize,
-    /// The rest of the text, with the charge for the whole text.
+    /// The unsent rest of the text, with the charge for the whole text.
     text: Result<(Bytes, Option<Charge>), AnswerRefused>,
 }
 
-/// Charges an answer until its client has read it. Returns `None` for an answer of at most `SMALL_BYTES` bytes, and without
-/// an account. If the charge is refused, the connection must be closed.
+/// Charges an answer until its client has read it. Returns `None` if `account` is `None` or the answer has at most
+/// `SMALL_BYTES` bytes. On an error, the caller must close the connection.
 pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
     match account {
         Some(account) if bytes > SMALL_BYTES => {
@@ -141,21 +140,21 @@ pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>,
     }
 }
 
-/// Returns the account of a request's connection. Returns `None` in tests without an account.
+/// Returns the account of a request's connection, or `None` in tests without an account.
 pub fn account(request: &HttpRequest) -> Option<&Account> {
     connection_data(request)
 }
 
-/// A text and its charge.
+/// A rendered text and its charge.
 #[derive(Debug)]
 pub struct ChargedText {
     /// The text.
     pub bytes: Vec<u8>,
-    /// The charge for the text; see [`charge`].
+    /// The memory charge for the text; see [`charge`].
     pub charge: Option<Charge>,
 }
 
-/// Answers that clients have not read use too much memory.
+/// The memory for answers that clients have not read is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
 pub struct AnswerRefused;
@@ -179,7 +178,7 @@ impl MessageBody for FramedBody {
     }
 }
 
-/// The reason why a body could not be read.
+/// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
     /// The body exceeds the limit.
@@ -188,7 +187,7 @@ pub enum BodyError {
     Disconnected,
 }
 
-/// Reads a body. Fails if it has more than `limit` bytes, or if the client disconnects.
+/// Reads a body. Fails with `TooLarge` if it has more than `limit` bytes, or with `Disconnected`.
 pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(part) = payload.next().await {
@@ -201,7 +200,7 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Reads a form with at most [`BODY_BYTES_MAX`] bytes. The error is Go's text.
+/// Reads a form of at most [`BODY_BYTES_MAX`] bytes. Returns Go's error text.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
     let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {
@@ -210,8 +209,8 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open and the client
-/// reads its answer. If more bytes follow, the connection closes after the answer.
+/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the answer. After a
+/// longer rest, the connection closes when the answer is sent.
 pub async fn drain(payload: &mut web::Payload) {
     let mut left = LINGER_BYTES;
     while let Some(Ok(part)) = payload.next().await {
@@ -222,8 +221,8 @@ pub async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// Returns the payload. After a `CONNECT` or a refused WebSocket handshake, returns an empty payload, because the following
-/// bytes are not a body. They are not read, and the connection closes after the answer.
+/// Returns the payload, or an empty one after a `CONNECT` or a refused WebSocket handshake. The bytes after such a request are
+/// not a body, so they stay unread, and the connection closes after the answer.
 pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;
@@ -233,15 +232,14 @@ pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Paylo
         .expect("taking a payload cannot fail")
 }
 
-/// Returns the media type of a request's body: the text before any `;`, trimmed, in lower case. Returns an empty string without
-/// the header.
+/// Returns the trimmed, lower-case media type of `Content-Type`, without parameters, or an empty string without the header.
 pub fn media_type(request: &HttpRequest) -> String {
     let given = content_type(request);
     let of_type = given.split(';').next().unwrap_or_default();
     of_type.trim().to_ascii_lowercase()
 }
 
-/// Returns the `Content-Type` header unchanged, or an empty string without the header.
+/// Returns the `Content-Type` header unchanged, or an empty string if it is missing.
 pub fn content_type(request: &HttpRequest) -> String {
     let value = request.headers().get(CONTENT_TYPE);
     value.map_or_else(String::new, |value| {

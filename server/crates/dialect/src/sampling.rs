@@ -1,5 +1,5 @@
-//! Counts operations on keys by prefix while a sample is taken (`/debug/top`). At all other times, this costs each operation
-//! one relaxed load. `tally` contains the counts and is pure.
+//! Counts operations on keys by prefix during a sample (`/debug/top`). Without a sample, each operation costs one relaxed load.
+//! `tally` contains the counts and is pure.
 
 mod tally;
 
@@ -28,22 +28,22 @@ impl KeyOperation {
     }
 }
 
-/// Counts requests while a [`Sample`] is taken.
+/// Counts operations on keys during a [`Sample`].
 #[derive(Debug, Default)]
 pub struct Sampler {
     on: AtomicBool,
-    /// `None` while no sample is taken.
+    /// `None` without a sample.
     tally: Mutex<Option<Tally>>,
 }
 
 impl Sampler {
-    /// Returns whether a sample is taken.
+    /// Returns whether a sample is running.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Counts an operation.
+    /// Counts an operation if a sample is running.
     #[cold]
     pub fn count(&self, key_space: KeySpace, operation: KeyOperation, key: &[u8]) {
         if let Some(tally) = &mut *self.tally.lock() {
@@ -51,7 +51,7 @@ impl Sampler {
         }
     }
 
-    /// Starts a sample. Returns `None` while another sample is taken.
+    /// Starts a sample. Returns `None` if another sample is running.
     pub fn begin(&self) -> Option<Sample<'_>> {
         let mut tally = self.tally.lock();
         if tally.is_some() {
@@ -63,14 +63,14 @@ impl Sampler {
     }
 }
 
-/// A sample that is taken. Dropping it ends it.
+/// A running sample. Dropping it ends the sample.
 #[derive(Debug)]
 pub struct Sample<'a>(&'a Sampler);
 
 impl Sample<'_> {
-    /// Stops counting and returns what was counted.
+    /// Ends the sample and returns its counts.
     pub fn stop(self) -> Tally {
-        // dropping the sample lets another one begin
+        // Dropping `self` lets another sample begin.
         let counted = self.0.tally.lock().as_mut().map(std::mem::take);
         counted.unwrap_or_default()
     }

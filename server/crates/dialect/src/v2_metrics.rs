@@ -1,4 +1,4 @@
-//! Metrics for v2 requests. The node counts the effects of these requests on the tree.
+//! Metrics for v2 requests. The node counts their effects on the tree.
 
 use std::time::Duration;
 
@@ -61,12 +61,12 @@ impl V2Metrics {
         }
     }
 
-    /// Counts a request that was read and parsed.
+    /// Counts a request that was parsed and authorized.
     pub fn received(&self, method: HttpMethod) {
         self.received[method as usize].inc();
     }
 
-    /// Records the answer to a request that is not a watch: its duration if `status` is below 400, otherwise a failure.
+    /// Records the response to a request other than a watch: its duration if `status` is below 400, otherwise a failure.
     pub fn answered(&self, method: HttpMethod, status: u16, took: Duration) {
         if status < 400 {
             self.successful[method as usize].observe(took.as_secs_f64());
@@ -76,7 +76,7 @@ impl V2Metrics {
         }
     }
 
-    /// Counts a successful read of a node, or of its whole subtree if `recursive`.
+    /// Counts a successful read, by whether it was `recursive`.
     pub fn read(&self, recursive: bool) {
         self.reads[usize::from(recursive)].inc();
     }

@@ -1,4 +1,4 @@
-//! Metrics for v3 calls: watches, ranges, leases, and work over the whole store.
+//! Metrics for v3 calls: ranges, leases, watches, and operations on the whole store.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use witan_base::metrics::{Register, Striped};
     reason = "the help text of its series describes each field"
 )]
 pub struct V3Metrics {
-    /// Durations of successful ranges and of failed ranges.
+    /// Durations of successful ranges, and of failed ranges.
     ranges: [Striped<Histogram>; 2],
     pub learners_promoted: IntCounter,
     pub leases_renewed: IntCounter,
@@ -50,13 +50,13 @@ impl V3Metrics {
         }
     }
 
-    /// Records the duration of a range. `well` is whether it succeeded.
+    /// Records the duration of a range, by whether it succeeded (`well`).
     pub fn ranged(&self, took: Duration, well: bool) {
         let ranges = self.ranges[usize::from(!well)].here();
         ranges.observe(took.as_secs_f64());
     }
 
-    /// Counts a defragmentation as in progress until the returned value is dropped.
+    /// Counts a defragmentation as in progress until the returned guard is dropped.
     pub fn one_defrag(&self) -> impl Drop + use<> {
         self.defrags_now.inc();
         InProgress(self.defrags_now.clone())

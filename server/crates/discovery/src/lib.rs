@@ -1,11 +1,9 @@
-//! The discovery service. Members of a new cluster that do not know each other's addresses register below a token, and read
-//! the other members' registrations there. The paths are the same as on etcd's public service: `/new`, `/<token>`,
-//! `/<token>/<id>`, `/<token>/_config/size`.
+//! The discovery service. Members of a new cluster register below a token and find each other's addresses there. The paths are
+//! those of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
 //!
-//! The registry is a directory in the v2 tree, so v2 requests on `/v2/keys/_etcd/registry` return the same data. Answers and
-//! errors have v2's format.
+//! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have v2's format.
 //!
-//! Reading order: this file (`/new`) → `registry` (all paths below a token) → `page` (the page for browsers).
+//! Reading order: this file (`/new`) → `registry` (paths below a token) → `page` (the page for browsers).
 
 mod page;
 mod registry;
@@ -47,15 +45,15 @@ const RATE_PERIOD: Duration = Duration::from_secs(60);
 /// Number of new tokens in a period.
 const TOKENS_PER_PERIOD: usize = 300;
 
-/// The service and its rate limit. The process has one.
+/// The discovery service with its rate limit, one per process.
 #[derive(Debug)]
 pub struct DiscoveryService {
-    /// Contains a permit for each token that can still be created in this period.
+    /// One permit for each token that can still be created in this period.
     rate: Arc<Semaphore>,
     random: SystemRandom,
 }
 
-/// The reason why no token was created.
+/// Why no token was created.
 #[derive(Clone, Debug, thiserror::Error)]
 enum NewTokenError {
     #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
@@ -94,7 +92,7 @@ impl NewTokenError {
         }
     }
 
-    /// Builds the plain-text response for the error, with `Retry-After` for `TooOften`.
+    /// Builds the plain-text response for the error. `TooOften` includes `Retry-After`.
     fn answer(&self) -> HttpResponse {
         let mut response = reply::text(self.status(), &self.to_string());
         if matches!(self, Self::TooOften) {
@@ -144,9 +142,9 @@ impl DiscoveryService {
         }
     }
 
-    /// Chooses a random token and creates its directory in this cluster's v2 tree, with the size in the form or query. The
-    /// directory expires after `TOKEN_LIFETIME`. Returns the token's URL. Counts against the rate limit unless the size or
-    /// the host is invalid. Returns `RegistryFull` if there are too many tokens.
+    /// Creates a random token's directory in the v2 tree, with the size from the form or query. Returns the token's URL. The
+    /// directory expires after `TOKEN_LIFETIME`. Fails with `RegistryFull` if there are too many tokens. Counts against the
+    /// rate limit unless size or host is invalid.
     async fn make_token(
         &self,
         ctx: &Context,
@@ -184,8 +182,8 @@ impl DiscoveryService {
     }
 }
 
-/// Reads the new cluster's size from the form, or else from the query, as Go's `FormValue` does. Returns `SIZE_DEFAULT` if
-/// neither contains a size. Fails unless the size is between 1 and `SIZE_MAX`.
+/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`. Returns `SIZE_DEFAULT` if both
+/// lack a size. Fails unless the size is from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, INLINE_BYTES).await;
@@ -208,8 +206,8 @@ async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, 
     size.ok_or_else(|| NewTokenError::Size(text.to_owned()))
 }
 
-/// Returns the part of the URL before the token: `--discovery-service-url`, or else the scheme and host of this request.
-/// Returns `None` if the `Host` header is missing, invalid or contains a user name.
+/// Returns the URL to which a token is appended: `--discovery-service-url`, or else the request's scheme and host. Returns
+/// `None` if the `Host` header is missing, invalid or contains user info.
 fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     if let Some(url) = &ctx.settings.discovery_service_url {
         return Some(url.clone());
@@ -221,6 +219,6 @@ fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     } else {
         "http"
     };
-    // every member would receive the user name
+    // Every member would receive the user info.
     (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
 }

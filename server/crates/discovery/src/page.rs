@@ -1,5 +1,5 @@
-//! The page of a token for browsers: the registered members, the number of missing members, and the next steps. It is plain
-//! HTML without scripts. All texts from members are escaped.
+//! The page of a token for browsers: registered members, the number of missing members, and the next steps. It is HTML without
+//! scripts, and all texts from members are escaped.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -18,11 +18,11 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
                      td,th{border:1px solid #999;padding:.3em .6em;text-align:left}";
 
-/// The contents of the page.
+/// The data on the page.
 pub(super) struct Shown {
     /// The value for `--discovery`; empty if the host is unknown.
     pub(super) url: String,
-    /// The cluster's initial number of members.
+    /// The cluster's size.
     pub(super) size: Option<u64>,
     /// The token's directory, which contains the registrations.
     pub(super) directory: Node,
@@ -32,7 +32,7 @@ pub(super) struct Shown {
 pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        // the token is a secret: no cache may store the page, and no other site may receive its URL
+        // The token is a secret: no cache may store the page, and no other site may receive its URL.
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -44,11 +44,10 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
-/// Renders the page: a summary, a row for each registration in order of creation, a row for each missing member, and the
-/// token's expiration.
+/// Renders the page: a summary, the registrations in order of creation, the missing members, and the token's expiration.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
-    // the members that registered first form the cluster
+    // The members that registered first form the cluster.
     members.sort_by_key(|node| node.created);
     let size = shown.size.unwrap_or(0);
     let registered = (members.len() as u64).min(size);
@@ -94,8 +93,7 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Returns a registration's names and URLs, joined by commas and escaped for HTML. Its value contains `NAME=URL` for each
-/// URL. Ignores bytes after `REGISTRATION_BYTES_MAX`.
+/// Returns names and URLs in a registration (`NAME=URL,…`) as HTML. Ignores bytes after `REGISTRATION_BYTES_MAX`.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);
@@ -132,7 +130,7 @@ mod tests {
 
     fn shown(size: Option<u64>, values: &[&str]) -> String {
         let node = |(at, value): (usize, &&str)| Node {
-            // sorted by name, so the last registration comes first
+            // The names sort in reverse, so the last registration comes first.
             path: format!("/_etcd/registry/t/{}", 9 - at).into(),
             value: Some((*value).to_owned().into()),
             created: at as u64,

@@ -1,6 +1,6 @@
-//! Tokens in the v2 tree: their creation, and the requests below them.
+//! Tokens in the v2 tree: creates them and answers requests below them.
 //!
-//! Every request sees all earlier commits, so a token that one member has created works on every other member at once.
+//! Every request sees all earlier commits, so a new token works on every member at once.
 
 use std::time::Duration;
 
@@ -37,8 +37,7 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
-/// Creates a token's directory with the cluster's size. The directory expires after `TOKEN_LIFETIME`. Returns `RegistryFull`
-/// if there are `TOKENS_MAX` tokens.
+/// Creates a token's directory with the cluster's size, for `TOKEN_LIFETIME`. Fails with `RegistryFull` at `TOKENS_MAX` tokens.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
     let full = {
         let view = node.read().await?;
@@ -74,17 +73,17 @@ fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
 
-/// A path below a token.
+/// The kind of a path below a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RegistryPath {
     Token,
     Registration,
-    /// The cluster's size, or another path that members do not write.
+    /// The size, or a path that members do not write.
     Other,
 }
 
 impl RegistryPath {
-    /// Returns the kind of a path below a token. `below` has no leading or trailing slash.
+    /// Returns the kind of the path `below`, which has no leading or trailing slash.
     fn of(below: &[u8]) -> Self {
         match below {
             b"" => Self::Token,
@@ -93,7 +92,7 @@ impl RegistryPath {
         }
     }
 
-    /// Returns the served methods in the format of `Allow`.
+    /// Returns the value of the header `Allow`.
     fn methods(self) -> &'static str {
         match self {
             Self::Token => "GET,HEAD,DELETE",
@@ -103,8 +102,8 @@ impl RegistryPath {
     }
 }
 
-/// Answers any request for a token or a path below it. `path` is the whole cleaned path. Answers 404 without a token, and 405
-/// to a method that the path does not support.
+/// Answers any request for a token or a path below it. `path` is the whole cleaned path. Answers 404 if the path contains no
+/// token, and 405 if it does not support the method.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -137,7 +136,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Answers a request with an allowed method: watches, reads, registers, deletes, or shows the token's page in a browser.
+    /// Answers a request with an allowed method: shows the page in a browser, watches, reads, registers or deletes.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
@@ -155,7 +154,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Returns the request's v2 key: the token's directory or a node below it.
+    /// Returns the v2 key of the request: the token's directory or a node below it.
     fn key(&self) -> Bytes {
         let mut key = directory(self.token).into_bytes();
         if !self.below.is_empty() {
@@ -165,8 +164,8 @@ impl Asked<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. Returns `NoSpace` if it has more than `INLINE_ITEMS` nodes,
-    /// which requests on other paths can create and which would block the worker. Returns `NotDir` if it is a file.
+    /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes,
+    /// which v2 requests can create and which would block the worker. Fails with `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS) {
@@ -177,12 +176,12 @@ impl Asked<'_> {
         if found.node.dir {
             return Ok(found.node);
         }
-        // the service never creates a file here
+        // The service itself never creates a file here.
         let error = V2Error::before_store(ErrorCode::NotDir, path);
         Err(error)
     }
 
-    /// Reads a node linearizably and answers like v2, but omits the expiration of the token's directory.
+    /// Answers with a node from a linearizable read, in v2's format. Omits the expiration of the token's directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -191,7 +190,7 @@ impl Asked<'_> {
             if !is_token {
                 return render::event(out, event);
             }
-            // the public service shows no expiration here; the page and the v2 path show it
+            // The public service shows no expiration here. The page and the v2 path show it.
             let mut shown = event.clone();
             (shown.node.expires_ns, shown.node.ttl) = (None, 0);
             render::event(out, &shown);
@@ -202,7 +201,7 @@ impl Asked<'_> {
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
-    /// Answers with the token's HTML page, from a linearizable read.
+    /// Answers with the token's page for browsers, from a linearizable read.
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;
@@ -215,7 +214,7 @@ impl Asked<'_> {
         Ok(page::answer(self.request, &shown))
     }
 
-    /// Returns the size in the token's directory, or `None` if the directory was created manually without a size.
+    /// Returns the size in the token's directory, or `None` if a client created the directory without a size.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
         let found = tree.get(path.as_bytes(), false, 0).ok()?;
@@ -224,7 +223,7 @@ impl Asked<'_> {
     }
 
     /// Writes a registration within the limits. If the token expires between the check and the write, deletes the directory
-    /// that the write created, and returns `KeyNotFound`.
+    /// that the write created and fails with `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let before = {
@@ -238,7 +237,7 @@ impl Asked<'_> {
         let now = self.directory(&node.view().await?.machine.tree);
         match now {
             Ok(now) if now.created == before.created => Ok(response),
-            // the token expired before the write, which created a directory that would never expire
+            // The token expired before the write, which created a directory without expiration.
             Ok(_) => {
                 let delete = Delete {
                     path: directory(self.token).into(),
@@ -253,8 +252,8 @@ impl Asked<'_> {
         }
     }
 
-    /// Refuses a registration that is a directory or too long, including its name. Also refuses a new registration beyond
-    /// `REGISTRATIONS_PER_MEMBER` times `size`.
+    /// Rejects a registration that is a directory, or too long including its name. Rejects a new one beyond
+    /// `REGISTRATIONS_PER_MEMBER` per member.
     fn check_bounds(
         &self,
         directory: &witan_tree::Node,
@@ -282,7 +281,7 @@ impl Asked<'_> {
     }
 }
 
-/// Returns whether a request's `Accept` header contains `text/html`, as a browser's does.
+/// Returns whether the `Accept` header lists `text/html`, as in requests of browsers.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

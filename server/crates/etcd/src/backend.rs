@@ -1,4 +1,4 @@
-//! Reads the cluster's metadata from the backend, a bbolt file. Buckets and keys are the same as in etcd's `storage/schema`.
+//! Reads the cluster's metadata from the backend, a bbolt file with the buckets and keys of etcd's `storage/schema`.
 
 use std::{fs, path::PathBuf};
 
@@ -11,11 +11,11 @@ use super::{ConfState, EtcdError};
 /// The cluster's metadata in the backend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BackendMeta {
-    /// Path of the file: `db`, or the file received with the snapshot.
+    /// Path of the file: `db`, or a file received with a snapshot.
     pub path: PathBuf,
     /// Length of the file in bytes.
     pub length: u64,
-    /// Index of the last entry whose effect the backend contains; 0 if there is none.
+    /// Index of the last applied entry; 0 if there is none.
     pub consistent_index: u64,
     /// Term of that entry; 0 in etcd 3.4.
     pub term: u64,
@@ -25,11 +25,11 @@ pub struct BackendMeta {
     pub removed: Vec<u64>,
     /// The cluster version.
     pub cluster_version: Option<String>,
-    /// A requested downgrade; since etcd 3.5.
+    /// A requested downgrade; written since etcd 3.5.
     pub downgrade: Option<Downgrade>,
-    /// Version of the layout; since etcd 3.6.
+    /// Version of the storage schema; written since etcd 3.6.
     pub storage_version: Option<String>,
-    /// The voters and learners; since etcd 3.5.
+    /// The voters and learners; written since etcd 3.5.
     pub conf_state: Option<ConfState>,
 }
 
@@ -45,13 +45,13 @@ pub struct MemberContext {
 }
 
 impl MemberContext {
-    /// Parses the context of a [`crate::ConfChange`]. Returns `None` if it is not a member's JSON.
+    /// Parses the context of a [`crate::ConfChange`]. Returns `None` if it is not valid JSON of a member.
     pub fn parse(context: &[u8]) -> Option<Self> {
         serde_json::from_slice(context).ok()
     }
 }
 
-/// The state of a downgrade.
+/// A downgrade of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Downgrade {
@@ -75,8 +75,7 @@ impl BackendMeta {
         }
     }
 
-    /// Reads members, raft position and versions from the file at `path` into the empty fields. Fails if the file or one of
-    /// these records is damaged.
+    /// Fills the metadata with the records of the file at `path`. Fails if the file or one of the records is damaged.
     fn fill(&mut self) -> Result<(), BoltError> {
         let file = BoltFile::open(&self.path, self.length)?;
         for (name, bucket) in file.buckets()? {
@@ -93,7 +92,7 @@ impl BackendMeta {
         Ok(())
     }
 
-    /// Processes a record of a bucket. Ignores unknown keys and buckets. Fails if a known key has an invalid value.
+    /// Reads one record of a bucket into its field. Ignores unknown keys. Fails if the value of a known key is invalid.
     fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8]) -> Result<(), String> {
         match (bucket, key) {
             (b"meta", b"consistent_index") => self.consistent_index = number(value)?,
@@ -131,7 +130,7 @@ fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
-/// Parses a member id from a key in hexadecimal text.
+/// Parses a key, the hexadecimal ID of a member.
 fn member_id(key: &[u8]) -> Result<u64, String> {
     u64::from_str_radix(&text(key)?, 16).map_err(|_| "it is not a member id".into())
 }

@@ -1,8 +1,7 @@
-//! Creates the data directory of a single-member cluster for etcd 3.6 and later: a backend, raft's snapshot at the backend's
-//! last entry, and a log that starts at this entry.
+//! Creates the data directory of a single-member cluster for etcd 3.6 and later: a backend, a Raft snapshot at the backend's
+//! last entry, and a log that starts there.
 //!
-//! The directory is created next to its final path and renamed when it is complete and durable. A failure or a crash
-//! therefore leaves nothing at the final path.
+//! A failure or a crash leaves nothing at the final path, because the complete, durable directory is renamed to it last.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -25,24 +24,24 @@ use super::{
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Number of events that etcd's v2 store keeps. Its file has a slot for each event.
+/// Number of events in the history of etcd's v2 store, whose JSON has a slot for each.
 const V2_EVENTS: usize = 1000;
 
-/// The contents of a new data directory, except its backend.
+/// The contents of a new data directory, without its backend.
 #[derive(Clone, Debug)]
 pub struct NewDirectory {
     /// The only member of the cluster.
     pub member: Member,
     /// The cluster id.
     pub cluster_id: u64,
-    /// Index of the last entry whose effect is in the backend; the backend's consistent index.
+    /// Index of the last entry that the backend has applied; its consistent index.
     pub index: u64,
     /// Term of that entry.
     pub term: u64,
 }
 
-/// Creates etcd's data directory `dir`, which must not exist. It is durable on return. It is built next to `dir` and renamed
-/// at the end; an earlier error removes it if possible. `backend` writes `member/snap/db`.
+/// Creates etcd's data directory `dir`, which must not exist. `backend` writes `member/snap/db`. The directory is durable on
+/// return. It is built next to `dir`, and removed after an error if possible.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,
@@ -54,7 +53,7 @@ pub fn create(
     let mut staged = name.to_owned();
     staged.push(format!(".exporting-{}", process::id()));
     let staged = dir.with_file_name(staged);
-    // fails if the directory exists
+    // Fails if the directory exists.
     let begun = DirBuilder::new().mode(DIR_MODE).create(&staged);
     begun
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", staged.display())))?;
@@ -63,13 +62,13 @@ pub fn create(
         sync(parent(dir))
     });
     if made.is_err() {
-        // ignore failures: the original error matters more, and the leftover's name shows its origin
+        // Ignore failures: the original error matters more, and the leftover's name shows its origin.
         let _ = fs::remove_dir_all(&staged);
     }
     made
 }
 
-/// Returns the directory that contains `dir`.
+/// Returns the parent of `dir`, or `.` if `dir` has one component.
 pub fn parent(dir: &Path) -> &Path {
     dir.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -100,7 +99,7 @@ fn fill(
         .try_for_each(sync)
 }
 
-/// Creates a durable file whose contents `write` writes.
+/// Creates a durable file with the contents that `write` writes.
 fn file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -120,7 +119,7 @@ fn configuration(new: &NewDirectory) -> ConfState {
     ConfState { voters: vec![new.member.id], ..ConfState::default() }
 }
 
-/// Encodes the log's only segment, which refers to the snapshot and contains no entry.
+/// Encodes the only segment of the log, which refers to the snapshot and contains no entry.
 fn log(new: &NewDirectory) -> Vec<u8> {
     let (member_id, index, term) = (new.member.id, new.index, new.term);
     let metadata = WalMetadata { member_id, cluster_id: new.cluster_id };
@@ -132,7 +131,7 @@ fn log(new: &NewDirectory) -> Vec<u8> {
     segment.bytes().to_vec()
 }
 
-/// Encodes the file of raft's snapshot.
+/// Encodes the `.snap` file.
 fn snapshot(new: &NewDirectory) -> Vec<u8> {
     let metadata = SnapMetadata {
         conf_state: Some(configuration(new)),
@@ -147,8 +146,8 @@ fn snapshot(new: &NewDirectory) -> Vec<u8> {
     SnapFile { crc: crc32c::crc32c(&data), data: data.into() }.encode_to_vec()
 }
 
-/// Builds the JSON of a v2 store without keys, which contains the member. etcd 3.6 starts with the members in the backend,
-/// but exits when it changes a member that is missing here.
+/// Builds the JSON of a v2 store that contains only the member. etcd 3.6 starts with the members in the backend, but exits when
+/// it changes a member that this store lacks.
 fn v2_store(member: &Member) -> Value {
     let folder = |path: &str, children: Value| node(path, String::new(), children);
     let file = |path: &str, value: Value| node(path, value.to_string(), Value::Null);
@@ -180,7 +179,7 @@ fn v2_store(member: &Member) -> Value {
     })
 }
 
-/// Builds a node of the store with a text value.
+/// Builds a node of the v2 store.
 fn node(path: &str, value: String, children: Value) -> Value {
     json!({
         "Path": path,

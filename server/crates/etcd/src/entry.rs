@@ -1,4 +1,4 @@
-//! Decodes the entries of the log, as etcd does when it applies them.
+//! Decodes log entries as etcd does when it applies them.
 
 use bytes::{Buf as _, Bytes};
 use prost::{
@@ -12,7 +12,7 @@ use super::{
     raft_messages::{ConfChange, ConfChangeKind, RaftEntry, RaftEntryKind},
 };
 
-/// An entry in the log.
+/// A decoded entry of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogEntry {
     /// The entry's index.
@@ -26,19 +26,19 @@ pub struct LogEntry {
 /// The decoded data of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryPayload {
-    /// No data, as in a leader's first entry.
+    /// No data, as in the first entry of a leader's term.
     Empty,
-    /// A v3 request, or a request that sets the cluster version or a member's attributes.
+    /// A v3 request, or one that sets the cluster version or a member's attributes.
     Request(Box<InternalRaftRequest>),
     /// A v2 request.
     RequestV2(Box<RequestV2>),
-    /// A single-member change.
+    /// A change of a single member.
     ConfChange(ConfChange),
     /// A change of several members.
     ConfChangeV2,
 }
 
-/// Decodes an entry. Its values are slices of the segment. Fails if the entry's type, request or membership change is unknown.
+/// Decodes an entry. Its values are slices of the segment. Fails if its type, request or membership change is unknown.
 pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let RaftEntry { kind, term, index, data } = entry;
     let refused = |what: String| EtcdError::Entry { index, what };
@@ -62,7 +62,7 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
 }
 
 /// Decodes the data of a normal entry: an `InternalRaftRequest` or a v2 `Request`. A `Request` never decodes as an
-/// `InternalRaftRequest`, because its mandatory boolean field 5 is a message in the latter.
+/// `InternalRaftRequest`: its mandatory field 5 is a boolean in one and a message in the other.
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)
@@ -85,7 +85,7 @@ fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     Ok(EntryPayload::Request(Box::new(request)))
 }
 
-/// Returns the tags of a message's fields.
+/// Returns the tags of all fields in an encoded message.
 fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
     let mut tags = Vec::new();
     while data.has_remaining() {

@@ -7,7 +7,7 @@ use std::{
 
 use witan_bolt::BoltError;
 
-/// The reason why a data directory cannot be read, and the remedy.
+/// Why a data directory cannot be read, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum EtcdError {
@@ -63,7 +63,7 @@ pub enum EtcdError {
         path: PathBuf,
         index: u64,
         snapshot: u64,
-        /// The backend that should belong to the snapshot.
+        /// The missing backend that belongs to the snapshot.
         received: PathBuf,
     },
     #[error("{}: {error}", path.display())]

@@ -1,4 +1,4 @@
-//! Reads the data directory of a member of etcd 3.4 to 3.7 without changing it: the write-ahead log, raft's newest snapshot,
+//! Reads the data directory of a member of etcd 3.4 to 3.7 without changing it: the write-ahead log, the newest Raft snapshot,
 //! and the cluster's metadata in the backend. Also creates a directory for etcd 3.6 and later.
 //!
 //! Reading order: `raft_messages` (the stored messages) → `wal` → `snap` → `entry` → `backend`; `create`.
@@ -35,23 +35,23 @@ pub struct EtcdDirectory {
     pub member_id: u64,
     /// The cluster id.
     pub cluster_id: u64,
-    /// Raft's durable state. Entries after its commit index can still be replaced.
+    /// Raft's durable state. A new leader can still replace entries after its commit index.
     pub hard_state: HardState,
-    /// The newest intact snapshot to which the log refers.
+    /// The newest intact snapshot that the log refers to.
     pub snapshot: Option<RaftSnapshot>,
-    /// All entries after the snapshot, without gaps and without replaced entries.
+    /// All entries after the snapshot, contiguous and without overwritten entries.
     pub entries: Vec<LogEntry>,
-    /// Size in bytes of an incomplete write at the end of the log, which is ignored.
+    /// Size in bytes of a torn write at the end of the log, which is ignored.
     pub torn_bytes: u64,
     /// The metadata in the backend.
     pub backend: BackendMeta,
     /// The log's directory.
     pub wal_dir: PathBuf,
-    /// Prevents etcd from starting on the directory until it is dropped.
+    /// etcd's lock. Until it is dropped, etcd cannot start on the directory.
     _lock: File,
 }
 
-/// Raft's snapshot: the v2 store after an entry of the log.
+/// A Raft snapshot: the v2 store at a log index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RaftSnapshot {
     /// Index of the last entry in the snapshot.
@@ -64,8 +64,8 @@ pub struct RaftSnapshot {
     pub data: Bytes,
 }
 
-/// Reads the data directory `dir`; `wal_dir` is etcd's `--wal-dir`, if it was given. The result holds etcd's lock, so no etcd
-/// can run on the directory while [`BackendMeta::path`] is read. Fails if an etcd is running.
+/// Reads the data directory `dir`; `wal_dir` is the value of etcd's `--wal-dir`. The result keeps etcd locked out of the
+/// directory, so that [`BackendMeta::path`] can be read. Fails if etcd is running.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");
     let snap_dir = member.join("snap");
@@ -104,8 +104,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     })
 }
 
-/// Locks the backend like a running etcd. An etcd that starts later waits for the lock. Fails with `Running` if another process
-/// holds the lock.
+/// Locks the backend, so that an etcd that starts later waits for it. Fails with `Running` if another process holds the lock.
 fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {
@@ -115,8 +114,8 @@ fn lock(db: &Path) -> Result<File, EtcdError> {
     }
 }
 
-/// Returns the backend that belongs to a raft snapshot. If a member was stopped while it installed its leader's state, the
-/// new backend is still in a separate file.
+/// Returns the path of the backend that belongs to the Raft snapshot at index `snapshot`. If the member stopped while it
+/// installed the leader's snapshot, the new backend is still a separate file.
 fn backend_path(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<PathBuf, EtcdError> {
     let index = BackendMeta::read(db.clone())?.consistent_index;
     if snapshot <= index {

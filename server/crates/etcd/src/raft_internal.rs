@@ -1,4 +1,4 @@
-//! The requests that etcd writes to its log: `raft_internal.proto`, `membership.proto`, and v2's `etcdserver.proto`.
+//! The requests in etcd's log: `raft_internal.proto`, `membership.proto`, and v2's `etcdserver.proto`.
 
 #![expect(missing_docs, reason = "where etcd's names say all")]
 
@@ -14,24 +14,23 @@ use witan_api::v3::etcdserverpb::{
 /// Identifies a request and its proposer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestHeader {
-    /// Identifies the request on the member that proposed it.
+    /// Unique on the member that proposed the request.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// The user's name; empty without authentication.
+    /// The user's name; empty if authentication is disabled.
     #[prost(string, tag = "2")]
     pub username: String,
-    /// The auth revision at which the user was checked.
+    /// The auth revision at which the user's permission was checked.
     #[prost(uint64, tag = "3")]
     pub auth_revision: u64,
 }
 
-/// A v3 request. One of the fields after `id` is set. If none is set, the entry is a query that went through the log, and
-/// most of these are not decoded.
+/// A v3 request: one field after `id` is set, or none if the entry is a read request of a kind not decoded here.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
     pub header: Option<RequestHeader>,
-    /// Identifies the request if there is no header.
+    /// The ID of the request if there is no header.
     #[prost(uint64, tag = "1")]
     pub id: u64,
     #[prost(message, optional, boxed, tag = "2")]
@@ -86,7 +85,7 @@ pub struct InternalRaftRequest {
     pub downgrade_info_set: Option<DowngradeInfoSetRequest>,
 }
 
-/// Tag of the field `id`, which is not a request.
+/// Tag of the field `id`.
 pub(crate) const ID_TAG: u32 = 1;
 pub(crate) const HEADER_TAG: u32 = 100;
 
@@ -100,12 +99,12 @@ pub(crate) fn is_known(tag: u32) -> bool {
         .any(|range| range.contains(&tag))
 }
 
-/// Issues a token to a user.
+/// Issues a simple token to a user.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalAuthenticateRequest {
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The password. etcd clears it before the proposal.
+    /// The password, which etcd clears before proposing.
     #[prost(string, tag = "2")]
     pub password: String,
     /// The token that the member created.
@@ -113,14 +112,14 @@ pub struct InternalAuthenticateRequest {
     pub simple_token: String,
 }
 
-/// Sets the cluster version; since etcd 3.5.
+/// Sets the cluster version; in the log since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterVersionSetRequest {
     #[prost(string, tag = "1")]
     pub version: String,
 }
 
-/// Sets the attributes that a member publishes about itself; since etcd 3.5.
+/// Sets the attributes that a member publishes; in the log since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterMemberAttrSetRequest {
     #[prost(uint64, tag = "1")]
@@ -130,17 +129,17 @@ pub struct ClusterMemberAttrSetRequest {
     pub attributes: Option<MemberAttributes>,
 }
 
-/// The attributes that a member publishes about itself.
+/// The attributes that a member publishes.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MemberAttributes {
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The URLs for clients.
+    /// The client URLs.
     #[prost(string, repeated, tag = "2")]
     pub client_urls: Vec<String>,
 }
 
-/// Starts or ends a downgrade; since etcd 3.5.
+/// Starts or ends a downgrade; in the log since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DowngradeInfoSetRequest {
     /// Whether a downgrade is in progress.
@@ -151,11 +150,11 @@ pub struct DowngradeInfoSetRequest {
     pub version: String,
 }
 
-/// A v2 request. In etcd 3.4, it can also set a member's attributes or the cluster version. etcd does not check that texts
+/// A v2 request. In etcd 3.4, it can also set a member's attributes or the cluster version. etcd does not check that its texts
 /// are UTF-8.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestV2 {
-    /// Identifies the request on the member that proposed it.
+    /// Unique on the member that proposed the request.
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// GET, PUT, POST, DELETE, QGET or SYNC.
@@ -178,7 +177,7 @@ pub struct RequestV2 {
     /// Whether the node must exist.
     #[prost(bool, optional, tag = "8")]
     pub prev_exist: Option<bool>,
-    /// Expiration in nanoseconds since 1970; 0 for none.
+    /// Expiration in Unix nanoseconds; 0 for none.
     #[prost(int64, tag = "9")]
     pub expiration: i64,
     #[prost(bool, tag = "10")]
@@ -192,12 +191,12 @@ pub struct RequestV2 {
     pub sorted: bool,
     #[prost(bool, tag = "14")]
     pub quorum: bool,
-    /// The time, in nanoseconds since 1970, up to which a SYNC lets nodes expire.
+    /// The time in Unix nanoseconds up to which a SYNC expires nodes.
     #[prost(int64, tag = "15")]
     pub time: i64,
     #[prost(bool, tag = "16")]
     pub stream: bool,
-    /// Whether only the expiration changes.
+    /// Whether to change only the expiration.
     #[prost(bool, optional, tag = "17")]
     pub refresh: Option<bool>,
 }

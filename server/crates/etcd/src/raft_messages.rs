@@ -1,5 +1,4 @@
-//! The messages of etcd's log and `.snap` files: raft's `raft.proto`, etcd's `record.proto` and `snap.proto`, and the metadata
-//! record.
+//! The messages in etcd's log and `.snap` files: `raft.proto`, `record.proto`, `snap.proto` and the metadata record.
 
 #![expect(missing_docs, reason = "where raft's names say all")]
 
@@ -9,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// A record of the write-ahead log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WalRecord {
-    /// The message's type; see [`RecordKind`].
+    /// The type of `data`: a [`RecordKind`].
     #[prost(int64, tag = "1")]
     pub kind: i64,
-    /// Checksum over the data of all records up to this record.
+    /// The running checksum over the data of all records up to this one.
     #[prost(uint32, tag = "2")]
     pub crc: u32,
-    /// The message.
+    /// The encoded message.
     #[prost(bytes = "bytes", tag = "3")]
     pub data: Bytes,
 }
@@ -36,7 +35,7 @@ pub enum RecordKind {
     Snapshot = 5,
 }
 
-/// The owner of the log.
+/// The member that owns a log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct WalMetadata {
     #[prost(uint64, tag = "1")]
@@ -45,7 +44,7 @@ pub struct WalMetadata {
     pub cluster_id: u64,
 }
 
-/// Refers to a `.snap` file.
+/// A reference to a `.snap` file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WalSnapshot {
     /// Index of the snapshot's last entry.
@@ -54,7 +53,7 @@ pub struct WalSnapshot {
     /// Term of that entry.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The voters at that entry; since etcd 3.5.
+    /// The members at that entry; written since etcd 3.5.
     #[prost(message, optional, tag = "3")]
     pub conf_state: Option<ConfState>,
 }
@@ -64,18 +63,18 @@ pub struct WalSnapshot {
 pub struct HardState {
     #[prost(uint64, tag = "1")]
     pub term: u64,
-    /// The member that received this member's vote in this term, or 0.
+    /// The member that this member voted for in this term, or 0.
     #[prost(uint64, tag = "2")]
     pub vote: u64,
-    /// Index of the last entry that is known to be committed.
+    /// Index of the last entry known to be committed.
     #[prost(uint64, tag = "3")]
     pub commit: u64,
 }
 
-/// An entry as raft stores it.
+/// A log entry as Raft stores it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RaftEntry {
-    /// The entry's type; see [`RaftEntryKind`].
+    /// The type of `data`: a [`RaftEntryKind`].
     #[prost(enumeration = "RaftEntryKind", tag = "1")]
     pub kind: i32,
     #[prost(uint64, tag = "2")]
@@ -91,7 +90,7 @@ pub struct RaftEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum RaftEntryKind {
-    /// A request, or nothing.
+    /// A request, or no data.
     Normal = 0,
     /// [`ConfChange`].
     ConfChange = 1,
@@ -99,7 +98,7 @@ pub enum RaftEntryKind {
     ConfChangeV2 = 2,
 }
 
-/// The voting members. The backend stores it as JSON with the same names.
+/// Raft's configuration. The backend stores it as JSON with the same names.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, prost::Message)]
 #[serde(default)]
 pub struct ConfState {
@@ -113,11 +112,11 @@ pub struct ConfState {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "3")]
     pub voters_outgoing: Vec<u64>,
-    /// The members that become learners when the joint configuration is left.
+    /// Members that become learners when Raft leaves the joint configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     pub learners_next: Vec<u64>,
-    /// Whether raft leaves the joint configuration automatically.
+    /// Whether Raft leaves the joint configuration automatically.
     #[prost(bool, tag = "5")]
     pub auto_leave: bool,
 }
@@ -133,13 +132,13 @@ pub struct SnapFile {
     pub data: Bytes,
 }
 
-/// Raft's snapshot.
+/// A Raft snapshot.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapMessage {
     /// The v2 store as JSON.
     #[prost(bytes = "bytes", tag = "1")]
     pub data: Bytes,
-    /// The position in the log.
+    /// The snapshot's position in the log.
     #[prost(message, optional, tag = "2")]
     pub metadata: Option<SnapMetadata>,
 }
@@ -157,7 +156,7 @@ pub struct SnapMetadata {
     pub term: u64,
 }
 
-/// The kinds of single-member changes.
+/// The kinds of a single-member change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum ConfChangeKind {
@@ -174,15 +173,15 @@ pub enum ConfChangeKind {
 /// A single-member change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ConfChange {
-    /// Id of the request that proposed the change.
+    /// ID of the request.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// The number of a [`ConfChangeKind`]; `kind()` decodes it.
+    /// A [`ConfChangeKind`].
     #[prost(enumeration = "ConfChangeKind", tag = "2")]
     pub kind: i32,
     #[prost(uint64, tag = "3")]
     pub node_id: u64,
-    /// JSON of [`crate::MemberContext`] if a member is added, promoted or updated; empty if it is removed.
+    /// JSON of a [`crate::MemberContext`]; empty if the change removes the member.
     #[prost(bytes = "bytes", tag = "4")]
     pub context: Bytes,
 }

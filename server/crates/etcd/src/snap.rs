@@ -1,4 +1,4 @@
-//! Reads the `.snap` files: raft's snapshots, each with a checksum.
+//! Reads `.snap` files: Raft snapshots, each with a checksum.
 
 use std::{fs, path::Path};
 
@@ -10,8 +10,8 @@ use super::{
     raft_messages::{SnapFile, SnapMessage, WalSnapshot},
 };
 
-/// Returns the newest intact snapshot to which the log refers. Skips damaged files as etcd does, because the log after an
-/// older snapshot is complete.
+/// Returns the newest intact snapshot in `known`, the snapshots that the log refers to. Skips damaged files as etcd does,
+/// because the log is complete after older snapshots, too.
 pub(crate) fn newest(dir: &Path, known: &[WalSnapshot]) -> Result<Option<RaftSnapshot>, EtcdError> {
     let mut newest_first: Vec<_> = known.iter().filter(|known| known.index > 0).collect();
     newest_first.sort_by_key(|known| std::cmp::Reverse((known.term, known.index)));
@@ -29,7 +29,7 @@ pub(crate) fn newest(dir: &Path, known: &[WalSnapshot]) -> Result<Option<RaftSna
     Ok(None)
 }
 
-/// Decodes a file. Returns `None` if it is damaged.
+/// Decodes a `.snap` file. Returns `None` if it is damaged.
 fn decode(bytes: Bytes) -> Option<RaftSnapshot> {
     let file = SnapFile::decode(bytes).ok()?;
     if file.data.is_empty() || crc32c::crc32c(&file.data) != file.crc {

@@ -1,4 +1,4 @@
-//! Reads data directories that the builder has written.
+//! Reads data directories that `builder` writes.
 
 #[path = "reader/builder.rs"]
 mod builder;

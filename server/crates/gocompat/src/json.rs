@@ -1,4 +1,4 @@
-//! Checks whether a text is JSON, with the error texts of Go's decoder, and scans it for readers. `write` writes JSON.
+//! Validates JSON with the error texts of Go's decoder, and scans it for parsers. `write` writes JSON.
 
 mod progress;
 mod write;
@@ -8,10 +8,10 @@ pub use write::{encode, float, push_string, push_string_of};
 
 use crate::text;
 
-/// The text ends in the middle of a value.
+/// Go's error text for a value without its end.
 const UNEXPECTED_END: &str = "unexpected end of JSON input";
 
-/// Checks that `text` is one JSON value, with optional white space around it. The error is the text of Go's decoder.
+/// Checks that `text` is one JSON value, with optional white space around it. Returns the error text of Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     if let Some(end) = progress.take(text)? {
@@ -20,14 +20,14 @@ pub fn check(text: &[u8]) -> Result<(), String> {
             Some(byte) => Err(unexpected(*byte, "after top-level value")),
         };
     }
-    // at the end, Go tries a space and reports the error for it
+    // At the end, Go tries a space and reports the error for it.
     match progress.take(b" ")? {
         Some(_) => Ok(()),
         None => Err(ended()),
     }
 }
 
-/// Returns whether a text is only white space.
+/// Returns whether a text contains nothing but white space.
 pub fn is_space(text: &[u8]) -> bool {
     text.iter().all(|byte| is_white(*byte))
 }
@@ -36,8 +36,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` starts with a JSON value. Ignores the bytes after it, as a decoder for a stream of values does. Returns
-/// Go's error text if not.
+/// Checks that `text` starts with a JSON value, like Go's decoder of a stream. Returns Go's error text.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -46,7 +45,7 @@ pub fn check_first(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A position in a JSON text. Only the text before it is checked.
+/// A position in a JSON text. The text before the position is valid.
 #[derive(Debug)]
 pub struct Scanner<'a> {
     text: &'a [u8],
@@ -64,17 +63,17 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    /// Moves to an offset. The text before it must already be checked.
+    /// Moves to an offset. The caller must have validated the text before it.
     pub fn seek(&mut self, at: usize) {
         self.at = at;
     }
 
-    /// Returns the text from an offset to the position.
+    /// Returns the text between the offset `start` and the position.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]
     }
 
-    /// Skips white space and returns the next byte without consuming it. Returns `None` at the end.
+    /// Skips white space and returns the next byte without consuming it, or `None` at the end of the text.
     pub fn peek(&mut self) -> Option<u8> {
         while self.text.get(self.at).copied().is_some_and(is_white) {
             self.at += 1;
@@ -89,12 +88,12 @@ impl<'a> Scanner<'a> {
         Ok(byte)
     }
 
-    /// Consumes a whole value.
+    /// Consumes a value, including its nested values.
     pub fn value(&mut self) -> Result<(), String> {
         self.take(JsonProgress::default())
     }
 
-    /// Consumes the rest of a value or of a member's name. `progress` has already checked the start.
+    /// Consumes the rest of a value or name whose start `progress` has checked.
     fn take(&mut self, mut progress: JsonProgress) -> Result<(), String> {
         let rest = &self.text[self.at..];
         match progress.take(rest)? {
@@ -105,7 +104,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Consumes a member's name up to its closing quote.
+    /// Consumes a member's name, including its quotes.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
             b'"' => self.take(JsonProgress::in_string()),
@@ -113,7 +112,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes the colon between a name and its value.
+    /// Consumes the colon after a name.
     pub fn colon(&mut self) -> Result<(), String> {
         match self.token()? {
             b':' => Ok(()),
@@ -127,14 +126,14 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The end of Go's error text for an invalid start of a member's name.
+/// The end of Go's error text for an invalid start of a name.
 const NO_KEY: &str = "looking for beginning of object key string";
 
 fn ended() -> String {
     UNEXPECTED_END.into()
 }
 
-/// Returns Go's error text for an invalid byte; `context` is the end of the text.
+/// Returns Go's error text for an invalid byte. `context` is the end of this text.
 fn unexpected(byte: u8, context: &str) -> String {
     let shown = match byte {
         b'\'' => r"\'".into(),

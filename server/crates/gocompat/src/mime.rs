@@ -1,20 +1,20 @@
-//! Parses content types like Go's `mime`, with its error texts.
+//! Parses content types like Go's package `mime`, with its error texts.
 
 use std::collections::HashSet;
 
-/// The reason why a content type is invalid, with Go's text.
+/// Why a content type is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MediaTypeError {
-    /// The value has no type before the `;`.
+    /// No type precedes the `;`.
     #[error("mime: no media type")]
     NoType,
-    /// The first word is not followed by a slash.
+    /// No slash follows the type.
     #[error("mime: expected slash after first token")]
     NoSlash,
-    /// The slash is not followed by a subtype.
+    /// No subtype follows the slash.
     #[error("mime: expected token after slash")]
     NoSubtype,
-    /// The second word is followed by other text.
+    /// Other text follows the subtype.
     #[error("mime: unexpected content after media subtype")]
     Trailing,
     /// A parameter is not `name=value`.
@@ -25,8 +25,7 @@ pub enum MediaTypeError {
     Duplicate,
 }
 
-/// Parses a content type. Returns the media type before the parameters, trimmed and in lower case. Checks the parameters and
-/// drops them.
+/// Returns the media type of a content type, trimmed and in lower case. Validates the parameters and drops them.
 pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();
@@ -52,12 +51,12 @@ fn check(media: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// Checks the parameters after a media type. Each must be `; name=value`, and no name may occur twice, ignoring case.
+/// Checks the parameters after a media type. Each must be `; name=value`. Names must be unique, ignoring case.
 fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     let mut names = HashSet::new();
     loop {
         rest = rest.trim_start();
-        // a trailing semicolon is allowed
+        // Go allows a trailing semicolon.
         if rest.is_empty() || rest == ";" {
             return Ok(());
         }
@@ -69,7 +68,7 @@ fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// Splits `; name=value REST` into the name and the rest. Returns `None` if the text does not start with a parameter.
+/// Splits `; name=value REST` into `name` and `REST`. Returns `None` if the text does not start with a parameter.
 fn parameter(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix(';')?.trim_start();
     let (name, rest) = token(rest);
@@ -87,7 +86,7 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// Returns the text after the closing quote of a quoted string, or `None` without a closing quote.
+/// Returns the text after the closing quote of a quoted string, or `None` if it has no closing quote.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -103,13 +102,13 @@ fn after_quote(text: &str) -> Option<&str> {
     None
 }
 
-/// Splits a text into the token at its start, which can be empty, and the rest.
+/// Splits a text into its leading token, which can be empty, and the rest.
 fn token(text: &str) -> (&str, &str) {
     let is_token = |c: char| c.is_ascii_graphic() && !is_special(c);
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
 }
 
-/// Returns whether a character is a separator, which no token contains (RFC 2045, `tspecials`).
+/// Returns whether a character is a separator, which tokens cannot contain (RFC 2045, `tspecials`).
 fn is_special(c: char) -> bool {
     matches!(
         c,

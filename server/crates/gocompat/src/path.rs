@@ -1,6 +1,6 @@
-//! Request paths: percent-decoding and cleaning like Go, in bytes. Queries and forms use the same decoding function.
+//! Percent-decodes and cleans request paths like Go, in bytes. Queries and forms use the same decoding.
 
-/// The meaning of `+` in percent-encoded text.
+/// What `+` means in percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plus {
     /// `+` is a space, as in queries and forms.
@@ -9,7 +9,7 @@ pub enum Plus {
     IsPlus,
 }
 
-/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two more bytes.
+/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two more bytes of the text.
 pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -33,15 +33,14 @@ pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     Ok(out)
 }
 
-/// Returns a hexadecimal digit's value, or `None` for any other byte.
+/// Returns a hexadecimal digit's value, or `None` for another byte.
 pub fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|d| u8::try_from(d).ok())
 }
 
-/// Cleans a path: makes it absolute, resolves `.` and `..`, and removes empty components, but keeps a trailing slash. Go's
-/// `ServeMux` redirects to this path.
+/// Cleans a path like Go's `ServeMux`: makes it absolute, resolves `.` and `..`, and keeps a trailing slash.
 pub fn clean(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|&b| b == b'/') {

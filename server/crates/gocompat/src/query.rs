@@ -1,14 +1,14 @@
-//! The parameters of a URL as Go parses them. v1 and v2 have their own readers for forms.
+//! Parses URL queries like Go. v1 and v2 have their own parsers for forms.
 
 use std::borrow::Cow;
 
 use super::path::{self, Plus};
 
-/// The decoded parameters of a URL, in order. As in Go, pairs that cannot be decoded are omitted.
+/// The decoded parameters of a query, in order. As in Go, pairs that cannot be decoded are omitted.
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    /// Parses the parameters from the part of a URL after the question mark.
+    /// Parses a query, the part of a URL after the question mark.
     pub fn of(text: &'a str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter(|pair| !pair.contains(';'));
@@ -19,14 +19,14 @@ impl<'a> Query<'a> {
         Self(pairs.collect())
     }
 
-    /// Returns all values with this name, in order.
+    /// Returns all values of the parameter `name`, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let found = self.0.iter().filter(move |(known, _)| known == name);
         found.map(|(_, value)| value.as_ref())
     }
 }
 
-/// Decodes a name or a value. Returns `None` if an escape is invalid.
+/// Decodes a name or a value. Returns `None` if it contains an invalid escape.
 fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());

@@ -1,4 +1,4 @@
-//! Times, durations, booleans, quoted strings and system errors as Go prints and parses them.
+//! Prints and parses times, durations, booleans, quoted strings and system errors like Go.
 
 use std::{
     fmt::{self, Write as _},
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A target for appended text: memory, or a byte counter.
+/// A destination for text: memory, or a byte counter.
 pub trait Sink {
     /// Appends bytes.
     fn extend_from_slice(&mut self, bytes: &[u8]);
@@ -27,7 +27,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes of a text without storing it.
+/// A sink that counts bytes without storing them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Length(pub usize);
 
@@ -37,7 +37,7 @@ impl Sink for Length {
     }
 }
 
-/// Formats into a sink.
+/// A formatter's output into a sink.
 struct Formatted<'a>(&'a mut dyn Sink);
 
 impl fmt::Write for Formatted<'_> {
@@ -59,16 +59,15 @@ pub fn time(unix_ns: i64) -> String {
         .to_string()
 }
 
-/// Parses a time in Go's JSON format (RFC 3339, any zone) to Unix nanoseconds. Returns `None` if it is invalid or out of
-/// range.
+/// Parses a time in Go's JSON format (RFC 3339) to Unix nanoseconds. Returns `None` if it is invalid or out of range.
 pub fn parse_time(text: &str) -> Option<i64> {
-    // check the colon before the seconds, because the parser accepts times without seconds
+    // The parser accepts times without seconds, so check the colon before them.
     let has_seconds = text.as_bytes().get(16) == Some(&b':');
     let time: Timestamp = text.parse().ok().filter(|_| has_seconds)?;
     time.as_nanosecond().try_into().ok()
 }
 
-/// Formats a duration as Go prints it: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
+/// Formats a duration in nanoseconds like Go: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
 pub fn duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let size = nanos.unsigned_abs();
@@ -100,8 +99,7 @@ pub fn duration(nanos: i64) -> String {
     text
 }
 
-/// Appends a decimal point and `fraction`, without trailing zeros. `fraction` counts units of the last of `digits` decimal
-/// places. Appends nothing for 0.
+/// Appends a nonzero `fraction` as a decimal point and `digits` places, without trailing zeros.
 fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");
@@ -110,7 +108,7 @@ fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     }
 }
 
-/// Quotes a string like Go's `%q`. Bytes that are not UTF-8 become `\xNN`.
+/// Quotes a string like Go's `%q`. Bytes outside valid UTF-8 become `\xNN`.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {
@@ -137,7 +135,7 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// Returns Go's text for a common system error, and the system's text for others.
+/// Returns Go's text for a common system error, or else the system's text.
 pub fn io_error(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
@@ -149,13 +147,13 @@ pub fn io_error(error: &io::Error) -> String {
     }
 }
 
-/// Formats bytes like Go prints a slice: decimal numbers in brackets.
+/// Formats bytes as Go prints a slice: decimal numbers in brackets.
 pub fn byte_slice(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("[{}]", digits.join(" "))
 }
 
-/// Parses a boolean like `strconv.ParseBool`. Returns `None` if that function fails.
+/// Parses a boolean like `strconv.ParseBool`. Returns `None` where Go returns an error.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -164,16 +162,15 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses decimal digits without sign or separator like `strconv.ParseUint`. Returns `None` for any other text or if the
-/// number is out of range.
+/// Parses digits like `strconv.ParseUint`. Returns `None` for any other character, or if the number is out of range.
 pub fn parse_uint(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()
 }
 
-/// Parses an unsigned duration like `time.ParseDuration`: numbers with optional fractions, each with a unit; `0` needs no
-/// unit. Returns `None` if it is invalid or too large.
+/// Parses an unsigned duration like `time.ParseDuration`: numbers with optional fractions, each with a unit, or `0`. Returns
+/// `None` if the duration is invalid or too large.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -193,9 +190,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// Splits a text into its unit, in nanoseconds, and the rest. Returns `None` if the text does not start with a unit.
+/// Splits off a leading unit and returns its nanoseconds and the rest. Returns `None` if the text does not start with a unit.
 fn unit(text: &str) -> Option<(u64, &str)> {
-    // longer names first, because "m" is a prefix of "ms"
+    // Longer names come first, because "m" is a prefix of "ms".
     const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
         ("us", 1_000),
@@ -211,8 +208,7 @@ fn unit(text: &str) -> Option<(u64, &str)> {
         .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
-/// Converts a decimal number of units to a duration, and drops digits below a nanosecond. Returns `None` if it is invalid or
-/// too large.
+/// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if it is invalid or too large.
 fn part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

@@ -1,11 +1,11 @@
-//! Parses URLs like Go's `net/url`, with its error texts.
+//! Parses URLs like Go's package `net/url`, with its error texts.
 
 use crate::{
     path::{Plus, hex, unescape},
     text::quote,
 };
 
-/// The parts of a URL. An opaque URL has no host and no path.
+/// The parts of a URL. The host and the path of an opaque URL are empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoUrl<'a> {
     /// The scheme in lower case; empty if the URL has none.
@@ -16,8 +16,7 @@ pub struct GoUrl<'a> {
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path. Drops user info, query and fragment without checking them. The error is the text
-/// that Go prints after `parse "...": `.
+/// Splits a URL into scheme, host and path, and drops the rest. Returns Go's error text after `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -53,7 +52,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     Ok(GoUrl { scheme, host, path })
 }
 
-/// Splits off the scheme in lower case. The scheme is empty if the URL has none. Fails if the URL starts with a colon.
+/// Returns the lower-case scheme, empty if the URL has none, and the rest. Fails if the URL starts with a colon.
 fn split_scheme(text: &str) -> Result<(String, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -67,7 +66,7 @@ fn split_scheme(text: &str) -> Result<(String, &str), String> {
     Ok((String::new(), text))
 }
 
-/// Checks a host with an optional port like Go. The error is Go's text.
+/// Checks a host with an optional port. Returns Go's error text.
 fn check_host(host: &str) -> Result<(), String> {
     let port = if host.starts_with('[') {
         let end = host.rfind(']').ok_or("missing ']' in host")?;
@@ -86,8 +85,7 @@ fn check_host(host: &str) -> Result<(), String> {
     check_host_bytes(host.as_bytes())
 }
 
-/// Checks a host's characters and percent escapes like Go's `net/url`. Only bytes above ASCII, and `%25` in an IPv6 zone, can
-/// be escaped.
+/// Checks a host like Go's `net/url`. Only non-ASCII bytes, and `%` in an IPv6 zone (`%25`), can be escaped.
 fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     let mut at = 0;
     while let Some(&byte) = host.get(at) {
@@ -114,7 +112,7 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that every percent escape in a path is valid. The error is Go's text.
+/// Checks the percent escapes in a path. Returns Go's error text.
 fn check_escapes(path: &str) -> Result<(), String> {
     unescape(path.as_bytes(), Plus::IsPlus)
         .map(drop)

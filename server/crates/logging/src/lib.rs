@@ -1,7 +1,6 @@
-//! Logs: JSON lines with the keys of etcd's logger (zap), or readable lines on a terminal.
+//! Log output: JSON lines with the keys of etcd's logger (zap), or readable lines on a terminal.
 //!
-//! Every module logs through `tracing`; this crate selects the outputs. Values, tokens and passwords of clients must not be
-//! logged.
+//! Every module logs through `tracing`; this crate configures the outputs. Do not log values, tokens or passwords of clients.
 
 mod limit;
 mod line;
@@ -20,10 +19,9 @@ pub use limit::LogLimit;
 use line::LogFormatter;
 use output::Outputs;
 
-/// Target of Witan's own lines. Libraries only log at `warn` and above.
+/// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of a library that logs an error when a client does not speak HTTP. It is silenced, because clients could fill the
-/// disk with it.
+/// Target of a library, silenced because clients that do not speak HTTP could fill the disk with its lines.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -33,12 +31,12 @@ pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 impl LogLevelHandle {
     /// Sets the log level.
     pub fn set(&self, level: LevelFilter) {
-        // This fails only if the subscriber was dropped, and then nothing is logged.
+        // This fails only if the subscriber was dropped; then nothing is logged.
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// Sets up logging for this process. Call it once.
+/// Sets up logging for this process. Must be called only once.
 pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
     let format = log.format.unwrap_or_else(|| default_format(&log.outputs));
@@ -47,7 +45,7 @@ pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     Ok(log_level)
 }
 
-/// Returns the format if none is configured: `Console` if every output is a terminal, else JSON.
+/// Returns the format if the flags set none: `Console` if every output is a terminal, otherwise `Json`.
 fn default_format(outputs: &[LogOutput]) -> LogFormat {
     let terminal = |output: &LogOutput| match output {
         LogOutput::Stderr => io::stderr().is_terminal(),
@@ -74,8 +72,8 @@ fn subscriber(
     )
 }
 
-/// Creates the filter of log lines: this program's lines at `level`, libraries' lines at `WARN` or above, and lines of
-/// [`CLIENTS_TARGET`] only at `DEBUG`.
+/// Creates the filter of log lines. It passes Witan's lines at `level`, libraries' lines at `WARN` and above, and lines of
+/// [`CLIENTS_TARGET`] only if `level` is `DEBUG`.
 fn targets(level: LevelFilter) -> Targets {
     let client_level = if level == LevelFilter::DEBUG {
         LevelFilter::DEBUG
@@ -88,11 +86,10 @@ fn targets(level: LevelFilter) -> Targets {
         .with_target(OWN_TARGET, level)
 }
 
-/// Limit of warnings about slow requests, because a disk stall makes all waiting requests slow at once.
+/// Limits warnings about slow requests, because a disk stall makes all pending requests slow.
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
-/// Warns about a request that took longer than expected, and returns whether it did. `what` is the kind of the request, never
-/// its content.
+/// Logs a warning if a request took longer than `expected`, and returns whether it did. `what` is its kind, not content.
 pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {
@@ -224,8 +221,7 @@ mod tests {
             .map(|f| f.unwrap().path())
             .collect();
         files.sort();
-        // Three lines fit into a file. Five files were rotated, of which two were kept, and the newest file contains one
-        // line.
+        // Three lines fit into a file. Five files were rotated, two of them were kept, and the newest file contains one line.
         assert_eq!(files.len(), 3, "{files:?}");
         let sizes: Vec<u64> = files
             .iter()

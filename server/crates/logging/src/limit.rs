@@ -1,5 +1,4 @@
-//! Limits log lines that any client can trigger: some per second are logged, the others are counted. Metrics count all
-//! events.
+//! Limits log lines that any client can trigger: logs some per second and counts the others. Metrics count all events.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -11,7 +10,7 @@ const LINES_MAX: u32 = 10;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The limit of one kind of line.
+/// The limit for one kind of line.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<Option<LineWindow>>);
 
@@ -23,20 +22,20 @@ struct LineWindow {
 }
 
 impl LogLimit {
-    /// Creates a limit without any logged lines.
+    /// Creates a limit that has admitted no line.
     pub const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// Returns the number of suppressed lines if a line can be logged now. Returns `None` if it must be suppressed, because
-    /// `LINES_MAX` lines were logged in this `WINDOW`.
+    /// Returns the number of lines suppressed since the last admitted one if a line can be logged now. Returns `None`, and
+    /// counts the line as suppressed, after `LINES_MAX` lines in this `WINDOW`.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
     /// Like [`LogLimit::admit`], with `now` as the current time.
     fn admit_at(&self, now: Instant) -> Option<u64> {
-        // A panic cannot leave it inconsistent.
+        // A panic cannot leave the window inconsistent.
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = window.get_or_insert(LineWindow { began: now, logged: 0, left_out: 0 });
         if now.saturating_duration_since(window.began) >= WINDOW {
@@ -71,7 +70,7 @@ mod tests {
             assert_eq!(limit.admit_at(later), Some(0));
         }
         assert_eq!(limit.admit_at(later), None);
-        // A clock that two threads read may go back a little.
+        // Two threads can read the clock in a different order than they call `admit`.
         assert_eq!(limit.admit_at(begun), None);
         assert_eq!(limit.admit_at(later + WINDOW), Some(2));
     }

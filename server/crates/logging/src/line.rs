@@ -1,4 +1,4 @@
-//! The format of a log line.
+//! Formats log lines.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,7 +14,7 @@ use witan_config::LogFormat;
 
 use super::{output::Outputs, timestamp::timestamp};
 
-/// Writes one line per event.
+/// Writes one line per event to all outputs.
 pub(super) struct LogFormatter {
     format: LogFormat,
     outputs: Outputs,
@@ -74,14 +74,14 @@ fn json_level(level: Level) -> &'static str {
     }
 }
 
-/// Directory and file of a source line, shortened like zap does.
+/// A source location, shortened to folder, file and line as in zap.
 struct SourceLocation<'a>(Option<&'a str>, Option<u32>);
 
 impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = self.0.unwrap_or("unknown").rsplit('/');
         let file = parts.next().unwrap_or_default();
-        // The crate's directory is more informative than its `src`.
+        // A crate's folder says more than its `src`.
         if let Some(folder) = parts.find(|part| *part != "src") {
             write!(f, "{folder}/")?;
         }
@@ -89,7 +89,7 @@ impl fmt::Display for SourceLocation<'_> {
     }
 }
 
-/// A text formatted as a JSON string.
+/// A text that is displayed as a JSON string.
 struct JsonString<'a>(&'a str);
 
 impl fmt::Display for JsonString<'_> {
@@ -98,7 +98,7 @@ impl fmt::Display for JsonString<'_> {
     }
 }
 
-/// Collects an event's message and its other fields, already formatted.
+/// Collects an event's message and its formatted fields.
 struct EventFields {
     format: LogFormat,
     message: String,
@@ -106,8 +106,7 @@ struct EventFields {
 }
 
 impl EventFields {
-    /// Adds a text to the message if it is the message, else as a field. Quotes the field if the format or the text requires
-    /// it.
+    /// Appends a text to the message, or adds it as a field. Quotes the field if necessary.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),
@@ -119,7 +118,7 @@ impl EventFields {
         }
     }
 
-    /// Adds a field with a formatted value.
+    /// Adds a field with an already formatted value.
     fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
         let name = field.name();
         match self.format {
@@ -156,7 +155,7 @@ impl Visit for EventFields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no infinity.
+        // JSON has no infinity and no NaN.
         if value.is_finite() {
             self.plain(field, &value)
         } else {

@@ -1,4 +1,4 @@
-//! The outputs of log lines: the two standard streams and files, which can rotate.
+//! The outputs of log lines: stdout, stderr and files with rotation.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,7 +12,7 @@ use witan_config::{LogOutput, Rotation};
 
 use super::timestamp::timestamp;
 
-/// All outputs. Only one thread at a time writes a line to them.
+/// All outputs, locked while a thread writes a line.
 pub(super) struct Outputs(Mutex<Vec<Output>>);
 
 enum Output {
@@ -35,9 +35,9 @@ impl Outputs {
         )))
     }
 
-    /// Writes a line to all outputs. Ignores failures, because a full disk must not stop the member.
+    /// Writes a line to all outputs. Ignores errors, because a full disk must not stop the member.
     pub(super) fn write(&self, line: &str) {
-        // A panic between two lines leaves no line half written.
+        // A panic cannot leave a line half written.
         let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for output in &mut *outputs {
             let _lost = match output {
@@ -63,7 +63,7 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), file, size, rotation })
     }
 
-    /// Appends a line, after rotating the file if the line would exceed its size limit.
+    /// Appends a line. Rotates the file first if the line would exceed its size limit.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if let Some(rotation) = self.rotation
@@ -77,8 +77,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file with a timestamp (`witan-2026-…Z.log`), creates a new one, and deletes files beyond the limits on age
-    /// and number.
+    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes rotated files that are too old or too many.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
@@ -111,7 +110,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Returns the name of the log file without its extension, and the extension with its dot.
+    /// Returns the stem of the file's name, and its extension with the dot.
     fn name(&self) -> (String, String) {
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let stem = self.path.file_stem().map(text).unwrap_or_default();
@@ -123,7 +122,7 @@ impl LogFile {
         (stem, extension)
     }
 
-    /// Returns the rotated files, oldest first, because their names sort by time.
+    /// Returns the rotated files, oldest first.
     fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
         let (stem, extension) = self.name();
         let folder = match self.path.parent() {
@@ -137,7 +136,7 @@ impl LogFile {
             let time = name
                 .strip_prefix(&format!("{stem}-"))
                 .and_then(|n| n.strip_suffix(&extension));
-            // Select only the log's own files: the rest of the name is a time.
+            // The log's own files have a time between stem and extension.
             if time.is_some_and(|time| time.len() == 27 && time.ends_with('Z')) {
                 aside.push(entry.path());
             }

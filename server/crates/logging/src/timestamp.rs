@@ -1,10 +1,10 @@
-//! The time of a log line as RFC 3339 in UTC.
+//! Formats the time of a log line.
 
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-/// Formats a time in UTC, like `2026-11-20T09:31:05.656258Z`.
+/// Formats a time as RFC 3339 in UTC with microseconds, such as `2026-11-20T09:31:05.656258Z`.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or_default();
     format!("{time:.6}")

@@ -14,7 +14,7 @@ use witan_tree::WriteCounts;
 
 use super::{error::V1Error, render, request::V1Stats, text};
 
-/// Returns the leader's first peer URL. Fails with `LeaderElection` if this member has no leader.
+/// Returns the leader's first peer URL, or the error `LeaderElection` if this member knows no leader.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let url = leader_of(node, &view)?.peer_urls.first();
@@ -27,13 +27,13 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the member with this name as a file. Without a name, renders all members as a directory. Returns `KeyNotFound` if
-/// the member does not exist.
+/// Renders the record of the member `name` as a file, or the records of all members as a directory if `name` is `None`. Returns
+/// `KeyNotFound` if no member has this name.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
     let members = view.machine.members.by_id.values();
-    // members that have not started have no name yet
+    // A member that has not started has no name.
     let mut members: Vec<&Member> = members.filter(|member| !member.name.is_empty()).collect();
     members.sort_by_key(|member| &member.name);
     let mut out = Vec::new();
@@ -57,14 +57,14 @@ pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>,
     Ok(out)
 }
 
-/// Returns the value of a member's file, `raft=PEER_URL&etcd=CLIENT_URL`, with the first URL of each kind.
+/// Returns the value of a member's record, `raft=PEER_URL&etcd=CLIENT_URL`, with the first URL of each kind.
 fn record(member: &Member) -> String {
     let first = |urls: &[String]| urls.first().cloned().unwrap_or_default();
     let (peer, client) = (first(&member.peer_urls), first(&member.client_urls));
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. Only the leader has leader statistics; other members redirect to the leader (307).
+/// Answers a request for statistics. Leader statistics on any other member redirect to the leader (307).
 pub(super) async fn stats(
     node: &Node,
     reads: &ReadCounters,
@@ -94,13 +94,13 @@ pub(super) async fn stats(
     }
 }
 
-/// Returns the leader. Fails with `LeaderElection` if this member has no leader.
+/// Returns the leader, or the error `LeaderElection` if this member knows no leader.
 fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     let leader = view.machine.members.by_id.get(&node.status().leader);
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
-/// Collects this member's statistics: role, start time, and the time since which it has known its leader.
+/// Returns this member's role and start time, and how long it has known the leader.
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",
@@ -124,7 +124,7 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
     }
 }
 
-/// Converts v2's counters to v1's counters, which add up successes and failures, and count creations and updates as sets.
+/// Converts v2's counters to v1's. v1 counts successes and failures together, and creations and updates as sets.
 fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
     V1StoreStats {
         gets: reads.found() + reads.failed(),

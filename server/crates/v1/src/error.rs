@@ -1,4 +1,4 @@
-//! Errors of v1: maps node errors to v1 codes. `keys` maps tree errors, which depend on the operation.
+//! Maps node errors to v1 codes. `keys` maps tree errors, because their codes depend on the operation.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -10,11 +10,10 @@ use witan_dialect::{Context, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::NodeError;
 
-/// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Error {
     pub(crate) code: ErrorCode,
-    /// The cause in pieces, which share the memory of values. The pieces are bytes, because keys are bytes.
+    /// The text of `cause`, in pieces to avoid copying values. It can contain any bytes, because keys can.
     pub(crate) cause: Vec<Bytes>,
 }
 
@@ -23,14 +22,14 @@ impl V1Error {
         Self { code, cause: vec![cause.into()] }
     }
 
-    /// Appends the JSON body, without a final newline.
+    /// Appends the error as JSON, without a final newline.
     pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
         rendering::push_error_head(out, code, message, &self.cause);
         out.push(b'}');
     }
 
-    /// Builds the response with the error code's status and the error's JSON as the body.
+    /// Builds the response: the status of the code, and the error as JSON.
     pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
@@ -69,7 +68,7 @@ impl From<NodeError> for V1Error {
 mod tests {
     use super::*;
 
-    /// Covers the errors that no request in `tests/e2e/tests/v1` causes.
+    /// Errors that no request in `tests/e2e/tests/v1` causes.
     #[test]
     fn bodies_are_as_known() {
         let table = [

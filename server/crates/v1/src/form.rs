@@ -1,11 +1,10 @@
-//! v1's form fields, from body and query. As in old versions of Go, `;` also separates pairs, and a pair that cannot be
-//! decoded is ignored.
+//! Parses v1's form fields. As in old versions of Go, `;` also separates pairs, and pairs with bad escapes are ignored.
 
 use bytes::Bytes;
 
 use witan_gocompat::path::{self, Plus};
 
-/// A known form field.
+/// A form field that v1 knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum V1Field {
     Value,
@@ -28,7 +27,7 @@ pub(super) struct V1Fields {
 }
 
 impl V1Fields {
-    /// Parses the fields in a form body and a query. The body comes first, and the first value of a field is used.
+    /// Parses a form body, if any, and a query. The body takes precedence, and then the first value of a field.
     pub(super) fn new(form: Option<&[u8]>, query: &[u8]) -> Self {
         let mut fields = Self::default();
         for text in form.into_iter().chain([query]) {
@@ -49,7 +48,7 @@ impl V1Fields {
         self.get(field).filter(|value| !value.is_empty())
     }
 
-    /// Stores the value of one `name=value` pair, unless its field is set. Ignores unknown names and invalid escapes.
+    /// Stores the value of a `name=value` pair, unless the field is unknown or already set. Ignores pairs with invalid escapes.
     fn enter(&mut self, pair: &[u8]) {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => (&pair[..at], &pair[at + 1..]),

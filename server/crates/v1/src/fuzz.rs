@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::request::{self, V1Request, V1RequestError};
 
-/// Parses a v1 request. Returns its key (the root if it has none) and the request as text. The error contains a body if the
-/// request violates a rule of the dialect.
+/// Parses a v1 request. Returns its key, or `/` if it has none, and the request's debug text. An error contains the response
+/// body if the request violates a rule of v1.
 pub fn v1_request(
     method: &str,
     path: &[u8],

@@ -1,5 +1,4 @@
-//! `/v1/keys`: maps requests to tree operations, and tree errors to v1. v1 can neither write nor remove directories, and mostly
-//! treats them as missing.
+//! `/v1/keys`, mapped to the v2 tree. v1 can neither write nor remove directories, and mostly treats them as missing.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -20,8 +19,8 @@ use super::{error::V1Error, render, request::V1Put};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads a file, or lists a directory, from this member's state. Returns `KeyNotFound` for every failed lookup, and `None` if
-/// the sender has lost access.
+/// Reads a file or lists a directory from this member's state. Returns `KeyNotFound` if the lookup fails, and `None` if the
+/// caller has lost access since the first check.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -46,7 +45,7 @@ pub(super) async fn get(
     }
 }
 
-/// Removes a file and returns the change. A directory counts as missing (`KeyNotFound`).
+/// Removes a file and returns the event. A directory counts as missing (`KeyNotFound`).
 pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     let removal = Delete { path: key.clone(), dir: false, recursive: false };
     match node.propose(TreeOperation::Delete(removal)).await {
@@ -58,7 +57,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     }
 }
 
-/// Writes a file and returns the change. If a previous value is expected, the write fails unless the file has this value.
+/// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -80,7 +79,7 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
-                // another request has removed the file
+                // Another request has removed the file.
                 Err(_) => test_failed(Bytes::new(), wanted),
             }
         }
@@ -91,8 +90,8 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     })
 }
 
-/// Chooses the tree operation for a write at `now_ns`. An empty previous value creates the key, and fails if it exists. With
-/// any other previous value or none, a TTL of 0 or less removes the key.
+/// Builds the tree operation for a write at `now_ns`. An empty previous value creates the key and fails if it exists.
+/// Otherwise, a TTL of 0 or less removes the key.
 fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
     let creates = prev_value.as_ref().is_some_and(Bytes::is_empty);
@@ -106,7 +105,7 @@ fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     TreeOperation::choose(method, creates.then_some(false), (false, false), asked)
 }
 
-/// Maps a tree error to v1; `directory` is the code for a directory at the key.
+/// Maps a tree error to v1. `directory` is the error code if a directory is at the key.
 fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
     let code = match error.kind {
         TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
@@ -120,7 +119,7 @@ fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCod
     V1Error::new(code, key)
 }
 
-/// Builds the error `TestFailed`, whose cause shows the actual and the wanted value.
+/// Builds the error `TestFailed`, whose cause contains the actual and the wanted value.
 fn test_failed(actual: Bytes, wanted: Bytes) -> V1Error {
     let (begin, between) = (
         Bytes::from_static(b"TestAndSet: "),

@@ -1,8 +1,8 @@
 //! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. It is a view of the v2
-//! store: hidden nodes stay hidden, and indexes are the same.
+//! store, with the same indexes and hidden nodes.
 //!
-//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) → `cluster`. All
-//! are pure except `keys`, `watch` and `cluster`.
+//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) → `cluster`.
+//! `form`, `request` and `render` are pure.
 
 mod cluster;
 mod error;
@@ -37,7 +37,7 @@ use request::{V1Request, V1RequestError, parse};
 
 use self::error::V1Error;
 
-/// Answers a request for one of v1's paths and drains its body.
+/// Answers a request for a v1 path and drains its body.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -58,8 +58,8 @@ pub async fn handle(
     }
 }
 
-/// Parses, authorizes and executes a request. An unknown path, a wrong method and a missing permission are responses; all other
-/// failures are errors.
+/// Parses, authorizes and executes a request. Returns a plain-text response for an unknown path, an unsupported method or
+/// missing permission, and an error for any other failure.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -81,7 +81,7 @@ async fn answer(
         if !basic_auth::authorize_key(ctx, request, key, wish).await? {
             return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
         }
-        // a watch counts neither as a read nor as a write
+        // A watch counts neither as a read nor as a write.
         if !matches!(asked, V1Request::Watch { .. }) {
             let operation = match wish.write {
                 true => KeyOperation::Write,
@@ -124,7 +124,7 @@ async fn answer(
     ))
 }
 
-/// Returns the key and the access that a request needs in v2's authorization. Returns `None` if the request reads no key.
+/// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` without a key.
 fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         V1Request::Get { key } => (key, false, false),
@@ -144,15 +144,14 @@ fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }
 
-/// Builds a plain-text response. Go's content sniffing gave all v1 answers this type.
+/// Builds a plain-text response, the type that Go's content sniffing gave all v1 answers.
 fn framed(body: FramedBody) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
         .body(body)
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` for another method or media type. Fails if the body is too large or
-/// incomplete.
+/// Reads the form body of a PUT or POST. Returns `None` for other requests. Fails if the body is too large or incomplete.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -161,7 +160,7 @@ async fn form(
     if !can_have_form || reply::media_type(request) != reply::FORM {
         return Ok(None);
     }
-    // v1 has no error for an unreadable form, so report a missing value
+    // v1 has no error for an unreadable form, so report a missing value.
     match reply::read_form(payload).await {
         Ok(form) => Ok(Some(form)),
         Err(cause) => Err(V1Error::new(ErrorCode::ValueRequired, cause)),

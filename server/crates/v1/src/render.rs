@@ -1,4 +1,4 @@
-//! Renders answers as JSON, byte for byte like etcd 0.1, without a newline. It does not use a JSON library, because keys and
+//! Renders answers as JSON, byte for byte like etcd 0.1, without a newline. A JSON library cannot do this, because keys and
 //! values are bytes. The api crate describes the format.
 
 use witan_gocompat::{
@@ -9,7 +9,7 @@ use witan_tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// An object in an answer. Empty strings, false and 0 are omitted.
+/// An object in an answer. Rendering omits empty strings, false and 0.
 #[derive(Clone, Copy, Debug, Default)]
 struct V1Response<'a> {
     action: &'static str,
@@ -23,7 +23,7 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Appends a change (`SET` or `DELETE`) as a JSON object, for writers and watchers.
+/// Appends an event (`SET` or `DELETE`) as a JSON object, for the answers to writes and watches.
 pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
@@ -51,7 +51,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
             value: value(node),
             new_key: prev.is_none(),
             expires_ns: node.expires_ns,
-            // v2 rounds up and v1 rounds down; the remaining time is never a whole number of seconds
+            // v2 rounds up and v1 rounds down, and the remaining time is never a whole number of seconds.
             ttl: (node.ttl - 1).max(0),
             ..shown
         }
@@ -59,7 +59,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     push(out, &shown);
 }
 
-/// Appends the result of a read: a file as one object, a directory as a list of its nodes.
+/// Appends the result of a read: an object for a file, or a list of objects for a directory.
 pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     let node = &event.node;
     if !node.dir {
@@ -76,7 +76,7 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     out.push(b']');
 }
 
-/// Converts a node to an object in a GET answer. Its TTL is the number of whole seconds left at `now_ns`.
+/// Builds the GET answer for one node. Its TTL is the number of whole seconds left at `now_ns`.
 fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {
@@ -91,13 +91,13 @@ fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     }
 }
 
-/// Appends the GET answer for a member's record, which is not in the tree.
+/// Appends the GET answer for a member's record, which the tree does not contain.
 pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u64) {
     let shown = V1Response { action: "GET", key, value, index, ..V1Response::default() };
     push(out, &shown);
 }
 
-/// Returns a node's path, which is `/` for the root.
+/// Returns a node's path, or `/` for the root.
 fn key(node: &Node) -> &[u8] {
     if node.path.is_empty() {
         b"/"
@@ -136,7 +136,7 @@ fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.push(b'}');
 }
 
-/// Appends `name` verbatim and `text` as a JSON string, or nothing if the text is empty.
+/// Appends `name` verbatim and `text` as a JSON string, or nothing if `text` is empty.
 fn push_text(out: &mut dyn Sink, name: &str, text: &[u8]) {
     if !text.is_empty() {
         out.extend_from_slice(name.as_bytes());
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(line), expect);
     }
 
-    /// Covers the only change that `tests/e2e/tests/v1` does not compare literally.
+    /// The only event that `tests/e2e/tests/v1` does not compare literally.
     #[test]
     fn a_change_has_its_date_and_a_second_less() {
         let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! Parses a v1 request's method, path and form into one value, or an error. Pure.
+//! Parses a v1 request from its method, path and form. Pure.
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
@@ -9,7 +9,6 @@ use super::{
     form::{V1Field, V1Fields},
 };
 
-/// A request of this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1Request {
     /// Reads a file or a directory.
@@ -31,12 +30,11 @@ pub(crate) enum V1Request {
         /// The first index to watch; `None` starts now.
         from: Option<u64>,
     },
-    /// Reads the members as files.
+    /// Reads the members' records, which look like files.
     MachineRecords {
         /// A member's name; `None` for all members.
         name: Option<Bytes>,
     },
-    /// Reads the leader.
     Leader,
     /// Reads the client URLs of the members.
     Machines,
@@ -51,7 +49,7 @@ pub(crate) struct V1Put {
     pub key: Bytes,
     /// The new value; never empty.
     pub(crate) value: Bytes,
-    /// TTL in seconds. A TTL of 0 or less removes the key at once.
+    /// TTL in seconds; 0 or less removes the key.
     pub(crate) ttl: Option<i64>,
     /// The expected previous value. An empty value means that the key must not exist.
     pub(crate) prev_value: Option<Bytes>,
@@ -60,15 +58,12 @@ pub(crate) struct V1Put {
 /// The subject of the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V1Stats {
-    /// Statistics of this member.
     Member,
-    /// Statistics of the leader.
     Leader,
-    /// Statistics of the store.
     Store,
 }
 
-/// The reason why a request is refused.
+/// Why parsing refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1RequestError {
     /// The path is unknown.
@@ -79,7 +74,7 @@ pub(crate) enum V1RequestError {
     Rule(V1Error),
 }
 
-/// The target of a path.
+/// What a path addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum V1Target {
     Key(Bytes),
@@ -90,7 +85,7 @@ enum V1Target {
 }
 
 impl V1Target {
-    /// Returns the target of a cleaned path, or `None` if the path does not belong to v1.
+    /// Parses a cleaned path. Returns `None` if the path does not belong to v1.
     fn of(path: &[u8]) -> Option<Self> {
         let fixed = match path {
             b"/v1/leader" | b"/leader" => Some(Self::Leader),
@@ -106,8 +101,7 @@ impl V1Target {
     }
 }
 
-/// Returns the key after `prefix`: absolute, without a trailing slash, `/` for the root. Returns `None` if the path is not
-/// `prefix` or below it.
+/// Returns the key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is not below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {
@@ -120,7 +114,7 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     Some(key.into())
 }
 
-/// Parses a request from its method, its decoded and cleaned path, its query, and its body if the body is a form.
+/// Parses a request. `path` is decoded and cleaned. `form` is the body, if it is a form.
 pub(crate) fn parse(
     method: &str,
     path: &[u8],
@@ -156,7 +150,7 @@ fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
     V1RequestError::Rule(V1Error::new(code, cause))
 }
 
-/// Returns the request for a GET on a key. `MACHINE_RECORDS` and the keys one level below it read the members' records.
+/// Builds the request for a GET of a key. `MACHINE_RECORDS` and keys one level below it select members' records.
 fn read(key: Bytes) -> V1Request {
     let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
         return V1Request::Get { key };
@@ -171,7 +165,7 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// Checks keyword, value and TTL, in this order, and builds the write. Returns the first error.
+/// Validates a write, in the order keyword, value, TTL, and returns it or the first error.
 fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {
@@ -189,13 +183,13 @@ fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     })
 }
 
-/// Returns whether a key's first segment is one of v1's reserved words (`KEYWORDS`).
+/// Returns whether a key's first segment is one of `KEYWORDS`, which are read-only.
 fn is_keyword(key: &[u8]) -> bool {
     let first = key.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
     v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
 }
 
-/// Parses a decimal number with an optional sign. Returns `None` for any other text or if the number is out of range.
+/// Parses a decimal number with an optional sign. Returns `None` if it is invalid or out of range.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -204,7 +198,7 @@ fn number(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Each line has a method, a path, a form (`-` for none), and the resulting request.
+    /// Each line contains a method, a path, a form (`-` for none) and the resulting request.
     const REQUESTS: &str = r#"
         GET /v1/keys - get /
         GET /v1/keys/ - get /

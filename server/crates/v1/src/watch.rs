@@ -1,4 +1,4 @@
-//! `/v1/watch`: waits for one change at or below a key. Sends no bytes before the change.
+//! `/v1/watch`: waits for one change at or below a key. Sends nothing before the change, not even headers.
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
@@ -8,8 +8,8 @@ use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 
-/// Waits for the first change at or below `key`, starting at index `from` (`None` starts now). As in etcd 0.1, skips events
-/// that the history no longer contains. Returns `WatcherCleared` if the process stops or the client disconnects.
+/// Waits for the first change at or below `key` since index `from`; `None` starts now. As in etcd 0.1, skips events that the
+/// history no longer contains. Returns `WatcherCleared` if the process stops or the client disconnects.
 pub(super) async fn next(
     node: &Node,
     client: &Disconnect,
@@ -18,7 +18,7 @@ pub(super) async fn next(
 ) -> Result<Event, V1Error> {
     let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
     let mut watch = Watch { path: key.clone(), recursive: true, registered: 0 };
-    // read the index after registering, so that no event is missed
+    // Read the index after registering, so that no event is missed.
     let mut waiter = node.watch(watch.clone())?;
     watch.registered = node.view().await?.machine.tree.index();
     let mut from = from.unwrap_or(watch.registered + 1);

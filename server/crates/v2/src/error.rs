@@ -1,4 +1,4 @@
-//! Errors of `/v2/keys`: maps errors from the tree and the node to v2 codes and texts. The api crate has the table of codes.
+//! Maps errors from the tree and the node to the codes and texts of `/v2/keys`. The api crate defines the codes.
 
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
@@ -6,24 +6,24 @@ use witan_dialect::rendering::ReadRefused;
 use witan_gocompat::text::{self, Sink};
 use witan_node::{NodeError, ProposeError};
 
-/// An error with its cause, ready to be rendered.
+/// An error response of `/v2/keys`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V2Error {
-    /// The error's code.
+    /// The code, which determines the message and the HTTP status.
     pub code: ErrorCode,
-    /// The cause in pieces, which share the memory of values. The pieces are bytes, because paths are bytes.
+    /// The text of `cause`, in pieces to avoid copying values. It can contain any bytes, because paths can.
     pub cause: Vec<Bytes>,
     /// The store's index; 0 if the request did not reach the store.
     pub(crate) index: u64,
 }
 
 impl V2Error {
-    /// Creates an error for a request that did not reach the store, so its index is 0.
+    /// Creates an error with index 0, for a request that did not reach the store.
     pub fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self { code, cause: vec![cause.into()], index: 0 }
     }
 
-    /// Appends the JSON body with its newline.
+    /// Appends the error as JSON and a newline.
     pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
         witan_dialect::rendering::push_error_head(out, code, message, &self.cause);

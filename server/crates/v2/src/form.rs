@@ -1,4 +1,4 @@
-//! Decodes URL queries and form bodies to the fields that `/v2/keys` supports. `parse` validates the values.
+//! Decodes URL queries and form bodies to the fields that `/v2/keys` supports. `parse` validates their values.
 
 use bytes::Bytes;
 
@@ -64,8 +64,7 @@ impl V2Fields {
     /// Parses form-encoded text (a body or a query) into the fields. A field that is already set keeps its value, because the
     /// body is parsed before the query. Names are case-sensitive, and unknown names are ignored.
     ///
-    /// After an error, still parses the remaining pairs. As in Go, the error is about the last semicolon, or else about the
-    /// first bad escape.
+    /// Returns Go's error text for a semicolon, or else for the first bad escape. Parses the other pairs even after an error.
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), String> {
         let mut fault = None;
         for pair in text.split(|&b| b == b'&') {
@@ -80,8 +79,7 @@ impl V2Fields {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Stores the value of one `name=value` pair, unless its field is already set or unknown. The error is Go's text for a
-    /// bad escape.
+    /// Stores a `name=value` pair, unless the field is unknown or already set. Returns Go's error text for a bad escape.
     fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
         if pair.is_empty() {
             return Ok(());
@@ -102,7 +100,7 @@ impl V2Fields {
     }
 }
 
-/// Decodes `%XX` escapes, and `+` as a space. The error is Go's text for the first bad escape.
+/// Decodes `%XX` escapes, and `+` as a space. Returns Go's error text for the first bad escape.
 fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     path::unescape(text, Plus::IsSpace)
         .map_err(|bad| format!("invalid URL escape {}", text::quote(bad)))

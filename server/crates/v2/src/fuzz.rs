@@ -1,5 +1,4 @@
-//! Gives `tests/fuzz` access to the dialect's parsers. Built only with the feature `fuzz`. Private types are returned as
-//! public types or text.
+//! Gives `tests/fuzz` access to the dialect's parsers. Built only with the feature `fuzz`.
 
 use bytes::Bytes;
 use witan_tree::WriteMethod;
@@ -10,7 +9,7 @@ use crate::{
     parse::{self, WaitParameter},
 };
 
-/// Returns the parameters of a form or query, in the order of their table, and the parse error.
+/// Parses a form or query. Returns names and values in the order of `NAMES`, and the error text.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     let mut fields = V2Fields::default();
     let fault = fields.read(text).err();
@@ -20,7 +19,7 @@ pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     (given.collect(), fault)
 }
 
-/// Parses a v2 write into its operation. The error contains the code and the cause.
+/// Parses a v2 write into its operation. Returns the code and the cause of an error.
 pub fn v2_write(
     method: &[u8],
     path: Bytes,
@@ -38,19 +37,19 @@ pub fn v2_write(
     Ok(parse::mutation(write, path, params, now_ns))
 }
 
-/// Parses a v2 read's parameters and returns them as text. The error contains the code and the cause.
+/// Parses a v2 read's parameters and returns their debug text. Returns the code and the cause of an error.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
     parse::params(WaitParameter::Allowed, query, None)
         .map(|params| format!("{params:?}"))
         .map_err(|error| (error.code.code(), error.cause.concat().into()))
 }
 
-/// Parses a membership change's body into its peer URLs, without validating them.
+/// Parses the body of a membership change into its peer URLs, without validating them.
 pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
     body::decode(body)
 }
 
-/// Parses a peer URL as etcd does.
+/// Validates and trims a peer URL as etcd does.
 pub fn peer_url(text: &str) -> Result<String, String> {
     peer_url::peer_url(text)
 }

@@ -1,4 +1,4 @@
-//! The v2 dialect's `X-` headers.
+//! The `X-` headers of v2 responses.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -13,14 +13,14 @@ use witan_node::Node;
 
 use super::error::V2Error;
 
-/// Starts a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the cluster id as a header.
+/// Starts a response of `/v2/keys`, `/v2/members` or `/v2/auth` with the cluster ID header.
 pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
     builder.insert_header((v2::CLUSTER_ID_HEADER, ids::hex(node.identity().cluster_id)));
     builder
 }
 
-/// Starts a successful response of `/v2/keys`, with v2's index and raft's index and term as headers.
+/// Starts a successful response of `/v2/keys` with the headers of its `index` (v2), the Raft index and the Raft term.
 pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuilder {
     let raft = node.status();
     let mut builder = build(node, status);
@@ -32,7 +32,7 @@ pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuild
     builder
 }
 
-/// Builds a response of `/v2/members` or `/v2/auth`: `value` as JSON and a newline.
+/// Builds a response of `/v2/members` or `/v2/auth`, with `value` as JSON and a newline in the body.
 pub(crate) fn json_response(
     ctx: &Context,
     request: &HttpRequest,
@@ -46,7 +46,7 @@ pub(crate) fn json_response(
         .body(reply::framed(request, json))
 }
 
-/// Builds the error response of `/v2/keys`, with the error's index as a header and its JSON as the body.
+/// Builds the error response of `/v2/keys`, with the error's index as a header and its JSON in the body.
 pub async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
     let mut response = build(&ctx.node, status);

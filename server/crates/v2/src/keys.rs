@@ -1,4 +1,4 @@
-//! `/v2/keys`: executes reads and writes and starts watches. `parse` validates parameters and builds a write's operation.
+//! `/v2/keys`: executes reads and writes and starts watches. `parse` validates parameters and builds write operations.
 
 use std::time::Instant;
 
@@ -29,23 +29,23 @@ use super::{
     render, watch,
 };
 
-/// Limits log lines that any client can trigger.
+/// Limit log lines that any client can trigger.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
-/// The meaning of an HTTP method for keys.
+/// What a request to `/v2/keys` does, by its HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Reads a node.
     Get,
-    /// Reads a node but returns only the headers.
+    /// Reads a node and returns only the headers.
     Head,
     /// Changes a node.
     Write(WriteMethod),
 }
 
 impl Intent {
-    /// Returns a method's meaning, or `None` if `/v2/keys` does not serve it.
+    /// Returns the intent of an HTTP method, or `None` if `/v2/keys` does not serve the method.
     fn of(method: &Method) -> Option<Self> {
         match method.as_str() {
             "GET" => Some(Self::Get),
@@ -57,7 +57,7 @@ impl Intent {
         }
     }
 
-    /// Returns the value of the label `method` for the request.
+    /// Returns the request's value of the metric label `method`.
     fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
@@ -77,7 +77,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether `wait=true` is allowed. It is allowed only on GET.
+    /// Returns whether the method allows `wait=true`.
     fn wait_parameter(self) -> WaitParameter {
         match self {
             Self::Get => WaitParameter::Allowed,
@@ -85,7 +85,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether the request's body is read as a form, which is the case on PUT and POST.
+    /// Returns whether the body is parsed as a form: only on PUT and POST.
     fn reads_form(self) -> bool {
         match self {
             Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
@@ -119,7 +119,7 @@ pub(super) async fn handle(
     }
 }
 
-/// Parses, authorizes, executes and measures a request. A watch counts as received, but not as answered.
+/// Parses, authorizes, executes and measures a request. Metrics count a watch as received, but not as answered.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -134,7 +134,7 @@ async fn serve(
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
     };
-    // as in etcd, access is checked with the final slash: `/app/*` matches `/app/`
+    // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     if !basic_auth::authorize_key(ctx, request, sent, wish).await? {
         return Err(ReadRefused::Unauthorized.into());
@@ -157,8 +157,7 @@ async fn serve(
     answer
 }
 
-/// Parses a request's intent and parameters from its query and form body. Returns `None` for a method that `/v2/keys` does
-/// not serve.
+/// Parses intent and parameters from method, query and form body. Returns `None` if `/v2/keys` does not serve the method.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,
@@ -178,8 +177,8 @@ pub async fn intent(
     )))
 }
 
-/// Executes an authorized request: a quorum read, a watch, a read of this member's state, or a write. With `quorum`, a GET
-/// ignores `wait`. `sent` is the key as the client sent it; access is checked against this key.
+/// Executes an authorized request: a read, a watch or a write. A GET with `quorum` ignores `wait`. `key` is the tree key, and
+/// `sent` is the key from the URL, which `get` uses to check access again.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,
@@ -209,8 +208,8 @@ fn key_of_url(path: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` without a form. As in etcd, other bodies are ignored. Fails with
-/// `InvalidForm` if the media type or the form is invalid.
+/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose body etcd ignores, too.
+/// Returns `InvalidForm` if the media type or the form is invalid.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
@@ -247,8 +246,8 @@ async fn form(
     }
 }
 
-/// Answers with a node, from a linearizable state with `quorum`, otherwise from this member's state. Counts the read. A large
-/// listing waits for a permit and is built on another thread.
+/// Reads a node and answers with it. With `quorum`, the read is linearizable; otherwise, it uses this member's state. A large
+/// listing waits for a permit and is rendered on another thread.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -274,8 +273,7 @@ async fn get(
     Ok(answer.body(body))
 }
 
-/// Proposes a write and answers with its event. With `noValueOnSuccess`, a write other than DELETE is answered with the action
-/// alone.
+/// Proposes a write and answers with its event. With `noValueOnSuccess`, PUT and POST return only the action.
 pub async fn write(
     ctx: &Context,
     request: &HttpRequest,

@@ -1,7 +1,7 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`, `/v2/auth`.
 //!
 //! Reading order: `form` → `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`, `error`,
-//! `headers` (the answer) → `members`, `stats`, `auth`. All files up to `headers` are pure except `keys` and `watch`.
+//! `headers` (the answer) → `members`, `stats`, `auth`. `form`, `parse`, `render` and `error` are pure.
 
 mod auth;
 pub mod error;
@@ -20,7 +20,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::V2Resource;
 use witan_dialect::{Context, reply};
 
-/// Returns the methods that a resource serves, in the format of `Allow`.
+/// Returns the value of the header `Allow` for a resource.
 fn methods(resource: V2Resource) -> &'static str {
     match resource {
         V2Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
@@ -31,14 +31,13 @@ fn methods(resource: V2Resource) -> &'static str {
     }
 }
 
-/// Returns the part of a path after `prefix`, which is empty or starts with `/`. Returns `None` if the path is not `prefix`
-/// or below it.
+/// Returns the part of a path after `prefix`: empty, or starting with `/`. Returns `None` if it is not at or below `prefix`.
 fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(prefix)
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Answers a request for one of v2's resources, and drains its body. The caller must have authorized the sender.
+/// Answers a request for a v2 resource and drains its body. The caller must have authorized the client.
 pub async fn handle(
     ctx: &Context,
     resource: V2Resource,

@@ -1,5 +1,5 @@
-//! Parses the parameters of a `/v2/keys` request and builds a write's operation from them. Validates in etcd's order, so that
-//! a request with two errors gets the same error. Pure.
+//! Parses the parameters of a `/v2/keys` request and builds write operations from them. Validates in etcd's order, so that a
+//! request with two errors gets the same error. Pure.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
@@ -11,7 +11,7 @@ use super::{
     form::{V2Field, V2Fields},
 };
 
-/// The parameters of a request.
+/// The validated parameters of a `/v2/keys` request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     /// The new value; empty if it is missing.
@@ -124,8 +124,7 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     })
 }
 
-/// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number of at most 64
-/// bits.
+/// Parses an index. Returns `None` if it is 0 or missing, and `IndexNotNumber` if it is not a decimal number in range.
 fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -145,8 +144,7 @@ fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     Ok(boolean(fields, field, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean like Go's `ParseBool`. Returns `None` if it is missing. The error puts `quote` around the field's name,
-/// as etcd does for some fields.
+/// Parses a boolean like Go's `ParseBool`, or `None` if missing. An error puts `quote` around the field's name, as in etcd.
 fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);

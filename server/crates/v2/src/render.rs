@@ -1,5 +1,5 @@
-//! Renders events as JSON lines, byte for byte like etcd's encoder. It does not use a JSON library, because keys and values
-//! can be arbitrary bytes. The api crate describes the format.
+//! Renders events as JSON lines, byte for byte like etcd's encoder. A JSON library cannot do this, because keys and values can
+//! be arbitrary bytes. The api crate describes the format.
 
 use witan_gocompat::{
     json,
@@ -25,14 +25,14 @@ pub(crate) fn bare(out: &mut dyn Sink, event: &Event) {
     out.extend_from_slice(b"}\n");
 }
 
-/// Starts an event's object with its action, and leaves the object open.
+/// Starts an event's JSON object with its action, and leaves the object open.
 fn push_action(out: &mut dyn Sink, action: Action) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(action.name().as_bytes());
     out.push(b'"');
 }
 
-/// Appends a node as a JSON object, including the nodes below it. Absent fields are omitted.
+/// Appends a node, including the nodes below it, as a JSON object. Omits absent fields.
 fn push_node(out: &mut dyn Sink, node: &Node) {
     let mut comma: &[u8] = b"";
     let mut push_name = |out: &mut dyn Sink, name: &str| {

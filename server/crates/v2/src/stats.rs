@@ -18,7 +18,7 @@ use witan_machine::member::MemberId;
 use witan_node::{FollowerCounts, Node, Role};
 use witan_tree::WriteCounts;
 
-/// The minimum of an empty set of latencies, as in etcd.
+/// The minimum latency before the first measurement, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
 /// Answers `/v2/stats/self` with this member's role, leader and append traffic.
@@ -51,8 +51,7 @@ fn state(role: Role) -> &'static str {
     }
 }
 
-/// Returns the leader's id and the time since which this member has known it as leader. Without a leader, returns an empty id
-/// and Go's zero time.
+/// Returns the leader's ID, and since when this member has known it. Without a leader, returns an empty ID and Go's zero time.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => LeaderInfo {
@@ -68,7 +67,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
     }
 }
 
-/// Answers `/v2/stats/leader` with the leader's counts for its followers. Answers 403 on all other members.
+/// Answers `/v2/stats/leader` with the leader's counts for each follower, or with 403 if this member is not the leader.
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
@@ -86,7 +85,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Converts a follower's counts. Without a measured round trip, the minimum is `NO_LATENCY_MS`.
+/// Converts a follower's counts to etcd's format. Before the first round trip, the minimum is `NO_LATENCY_MS`.
 fn follower(counts: &FollowerCounts) -> FollowerStats {
     let trips = &counts.trips;
     FollowerStats {
@@ -104,8 +103,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Answers `/v2/stats/store` with the counts of operations on the v2 tree and of watchers. Answers 500 if this member's state
-/// is not available.
+/// Answers `/v2/stats/store` with the counts of v2 operations and watchers, or with 500 if no state is available.
 pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let counts = match node.view().await {

@@ -1,9 +1,8 @@
-//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so no events are queued for it. It
-//! sends the next matching event, and continues to read when the client has received it. Without a matching event, it sleeps
-//! until the node wakes it.
+//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so events need no queue. When the client
+//! has received an event, the watch reads the next one. Without a matching event, it sleeps until the node wakes it.
 //!
-//! A watch ends with its first event (unless it streams), with the process, with the client, or when the history no longer
-//! contains the client's next event.
+//! A watch without `stream` ends with its first event. Any watch ends if the process stops, the client disconnects, or the
+//! history no longer contains the next event.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
@@ -21,8 +20,7 @@ use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::{error::V2Error, headers, parse::Params, render};
 
-/// Registers a watch on `key` and starts the answer, whose headers are sent at once. Fails if the history no longer contains
-/// the first index.
+/// Registers a watch on `key` and sends the response headers at once. Fails if the history no longer contains `wait_index`.
 pub async fn open(
     ctx: &Context,
     request: &HttpRequest,
@@ -30,7 +28,7 @@ pub async fn open(
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
-    // take the view after registering, so that no event is missed
+    // Take the view after registering, so that no event is missed.
     let node = &ctx.node;
     let waiter = node.watch(watch.clone())?;
     let view = node.view().await?;
@@ -63,7 +61,7 @@ pub async fn open(
     Ok(response)
 }
 
-/// A watch's range and its position in the history.
+/// The range of a watch and its position in the history.
 #[derive(Debug)]
 struct WatchCursor {
     watch: Watch,
@@ -73,12 +71,11 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Returns the next matching event and advances past it. Returns `None` if there is none yet. Fails if the history no
-    /// longer contains it.
+    /// Returns the next matching event and advances past it, or `None` if there is none yet. Fails if the history dropped it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
-            // Between two matching events, there can be more changes than the history contains.
+            // While no event matched, the tree can have changed more often than the history can store.
             self.from = oldest;
         }
         let found = tree.next_event(&self.watch, self.from)?;
@@ -91,7 +88,7 @@ impl WatchCursor {
     }
 }
 
-/// Returns the index of the oldest event in a full history.
+/// Returns the index of the oldest event that a full history contains.
 fn oldest(tree: &Tree) -> u64 {
     (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
@@ -105,13 +102,12 @@ struct WatchBody {
     client: Disconnect,
     stream: bool,
     ended: bool,
-    /// The charge for the previous line. The line was sent when the next line is requested.
+    /// The memory charge for the previous line, released when the next line is requested.
     charge: Option<Charge>,
 }
 
 impl WatchBody {
-    /// Waits for the next event and renders its line. Returns `None` at the end of the answer. Fails if the charge for its
-    /// memory is refused.
+    /// Waits for the next event and renders its line. Returns `None` at the end. Fails if its memory charge is refused.
     async fn next_line(&mut self) -> Option<Result<Bytes, AnswerRefused>> {
         self.charge = None;
         if self.ended {
@@ -132,8 +128,7 @@ impl WatchBody {
         }))
     }
 
-    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, or the history no
-    /// longer contains the next event.
+    /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, or the event is lost.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

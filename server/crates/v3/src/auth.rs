@@ -1,4 +1,4 @@
-//! Calls on users and roles. Passwords are hashed here, so only the hash is replicated.
+//! Calls on users and roles. Passwords are hashed here, so that only hashes are replicated.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -59,7 +59,7 @@ RoleRevoke {
     range_end: request.range_end,
 });
 
-/// Adds a user. Stores the hash of the request's password, or no password if the request's options specify this.
+/// Adds a user with the hash of the request's password, or without a password if the options say so.
 pub(super) async fn user_add(
     ctx: &Context,
     request: AuthUserAddRequest,
@@ -76,8 +76,7 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Replaces a user's password with the hash of the password in the request. If that password is empty, decodes the hash that
-/// the request contains as base64.
+/// Replaces a user's password by the hash of the request's password, or without one, by the hash in the request (base64).
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -94,14 +93,14 @@ pub(super) async fn user_change_password(
     Ok(AuthUserChangePasswordResponse { header })
 }
 
-/// Returns the bcrypt hash of a password. Hashing takes tens of milliseconds, so callers check permissions first.
+/// Returns the bcrypt hash of a password. Check the caller's permission first, because hashing takes tens of milliseconds.
 async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     let hashing = &ctx.authenticator.hashing;
     Ok(hashing.hash(ctx.account(), password).await?)
 }
 
-/// Checks a password and issues a token. Starts over if users change during the check. An unknown user takes as long as a
-/// wrong password, so that clients cannot probe for user names.
+/// Checks a password and issues a token. Starts over if users change meanwhile. An unknown user takes as long as a wrong
+/// password, so that clients cannot find out which users exist.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
@@ -127,7 +126,7 @@ pub(super) async fn authenticate(
         }
         let prefix = ctx.authenticator.token_prefix()?;
         let user = request.name.clone();
-        // the request authenticates itself, so it has no caller
+        // The request authenticates itself, so it has no caller.
         let asked = Authenticate { user, prefix: prefix.clone() };
         let done = ctx.node.propose(asked).await?;
         if ctx.node.auth().revision == checked {
@@ -141,7 +140,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether authentication of v3 is enabled, and the auth revision. Requires no authentication, as in etcd since 3.7.
+/// Returns whether v3 authentication is enabled, and the auth revision. As in etcd, requires no authentication.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
@@ -155,7 +154,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns a user's roles. Users can read their own roles without the root role. Fails with `UserNotFound` for an unknown user.
+/// Returns a user's roles, or fails with `UserNotFound`. Users can read their own roles without the root role.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
@@ -175,7 +174,7 @@ pub(super) async fn user_get(
     })
 }
 
-/// Returns the names of all users. While authentication is enabled, the caller needs the root role.
+/// Returns the names of all users. While authentication is enabled, requires the root role.
 pub(super) async fn user_list(
     ctx: &Context,
     _request: AuthUserListRequest,
@@ -189,8 +188,7 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions. The root role has a permission on all keys. Users can read their own roles without the root
-/// role.
+/// Returns a role's permissions; the role root has all keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,
@@ -223,7 +221,7 @@ pub(super) async fn role_get(
     })
 }
 
-/// Returns the names of all roles. While authentication is enabled, the caller needs the root role.
+/// Returns the names of all roles. While authentication is enabled, requires the root role.
 pub(super) async fn role_list(
     ctx: &Context,
     _request: AuthRoleListRequest,
@@ -237,7 +235,7 @@ pub(super) async fn role_list(
     })
 }
 
-/// Converts a permission to the core's type.
+/// Converts a permission to the state machine's type.
 pub fn permission(given: authpb::Permission) -> Permission {
     Permission {
         kind: given.perm_type,

@@ -1,8 +1,7 @@
-//! Authorization of calls. `witan_api::access` lists the access that each method requires. [`admit`] enforces it before the
-//! message is read, so that unauthorized calls cost nothing, and the verbs do not check it again.
+//! Authorizes calls. `witan_api::access` lists the access that each method requires. [`admit`] checks it before the message is
+//! read, so that unauthorized calls cost nothing. The calls themselves do not check it again.
 //!
-//! Permissions that depend on the message are rules of the state machine (`witan_machine::auth`). Commands are checked when
-//! they are applied from the log; all other calls are checked here.
+//! The rules of `witan_machine::auth` decide permissions that depend on the message: when a command is applied, or here.
 //!
 //! While authentication is disabled, each check costs one or two atomic loads.
 
@@ -20,11 +19,11 @@ use witan_node::Applied;
 use super::RpcResult;
 use crate::error::RpcError;
 
-/// Methods of these packages return errors without codes of their own, as in etcd.
+/// As in etcd, all errors of these packages have the code `Unknown`.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Calls that a learner serves from its own state. It serves `Range` and `MemberList` only if they are not linearizable.
-/// etcd's learners serve the first three.
+/// Calls that a learner serves from its own state, the first three as in etcd. Linearizable `Range` and `MemberList` requests
+/// are refused later.
 const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -35,18 +34,18 @@ const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.Cluster/MemberList",
 ];
 
-/// Refuses a call that a learner does not serve, before all other checks, as in etcd. A learner also serves methods outside
-/// the table of calls (health, reflection).
+/// Fails with `NotSupportedForLearner` if this member is a learner that does not serve the method. As in etcd, this check comes
+/// first. A learner also serves methods outside the table of calls (health, reflection).
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
-    // check the cheap condition first: nearly all members vote
+    // The cheap condition comes first, because nearly all members are voters.
     if refusal.is_err() && (OF_LEARNERS.contains(&method) || GrpcRoute::of(method).is_none()) {
         return Ok(());
     }
     Ok(refusal?)
 }
 
-/// Checks that this member serves a gRPC method and that the caller may call it.
+/// Checks that this member serves a method and that the caller has the required access.
 pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     refuse_learner(ctx, method)?;
     match ctx.node.any_auth_enabled() {
@@ -55,16 +54,15 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Checks that the caller can call a gRPC method, if authentication of v2 or v3 is enabled. Each call checks the permission
-/// for its keys itself.
+/// Checks the access that a method requires, if v2 or v3 authentication is enabled. Each call checks permissions on keys.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
-    // unlisted methods require an administrator
+    // Unlisted methods require an administrator.
     match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
-        // as in etcd, the stream is admitted, and each of its requests is checked and answered
+        // As in etcd, the stream is admitted, and each of its requests is checked.
         Access::V3Keys if streams => Ok(()),
         Access::V3Keys
             if PACKAGES_WITHOUT_CODES
@@ -83,8 +81,8 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Returns the caller, or `None` while authentication of v3 is disabled. Take the view for the permission check before this
-/// call, so that the caller's revision is not older than the view.
+/// Returns the caller, or `None` while v3 authentication is disabled. Take the view for a permission check before this call, so
+/// that the caller's auth revision is not older than the view.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -92,7 +90,7 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of an administrative call, or `None` while authentication of both key spaces is disabled.
+/// Returns the caller of an administrative call, or `None` while v2 and v3 authentication are both disabled.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -100,14 +98,13 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller that the request's credentials name. Returns `None` without credentials, and `InvalidAuthToken` for an
-/// invalid token.
+/// Returns the caller of the credentials, or `None` without any. Fails with `InvalidAuthToken` for an invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 
-/// Refuses (`UserEmpty`) a call without an authenticated caller while authentication of v3 is enabled.
+/// Fails with `UserEmpty` if v3 authentication is enabled and the call has no credentials.
 fn require_credentials(ctx: &Context) -> RpcResult<()> {
     if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
@@ -115,7 +112,7 @@ fn require_credentials(ctx: &Context) -> RpcResult<()> {
     Ok(())
 }
 
-/// Refuses a caller without the root role while authentication of v2 or v3 is enabled.
+/// Fails if v2 or v3 authentication is enabled and the caller lacks the root role.
 pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
@@ -124,14 +121,14 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admin_on(ctx, &view.machine)
 }
 
-/// Checks the same as [`require_admin`], on the state that the call is about to read.
+/// Like [`require_admin`], but checks against `machine`, the state that the call is about to read.
 pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     let caller = admin_caller(ctx)?;
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the check `may` for the caller on the state that the call is about to read. Returns the caller, or `None` while
-/// authentication of v3 is disabled.
+/// Runs the permission check `may` on `machine`, the state that the call is about to read. Returns the caller, or `None` while
+/// v3 authentication is disabled.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
@@ -145,8 +142,8 @@ pub(super) fn on(
     Ok(caller)
 }
 
-/// Runs the check `may` before an operation is proposed, so that a refused operation leaves no log entry and raises no quota
-/// alarm. Returns the caller to propose with. The check is repeated when the operation is applied.
+/// Runs the permission check `may` before a proposal, so that a refused operation adds no log entry and raises no quota alarm.
+/// Returns the caller for the proposal. The check is repeated when the operation is applied.
 pub(super) async fn before_proposal(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
@@ -158,8 +155,7 @@ pub(super) async fn before_proposal(
     on(ctx, &view.machine, may)
 }
 
-/// Checks that the caller can keep a lease alive, which requires permission to revoke it. Succeeds while v3 authentication is
-/// disabled.
+/// Checks permission to keep a lease alive, which is permission to revoke it. Succeeds while v3 authentication is disabled.
 pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
@@ -169,8 +165,7 @@ pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> 
     Ok(view.machine.check(Some(&caller)).end_lease(lease)?)
 }
 
-/// Proposes an operation on keys or leases with its caller, whose permissions are checked when it is applied. Operations on
-/// users use [`propose_auth`].
+/// Proposes an operation on keys or leases, with its caller. Use [`propose_auth`] for operations on users.
 pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     ctx: &Context,
     operation: O,
@@ -179,7 +174,7 @@ pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
-/// Proposes an operation on users or roles with its caller. Returns v3's revision after it.
+/// Proposes an operation on users or roles. Returns the v3 revision after it.
 pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,

@@ -1,5 +1,5 @@
-//! Calls that change the membership. The quorum check (`--strict-reconfig-check`) runs before a change is replicated. When
-//! the change is applied, the state machine decides whether it is possible.
+//! Calls on the membership. The quorum check (`--strict-reconfig-check`) runs before a change is proposed. When a change is
+//! applied, the state machine decides whether it is valid.
 
 use witan_api::{
     ids,
@@ -21,7 +21,7 @@ use witan_node::Reconfiguration;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// Lists the members, from a linearizable view if the request asks for one, else from this member's state.
+/// Lists the members, from a linearizable state on request, otherwise from this member's state.
 pub(super) async fn member_list(
     ctx: &Context,
     request: MemberListRequest,
@@ -37,7 +37,7 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and the list of all members.
+/// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and all members.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
@@ -68,7 +68,7 @@ pub(super) async fn member_add(
     })
 }
 
-/// Removes a member, unless this could cause quorum loss. Returns `MemberNotFound` for an unknown id.
+/// Removes a member, unless this could cause quorum loss. Fails with `MemberNotFound` for an unknown ID.
 pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
@@ -84,7 +84,7 @@ pub(super) async fn member_remove(
     })
 }
 
-/// Replaces a member's peer URLs. As in etcd, the URLs are not validated; only their total length is limited.
+/// Replaces a member's peer URLs. As in etcd, the URLs are not validated, except for their total length.
 pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
@@ -98,8 +98,7 @@ pub(super) async fn member_update(
     })
 }
 
-/// Makes a learner a voter, unless this could cause quorum loss or the learner lags too far behind. Fails with
-/// `MemberNotLearner` for a voter.
+/// Promotes a learner, unless it lags behind or quorum loss is possible. Fails with `MemberNotLearner` for a voter.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
@@ -123,7 +122,7 @@ pub(super) async fn member_promote(
     })
 }
 
-/// Refuses a change that could cause quorum loss, unless `--strict-reconfig-check` is disabled.
+/// Fails if the change could cause quorum loss, unless `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     if ctx.settings.strict_reconfig_check {
         ctx.node.check_reconfiguration(change).await?;
@@ -153,8 +152,7 @@ fn api_member(member: &Known) -> Member {
     }
 }
 
-/// Trims and validates peer URLs. Returns `MemberBadUrls` if the list is empty, a URL is invalid, or the URLs are too long
-/// together.
+/// Returns the trimmed peer URLs. Fails with `MemberBadUrls` if there are none, one is invalid, or they are too long.
 fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
@@ -164,8 +162,7 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Refuses (`MemberBadUrls`) URLs whose total length exceeds `LONG_TEXT_BYTES_MAX`, because they stay in memory and in each
-/// checkpoint.
+/// Fails with `MemberBadUrls` if the URLs, which stay in memory, exceed `LONG_TEXT_BYTES_MAX` in total.
 fn check_length(urls: &[String]) -> RpcResult<()> {
     if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);

@@ -1,5 +1,4 @@
-//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so the texts match etcd's
-//! exactly. The mapping of internal errors is in `error_map`.
+//! The errors of the v3 dialect: gRPC codes, and etcd's texts, which clients compare. `error_map` maps internal errors.
 
 use tonic::{Code, Status};
 
@@ -14,10 +13,10 @@ macro_rules! errors {
         }
 
         impl RpcError {
-            /// All errors that the table below defines.
+            /// All errors in the table below.
             pub const ALL: &'static [RpcError] = &[$(RpcError::$name),*];
 
-            /// The gRPC code.
+            /// Returns the gRPC code.
             pub const fn code(self) -> Code {
                 match self {
                     $(RpcError::$name => Code::$code,)*
@@ -25,7 +24,7 @@ macro_rules! errors {
                 }
             }
 
-            /// The text that clients compare.
+            /// Returns the text that clients compare.
             pub const fn text(self) -> &'static str {
                 match self {
                     $(RpcError::$name => $text,)*
@@ -169,7 +168,7 @@ errors! {
 }
 
 impl RpcError {
-    /// Returns an error with the same text and the code `Unknown`, as locks and elections send it.
+    /// Returns an error with the same text and the code `Unknown`, as in etcd's locks and elections.
     pub const fn plain(self) -> Self {
         Self::Plain(self.text())
     }
@@ -198,7 +197,7 @@ mod tests {
         let texts: std::collections::BTreeSet<String> =
             RpcError::ALL.iter().map(RpcError::to_string).collect();
         assert_eq!(texts.len(), RpcError::ALL.len());
-        // texts from etcd's libraries and clients
+        // Texts from etcd's libraries and clients.
         let library_texts = [
             RpcError::Removed.to_string(),
             RpcError::NoPasswordUser.to_string(),

@@ -1,4 +1,4 @@
-//! Maps internal errors to errors of the v3 dialect. All such mappings are in this file.
+//! Maps internal errors to errors of the v3 dialect.
 
 use std::convert::Infallible;
 
@@ -66,7 +66,7 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
-            // the value grew with every attempt
+            // The value grew with every attempt.
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
         }

@@ -14,12 +14,12 @@ use crate::{
     kv as kv_calls,
 };
 
-/// Returns whether the gateway serves a path. The path is cleaned and includes its prefix.
+/// Returns whether the gateway serves a cleaned path, which includes its prefix.
 pub fn gateway_path(path: &[u8]) -> bool {
     gateway::split(path).is_some_and(|(_, call)| GrpcRoute::of_path(call).is_some())
 }
 
-/// Decodes a gateway body with base64 bytes, like etcd 3.4 if `v34` is set, otherwise like etcd 3.6.
+/// Decodes a gateway body in which bytes are base64, like etcd 3.4 if `v34`, otherwise like etcd 3.6.
 pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Result<Q, String> {
     let gateway_version = if v34 {
         gateway::GatewayVersion::V3_4
@@ -29,12 +29,12 @@ pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Re
     gateway_read(body, gateway_version, Encoding::Base64)
 }
 
-/// Decodes a gateway body with `encoding=utf8`, where bytes are plain strings.
+/// Decodes a gateway body with `encoding=utf8`, in which bytes are plain strings.
 pub fn gateway_plain_body<Q: Shaped + Default + Message>(body: &[u8]) -> Result<Q, String> {
     gateway_read(body, gateway::GatewayVersion::V3_6, Encoding::Utf8)
 }
 
-/// Encodes an answer with `encoding=utf8`, where bytes are plain strings.
+/// Encodes an answer with `encoding=utf8`, in which bytes are plain strings.
 pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
     let mut out = Vec::new();
     let written = Encoding::Utf8.write(answer, &mut out);
@@ -42,7 +42,7 @@ pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
     out
 }
 
-/// Decodes a JSON body in the way of the given gateway version.
+/// Decodes a JSON body like the given gateway version.
 fn gateway_read<Q: Shaped + Default + Message>(
     body: &[u8],
     gateway_version: gateway::GatewayVersion,
@@ -55,31 +55,31 @@ fn gateway_read<Q: Shaped + Default + Message>(
     })
 }
 
-/// Validates a range and converts it to the core's type.
+/// Validates a range and converts it to the state machine's type.
 pub fn range(request: pb::RangeRequest) -> Result<kv::Range, RpcError> {
     kv_calls::range::check(&request)?;
     Ok(kv_calls::range::operation(request))
 }
 
-/// Validates a put and converts it to the core's type.
+/// Validates a put and converts it to the state machine's type.
 pub fn put(request: pb::PutRequest) -> Result<kv::Put, RpcError> {
     kv_calls::put::check(&request)?;
     Ok(kv_calls::put::operation(request))
 }
 
-/// Validates a deletion and converts it to the core's type.
+/// Validates a deletion and converts it to the state machine's type.
 pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, RpcError> {
     kv_calls::delete_range::check(&request)?;
     Ok(kv_calls::delete_range::operation(request))
 }
 
-/// Validates a transaction and converts it to the core's type.
+/// Validates a transaction and converts it to the state machine's type.
 pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, RpcError> {
     kv_calls::txn::check(&request, ops_max)?;
     Ok(kv_calls::txn::operation(request))
 }
 
-/// Wraps a reply in the response to a transaction of one operation. A compaction's reply becomes the default response.
+/// Returns the response to a transaction whose only operation has this reply, or the default response for a compaction.
 pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
     let reply = match reply {
         kv::KvReply::Compact => return pb::TxnResponse::default(),

@@ -1,10 +1,10 @@
-//! Builds the response header of every call.
+//! Builds response headers.
 
 use witan_api::v3::etcdserverpb::ResponseHeader;
 use witan_machine::revision::Revision;
 use witan_node::Node;
 
-/// Builds a header with this revision, the cluster id, the member id, and raft's current term.
+/// Builds a header with this revision, the cluster ID, the member ID, and the current Raft term.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "messages are optional in every answer"
@@ -19,7 +19,7 @@ pub(super) fn at(node: &Node, revision: Revision) -> Option<ResponseHeader> {
     })
 }
 
-/// Builds a header with revision 0, for calls on membership.
+/// Builds a header with revision 0, for membership calls.
 pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
     at(node, Revision::NONE)
 }

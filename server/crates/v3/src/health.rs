@@ -1,5 +1,4 @@
-//! `grpc.health.v1`. The empty service name stands for this server, which is serving until the process stops. As in etcd,
-//! other names are unknown.
+//! `grpc.health.v1`. As in etcd, only the empty service name is known: this server, which serves until the process stops.
 
 use std::pin::Pin;
 
@@ -39,7 +38,7 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status at once, and the final status when the process stops. Then the stream ends.
+    /// Sends the current status at once, and `NotServing` when the process stops. Then the stream ends.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

@@ -1,7 +1,6 @@
-//! Calls on leases, and the stream of keep-alives.
+//! Calls on leases, and the keep-alive stream.
 //!
-//! A stream answers keep-alives in order and buffers few of them. A client that sends many keep-alives or does not read
-//! delays only itself.
+//! A stream answers keep-alives in order and buffers few of them. A client that sends many or reads slowly delays only itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -33,10 +32,10 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Interval between checks whether an expiring lease was removed.
+/// Interval between checks whether an expired lease was removed.
 const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Number of checks before the keep-alive fails.
+/// Number of checks before a keep-alive fails.
 const EXPIRING_CHECKS: u32 = 200;
 
 /// Number of concurrent keep-alives on one stream.
@@ -44,7 +43,7 @@ const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Grants a lease with the requested id. If the id is 0, chooses a random id. The TTL is at least `lease_ttl_min_s`.
+/// Grants a lease with the requested ID, or a random one if it is 0. Raises the TTL to `lease_ttl_min_s`.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -72,7 +71,7 @@ pub(super) async fn lease_revoke(
     Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
-/// Returns a lease's remaining and granted TTL in seconds, and its keys on request. An unknown lease has the TTL -1.
+/// Returns a lease's remaining and granted TTL in seconds, and its keys on request. The TTL of an unknown lease is -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
@@ -96,11 +95,11 @@ pub(super) async fn lease_time_to_live(
     let Some(granted_ttl) = granted_ttl else {
         return Ok(WithPermit::without(response));
     };
-    // the lease may have been removed since the first lookup
+    // The lease may have been removed since the first lookup.
     let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
-    // as in etcd, always below the granted TTL, even if the lease clock has not ticked
+    // As in etcd, always below the granted TTL, even if the lease clock has not ticked.
     response.ttl = left_ns.saturating_sub(1) / SECOND_NS;
     response.granted_ttl = granted_ttl;
     if !request.keys {
@@ -124,7 +123,7 @@ pub(super) async fn lease_time_to_live(
     Ok(WithPermit::new(response, permit))
 }
 
-/// Lists all leases. As in etcd, the leader lists them in order of expiration. Other members do not know that order.
+/// Lists all leases. As in etcd, only the leader lists them in order of expiration, because other members do not know it.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -149,7 +148,7 @@ pub(super) async fn lease_leases(
     Ok(LeaseLeasesResponse { header, leases: listed? })
 }
 
-/// Lists the leases in a state. Fails unless the caller can list the keys of all leases.
+/// Lists the leases of a state. Fails unless the caller can list the keys of all leases.
 fn list(
     machine: &StateMachine,
     caller: Option<&Caller>,
@@ -163,8 +162,8 @@ fn list(
     Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
-/// Keeps a lease alive and returns its TTL in seconds, or 0 if the lease is unknown. Reads the header's revision first, so
-/// that no answer reports a lease as alive at the revision of its removal.
+/// Renews a lease. Returns its TTL in seconds, or 0 if it does not exist. Reads the header's revision first, so that no answer
+/// reports a lease as alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -176,8 +175,8 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Renews a lease and returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if an expiring lease still
-/// exists after `EXPIRING_CHECKS` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if it does not exist. Fails with `Timeout` if an expired lease
+/// still exists after `EXPIRING_CHECKS` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_CHECKS {
         match ctx.node.renew(id).await? {
@@ -196,8 +195,8 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Answers keep-alives in order until the client ends its requests or the stream must end. Processes up to
-/// `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. An error ends the stream.
+/// Answers keep-alives in order, up to `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. The stream ends after the client's
+/// last request, or with an error. With `needs_leader`, losing the leader is an error.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,
@@ -211,7 +210,7 @@ where
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
-    // each renewal passes through the replica's thread, so send all that have arrived together
+    // Each renewal passes through the replica's thread, so send together all that have arrived.
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_CONCURRENT_MAX));
     stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {
@@ -222,7 +221,7 @@ where
     })
 }
 
-/// Returns a random positive id with sixteen hexadecimal digits. The probability of a collision is 2^-62.
+/// Returns a random positive ID with sixteen hexadecimal digits. Two IDs collide with probability 2^-62.
 fn generate_id() -> LeaseId {
     LeaseId(((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed())
 }

@@ -1,11 +1,11 @@
-//! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
+//! The v3 dialect: gRPC services, and the same calls as JSON (`gateway`).
 //!
-//! A call is implemented once, as `async fn(ctx, request) -> RpcResult<response>`, and gRPC and the gateway share it.
-//! `transport` handles connections, deadlines, message limits and unknown methods. `witan_api::v3` defines the JSON mapping.
+//! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share. `transport`
+//! handles connections, deadlines, message limits and unknown methods. `witan_api::v3` defines the JSON mapping.
 //!
-//! Reading order: `error` (names and texts of errors) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`,
-//! `cluster`, `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (its
-//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
+//! Reading order: `error` (codes and texts) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
+//! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (encoding) →
+//! `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
 mod authorize;
@@ -39,11 +39,9 @@ use witan_transport::{CallHandler, Incoming, Outgoing};
 
 use crate::{error::RpcError, services::RpcService};
 
-/// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
 
-/// Converts requests to operations of the state machine, for a caller that only executes them: `adopt`, which replays etcd's
-/// log.
+/// Converts requests to operations without validating or authorizing them, for `adopt`, which replays etcd's log.
 pub mod operation {
     pub use crate::{
         auth::permission,
@@ -53,7 +51,7 @@ pub mod operation {
     };
 }
 
-/// All gRPC services. The transport enforces the message size limit and answers calls of unknown methods.
+/// All gRPC services. The transport limits message sizes and answers calls of unknown methods.
 #[derive(Clone, Debug)]
 pub struct Services(Arc<RpcService>);
 
@@ -65,7 +63,7 @@ impl Services {
 }
 
 impl CallHandler for Services {
-    /// Clones the services for a worker. Each call changes reference counts, so workers that shared one copy would contend.
+    /// Clones the services for a worker. Each call changes reference counts, so workers with a shared copy would contend.
     fn clone_for_worker(&self) -> Self {
         Self(Arc::new(RpcService::clone(&self.0)))
     }
@@ -92,7 +90,7 @@ impl CallHandler for Services {
     }
 }
 
-/// Builds the routes for services that libraries implement: health and reflection.
+/// Builds the routes of the services that libraries implement: health and reflection.
 fn routes(ctx: Context) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
@@ -101,7 +99,7 @@ fn routes(ctx: Context) -> Routes {
     routes.routes().prepare()
 }
 
-/// Adds the reflection services `v1` and `v1alpha`, which describe health and the dialect's services.
+/// Adds the reflection services `v1` and `v1alpha`, which describe this dialect and health.
 fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
     let builder = || {
         tonic_reflection::server::Builder::configure()

@@ -1,4 +1,4 @@
-//! Encodes the answer to a range of long pairs while it is sent. The pairs share their bytes with the state, so an answer of
+//! Encodes a range response with large pairs while it is sent. The pairs share memory with the state, so a response of
 //! gigabytes needs little additional memory.
 
 use std::{
@@ -14,31 +14,31 @@ use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
 
-/// Number of bytes that are encoded at once, in about 10 us. A longer pair is encoded whole.
+/// Number of bytes encoded at once, which takes about 10 µs. A larger pair is encoded at once.
 const SLICE_BYTES: usize = 64 << 10;
 
-/// Minimum ratio of the encoded size to the size of the in-memory list for pairs that count as long. The connection counts
-/// only the unsent encoding, so the list must be small in comparison.
+/// Minimum ratio of the encoded size to the size of the in-memory list at which pairs count as long. The list must be
+/// comparatively small, because the connection is charged only for the unsent encoding.
 const LONG_PAIRS: usize = 4;
 
 /// Tag and wire type of `RangeResponse.kvs`.
 const PAIR_TAG: u8 = 2 << 3 | 2;
 
-/// The body of an answer: one message with its prefix, and the trailers for success.
+/// A response body: one message with its prefix, and the trailers for success.
 struct LongRange {
-    /// The bytes before the pairs; empty after they were returned.
+    /// The bytes before the pairs; empty once returned.
     head: Bytes,
     /// The remaining pairs in reverse order.
     pairs: Vec<KeyValue>,
-    /// The bytes after the pairs; `None` after they were returned.
+    /// The bytes after the pairs; `None` once returned.
     tail: Option<Bytes>,
-    /// Number of message bytes that were not returned yet.
+    /// Number of message bytes not returned yet.
     left: usize,
-    /// The trailers for success; `None` after they were returned.
+    /// The trailers for success; `None` once returned.
     trailers: Option<HeaderMap>,
 }
 
-/// Builds a response that encodes the range while it is sent. If the pairs are short, returns the range as the error, because
+/// Builds a response that encodes the range while it is sent. Returns the range as the error if its pairs are short, because
 /// short pairs use more memory than their encoding.
 pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
     let length = range.encoded_len();

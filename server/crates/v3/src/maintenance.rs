@@ -1,5 +1,4 @@
-//! Calls for administrators. Calls that read the whole store run on separate threads with a frozen view. Only a few run at
-//! once.
+//! Administrative calls. Calls that read the whole store run on separate threads with a fixed state; only a few run at once.
 
 use std::time::Instant;
 
@@ -24,7 +23,7 @@ use witan_snapshot as snapshot;
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// Returns this member's status from its own state.
+/// Returns this member's status, from its own state.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -42,11 +41,11 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        // includes the history, as in etcd; here, a compaction leaves no free pages
+        // As in etcd, includes the history; here, a compaction leaves no free pages.
         db_size_in_use: bytes(kv.size_bytes()),
         is_learner: ctx.node.is_learner(&view),
         storage_version: version::STORAGE.into(),
-        // etcd reports an unlimited quota as -1, the value of its flag
+        // etcd reports an unlimited quota as -1, the value of its flag.
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
         downgrade_info: Some(DowngradeInfo {
             enabled: !members.downgrade_target.is_empty(),
@@ -55,10 +54,10 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     })
 }
 
-/// Lists, activates or deactivates alarms. An unknown action has no effect (etcd 3.6 crashes).
+/// Lists, raises or clears alarms. An unknown action has no effect; etcd 3.6 crashes.
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
-    // listing alarms needs fewer permissions, which were checked earlier
+    // Listing alarms needs fewer permissions, which were checked earlier.
     if action != Ok(AlarmAction::Get) {
         authorize::require_admin(ctx).await?;
     }
@@ -85,7 +84,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     })
 }
 
-/// Moves leadership to another voter. Fails on a member that is not the leader.
+/// Transfers leadership to another voter. Fails with `NotLeader` if this member is not the leader.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -105,11 +104,11 @@ pub(super) async fn move_leader(
     if target_id != own {
         ctx.node.transfer_leadership(Some(target_id)).await?;
     }
-    // etcd's answer has no header
+    // As in etcd, the response has no header.
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Returns the hash of the whole store, including members and cluster settings. Equal data has the same hash in etcd.
+/// Returns the hash of the whole store, including members and cluster settings. etcd has the same hash for equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -121,10 +120,10 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the key space at a revision. Equal data has the same hash in etcd.
+/// Returns the hash of the keys at a revision. etcd has the same hash for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
-    // refuse an invalid revision before waiting
+    // Refuse an invalid revision before waiting.
     let present = ctx
         .node
         .view()
@@ -154,8 +153,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     })
 }
 
-/// Rewrites the checkpoint and waits for its completion, while reads and writes continue. Memory does not fragment as etcd's
-/// file does.
+/// Rewrites the checkpoint and waits until it is complete, while reads and writes continue.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,
@@ -169,12 +167,12 @@ pub(super) async fn defragment(
     let took = begun.elapsed();
     ctx.v3_metrics.defrag.observe(took.as_secs_f64());
     tracing::info!(?took, "finished defragment");
-    // as in etcd, the response has no header
+    // As in etcd, the response has no header.
     Ok(DefragmentResponse { header: None })
 }
 
-/// Validates, starts or cancels a downgrade by one minor version. The leader then lowers the cluster version. When all
-/// members run the target version, the leader ends the downgrade.
+/// Validates, starts or cancels a downgrade by one minor version. After the start, the leader lowers the cluster version, and
+/// ends the downgrade when all members run the target version.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -197,7 +195,7 @@ pub(super) async fn downgrade(
                     cluster_version(members),
                 )
             };
-            // as in etcd, canceling without a downgrade succeeds
+            // As in etcd, canceling succeeds without a downgrade.
             if begun {
                 record(ctx, String::new()).await?;
             }
@@ -212,17 +210,16 @@ pub(super) async fn downgrade(
     })
 }
 
-/// Replicates the target version of a downgrade; an empty target ends the downgrade.
+/// Proposes the target version of a downgrade. An empty target ends the downgrade.
 async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     ctx.node.propose(Downgrade { target }).await?;
     Ok(())
 }
 
-/// Returns the cluster version if the cluster can be downgraded to `target`: the target is one minor version lower, and no
-/// other downgrade is in progress.
+/// Returns the cluster version if no downgrade is in progress and `target` is one minor version lower.
 fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
     let now = cluster_version(members)?;
-    // the leader may have lowered the cluster version already
+    // The leader may already have lowered the cluster version.
     if release(&members.downgrade_target) == Some(target) {
         return Err(RpcError::DowngradeInProgress);
     }
@@ -239,7 +236,7 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a whole semantic version. Ignores everything after the minor version. Fails with
+/// Parses `MAJOR.MINOR` or a full semantic version, and ignores everything after the minor version. Fails with
 /// `WrongDowngradeVersionFormat` for any other text.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)

@@ -1,6 +1,5 @@
-//! Decodes the requests and encodes the answers of gRPC calls. Each message is read from one buffer and written to a buffer
-//! of exact size. Large messages are decoded and encoded on another thread. Only ranges are encoded while they are sent
-//! (`long_range`).
+//! Decodes the requests and encodes the responses of gRPC calls. Each message is read from one buffer and written to a buffer
+//! of exact size. Large messages are decoded and encoded on another thread. `long_range` encodes ranges while they are sent.
 //!
 //! The transport has already decompressed the messages.
 
@@ -30,28 +29,27 @@ use witan_transport::{Outgoing, RequestBody, RequestMessages};
 use super::{RpcResult, long_range};
 use crate::error::RpcError;
 
-/// Size in bytes above which a message is decoded on another thread. A few bytes can encode an operation, so decoding a large
-/// message takes long.
+/// Size in bytes above which a message, which can encode many operations, is decoded on another thread.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
-/// Maximum number of pairs in an answer that is encoded on the worker. Encoding takes at most 1 ms.
+/// Maximum number of pairs in a response that the worker encodes, which takes at most 1 ms.
 const INLINE_PAIRS: usize = 16_384;
 
-/// Maximum size in bytes of the keys and values in an answer that is encoded on the worker.
+/// Maximum size in bytes of the keys and values in a response that the worker encodes.
 const INLINE_BYTES: usize = 4 << 20;
 
 /// Size in bytes of the flag and the length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// A response that consists of one message.
+/// A response of one message.
 pub(super) trait UnaryResponse: Message + Sized + 'static {
-    /// Returns the number of pairs in the answer and the size of their keys and values in bytes. The size is 0 if the number
-    /// alone makes the answer [large](is_large), because it takes long to compute for many pairs.
+    /// Returns the number of pairs in the response and the total bytes of their keys and values. Returns 0 bytes if the number
+    /// alone makes the response [large](is_large), because computing them takes long.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }
 
-    /// Encodes a large answer, or prepares to encode it while it is sent. Can block for long.
+    /// Encodes a large response, or prepares to encode it while it is sent. Can block for long.
     fn encode_large(self) -> Outgoing {
         Outgoing::Message(framed(&self))
     }
@@ -87,7 +85,7 @@ impl UnaryResponse for TxnResponse {
                 let (pairs, bytes) = delete.weight();
                 (1 + pairs, bytes)
             }
-            // each level computes the length of everything nested in it
+            // Each level computes the length of everything nested in it.
             Some(OpResponse::ResponseTxn(txn)) => {
                 let (pairs, bytes) = txn.weight();
                 (pairs.saturating_mul(2), bytes)
@@ -100,8 +98,7 @@ impl UnaryResponse for TxnResponse {
     }
 }
 
-/// Returns the number of pairs and the total size of their keys and values in bytes. The size is 0 if the number alone makes
-/// the response large, see [`UnaryResponse::weight`].
+/// Returns the number of pairs and the total bytes of their keys and values, as [`UnaryResponse::weight`] does.
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
         return (pairs.len(), 0);
@@ -110,14 +107,14 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     (pairs.len(), bytes.sum())
 }
 
-/// Returns whether an answer is encoded on another thread.
+/// Returns whether to encode a response on another thread.
 fn is_large(answer: &impl UnaryResponse) -> bool {
     let (pairs, bytes) = answer.weight();
     pairs > INLINE_PAIRS || bytes > INLINE_BYTES
 }
 
-/// Decodes a request message, runs `verb` on it and encodes its answer. Holds the verb's permit until the answer is encoded,
-/// or until the connection counts the bytes of an answer that is encoded while it is sent.
+/// Decodes a request, runs `verb` on it and encodes the response. Keeps the verb's permit until the response is encoded, or
+/// until the connection is charged for a response that is encoded while it is sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
@@ -136,7 +133,7 @@ where
     }
 }
 
-/// Decodes the message of a unary call with a collected body, on another thread if it is large.
+/// Decodes a unary call's message from its collected body, on another thread if the message is large.
 async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
     let decoded = if message.len() > INLINE_REQUEST_BYTES {
@@ -148,14 +145,14 @@ async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Re
     decoded.map_err(|e| Status::internal(e.to_string()))
 }
 
-/// Returns the stream of a call's request messages.
+/// Returns the stream of request messages in a body.
 pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
     let decoder = ProstCodec::<Q, Q>::default().decoder();
-    // the transport enforces the limit on message size
+    // The transport enforces the limit on message size.
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
 }
 
-/// Returns the only request message of a call whose body was not collected. Fails if there is no message.
+/// Returns the first request message in a streamed body. Fails if there is none.
 pub(super) async fn read_first<Q: Message + Default + 'static>(
     body: RequestBody,
 ) -> Result<Q, Status> {
@@ -176,8 +173,7 @@ pub(super) fn stream<A: Message + Default + 'static>(
     Outgoing::Response(response)
 }
 
-/// Encodes a message into a buffer that has the right size from the start. A growing buffer would copy a large message
-/// several times.
+/// Encodes a message into a buffer of exact size. A growing buffer would copy a large message several times.
 struct ExactEncoder<A>(PhantomData<A>);
 
 impl<A: Message> Encoder for ExactEncoder<A> {
@@ -191,7 +187,7 @@ impl<A: Message> Encoder for ExactEncoder<A> {
     }
 }
 
-/// Returns a body's message without its prefix (a flag and the length). Fails if the body ends too early.
+/// Returns the message in a body, without its prefix (a flag and the length). Fails if the body ends too early.
 fn message(body: &Bytes) -> Result<Bytes, Status> {
     match body.first_chunk::<PREFIX_BYTES>() {
         Some(&[_compressed, a, b, c, d]) => {
@@ -205,7 +201,7 @@ fn message(body: &Bytes) -> Result<Bytes, Status> {
     }
 }
 
-/// Encodes a message with its prefix (a flag and the length) into one buffer of exact size.
+/// Encodes a message with its prefix (a flag and the length) into a buffer of exact size.
 fn framed(answer: &impl Message) -> Vec<u8> {
     let length = answer.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);

@@ -1,6 +1,6 @@
-//! RangeStream of etcd 3.7 returns a range in parts, for answers that are too large for one message. All parts have one
-//! revision. Each part is read from the state that is current when the client has taken the previous part, because a retained
-//! state would keep all data that is replaced later. As in etcd, a compaction of the revision ends the stream.
+//! etcd 3.7's RangeStream, which returns a range in parts because it can be too large for one message. All parts have one
+//! revision. Each part is read from the latest state when the client has taken the previous part. Keeping one state would keep
+//! all data that is replaced later. As in etcd, compacting the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -21,14 +21,13 @@ use super::{
     kv::{ReadSize, range, run_large},
 };
 
-/// Size in bytes of the pairs in one message. A single pair can exceed it.
+/// Size in bytes of the pairs in one message, which a single pair can exceed.
 const PART_BYTES: usize = 1 << 20;
 
-/// Number of keys that are read before the task yields.
+/// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams a range's pairs at one revision in parts of about `PART_BYTES` bytes. Before the first part, refuses a range that
-/// cannot be read.
+/// Streams the pairs of a range at one revision, in parts of about `PART_BYTES`. Fails first if the range is unreadable.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -56,8 +55,7 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Refuses revision filters and sort orders other than ascending keys, because they need the whole answer at once. The error
-/// texts are etcd's.
+/// Fails, with etcd's texts, for revision filters and orders other than ascending keys, which need the whole range at once.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -82,32 +80,31 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
     }
 }
 
-/// The state of a range that is sent in parts.
+/// A range that is read in parts.
 #[derive(Clone)]
 struct RangeReader {
     /// The unread rest of the range, at a fixed revision.
     range: kv::Range,
-    /// The caller; `None` while authentication is disabled.
+    /// The caller; `None` while v3 authentication is disabled.
     caller: Option<Caller>,
-    /// Number of pairs until the limit is reached.
+    /// Number of pairs left until the limit.
     left: usize,
     sent: i64,
-    /// The header of the last answer.
+    /// The header of the last part.
     header: Option<ResponseHeader>,
 }
 
-/// The result of one read step.
+/// The result of a read step.
 enum Step {
     Message(RangeResponse),
-    /// The step read only keys without a pair.
+    /// The step read keys without finding a pair.
     Nothing,
-    /// The next message is the last, and counting the remaining keys is a large read.
+    /// The next message is the last one, and counting the remaining keys is a large read.
     LargeCount(ReadSize),
 }
 
 impl RangeReader {
-    /// Prepares to read a range up to its limit. If the range names no revision, reads the revision of `kv`. The last part
-    /// contains `header`.
+    /// Prepares to read a range up to its limit, at the revision of `kv` if the range has none. `header` is for the last part.
     fn new(
         kv: &Kv,
         range: kv::Range,
@@ -129,7 +126,7 @@ impl RangeReader {
         }
     }
 
-    /// Checks that the range can be read at its revision. Reads no key.
+    /// Checks that the range is readable at its revision, without reading a key.
     fn readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         kv.range_part(&self.range, &nothing)?;
@@ -137,8 +134,7 @@ impl RangeReader {
     }
 
     /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part has the header,
-    /// `more`, and the count of the whole range, including keys beyond the limit. Each step reads the current state, and a
-    /// large count holds no state while it waits for its permit.
+    /// `more`, and the count of the whole range. Keeps no state while a large count waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine)?;
@@ -154,7 +150,7 @@ impl RangeReader {
         }
     }
 
-    /// Reads up to `PART_KEYS` keys from a state, and advances past the keys in the message.
+    /// Reads up to `PART_KEYS` keys and advances past those in the message.
     fn step(&mut self, machine: &StateMachine) -> RpcResult<Step> {
         self.may_read(machine)?;
         if self.range.count_only {
@@ -180,7 +176,7 @@ impl RangeReader {
         Ok(Step::Message(range::response(None, reply)))
     }
 
-    /// Reads the last part from a state, unless this is a large read.
+    /// Reads the last part, unless this is a large read.
     fn last(&self, machine: &StateMachine) -> RpcResult<Step> {
         match range::size(&machine.kv, &self.rest()) {
             ReadSize::Small => Ok(Step::Message(self.finish(machine)?)),
@@ -188,7 +184,7 @@ impl RangeReader {
         }
     }
 
-    /// Reads the last part, which reaches the limit: its pairs, and the count of all later keys.
+    /// Reads the last part: the pairs up to the limit, and the count of all later keys.
     fn finish(&self, machine: &StateMachine) -> RpcResult<RangeResponse> {
         self.may_read(machine)?;
         let kv = &machine.kv;
@@ -206,12 +202,12 @@ impl RangeReader {
         Ok(kv.range_part(&self.range, &bounds)?)
     }
 
-    /// Returns a range that counts the unread keys.
+    /// Returns the unread rest of the range, to be counted only.
     fn rest(&self) -> kv::Range {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Checks that the caller can read the range in a state. Permissions may have changed since the call started.
+    /// Checks that the caller may read the range in a state, because permissions can have changed since the call started.
     fn may_read(&self, machine: &StateMachine) -> RpcResult<()> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();
@@ -247,7 +243,7 @@ mod tests {
         kv
     }
 
-    /// Reads the next message from a state.
+    /// Reads the next message from a fixed state.
     fn next(reader: &mut RangeReader, kv: &Kv) -> RpcResult<RangeResponse> {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         loop {
@@ -281,7 +277,7 @@ mod tests {
 
     #[test]
     fn parts_together_are_the_range() {
-        // more keys than one step reads, and more bytes than one part holds
+        // More keys than one step reads, and more bytes than one part contains.
         let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
             (0, false, false),

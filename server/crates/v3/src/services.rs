@@ -1,5 +1,4 @@
-//! Serves gRPC calls from the table of calls (`witan_api::access`). Each method passes its messages to a verb that the
-//! gateway also uses.
+//! Serves gRPC calls by the table of calls (`witan_api::access`), with the functions that the gateway also uses.
 
 use std::borrow::Cow;
 
@@ -23,10 +22,10 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Metadata key that asks the server to refuse the call while no leader is known.
+/// Metadata key of a client that requires a leader: the call fails while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
 
-/// Serves all services of the dialect.
+/// Serves all gRPC services of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
     pub(super) ctx: Context,
@@ -35,8 +34,8 @@ pub(super) struct RpcService {
 }
 
 impl RpcService {
-    /// Returns the context of an admitted call. A call is admitted if this member serves it, this member has a leader or the
-    /// call does not require one, and the caller has the access that the table names.
+    /// Returns the context of a call, or an error if it is not admitted: this member must serve it, know a leader if the client
+    /// requires one, and the caller must have the access in the table.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {
@@ -46,7 +45,7 @@ impl RpcService {
             return Ok(Cow::Borrowed(&self.ctx));
         }
         let ctx = self.with_credentials(head);
-        // boxed, to keep this future small
+        // Boxed, to keep this future small.
         Box::pin(authorize::call(&ctx, head.path())).await?;
         Ok(Cow::Owned(ctx))
     }
@@ -59,7 +58,7 @@ impl RpcService {
         self.ctx.of(credentials)
     }
 
-    /// Answers a call with one request message and one response message.
+    /// Answers a call with one request and one response.
     async fn unary<Q, A>(
         &self,
         head: &Head,
@@ -77,8 +76,8 @@ impl RpcService {
         answer.await.unwrap_or_else(refused)
     }
 
-    /// Answers a call of one message with a stream. Answers with an error status if the call is not admitted or `verb` fails.
-    /// `verb` receives the context, the request, and whether the caller requires a leader.
+    /// Answers one request with a stream, or with an error if the call is not admitted or `verb` fails. `verb` receives the
+    /// context, the request, and whether the client requires a leader.
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,
@@ -102,7 +101,7 @@ impl RpcService {
         }
     }
 
-    /// Answers a stream of messages with a stream. Refuses a call that [`Self::admit`] does not admit.
+    /// Answers a stream of requests with a stream, or with an error if the call is not admitted.
     async fn bidi_stream<Q, A, S>(
         &self,
         head: &Head,
@@ -124,18 +123,18 @@ impl RpcService {
     }
 }
 
-/// Returns whether a call's metadata requires a leader. Such a call is refused while no leader is known.
+/// Returns whether a call's metadata requires a leader.
 fn wants_leader(head: &Head) -> bool {
     let value = head.headers().get(REQUIRE_LEADER);
     value.is_some_and(|value| value == "true")
 }
 
-/// Returns the response to a call that is refused before it starts.
+/// Returns the response for an error before the call starts.
 pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }
 
-/// Tells whether the calls in a group collect their message before they start.
+/// Expands to whether the transport collects the request before a call of this group starts.
 macro_rules! takes_one_message {
     (bidi_stream) => {
         false
@@ -148,7 +147,7 @@ macro_rules! takes_one_message {
     };
 }
 
-/// Implements `UnaryResponse` for answers that contain few pairs.
+/// Implements `UnaryResponse` for responses with few pairs.
 macro_rules! answer_is_short {
     (hot $response:path) => {
         impl UnaryResponse for $response {}
@@ -181,7 +180,7 @@ macro_rules! answer {
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         $service.unary(&$head, &whole($body), verb).await
     }};
-    // boxed, to keep the futures of the most frequent calls small
+    // Boxed, to keep the futures of the most frequent calls small.
     ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         Box::pin($service.unary(&$head, &whole($body), verb)).await
@@ -196,7 +195,7 @@ macro_rules! serve {
     )+})+) => {
         $($($(answer_is_short!($group $package::$response);)+)+)+
 
-        /// Returns whether a method takes one message. The transport collects that message before the call starts.
+        /// Returns whether the transport collects a method's only request before the call starts.
         pub(super) fn takes_one_message(path: &str) -> bool {
             match path {
                 $($($($method => takes_one_message!($group),)+)+)+
@@ -205,7 +204,7 @@ macro_rules! serve {
         }
 
         impl RpcService {
-            /// Answers a call. Returns the call as the error if its method is not in the table.
+            /// Answers a call. Returns the call as the error if the table lacks its method.
             pub(super) async fn call(&self, request: Incoming) -> Result<Outgoing, Incoming> {
                 let Incoming { head, body } = request;
                 Ok(match head.path() {
@@ -219,7 +218,7 @@ macro_rules! serve {
     };
 }
 
-/// Returns a unary call's collected body.
+/// Returns the collected body of a unary call.
 fn whole(body: RequestBody) -> Bytes {
     match body {
         RequestBody::Whole(message) => message,

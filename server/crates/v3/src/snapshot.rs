@@ -1,4 +1,4 @@
-//! Snapshot: sends the state as a file in etcd's format, in chunks, while writes continue.
+//! Snapshot: streams the state as a file in etcd's format, while writes continue.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use crate::error::RpcError;
 /// Size of a chunk in bytes, as in etcd.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Number of chunks buffered for a slow client. The file is produced only as fast as the client reads.
+/// Number of chunks buffered for a slow client, which therefore slows down the producer.
 const CHUNKS_AHEAD: usize = 8;
 
 /// Rate in bytes per second at which a client must read a snapshot on average; slower snapshots end. A snapshot keeps a state
@@ -39,14 +39,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
 
-/// Streams the state as a file in etcd's format, followed by the file's digest. Another thread produces the file as fast as
-/// the client reads. Returns `TooManyRequests` if no snapshot permit is free.
+/// Streams the state as a file in etcd's format, followed by its digest. Another thread produces the file as fast as the client
+/// reads. Fails with `TooManyRequests` if no snapshot permit is free.
 pub(crate) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
     _needs_leader: bool,
 ) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
-    // refuse instead of waiting: a waiting client would hold a connection for nothing
+    // Refuse instead of waiting, because a waiting client would occupy a connection for nothing.
     let permit = ctx.account().try_permit(JobKind::Snapshot);
     let permit = permit.ok_or(RpcError::TooManyRequests)?;
     let job = ctx.node.job(permit).await?;
@@ -78,10 +78,10 @@ pub(crate) async fn snapshot(
             Err(error) => Status::internal(error.to_string()),
         };
         tracing::error!(error = told.message(), "failed to create a snapshot");
-        // the client may have disconnected already
+        // The client may have disconnected already.
         let _ = send.blocking_send(Err(told));
     };
-    // the task ends with the file or with the client
+    // The task ends with the file or with the client.
     drop(panics::spawn(move || job.run_here(file)));
     let node = ctx.node.clone();
     let sending = SnapshotStream { chunks, node, end, pace: Pace::default(), digest_sent: false };
@@ -91,7 +91,7 @@ pub(crate) async fn snapshot(
     }))
 }
 
-/// Records a complete snapshot's duration and logs its size.
+/// Records the duration of a complete snapshot and logs its size.
 fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     metric.observe(took.as_secs_f64());
     tracing::info!(bytes, ?took, "sent a snapshot");
@@ -102,13 +102,13 @@ struct SnapshotStream {
     node: Node,
     end: ViewEnd,
     pace: Pace,
-    /// Whether the digest was sent, which is the snapshot's last part.
+    /// Whether the digest, the last chunk, was sent.
     digest_sent: bool,
 }
 
 impl SnapshotStream {
-    /// Waits for the next chunk. Returns `None` after the digest. Fails if the file is incomplete, the snapshot keeps too
-    /// much data, the client is too slow, or the process stops.
+    /// Waits for the next chunk. Returns `None` after the digest. Fails if the file is incomplete, the snapshot keeps too much
+    /// data, the client is too slow, or the process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
             biased;
@@ -130,17 +130,17 @@ impl SnapshotStream {
     }
 }
 
-/// The rate at which a client reads a snapshot.
+/// How fast a client reads a snapshot.
 #[derive(Debug, Default)]
 struct Pace {
-    /// The time at which the client took the first chunk.
+    /// When the client took the first chunk.
     begun: Option<Instant>,
     taken_bytes: u64,
 }
 
 impl Pace {
-    /// Records that the client takes a chunk, and returns whether it has read enough for the elapsed time. A snapshot
-    /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
+    /// Records that the client takes a chunk, and returns whether the client has read enough for the elapsed time. So a
+    /// snapshot takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);
         let due_ms = time.saturating_sub(PATIENCE).as_millis();
@@ -151,7 +151,7 @@ impl Pace {
     }
 }
 
-/// Returns whether a chunk is the digest: no bytes of the file remain, and the chunk is as long as a SHA-256 hash.
+/// Returns whether a chunk is the digest: no bytes of the file remain, and the chunk has the length of a SHA-256 hash.
 fn is_digest(chunk: &SnapshotResponse) -> bool {
     chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }
@@ -174,18 +174,17 @@ fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Cuts the file into chunks.
+/// Cuts the file into chunks and sends them.
 struct ChunkWriter {
     send: ChunkSender,
-    /// Number of bytes in the file that were not sent yet.
+    /// Number of unsent bytes of the file.
     left: u64,
     chunk: Vec<u8>,
     digest: Sha256,
 }
 
 impl ChunkWriter {
-    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Keeps the rest until more bytes arrive
-    /// or `flush` is called.
+    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Buffers the rest.
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         while !part.is_empty() {
@@ -229,8 +228,7 @@ struct ChunkSender {
 }
 
 impl ChunkSender {
-    /// Sends a chunk when the channel has capacity. Fails with `BrokenPipe` if the stream has ended or the snapshot must
-    /// release its state, even while the client does not read.
+    /// Waits for room in the channel and sends a chunk. Fails with `BrokenPipe` if the stream or the snapshot has ended.
     fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
         let Self { send, end, runtime } = self;
         runtime.block_on(async {
@@ -251,14 +249,14 @@ mod tests {
     fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
-        // nothing is due until the patience is used up; then the minimum rate applies
+        // Nothing is due within the patience; then the minimum rate applies.
         assert!(pace.keeps_up(begun, CHUNK_BYTES));
         for at in 0..100 {
             let now = begun + PATIENCE + second * at;
             assert!(pace.keeps_up(now, BYTES_PER_SECOND_MIN as usize), "{at}");
         }
         assert!(!pace.keeps_up(begun + PATIENCE + second * 102, CHUNK_BYTES));
-        // bytes that were read early count later
+        // Bytes that were read early count later.
         let mut pace = Pace::default();
         assert!(pace.keeps_up(begun, 100 * BYTES_PER_SECOND_MIN as usize));
         assert!(pace.keeps_up(begun + PATIENCE + second * 100, 1));

@@ -1,4 +1,4 @@
-//! Decides when the server ends a stream: when the process stops, or when the leader is lost and the client requires one.
+//! Decides when the server ends a stream: when the process stops, or when a client that requires a leader has none.
 
 use std::{pin::Pin, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::error::RpcError;
 
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks without a leader after which a stream ends, as in etcd.
+/// Number of consecutive checks without a leader that end a stream, as in etcd.
 const LEADERLESS_CHECKS: u32 = 3;
 
 /// Waits for the condition that ends a stream.
@@ -22,8 +22,7 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// Creates the end condition of a stream. With `needs_leader`, the stream also ends after `LEADERLESS_CHECKS` checks
-    /// without a leader.
+    /// Creates the end condition of a stream. With `needs_leader`, `LEADERLESS_CHECKS` checks without a leader also end it.
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
         Self {
@@ -33,7 +32,7 @@ impl StreamEnd {
         }
     }
 
-    /// Resolves to the error that ends the stream: `Stopped` or `NoLeader`. Cancel safe.
+    /// Waits until the stream must end, and returns the error: `Stopped` or `NoLeader`. Cancel safe.
     pub(super) async fn wait(&mut self) -> RpcError {
         loop {
             let Some(leader) = &mut self.leader else {
@@ -52,14 +51,14 @@ impl StreamEnd {
     }
 }
 
-/// Checks periodically whether this member has a leader.
+/// Checks periodically whether this member knows a leader.
 struct LeaderMonitor {
     checks: Interval,
     leaderless: u32,
 }
 
 impl LeaderMonitor {
-    /// Creates a monitor whose first check is due after `LEADER_CHECK_INTERVAL`.
+    /// Creates a monitor that first checks after `LEADER_CHECK_INTERVAL`.
     fn new() -> Self {
         let first = Instant::now() + LEADER_CHECK_INTERVAL;
         let mut checks = interval_at(first, LEADER_CHECK_INTERVAL);

@@ -1,15 +1,14 @@
-//! The table of calls: every gRPC method with the access that it requires and the gateway paths that call it. The server
-//! derives its gRPC services, the gateway's dispatch, the metrics of calls, the authorization and the OpenAPI document from it;
-//! clients are derived, too.
+//! The table of calls: every gRPC method with its required access and its gateway paths. The gRPC services, the gateway's
+//! dispatch, the metrics of calls, the authorization, the OpenAPI document and the clients are derived from it.
 
 use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 
 /// The kind of a gRPC method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallType {
-    /// One request message, one response message.
+    /// One request, one response.
     Unary,
-    /// One request message, a stream of responses.
+    /// One request, a stream of responses.
     ServerStream,
     /// A stream of requests, a stream of responses.
     BidiStream,
@@ -20,20 +19,20 @@ pub enum CallType {
 pub struct GrpcRoute {
     /// `/package.Service/Method`.
     pub method: &'static str,
-    /// Whether requests and responses are streams.
+    /// Whether requests and responses are single messages or streams.
     pub call_type: CallType,
-    /// Required access.
+    /// The access that the method requires.
     pub access: Access,
-    /// Gateway paths that call it, without the prefix `/v3`, `/v3beta` or `/v3alpha`.
+    /// Gateway paths of the method, without the prefix `/v3`, `/v3beta` or `/v3alpha`.
     pub paths: &'static [&'static str],
 }
 
-/// Passes the rows of the table to the macro `$apply`, by service, each with its package and its client:
-/// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
+/// Passes the rows of the table to the macro `$apply`, grouped by service with its package and client:
+/// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [GATEWAY PATHS];`
 ///
-/// `hot` are the most frequent unary calls. `large` are unary calls that can read much; they then hold a permit until the
-/// response is encoded. `waiting` are unary calls that can take long, which the gateway cancels when the client disconnects.
-/// `unary` are all others.
+/// `hot` are the most frequent unary calls. `large` are unary calls that can read much; they hold a permit until the response
+/// is encoded. `waiting` are unary calls that can take long; the gateway cancels them when the client disconnects. `unary` are
+/// all others.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {
@@ -84,7 +83,7 @@ macro_rules! calls {
             }
             etcdserverpb maintenance_client::MaintenanceClient {
                 unary {
-                    // listing alarms needs less access than raising one; the call checks that itself
+                    // Listing alarms needs less access than raising one, so the call itself checks the access.
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
                     "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
                     "/etcdserverpb.Maintenance/Defragment" maintenance::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
@@ -174,30 +173,30 @@ macro_rules! routes {
 
 calls!(routes);
 
-/// Returns the row of a method that a library implements, open to everybody and without a gateway path.
+/// Returns the row of a method that a library implements: public, and without a gateway path.
 const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
     GrpcRoute { method, call_type, access: Public, paths: &[] }
 }
 
 impl GrpcRoute {
-    /// Returns the row of a method, named like `/package.Service/Method`. Returns `None` for an unknown method.
+    /// Returns the row of a method, named `/package.Service/Method`, or `None` if it is unknown.
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// Returns the row that a gateway path without version prefix calls. Returns `None` for an unknown path.
+    /// Returns the row of a gateway path without its version prefix, or `None` if it is unknown.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }
 
-    /// Returns the full name of the service, and the name of the method.
+    /// Returns the full name of the service and the name of the method.
     pub fn names(&self) -> (&'static str, &'static str) {
         let full = self.method.trim_start_matches('/');
         full.split_once('/').unwrap_or((full, ""))
     }
 }
 
-/// Returns all gateway paths with the rows that they call.
+/// Iterates over all gateway paths and their rows.
 pub fn gateway_paths() -> impl Iterator<Item = (&'static str, &'static GrpcRoute)> {
     let of = |route: &'static GrpcRoute| route.paths.iter().map(move |path| (*path, route));
     GRPC.iter().flat_map(of)

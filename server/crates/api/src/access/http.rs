@@ -1,18 +1,18 @@
-//! All HTTP/1 paths except the gateway's, with their methods.
+//! All HTTP/1 paths except the gateway's, with their methods and the required access.
 
 use super::Access::{self, Public, Root, V2Keys, V3User};
 use crate::{discovery, top};
 
-/// The resource behind a path, which selects its handler.
+/// The resource at a path, which selects the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Keys, watches, members and counters of v1.
     V1,
     /// A resource of v2.
     V2(V2Resource),
-    /// Versions, metrics, health checks, variables, and `/debug/top`.
+    /// Versions, metrics, health checks, `/debug/vars` and `/debug/top`.
     Operations,
-    /// The log level, which can be changed.
+    /// The log level.
     LogLevel,
     /// The recordings of the flight recorder.
     FlightRecorder,
@@ -22,9 +22,9 @@ pub enum Resource {
     OpenApi,
     /// Files of the console.
     Console,
-    /// Creates discovery tokens.
+    /// The path that creates discovery tokens.
     NewToken,
-    /// A discovery token with the members that have registered.
+    /// A discovery token and the members that have registered below it.
     Token,
 }
 
@@ -35,39 +35,39 @@ pub enum V2Resource {
     Keys,
     /// Members in v2's format.
     Members,
-    /// v2's users and roles, and whether its authentication is on.
+    /// v2's users, roles and authentication switch.
     Auth,
-    /// Client URLs of all members, as text.
+    /// Client URLs of all members as text.
     Machines,
-    /// Counters of the member.
+    /// Counters of this member.
     StatsSelf,
-    /// The leader's statistics of its followers.
+    /// The leader's statistics about its followers.
     StatsLeader,
-    /// Counters of operations on v2's keys.
+    /// Counters of operations on v2 keys.
     StatsStore,
 }
 
-/// Which paths a route includes.
+/// Which paths a route covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathScope {
     /// Only the path.
     One,
     /// The path and everything below it.
     Tree,
-    /// Every discovery token and everything below it.
+    /// Any discovery token and everything below it.
     Token,
 }
 
 /// A path, and the access that each of its methods requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
-    /// Decoded and clean; `/<token>` for [`PathScope::Token`].
+    /// The decoded and cleaned path; `/<token>` for [`PathScope::Token`].
     pub path: &'static str,
-    /// Which paths the route includes.
+    /// Which paths the route covers.
     pub scope: PathScope,
-    /// The resource that the paths select.
+    /// The resource at these paths.
     pub resource: Resource,
-    /// Methods with the access that each requires.
+    /// The methods, each with the access that it requires.
     pub methods: &'static [(&'static str, Access)],
 }
 
@@ -76,7 +76,7 @@ const SHOWN_TO_USERS: &[(&str, Access)] = &[("GET", V3User)];
 const SHOWN: &[(&str, Access)] = &[("GET", Public)];
 const MANAGED: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Root)];
 
-/// All routes. The first one that matches a path wins.
+/// All routes. The first route that matches a path applies.
 #[rustfmt::skip]
 pub const HTTP: &[HttpRoute] = &[
     tree("/v2/keys", Resource::V2(V2Resource::Keys), &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
@@ -88,7 +88,7 @@ pub const HTTP: &[HttpRoute] = &[
     one("/v2/stats/self", Resource::V2(V2Resource::StatsSelf), SHOWN_TO_USERS),
     one("/v2/stats/leader", Resource::V2(V2Resource::StatsLeader), SHOWN_TO_USERS),
     one("/v2/stats/store", Resource::V2(V2Resource::StatsStore), SHOWN),
-    // the members as files, which requests can only read
+    // The members' records, which are read-only.
     tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
     tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
     tree("/v1/watch", Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),
@@ -103,28 +103,28 @@ pub const HTTP: &[HttpRoute] = &[
     one("/health", Resource::Operations, SHOWN),
     tree("/livez", Resource::Operations, SHOWN),
     tree("/readyz", Resource::Operations, SHOWN),
-    // as in etcd, any method counts as GET
+    // As in etcd, any method counts as GET.
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
-    // shows the command line and raft's state
+    // Shows the command line and Raft's state.
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
-    // shows keys, user names and member addresses
+    // Contains keys, user names and member addresses.
     one("/debug/flight-recorder", Resource::FlightRecorder, &[("GET", Root)]),
-    // shows key names and client addresses
+    // Shows key names and client addresses.
     one(top::PATH, Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
     one("/follow", Resource::Follow, &[("GET", Root)]),
     one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
     one("/follow/source-gone", Resource::Follow, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
-    // everybody gets the same files; the page requests its data as its user
+    // The files contain no data. The page requests its data as its user.
     tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),
-    // every method creates a token, as in the public service
+    // Every method creates a token, as in the public service.
     one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
-    // knowing the token is enough: members without a cluster have no user
+    // The token itself is the secret, because members without a cluster have no user.
     HttpRoute { path: "/<token>", scope: PathScope::Token, resource: Resource::Token, methods: &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)] },
 ];
 
-/// Returns a route for this path only.
+/// Creates a route for this path only.
 const fn one(
     path: &'static str,
     resource: Resource,
@@ -133,7 +133,7 @@ const fn one(
     HttpRoute { path, scope: PathScope::One, resource, methods }
 }
 
-/// Returns a route for this path and everything below it.
+/// Creates a route for this path and everything below it.
 const fn tree(
     path: &'static str,
     resource: Resource,
@@ -143,19 +143,18 @@ const fn tree(
 }
 
 impl HttpRoute {
-    /// Returns the route of a decoded and cleaned path. Returns `None` for an unknown path.
+    /// Returns the route of a decoded and cleaned path, or `None` if the path is unknown.
     pub fn of(path: &[u8]) -> Option<&'static Self> {
         HTTP.iter().find(|route| route.holds(path))
     }
 
-    /// Returns the access that a method requires. A method that is not listed requires [`Access::Root`], so that it is never
-    /// open to everybody; the path's handler refuses it.
+    /// Returns the access that a method requires. An unlisted method requires [`Access::Root`], and the handler rejects it.
     pub fn access(&self, method: &str) -> Access {
         let listed = self.methods.iter().find(|(known, _)| *known == method);
         listed.map_or(Root, |(_, access)| *access)
     }
 
-    /// Returns whether the path belongs to this route.
+    /// Returns whether the route covers a path.
     fn holds(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
         match self.scope {

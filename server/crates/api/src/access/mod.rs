@@ -1,12 +1,10 @@
-//! The routes of all dialects, each with the access that it requires. The server routes and authorizes by this list,
-//! `docs/reference/access.md` is generated from it, and an end-to-end test calls every route of a running member as every kind
-//! of caller. Not here: the handlers.
+//! All routes of all dialects, each with the access that it requires. The server routes and authorizes by these tables, and
+//! `docs/reference/access.md` is generated from them. An end-to-end test calls every route as every kind of caller.
 //!
-//! The rule: a resource has the same protection in all dialects. Keys require the authentication of their own key space.
-//! Administration requires the root role if the authentication of either key space is on, because users, members, snapshots and
-//! alarms belong to both.
+//! A resource has the same protection in all dialects. Keys require the authentication of their key space. Administration
+//! requires the root role if either authentication is enabled, because users, members and snapshots belong to both.
 //!
-//! Reading order: this file (the rule) → `http` → `grpc` → `page`.
+//! Reading order: this file (kinds of access) → `http` → `grpc` → `page`.
 
 #[macro_use]
 mod grpc;
@@ -20,28 +18,28 @@ pub use page::markdown;
 /// The access that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Open to everybody: health, versions, schemas, authentication itself.
+    /// Everybody: health, versions, schemas, authentication itself.
     Public,
-    /// A permission on v3 keys, while v3's authentication is on.
+    /// A permission on v3 keys, while v3 authentication is enabled.
     V3Keys,
-    /// Any user, while v3's authentication is on.
+    /// Any user, while v3 authentication is enabled.
     V3User,
-    /// The root role, while v3's authentication is on, for calls that change only v3's key space.
+    /// The root role, while v3 authentication is enabled, for calls that change only v3's key space.
     V3Root,
-    /// A role with a pattern that covers the key, while v2's authentication is on. v1 has the same keys.
+    /// A role with a pattern that covers the key, while v2 authentication is enabled. v1 has the same keys.
     V2Keys,
-    /// The user that the request concerns, or the root role, while v2's or v3's authentication is on.
+    /// The root role, or the user that the request concerns, while v2 or v3 authentication is enabled.
     OwnUser,
-    /// The root role, while v2's or v3's authentication is on.
+    /// The root role, while v2 or v3 authentication is enabled.
     Root,
 }
 
-/// Whether v2's and v3's authentication are on.
+/// Which authentications are enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AuthSwitches {
-    /// v2's authentication, which `/v2/auth/enable` switches.
+    /// Whether v2 authentication is enabled, by `/v2/auth/enable`.
     pub v2: bool,
-    /// v3's authentication, which `AuthEnable` switches.
+    /// Whether v3 authentication is enabled, by `AuthEnable`.
     pub v3: bool,
 }
 
@@ -50,7 +48,7 @@ pub struct AuthSwitches {
 pub enum CallerKind {
     /// A request without a token or a password.
     Anonymous,
-    /// An invalid token or password.
+    /// A request with an invalid token or password.
     Invalid,
     /// A user without permissions.
     User,
@@ -70,7 +68,7 @@ impl Access {
         Self::Root,
     ];
 
-    /// Returns whether callers must authenticate.
+    /// Returns whether callers must authenticate while the authentications `on` are enabled.
     pub fn is_asked(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,
@@ -80,7 +78,7 @@ impl Access {
         }
     }
 
-    /// Returns whether a caller of this kind is admitted to a resource of somebody else.
+    /// Returns whether a caller of this kind has access to a resource that is not its own.
     pub fn admits(self, who: CallerKind, on: AuthSwitches) -> bool {
         if !self.is_asked(on) {
             return true;
@@ -105,7 +103,7 @@ impl Access {
         }
     }
 
-    /// Describes who is admitted, and while which authentication is on, for the table in `docs/reference/access.md`.
+    /// Describes the access for the table in `docs/reference/access.md`.
     pub fn description(self) -> &'static str {
         match self {
             Self::Public => "everybody, without authentication",

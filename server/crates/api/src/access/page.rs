@@ -1,4 +1,4 @@
-//! `docs/reference/access.md`, generated from the list.
+//! Generates `docs/reference/access.md` from the tables of routes.
 
 use std::fmt::Write as _;
 
@@ -49,7 +49,7 @@ pub fn markdown() -> String {
             PathScope::One => format!("`{}`", route.path),
             PathScope::Tree | PathScope::Token => format!("`{}`, `{}/…`", route.path, route.path),
         };
-        // methods with the same access share a row
+        // Methods with the same access share a row.
         let mut asked: Vec<(Access, Vec<&str>)> = Vec::new();
         for (method, access) in route.methods {
             match asked.iter_mut().find(|(known, _)| known == access) {
@@ -83,7 +83,7 @@ fn row(out: &mut String, cells: &[&str]) {
 mod tests {
     use super::*;
 
-    /// Run `UPDATE=1 cargo test -p witan-api access_page` after changing the list.
+    /// After changing a table, run `UPDATE=1 cargo test -p witan-api access_page`.
     #[test]
     fn the_access_page_is_fresh() {
         let path = concat!(

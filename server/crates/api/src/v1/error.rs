@@ -1,5 +1,4 @@
-//! The error table of v1: code, message and HTTP status, all frozen. The codes differ from v2's: 400 and 500 have another
-//! meaning here.
+//! The error table of v1: code, message and HTTP status, all frozen. Codes 400 and 500 mean something else in v2.
 
 use crate::error_table::error_table;
 

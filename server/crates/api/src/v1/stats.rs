@@ -1,4 +1,4 @@
-//! JSON of `/v1/stats/*`. The order of the fields is the order on the wire.
+//! JSON of `/v1/stats/*`. Fields have the order on the wire.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 pub struct V1SelfStats {
     /// `leader`, `follower` or `candidate`.
     pub state: String,
-    /// When the process started, RFC 3339.
+    /// When the process started, in RFC 3339.
     pub start_time: String,
     /// The leader.
     pub leader_info: V1LeaderInfo,
-    /// Append messages received.
+    /// Number of append messages received.
     pub recv_append_request_cnt: u64,
-    /// Append messages sent.
+    /// Number of append messages sent.
     pub send_append_request_cnt: u64,
 }
 
 /// The leader as a member sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1LeaderInfo {
-    /// Its name; empty if unknown.
+    /// The leader's name; empty if unknown.
     pub leader: String,
     /// How long it has been the leader, as a Go duration.
     pub uptime: String,
@@ -32,9 +32,9 @@ pub struct V1LeaderInfo {
 /// `/v1/stats/leader`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1LeaderStats {
-    /// Name of the answering member, which is the leader.
+    /// Name of the leader, which is the answering member.
     pub leader: String,
-    /// Followers by name. This dialect measures nothing for them.
+    /// Followers by name, without measurements.
     pub followers: BTreeMap<String, ()>,
 }
 

@@ -1,39 +1,39 @@
-//! JSON of `/v2/auth`. The fields have the order on the wire.
+//! JSON of `/v2/auth`. Fields have the order on the wire.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Path that reads and switches authentication.
+/// Path that reads and changes whether authentication is enabled.
 pub const ENABLE: &str = "/v2/auth/enable";
-/// Prefix of the paths of users.
+/// Prefix of users' paths.
 pub const USERS: &str = "/v2/auth/users";
-/// Prefix of the paths of roles.
+/// Prefix of roles' paths.
 pub const ROLES: &str = "/v2/auth/roles";
 
-/// The caller is not authenticated or lacks a permission (401).
+/// Error 401: the caller is not authenticated or lacks a permission.
 pub const INSUFFICIENT: &str = "Insufficient credentials";
-/// The name contains a slash (400).
+/// Error 400: the name contains a slash.
 pub const INVALID_PATH: &str = "Invalid path";
-/// The body is not valid JSON of a known form (400).
+/// Error 400: the body is not valid JSON of the expected type.
 pub const INVALID_JSON: &str = "Invalid JSON in request body.";
-/// The body names another user than the path (400).
+/// Error 400: the body and the path name different users.
 pub const OTHER_USER: &str = "User JSON name does not match the name in the URL";
-/// The body names another role than the path (400).
+/// Error 400: the body and the path name different roles.
 pub const OTHER_ROLE: &str = "Role JSON name does not match the name in the URL";
-/// The body has roles, which create a user, and a grant or revoke, which change one (400).
+/// Error 400: the body contains both `roles`, which create a user, and `grant` or `revoke`, which change one.
 pub const ROLES_AND_GRANT: &str = "User JSON contains both roles and grant/revoke";
-/// The body has permissions, which create a role, and a grant or revoke, which change one (400).
+/// Error 400: the body contains both `permissions`, which create a role, and `grant` or `revoke`, which change one.
 pub const PERMISSIONS_AND_GRANT: &str = "Role JSON contains both permissions and grant/revoke";
 
-/// State of v2's authentication.
+/// Whether v2 authentication is enabled, as a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enabled {
     /// Whether authentication is on.
     pub enabled: bool,
 }
 
-/// Patterns of paths; `null` if none were ever set.
+/// Patterns of paths. A list is `null` if it was never set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Patterns {
@@ -44,7 +44,7 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Returns whether both lists are empty.
+    /// Returns whether both lists are empty or absent.
     pub fn is_empty(&self) -> bool {
         let empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
         empty(&self.read) && empty(&self.write)
@@ -69,7 +69,7 @@ pub struct Role {
     pub permissions: Permissions,
 }
 
-/// A role in a request, to create or change.
+/// A role in a request that creates or changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoleChange {
@@ -83,7 +83,7 @@ pub struct RoleChange {
     pub revoke: Option<Permissions>,
 }
 
-/// All roles.
+/// The list of roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleList {
     /// The roles, sorted by name.
@@ -96,17 +96,17 @@ pub struct RoleList {
 pub struct User {
     /// Name.
     pub user: String,
-    /// Names of roles; `null` for a new user without roles.
+    /// Names of the user's roles; `null` for a new user without roles.
     pub roles: Option<Vec<String>>,
 }
 
-/// A user in a request, to create or change.
+/// A user in a request that creates or changes it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserChange {
     /// Name.
     pub user: String,
-    /// Password in plain text; `null` or empty for none.
+    /// Password in plain text; absent or empty for none.
     pub password: Option<String>,
     /// Names of the roles of a new user.
     pub roles: Option<Vec<String>>,
@@ -134,7 +134,7 @@ pub struct UserShown {
     pub roles: Vec<Role>,
 }
 
-/// All users.
+/// The list of users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserList {
     /// The users, sorted by name; `null` if there are none.

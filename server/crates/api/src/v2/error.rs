@@ -1,5 +1,4 @@
-//! The error table of `/v2/keys`: code, message and HTTP status. Clients switch on the code and print the message, so all three
-//! are frozen.
+//! The error table of `/v2/keys`: code, message and HTTP status, all frozen, because clients depend on them.
 
 use crate::error_table::error_table;
 

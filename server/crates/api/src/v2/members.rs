@@ -1,51 +1,51 @@
-//! JSON of `/v2/members`. The fields have the order on the wire.
+//! JSON of `/v2/members`. Fields have the order on the wire.
 
 use serde::{Deserialize, Serialize};
 
-/// Response to a list, ordered by numeric id.
+/// The list of members, ordered by numeric ID.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberList {
     /// All members.
     pub members: Vec<Member>,
 }
 
-/// One member.
+/// A member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Id in lower-case hexadecimal without leading zeros.
+    /// ID in lower-case hexadecimal without leading zeros.
     pub id: String,
-    /// Empty until the member has started.
+    /// Name; empty until the member has started.
     pub name: String,
-    /// URLs at which other members reach it.
+    /// URLs for other members.
     #[serde(rename = "peerURLs")]
     pub peer_urls: Vec<String>,
-    /// URLs at which clients reach it; empty until the member has started.
+    /// URLs for clients; empty until the member has started.
     #[serde(rename = "clientURLs")]
     pub client_urls: Vec<String>,
 }
 
-/// Error body of everything except `/v2/keys`, without a final newline.
+/// Error body of all v2 paths except `/v2/keys`, without a final newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorMessage {
     /// Text of the error.
     pub message: String,
 }
 
-/// Required media type of a body.
+/// Media type that request bodies require.
 pub const MEDIA_TYPE: &str = "application/json";
-/// No leader is known (503).
+/// Error 503: no leader is known.
 pub const NO_LEADER_TEXT: &str = "During election";
-/// No such resource (404).
+/// Error 404: no such resource.
 pub const NOT_FOUND: &str = "Not found";
-/// A URL belongs to another member (409).
+/// Error 409: another member has one of the URLs.
 pub const PEER_URL_EXISTS: &str = "membership: peerURL exists";
-/// Another member has the id (409).
+/// Error 409: another member has the ID.
 pub const ID_EXISTS: &str = "membership: ID exists";
-/// The request failed; only the log has the reason (500).
+/// Error 500: the request failed for a reason in the log.
 pub const INTERNAL: &str = "Internal Server Error";
-/// Prefix of the text of status 404; the id follows.
+/// Error 404: start of the text; the ID follows.
 pub const NO_SUCH_MEMBER: &str = "No such member: ";
-/// Prefix of the text of status 410; the id follows.
+/// Error 410: start of the text; the ID follows.
 pub const REMOVED: &str = "Member permanently removed: ";
-/// The body has no valid URL (400).
+/// Error 400: the body contains no valid URL.
 pub const NO_URLS: &str = "no valid URLs given";

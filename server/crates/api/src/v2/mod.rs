@@ -1,7 +1,6 @@
-//! The v2 dialect: JSON over HTTP as in etcd 2.2 to 3.5. Here: shapes, names and the error table. The server parses, validates
-//! and renders.
+//! The v2 dialect: JSON over HTTP as in etcd 2.2 to 3.5. Contains types, names and the error table.
 //!
-//! Field order and omission rules are part of the contract: clients compare bytes.
+//! The order of fields and the rules for omitted fields are part of the contract, because clients compare bytes.
 
 pub mod auth;
 pub mod error;
@@ -13,11 +12,11 @@ pub const KEYS: &str = "/v2/keys";
 /// Prefix of the member list.
 pub const MEMBERS: &str = "/v2/members";
 
-/// Header: cluster id in lower-case hexadecimal without leading zeros. On every answer below [`KEYS`] and [`MEMBERS`].
+/// Header of all responses below [`KEYS`] and [`MEMBERS`]: cluster ID in lower-case hexadecimal without leading zeros.
 pub const CLUSTER_ID_HEADER: &str = "x-etcd-cluster-id";
-/// Header: the store's index on reads and watches, the event's on writes, the error's on errors.
+/// Header with an index: the store's for reads and watches, the event's for writes, the error's for errors.
 pub const INDEX_HEADER: &str = "x-etcd-index";
-/// Header: committed raft index of the answering member; absent on errors.
+/// Header with the committed Raft index of the answering member; absent in errors.
 pub const RAFT_INDEX_HEADER: &str = "x-raft-index";
-/// Header: raft term of the answering member; absent on errors.
+/// Header with the Raft term of the answering member; absent in errors.
 pub const RAFT_TERM_HEADER: &str = "x-raft-term";

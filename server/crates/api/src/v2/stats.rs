@@ -1,4 +1,4 @@
-//! JSON of `/v2/stats/*`. The fields have the order on the wire.
+//! JSON of `/v2/stats/*`. Fields have the order on the wire.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 pub struct SelfStats {
     /// Member name.
     pub name: String,
-    /// Member id, hex.
+    /// Member ID in hexadecimal.
     pub id: String,
     /// `StateLeader`, `StateFollower`, `StateCandidate` or `StatePreCandidate`.
     pub state: String,
-    /// When the process started, RFC 3339.
+    /// When the process started, in RFC 3339.
     pub start_time: String,
     /// The leader.
     pub leader_info: LeaderInfo,
-    /// Append messages received.
+    /// Number of append messages received.
     pub recv_append_request_cnt: u64,
     /// Recent append messages received per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -26,7 +26,7 @@ pub struct SelfStats {
     /// Recent bytes received per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_bandwidth_rate: f64,
-    /// Append messages sent.
+    /// Number of append messages sent.
     pub send_append_request_cnt: u64,
     /// Recent append messages sent per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -40,29 +40,29 @@ pub struct SelfStats {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderInfo {
-    /// Member id in hexadecimal; empty if unknown.
+    /// Member ID in hexadecimal; empty if unknown.
     pub leader: String,
     /// How long it has been the leader, as a Go duration.
     pub uptime: String,
-    /// When this member first saw it as leader, RFC 3339.
+    /// When this member learned of this leader, in RFC 3339.
     pub start_time: String,
 }
 
-/// `/v2/stats/leader`, which only the leader answers.
+/// `/v2/stats/leader`, served only by the leader.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaderStats {
-    /// Id of the answering member, which is the leader, in hexadecimal.
+    /// ID of the leader, which is the answering member, in hexadecimal.
     pub leader: String,
-    /// Followers by id.
+    /// Followers by hexadecimal ID.
     pub followers: BTreeMap<String, FollowerStats>,
 }
 
-/// A follower as the leader sees it.
+/// A follower as seen by the leader.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FollowerStats {
-    /// Round-trip times, in milliseconds.
+    /// Round-trip times of append messages in milliseconds.
     pub latency: LatencyStats,
-    /// Append messages by result.
+    /// Numbers of append messages by result.
     pub counts: CountsStats,
 }
 
@@ -76,22 +76,22 @@ pub struct LatencyStats {
     pub average: f64,
     /// Standard deviation of all round trips.
     pub standard_deviation: f64,
-    /// Shortest round trip; 2^63 before the first one.
+    /// Shortest round trip; 2^63 if there was none.
     pub minimum: f64,
     /// Longest round trip.
     pub maximum: f64,
 }
 
-/// Append messages by result.
+/// Numbers of append messages by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountsStats {
-    /// Append messages that were not delivered.
+    /// Messages that were not delivered.
     pub fail: u64,
-    /// Append messages that were delivered.
+    /// Messages that were delivered.
     pub success: u64,
 }
 
-/// `/v2/stats/store`, and the counts of a store in a snapshot. Early snapshots lack some of them.
+/// `/v2/stats/store`, and the counters of a v2 store in a snapshot. Early snapshots lack some of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
@@ -111,11 +111,11 @@ pub struct StoreStats {
     pub compare_and_delete_success: u64,
     pub compare_and_delete_fail: u64,
     pub expire_count: u64,
-    /// Watches open now.
+    /// Number of open watches.
     pub watchers: u64,
 }
 
-/// `/v2/stats/leader` of a member that is not the leader (403).
+/// Error 403: this member is not the leader.
 pub const NOT_LEADER: &str = "not current leader";
 
 #[expect(

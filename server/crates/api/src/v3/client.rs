@@ -1,5 +1,4 @@
-//! Clients of the services, generated from the table of calls with a method per call. They work over any HTTP/2 that tonic
-//! supports.
+//! Clients of the gRPC services, generated from the table of calls, over any HTTP/2 transport that tonic supports.
 
 use tonic::{
     IntoRequest, IntoStreamingRequest, Response, Status, Streaming,
@@ -14,7 +13,7 @@ use tonic_prost::ProstCodec;
 
 use super::generated::{etcdserverpb, v3electionpb, v3lockpb};
 
-/// Waits until the connection is ready for a call.
+/// Waits until the connection is ready for a call. Fails with `Unknown` if it is not available.
 async fn ready<T: GrpcService<Body>>(grpc: &mut Grpc<T>) -> Result<(), Status> {
     grpc.ready().await.map_err(|error| {
         let error: StdError = error.into();
@@ -22,10 +21,10 @@ async fn ready<T: GrpcService<Body>>(grpc: &mut Grpc<T>) -> Result<(), Status> {
     })
 }
 
-/// Defines the method of a row.
+/// Defines the client method of a table row.
 macro_rules! method {
     (bidi_stream $path:literal $verb:ident $request:path, $response:path) => {
-        /// Sends a stream of requests and returns a stream of answers.
+        /// Sends a stream of requests and returns a stream of responses.
         pub async fn $verb(
             &mut self,
             requests: impl IntoStreamingRequest<Message = $request>,
@@ -39,7 +38,7 @@ macro_rules! method {
         }
     };
     (server_stream $path:literal $verb:ident $request:path, $response:path) => {
-        /// Sends a request and returns a stream of answers.
+        /// Sends a request and returns a stream of responses.
         pub async fn $verb(
             &mut self,
             request: impl IntoRequest<$request>,
@@ -52,7 +51,7 @@ macro_rules! method {
         }
     };
     ($unary:ident $path:literal $verb:ident $request:path, $response:path) => {
-        /// Sends a request and waits for its answer.
+        /// Sends a request and waits for the response.
         pub async fn $verb(
             &mut self,
             request: impl IntoRequest<$request>,
@@ -84,17 +83,17 @@ macro_rules! clients {
                 T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
                 <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
             {
-                /// Creates a client from a connection that knows its server.
+                /// Creates a client over a connection that knows its server's address.
                 pub fn new(connection: T) -> Self {
                     Self(Grpc::new(connection))
                 }
 
-                /// Creates a client from a connection to a server with this scheme and authority.
+                /// Creates a client over a connection to the server with this scheme and authority.
                 pub fn with_origin(connection: T, origin: Uri) -> Self {
                     Self(Grpc::with_origin(connection, origin))
                 }
 
-                /// Sets the size limit of received messages, by default 4 MiB.
+                /// Limits the bytes of received messages; the default is 4 MiB.
                 #[must_use]
                 pub fn max_decoding_message_size(self, bytes: usize) -> Self {
                     Self(self.0.max_decoding_message_size(bytes))

@@ -1,7 +1,7 @@
-//! Serializes protobuf messages as JSON, with the functions that the generated serde attributes name: original field names,
-//! zero fields omitted, 64-bit integers as strings, bytes as padded standard base64, enums by name.
+//! Serializes protobuf messages as JSON. The generated serde attributes name these functions. Fields have their original names,
+//! and zero fields are omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
 //!
-//! Not here: deserialization. The gateway reads bodies like etcd, with `shape`.
+//! Not here: deserialization. The gateway parses bodies with `shape`.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::{authpb, etcdserverpb, mvccpb};
 
-/// Returns whether a field has its default value, so that it is omitted.
+/// Returns whether a field has its default value, which is omitted.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -29,7 +29,7 @@ pub fn bytes<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&STANDARD.encode(value))
 }
 
-/// Serializes a list of bytes, each like [`bytes()`].
+/// Serializes a list of byte strings like [`bytes()`].
 pub fn bytes_list<S: Serializer>(value: &[Bytes], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(value.iter().map(|bytes| STANDARD.encode(bytes)))
 }
@@ -63,7 +63,7 @@ named! {
     etcdserverpb::watch_create_request::FilterType,
 }
 
-/// An enum value, serialized by name, or by number if it has none.
+/// An enum value that serializes as its name, or as its number if it has none.
 struct EnumValue<T>(i32, PhantomData<T>);
 
 impl<T: NamedEnum> Serialize for EnumValue<T> {
@@ -75,12 +75,12 @@ impl<T: NamedEnum> Serialize for EnumValue<T> {
     }
 }
 
-/// Serializes an enum value by name, or by number if it has none.
+/// Serializes an enum value as its name, or as its number if it has none.
 pub fn named<T: NamedEnum, S: Serializer>(value: &i32, serializer: S) -> Result<S::Ok, S::Error> {
     EnumValue::<T>(*value, PhantomData).serialize(serializer)
 }
 
-/// Serializes a list of enum values, each like [`named()`].
+/// Serializes a list of enum values like [`named()`].
 pub fn named_list<T: NamedEnum, S: Serializer>(
     values: &[i32],
     serializer: S,

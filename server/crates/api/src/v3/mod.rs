@@ -1,5 +1,4 @@
-//! The v3 contract: messages (generated from `server/crates/api/proto`), clients of the services, and the gateway's JSON
-//! mapping.
+//! The v3 contract: messages generated from `server/crates/api/proto`, clients, and the JSON mapping of the gateway.
 
 mod client;
 pub mod json;
@@ -20,7 +19,7 @@ mod generated {
 
 pub use generated::{authpb, mvccpb};
 
-/// Messages and clients of the services for keys, leases, watches, members, maintenance and users.
+/// Messages and clients for keys, leases, watches, members, maintenance and users.
 pub mod etcdserverpb {
     pub use super::{
         client::{
@@ -30,12 +29,12 @@ pub mod etcdserverpb {
     };
 }
 
-/// Messages and client of elections.
+/// Messages and client of the Election service.
 pub mod v3electionpb {
     pub use super::{client::election_client, generated::v3electionpb::*};
 }
 
-/// Messages and client of locks.
+/// Messages and client of the Lock service.
 pub mod v3lockpb {
     pub use super::{client::lock_client, generated::v3lockpb::*};
 }

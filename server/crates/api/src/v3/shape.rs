@@ -1,14 +1,13 @@
-//! Tables for parsing JSON into messages: names, numbers and kinds of fields, and their oneofs. They are generated from the
-//! protos; the gateway parses request bodies with them.
+//! Tables of message fields for parsing JSON request bodies, generated from the protos.
 
-/// A message's fields, in the order of the proto.
+/// The fields of a message, in proto order.
 #[derive(Debug)]
 pub struct MessageShape {
     /// All fields, including the fields of oneofs.
     pub fields: &'static [FieldShape],
 }
 
-/// A field.
+/// A field of a message.
 #[derive(Debug)]
 pub struct FieldShape {
     /// Name in the proto.
@@ -17,11 +16,11 @@ pub struct FieldShape {
     pub json_name: &'static str,
     /// Number on the wire.
     pub number: u32,
-    /// Type of the field, or of each element of a list.
+    /// Type of the field, or of each list element.
     pub kind: FieldKind,
     /// Whether the field is repeated.
     pub list: bool,
-    /// Full name of the oneof to which the field belongs.
+    /// Full name of the oneof that contains the field, if any.
     pub oneof: Option<&'static str>,
 }
 
@@ -39,12 +38,12 @@ pub enum FieldKind {
     Message(&'static MessageShape),
 }
 
-/// An enum.
+/// The values of an enum.
 #[derive(Debug)]
 pub struct EnumShape {
     /// Name of the enum's type in Go.
     pub name: &'static str,
-    /// Names and numbers.
+    /// Names and numbers of the values.
     pub values: &'static [(&'static str, i32)],
 }
 

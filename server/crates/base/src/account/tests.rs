@@ -1,4 +1,4 @@
-//! Tests the rule by which accounts grant charges.
+//! Tests the rule that grants charges.
 
 use std::{
     future::Future,
@@ -47,7 +47,7 @@ fn the_connection_that_holds_the_most_is_refused_first() {
     let totals = totals();
     let accounts: Vec<Account> = (0..3).map(|_| totals.open()).collect();
     let fill = |account: &Account| std::iter::from_fn(|| account.hold(WHAT, 1)).collect::<Vec<_>>();
-    // The first connection holds half, the second half of the rest, and so on.
+    // The first connection holds half of the limit, the second half of the rest, and so on.
     let mut held: Vec<Vec<Charge>> = accounts.iter().map(fill).collect();
     let counts: Vec<usize> = held.iter().map(Vec::len).collect();
     assert_eq!(counts, [LIMIT / 2, LIMIT / 4, LIMIT / 8]);
@@ -101,7 +101,7 @@ fn many_jobs_of_one_connection_delay_another_by_one_round() {
     assert!(poll(own.as_mut()).is_none());
     drop(running.pop());
     assert!(poll(own.as_mut()).is_some());
-    // A connection that stops waiting gives up its place.
+    // A connection that stops waiting leaves the queue.
     drop((waiting, running));
     assert_eq!(
         totals.0.jobs[JobKind::Message as usize].available_permits(),

@@ -1,8 +1,7 @@
-//! The registry that is passed to the modules, and the page that shows it. Each module declares its series in its own file
-//! `metrics`; this module declares the series of the page and of the process.
+//! The registry in which all modules register their series, and the page that shows them. Each module declares its series in
+//! its file `metrics`; this module declares the series of the page and of the process.
 //!
-//! Counters on request paths are resolved once at startup. State is copied at each scrape. A series exists only if it is
-//! used.
+//! Counters on request paths are resolved once, at startup. Values of the state are copied at each scrape.
 
 mod process;
 mod register;
@@ -27,7 +26,7 @@ pub struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Creates the page of all series in `on`, and adds the series of the process and of the page itself.
+    /// Creates the page for the series in `on`, and adds the series of the process and of the page.
     #[rustfmt::skip]
     pub fn new(on: Register) -> Self {
         let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);
@@ -40,7 +39,7 @@ impl MetricsPage {
         }
     }
 
-    /// Returns all series in Prometheus' text format.
+    /// Returns all series in the Prometheus text format.
     pub fn render(&self) -> String {
         self.scrapes_now.set(1);
         self.process.update();
@@ -53,7 +52,7 @@ impl MetricsPage {
     }
 }
 
-/// Converts a value to the signed type of gauges. Larger values do not occur.
+/// Converts a value to the signed type of gauges, limited to its range.
 pub fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Process metrics from the system, with the metric names of Prometheus clients and etcd.
+//! Process metrics, with the names that Prometheus clients and etcd use.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::version;
 /// Linux reports processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Series of the process. Their values are read from the system at each scrape.
+/// Series of the process, read from the system at each scrape.
 #[derive(Debug)]
 pub(super) struct ProcessSeries {
     cpu: Counter,
@@ -42,8 +42,8 @@ impl ProcessSeries {
         }
     }
 
-    /// Sets all series from `/proc` and the resource limits. If `/proc` cannot be read, processor time and start time keep
-    /// their last values, and the series of memory and open files become 0.
+    /// Updates all series from `/proc` and the resource limits. If `/proc` cannot be read, processor time and start time keep
+    /// their values, and the series of memory and open files become 0.
     pub(super) fn update(&self) {
         let (open_fds, max_fds) = file_descriptors();
         self.fd_used.set(gauge(open_fds));
@@ -70,7 +70,7 @@ pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
-/// Returns the number of open file descriptors and their soft limit. Each is 0 if the system does not report it.
+/// Returns the number of open file descriptors and their soft limit. A value is 0 if the system does not report it.
 pub fn file_descriptors() -> (u64, u64) {
     let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
@@ -81,7 +81,7 @@ fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Returns the number in the line `name` of `status`, such as `VmRSS:  1234 kB`. Returns `None` without such a line.
+/// Returns the number in the line `name` of `/proc/self/status`, such as `VmRSS:  1234 kB`, or `None` without this line.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -89,8 +89,8 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns the fields of `/proc/self/stat` from the third on, with 0 for a field that is not a number. Returns `None` if the
-/// file cannot be read. The second field may contain anything in parentheses.
+/// Returns the fields of `/proc/self/stat` after the second, with 0 for non-numeric fields. The second field is in parentheses
+/// and can contain any text. Returns `None` if the file cannot be read.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -101,15 +101,14 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
-/// Returns this process's processor time in seconds, user and system together. Returns `None` if it cannot be read.
+/// Returns this process's user and system time in seconds, or `None` if it cannot be read.
 fn cpu_seconds() -> Option<f64> {
-    // The 14th and 15th fields are the user time and the system time.
+    // Fields 14 and 15 of the file are user time and system time.
     let stat = stat()?;
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
-/// Returns this process's start time in Unix seconds: the system's boot time plus the ticks until the start. Returns `None` if
-/// it cannot be read.
+/// Returns this process's start time in Unix seconds, computed from the boot time. Returns `None` if it cannot be read.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot = system

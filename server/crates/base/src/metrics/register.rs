@@ -1,4 +1,4 @@
-//! Creates and registers series. Names are constants, so a failure is a bug of the module that declares them.
+//! Creates and registers series. Names are constants, so an error is a bug of the declaring module and panics.
 
 use prometheus::{
     Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -9,7 +9,7 @@ use super::StripedVec;
 
 const VALID: &str = "metric names are valid constants and each is registered once";
 
-/// The registry during startup. Each module registers its own series and keeps their handles.
+/// The registry during startup. Each module registers its series and keeps their handles.
 #[derive(Debug, Default)]
 pub struct Register {
     pub(super) registry: Registry,
@@ -30,12 +30,12 @@ impl Register {
         self.put(IntCounter::new(name, help))
     }
 
-    /// Registers counters by labels.
+    /// Registers a counter with labels.
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    /// Like [`Self::counters`], for counters that several threads increment at each request.
+    /// Like [`Self::counters`], but striped, for counters that several threads increment at each request.
     pub fn striped_counters(
         &self,
         name: &str,
@@ -46,17 +46,17 @@ impl Register {
         self.put(StripedVec::new(stripe))
     }
 
-    /// Registers a counter of fractional numbers.
+    /// Registers a counter with fractional values.
     pub fn seconds(&self, name: &str, help: &str) -> Counter {
         self.put(Counter::new(name, help))
     }
 
-    /// Registers a gauge of fractional numbers.
+    /// Registers a gauge with fractional values.
     pub fn float(&self, name: &str, help: &str) -> Gauge {
         self.put(Gauge::new(name, help))
     }
 
-    /// Registers gauges of fractional numbers by labels.
+    /// Registers a gauge with labels and fractional values.
     pub fn floats(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.put(GaugeVec::new(Opts::new(name, help), labels))
     }
@@ -66,22 +66,22 @@ impl Register {
         self.put(IntGauge::new(name, help))
     }
 
-    /// Registers gauges by labels.
+    /// Registers a gauge with labels.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// Registers a histogram with `count` buckets that double from `first`.
+    /// Registers a histogram with `count` buckets. The upper bound of the first is `first`, and doubles for each next one.
     pub fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
-    /// Registers histograms by labels, with the buckets that Prometheus' clients use for calls over a network.
+    /// Registers a histogram with labels and the default buckets of Prometheus clients, made for network calls.
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    /// Registers histograms by labels, with `count` buckets that double from `first`.
+    /// Registers a histogram with labels. `buckets` are the upper bound of the first bucket, and the number of buckets.
     pub fn histograms(
         &self,
         name: &str,
@@ -92,7 +92,7 @@ impl Register {
         self.put(HistogramVec::new(options(name, help, buckets), labels))
     }
 
-    /// Like [`Self::histograms`], for histograms that several threads update at each request.
+    /// Like [`Self::histograms`], but striped, for histograms that several threads update at each request.
     pub fn striped_histograms(
         &self,
         name: &str,
@@ -105,8 +105,7 @@ impl Register {
     }
 }
 
-/// Creates the options of a histogram with `count` buckets. The first bucket is `first`, and each further bucket is twice as
-/// large.
+/// Returns the options of a histogram with `count` buckets, whose upper bounds double from `first`.
 fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
     HistogramOpts::new(name, help)
         .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))

@@ -1,4 +1,4 @@
-//! Panic metrics.
+//! Metrics of contained panics.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use prometheus::IntCounter;
 use super::PanicSource;
 use crate::metrics::Register;
 
-/// Counters of contained panics by source. Clones share the counters.
+/// Counters of contained panics by source. Clones share them.
 #[derive(Clone, Debug)]
 pub struct PanicMetrics(Arc<[IntCounter; PanicSource::LABELS.len()]>);
 
@@ -19,7 +19,7 @@ impl PanicMetrics {
         Self(Arc::new(PanicSource::LABELS.map(|source| all.with_label_values(&[source]))))
     }
 
-    /// Counts a panic that ended a request or a connection.
+    /// Counts a contained panic.
     pub fn panicked(&self, source: PanicSource) {
         self.0[source as usize].inc();
     }

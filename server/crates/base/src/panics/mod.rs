@@ -1,9 +1,8 @@
-//! Panics: a panic in the work of a request ends that request; any other panic ends the process.
+//! Contains panics: a panic in a request's work ends the request; any other panic ends the process.
 //!
-//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures, [`catch`] for one step,
-//! [`run_blocking`] for work on another thread. Everywhere else (the replica, the log, the checkpoint, the workers' own
-//! tasks), half of a change may have been made, so the process ends at once with [`EXIT_PANICKED`]. Callers decide the answer
-//! to the client.
+//! A panic is contained only where the request's state is dropped with it: [`contain`] for futures, [`catch`] for one step,
+//! [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers' own tasks), a
+//! panic can leave half of a change, so the process exits with [`EXIT_PANICKED`]. Callers choose the response to the client.
 
 mod metrics;
 #[cfg(feature = "planted-panics")]
@@ -30,7 +29,7 @@ use self::planted::reached;
 pub use metrics::PanicMetrics;
 pub use source::PanicSource;
 
-/// The exit code of a process that a panic has ended.
+/// The exit code after an uncontained panic.
 pub const EXIT_PANICKED: i32 = 31;
 
 thread_local! {
@@ -39,16 +38,16 @@ thread_local! {
     static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
 }
 
-/// The effect of a panic on this thread.
+/// What a panic on this thread ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,
-    /// No effect: the caller of a storage library handles the panic.
+    /// Nothing: the caller of a storage library handles the panic.
     Library,
     Request,
 }
 
-/// A panic that was contained and logged.
+/// A contained and logged panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaughtPanic {
     location: String,
@@ -70,8 +69,8 @@ fn text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a text")
 }
 
-/// Installs the panic hook. It depends on the scope of the thread: a panic of a request is kept for its caller, and the
-/// previous hook reports a panic of a library. Any other panic is reported and ends the process.
+/// Installs the panic hook. A request's panic is kept for its caller. The previous hook reports any other panic; unless it is a
+/// library's, the process then exits.
 pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {
@@ -87,7 +86,7 @@ pub fn install_hook() {
     }));
 }
 
-/// While this guard exists, a panic on this thread unwinds instead of ending the process.
+/// A guard: while it exists, a panic on this thread unwinds instead of ending the process.
 #[derive(Debug)]
 pub struct UnwindScope {
     before: Scope,
@@ -99,7 +98,7 @@ impl UnwindScope {
         Self::of(Scope::Library)
     }
 
-    /// Puts the calling thread into a scope until the guard is dropped, which restores the previous scope.
+    /// Sets the scope of the calling thread until the guard is dropped, which restores the previous scope.
     fn of(scope: Scope) -> Self {
         let before = SCOPE.replace(scope);
         Self { before }
@@ -112,11 +111,11 @@ impl Drop for UnwindScope {
     }
 }
 
-/// Marks a moment in a boundary. A test build can panic there; a released program does nothing.
+/// Marks a point at which a test build can panic. Does nothing in a release.
 #[cfg(not(feature = "planted-panics"))]
 fn reached(_boundary: &str, _moment: &str) {}
 
-/// Starts a thread that serves no single request. A panic in it ends the process.
+/// Starts a thread that serves no single request. A panic on it ends the process.
 pub fn start_thread(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
@@ -138,8 +137,7 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. Logs a panic and returns it as the error. The caller drops the request's state and
-/// counts the panic.
+/// Runs one step of a request's work. Returns a logged panic as the error, which the caller counts.
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || {
         reached(handler.label(), "call");
@@ -147,7 +145,7 @@ pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
     })
 }
 
-/// Polls a part of a request's work like [`catch`].
+/// Polls a request's work once, like [`catch`].
 pub fn catch_poll<T>(
     handler: PanicSource,
     poll: impl FnOnce() -> Poll<T>,
@@ -162,7 +160,7 @@ pub fn catch_poll<T>(
     })
 }
 
-/// Runs work. If it panics, logs the panic once and returns it as the error.
+/// Runs `work`. Logs a panic, once, and returns it as the error.
 fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
@@ -186,20 +184,18 @@ fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
     })
 }
 
-/// Wraps the work of a request, or a part of it. A panic in it is logged, counted in `metrics`, and becomes the error of the
-/// future.
+/// Wraps a request's work. A panic in it is logged, counted in `metrics` and returned as the future's error.
 pub fn contain<F: Future>(metrics: &PanicMetrics, handler: PanicSource, work: F) -> Contain<'_, F> {
     Contain { metrics: Some(metrics), ..catch_in(handler, work) }
 }
 
-/// Wraps work like [`contain`] without counting a panic. The caller counts or propagates it.
+/// Like [`contain`], but does not count a panic. The caller counts or propagates it.
 pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> {
     Contain { work, handler, metrics: None }
 }
 
 pin_project! {
-    /// Work whose panic becomes an error. It is a separate type, because an `async fn` stores its argument twice, and there
-    /// is one for every idle connection and every call.
+    /// Work whose panic becomes an error. Not an `async fn`, which would store its argument twice for each connection and call.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contain<'a, F> {
         #[pin]
@@ -227,8 +223,7 @@ impl<F: Future> Future for Contain<'_, F> {
     }
 }
 
-/// Runs a request's work on a blocking thread. If the work panics, the panic resumes in the task that awaits it. Fails if the
-/// runtime ended before the work ran.
+/// Runs a request's work on a blocking thread. A panic resumes in the awaiting task. Fails if the runtime ends first.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -236,16 +231,15 @@ pub async fn run_blocking<T: Send + 'static>(
     Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// Starts work on a blocking thread. It continues when the caller drops the handle. A panic in the work is the error in its
-/// result.
+/// Starts work on a blocking thread, which continues if the caller drops the handle. A panic is the error of its result.
 pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {
     spawn_blocking(move || catch(PanicSource::Job, work))
 }
 
-/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call is not polled while its connection has
-/// unsent output. It must therefore not wait for a permit by itself, because it would hold the permit without using it.
+/// Runs `work` in a separate task, aborted when the caller is dropped. A call must wait for a permit in such a task: while its
+/// connection has unsent output, the call is not polled and would hold the permit without using it.
 pub async fn in_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -260,7 +254,7 @@ pub async fn in_task<T: Send + 'static>(
     Ok(task.await?.unwrap_or_else(|panicked| rethrow(panicked)))
 }
 
-/// Resumes a caught panic in the task that handles the request, without reporting it again.
+/// Resumes a caught panic in the request's task, without logging it again.
 pub fn rethrow(panicked: CaughtPanic) -> ! {
     panic::resume_unwind(Box::new(panicked))
 }
@@ -272,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_contained_logged_with_its_location_and_counted() {
-        // The hook of this process is the hook of the tests, which reports and unwinds.
+        // The panic hook of the test process reports and unwinds.
         let on = Register::default();
         let metrics = PanicMetrics::register(&on);
         let done = contain(&metrics, PanicSource::Grpc, async { 7 }).await;

@@ -1,13 +1,13 @@
-//! For tests: a panic at a moment that a file names. It comes out of the boundary that contains it, so no other code knows of
-//! it. It exists only in the program `witan-planted`, which the feature `planted-panics` builds.
+//! Panics at a chosen moment, for tests. The panic comes out of the boundary that contains it, so no other code needs to know
+//! of it. Only the program `witan-planted` contains this, built with the feature `planted-panics`.
 //!
-//! The environment variable [`FILE`] names the file. The first boundary that finds the file takes and removes it; a new file
-//! replaces a panic that has not happened. The file's text is a boundary, a moment and a number N: the process panics when
-//! the moment comes for the Nth time.
+//! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment
+//! comes for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a panic that has
+//! not happened.
 //!
-//! - `SOURCE poll N`: a poll has returned, whether the work is ready or waits. Metrics name the sources.
-//! - `SOURCE item N`: a poll that is ready has returned: a future's result, or a part of a stream.
-//! - `SOURCE call N`: a function is about to run with everything that it was given.
+//! - `SOURCE poll N`: a poll has returned, ready or pending. `SOURCE` is a label of the metrics.
+//! - `SOURCE item N`: a poll has returned ready, with a future's result or a part of a stream.
+//! - `SOURCE call N`: a function is about to run and owns its arguments.
 //! - `library THREAD N`: this thread is about to call a storage library.
 //! - `thread NAME N`: this thread begins.
 
@@ -18,19 +18,19 @@ use crate::sync::Mutex;
 /// Environment variable with the path of the file.
 const FILE: &str = "WITAN_PLANTED_PANIC";
 
-/// The panic that the last file named.
+/// The panic that the latest file named.
 static PLANTED: Mutex<Option<PlantedPanic>> = Mutex::new(None);
 
 #[derive(Debug)]
 struct PlantedPanic {
     boundary: String,
     moment: String,
-    /// How often the moment has yet to come.
+    /// How often the moment must still come.
     left: usize,
 }
 
 impl PlantedPanic {
-    /// Parses the text of a file; `None` if it names no panic.
+    /// Parses the text of a file. Returns `None` if it is malformed.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ').map(str::to_owned);
         let (boundary, moment) = (words.next()?, words.next()?);

@@ -1,6 +1,6 @@
 //! Sources of contained panics.
 
-/// The kind of work that panicked, which is a label of the counter.
+/// The kind of work that panicked, a label value of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicSource {
     /// A gRPC call before its answer begins.
@@ -15,14 +15,14 @@ pub enum PanicSource {
     Gateway,
     /// The response stream of a call of the JSON gateway.
     GatewayStream,
-    /// Work of a connection between its requests.
+    /// A connection's work between its requests.
     Connection,
     /// Work for a request that continues after its client has disconnected.
     Job,
 }
 
 impl PanicSource {
-    /// The labels of all sources, in their order.
+    /// The label values, in the order of the variants.
     pub(super) const LABELS: [&'static str; 8] = [
         "grpc",
         "grpc_stream",
@@ -34,7 +34,7 @@ impl PanicSource {
         "job",
     ];
 
-    /// Returns the label's value in metrics.
+    /// Returns the label value.
     pub fn label(self) -> &'static str {
         Self::LABELS[self as usize]
     }

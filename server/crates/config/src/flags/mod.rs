@@ -1,5 +1,5 @@
-//! The table of flags: every flag of etcd 3.4 to 3.7 and how this release handles it, with a row per flag and a file per
-//! group. Parsing, help text and `docs/reference/flags.md` are derived from it.
+//! The table of flags: every flag of etcd 3.4 to 3.7 and how this release handles it. Each group has a file. Parsing, help text
+//! and `docs/reference/flags.md` are derived from the table.
 
 mod cluster;
 mod logging;
@@ -13,25 +13,25 @@ mod tuning;
 pub enum FlagKind {
     /// Any text.
     Text,
-    /// `true` or `false`. Without a value, it means `true`.
+    /// `true` or `false`. A flag without a value means `true`.
     Bool,
     /// A whole number.
     Integer,
-    /// A Go duration such as `1h30m` or `100ms`; in a file also nanoseconds as a whole number.
+    /// A Go duration such as `1h30m` or `100ms`. In a file, also an integer of nanoseconds.
     Duration,
 }
 
 /// How this release handles a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagStatus {
-    /// The flag works as in etcd, which the named end-to-end test proves.
+    /// The flag works as in etcd, as an end-to-end test proves.
     Supported {
         /// Name of a test function in `tests/e2e/tests`.
         test: &'static str,
     },
     /// The flag is accepted and has no effect.
     Accepted {
-        /// The reason why it has no effect.
+        /// Why the flag has no effect.
         why: &'static str,
     },
     /// Every value except the default is refused.
@@ -53,23 +53,23 @@ pub struct Flag {
     pub name: &'static str,
     /// Kind of the value.
     pub kind: FlagKind,
-    /// The value if the flag is not given.
+    /// The value of a flag that is not given.
     pub default: &'static str,
     /// One-sentence description for the help text.
     pub help: &'static str,
-    /// Key in the configuration file; a dot separates the section.
+    /// Key in the configuration file; a dot separates section and key.
     pub yaml: &'static str,
     /// How the flag is handled.
     pub status: FlagStatus,
 }
 
 impl Flag {
-    /// Returns the environment variable: `ETCD_` and the flag's name in upper case with underscores.
+    /// Returns the name of the environment variable: `ETCD_` and the flag's name in upper case with underscores.
     pub fn env(&self) -> String {
         format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
-    /// Creates a row whose key in the configuration file is the flag's name.
+    /// Creates a row whose YAML key is the flag's name.
     const fn new(
         name: &'static str,
         kind: FlagKind,
@@ -80,7 +80,7 @@ impl Flag {
         Self { name, kind, default, help, yaml: name, status }
     }
 
-    /// Sets the key in the configuration file, for a flag whose key differs from its name.
+    /// Sets a YAML key that differs from the flag's name.
     const fn yaml(self, yaml: &'static str) -> Self {
         Self { yaml, ..self }
     }
@@ -98,7 +98,7 @@ const fn refused(reason: &'static str) -> FlagStatus {
     FlagStatus::Refused { reason }
 }
 
-/// The groups with their titles, in the order of the help text.
+/// The groups of flags with their titles, in the order of the help text.
 pub const GROUPS: &[(&str, &[Flag])] = &[
     ("Member", member::FLAGS),
     ("Cluster", cluster::FLAGS),
@@ -113,7 +113,7 @@ pub fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())
 }
 
-/// Returns the flag with this name (without dashes), or `None` if there is none.
+/// Returns the flag with this name, without dashes, or `None`.
 pub fn find(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.name == name)
 }

@@ -1,5 +1,5 @@
-//! Counts by prefix in bounded memory. Sums are exact. If there are too many rows, the rows with the smallest counts are
-//! folded into one remainder, so heavy prefixes survive even if they start late.
+//! Counts by prefix in bounded memory. Sums are exact. Beyond `ROWS_MAX`, the rows with the smallest counts are folded into a
+//! remainder, so heavy prefixes survive even if they start late.
 
 use std::{
     cmp::Reverse,
@@ -30,8 +30,7 @@ struct Row {
 }
 
 impl Tally {
-    /// Adds counts below the prefix of a key. Above `ROWS_MAX` rows, keeps the half with the largest counts, so that the memory
-    /// is bounded.
+    /// Adds `counts` to the row of the key's prefix. Above `ROWS_MAX` rows, keeps only the half with the largest counts.
     pub fn add(&mut self, key_space: KeySpace, key: &[u8], counts: TopCounts) {
         let prefix = prefix(key).into();
         match self.rows.entry(Row { key_space, prefix }) {
@@ -45,7 +44,7 @@ impl Tally {
         }
     }
 
-    /// Keeps the `rows` rows with the largest counts; adds up the others.
+    /// Keeps the `rows` rows with the largest counts and adds the others to the remainder.
     fn keep(&mut self, rows: usize) {
         if self.rows.len() <= rows {
             return;
@@ -57,7 +56,7 @@ impl Tally {
         self.rows.extend(all);
     }
 
-    /// Returns the rows, largest counts first, and the sum of all other counts.
+    /// Returns the rows, largest counts first, and the remainder.
     pub fn into_rows(self) -> (Vec<TopRow>, TopCounts) {
         let row = |(row, counts): (Row, TopCounts)| TopRow {
             key_space: row.key_space,
@@ -73,8 +72,8 @@ impl Tally {
     }
 }
 
-/// Returns the first segments of a key's path, each with its trailing slash, that end within [`PREFIX_BYTES_MAX`]. The text
-/// after the last slash is not a segment.
+/// Returns the first [`SEGMENTS`] path segments of a key, including trailing slashes, within [`PREFIX_BYTES_MAX`]. Text after
+/// the last slash is not a segment.
 fn prefix(key: &[u8]) -> &[u8] {
     let key = &key[..key.len().min(PREFIX_BYTES_MAX)];
     let first = usize::from(key.first() == Some(&b'/'));

@@ -1,4 +1,4 @@
-//! Encodes a segment of the log in memory.
+//! Encodes a log segment in memory.
 
 use prost::Message;
 
@@ -10,7 +10,7 @@ use super::{
     frame::LENGTH_BYTES,
 };
 
-/// Encodes one segment.
+/// A log segment that is being encoded.
 #[derive(Clone, Debug)]
 pub struct SegmentEncoder {
     bytes: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct SegmentEncoder {
 }
 
 impl SegmentEncoder {
-    /// Starts a segment. `crc` is the checksum of the previous segment, or 0 for the first segment.
+    /// Starts a segment. `crc` is the final checksum of the previous segment, or 0 for the first segment.
     pub fn new(crc: u32, metadata: WalMetadata) -> Self {
         let mut segment = Self { bytes: Vec::new(), crc };
         segment.record(RecordKind::Crc, Vec::new());
@@ -26,12 +26,12 @@ impl SegmentEncoder {
         segment
     }
 
-    /// Returns the file name. `index` is the index after the previous segment's last entry.
+    /// Returns a segment's file name. `index` is the index of its first entry.
     pub fn name(sequence: u64, index: u64) -> String {
         format!("{sequence:016x}-{index:016x}.wal")
     }
 
-    /// Returns the bytes so far.
+    /// Returns the encoded bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -51,7 +51,7 @@ impl SegmentEncoder {
         self.record(RecordKind::State, state.encode_to_vec());
     }
 
-    /// Adds a reference to a snapshot. Each log starts with a reference to an empty snapshot.
+    /// Adds a reference to a snapshot. Every log starts with a reference to an empty snapshot.
     pub fn snapshot(&mut self, snapshot: &WalSnapshot) {
         self.record(RecordKind::Snapshot, snapshot.encode_to_vec());
     }

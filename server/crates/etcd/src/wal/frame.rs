@@ -1,36 +1,33 @@
-//! A frame in the log: an 8-byte length, the record, and zeros up to a multiple of 8 bytes.
+//! Frames of the log: an 8-byte length, a record, and zeros up to a multiple of 8 bytes.
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::super::raft_messages::{RecordKind, WalRecord};
 
-/// Size in bytes of a frame's length field. The size of a frame is a multiple of it.
+/// Size in bytes of a frame's length field, to which frames are aligned.
 pub(super) const LENGTH_BYTES: usize = 8;
 
 /// Number of bytes that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
 
-/// A frame within its segment.
 pub(super) struct Frame {
     pub(super) record: Bytes,
-    /// The offset of the next frame.
+    /// Offset of the next frame.
     pub(super) end: usize,
 }
 
 /// The result of reading at an offset in a segment.
 pub(super) enum NextFrame {
-    /// The frame at the offset.
     Frame(Frame),
-    /// The length exceeds the segment's end.
+    /// The frame exceeds the end of the segment.
     Beyond,
-    /// The segment ends, or its preallocated zeros follow.
+    /// The segment ends here, or only preallocated zeros follow.
     Nothing,
 }
 
-/// Reads the frame at an offset. It starts with a 64-bit word, whose lower 56 bits are the record's length. If the highest bit
-/// is set, bits 56 to 58 are the number of padding bytes after the record. Returns `Nothing` for zeros or the end, and `Beyond`
-/// if the record exceeds the segment.
+/// Reads the frame at an offset. Its first 64-bit word contains the record's length in the lower 56 bits. If the highest bit is
+/// set, bits 56 to 58 contain the number of padding bytes after the record.
 pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
     let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
         return NextFrame::Nothing;
@@ -50,7 +47,7 @@ pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
 }
 
 impl Frame {
-    /// Decodes the record without checking its checksum. The values are slices of the segment. Returns `None` if the record is
+    /// Decodes the record without verifying its checksum. Its values are slices of the segment. Returns `None` if the frame is
     /// not aligned, does not decode or has an unknown kind.
     pub(super) fn decode(&self) -> Option<(RecordKind, WalRecord)> {
         if !self.end.is_multiple_of(LENGTH_BYTES) {
@@ -61,8 +58,7 @@ impl Frame {
         Some((kind.ok()?, record))
     }
 
-    /// Returns whether the frame at offset `at` can be an incomplete write, because one of its sectors or its last byte is
-    /// still zero.
+    /// Returns whether the frame at offset `at` can be a torn write: one of its sectors, or its last byte, is zero.
     pub(super) fn is_torn(&self, at: usize) -> bool {
         let begin = at + LENGTH_BYTES;
         let first = (SECTOR_BYTES - begin % SECTOR_BYTES).min(self.record.len());
@@ -72,7 +68,7 @@ impl Frame {
     }
 }
 
-/// Returns the offset of the first record at or after `from` that decodes completely, or `None`. Does not check checksums.
+/// Returns the offset of the first frame at or after `from` whose record decodes, without its checksum, or `None`.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)

@@ -1,7 +1,7 @@
-//! Reads the write-ahead log: its segments, its summary and its entries.
+//! Reads the write-ahead log: segments, summary and entries.
 //!
-//! The log is read twice, because only its end determines which snapshot is used, and therefore which entries must be kept in
-//! memory. `frame` reads a frame, and `scan` reads a sequence of frames.
+//! The log is read twice: only its end determines the snapshot, and therefore the entries to keep in memory. `frame` reads a
+//! frame, and `scan` reads a sequence of frames.
 
 pub(crate) mod encode;
 mod frame;
@@ -21,17 +21,17 @@ use super::{
 };
 use scan::{Place, scan};
 
-/// A file of the log.
+/// A file of the log, by its name.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     path: PathBuf,
-    /// The segment's number, starting at 0.
+    /// The segment's number, starting with 0.
     sequence: u64,
-    /// The index of the first entry that can be in the segment.
+    /// The first index that the segment can contain.
     index: u64,
 }
 
-/// The contents of the log, except its entries.
+/// The contents of the log except its entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) metadata: WalMetadata,
@@ -40,8 +40,7 @@ pub(crate) struct Summary {
     pub(crate) torn_bytes: u64,
 }
 
-/// Finds the log's segments in a directory, and checks that none is missing between them. Ignores other files, because etcd
-/// leaves unfinished and damaged segments in the directory.
+/// Returns the segments in a directory, in order. Fails if one is missing. Ignores the other files that etcd leaves.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };
@@ -69,16 +68,15 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     Ok(found)
 }
 
-/// Parses sequence and index from a name like `0000000000000001-000000000000002a.wal`. Returns `None` for any other name.
+/// Parses sequence number and index in `0000000000000001-000000000000002a.wal`. Returns `None` for other names.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();
     Some((number(sequence)?, number(index)?))
 }
 
-/// Reads the whole log except its entries: its owner, the last hard state, the snapshots up to its commit index, and the size
-/// of a torn end. A torn end is not an error. Fails if a record is damaged, the segments belong to different members, or the
-/// metadata is missing.
+/// Reads the log except its entries: metadata, the last hard state, the snapshots up to its commit index, and the size of a
+/// torn write at the end. Fails if a record is damaged, the segments belong to different members, or the metadata is missing.
 pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     let mut metadata = None;
     let mut hard_state = HardState::default();
@@ -103,9 +101,8 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
-/// Reads the entries after the index `after`, which is a snapshot's index or 0. Includes entries beyond the commit index, but
-/// no overwritten entries. `segments` are sorted and not empty, as [`segments`] returns them. Fails if the segments start
-/// later, or if an entry is missing or damaged.
+/// Returns the entries after the index `after`, including uncommitted ones, but not overwritten ones. `segments` must be sorted
+/// and not empty. Fails if the segments start later, or if an entry is missing or damaged.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
     let next = after.saturating_add(1);
     let first = segments.iter().rposition(|segment| segment.index <= next);

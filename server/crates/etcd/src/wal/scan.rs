@@ -1,5 +1,4 @@
-//! Reads segments record by record, checks the chain of checksums, and distinguishes an interrupted write at the end of the
-//! log from damage.
+//! Reads segments record by record, verifies checksums, and distinguishes a torn write at the end of the log from damage.
 
 use std::{fs, path::Path};
 
@@ -11,14 +10,14 @@ use super::{
     frame::{self, LENGTH_BYTES, NextFrame},
 };
 
-/// The position of a record.
+/// The position of a record, for errors.
 pub(super) struct Place<'a> {
     path: &'a Path,
     offset: usize,
 }
 
 impl Place<'_> {
-    /// Creates the error for damage at this position.
+    /// Returns the error for damage at this position.
     pub(super) fn damaged(&self, what: &str) -> EtcdError {
         EtcdError::Damaged {
             path: self.path.into(),
@@ -28,23 +27,23 @@ impl Place<'_> {
     }
 }
 
-/// Callback for each record.
+/// A callback for each record: its position, kind and data.
 pub(super) type VisitRecord<'a> =
     dyn FnMut(&Place<'_>, RecordKind, Bytes) -> Result<(), EtcdError> + 'a;
 
-/// The reason why the records end.
+/// Why the records of a segment end.
 enum Stop {
     /// No further bytes follow.
     End,
-    /// The frame can be the start of an interrupted write.
+    /// The frame can be a torn write.
     Torn,
     /// The frame is damaged.
     Damaged(&'static str),
 }
 
-/// Calls `visit` with each record in the segments. Returns the size in bytes of an incomplete write at the end.
+/// Calls `visit` with each record of the segments. Returns the size in bytes of a torn write at the end.
 pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
-    // The first record contains the unknown checksum before the first segment.
+    // The first record contains the checksum of the data before the first segment, which is unknown.
     let mut crc = None;
     let mut torn = 0;
     for (position, Segment { path, .. }) in segments.iter().enumerate() {
@@ -75,7 +74,7 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
     Ok(torn)
 }
 
-/// Visits the records in one segment. Returns where and why they end. `crc` is the checksum of all previous data.
+/// Visits the records of a segment. Returns the offset and the reason of their end. `crc` is the checksum of all previous data.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,

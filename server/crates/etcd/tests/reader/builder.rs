@@ -17,7 +17,7 @@ use witan_etcd::{
     },
 };
 
-/// The directory's owner.
+/// The owner of the log.
 pub(crate) const OWNER: WalMetadata = WalMetadata { member_id: 0xa1, cluster_id: 0xc1 };
 
 /// Number of preallocated bytes in a segment.
@@ -40,7 +40,7 @@ impl Drop for Directory {
 }
 
 impl Directory {
-    /// Creates a directory with a backend that has applied `consistent_index` entries, and without a log.
+    /// Creates a directory without a log, whose backend has applied `consistent_index` entries.
     pub(crate) fn new(consistent_index: u64) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("witan-etcd-{}-{number}", std::process::id());
@@ -60,7 +60,7 @@ impl Directory {
         self.root.join("member/snap")
     }
 
-    /// Writes a backend. Buckets and keys must ascend.
+    /// Writes a backend. Buckets and keys must be in ascending order.
     pub(crate) fn backend(&self, name: &str, buckets: &[(&str, Records<'_>)]) {
         let fill = |writer: &mut Writer<'_>| {
             for (name, records) in buckets {
@@ -80,14 +80,14 @@ impl Directory {
         fs::write(self.snap().join(name), bytes).unwrap();
     }
 
-    /// Writes a segment and the zeros that etcd preallocates. Returns its path.
+    /// Writes a segment, followed by zeros as etcd preallocates them. Returns its path.
     pub(crate) fn segment(&self, sequence: u64, index: u64, bytes: &[u8]) -> PathBuf {
         let path = self.wal().join(SegmentEncoder::name(sequence, index));
         fs::write(&path, [bytes, &[0; SPARE]].concat()).unwrap();
         path
     }
 
-    /// Writes raft's snapshot.
+    /// Writes a Raft snapshot.
     pub(crate) fn snapshot(&self, index: u64, term: u64) -> PathBuf {
         let conf_state = ConfState { voters: vec![OWNER.member_id], ..ConfState::default() };
         let metadata = SnapMetadata { conf_state: Some(conf_state), index, term };
@@ -122,14 +122,14 @@ pub(crate) fn positions(read: &EtcdDirectory) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Builds the first segment of a log, with the empty snapshot that etcd writes first.
+/// Starts the first segment of a log, with the reference to an empty snapshot.
 pub(crate) fn first_segment() -> SegmentEncoder {
     let mut segment = SegmentEncoder::new(0, OWNER);
     segment.snapshot(&WalSnapshot::default());
     segment
 }
 
-/// Builds a put whose value has `bytes` bytes.
+/// Builds a put with a value of `bytes` bytes.
 pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     use witan_api::v3::etcdserverpb::PutRequest;
     let put = PutRequest {
@@ -157,7 +157,7 @@ pub(crate) fn wal_snapshot(index: u64, term: u64) -> WalSnapshot {
     WalSnapshot { index, term, conf_state: None }
 }
 
-/// Returns the offset in an error about damage in `path`.
+/// Returns the offset of the damage if `error` reports damage in `path`.
 pub(crate) fn damaged_at(error: &EtcdError, path: &Path) -> Option<u64> {
     let EtcdError::Damaged { path: named, offset, .. } = error else {
         return None;

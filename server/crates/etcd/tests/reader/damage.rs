@@ -1,4 +1,4 @@
-//! Tests logs after a crash or on a bad disk. The reader drops an incomplete write at the end and refuses all other damage.
+//! Reads logs after a crash or from a bad disk. The reader drops a torn write at the end and refuses any other damage.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use super::builder::{
 };
 use witan_etcd::SegmentEncoder;
 
-/// Builds a log with three entries whose values have `bytes` bytes. Returns the log and the offset of its last entry.
+/// Builds a log with three entries, each with a value of `bytes` bytes. Returns the log and the offset of its last entry.
 fn three_entries(bytes: usize) -> (Vec<u8>, usize) {
     let mut segment = first_segment();
     segment.entry(&put(1, 1, bytes));
@@ -146,7 +146,7 @@ fn an_earlier_segment_is_complete() {
     let first = directory.segment(0, 0, &whole[..whole.len() - 20]);
     let error = directory.open().unwrap_err();
     assert_eq!(damaged_at(&error, &first), Some(begin as u64), "{error}");
-    // the log's last record is missing completely
+    // The log's last record is missing completely.
     directory.segment(0, 0, &whole[..begin]);
     directory
         .refuses("0000000000000001-0000000000000004.wal: byte 0: the record fails its checksum");
@@ -177,7 +177,7 @@ fn missing_segments_are_refused() {
             )
         })
         .collect();
-    // the records after the added record have other checksums
+    // The checksums of the following records do not match the added record.
     directory.refuses("checksum");
     fs::remove_file(&paths[3]).unwrap();
     assert_eq!(

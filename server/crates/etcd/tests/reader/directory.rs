@@ -1,4 +1,4 @@
-//! Tests intact data directories that etcd leaves.
+//! Reads intact data directories as etcd leaves them.
 
 use std::fs::{self, File};
 
@@ -72,7 +72,7 @@ fn the_newest_intact_snapshot_that_is_committed_counts() {
         read.snapshot
     };
     read(None);
-    // a snapshot that is not committed, and a snapshot that is not in the log
+    // A snapshot that is not committed, and one that the log does not refer to.
     directory.snapshot(5, 1);
     directory.snapshot(3, 1);
     read(None);
@@ -175,7 +175,7 @@ fn backend_metadata_is_read() {
     directory.refuses("bucket members, key a2: its value belongs to another member");
 }
 
-/// A member was stopped while it installed its leader's state.
+/// The member stopped while it installed the leader's snapshot.
 #[test]
 fn the_backend_that_was_received_counts() {
     let mut segment = first_segment();
@@ -198,7 +198,7 @@ fn the_backend_that_was_received_counts() {
     assert!(read.backend.path.ends_with("0000000000000009.snap.db"));
 }
 
-/// Reads a log with one entry.
+/// Returns the payload that the reader decodes from a log with this entry.
 fn payload(entry: &RaftEntry) -> Result<EntryPayload, String> {
     let mut segment = first_segment();
     segment.entry(entry);
@@ -238,7 +238,7 @@ fn entries_are_decoded_as_etcd_does() {
     );
 }
 
-/// 3.4 encodes all fields of a v2 request, even default values.
+/// etcd 3.4 encodes all fields of a v2 request, even default values.
 #[test]
 fn requests_of_v2_are_told_apart() {
     let golden = b"\x08\x07\x12\x04POST\x1a\x04/1/x\x22\x01v\x28\x00\x32\x00\x38\x00\x48\x00\x50\x00\x58\x00\x60\x00\x68\x00\x70\x00\x78\x00\x80\x01\x00\x88\x01\x01";
@@ -255,7 +255,7 @@ fn requests_of_v2_are_told_apart() {
         read,
         Ok(EntryPayload::RequestV2(Box::new(expected.clone())))
     );
-    // inside a v3 request
+    // The same request inside a v3 request.
     let inside = [&[0x12, golden.len() as u8], &golden[..]].concat();
     assert_eq!(
         payload(&normal(1, 1, inside)),

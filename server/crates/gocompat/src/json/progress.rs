@@ -1,19 +1,19 @@
-//! Checks a JSON value that arrives in pieces. Examines each byte once and does not interpret the value.
+//! Validates a JSON value that arrives in pieces. Examines each byte once and does not interpret the value.
 
 use super::{NO_KEY, is_white, unexpected};
 
 /// Nesting depth of JSON; deeper nesting is refused, as in Go.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
-/// State of the check of a value that may be incomplete.
+/// The state of validating a value that may be incomplete.
 #[derive(Debug, Default)]
 pub struct JsonProgress {
-    /// The bytes that close the open containers. It is a list, so that nesting does not use the stack.
+    /// The closing bytes of the open containers, in a list so that nesting does not use the stack.
     open: Vec<u8>,
     step: Step,
 }
 
-/// The expected next byte.
+/// What the next byte must belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
     #[default]
@@ -28,21 +28,21 @@ enum Step {
     After,
     String(StringRole),
     Escape(StringRole),
-    /// In an escape. The number is the count of missing hexadecimal digits.
+    /// In a `\u` escape, with the number of missing hexadecimal digits.
     Hex(StringRole, u8),
-    /// In a literal such as `true`, with its whole text and the number of checked bytes.
+    /// In a literal such as `true`, with its whole text and the number of validated bytes.
     Literal(&'static str, usize),
     Number(Number),
 }
 
-/// The role of a string in an object or an array.
+/// Whether a string is a member's name or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StringRole {
     Name,
     Value,
 }
 
-/// The part of a number that was read last.
+/// The part of a number that the last byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     AfterMinus,
@@ -55,7 +55,7 @@ enum Number {
     Exponent,
 }
 
-/// The relation of a byte to the value.
+/// Where a byte is, relative to the value.
 enum ByteResult {
     /// The byte belongs to the value.
     Inside,
@@ -66,19 +66,19 @@ enum ByteResult {
 }
 
 impl JsonProgress {
-    /// Starts the check of a string after its opening quote.
+    /// Starts validating a string after its opening quote.
     pub(super) fn in_string() -> Self {
         Self { open: Vec::new(), step: Step::String(StringRole::Value) }
     }
 
-    /// Starts the check of a scalar value after its first byte. Fails if no scalar starts with this byte.
+    /// Starts validating a scalar after its first byte. Fails if no scalar starts with this byte.
     pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
         let step = scalar(first)?;
         Ok(Self { open: Vec::new(), step })
     }
 
-    /// Checks the next bytes of the text. If they complete the value, returns how many of them belong to it, otherwise
-    /// `None`. The error is Go's text for the first invalid byte.
+    /// Validates the next bytes. Returns how many of them belong to the value if they complete it, otherwise `None`. The error
+    /// is Go's text for the first invalid byte.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -96,13 +96,12 @@ impl JsonProgress {
         }
     }
 
-    /// Returns whether only white space was checked so far.
+    /// Returns whether the value has not begun: all bytes so far were white space.
     pub fn is_new(&self) -> bool {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Returns whether the value is complete if the text ends here. This is possible only for a number outside a container,
-    /// because a number has no closing character.
+    /// Returns whether the value is complete if the text ends here. Only a number outside containers can be.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
@@ -110,7 +109,7 @@ impl JsonProgress {
         self.open.is_empty() && number.may_end()
     }
 
-    /// Checks one byte and moves to the next state.
+    /// Validates one byte and moves to the next state.
     fn take_byte(&mut self, byte: u8) -> Result<ByteResult, String> {
         match self.step {
             Step::Value
@@ -158,14 +157,14 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Starts a value with its first byte, which may open a container.
+    /// Starts a value at its first byte, which may open a container.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.step = match byte {
             b'{' | b'[' => {
                 if self.open.len() == DEPTH_MAX {
                     return Err(unexpected(byte, "exceeded max depth"));
                 }
-                // in ASCII, the closing bracket is two after the opening one
+                // In ASCII, a closing bracket is two after its opening bracket.
                 self.open.push(byte + 2);
                 if byte == b'{' {
                     Step::KeyOrEnd
@@ -178,8 +177,8 @@ impl JsonProgress {
         Ok(())
     }
 
-    /// Checks the byte after a value in the innermost container, which is not white space. It must be a comma or the
-    /// container's closing character, which is `Last` if it ends the whole value. Any other byte is an error with Go's text.
+    /// Validates the byte after a value in the innermost container: a comma or the closing character. Returns `Last` if the
+    /// byte completes the whole value, or Go's error text for any other byte.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {
@@ -192,7 +191,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Checks the byte at offset `at` in a literal; `name` is the literal's whole text.
+    /// Validates the byte at offset `at` in the literal `name`.
     fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<ByteResult, String> {
         let expected = name.as_bytes()[at];
         if byte != expected {
@@ -213,7 +212,7 @@ impl JsonProgress {
         self.end()
     }
 
-    /// Ends a value at its last byte. If no container is open, this is the last byte of the whole value.
+    /// Ends a value at its last byte. Returns `Last` if no container is open.
     fn end(&mut self) -> ByteResult {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -223,7 +222,7 @@ impl JsonProgress {
         }
     }
 
-    /// Checks the byte after a number. It is beyond the value, or it is a comma or closing character in the open container.
+    /// Handles the byte after a number: `Beyond` outside containers, otherwise as after any value.
     fn after_number(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -235,7 +234,7 @@ impl JsonProgress {
 }
 
 impl Number {
-    /// Returns whether a number can end after the part that was read last.
+    /// Returns whether a number can end after this part.
     fn may_end(self) -> bool {
         match self {
             Self::AfterZero | Self::Integer | Self::Fraction | Self::Exponent => true,
@@ -243,7 +242,7 @@ impl Number {
         }
     }
 
-    /// Returns the state after this byte, or `None` if the number ends before it.
+    /// Returns the part that `byte` belongs to, or `None` if the number ends before it. Fails if a digit is missing.
     fn next(self, byte: u8) -> Result<Option<Self>, String> {
         let digit = byte.is_ascii_digit();
         let next = match (self, byte) {
@@ -270,7 +269,7 @@ impl Number {
     }
 }
 
-/// Returns the state after the first byte of a scalar value.
+/// Returns the state after the first byte of a scalar.
 fn scalar(first: u8) -> Result<Step, String> {
     Ok(match first {
         b'"' => Step::String(StringRole::Value),
@@ -284,7 +283,7 @@ fn scalar(first: u8) -> Result<Step, String> {
     })
 }
 
-/// Returns the length of a string's leading part without escapes, quotes and control characters.
+/// Returns the length of the leading bytes without escapes, quotes and control characters.
 fn plain(bytes: &[u8]) -> usize {
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
     bytes.iter().position(special).unwrap_or(bytes.len())

@@ -1,4 +1,4 @@
-//! Writes JSON like Go's encoder. Clients compare it byte by byte.
+//! Writes JSON byte for byte like Go's encoder.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use crate::text::Sink;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a JSON string like Go's encoder: escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces each byte outside valid
-/// UTF-8 by the escape of U+FFFD.
+/// Appends a JSON string like Go's encoder: escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces each invalid UTF-8 byte by
+/// the escape of U+FFFD.
 pub fn push_string(out: &mut dyn Sink, bytes: &[u8]) {
     push_string_of(out, [bytes]);
 }
 
-/// Appends pieces as one JSON string. Each piece is escaped separately, so a character must not span pieces.
+/// Appends pieces as one JSON string. A character must not span two pieces.
 pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &'a [u8]>) {
     out.push(b'"');
     for piece in pieces {
@@ -24,7 +24,7 @@ pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &
     out.push(b'"');
 }
 
-/// Appends a JSON string's contents without quotes, escaped as in [`push_string`].
+/// Appends the contents of a JSON string, escaped as in [`push_string`].
 fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         push_escaped_text(out, chunk.valid());
@@ -34,14 +34,14 @@ fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     }
 }
 
-/// Appends the contents of a valid UTF-8 string, escaped like Go's encoder.
+/// Appends valid UTF-8, escaped as in [`push_string`].
 fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         let plain = match byte {
             b'"' | b'\\' | b'<' | b'>' | b'&' | ..0x20 => false,
-            // The line separators E2 80 A8 and E2 80 A9 are the only multi-byte characters that need an escape.
+            // The line separators E2 80 A8 and E2 80 A9 are the only multi-byte characters to escape.
             0xe2 => !matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])),
             _ => true,
         };
@@ -68,7 +68,7 @@ fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     out.extend_from_slice(&bytes[plain_from..]);
 }
 
-/// Appends `\u00` and the two hexadecimal digits of a byte.
+/// Appends the `\u00NN` escape of a byte.
 fn push_unicode_escape(out: &mut dyn Sink, byte: u8) {
     let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]);
     out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
@@ -123,7 +123,7 @@ impl Formatter for GoJson {
     }
 }
 
-/// Formats a float like Go's JSON encoder: shortest digits, without exponent between 1e-6 and 1e21.
+/// Formats a float like Go's JSON encoder: with the shortest digits, and without an exponent between 1e-6 and 1e21.
 pub fn float(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-6..1e21).contains(&size) {

@@ -1,7 +1,8 @@
-//! `/v2/auth`: the authentication switch, users and roles, with etcd 3.4's answers. v3 has the same users.
+//! `/v2/auth`: turns authentication on and off, and manages users and roles, with etcd 3.4's answers. v3 shares the users.
 //!
-//! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. `witan_api::access` lists the
-//! access that each route requires; `witan_machine::auth::path_permissions` executes the changes.
+//! Reading order: this file (the resource) → `users`, `roles`. `witan_dialect::basic_auth` authenticates the caller,
+//! `witan_api::access` lists the access that each route requires, and `witan_machine::auth::path_permissions` executes the
+//! changes.
 
 mod roles;
 mod users;
@@ -38,7 +39,7 @@ const ONE: &str = "GET,PUT,DELETE";
 struct AuthHttpError(StatusCode, String);
 
 impl AuthHttpError {
-    /// Returns the error 400 with this message.
+    /// Creates an error with status 400.
     fn bad(message: &str) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }
@@ -110,7 +111,7 @@ enum AuthResource<'a> {
 }
 
 impl<'a> AuthResource<'a> {
-    /// Returns the resource of a path, or `None` if the path is not below `/v2/auth` or has too many segments.
+    /// Parses a path. Returns `None` if the path is not a resource below `/v2/auth`, or has too many segments.
     fn of(path: &'a str) -> Option<Self> {
         if path == ENABLE {
             return Some(Self::Enable);
@@ -130,7 +131,7 @@ impl<'a> AuthResource<'a> {
         }
     }
 
-    /// Returns the methods that the resource serves, in the format of `Allow`.
+    /// Returns the value of the header `Allow`.
     fn methods(self) -> &'static str {
         match self {
             Self::Users | Self::Roles => LIST,
@@ -139,7 +140,7 @@ impl<'a> AuthResource<'a> {
     }
 }
 
-/// Answers any request below `/v2/auth`; `path` is the whole cleaned path.
+/// Answers any request below `/v2/auth`. `path` is the whole cleaned path.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -159,7 +160,7 @@ pub(super) async fn handle(
     })
 }
 
-/// Executes a request on a resource. The caller must have checked the access and the method.
+/// Executes a request on a resource. The caller must have checked access and method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -195,7 +196,7 @@ async fn serve(
     }
 }
 
-/// Proposes a change and answers with an empty body.
+/// Proposes a change to users, roles or the authentication switch, and answers with an empty body.
 async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
 where
     ByPath<V>: Operation<Error = path_permissions::PathAuthError>,
@@ -206,8 +207,8 @@ where
         .finish())
 }
 
-/// Reads a body and parses its first JSON value, on another thread if it is long. As in etcd, bytes after the value are
-/// ignored, and `null` is an empty object. The size limit is the same as for a v3 message.
+/// Reads a body and parses its first JSON value, on another thread if the body is large. As in etcd, bytes after the value are
+/// ignored, and `null` is an empty object.
 async fn body<T: DeserializeOwned + Default + Send + 'static>(
     ctx: &Context,
     payload: &mut web::Payload,
@@ -219,7 +220,7 @@ async fn body<T: DeserializeOwned + Default + Send + 'static>(
     parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
 }
 
-/// Parses the first JSON value in a body. Returns `None` if it is not an object of this type.
+/// Parses the first JSON value in a body. Returns `None` if the value is not an object of type `T`.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter();
     match values.next()? {

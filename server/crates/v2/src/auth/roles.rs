@@ -16,7 +16,7 @@ use witan_machine::{
 use super::{AuthHttpError, body};
 use crate::headers::json_response;
 
-/// Lists all roles by name from this member's state. Roles without v2 patterns have empty lists; root always exists.
+/// Lists all roles by name, including root. Roles without v2 patterns have empty lists.
 pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
@@ -33,7 +33,7 @@ pub(super) async fn list(
     ))
 }
 
-/// Answers with one role. Returns `RoleMissing` if v2 has no role with this name.
+/// Answers with one role, or fails with `RoleMissing` if v2 has no role with this name.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -45,8 +45,7 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &role))
 }
 
-/// Creates a role with the patterns in the body (201). If the body grants or revokes patterns, changes an existing role
-/// instead (200).
+/// Creates a role with the body's permissions (201), or changes a role by the body's `grant` and `revoke` (200).
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -99,7 +98,7 @@ fn api_role(role: String, patterns: path_permissions::PathPatterns) -> Role {
     Role { role, permissions: Permissions { kv } }
 }
 
-/// Converts a body's patterns. A missing list is empty.
+/// Converts a body's patterns. An absent list is empty.
 fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
     let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
     path_permissions::PathPatterns { read, write }

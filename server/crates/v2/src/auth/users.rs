@@ -19,7 +19,7 @@ use witan_machine::{
 use super::{AuthHttpError, body, roles};
 use crate::headers::json_response;
 
-/// Lists users with their roles, except roles that do not exist.
+/// Lists all users with their roles. Omits roles that do not exist.
 pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
@@ -43,8 +43,7 @@ pub(super) async fn list(
     ))
 }
 
-/// Answers with a user and the patterns of its roles, from this member's state. Returns 404 if the user or one of its roles
-/// is missing.
+/// Answers with a user and the patterns of its roles, or fails with 404 if the user or one of its roles does not exist.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -63,9 +62,8 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates the user if the body has roles, or if it grants and revokes nothing and the user is missing. Otherwise, changes
-/// the user's roles and password. The body must contain the same name. As in etcd, only creation without roles returns 201;
-/// all other requests return 200.
+/// Creates or changes a user. A body with `roles`, or with neither `grant` nor `revoke` for a new user, creates the user. As in
+/// etcd, only creation without roles answers 201; all other requests answer 200.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -112,7 +110,7 @@ pub(super) async fn put(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates a user with a hashed password. The user root always gets the role root. Returns 400 for an empty password.
+/// Creates a user with a hashed password, or fails with 400 if the password is empty. The user root always gets the role root.
 async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError> {
     let name = asked.user;
     let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
@@ -134,7 +132,7 @@ async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError>
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password. Returns 400 if the password is too long, and 503 while too many passwords wait.
+/// Returns the bcrypt hash of a password. Fails with 400 if it is too long, and with 503 while too many passwords wait.
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;

@@ -1,4 +1,4 @@
-//! The body of a membership change, `{"peerURLs":[…]}`, with the error texts of etcd's decoder.
+//! Parses the body of a membership change, `{"peerURLs":[…]}`, with the error texts of etcd's decoder.
 
 use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;
@@ -14,8 +14,7 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads a body of limited size and returns its peer URLs, validated and sorted. Fails if there are none or if they exceed
-/// `LONG_TEXT_BYTES_MAX` in total.
+/// Reads the body and returns its validated, sorted peer URLs. Fails if there are none, or above `LONG_TEXT_BYTES_MAX`.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -44,7 +43,7 @@ fn bad(message: String) -> MembersHttpError {
     MembersHttpError(StatusCode::BAD_REQUEST, message)
 }
 
-/// Refuses (415) a media type other than JSON. As in etcd, case is ignored only if parameters follow the type.
+/// Fails with 415 if a media type is not JSON. As in etcd, ignores case only if parameters follow the type.
 fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     let media_type = match given.split_once(';') {
         Some((media_type, _)) => media_type.trim().to_ascii_lowercase(),
@@ -60,8 +59,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, case-insensitively, from a JSON body. Returns an empty list if it is missing or `null`. The error is
-/// the text of Go's decoder.
+/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Returns Go's error text.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);
@@ -110,7 +108,7 @@ fn strings(value: Value) -> Result<Vec<String>, String> {
     items.into_iter().map(string).collect()
 }
 
-/// Returns the name of a JSON value's type in the error texts of Go's decoder.
+/// Returns the name of a JSON value's type, as used in Go's error texts.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -126,7 +124,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Cases that the recording of etcd's answers lacks. `tests/e2e/tests/pairs` sends the recorded cases.
+    /// Cases without a recorded answer of etcd. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn type_mismatches_are_worded_as_observed() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
@@ -175,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Cases that the recording of etcd's answers lacks.
+    /// Cases without a recorded answer of etcd.
     #[test]
     fn media_types_are_judged_as_observed() {
         assert_eq!(check_media_type("application/json"), Ok(()));

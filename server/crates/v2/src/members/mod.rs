@@ -1,5 +1,5 @@
-//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that could cause quorum loss is refused,
-//! and the log contains the reason.
+//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that could cause quorum loss is refused
+//! with a generic text, and only the log contains the reason.
 
 pub(crate) mod body;
 pub(crate) mod peer_url;
@@ -31,13 +31,13 @@ use super::headers;
 struct MembersHttpError(StatusCode, String);
 
 impl MembersHttpError {
-    /// Logs the reason and returns status 500 with etcd's generic text.
+    /// Logs the reason and returns the error 500 with etcd's generic text.
     fn internal(reason: &str) -> Self {
         tracing::warn!(reason, "membership change refused");
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
-    /// Returns the error 404 for an unknown member, whose text repeats `id`.
+    /// Returns the error 404 for an unknown member, with `id` in its text.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
@@ -49,7 +49,7 @@ impl From<NodeError> for MembersHttpError {
     }
 }
 
-/// Answers a request below `/v2/members`; `path` is the whole cleaned path. The caller must have authorized the sender.
+/// Answers a request below `/v2/members`. `path` is the whole cleaned path. The caller must have authorized the client.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -72,7 +72,7 @@ pub(super) async fn handle(
     })
 }
 
-/// Answers `/v2/machines` with the client URLs of all members as text, sorted and separated by `, `.
+/// Answers `/v2/machines` with the sorted client URLs of all members as text, separated by `, `.
 pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let members = match ctx.node.view().await {
         Ok(view) => view.machine.members.clone(),
@@ -84,7 +84,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         .body(reply::framed(request, urls.into()))
 }
 
-/// Answers a PUT or DELETE without a member id: 405 with the cluster id as a header.
+/// Answers a PUT or DELETE without a member ID: 405 with the cluster ID header.
 fn missing_id(ctx: &Context) -> HttpResponse {
     let mut response = reply::method_not_allowed(None);
     let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
@@ -100,7 +100,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(headers::json_response(ctx, request, StatusCode::OK, &list))
 }
 
-/// Answers with the leader, or with 503 if this member has no leader.
+/// Answers with the leader, or with 503 if this member knows no leader.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
@@ -114,8 +114,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     ))
 }
 
-/// Adds a voter with the peer URLs in the body and answers 201 with the member. Refuses the change if it could cause quorum
-/// loss.
+/// Adds a voter with the body's peer URLs and answers 201, or 500 if the change could cause quorum loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -156,7 +155,7 @@ async fn update(
             PEER_URL_EXISTS.into(),
         ));
     }
-    // even unchanged URLs are proposed, because the change uses an index
+    // Propose even unchanged URLs, because the change increments the v2 index.
     let change = UpdatePeerUrls { id: number.0, peer_urls: urls };
     match ctx.node.propose(change).await {
         Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
@@ -164,8 +163,7 @@ async fn update(
     }
 }
 
-/// Removes a member and answers 204. Answers 404 for an unknown member, 410 for a removed member, and 500 if the change could
-/// cause quorum loss.
+/// Removes a member and answers 204, or 404 if it is unknown, 410 if it was removed, and 500 if quorum loss is possible.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     find_member(&members(ctx).await?, number)?;
@@ -175,7 +173,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }
 
-/// Proposes an addition or a removal. Returns 410 if another request has removed the member.
+/// Proposes an addition or a removal. Fails with 410 if another request has already removed the member.
 async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
     let removed = MemberId(change.remove);
     match ctx.node.propose(change).await {
@@ -192,7 +190,7 @@ async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHt
     }
 }
 
-/// Maps the error of a proposed change to the member `id` to etcd's status and text.
+/// Maps the error of a proposed change to member `id` to etcd's status and text.
 fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
@@ -210,7 +208,7 @@ fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) ->
     }
 }
 
-/// Refuses (500) a change that could cause quorum loss, unless `--strict-reconfig-check` is disabled.
+/// Fails with 500 if the change could cause quorum loss, unless `--strict-reconfig-check` is disabled.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
     if !ctx.settings.strict_reconfig_check {
         return Ok(());
@@ -219,12 +217,12 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), Memb
     checked.map_err(|error| MembersHttpError::internal(&error.to_string()))
 }
 
-/// Returns the members from this member's state, without a ReadIndex round, as etcd's v2 handlers do.
+/// Returns the members in this member's state. Like etcd's v2 handlers, does not confirm them with a quorum.
 async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses an id in hexadecimal digits. Returns 404 with the original text for any other text.
+/// Parses a hexadecimal member ID. Fails with 404, whose text contains `id`, if it is invalid.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
@@ -233,7 +231,7 @@ fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
         .ok_or_else(|| MembersHttpError::unknown(id))
 }
 
-/// Returns the member with this id. Returns 410 if it was removed, and 404 if it never existed.
+/// Returns the member with this ID. Fails with 410 if the member was removed, and with 404 if it never existed.
 fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
         return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));

@@ -2,8 +2,8 @@
 
 use witan_gocompat::{text::quote, url};
 
-/// Returns the trimmed URL if it is `http`, `https`, `unix` or `unixs` with host and port and without a path. Otherwise,
-/// returns etcd's text for the first error.
+/// Returns the trimmed URL if its scheme is `http`, `https`, `unix` or `unixs` and it has a host, a port and no path.
+/// Otherwise, returns etcd's text for the first error.
 pub(crate) fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;
@@ -23,7 +23,7 @@ pub(crate) fn peer_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns whether a host ends with a colon and a port, which can be empty. An IPv6 address needs brackets.
+/// Returns whether a host ends with a colon and a port, which may be empty. An IPv6 address must be in brackets.
 fn has_port(host: &str) -> bool {
     match host.rsplit_once(':') {
         Some((name, _)) if name.starts_with('[') => name.ends_with(']'),
@@ -36,7 +36,7 @@ fn has_port(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Cases that the recording of etcd's answers lacks. `tests/e2e/tests/pairs` sends the recorded cases.
+    /// Cases without a recorded answer of etcd. `tests/e2e/tests/pairs` sends the recorded cases.
     #[test]
     fn urls_are_judged_as_observed() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";

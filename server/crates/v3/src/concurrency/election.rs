@@ -1,4 +1,4 @@
-//! Calls of the Election service, and the stream that follows an election's leaders.
+//! Calls of the Election service, and the stream of an election's leaders.
 
 use std::collections::VecDeque;
 
@@ -30,7 +30,7 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election. Deletes the caller's key if the caller disconnects first.
+/// Waits until the caller leads the election. If the caller disconnects first, deletes its key.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -39,8 +39,7 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// Puts the caller's key below the election's name, waits until it is the oldest key, and returns it. Deletes the key if the
-/// caller disconnects.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes it if the caller disconnects.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -65,7 +64,7 @@ async fn win_election(
                 && let Err(error) =
                     put_value(&ctx, &key, own.create_revision, (&value, lease)).await
             {
-                // the lease may have expired, or the caller may have disconnected
+                // The lease may have expired, or the caller may have disconnected.
                 let _ = delete_key(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
@@ -75,7 +74,7 @@ async fn win_election(
     tokio::select! {
         waited = wait_until_first(&ctx, &name, rev) => waited?,
         _ = gone => {
-            // if the key cannot be deleted now, its lease will delete it
+            // If this fails, the expiration of the lease deletes the key.
             let _ = delete_key(&ctx, &key, rev).await;
             return Err(RpcError::Stopped);
         }
@@ -100,7 +99,7 @@ pub(crate) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
-/// Returns the leader's key, which is the oldest key of the election. Fails if the election has no leader.
+/// Returns the leader's key, the oldest one of the election. Fails if there is no leader.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, first).await.map_err(RpcError::plain)?.answer;
@@ -111,7 +110,7 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if its create revision equals the request's. Fails if the request names no leader.
+/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -122,7 +121,7 @@ pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<R
     Ok(ResignResponse { header })
 }
 
-/// Changes the value of a leader's key. Fails with `NOT_LEADER` if the key's create revision differs from `created`.
+/// Changes the value of a leader's key. Fails with `NOT_LEADER` unless its create revision is `created`.
 async fn put_value(
     ctx: &Context,
     key: &Bytes,
@@ -138,7 +137,7 @@ async fn put_value(
     }
 }
 
-/// Deletes a leader's key if its create revision equals `created`.
+/// Deletes a leader's key if its create revision is `created`.
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
@@ -154,7 +153,7 @@ pub(crate) async fn observe(
     Ok(observed(ctx, request, needs_leader))
 }
 
-/// Builds the stream of an election's leaders and their values. If the election fails, the error is the last item.
+/// Returns the stream of an election's leaders and their values. An error is the last item.
 fn observed(
     ctx: &Context,
     request: LeaderRequest,
@@ -174,8 +173,7 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election that the first of `requests` names. Does not read later requests. Without any request,
-/// observes the election with the empty name.
+/// Streams the leaders of the election in the first request, or of the empty name without one. Ignores later requests.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -201,14 +199,14 @@ struct Observer {
     ctx: Context,
     name: Bytes,
     needs_leader: bool,
-    /// The watch on the leader's key.
+    /// The watch on the current leader's key.
     followed: Option<WatchResponses>,
-    /// Changes of the leader's key that were not returned yet.
+    /// Leaders and values not returned yet.
     ready: VecDeque<LeaderResponse>,
 }
 
 impl Observer {
-    /// Waits for the next leader or value; `None` ends the stream.
+    /// Waits for the next leader or value. Returns `None` when the stream ends.
     async fn next(&mut self) -> Option<RpcResult<LeaderResponse>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -217,7 +215,7 @@ impl Observer {
             let Some(followed) = &mut self.followed else {
                 return self.find().await.transpose();
             };
-            // as in etcd, compacted changes are not reported
+            // As in etcd, compacted changes are not reported.
             let answer = followed
                 .next()
                 .await?
@@ -234,7 +232,7 @@ impl Observer {
         }
     }
 
-    /// Finds the leader, or waits for one, and starts to watch its key. Returns `None` if the watch ends first.
+    /// Finds the leader, or waits for one, and starts watching its key. Returns `None` if the watch ends first.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, request).await?.answer;
@@ -258,8 +256,8 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below `name`, starting at revision `from`. Returns the new pair, and a header with the put's
-/// revision, so that the caller can watch from the next revision. Returns `None` if the watch ends first.
+/// Waits for the first put below `name` since revision `from`. Returns the new pair and a header with the put's revision, after
+/// which the caller can watch. Returns `None` if the watch ends first.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

@@ -19,10 +19,10 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
 
-/// Error text for a lock whose key was deleted with its lease while the caller waited.
+/// Error text if the key of a waiting caller was deleted with its lease.
 const EXPIRED: &str = "mutex: session is expired";
 
-/// Waits until the caller owns the lock. Deletes the caller's key if the caller disconnects first.
+/// Waits until the caller holds the lock. If the caller disconnects first, deletes its key.
 pub(crate) async fn lock(ctx: &Context, request: LockRequest) -> RpcResult<LockResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
@@ -37,7 +37,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 }
 
 /// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns it. Fails with `EXPIRED` if the
-/// key is deleted with its lease while the caller waits.
+/// key is deleted with its lease meanwhile.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
@@ -60,23 +60,23 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
         Ok(there) if there.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
         Ok(there) => Ok(LockResponse { header: there.header, key }),
         Err(error) => {
-            // if the key cannot be deleted now, its lease will delete it
+            // If this fails, the expiration of the lease deletes the key.
             let _ = delete_key(&ctx, key).await;
             Err(error)
         }
     }
 }
 
-/// The caller's key in the state after the put.
+/// The caller's key after the put.
 struct LockKey {
     header: Option<ResponseHeader>,
     /// The key's create revision.
     created: i64,
-    /// Whether it is the oldest key below the name.
+    /// Whether the key is the oldest one below the name.
     first: bool,
 }
 
-/// Puts the caller's key unless it already exists.
+/// Puts the caller's key unless it exists.
 async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> RpcResult<LockKey> {
     let oldest = || {
         op(Request::RequestRange(first_or_last_key(

@@ -1,8 +1,7 @@
-//! Lock and Election: locks and elections built from transactions, leases and watches, for clients that have no library for
-//! them.
+//! The Lock and Election services, built from transactions, leases and watches, for clients without a library for them.
 //!
-//! A caller puts its own key below the name, `name/LEASE`, and waits until no key below the name is older. The key is deleted
-//! with the lease, or when the caller disconnects. As in etcd, errors have no codes of their own.
+//! A caller puts its key `name/LEASE` and waits until no key below the name is older. The key is deleted with the lease, or
+//! when the caller disconnects. As in etcd, all errors have the code `Unknown`.
 //!
 //! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
 
@@ -33,12 +32,12 @@ use witan_machine::lease::LeaseId;
 use super::{RpcResult, kv, lease, watch};
 use crate::error::RpcError;
 
-/// TTL in seconds of the lease that the server grants to a caller without one, as in etcd's session.
+/// TTL in seconds of the lease that the server grants if the request has none, as in etcd's session.
 const SESSION_TTL_S: i64 = 60;
 
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-/// Returns the caller's lease. If `lease` is `LeaseId::NONE`, grants a lease of `SESSION_TTL_S` seconds.
+/// Returns the caller's lease, or a new lease of `SESSION_TTL_S` seconds if `lease` is `LeaseId::NONE`.
 async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     if lease != LeaseId::NONE {
         return Ok(lease);
@@ -48,19 +47,19 @@ async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     Ok(LeaseId(granted.id))
 }
 
-/// Returns the prefix that all keys of a name share.
+/// Returns the prefix of all keys of a lock or election.
 fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// Returns the key of a lease below a name. Formats a negative lease as Go does.
+/// Returns the key of a lease below a name. Formats a negative lease like Go.
 fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
     let sign: &[u8] = if lease.0 < 0 { b"-" } else { b"" };
     let digits = format!("{:x}", lease.0.unsigned_abs());
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
-/// Builds the range that reads one key below a name: the key created first (`Ascend`) or last (`Descend`).
+/// Builds a request for one key below a name: the one created first (`Ascend`) or last (`Descend`).
 fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),
@@ -72,7 +71,7 @@ fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     }
 }
 
-/// Returns the range end for the keys of a name. In ASCII, `0` follows `/`.
+/// Returns the range end for the keys below a name. In ASCII, `0` follows `/`.
 fn range_end(name: &[u8]) -> Bytes {
     [name, b"0"].concat().into()
 }
@@ -94,8 +93,7 @@ fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Builds a transaction that executes `success` if the key's create revision is `revision`. Revision 0 means that the key
-/// does not exist.
+/// Builds a transaction that executes `success` if the key's create revision is `revision`, which is 0 for a missing key.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -126,8 +124,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits for the deletion of a key at revision `from` or later. Returns `Compacted` if that history was compacted, and
-/// `Stopped` if the watch ends.
+/// Waits until a key is deleted at `from` or later. Fails with `Compacted` or, if the watch ends, with `Stopped`.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -144,22 +141,21 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
             return Err(RpcError::Compacted);
         }
     }
-    // a valid watch ends only with the process
+    // A valid watch ends only with the process.
     Err(RpcError::Stopped)
 }
 
-/// Opens an in-process watch stream with one watcher.
+/// Opens a watch stream with one watcher, in this process.
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());
     Box::pin(watch::watch_events(ctx, requests, needs_leader))
 }
 
-/// Resolves to an error when the caller has disconnected.
+/// Resolves to an error when the caller disconnects.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs `work` to its end even if its caller disconnects, and returns its result. `CallerGone` notifies the work of a
-/// disconnect. Panics if the work panics.
+/// Runs `work` to its end and returns its result. `CallerGone` signals a disconnect of the caller. Panics if `work` panics.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,
@@ -170,7 +166,7 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
     let metrics = metrics.clone();
     actix_web::rt::spawn(async move {
         if let Err(Err(_)) = tell.send(work.await) {
-            // the caller has disconnected, so the result is not needed
+            // The caller has disconnected, so it does not need the result.
             metrics.panicked(PanicSource::Job);
         }
     });

@@ -1,4 +1,4 @@
-//! Maps the gateway's calls to their functions, from the table of calls (`witan_api::access`).
+//! Runs the gateway's unary calls, by the table of calls (`witan_api::access`).
 
 use super::{GatewayError, UnaryCall};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     kv, lease, maintenance,
 };
 
-/// Runs the call of a table row if the request names it.
+/// Runs the call of a table row if it is the requested method.
 macro_rules! run {
     (server_stream $($row:tt)+) => {};
     (bidi_stream $($row:tt)+) => {};
@@ -29,8 +29,7 @@ macro_rules! dispatch {
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a unary call and returns its answer as JSON. Fails with `NotPost` for a streaming call, which `streams`
-        /// serves.
+        /// Runs a unary call and returns its response as JSON. Fails with `NotPost` for a streaming call.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

@@ -1,7 +1,7 @@
-//! The representation of bytes in the gateway's JSON: base64, as in etcd, or plain strings with `?encoding=utf8`. With
-//! `utf8`, bytes that are not valid UTF-8 are base64 in a field with the suffix `SUFFIX`, in requests and responses.
+//! How the gateway's JSON represents bytes: as base64, like etcd, or as plain strings with `?encoding=utf8`. With `utf8`, bytes
+//! that are not valid UTF-8 are base64 in a field whose name ends with `SUFFIX`.
 //!
-//! This file encodes answers. The readers of requests find fields with `Encoding::field`.
+//! This file encodes responses. The readers of requests find fields with `Encoding::field`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -13,19 +13,19 @@ use super::error::GatewayError;
 
 /// The query parameter.
 pub(super) const PARAMETER: &str = "encoding";
-/// Suffix of the name of a base64 field when other fields are plain strings.
+/// Suffix of a base64 field's name with `encoding=utf8`.
 pub(super) const SUFFIX: &str = "_base64";
 
 /// How a bytes field is represented in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Bytes are standard base64.
+    /// Standard base64.
     Base64,
-    /// Bytes are strings if they are valid UTF-8.
+    /// Plain strings where the bytes are valid UTF-8, base64 in a suffixed field elsewhere.
     Utf8,
 }
 
-/// A field that a request names.
+/// A field in a request, found by its name.
 #[derive(Clone, Copy)]
 pub(super) struct NamedField<'s> {
     pub(super) field: &'s FieldShape,
@@ -37,8 +37,8 @@ impl Encoding {
     /// The values of the parameter `encoding`.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// Reads the query parameter `encoding`. The default is base64. An unknown value fails with `InvalidArgument`. As in Go,
-    /// the first of several values is used.
+    /// Reads the query parameter `encoding`, by default base64. Like Go, uses the first of several values. Fails with
+    /// `InvalidArgument` for an unknown value.
     pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {
             return Ok(Self::Base64);
@@ -52,8 +52,8 @@ impl Encoding {
         }
     }
 
-    /// Finds the field with this JSON or proto name. With `Utf8`, also finds a bytes field by its name with the suffix
-    /// `SUFFIX`; its value is then base64. Returns `None` for an unknown name.
+    /// Returns the field with this JSON or proto name. With `Utf8`, a bytes field's name plus `SUFFIX` also matches, and its
+    /// value is base64. Returns `None` for an unknown name.
     pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
             shape
@@ -71,7 +71,7 @@ impl Encoding {
             .map(named(Self::Base64))
     }
 
-    /// Appends an answer as JSON.
+    /// Appends a response as JSON.
     pub fn write<A: Shaped + Serialize>(
         self,
         answer: &A,
@@ -86,7 +86,7 @@ impl Encoding {
     }
 }
 
-/// Converts base64 in a message and its nested messages to plain strings where the bytes are UTF-8.
+/// Converts the base64 fields of a message and its nested messages to plain strings where the bytes are UTF-8.
 fn plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
@@ -95,8 +95,7 @@ fn plain(value: Value, shape: &MessageShape) -> Value {
     Value::Object(members.map(|one| plain_field(one, shape)).collect())
 }
 
-/// Converts one field of a message. If its bytes are not UTF-8, the field keeps its base64 and its name gets the suffix
-/// `SUFFIX`.
+/// Converts one field of a message. If its bytes are not UTF-8, keeps the base64 and adds `SUFFIX` to the name.
 fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
@@ -113,8 +112,7 @@ fn plain_field((name, value): (String, Value), shape: &MessageShape) -> (String,
     }
 }
 
-/// Decodes base64, or a list of base64 strings, to text. Returns `None` if any element is not UTF-8, because all elements
-/// share one field name.
+/// Decodes a base64 string, or a list of them, to text. Returns `None` if any string is not UTF-8.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {
@@ -265,12 +263,12 @@ mod tests {
                 r#"{"key_base64":"!!!!"}"#,
                 r#"proto: (line 1:15): invalid value for bytes field key: "!!!!""#,
             ),
-            // two names for one field
+            // Two names for one field.
             (
                 r#"{"key":"a","key_base64":"YQ=="}"#,
                 r#"proto: (line 1:12): duplicate field "key_base64""#,
             ),
-            // half of a surrogate pair is not a character
+            // Half of a surrogate pair is not a character.
             (
                 r#"{"key":"\ud800\u0041"}"#,
                 r#"proto: syntax error (line 1:8): invalid escape code "\\u0041" in string"#,
@@ -278,7 +276,7 @@ mod tests {
         ] {
             assert_eq!(refused(body), expect, "{body}");
         }
-        // only bytes fields have a second name, and only with `encoding=utf8`
+        // Only bytes fields have a second name, and only with `encoding=utf8`.
         let range: RangeRequest = read(r#"{"limit_base64":"x"}"#).unwrap();
         assert_eq!(range, RangeRequest::default());
         let found = Encoding::Base64.field(RangeRequest::SHAPE, b"key_base64");

@@ -11,14 +11,14 @@ use witan_dialect::reply::{self, BodyError};
 use super::GatewayVersion;
 use crate::error::RpcError;
 
-/// The reason why a gateway call failed.
+/// Why a gateway call failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GatewayError {
-    /// The path does not belong to a call.
+    /// The path is not the path of a call.
     NotFound,
     /// The request does not use POST.
     NotPost,
-    /// The call itself failed.
+    /// The call failed.
     Status {
         /// The gRPC code.
         code: Code,
@@ -37,7 +37,7 @@ impl From<RpcError> for GatewayError {
 struct ErrorBodyV36<'a> {
     code: i32,
     message: &'a str,
-    /// A field of etcd 3.4's gateway that clients still read.
+    /// The message again, which clients of etcd 3.4's gateway read.
     error: &'a str,
 }
 
@@ -58,7 +58,7 @@ impl GatewayError {
         Self::Status { code: Code::Unknown, text }
     }
 
-    /// Returns the error for a call whose handler panicked: `Internal`, without the panic's text.
+    /// Returns the error `Internal` for a call whose handler panicked, without the panic's text.
     pub(super) fn panicked() -> Self {
         Self::Status {
             code: Code::Internal,
@@ -66,8 +66,8 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a stream whose first request is unreadable. The code is `Unknown` as in etcd 3.4, and
-    /// `InvalidArgument` for 3.6, where etcd sends no answer.
+    /// Returns the error for a stream with an unreadable first request: `Unknown` for 3.4 as in etcd, and `InvalidArgument` for
+    /// 3.6, where etcd sends no response.
     pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
         match gateway_version {
             GatewayVersion::V3_6 => Self::invalid(text),
@@ -75,13 +75,13 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a request message of `length` bytes, above the limit `max`.
+    /// Returns the error for a request of `length` bytes, above the limit `max`.
     pub(super) fn message_too_large(length: usize, max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({length} vs. {max})");
         Self::Status { code: Code::ResourceExhausted, text }
     }
 
-    /// Returns the error for a request body that could not be read completely. The text names the limit `max` in bytes.
+    /// Returns the error for a body that could not be read. `max` is the size limit in bytes, for the text.
     pub(super) fn unread(error: BodyError, max: usize) -> Self {
         match error {
             BodyError::TooLarge => {
@@ -92,7 +92,7 @@ impl GatewayError {
         }
     }
 
-    /// Builds the response with the status and body of this gateway version.
+    /// Builds the response with the status and the body of this gateway version.
     pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
         let (status, code, text) = match (self, gateway_version) {
             (Self::NotFound, GatewayVersion::V3_4) => {
@@ -126,7 +126,7 @@ impl GatewayError {
     }
 }
 
-/// Maps a gRPC code to the HTTP status of this gateway version. The versions differ in `Cancelled` and `FailedPrecondition`.
+/// Maps a gRPC code to an HTTP status. The gateway versions differ in `Cancelled` and `FailedPrecondition`.
 pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,

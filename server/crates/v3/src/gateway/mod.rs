@@ -1,8 +1,7 @@
-//! The v3 dialect as JSON over HTTP/1. It serves the same verbs below `/v3` (like etcd 3.6), and below `/v3beta` and
-//! `/v3alpha` (like etcd 3.4).
+//! The v3 dialect as JSON over HTTP/1: below `/v3` like etcd 3.6, and below `/v3beta` and `/v3alpha` like etcd 3.4.
 //!
-//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding` (base64
-//! or plain strings) → `reader` (bodies, in the JSON dialects of both versions) → `error` → `openapi`.
+//! Reading order: this file (request to response) → `call_names` (dispatch) → `streams` → `websocket` → `encoding` (base64 or
+//! plain strings) → `reader` (bodies) → `error` → `openapi`.
 
 mod call_names;
 pub mod encoding;
@@ -42,17 +41,17 @@ const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
-/// Header that asks the server to refuse the call while no leader is known.
+/// Header of a client that requires a leader: the call fails while no leader is known.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
-/// Headers that can contain a token. The first header in the request is used.
+/// Headers that can contain a token; the first one present is used.
 const TOKEN_HEADERS: [&str; 3] = [
     "grpc-metadata-token",
     "authorization",
     "grpc-metadata-authorization",
 ];
 
-/// The etcd version that a prefix imitates.
+/// The etcd version that a path prefix stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayVersion {
     /// etcd 3.6.
@@ -68,7 +67,7 @@ pub struct JsonFormat {
     pub(crate) encoding: Encoding,
 }
 
-/// Answers a request whose decoded and cleaned path begins with one of the three prefixes.
+/// Answers a request whose decoded and cleaned path begins with a gateway prefix.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -81,7 +80,7 @@ pub async fn handle(
         let gateway_version =
             split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
         let mut response = GatewayError::panicked().answer(gateway_version);
-        // the body may not have been read
+        // The body may not have been read.
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
         response
@@ -113,7 +112,7 @@ async fn answer(
     if let Some(called) = called
         && let Err(refusal) = authorize::admit(ctx, called.method).await
     {
-        // a stream's remaining requests may never end, so they are not drained
+        // A stream's body may never end, so it is not drained.
         if !(streams(called) || websocket::is_requested(request)) {
             reply::drain(&mut payload).await;
         }
@@ -126,7 +125,7 @@ async fn answer(
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
-            // a stream's remaining requests may never end, so they are not drained
+            // A stream's body may never end, so it is not drained.
             if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }
@@ -153,7 +152,7 @@ async fn answer(
     begun.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
-/// Runs a unary call and builds its response. After an error, drains the remaining body.
+/// Runs a unary call and builds its response. Drains the rest of the body after an error.
 async fn unary(
     ctx: &Context,
     request: &HttpRequest,
@@ -177,13 +176,12 @@ pub(crate) fn streams(route: &GrpcRoute) -> bool {
     [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
 }
 
-/// Returns whether a request uses the method of a call: POST, or a WebSocket handshake.
+/// Returns whether a request is a POST or a WebSocket handshake, which calls require.
 fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::is_requested(request)
 }
 
-/// Returns the request's credentials: the token in the first of `TOKEN_HEADERS`, or in the subprotocols of a WebSocket.
-/// Ignores certificates.
+/// Returns the request's token, from the first of `TOKEN_HEADERS` or the subprotocols of a WebSocket. Ignores certificates.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -191,7 +189,7 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Splits a path into the gateway version and the call's path. Returns `None` if no prefix matches.
+/// Splits a path into the gateway version and the call's path. Returns `None` if it has no gateway prefix.
 pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
@@ -202,8 +200,8 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body of a call, runs the call and returns its answer as JSON. Fails with `NotFound` without a route, and with
-/// `NotPost` for another HTTP method.
+/// Reads the body, runs the call and returns its response as JSON. Fails with `NotFound` without a route, and with `NotPost`
+/// for an HTTP method other than POST.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -223,7 +221,7 @@ async fn serve(
     tokio::select! {
         biased;
         answer = call_names::run(route.method, call) => answer,
-        // as in etcd, a command that was already proposed is still executed
+        // As in etcd, a command that was already proposed is still executed.
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }
@@ -241,7 +239,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> 
     }
 }
 
-/// Returns the size limit of a body in bytes. Base64 turns three bytes into four, and JSON adds some overhead.
+/// Returns the maximum size of a body in bytes. Base64 turns three bytes into four, and JSON adds some overhead.
 fn body_bytes_max(ctx: &Context) -> usize {
     ctx.settings.max_message_bytes().saturating_mul(2)
 }
@@ -254,7 +252,7 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs a verb that needs no permit, and encodes its answer.
+    /// Decodes the body, runs a verb that takes no permit, and encodes the response.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
@@ -270,8 +268,8 @@ impl UnaryCall<'_> {
         self.run_with_permit(verb).await
     }
 
-    /// Decodes the body, runs the verb and encodes its answer. Processes large messages on another thread. Holds the verb's
-    /// permit until the answer is encoded.
+    /// Like `run`, for a verb with a permit, which is kept until the response is encoded. Uses another thread for large
+    /// messages.
     async fn run_with_permit<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -304,7 +302,7 @@ impl UnaryCall<'_> {
     }
 }
 
-/// Decodes one JSON value. As in etcd, an empty body is an empty message, and bytes after the value are ignored.
+/// Decodes a body's first JSON value. As in etcd, an empty body is an empty message, and bytes after the value are ignored.
 pub fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
@@ -315,7 +313,7 @@ pub fn decode<Q: Shaped + Default + Message>(
     message(body, json_format).map_err(GatewayError::invalid)
 }
 
-/// Decodes the first JSON value in `body`.
+/// Decodes the first JSON value in `body`, which must not be empty.
 fn message<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
@@ -325,13 +323,13 @@ fn message<Q: Shaped + Default + Message>(
             json::check_first(body)?;
             JsonDialect::Jsonpb
         }
-        // etcd 3.4 has no plain bytes, and accepts invalid UTF-8
+        // etcd 3.4 has no plain bytes, and accepts invalid UTF-8.
         (GatewayVersion::V3_6, encoding) | (GatewayVersion::V3_4, encoding @ Encoding::Utf8) => {
             JsonDialect::Protojson(encoding)
         }
     };
     let read = reader::read(body, Q::SHAPE, dialect);
-    // a syntax error anywhere in the body takes precedence
+    // A syntax error anywhere in the body takes precedence.
     let bytes = read.map_err(|told| json::check_first(body).err().unwrap_or(told))?;
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
 }

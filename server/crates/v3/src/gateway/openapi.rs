@@ -1,5 +1,4 @@
-//! The gateway's OpenAPI document. It is generated from the table of calls and their descriptors, so it lists exactly the
-//! calls that are served.
+//! The gateway's OpenAPI document, generated from the table of calls and the protobuf descriptors.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -18,7 +17,7 @@ use witan_dialect::reply;
 
 use super::encoding::{self, Encoding};
 
-/// Returns the document. It is built once.
+/// Returns the document, which is built once.
 pub fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     HttpResponse::Ok()
@@ -26,7 +25,7 @@ pub fn answer() -> HttpResponse {
         .body(DOCUMENT.clone())
 }
 
-/// Builds the document: a path for each call, and the schemas of all types in the calls.
+/// Builds the document: a path for each call, and the schemas of all types that the calls use.
 fn document() -> Value {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("they are generated and tested");
     let protos = Protos::new(&set);
@@ -68,7 +67,7 @@ fn document() -> Value {
     })
 }
 
-/// Builds the description of a path and its POST. A stream's answer is described as lines.
+/// Builds the description of a path with its POST. The response of a stream consists of lines.
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let answer = reference(&name(method.output_type()));
@@ -84,7 +83,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let group = path.split('/').next().unwrap_or_default();
     json!({
         "post": {
-            // aliases of a call need distinct ids
+            // Aliases of a call need distinct IDs.
             "operationId": path.replace(['/', '-'], "_"),
             "summary": call,
             "tags": [group],
@@ -139,7 +138,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Returns the full name of a type: a descriptor's reference without the leading dot.
+/// Returns the full name in a descriptor's reference, which has a leading dot.
 fn name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }
@@ -152,7 +151,7 @@ struct Protos<'a> {
 }
 
 impl<'a> Protos<'a> {
-    /// Collects all messages, enums and methods in the protos by full name.
+    /// Collects the messages, enums and methods of all files by full name.
     fn new(set: &'a FileDescriptorSet) -> Self {
         let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
         for file in &set.file {
@@ -176,7 +175,7 @@ impl<'a> Protos<'a> {
         protos
     }
 
-    /// Adds a message and all declarations inside it.
+    /// Adds a message and the declarations inside it.
     fn add(&mut self, full: String, message: &'a DescriptorProto) {
         let enums = message.enum_type.iter();
         self.enums
@@ -187,7 +186,7 @@ impl<'a> Protos<'a> {
         self.messages.push((full, message));
     }
 
-    /// Finds a method by its call name, `package.Service/Method`. Returns `None` for an unknown name.
+    /// Returns the method with this name, `package.Service/Method`, or `None`.
     fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
         let mut methods = self.methods.iter();
         methods.find(|(known, _)| known == call).map(|(_, m)| *m)
@@ -215,7 +214,7 @@ impl<'a> Protos<'a> {
     }
 }
 
-/// Builds the schema of a field's value, or of one element of a list, and adds its type to `wanted`.
+/// Builds the schema of one value of a field, and adds its type to `wanted`.
 fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
     match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),
@@ -242,7 +241,7 @@ fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
 mod tests {
     use super::*;
 
-    /// Collects every reference in a value.
+    /// Collects every reference in a JSON value.
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {

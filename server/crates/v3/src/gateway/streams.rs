@@ -1,4 +1,4 @@
-//! Serves streams as JSON over HTTP/1. Requests are consecutive JSON objects in the body. Responses are lines, each in its
+//! Serves streams as JSON over HTTP/1. The body contains consecutive JSON objects as requests. Each response is a line in its
 //! own chunk, because some clients parse chunks.
 
 use std::pin::Pin;
@@ -25,13 +25,13 @@ use witan_gocompat::json::JsonProgress;
 use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError};
 use crate::{error::RpcError, snapshot};
 
-/// Number of requests from one body that are processed before the task yields.
+/// Number of requests to process before the task yields.
 const REQUESTS_PER_YIELD: usize = 64;
 
 /// The error text after a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
 
-/// A client's requests in the form that a session reads.
+/// A client's requests, as a session reads them.
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
 /// Starts a stream. Waits for the first request, so that the client gets an error response if it is unreadable. As in etcd, a
@@ -76,8 +76,8 @@ where
     Ok(in_lines(ctx, request, answers, json_format).await)
 }
 
-/// Starts a stream that does not end by itself. As in etcd, the stream ends when the client closes its side. The server could
-/// not detect a later disconnect, so a stream that waits for events would occupy its connection for hours.
+/// Starts a stream that has no end of its own. As in etcd, it ends when the client closes its side. The server could not detect
+/// a later disconnect, so an idle stream would occupy its connection for hours.
 pub(super) async fn begin_endless<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -97,7 +97,7 @@ where
     begin(ctx, request, payload, asked, answers).await
 }
 
-/// Ends a stream when the client has closed its side, after sending the answers that are ready.
+/// Ends a stream when the client closes its side, after the answers that are ready.
 fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl Stream<Item = A> {
     let state = (Box::pin(answers), client);
     stream::unfold(state, |(mut answers, client)| async move {
@@ -109,8 +109,8 @@ fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl S
     })
 }
 
-/// Answers the call `Snapshot` with one line for each chunk. The body contains at most one request. Chunks are always base64,
-/// because a snapshot is binary even if a part of it looks like text.
+/// Answers the call `Snapshot` with a line for each chunk. The body contains at most one request. Chunks are always base64,
+/// because a snapshot is binary even where it looks like text.
 pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
@@ -132,8 +132,8 @@ pub(super) async fn snapshot(
     Ok(in_lines(ctx, request, chunks, json_format).await)
 }
 
-/// Waits for the first answer and builds the response, which streams one line for each answer. A later error or panic becomes
-/// the last line. As in etcd, an error in place of the first answer becomes a response with its own status.
+/// Waits for the first answer and builds the response, which streams a line for each answer. As in etcd, an error instead of
+/// the first answer has its own HTTP status. A later error or panic becomes the last line.
 async fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
@@ -167,8 +167,8 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Charges each line to the account until the connection requests the next line, because it has sent the previous one by
-/// then. Fails if the charge is refused; the connection then closes.
+/// Charges each line to the account until the connection requests the next line, by when it has sent this one. Fails if the
+/// charge is refused; then the connection closes.
 fn charged(
     account: Option<Account>,
     lines: impl Stream<Item = Bytes> + Unpin,
@@ -184,7 +184,7 @@ fn charged(
     })
 }
 
-/// Builds the response for a stream that failed before its first answer.
+/// Builds the response for a stream that fails before its first answer.
 pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpResponse {
     HttpResponse::build(super::error::status_of(status.code(), gateway_version))
         .insert_header((CONTENT_TYPE, reply::JSON))
@@ -193,11 +193,11 @@ pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpR
 
 struct JsonRequests {
     account: Account,
-    /// Number of requests read from the buffer since the task last yielded.
+    /// Requests read from the buffer since the task last yielded.
     requests_since_yield: usize,
     payload: web::Payload,
     buffer: BytesMut,
-    /// Number of buffered bytes that `progress` has scanned.
+    /// Number of buffered bytes that `progress` has checked.
     scanned: usize,
     progress: JsonProgress,
     bytes_max: usize,
@@ -206,7 +206,7 @@ struct JsonRequests {
 }
 
 impl JsonRequests {
-    /// Reads the next request. Returns `None` at the end of the body, or the reason why the request is unreadable.
+    /// Reads the next request. Returns `None` at the end of the body, and an error text if the request is unreadable.
     async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
         Q: Shaped + Default + Message + 'static,
@@ -238,8 +238,8 @@ impl JsonRequests {
         }
     }
 
-    /// Takes the first complete value from the buffer. Returns `None` if no value is complete yet. At the end of the body, a
-    /// trailing number is complete, and a partial value is an error.
+    /// Takes the first complete value from the buffer, or returns `None` if none is complete. At the end of the body, a number
+    /// is complete, and any other partial value is an error.
     fn value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
@@ -261,8 +261,7 @@ impl JsonRequests {
     }
 }
 
-/// Renders an answer as a line: an object with the member `result`. Renders an internal error if JSON cannot represent the
-/// answer.
+/// Renders an answer as a line with an object `{"result":…}`. Renders an internal error if JSON cannot represent the answer.
 fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     let mut line = br#"{"result":"#.to_vec();
     match encoding.write(answer, &mut line) {

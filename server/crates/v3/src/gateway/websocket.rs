@@ -1,7 +1,6 @@
-//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive). Each incoming message is a request, and each
-//! response is a message.
+//! The gateway over WebSocket, for bidirectional streams (watch, keep-alive). Each message is a request or a response.
 //!
-//! As in etcd, the call runs as if it was sent by POST: the messages form its body, and each line of its answer becomes a
+//! As in etcd, the call runs as if it came by POST: the incoming messages are its body, and each line of its response becomes a
 //! message. A session processes its messages in sequence, so a client that does not read stops only its own call.
 
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
@@ -24,11 +23,11 @@ use witan_api::access::GrpcRoute;
 use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_dialect::Context;
 
-/// Interval between pings. A client that sends nothing for three intervals is disconnected.
+/// Interval between pings. A client that is silent for three intervals is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// Number of unanswered pings after which the session ends, see [`PING_EVERY`].
+/// Number of unanswered pings after which the session ends; see [`PING_EVERY`].
 const MISSED_PINGS: u32 = 2;
-/// Header that carries a token as `Bearer, <token>`, because browsers cannot set `Authorization`.
+/// Header with a token, as `Bearer, <token>`, because browsers cannot set `Authorization`.
 const PROTOCOL: &str = "sec-websocket-protocol";
 const BEARER: &str = "Bearer";
 
@@ -40,7 +39,7 @@ pub fn is_requested(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// Returns the token that a browser sends in the handshake's subprotocols, or `None` without a token.
+/// Returns the token in the handshake's subprotocols, or `None`.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let given = request
         .headers()
@@ -50,7 +49,7 @@ pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     Some(token.trim())
 }
 
-/// Answers a WebSocket handshake. The session is the response's body.
+/// Answers a WebSocket handshake. The body of the response runs the session.
 pub fn begin(
     ctx: &Context,
     request: &HttpRequest,
@@ -67,7 +66,7 @@ pub fn begin(
     }
     let call = super::split(path).map_or("", |(_, call)| call);
     let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
-    // one request waits in the channel until the call takes it
+    // One request waits in the channel until the call takes it.
     let (requests, asked) = mpsc::channel(1);
     let socket = WebSocketSession {
         payload,
@@ -76,7 +75,7 @@ pub fn begin(
         bytes_max: super::body_bytes_max(ctx),
         account: request.conn_data().cloned(),
         charge: None,
-        // close the channel at once for an unknown path
+        // Close the channel at once for an unknown path.
         requests: route.map(|_| requests),
         unsent_request: BytesMut::new(),
         streams: route.is_some_and(super::streams),
@@ -104,7 +103,7 @@ pub fn begin(
     }
 }
 
-/// Runs the call that the handshake names. The messages in `asked` form its request body.
+/// Runs the call at `path`. The messages from `asked` form its body.
 async fn run(
     ctx: Context,
     request: HttpRequest,
@@ -115,7 +114,7 @@ async fn run(
         let part = asked.recv().await?;
         Some((Ok(part), asked))
     });
-    // a failed call drains the body, so it polls again after the end
+    // A failed call drains the body, so it polls again after the end.
     let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
@@ -123,47 +122,47 @@ async fn run(
 }
 
 enum CallState {
-    /// The call has not answered yet.
+    /// The call has not responded yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
-    /// The remaining part of the answer.
+    /// The unsent rest of the response.
     Answers(BoxBody),
     Done,
 }
 
-/// One connection after its handshake.
+/// A connection after its handshake.
 struct WebSocketSession {
     payload: web::Payload,
     /// An incomplete frame.
     received: BytesMut,
     /// The parts of a message whose last frame has not arrived.
     partial_message: BytesMut,
-    /// A message's size limit in bytes.
+    /// The maximum size of a message in bytes.
     bytes_max: usize,
     account: Option<Account>,
-    /// The account's charge for a large incomplete message.
+    /// The charge for a large incomplete message.
     charge: Option<Charge>,
-    /// The channel to the call; `None` after the last allowed request.
+    /// The channel to the call; `None` if the call takes no more requests.
     requests: Option<mpsc::Sender<Bytes>>,
-    /// Requests that the call has not taken.
+    /// Requests that the call has not taken yet.
     unsent_request: BytesMut,
     /// Whether the call takes more than one request.
     streams: bool,
     call: CallState,
-    /// The start of an incomplete line in the answer.
+    /// The start of an incomplete line of the response.
     line: BytesMut,
     ready: VecDeque<Bytes>,
     ping: Interval,
-    /// Number of consecutive pings without an answer.
+    /// Number of consecutive unanswered pings.
     missed_pings: u32,
     ended: bool,
 }
 
-/// The reason why a session wakes.
+/// Why a session wakes.
 enum SocketEvent {
     Received(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
-    /// The call has taken the request. `false` means that it takes no more requests.
+    /// The call has taken the request (`true`), or takes no more requests (`false`).
     Taken(bool),
     Ping,
 }
@@ -178,7 +177,7 @@ impl WebSocketSession {
             if self.ended {
                 return None;
             }
-            // backpressure: read only when the call has taken the last request
+            // Backpressure: read only when the call has taken the last request.
             let listens = self.unsent_request.is_empty();
             let woken = tokio::select! {
                 part = answer(&mut self.call) => part,
@@ -201,7 +200,7 @@ impl WebSocketSession {
                 }
                 SocketEvent::Part(Some(part)) => {
                     self.send_lines(&part);
-                    // a large answer is always ready, so yield between its parts
+                    // A large response is always ready, so yield between its parts.
                     if part.len() > SMALL_BYTES {
                         tokio::task::yield_now().await;
                     }
@@ -212,8 +211,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping. Ends the session if `MISSED_PINGS` pings are unanswered, unless the session is not reading (`listens` is
-    /// false).
+    /// Sends a ping. If the session is reading (`listens`), ends it after `MISSED_PINGS` unanswered pings.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
@@ -223,8 +221,7 @@ impl WebSocketSession {
         self.send(OpCode::Ping, b"");
     }
 
-    /// Handles all complete frames that the client has sent, until the session ends. Closes the session on a protocol error
-    /// or an oversized message.
+    /// Handles all complete frames. Closes the session on a protocol error or an oversized message.
     fn take(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
@@ -242,7 +239,7 @@ impl WebSocketSession {
         self.charge_held();
     }
 
-    /// Charges an incomplete message while it is large. Closes the session if the charge is refused.
+    /// Charges an incomplete message if it is large. Closes the session if the charge is refused.
     fn charge_held(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
@@ -257,7 +254,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Handles one frame: collects a message's parts, answers a ping, or closes the session.
+    /// Handles one frame: collects the parts of a message, answers a ping, or closes the session.
     fn frame(&mut self, last: bool, code: OpCode, data: BytesMut) {
         match code {
             OpCode::Text | OpCode::Binary | OpCode::Continue => {
@@ -277,7 +274,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Queues a complete message as a request. A unary call takes only the first message; later messages are dropped.
+    /// Queues a complete message as a request. Drops all messages but the first for a unary call.
     fn ask(&mut self, message: &[u8]) {
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
             self.unsent_request.extend_from_slice(message);
@@ -285,7 +282,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends the answer's complete lines as messages and keeps the rest. Scans each byte once, even in long lines.
+    /// Sends complete lines of the response as messages and keeps the rest. Scans each byte once, even in long lines.
     fn send_lines(&mut self, mut part: &[u8]) {
         while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.line);
@@ -296,7 +293,7 @@ impl WebSocketSession {
         self.line.extend_from_slice(part);
     }
 
-    /// Sends the rest of the last line and closes the session after the call has completed.
+    /// Sends the last line after the call has completed, and closes the session.
     fn answered(&mut self) {
         self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
@@ -313,7 +310,7 @@ impl WebSocketSession {
         self.ready.push_back(frame.freeze());
     }
 
-    /// Queues a close frame, after which the session ends.
+    /// Queues a close frame and ends the session.
     fn close(&mut self, code: CloseCode) {
         let mut frame = BytesMut::new();
         Parser::write_close(&mut frame, Some(CloseReason::from(code)), false);
@@ -332,7 +329,7 @@ async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -
     part.map(|permit| permit.send(asked)).is_some()
 }
 
-/// Waits for the client's next bytes. Fails if the connection has ended or failed.
+/// Waits for bytes from the client. Fails if the connection has ended.
 async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     match payload.next().await {
         Some(Ok(bytes)) => Ok(bytes),

@@ -5,8 +5,7 @@ use witan_machine::kv;
 
 use super::{Context, RpcResult, authorize, header};
 
-/// Compacts the history up to a revision. The log entry is durable when the answer is sent. With `physical`, the memory is
-/// also freed by then.
+/// Compacts the history up to a revision. Returns when the log entry is durable and, with `physical`, the memory is free.
 pub(crate) async fn compact(
     ctx: &Context,
     request: CompactionRequest,

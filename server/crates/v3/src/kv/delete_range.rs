@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and proposes a deletion. A deletion that returns many pairs waits for a large-read permit.
+/// Validates, authorizes and proposes a deletion. If it returns many pairs, waits for a large-read permit.
 pub(crate) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
@@ -27,7 +27,7 @@ pub(crate) async fn delete_range(
     Ok(response(header, done.output))
 }
 
-/// Refuses a deletion without a key.
+/// Fails with `EmptyKey` if the request has no key.
 pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)
@@ -36,13 +36,13 @@ pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a deletion to the core's type. The read limits (`bounded`) apply only if the deletion returns pairs.
+/// Converts a deletion to the state machine's type. The read limits (`bounded`) apply only if it returns pairs.
 pub fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,
         prev_kv: request.prev_kv,
-        // without returned pairs, a deletion reads nothing and can delete any number of keys
+        // Without returned pairs, a deletion reads nothing and can delete any number of keys.
         bounded: request.prev_kv,
     }
 }

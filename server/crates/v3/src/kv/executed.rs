@@ -1,12 +1,11 @@
-//! Finds the operations that a transaction executed. The answer names the executed branch.
+//! Finds the operations that a transaction executed, by the branch that its response reports.
 
 use witan_api::v3::etcdserverpb::{
     TxnRequest, TxnResponse, request_op::Request, response_op::Response,
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with each executed operation and its first key, including nested transactions. The caller must have checked
-/// the nesting depth.
+/// Calls `visit` with each executed operation and its first key, including nested transactions of checked depth.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,
@@ -26,7 +25,7 @@ pub(super) fn each(
             (Some(Request::RequestTxn(nested)), Some(Response::ResponseTxn(answer))) => {
                 each(nested, answer, visit);
             }
-            // an operation and its answer have the same kind, and empty operations were refused earlier
+            // An operation and its response have the same kind, and empty operations were refused earlier.
             (Some(Request::RequestTxn(_)) | None, _) => {}
         }
     }

@@ -1,5 +1,4 @@
-//! The calls on the key space, one per file. Each file has the validation, the authorization, the operation for the core, and
-//! the answer. Keys and values are shared, never copied.
+//! The calls on keys, one per file. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
 //! `range_stream` sends a range in parts.
@@ -40,29 +39,29 @@ pub(super) use txn::txn;
 
 type Header = Option<ResponseHeader>;
 
-/// Size in bytes of the envelope that etcd counts as part of a request: a header with a request id.
+/// Size in bytes of the envelope that etcd counts as part of a request: a header with a request ID.
 const ENVELOPE_BYTES: usize = 14;
 
-/// Number of keys above which a read waits for a permit. Permits limit concurrent reads, and so the memory of their answers.
+/// Number of keys above which a read needs a permit. Permits limit concurrent reads, and so the memory of their responses.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Number of keys above which a read runs on another thread. Smaller reads block the worker for 1 to 2 ms (5 ms if most keys
-/// are deleted). A hand-over would add a third to the CPU cost of reading and sending 10,000 pairs.
+/// Number of keys above which a read runs on another thread. Fewer keys block the worker for 1 to 2 ms, or 5 ms if most are
+/// deleted. A hand-over would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
 /// The size class of a read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,
-    /// The answer needs much memory.
+    /// The response needs much memory.
     Large,
-    /// The answer needs much memory, and the read would block the worker.
+    /// The response needs much memory, and the read would block the worker.
     Long,
 }
 
 impl ReadSize {
-    /// Classifies a read. `more_than` returns whether it can read more keys than its argument. `longer_than` returns whether
-    /// it can take longer than reading that many keys at the newest revision.
+    /// Classifies a read. `more_than` returns whether the read can cover more keys than its argument. `longer_than` returns
+    /// whether it can take longer than reading that many keys at the latest revision.
     pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long
@@ -74,9 +73,8 @@ impl ReadSize {
     }
 }
 
-/// Runs the read `asked` on `view`, in which the caller was checked. A large read drops the view, waits for a permit, and
-/// reads the current state, in which `may` checks the caller again. Returns the result with the permit; a small read needs no
-/// permit.
+/// Runs `work` for the read `asked`. A small read uses `view`, in which the caller was checked. A large read waits for a permit
+/// and uses the latest state, in which `may` checks the caller again. Returns the result and, if large, the permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
@@ -85,7 +83,7 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
     work: impl FnOnce(&View, Q) -> T + Send + 'static,
 ) -> impl Future<Output = RpcResult<(T, Option<Permit>)>> {
-    // outside the future, so that the future does not hold the view
+    // The check is outside the future, so that the future does not hold the view.
     if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
         return Either::Left(ready(Ok((work(&view, asked), None))));
     }
@@ -97,12 +95,12 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
         let (done, permit) = run_large(job, size, move |view| work(view, asked)).await?;
         Ok((done, Some(permit)))
     };
-    // boxed, so that the future of a small read stays small
+    // Boxed, to keep the future of a small read small.
     Either::Right(Box::pin(large))
 }
 
-/// Runs a read that holds a permit. A `Long` read runs on another thread; other reads run on this worker. They hold the
-/// permit until the connection's current poll ends, so that one poll runs at most as many reads as there are permits.
+/// Runs a read with a permit: a `Long` read on another thread, any other read on this worker. The permit is held until the
+/// connection's current poll ends, so that a poll runs at most as many reads as there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<Permit>,
     size: ReadSize,
@@ -118,8 +116,8 @@ pub(super) async fn run_large<T: Send + 'static>(
     }
 }
 
-/// Waits for a permit for large reads if a command spans ranges (`spans`) and may read many keys of the present state
-/// (`many`). Otherwise returns `None` at once.
+/// Waits for a large-read permit if a command contains ranges (`spans`) and may read many keys of the latest state (`many`).
+/// Otherwise, returns `None` at once.
 async fn permit_if(
     ctx: &Context,
     spans: bool,
@@ -132,8 +130,8 @@ async fn permit_if(
     }
 }
 
-/// Proposes an operation and holds its permit, if any, until the operation is applied or times out. The operation is executed
-/// even if the client disconnects, so a disconnect must not free the permit for another proposal.
+/// Proposes an operation and keeps its permit, if any, until the operation is applied or times out. A disconnect must not free
+/// the permit, because the operation is executed anyway.
 async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,
@@ -148,7 +146,7 @@ async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     Ok((done?, Some(permit)))
 }
 
-/// Refuses (`RequestTooLarge`) a request if etcd's proposal for it would exceed `--max-request-bytes`.
+/// Fails with `RequestTooLarge` if etcd's proposal for this request would exceed `--max-request-bytes`.
 fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     if proposal_bytes(request) > ctx.settings.max_request_bytes {
         Err(RpcError::RequestTooLarge)
@@ -191,7 +189,7 @@ mod tests {
             value: vec![0; 1 << 20].into(),
             ..Default::default()
         };
-        // key: 3, value: 1 + 3 + 1 MiB; around it: tag, three bytes of length, envelope
+        // The key takes 3 bytes, and the value 1 + 3 + 1 MiB. The rest is the tag, three bytes of length, and the envelope.
         assert_eq!(proposal_bytes(&put), (1 << 20) + 7 + 4 + ENVELOPE_BYTES);
     }
 }

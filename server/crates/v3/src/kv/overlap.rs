@@ -1,4 +1,4 @@
-//! Checks that a transaction's operations do not put a key twice, or put and delete it, if they can run together. Refuses
+//! Checks that the operations of a transaction that can run together neither put a key twice, nor put and delete it. Refuses
 //! exactly the transactions that etcd refuses, including the dependence on the order of operations. Takes O(n log n).
 //!
 //! The file of each call validates single operations.
@@ -11,7 +11,7 @@ use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, request_op::Request};
 use super::RpcResult;
 use crate::error::RpcError;
 
-/// The writes in one branch, including nested transactions.
+/// The writes of one branch, including nested transactions.
 #[derive(Default)]
 pub(super) struct BranchWrites {
     puts: BTreeSet<Bytes>,
@@ -19,8 +19,8 @@ pub(super) struct BranchWrites {
 }
 
 impl BranchWrites {
-    /// Collects the writes in one branch. Returns `DuplicateKey` if a key is put twice, or put and deleted. Both branches of
-    /// a nested transaction can put the same key, because only one branch runs.
+    /// Collects the writes of a branch. Fails with `DuplicateKey` if a key is put twice, or put and deleted. Both branches of a
+    /// nested transaction can put the same key, because only one of them runs.
     pub(super) fn of(ops: &[RequestOp]) -> RpcResult<Self> {
         let mut writes = Self::default();
         for op in ops {
@@ -44,7 +44,7 @@ impl BranchWrites {
         Ok(writes)
     }
 
-    /// Adds the writes of a nested transaction. Returns `DuplicateKey` if it puts a key that another operation puts or
+    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if it puts a key that another operation puts or
     /// deletes. As in etcd, its deletions count only for later operations.
     fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
@@ -62,13 +62,13 @@ impl BranchWrites {
     }
 }
 
-/// Returns whether two sets are disjoint. Takes time proportional to the smaller set.
+/// Returns whether two sets are disjoint, in time proportional to the smaller set.
 fn disjoint(a: &BTreeSet<Bytes>, b: &BTreeSet<Bytes>) -> bool {
     let (small, large) = if a.len() < b.len() { (a, b) } else { (b, a) };
     small.iter().all(|key| !large.contains(key))
 }
 
-/// Adds one set to another. Takes time proportional to the smaller set.
+/// Adds one set to another, in time proportional to the smaller set.
 fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
     if into.len() < other.len() {
         std::mem::swap(into, &mut other);
@@ -76,13 +76,13 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
     into.extend(other);
 }
 
-/// Deleted key spans that do not overlap, from first key to end.
+/// Disjoint spans of deleted keys, from first key to end (exclusive).
 #[derive(Default)]
 struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 
 impl DeletedRanges {
-    /// Adds a deletion's range. As in etcd, a range end of one zero byte is an ordinary end here. No key precedes it, so such
-    /// a deletion never conflicts with a put.
+    /// Adds the range of a deletion. As in etcd, a range end of one zero byte is an ordinary end here. No key precedes it, so
+    /// such a deletion never conflicts with a put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
         let end = if range_end.is_empty() {
             [key, &b"\0"[..]].concat().into()
@@ -107,7 +107,7 @@ impl DeletedRanges {
         self.0.insert(first, end);
     }
 
-    /// Returns the last span that starts at or before a key, or `None` without such a span.
+    /// Returns the last span that starts at or before a key, or `None`.
     fn last_from(&self, key: &Bytes) -> Option<(Bytes, Bytes)> {
         let span = self.0.range(..=key.clone()).next_back();
         span.map(|(first, end)| (first.clone(), end.clone()))
@@ -118,7 +118,7 @@ impl DeletedRanges {
         span.is_some_and(|(_, end)| key < end)
     }
 
-    /// Returns whether a deleted span covers any of the keys. Takes time proportional to the smaller set.
+    /// Returns whether a span covers any of the keys, in time proportional to the smaller set.
     fn covers_any(&self, keys: &BTreeSet<Bytes>) -> bool {
         if keys.len() < self.0.len() {
             return keys.iter().any(|key| self.covers(key));
@@ -127,7 +127,7 @@ impl DeletedRanges {
         spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
     }
 
-    /// Adds the spans in another set. Takes time proportional to the smaller set.
+    /// Adds the spans of another set, in time proportional to the smaller set.
     fn merge(&mut self, mut other: Self) {
         if self.0.len() < other.0.len() {
             std::mem::swap(self, &mut other);

@@ -7,7 +7,7 @@ use witan_machine::kv::{self, PutReply};
 use super::{Context, Header, RpcResult, authorize, fits, header, key_value};
 use crate::error::RpcError;
 
-/// Checks, authorizes and proposes a put.
+/// Validates, authorizes and proposes a put.
 pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
@@ -19,7 +19,7 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     Ok(response(header, done.output))
 }
 
-/// Refuses a put without a key, or a put with a value or lease that it also ignores. Checks in etcd's order.
+/// Fails if a put has no key, or has a value or a lease that it also ignores. Validates in etcd's order.
 pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)
@@ -32,7 +32,7 @@ pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a put to the core's type.
+/// Converts a put to the state machine's type.
 pub fn operation(request: PutRequest) -> kv::Put {
     kv::Put {
         key: request.key,

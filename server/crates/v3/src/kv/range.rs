@@ -19,8 +19,8 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and executes a range, and records its duration. The response shares its bytes with the state until it
-/// is encoded. A large read holds a permit until then.
+/// Validates, authorizes and executes a range, and records its duration. The response shares memory with the state until it is
+/// encoded; a large read keeps its permit until then.
 pub(crate) async fn range(
     ctx: &Context,
     request: RangeRequest,
@@ -41,7 +41,7 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
     let work = |view: &View, range: kv::Range| {
         let kv = &view.machine.kv;
-        // convert the pairs of a long range on the thread that reads them
+        // Convert the pairs of a long range on the thread that reads them.
         Ok::<_, KvError>((response(None, kv.range(&range)?), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, may, work).await?;
@@ -59,8 +59,7 @@ pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     )
 }
 
-/// Checks a range and its caller, and returns the state to read. A serializable range reads this member's state; other ranges
-/// read a linearizable state.
+/// Validates and authorizes a range. Returns this member's state if the range is serializable, or else a linearizable one.
 pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<CurrentView> {
     if !request.serializable {
         ctx.node.refuse_learner()?;
@@ -77,7 +76,7 @@ pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult
     Ok(view)
 }
 
-/// Refuses a range without a key or with an unknown sort option. Checks in etcd's order.
+/// Fails if a range has no key or an unknown sort option. Validates in etcd's order.
 pub(crate) fn check(request: &RangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         return Err(RpcError::EmptyKey);

@@ -1,6 +1,6 @@
-//! Txn: compares, then executes one of two lists of operations at one revision.
+//! Txn: evaluates comparisons, then executes one of two lists of operations at one revision.
 //!
-//! `overlap` checks which operations cannot be combined; `executed` finds the executed operations.
+//! `overlap` checks which operations cannot be combined. `executed` finds the executed operations.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Number of operations above which a transaction is checked on another thread.
+/// Number of operations above which a transaction is validated on another thread.
 const LARGE_TXN_OPS: usize = 1024;
 
 /// Nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec reads
@@ -35,10 +35,10 @@ const TXNS_NESTED_MAX: usize = 48;
 /// are refused. etcd limits only each list, so nesting multiplies the total without limit.
 const TXN_LISTS_MAX: usize = 64;
 
-/// Executes a transaction. Counts its operations while the sampler runs.
+/// Executes a transaction, and counts its operations if a sample is running.
 pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
-        // boxed, to keep the usual future small
+        // Boxed, to keep the usual future small.
         return Box::pin(counted(ctx, request)).await;
     }
     execute(ctx, request).await
@@ -54,8 +54,8 @@ async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(done)
 }
 
-/// Checks and executes a transaction. A read-only transaction reads a frozen state; other transactions go through the log. A
-/// large read holds a permit until its answer is encoded.
+/// Validates and executes a transaction. A read-only transaction reads a fixed state; any other goes through the log. A large
+/// read keeps its permit until the response is encoded.
 async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     if !reads_only {
@@ -78,8 +78,7 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Checks each operation in a transaction, and then all of them together. Above `LARGE_TXN_OPS` operations, the second check
-/// runs on another thread.
+/// Validates each operation, and then all together (on another thread above `LARGE_TXN_OPS` operations).
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
@@ -92,8 +91,8 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 /// A transaction's reply, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, Revision), Option<Permit>);
 
-/// Authorizes and proposes a transaction. Returns its permit if it can read more than `LARGE_READ_KEYS` keys. A transaction
-/// that compares or sorts values is evaluated first, and refused (`AnswerTooLarge`) if it compares too many bytes.
+/// Authorizes and proposes a transaction. Returns a permit if it can read more than `LARGE_READ_KEYS` keys. A transaction that
+/// compares or sorts values is evaluated first, and fails with `AnswerTooLarge` if it compares too many bytes.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -108,8 +107,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a permit for large reads, then refuses (`AnswerTooLarge`) a transaction that compares or sorts too many bytes in
-/// the present state. No other entry is applied while a transaction runs.
+/// Waits for a large-read permit. Fails with `AnswerTooLarge` if the transaction compares or sorts too many bytes of the latest
+/// state. No other entry is applied while a transaction runs, so it must be short.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
@@ -120,7 +119,7 @@ async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn
     }
 }
 
-/// Executes a read-only transaction on a frozen state, without the log.
+/// Executes a read-only transaction on a fixed state, without the log.
 async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let serializable = serializable(&request);
     let txn = operation(request);
@@ -151,13 +150,12 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction counts as a write even if it only
-/// reads.
+/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction counts as a write.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Returns whether all operations are serializable ranges, which read only this member's state.
+/// Returns whether all operations are serializable ranges.
 fn serializable(request: &TxnRequest) -> bool {
     ops(request).all(|op| match &op.request {
         Some(Request::RequestRange(range)) => range.serializable,
@@ -166,14 +164,14 @@ fn serializable(request: &TxnRequest) -> bool {
     })
 }
 
-/// Checks a transaction like `checked`, but always on this thread.
+/// Validates a transaction like `checked`, but always on this thread.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     operations(request, ops_max)?;
     overlaps(request)
 }
 
-/// Checks each operation separately in linear time. Returns the number of operations and comparisons.
+/// Validates each operation separately, in linear time. Returns the number of operations and comparisons.
 fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     let total = ops_max.saturating_mul(TXN_LISTS_MAX);
     let mut left = total;
@@ -181,9 +179,9 @@ fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     Ok(total - left)
 }
 
-/// Checks a transaction and its nested transactions. Returns `TooManyOps` if a list exceeds `ops_max`, the depth exceeds
-/// `nested_max`, or the number of operations and comparisons exceeds `total`. Deducts that number from `total`. On each
-/// level, `ops_max` shrinks by the length of the longest list.
+/// Validates the operations of a transaction and its nested transactions, and deducts the number of operations and comparisons
+/// from `total`. Fails with `TooManyOps` if a list exceeds `ops_max`, the depth exceeds `nested_max`, or `total` is used up. On
+/// each level, `ops_max` shrinks by the length of the longest list.
 fn each(
     request: &TxnRequest,
     ops_max: usize,
@@ -217,15 +215,15 @@ fn each(
     Ok(())
 }
 
-/// Checks that operations that can run together write no key twice. Takes O(n log n).
+/// Checks that operations that can run together write no key twice, in O(n log n).
 fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     BranchWrites::of(&request.success)?;
     BranchWrites::of(&request.failure)?;
     Ok(())
 }
 
-/// Converts a transaction to a `bounded` command. Execution fails with `AnswerTooLarge` if the transaction's reads together
-/// exceed the key or byte limit.
+/// Converts a transaction to the state machine's type, as `bounded`: execution fails with `AnswerTooLarge` if all its reads
+/// together exceed the limit on keys or bytes.
 pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
@@ -264,10 +262,9 @@ fn compare(compare: Compare) -> kv::Compare {
     }
 }
 
-/// Converts a reply to a response.
 pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
-        // as in etcd, an operation's header contains only the revision
+        // As in etcd, an operation's header contains only the revision.
         let header = Some(ResponseHeader { revision: revision.0, ..Default::default() });
         let response = match reply {
             OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
@@ -334,7 +331,7 @@ mod tests {
         let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
         let (duplicate, too_many) = (Err(RpcError::DuplicateKey), Err(RpcError::TooManyOps));
         for (at, (ops, expect)) in [
-            // one operation writes a key
+            // One operation writes a key.
             (vec![op_put("a"), op_put("b")], Ok(())),
             (vec![op_put("a"), op_put("a")], duplicate),
             (vec![op_put("a"), op_delete("a", "")], duplicate),
@@ -342,7 +339,7 @@ mod tests {
             (vec![op_delete("a", "c"), op_put("c")], Ok(())),
             (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
             (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
-            // both branches of a nested transaction can put a key, unless an operation next to it also puts the key
+            // Both branches of a nested transaction can put a key, unless an operation next to it also puts the key.
             (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
             (
                 vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],
@@ -367,18 +364,18 @@ mod tests {
                 vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])],
                 duplicate,
             ),
-            // nesting reduces the number of allowed operations
+            // Nesting reduces the number of allowed operations.
             (many(128), Ok(())),
             (many(129), too_many),
             (vec![op_txn(many(127), vec![])], Ok(())),
             (vec![op_txn(many(128), vec![])], too_many),
-            // each list is within its limit, but nesting multiplies them far beyond the total
+            // Each list is within its limit, but nesting multiplies them far beyond the total.
             (txns(&txns(&ranges, 30), 8), Ok(())),
             (txns(&txns(&ranges, 30), 30), too_many),
-            // nested deeper than the log's codec allows
+            // Nested deeper than the log's codec allows.
             (vec![deep(TXNS_NESTED_MAX)], Ok(())),
             (vec![deep(TXNS_NESTED_MAX + 1)], too_many),
-            // several errors: the first one in etcd's order
+            // Several errors: the first one in etcd's order.
             (
                 vec![RequestOp { request: None }],
                 Err(RpcError::KeyNotFound),

@@ -1,5 +1,4 @@
-//! Responses of a watch stream. Each event is encoded once for all watchers of the stream, because encoding dominates the
-//! cost of an event that many watchers receive.
+//! Responses of a watch stream. Each event is encoded once for all watchers, because encoding dominates its cost.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{
@@ -8,7 +7,7 @@ use prost::{
 };
 use witan_api::v3::{etcdserverpb::WatchResponse, mvccpb};
 
-/// An event as it appears in a [`WatchResponse`]: the field's tag, the event's length and the message.
+/// An encoded event of a [`WatchResponse`]: the field's tag, the event's length and the message.
 #[derive(Clone, Debug)]
 pub(super) struct EncodedEvent(Bytes);
 
@@ -24,7 +23,7 @@ impl EncodedEvent {
     }
 }
 
-/// A response: its fields without events, and its encoded events. On the wire, the events are last.
+/// A response: its fields without events, and its encoded events, which come last on the wire.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchAnswer {
     pub(super) head: WatchResponse,

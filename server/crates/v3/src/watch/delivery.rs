@@ -1,4 +1,4 @@
-//! Turns events into responses: selects recipients, applies filters, and fragments large responses.
+//! Turns events into responses: selects the watchers, applies their filters, and fragments large responses.
 
 use std::{collections::VecDeque, iter, vec};
 
@@ -15,13 +15,11 @@ use super::{
     worker_turn::WorkerTurn,
 };
 
-/// A response, or several equal responses, in the order in which they are sent.
+/// A response to send, or several.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
-    /// A single response.
     Response(Box<WatchAnswer>),
-    /// The same response for several watchers. The queue copies it when it is sent, because a stream can have a million
-    /// watchers.
+    /// The same response for up to a million watchers. The queue copies it when it is sent.
     Repeated {
         answer: Box<WatchResponse>,
         recipients: Recipients,
@@ -32,7 +30,7 @@ pub(super) enum ReadyResponse {
         next: i64,
         events: Vec<WatchEvent>,
     },
-    /// Events for one unsynced watcher, and the revision in the response's header.
+    /// Events for one unsynced watcher. `revision` is the revision in the header.
     Unsynced {
         id: i64,
         events: Vec<WatchEvent>,
@@ -40,7 +38,7 @@ pub(super) enum ReadyResponse {
     },
 }
 
-/// Watcher ids, followed by repetitions of `NO_WATCHER`.
+/// Watcher IDs, followed by repetitions of `NO_WATCHER`.
 type Recipients = iter::Chain<vec::IntoIter<i64>, iter::RepeatN<i64>>;
 
 impl ReadyResponse {
@@ -53,8 +51,7 @@ impl ReadyResponse {
     }
 }
 
-/// Responses in the order in which they are sent. The queue is bounded, because the session reads nothing while the queue is
-/// not empty.
+/// Responses in sending order. The queue is bounded, because the session reads nothing while the queue is not empty.
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,
@@ -62,12 +59,12 @@ pub(super) struct ResponseQueue {
     events: usize,
 }
 
-/// Fields that all responses of a stream share.
+/// The fields that all responses of a stream share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseTemplate {
     pub(super) cluster_id: u64,
     pub(super) member_id: MemberId,
-    /// Size in bytes above which a response is split, for watchers that requested fragments.
+    /// Size in bytes above which a response is split, if its watcher requested fragments.
     pub(super) fragment_bytes: usize,
 }
 
@@ -108,15 +105,14 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues an answer without events for each watcher in `ids`, and `times` more for `NO_WATCHER`. `next` makes the copies
-    /// and sets their `watch_id`.
+    /// Queues a response without events for each watcher in `ids`, and `times` more for `NO_WATCHER`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
         let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
         let recipients = ids.into_iter().chain(no_watcher);
         self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 
-    /// Queues batches of events for the synced watchers of a group, starting with `first`. Skips empty batches.
+    /// Queues batches of events for the synced watchers of a group, starting with the watcher `first`. Skips empty batches.
     pub(super) fn push_synced(
         &mut self,
         (group_id, first): (WatcherGroupId, i64),
@@ -128,16 +124,14 @@ impl ResponseQueue {
         }
     }
 
-    /// Queues a batch of events for one unsynced watcher, unless the batch is empty. `revision` is the revision in the
-    /// response's header.
+    /// Queues a batch of events for one unsynced watcher, unless the batch is empty. `revision` is the revision in the header.
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: Revision) {
         if !batch.events.is_empty() {
             self.push_back(ReadyResponse::Unsynced { id, events: batch.events, revision });
         }
     }
 
-    /// Drops queued responses with events for removed watchers. Events for a group or an unsynced watcher stay in the queue,
-    /// and `next` skips removed watchers.
+    /// Drops queued responses with events for removed watchers. `next` skips removed watchers in all other entries.
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
@@ -150,13 +144,13 @@ impl ResponseQueue {
         self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
 
-    /// Returns the number of events that were read but not sent to all recipients.
+    /// Returns the number of events that were read but not sent to all their watchers.
     pub(super) fn pending(&self) -> usize {
         self.events
     }
 
-    /// Returns the next response. Returns `None` if the queue is empty or `turn` is over, because all events can be filtered
-    /// out for a million watchers. Splits a response above `fragment_bytes` if its watcher requested fragments.
+    /// Returns the next response, or `None` if the queue is empty or `turn` is over, because a million watchers can filter out
+    /// all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -190,7 +184,7 @@ impl ResponseQueue {
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
-                    // not for the last response: it would keep a second copy of the events while its client does not read
+                    // The last response does not put the events back: they would stay in memory while its client does not read.
                     if let Some(next) = following {
                         self.push_front(ReadyResponse::Synced { group_id, next, events });
                     }
@@ -212,8 +206,8 @@ impl ResponseQueue {
     }
 }
 
-/// Builds the response with the events that pass a watcher's filters, and returns whether it can be split. Returns `None` if
-/// no event passes. `header_at` builds the header from the revision of the last event.
+/// Builds the response with the events that pass a watcher's filters, and returns whether it can be split. Returns `None` if no
+/// event passes. `header_at` builds the header for the revision of the last event.
 fn events_of(
     id: i64,
     watcher: &mut Watcher,
@@ -246,8 +240,7 @@ fn events_of(
     Some((WatchAnswer { head, events: wanted }, flags.fragment))
 }
 
-/// Splits an answer into parts that are smaller than `bytes`, unless a single event is larger. All parts but the last are
-/// marked as fragments.
+/// Splits a response into parts smaller than `bytes`, or of a single event. Marks all parts but the last as fragments.
 fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
     let bare = WatchAnswer::from(WatchResponse { fragment: true, ..answer.head });
     let bare_bytes = bare.encoded_len();
@@ -301,11 +294,10 @@ mod tests {
         let more: Vec<bool> = parts.iter().map(|part| part.head.fragment).collect();
         assert_eq!(more, [true, true, false]);
         assert!(parts.iter().all(|part| part.head.watch_id == 7));
-        // an event that is larger than a part is sent alone
+        // An event that is larger than a part is sent alone.
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }
 
-    /// Builds a batch with one event.
     fn batch() -> EventBatch {
         let mut kv = Kv::default();
         let put = Put { key: "k".into(), ..Put::default() };
@@ -319,7 +311,7 @@ mod tests {
         read.into_iter().next().expect("there is one")
     }
 
-    /// All recipients of a queued answer, up to a million, can filter out its events.
+    /// All watchers of a queued response, up to a million, can filter out its events.
     #[test]
     fn filtered_answers_yield_the_worker() {
         let template =

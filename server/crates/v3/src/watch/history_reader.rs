@@ -1,5 +1,5 @@
-//! Reads events from the history, either at the noted locations of a group or from a revision on. A batch contains all events
-//! of a revision or none. Locations are hints: a state with another layout is read by revision.
+//! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
+//! events of a revision or none. After a change of the history layout, changes are read by revision.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -20,15 +20,14 @@ use witan_machine::revision::Revision;
 pub(super) struct WatchEvent {
     pub(super) revision: Revision,
     pub(super) deletes: bool,
-    /// The message, with the previous pair if it exists and a watcher requested it. Shares its bytes with the state.
+    /// The message, with the previous pair if it exists and a watcher requested it. Shares memory with the state.
     message: mvccpb::Event,
-    /// The encodings without and with the previous pair. Each encoding is created for its first recipient; until then, the
-    /// event uses no memory of its own.
+    /// The encodings without and with the previous pair. Each is created for the first watcher that needs it.
     encoded: [OnceCell<EncodedEvent>; 2],
 }
 
 impl WatchEvent {
-    /// Returns the encoded event. With `prev_kv`, the event contains the previous pair, if it exists.
+    /// Returns the encoded event, including the previous pair if `prev_kv` and it exists.
     pub(super) fn encoded(&self, prev_kv: bool) -> EncodedEvent {
         let previous = self.message.prev_kv.as_ref().filter(|_| prev_kv);
         let encode = || {
@@ -40,7 +39,7 @@ impl WatchEvent {
     }
 }
 
-/// Events in one range of keys, in order.
+/// Events of one key range, in order.
 #[derive(Debug, Default)]
 pub(super) struct EventBatch {
     pub(super) events: Vec<WatchEvent>,
@@ -50,29 +49,29 @@ pub(super) struct EventBatch {
     scanned_changes: usize,
 }
 
-/// The requested changes were compacted. Contains the compacted revision.
+/// The error for compacted changes, with the compacted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) Revision);
 
-/// The first unread change, at which the next read continues.
+/// The first unread change, where the next read continues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
     pub(super) revision: Revision,
     /// Index of the change within its revision.
     sub: u64,
-    /// The location of the change or of an earlier change, if known.
+    /// The location of this change or an earlier one, if known.
     location: Option<HistoryLocation>,
 }
 
 impl ResumePoint {
-    /// Returns the first change of a revision as a resume point. The change is at or after `location`.
+    /// Returns the resume point at the first change of a revision, which is at or after `location`.
     pub(super) fn at_revision(revision: Revision, location: Option<HistoryLocation>) -> Self {
         Self { revision, sub: 0, location }
     }
 }
 
 impl EventBatch {
-    /// Returns whether the batch has reached a limit, so that it starts no further revision.
+    /// Returns whether the batch has reached a limit and starts no further revision.
     fn is_full(&self) -> bool {
         self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES
     }
@@ -83,12 +82,12 @@ impl EventBatch {
         last.is_some_and(|last| last.revision == revision)
     }
 
-    /// Returns whether a change of this revision can be added: the batch is not full, or it contains events of the revision.
+    /// Returns whether the batch accepts a change of this revision: it is not full, or contains events of the revision.
     fn accepts(&self, revision: Revision) -> bool {
         !self.is_full() || self.has_begun(revision)
     }
 
-    /// Appends a change as an event. With `prev_kv`, the event contains the previous pair, if it exists.
+    /// Appends a change as an event, including the previous pair if `prev_kv` and it exists.
     fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
         self.revisions += usize::from(!self.has_begun(revision));
@@ -120,13 +119,13 @@ pub(super) struct HistoryStates {
 }
 
 impl HistoryStates {
-    /// Returns whether the noted locations refer to the current state's layout. If not, the changes are read by revision.
+    /// Returns whether the recorded locations refer to the layout of the current state.
     pub(super) fn has_layout_of(&self, touched: &PendingChanges) -> bool {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at noted locations of the current layout into batches. Fails if a change was compacted and no older
-    /// state contains it.
+    /// Reads the changes at recorded locations, which must have the layout of the current state, into batches. Fails if a
+    /// change was compacted and no older state contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
@@ -149,9 +148,8 @@ impl HistoryStates {
         Ok(batches)
     }
 
-    /// Reads changes in a range, starting at `from`. Stops when the batch is full, a scan limit is reached, or the range
-    /// ends. Advances `from`, or sets it to `None` at the end. The batch is incomplete if `from` is then inside a revision
-    /// that the batch contains.
+    /// Reads changes of a range from `from` on, until the batch is full, a scan limit is reached, or the range ends. Advances
+    /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,
@@ -163,7 +161,7 @@ impl HistoryStates {
         };
         let (kv, end) = self.state_for(at.revision, range.until, range.synced)?;
         let rest = match range.span.end {
-            // a revision that the batch contains continues after the event that was found
+            // A revision that the batch contains continues after the last event.
             RangeEnd::One if !batch.has_begun(at.revision) => {
                 let locations = kv.changes_of_key(&range.span.key, at.revision, LINKED_CHANGES);
                 batch.scanned_changes += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
@@ -191,8 +189,7 @@ impl HistoryStates {
         Ok(())
     }
 
-    /// Returns a state that contains a revision, and the last revision to read in it. Only `synced` readers can use older
-    /// states from before a compaction.
+    /// Returns a state that contains a revision, and its last revision to read. Only `synced` readers can use older states.
     fn state_for(
         &self,
         revision: Revision,
@@ -219,14 +216,13 @@ pub(super) struct RangeToRead<'a> {
     /// The last revision to read.
     pub(super) until: Revision,
     pub(super) prev_kv: bool,
-    /// Whether the reader can read changes that a recent compaction removed.
+    /// Whether the reader may read changes that a recent compaction removed.
     pub(super) synced: bool,
 }
 
 impl RangeToRead<'_> {
-    /// Reads one batch of changes, starting at `from`. Advances `from`, or sets it to `None` at the end. As etcd promises, a
-    /// batch contains a revision's events completely. The worker yields in between. `states` is called again after each
-    /// yield, because a state must not be held across a yield.
+    /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
+    /// contains all events of a revision. Calls `states` again after each yield, because a yield must not hold a state.
     pub(super) async fn next_batch<E, S: Future<Output = Result<HistoryStates, E>>>(
         &self,
         from: &mut Option<ResumePoint>,
@@ -245,7 +241,7 @@ impl RangeToRead<'_> {
             if from.is_none_or(|from| !batch.has_begun(from.revision)) {
                 return Ok(Ok(batch));
             }
-            // a revision with many events is one answer, so encode the events between yields instead of all at once
+            // A revision with many events is one response, so encode the events between yields instead of all at once.
             for event in &batch.events[encoded..] {
                 event.encoded(self.prev_kv);
             }
@@ -255,7 +251,7 @@ impl RangeToRead<'_> {
     }
 }
 
-/// Reads changes into a batch. Returns the stop position at a full batch or a scan limit, and `None` at the end.
+/// Reads changes into a batch. Returns where it stopped, at a full batch or a scan limit, or `None` at the end.
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
@@ -270,7 +266,7 @@ fn read<'a>(
             break;
         }
         if (revision, sub) < (first.revision, first.sub) {
-            // an earlier change in the block, or a change of the revision that was scanned in another layout
+            // An earlier change in the block, or a change of this revision that was scanned in another layout.
             batch.scanned_changes += 1;
             continue;
         }
@@ -333,13 +329,12 @@ mod tests {
         apply(kv, KvOperation::Delete(delete));
     }
 
-    /// A batch or the reason for its absence, and the number of yields.
+    /// The result of a batch, and the number of yields.
     struct BatchRead {
         batch: Result<EventBatch, Compacted>,
         yields: usize,
     }
 
-    /// Reads one batch from a range.
     fn next_batch(
         states: &HistoryStates,
         range: RangeToRead<'_>,
@@ -369,7 +364,7 @@ mod tests {
         BatchRead { batch: read.expect("infallible"), yields }
     }
 
-    /// Reads to the end. Returns the number of events in each batch.
+    /// Reads a range to its end. Returns the number of events in each batch.
     fn batches(states: &HistoryStates, span: &WatchRange, from: Revision) -> Vec<usize> {
         let until = states.current.revision();
         let range = RangeToRead { span, until, prev_kv: true, synced: true };
@@ -416,8 +411,7 @@ mod tests {
         assert_eq!(scanned_changes, [part, part, part, 1]);
     }
 
-    /// While a revision is read, yields let other watchers and requests run. A revision with an event is nevertheless sent as
-    /// a whole.
+    /// While a revision is read, yields let other clients run. A revision with an event is still sent as a whole.
     #[test]
     fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
         let mut kv = Kv::default();
@@ -430,7 +424,7 @@ mod tests {
         put(&mut kv, "z", 1);
         let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
         let start = || Some(ResumePoint::at_revision(until, None));
-        // "a" and all later keys: the last event of the revision is far behind the first
+        // "a" and all later keys: the last event of the revision is far behind the first.
         let all = WatchRange::new(b"a", b"\0");
         let mut from = start();
         let read = next_batch(&states(&kv), range(&all, until), &mut from);
@@ -441,7 +435,7 @@ mod tests {
             read.yields
         );
         assert!(from.is_none());
-        // one event, and no other event in the rest of the revision
+        // One event, and no other event in the rest of the revision.
         let one = WatchRange::new(b"a", b"b");
         let mut from = start();
         let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
@@ -451,8 +445,8 @@ mod tests {
         assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
     }
 
-    /// From the first revision, the key has more changes than the reader follows by links; from the second revision, it has
-    /// fewer. Following the links would return the second revision's change again.
+    /// Since the first revision, the key has more changes than the reader follows by links; since the second revision, fewer.
+    /// Following the links would return the second revision's change again.
     #[test]
     fn no_event_of_a_begun_revision_comes_twice() {
         let mut kv = Kv::default();
@@ -476,7 +470,7 @@ mod tests {
         }
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 4));
-        // each event except the first has the previous pair
+        // Each event except the first has the previous pair.
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"k", b""), Revision(1)),
             [3, 2, 2, 2, 1]
@@ -515,7 +509,7 @@ mod tests {
             batches(&states(&kv), &WatchRange::new(b"a", b"c"), Revision::EMPTY),
             [0, 0, 1]
         );
-        // the batch also contains changes of neighboring revisions
+        // The batch also contains changes of neighboring revisions.
         others(&mut kv, SCAN_CHANGES - 2);
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
@@ -528,7 +522,7 @@ mod tests {
         let read = next_batch(&states(&kv), range, &mut from);
         assert_eq!(read.batch.expect("not lost").events.len(), 2);
         assert!(from.is_none());
-        // the reader finds changes of one key by links
+        // The reader finds changes of one key by links.
         let first = kv.revision();
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"b", b""), first),

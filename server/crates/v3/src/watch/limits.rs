@@ -1,25 +1,23 @@
-//! Limits of watch streams, and the sizes of their steps.
+//! Limits and step sizes of watch streams.
 
-/// Bytes of memory that a stream reserves for each watcher. The measured use is 132 bytes.
+/// Bytes of memory charged for each watcher. The measured use is 132 bytes.
 pub(super) const WATCHER_BYTES: usize = 136;
 
-/// Bytes of memory that a stream reserves for each range in addition to its keys. The measured use is 655 bytes with a
-/// 34-byte key and one watcher.
+/// Bytes of memory charged for each range besides its keys. The measured use is 655 bytes with a 34-byte key and one watcher.
 pub(super) const RANGE_BYTES: usize = 496;
 
-/// Maximum number of revisions in one answer, as in etcd's `watchBatchMaxRevs`.
+/// Maximum number of revisions in one response, as in etcd's `watchBatchMaxRevs`.
 pub(super) const BATCH_REVISIONS: usize = 1000;
 
-/// Size in bytes after which an answer takes no further revision. A revision is never split, so an answer can exceed this
-/// size by one revision.
+/// Size in bytes after which a response takes no further revision. It can be exceeded, because no revision is split.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
-/// Number of changes that are read before the task yields.
+/// Number of changes to read before the task yields.
 pub(super) const SCAN_CHANGES: usize = 4096;
 
-/// Number of changes that are read before the task yields, if no watcher receives any of them. Clients can cause such reads
-/// without limit, and other clients of the worker wait while thousands of streams read.
+/// Number of changes to read before the task yields, if no watcher receives any of them. Clients can cause such reads without
+/// limit, and other clients of the worker wait while thousands of streams read.
 pub(super) const UNWANTED_SCAN_CHANGES: usize = 512;
 
-/// Maximum number of changes of one key that are found by links. For more changes, the history is scanned.
+/// Maximum number of changes of one key to find by links. For more changes, the history is scanned.
 pub(super) const LINKED_CHANGES: usize = 8192;

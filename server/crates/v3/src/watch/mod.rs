@@ -1,11 +1,11 @@
-//! Watch: streams of changes, for gRPC and for JSON.
+//! Watch: streams of changes, for gRPC and JSON.
 //!
-//! A [`Session`] is one stream with all its watchers. When it is polled for its next response, it handles a request, reads a
-//! batch of history, or sleeps. A client that does not read therefore stops only its own session, which holds one batch.
+//! A [`Session`] is one stream with all its watchers. Polled for its next response, it serves a request, reads a batch of
+//! history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
 //!
 //! Reading order: `limits` → `watcher_group` → `watchers` (watchers and their ranges) → `answer` (encoded events) →
-//! `history_reader` (history to events) → `unread`, `unsynced` (what to read next) → `worker_turn` (when to yield) →
-//! `delivery` (events to answers) → `progress`, `permission` → `session` (the main loop).
+//! `history_reader` (history to events) → `unread`, `unsynced` (what to read next) → `worker_turn` (when to yield) → `delivery`
+//! (events to responses) → `progress`, `permission` → `session` (the main loop).
 
 mod answer;
 mod delivery;
@@ -29,7 +29,7 @@ use witan_dialect::Context;
 
 use self::{answer::WatchAnswer, session::Session};
 
-/// Opens a watch session for gRPC. Returns the stream of responses to `requests`.
+/// Opens a watch stream for gRPC. Returns the responses to `requests`.
 pub(super) fn watch<R>(
     ctx: &Context,
     requests: R,
@@ -45,7 +45,7 @@ where
     })
 }
 
-/// Opens a watch session for a caller in this process. Returns the stream of decoded responses to `requests`.
+/// Opens a watch stream for a caller in this process. Returns the decoded responses to `requests`.
 pub(super) fn watch_events<R>(
     ctx: &Context,
     requests: R,

@@ -1,5 +1,5 @@
-//! Permissions of watchers. They are checked when a watcher is created, and for all watchers of a stream when users or roles
-//! change. etcd checks only at creation; here, a watcher that loses its permission is canceled before its next event.
+//! Permissions of watchers, checked when a watcher is created, and for all watchers when users or roles change. etcd checks
+//! only at creation; here, a watcher that loses its permission is canceled before its next event.
 
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
@@ -14,14 +14,14 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, authorize};
 
-/// Number of ranges that are checked before the task yields when users or roles change.
+/// Number of ranges to check before the task yields.
 const RANGES_PER_YIELD: usize = 1024;
 
-/// The auth state at a stream's last check.
+/// The user of a stream, and the auth state at the last check.
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
     seen: AuthState,
-    /// The user who created a watcher while authentication was enabled. The token can expire before the stream ends.
+    /// The user who created a watcher while authentication was enabled; its token can expire before the stream ends.
     user: Option<String>,
 }
 
@@ -30,14 +30,13 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns the reason why a watcher cannot be created. Returns `None` if it can, and stores the stream's user. Fails if
-    /// no view is available.
+    /// Returns why a watcher cannot be created. Otherwise, stores the stream's user and returns `None`.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
         request: &WatchCreateRequest,
     ) -> Result<Option<RpcError>, Status> {
-        // the error for a negative revision takes precedence
+        // The error for a negative revision takes precedence.
         if !ctx.node.auth_enabled() || request.start_revision < 0 {
             return Ok(None);
         }
@@ -57,8 +56,7 @@ impl PermissionState {
         })
     }
 
-    /// Returns the watchers that have lost permission to read their range, grouped by reason. The list is empty unless users
-    /// or roles have changed since the last call.
+    /// If users or roles have changed since the last call, returns the watchers that may no longer read, grouped by error.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
@@ -85,7 +83,7 @@ impl PermissionState {
         Ok(denied)
     }
 
-    /// Adds to `denied` the watchers in `groups` that cannot read their range in a state.
+    /// Adds to `denied` the watchers of `groups` that may not read their range in a state.
     fn check<'a>(
         &self,
         ctx: &Context,
@@ -117,7 +115,7 @@ impl PermissionState {
     }
 }
 
-/// Returns a range's end as requests encode it: empty for a single key, a zero byte for a range without an end.
+/// Returns a range's end as requests encode it: empty for a single key, and a zero byte for a range without an end.
 fn range_end(span: &WatchRange) -> &[u8] {
     match &span.end {
         RangeEnd::One => b"",
@@ -126,8 +124,8 @@ fn range_end(span: &WatchRange) -> &[u8] {
     }
 }
 
-/// Formats an error as Go prints a status. etcd reports this text as the cancel reason.
+/// Formats an error as Go prints a status, which etcd reports as the cancel reason.
 pub(super) fn status_text(error: RpcError) -> String {
-    // Go uses the same code names
+    // Go uses the same code names.
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

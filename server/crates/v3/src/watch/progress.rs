@@ -8,7 +8,7 @@ use witan_node::now_ns;
 use super::watchers::StreamWatchers;
 use witan_machine::revision::Revision;
 
-/// The watch id of answers that do not belong to a single watcher.
+/// The watch ID of responses that belong to no single watcher.
 pub(super) const NO_WATCHER: i64 = -1;
 
 /// Decides when progress notifications are due.
@@ -18,14 +18,14 @@ pub(super) struct ProgressNotifier {
     asked: u32,
     /// Whether the periodic notification is due.
     due: bool,
-    /// The minimum revision that the next notification must report.
+    /// The minimum revision of the next notification.
     wanted: Revision,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ProgressNotifier {
-    /// Counts a progress request. It is answered when the stream has read up to `published`. As in etcd, it is ignored
-    /// without watchers, or while a watcher is compacted or waits for a future revision.
+    /// Counts a progress request, to be answered when the stream has read up to `published`. As in etcd, ignores it if the
+    /// stream has no watcher, or a watcher that is compacted or waits for a future revision.
     pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: Revision) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
@@ -33,12 +33,12 @@ impl ProgressNotifier {
         }
     }
 
-    /// Returns the revision up to which the stream must have read before the next notification.
+    /// Returns the revision up to which the stream must read before the next notification.
     pub(super) fn wanted(&self) -> Revision {
         self.wanted
     }
 
-    /// Starts the timer if a watcher needs notifications (`wanted`) and no timer runs. Stops the timer if no watcher needs it.
+    /// Keeps a timer running while a watcher needs notifications (`wanted`), and otherwise stops it.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -48,7 +48,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Resolves when the periodic notification is due. Never resolves without a timer.
+    /// Waits until the periodic notification is due. Never resolves without a timer.
     pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,
@@ -56,15 +56,15 @@ impl ProgressNotifier {
         }
     }
 
-    /// Marks the periodic notification as due when the stream has read up to `published`, and stops the timer.
+    /// Marks the periodic notification as due once the stream has read up to `published`, and stops the timer.
     pub(super) fn mark_due(&mut self, published: Revision) {
         self.due = true;
         self.wanted = published;
         self.timer = None;
     }
 
-    /// Returns the recipients of a notification that the stream has read up to `notified_revision`: watcher ids, and the
-    /// number of requests that it answers. `caught_up` means that no watcher is unsynced.
+    /// Returns who receives a notification that the stream has read up to `notified_revision`: watcher IDs, and the number of
+    /// progress requests to answer. `caught_up` is whether no watcher is unsynced.
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,

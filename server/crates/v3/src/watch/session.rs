@@ -26,13 +26,13 @@ use super::{
 use crate::{error::RpcError, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
-/// Number of watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its end.
+/// Number of watchers to end before the task yields, after a change of permissions, or on the stream's worker, at its end.
 const WATCHERS_ENDED_AT_ONCE: usize = 256;
 
-/// Number of steps without a response before the task yields. Many requests can arrive at once.
+/// Number of steps without a response before the task yields, because many requests can arrive at once.
 const STEPS_PER_YIELD: usize = 64;
 
-/// One watch stream with all its watchers.
+/// A watch stream with all its watchers.
 pub(crate) struct Session<R> {
     ctx: Context,
     /// The client's requests; `None` after the client has closed its side.
@@ -53,7 +53,7 @@ pub(crate) struct Session<R> {
     pending: i64,
 }
 
-/// The reason why a session wakes.
+/// Why a session wakes.
 enum SessionEvent<T> {
     Request(Option<T>),
     Changed,
@@ -62,8 +62,7 @@ enum SessionEvent<T> {
 }
 
 impl<R> Session<R> {
-    /// Creates a session without watchers. With `needs_leader`, it ends with an error when the member has known no leader for
-    /// too long.
+    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends it with an error.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
@@ -94,7 +93,7 @@ impl<R> Session<R> {
         Some(self.template.header(revision, self.ctx.node.status().term))
     }
 
-    /// Creates a watcher, or queues a response with the reason for its refusal. An error ends the stream.
+    /// Creates a watcher, or queues a response with the reason why it cannot. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {
@@ -123,7 +122,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Builds the response to a refused create request.
+    /// Builds the response to a refused creation.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -135,7 +134,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Cancels a watcher and queues the response. As in etcd, an unknown id is ignored.
+    /// Cancels a watcher and queues the response. As in etcd, ignores an unknown ID.
     fn cancel(&mut self, id: i64) {
         if self.end(id) {
             let answer = WatchResponse { watch_id: id, ..self.canceled() };
@@ -143,7 +142,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Builds the response for a watcher's end, without the watcher's id.
+    /// Builds the response to a watcher's cancellation, without its ID.
     fn canceled(&self) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -162,14 +161,14 @@ impl<R> Session<R> {
             self.ctx.v3_metrics.slow_watchers.dec();
             self.unsynced.remove(id);
         }
-        // the group's id can be reused
+        // The group's ID can be reused.
         if let Some(group_id) = group_id {
             self.unread.remove(group_id);
         }
         true
     }
 
-    /// Cancels the watchers that have lost permission to read their range.
+    /// Cancels the watchers that may no longer read their range.
     async fn recheck_permissions(&mut self) -> Result<(), Status> {
         let denied = self
             .permission_state
@@ -202,9 +201,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Queues the due progress notifications after the stream has read up to the revision that was published when they became
-    /// due. Periodic notifications go to idle synced watchers. Answers to progress requests wait until no watcher is
-    /// unsynced.
+    /// Queues the progress notifications that are due, once the stream has read up to the revision published when they became
+    /// due. Periodic notifications go to idle synced watchers. Answers to progress requests wait until no watcher is unsynced.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
         let (watchers, asked) =
@@ -220,7 +218,7 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, watchers, asked);
     }
 
-    /// Marks watchers whose changes were compacted, and queues their cancellation. As in etcd, they keep their ids.
+    /// Marks watchers as compacted and queues their cancellation. As in etcd, they keep their IDs.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
@@ -237,8 +235,8 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, ids, 0);
     }
 
-    /// Reads changes into `out`: for one or a few synced groups, or else one batch for an unsynced watcher. First takes new
-    /// changes if all earlier changes were read. Returns `false` if no changes were left to read.
+    /// Reads changes into `out`: those of one or a few synced groups, or else one batch for an unsynced watcher. If all earlier
+    /// changes were read, takes new ones first. Returns `false` if there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self
@@ -257,13 +255,13 @@ impl<R> Session<R> {
             self.read_groups().await?;
         }
         if self.out.is_empty() {
-            // the step scanned a large part of the history without an event
+            // The step scanned a large part of the history without an event.
             self.turn.end().await;
         }
         Ok(true)
     }
 
-    /// Reads the unread changes of one group after another, until a response is queued or enough changes were scanned.
+    /// Reads the unread changes of group after group, until a response is queued or enough changes were scanned.
     async fn read_groups(&mut self) -> Result<(), Status> {
         let mut shared = None;
         while let Some((group_id, unread)) = self.unread.take_next(&self.out, &self.turn) {
@@ -279,7 +277,7 @@ impl<R> Session<R> {
                     shared = Some(states);
                 }
                 UnreadChanges::FromRevision(from) => {
-                    // reading can yield, and a state that is held across a yield holds memory
+                    // Reading can yield, and a state held across a yield keeps its memory.
                     shared = None;
                     self.read_rest(group_id, from).await?;
                 }
@@ -288,9 +286,9 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads the group's pending changes at their recorded history locations and delivers them to its synced watchers. If the
-    /// history layout has been replaced, puts the group back to be read by revision. If the changes have been compacted,
-    /// cancels the synced watchers.
+    /// Reads a group's pending changes at their recorded locations and queues them for its synced watchers. If the history
+    /// layout was replaced, puts the group back to be read by revision. If the changes were compacted, cancels the synced
+    /// watchers.
     fn read_noted(
         &mut self,
         states: &HistoryStates,
@@ -314,8 +312,8 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch of a group's changes, starting at `from`, and puts the remaining changes back into `unread`. If they
-    /// were compacted, cancels the group's synced watchers.
+    /// Reads one batch of a group's changes from `from` on, and puts the remaining changes back into `unread`. If they were
+    /// compacted, cancels the group's synced watchers.
     async fn read_rest(
         &mut self,
         group_id: WatcherGroupId,
@@ -348,7 +346,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Returns the ids of a group's synced watchers that need the changes up to `notified_revision`.
+    /// Returns the IDs of a group's synced watchers that need the changes up to `notified_revision`.
     fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
         let Some(group) = self.watchers.group(group_id) else {
             return Vec::new();
@@ -361,8 +359,7 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch of events for the next unsynced watcher. A watcher that has read all changes becomes synced. A watcher
-    /// whose changes were compacted is canceled.
+    /// Reads one batch for the next unsynced watcher. It becomes synced after the last change, or is canceled if compacted.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn(self.notified_revision) else {
             return Ok(());
@@ -399,7 +396,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Marks an unsynced watcher as synced after it has read all changes up to `notified_revision`.
+    /// Marks an unsynced watcher as synced, because it has read all changes up to `notified_revision`.
     fn become_synced(&mut self, id: i64) {
         self.unsynced.remove(id);
         if let Some(watcher) = self.watchers.get_mut(id) {
@@ -454,7 +451,7 @@ where
     }
 
     /// Runs one step: serves a request, reads changes, queues progress notifications, or waits for the next event and handles
-    /// it. Each action runs only if the previous actions had no work.
+    /// it. Each action runs only if the previous ones had nothing to do.
     async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
@@ -487,13 +484,13 @@ where
         match request {
             Some(Ok(request)) => self.serve(request).await?,
             Some(Err(status)) => return Err(status),
-            // the client has closed its side but still receives events
+            // The client has closed its side but still receives events.
             None => self.requests = None,
         }
         Ok(())
     }
 
-    /// Waits for a request, new changes, a due timer or the end of the stream, whichever comes first.
+    /// Waits for a request, new changes, a due notification or the end of the stream, whichever comes first.
     async fn next_event(&mut self) -> SessionEvent<R::Item> {
         let request = async {
             match &mut self.requests {
@@ -510,7 +507,7 @@ where
     }
 }
 
-/// Returns a state that contains all changes up to a notified revision, and the states from before the last compactions.
+/// Returns a state that contains all changes up to `notified_revision`, and the states from before the last compactions.
 async fn states(
     reader: &WatchStream,
     node: &Node,
@@ -539,7 +536,7 @@ impl<R> Drop for Session<R> {
         let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
         if watchers.len() > WATCHERS_ENDED_AT_ONCE && Handle::try_current().is_ok() {
-            // unregistering here would block the worker's other clients; `spawn` reports a panic
+            // Unregistering here would block the worker's other clients. `spawn` reports a panic.
             drop(panics::spawn(move || watchers.unregister(&reader)));
         } else {
             watchers.unregister(&reader);

@@ -1,4 +1,4 @@
-//! The changes that a stream has taken from the registry without reading their events, by watcher group.
+//! Changes that a stream has taken from the registry but not read, by watcher group.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use witan_node::{PendingChanges, WatcherGroupId};
 
 use super::{delivery::ResponseQueue, history_reader::ResumePoint, worker_turn::WorkerTurn};
 
-/// Changes of a watcher group that the stream has not read.
+/// The unread changes of a watcher group.
 #[derive(Debug)]
 pub(super) enum UnreadChanges {
     Locations(PendingChanges),
@@ -26,7 +26,6 @@ impl From<PendingChanges> for UnreadChanges {
     }
 }
 
-/// The watcher groups that have unread changes.
 #[derive(Debug, Default)]
 pub(super) struct UnreadGroups(BTreeMap<WatcherGroupId, UnreadChanges>);
 
@@ -35,7 +34,7 @@ impl UnreadGroups {
         self.0.is_empty()
     }
 
-    /// Adds changes that were taken from the registry.
+    /// Adds changes taken from the registry.
     pub(super) fn extend(
         &mut self,
         taken: impl IntoIterator<Item = (WatcherGroupId, PendingChanges)>,
@@ -44,8 +43,8 @@ impl UnreadGroups {
         self.0.extend(unread);
     }
 
-    /// Takes the next group to read. Returns `None` if responses must be sent or the worker must yield first. A group yields
-    /// no response if no watcher receives its changes, and a stream can have a million groups.
+    /// Takes the next group to read. Returns `None` if the queue `out` has responses to send, or the worker must yield. Groups
+    /// whose changes no watcher receives add no response, and a stream can have a million of them.
     pub(super) fn take_next(
         &mut self,
         out: &ResponseQueue,
@@ -57,7 +56,7 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    /// Puts back a group that has more changes to read.
+    /// Puts back a group with more changes to read.
     pub(super) fn put_back(&mut self, group_id: WatcherGroupId, from: ResumePoint) {
         self.0.insert(group_id, UnreadChanges::FromRevision(from));
     }
@@ -75,7 +74,7 @@ mod tests {
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
-    /// Builds `count` groups with unread changes from a revision on.
+    /// Builds `count` groups with unread changes.
     fn unread(count: usize) -> UnreadGroups {
         let first = Kv::default().seek(Revision::NONE);
         let pending = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: true };

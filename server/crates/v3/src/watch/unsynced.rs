@@ -8,26 +8,25 @@ use std::{
 use super::history_reader::ResumePoint;
 use witan_machine::revision::Revision;
 
-/// Unsynced watchers by id, with the point at which each watcher continues.
+/// Unsynced watchers by ID, with the point at which each continues.
 #[derive(Debug, Default)]
 pub(super) struct UnsyncedWatchers {
     resume: BTreeMap<i64, ResumePoint>,
-    /// The watcher whose history was read most recently.
+    /// The watcher that was read last.
     last: i64,
-    /// The newest header revision in the answers to their creation.
+    /// The newest header revision in the responses to their creation.
     created: Revision,
 }
 
 impl UnsyncedWatchers {
-    /// Adds the watcher `id`, which reads from `from` on. `created` is the header revision in the answer to its creation.
+    /// Adds a watcher that reads from `from` on. `created` is the header revision in the response to its creation.
     pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: Revision) {
         self.resume.insert(id, from);
         self.created = self.created.max(created);
     }
 
-    /// Returns the next watcher to read up to `notified_revision`. Returns `None` while `notified_revision` is below
-    /// `created`, because header revisions must not decrease. The watcher stays until it is removed, because the stream can
-    /// end while it is read.
+    /// Returns the next watcher to read up to `notified_revision`. Returns `None` while `notified_revision` is below `created`,
+    /// because header revisions must not decrease. The watcher stays in the set, because the stream can end while it is read.
     pub(super) fn next_in_turn(
         &mut self,
         notified_revision: Revision,
@@ -41,22 +40,22 @@ impl UnsyncedWatchers {
         Some((id, from))
     }
 
-    /// Lowers the revision that must be notified first. A state that replaced a corrupt state can have an earlier revision.
+    /// Lowers the revision to wait for, because a state that replaced a corrupt one can have an earlier revision.
     pub(super) fn limit(&mut self, published: Revision) {
         self.created = self.created.min(published);
     }
 
-    /// Sets the point at which the watcher `id` continues.
+    /// Sets the point at which a watcher continues.
     pub(super) fn advance(&mut self, id: i64, from: ResumePoint) {
         self.resume.insert(id, from);
     }
 
-    /// Returns whether a watcher can be read up to `notified_revision`.
+    /// Returns whether any watcher can be read up to `notified_revision`.
     pub(super) fn is_ready(&self, notified_revision: Revision) -> bool {
         !self.resume.is_empty() && notified_revision >= self.created
     }
 
-    /// Returns the revision that must be notified before any watcher is read, or 0 without watchers.
+    /// Returns the revision to wait for before any watcher is read, or 0 without watchers.
     pub(super) fn wanted(&self) -> Revision {
         if self.resume.is_empty() {
             Revision::NONE
@@ -86,7 +85,7 @@ mod tests {
         ResumePoint::at_revision(Revision(revision), None)
     }
 
-    /// Answers to writes are sent before the streams are notified.
+    /// Responses to writes are sent before the streams are notified.
     #[test]
     fn nothing_is_read_before_the_revision_that_a_creation_has_named_is_notified() {
         let mut unsynced = UnsyncedWatchers::default();

@@ -1,4 +1,4 @@
-//! The watchers of one range in a stream. Usually this is a single watcher, which needs no set.
+//! The watchers of one range in a stream: usually one, which needs no set.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -9,7 +9,6 @@ use witan_node::WatchRange;
 pub(super) struct WatcherGroup {
     pub(super) span: WatchRange,
     members: WatcherIds,
-    /// Number of watchers with `prev_kv`.
     pub(super) prev_kv: usize,
 }
 
@@ -25,7 +24,7 @@ impl WatcherGroup {
         Self { span, members: WatcherIds::One(id), prev_kv: 0 }
     }
 
-    /// Returns the watcher with the next higher id, or the first watcher for `None`. Returns `None` after the last watcher.
+    /// Returns the watcher with the next higher ID, or the first one for `None`. Returns `None` after the last one.
     pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
         match &self.members {
             WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
@@ -36,7 +35,7 @@ impl WatcherGroup {
         }
     }
 
-    /// Appends the ids of all watchers to `ids`.
+    /// Appends the IDs of all watchers to `ids`.
     pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
         match &self.members {
             WatcherIds::One(one) => ids.push(*one),
@@ -51,7 +50,7 @@ impl WatcherGroup {
         }
     }
 
-    /// Removes a watcher. Returns true if the group is empty afterwards.
+    /// Removes a watcher. Returns whether the group is now empty.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         match &mut self.members {
             WatcherIds::One(_) => true,

@@ -1,4 +1,4 @@
-//! The watchers of one stream, by id and by range. A range is read once for all its watchers.
+//! The watchers of a stream, by ID and by range. Each range is read once for all its watchers.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,18 +20,18 @@ pub(super) struct WatcherFlags {
     pub(super) no_delete: bool,
     pub(super) prev_kv: bool,
     pub(super) fragment: bool,
-    /// The watcher requested periodic progress notifications.
+    /// Whether the watcher requested periodic progress notifications.
     pub(super) progress_notify: bool,
-    /// No event was sent since the last notification.
+    /// Whether no event was sent since the last notification.
     pub(super) idle: bool,
-    /// The watcher is unsynced: it reads changes from before its creation.
+    /// Whether the watcher is unsynced: it reads changes from before its creation.
     pub(super) unsynced: bool,
-    /// The watcher's changes were compacted. As in etcd, it keeps its id until it is canceled.
+    /// Whether the watcher's changes were compacted. As in etcd, it keeps its ID until it is canceled.
     pub(super) compacted: bool,
 }
 
 impl WatcherFlags {
-    /// Converts a request's options to the flags of a watcher that has received nothing.
+    /// Returns the flags of a new watcher with the requested options.
     fn requested(request: &WatchCreateRequest) -> Self {
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
         Self {
@@ -47,17 +47,15 @@ impl WatcherFlags {
     }
 }
 
-/// One watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
     pub(super) group_id: WatcherGroupId,
-    /// The next revision to send.
     pub(super) next: Revision,
     pub(super) flags: WatcherFlags,
 }
 
 impl Watcher {
-    /// Returns whether the watcher receives its group's events when they are published.
+    /// Returns whether the watcher receives its group's events as they are published.
     pub(super) fn is_synced(&self) -> bool {
         !self.flags.unsynced && !self.flags.compacted
     }
@@ -67,11 +65,10 @@ const EMPTY_RANGE: RpcError = RpcError::Plain("mvcc: watcher range is empty");
 const DUPLICATE_ID: RpcError =
     RpcError::Plain("mvcc: duplicate watch ID provided on the WatchStream");
 
-/// The result of a watcher's creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CreatedWatcher {
     pub(super) id: i64,
-    /// The newest published revision. A watch of future changes starts after it.
+    /// The newest published revision, after which a watch without a start revision begins.
     pub(super) published: Revision,
     pub(super) unsynced: bool,
 }
@@ -79,21 +76,19 @@ pub(super) struct CreatedWatcher {
 /// The watchers of one stream. The owner must empty it with [`StreamWatchers::unregister`].
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
-    /// The charge for the memory of the watchers and their ranges.
     memory: Charge,
     by_id: HashMap<i64, Watcher>,
     groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
-    /// Ids of watchers with `progress_notify`.
     notify: BTreeSet<i64>,
-    /// Watchers that start at a future revision, ordered by this revision.
+    /// Start revision and ID of watchers that wait for a future revision.
     future: BTreeSet<(Revision, i64)>,
     lost: usize,
 }
 
 impl StreamWatchers {
-    /// Creates an empty set of watchers, whose memory is charged to `memory`.
+    /// Creates an empty set. Its memory is charged to `memory`.
     pub(super) fn new(memory: Charge) -> Self {
         Self {
             memory,
@@ -123,7 +118,7 @@ impl StreamWatchers {
         self.groups.get(&group_id)
     }
 
-    /// Iterates over the watcher groups. Each range has one group.
+    /// Iterates over the watcher groups, one per range.
     pub(super) fn groups(&self) -> impl Iterator<Item = &WatcherGroup> {
         self.groups.values()
     }
@@ -137,7 +132,7 @@ impl StreamWatchers {
         !self.notify.is_empty()
     }
 
-    /// Returns whether no watcher was compacted or waits for a revision above `revision`.
+    /// Returns whether no watcher is compacted or waits for a revision above `revision`.
     pub(super) fn all_reach(&self, revision: Revision) -> bool {
         self.lost == 0
             && self
@@ -146,7 +141,7 @@ impl StreamWatchers {
                 .is_none_or(|(start, _)| *start <= revision)
     }
 
-    /// Returns whether a watcher was created for a future revision above `revision`.
+    /// Returns whether a watcher still waits for its start revision, above `revision`.
     pub(super) fn is_future(&self, id: i64, revision: Revision) -> bool {
         let watcher = self.by_id.get(&id);
         watcher.is_some_and(|watcher| {
@@ -154,8 +149,7 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher on the requested range, starting at the requested revision. Fails with `TooManyRequests` if the
-    /// account has no memory left for watchers.
+    /// Creates a watcher on the requested range and revision. Fails with `TooManyRequests` if its memory is refused.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -171,7 +165,7 @@ impl StreamWatchers {
         } else {
             start.max(published.next())
         };
-        // an explicit start at the next revision also counts as a future revision
+        // An explicit start at the next revision also counts as a future revision.
         if start > published {
             self.forget_reached(published);
             self.future.insert((next, id));
@@ -188,7 +182,7 @@ impl StreamWatchers {
         Ok(CreatedWatcher { id, published, unsynced })
     }
 
-    /// Removes from `future` the watchers whose start revision has been published.
+    /// Removes the watchers whose start revision has been published from `future`.
     fn forget_reached(&mut self, published: Revision) {
         while let Some((start, _)) = self.future.first()
             && *start <= published
@@ -197,7 +191,7 @@ impl StreamWatchers {
         }
     }
 
-    /// Returns the requested id, or the next free id if the request has 0. Fails with `DUPLICATE_ID` if the id is in use.
+    /// Returns the requested ID, or the next free one if it is 0. Fails with `DUPLICATE_ID` if the ID is in use.
     fn pick_id(&mut self, asked: i64) -> RpcResult<i64> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
@@ -210,8 +204,7 @@ impl StreamWatchers {
         Ok(self.next_id - 1)
     }
 
-    /// Adds a watcher to the group of a range. Registers the range if it is new. Returns the group's id and the newest
-    /// published revision.
+    /// Adds a watcher to the group of its range, registering a new range. Returns the group and the newest published revision.
     fn join(
         &mut self,
         reader: &WatchStream,
@@ -236,8 +229,7 @@ impl StreamWatchers {
         Ok((group_id, published))
     }
 
-    /// Removes a watcher and returns it, with its group's id if it was the last watcher in the group. Returns `None` if it
-    /// does not exist.
+    /// Removes a watcher and returns it, with its group's ID if the group is now empty. Returns `None` if it does not exist.
     pub(super) fn cancel(
         &mut self,
         reader: &WatchStream,
@@ -262,7 +254,7 @@ impl StreamWatchers {
         Some((watcher, Some(watcher.group_id)))
     }
 
-    /// Marks a watcher as compacted. It receives no further events.
+    /// Marks a watcher as compacted, so that it receives no further events.
     pub(super) fn mark_compacted(&mut self, id: i64) {
         let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.compacted) else {
             return;
@@ -272,13 +264,12 @@ impl StreamWatchers {
         self.lost += 1;
     }
 
-    /// Unregisters all groups from the reader.
     pub(super) fn unregister(self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
     }
 }
 
-/// Returns the requested range. Fails on a negative start revision or an empty range, in etcd's order.
+/// Returns the requested range. Fails for a negative start revision or an empty range, in etcd's order.
 fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
     let span = WatchRange::new(first_key(request), &request.range_end);
     if request.start_revision < 0 {
@@ -290,7 +281,7 @@ fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
     }
 }
 
-/// Returns the first key of a requested range. An empty key means the smallest key.
+/// Returns the first key of the requested range. An empty key stands for the smallest one.
 pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     if request.key.is_empty() {
         b"\0"
@@ -299,7 +290,7 @@ pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     }
 }
 
-/// Returns the number of bytes that are reserved for a range: its key and end, and [`RANGE_BYTES`].
+/// Returns the bytes charged for a range: its key and end, and [`RANGE_BYTES`].
 fn range_bytes(span: &WatchRange) -> usize {
     use witan_node::RangeEnd;
     let end = match &span.end {
@@ -320,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    /// The limit covers the memory of all watchers of the process, independent of their streams and ranges.
+    /// The limit covers the memory of all watchers in the process, independently of streams and ranges.
     #[test]
     fn watchers_and_their_keys_are_refused_without_memory() {
         let create = |key: &[u8]| WatchCreateRequest {

@@ -1,16 +1,16 @@
-//! Limits the work that a stream does between two yields of its worker.
+//! Limits how much a stream reads between two yields of its worker.
 
 use super::limits::UNWANTED_SCAN_CHANGES;
 
-/// Counts the changes that a stream has scanned since it last yielded, including changes that no watcher receives. If a
-/// stream counted only events, it would never yield while it finds none, and would block the worker's other clients.
+/// Counts the changes that a stream has scanned since it last yielded, including changes that no watcher receives. If only
+/// events counted, a stream that finds none would never yield and block the worker's other clients.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTurn {
     changes: usize,
 }
 
 impl WorkerTurn {
-    /// Counts scanned changes, at least one change for each call, because the search itself takes time.
+    /// Counts scanned changes, at least one per call, because the search itself takes time.
     pub(super) fn count(&mut self, changes: usize) {
         self.changes += changes.max(1);
     }

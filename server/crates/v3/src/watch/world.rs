@@ -1,7 +1,7 @@
-//! Runs watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history
-//! in different blocks, like snapshots of members that were adopted from etcd.
+//! Runs watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history in
+//! different blocks, like snapshots of members adopted from etcd.
 //!
-//! Each watcher must either receive exactly the changes in its range, once and in order, or be canceled.
+//! Each watcher must receive exactly the changes in its range, once and in order, or be canceled.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -34,10 +34,10 @@ use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
 
-/// Number of polls, with a yield in between, after which a stream without a response counts as idle.
+/// Number of polls, with yields in between, after which a stream without a response counts as idle.
 const IDLE_POLLS: usize = 64;
 
-/// The range of each watcher of a session, and its start revision; 0 means the current revision.
+/// Range and start revision of each watcher of a session; 0 means the current revision.
 const WATCHERS: [(&str, &str, i64); 6] = [
     ("a", "", 0),
     ("b", "c", 0),
@@ -47,7 +47,7 @@ const WATCHERS: [(&str, &str, i64); 6] = [
     ("x000", "x1", 0),
 ];
 
-/// A change: its revision, its key, and whether it is a deletion.
+/// A change: revision, key, and whether it is a deletion.
 type Change = (i64, Bytes, bool);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>>>>;
@@ -64,7 +64,7 @@ impl Rng {
     }
 }
 
-/// The changes that a watcher received.
+/// The responses to one watcher.
 #[derive(Default)]
 struct Received {
     start: i64,
@@ -76,7 +76,7 @@ struct World {
     rng: Rng,
     member: NodeOfStates,
     kv: Kv,
-    /// All changes since the start.
+    /// All changes so far.
     history: Vec<Change>,
     sessions: Vec<(Answers, Vec<Received>)>,
     installs: usize,
@@ -98,7 +98,7 @@ impl World {
 
     fn apply(&mut self, operation: KvOperation) {
         let before = self.kv.revision();
-        // compacting a compacted revision is refused
+        // Compacting a compacted revision fails.
         let _ = self.kv.apply(&KvCommand { operation: Some(operation) });
         let made = self.kv.changes_from(before.next(), None);
         let made = made.filter(|(_, change)| change.revision() > before);
@@ -165,7 +165,7 @@ impl World {
         self.kv.clear_states_before_compaction();
     }
 
-    /// Replaces the state with another member's state, which can be newer.
+    /// Replaces the state by another member's state, which can be newer.
     fn install(&mut self) {
         let copy = packed(&self.kv);
         let before = std::mem::replace(&mut self.kv, copy);
@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// Takes the next answer of a session. Returns `false` if no answer is ready.
+    /// Takes the next response of a session. Returns `false` if none is ready.
     async fn read(&mut self, session: usize) -> bool {
         let (answers, received) = &mut self.sessions[session];
         for _ in 0..IDLE_POLLS {
@@ -205,7 +205,7 @@ impl World {
         false
     }
 
-    /// Reads all answers and compares them with the writes. Returns the number of watchers that were not canceled.
+    /// Reads all responses and compares them with the history. Returns the number of watchers that were not canceled.
     async fn finish(mut self, seed: u64) -> usize {
         for session in 0..self.sessions.len() {
             while self.read(session).await {}
@@ -236,7 +236,7 @@ impl World {
     }
 }
 
-/// Returns the first items of both lists at the point where they differ.
+/// Returns some items of `one`, from the first difference on.
 fn first_difference<'a>(one: &'a [Change], other: &[Change]) -> &'a [Change] {
     let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     &one[same..one.len().min(same + 4)]
@@ -263,13 +263,13 @@ fn note(received: &mut Vec<Received>, answer: WatchResponse) {
         }));
 }
 
-/// Copies a key space as `witan adopt` reads it from a backend, without the gaps that compactions leave.
+/// Copies the keys as `witan adopt` reads them from a backend, without the gaps that compactions leave.
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
         copy.import_change(&written).expect("it is sound");
     }
-    // the newest versions may have been compacted away
+    // The newest versions may have been compacted.
     let compacted = kv.compacted().max(Revision::NONE);
     copy.finish_import(compacted, compacted)
         .expect("it is sound");
@@ -291,7 +291,7 @@ fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     all.chain(stream::pending())
 }
 
-/// Creates the context for requests to `node`, with the default configuration and its own metrics.
+/// Creates the context of requests to `node`, with the default configuration and its own metrics.
 fn context(node: Node, log_level: &LogLevelHandle) -> Context {
     let on = Register::default();
     let config = config();
@@ -311,7 +311,7 @@ fn context(node: Node, log_level: &LogLevelHandle) -> Context {
     Context::new(node, shared)
 }
 
-/// Builds the configuration without any flags.
+/// Returns the configuration of a start without flags.
 fn config() -> Box<Config> {
     match Config::load(std::iter::empty(), &Environment::new()) {
         Ok(Invocation::Start(config)) => config,

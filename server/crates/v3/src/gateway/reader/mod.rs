@@ -1,8 +1,6 @@
-//! Reads a call's body in one pass over the JSON, guided by the table of the message's fields. Imitates Go's `jsonpb` or
-//! `protojson`.
+//! Reads a JSON body in one pass, by the table of the message's fields. Imitates Go's `jsonpb` or `protojson`.
 //!
-//! This file decides which members of an object count, in which order, and how deeply objects can nest. `token` reads strings
-//! and `scalar` reads values.
+//! This file handles objects: duplicate members, order and depth. `token` reads strings, and `scalar` reads values.
 
 mod number;
 mod scalar;
@@ -26,24 +24,22 @@ const MESSAGE_DEPTH_MAX: usize = 100;
 /// deep and large body would block a worker. A body of usual size can nest 20 levels deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
-/// The library whose parsing and error texts the reader imitates.
+/// The Go library whose rules and error texts the reader imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonDialect {
-    /// `jsonpb` on top of Go's decoder, in etcd 3.4. It reads the whole object, keeps the last member of each name, then
-    /// reads the fields in proto order.
+    /// `jsonpb` on Go's decoder, in etcd 3.4: keeps the last member of each name, and then reads the fields in proto order.
     Jsonpb,
-    /// `protojson` with unknown fields ignored, in etcd 3.6. It makes one pass, stops at the first error, and reports line
-    /// and column.
+    /// `protojson` with unknown fields ignored, in etcd 3.6: one pass up to the first error, reported with line and column.
     Protojson(Encoding),
 }
 
-/// A result whose error is the dialect's text. If the body is not JSON, the caller replaces the text.
+/// A result with the dialect's error text, which the caller replaces if the body is not JSON.
 type ReadResult<T> = Result<T, String>;
 
-/// Reads the JSON object at the start of `body` as a message with this shape, and returns its protobuf encoding. For
-/// `Jsonpb`, the caller must first check that the body is JSON.
+/// Reads the JSON object at the start of `body` and returns the protobuf encoding of a message with this shape. For `Jsonpb`,
+/// the caller must first check that the body is JSON.
 pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> ReadResult<Vec<u8>> {
-    // positions count from the start of the value
+    // Positions count from the start of the value.
     let mut scanner = Scanner::new(body);
     scanner.peek();
     let body = &body[scanner.at()..];
@@ -58,18 +54,18 @@ pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> R
     Ok(reader.out.into_bytes())
 }
 
-/// The unread part of a body, and the message that is built from it.
+/// The unread part of a body, and the message built from it.
 struct Reader<'a> {
     dialect: JsonDialect,
     body: &'a [u8],
     scanner: Scanner<'a>,
     out: MessageWriter,
-    /// Number of bytes that `jsonpb` can still scan.
+    /// Number of bytes that `jsonpb` may still scan.
     left: usize,
 }
 
 impl Reader<'_> {
-    /// Reads an object with this shape and appends its fields. Fails if `depth` exceeds `MESSAGE_DEPTH_MAX`.
+    /// Reads an object and appends its fields to the message. Fails if `depth` exceeds `MESSAGE_DEPTH_MAX`.
     fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let too_deep = depth > MESSAGE_DEPTH_MAX;
         match self.dialect {
@@ -77,7 +73,7 @@ impl Reader<'_> {
             JsonDialect::Protojson(_) if too_deep => {
                 Err("proto: exceeded max recursion depth".into())
             }
-            // `null` is a message without fields
+            // `null` is a message without fields.
             JsonDialect::Jsonpb if self.scanner.peek() == Some(b'n') => self.scanner.value(),
             JsonDialect::Jsonpb => self.members_by_field(shape, depth),
             JsonDialect::Protojson(encoding) => {
@@ -89,7 +85,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an object's fields in proto order. Fields of a oneof are last.
+    /// Reads an object's fields in proto order, with the fields of oneofs last.
     fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let start = self.scanner.at();
         let mut members = Vec::new();
@@ -123,7 +119,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the next member of an object. Skips unknown names and `null`. Fails on a second value for a field or a oneof.
+    /// Reads the next member of an object. Skips unknown names and `null`. Fails if the field or its oneof is already set.
     fn member(
         &mut self,
         shape: &MessageShape,
@@ -154,10 +150,10 @@ impl Reader<'_> {
         self.field(named, depth)
     }
 
-    /// Reads a field's value, or each element of a list, and appends it to the message.
+    /// Reads a field's value, or all elements of a list, and appends them to the message.
     fn field(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let is_container = named.field.list || matches!(named.field.kind, FieldKind::Message(_));
-        // `null` is an empty list or an absent message; as a list element, it makes etcd 3.4 panic
+        // `null` is an empty list or an absent message. As a list element, it makes etcd 3.4 panic.
         if is_container && self.scanner.peek() == Some(b'n') {
             return self.scanner.value();
         }
@@ -168,7 +164,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads one value of a field, or one list element, and appends it to the message.
+    /// Reads one value of a field, or one element of a list, and appends it to the message.
     fn one(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let FieldKind::Message(shape) = named.field.kind else {
             return self.scalar(named);
@@ -179,7 +175,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads a container that starts with the byte `open`, and calls `one` for each member or element.
+    /// Reads a container that starts with the byte `open`. Calls `one` for each member or element.
     fn container(
         &mut self,
         open: u8,
@@ -189,7 +185,7 @@ impl Reader<'_> {
         if token.raw != [open] {
             return Err(self.not_container(token, open));
         }
-        // in ASCII, the closing bracket is two after the opening one
+        // In ASCII, a closing bracket is two after its opening bracket.
         let close = open + 2;
         if self.scanner.peek() == Some(close) {
             self.scanner.token()?;
@@ -205,7 +201,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Deducts a text's length from the number of bytes that can still be scanned. Fails if too few bytes are left.
+    /// Deducts the length of a text from the bytes that may still be scanned. Fails if too few are left.
     fn spend(&mut self, text: &Range<usize>) -> ReadResult<()> {
         let left = self.left.checked_sub(text.len());
         self.left = left.ok_or("exceeded max depth for its length")?;

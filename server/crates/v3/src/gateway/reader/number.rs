@@ -1,33 +1,30 @@
-//! Reads integers. etcd 3.6 accepts any notation of a whole number, bare or in a string.
+//! Reads integers. etcd 3.6 accepts a whole number in any notation, bare or in a string.
 
 use witan_api::v3::shape::FieldKind;
 
 use witan_gocompat::json::Scanner;
 
-/// Number of digits of the largest integer. No valid number has more.
+/// Number of digits of the largest integer; a longer number is invalid.
 const LONGEST_INTEGER_DIGITS: usize = 20;
 
-/// Parses plain digits for a field of this kind and returns the bits of a varint. Returns `None` if the digits are invalid or
-/// out of range.
+/// Parses plain digits for a field of this kind to the bits of a varint. Returns `None` if they are invalid or out of range.
 pub(super) fn plain(kind: FieldKind, digits: &[u8]) -> Option<u64> {
     integer(kind, std::str::from_utf8(digits).ok()?)
 }
 
-/// Parses a JSON number for a field of this kind and returns the bits of a varint. Returns `None` if the number is not whole
-/// or out of range.
+/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if it is not whole or out of range.
 pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
 
-/// Parses the number at the start of a string for a field of this kind and returns the bits of a varint. Returns `None` if
-/// there is no number, or if it is not whole or out of range.
+/// Parses the number at the start of a string for a field of this kind. Returns the bits of a varint, or `None` if there is no
+/// number, or it is not whole or out of range.
 pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
 
-/// Returns the integer at the start of a text in plain digits (`1e3` gives `1000`). Returns `None` if the text does not start
-/// with an integer. As in Go's protojson, the text must not start or end with a space, and characters after the number are
-/// ignored (`1,x` gives `1`).
+/// Returns the integer at the start of a text in plain digits (`1e3` gives `1000`), or `None` if there is none. As in Go's
+/// protojson, the text must not start or end with a space. Other characters after the number are ignored (`1,x` gives `1`).
 fn leading_integer(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     if text.trim().len() != text.len() {
@@ -46,7 +43,7 @@ fn leading_integer(text: &[u8]) -> Option<String> {
     if ends { whole(number) } else { None }
 }
 
-/// Returns the plain digits of a whole JSON number in any notation. Returns `None` if it is not whole or too long.
+/// Returns the plain digits of a JSON number in any notation. Returns `None` if it is not whole or too long.
 fn whole(number: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(number).ok()?;
     let starts = |byte: u8| byte == b'-' || byte.is_ascii_digit();
@@ -86,8 +83,7 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
-/// Parses digits as an integer of this kind and returns the bits of a varint. Returns `None` if the number is out of range or
-/// the kind is not an integer.
+/// Parses an integer of this kind to the bits of a varint. Returns `None` if it is out of range or the kind is no integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
         FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),

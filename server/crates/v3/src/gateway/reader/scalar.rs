@@ -1,4 +1,4 @@
-//! Reads scalar values, and builds the errors for values with a wrong type.
+//! Reads scalar values, and builds the errors for values of a wrong type.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{JsonDialect, ReadResult, Reader, number, text::Base64Variant, token:
 use crate::gateway::encoding::{Encoding, NamedField};
 
 impl<'a> Reader<'a> {
-    /// Reads a scalar value and appends it. In `jsonpb`, `null` is 0 or empty. In `protojson`, an unknown enum name is ignored.
+    /// Reads a scalar value and appends it. `jsonpb` reads `null` as 0 or empty. `protojson` ignores an unknown enum name.
     pub(super) fn scalar(&mut self, named: NamedField<'_>) -> ReadResult<()> {
         let field = named.field;
         let value = match field.kind {
@@ -44,8 +44,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the name of an enum value. `jsonpb` compares it without decoding escapes, and fails for an unknown name. With
-    /// protojson, returns `None` for an unknown name.
+    /// Reads the name of an enum value and returns its number. For an unknown name, `jsonpb` fails and `protojson` returns
+    /// `None`. `jsonpb` compares the name without decoding escapes.
     fn enumeration(&mut self, names: &EnumShape) -> ReadResult<Option<u64>> {
         let token = self.token()?;
         let name = match self.dialect {
@@ -61,8 +61,8 @@ impl<'a> Reader<'a> {
         Ok(found.map(|(_, value)| i64::from(*value).cast_unsigned()))
     }
 
-    /// Reads an integer or the number of an enum value, and returns the bits of a varint. `jsonpb` ignores quotes around
-    /// plain digits; `protojson` accepts any notation of a whole number.
+    /// Reads an integer, or the number of an enum value, and returns the bits of a varint. `jsonpb` ignores quotes around plain
+    /// digits; `protojson` accepts a whole number in any notation.
     fn integer(&mut self, field: &FieldShape) -> ReadResult<u64> {
         let mut token = self.token()?;
         let value = match self.dialect {
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
         }
         let variant = match self.dialect {
             JsonDialect::Jsonpb => Base64Variant { url: false, padded: true },
-            // accept both alphabets, with and without padding
+            // Accept both alphabets, with and without padding.
             JsonDialect::Protojson(_) => Base64Variant {
                 url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
                 padded: text.len().is_multiple_of(4),
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the error for a value in place of a container that starts with the byte `open`.
+    /// Returns the error for any other value where a container must start with the byte `open`.
     pub(super) fn not_container(&self, token: Token<'_>, open: u8) -> String {
         match self.dialect {
             JsonDialect::Jsonpb => {
@@ -176,8 +176,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns `jsonpb`'s error for a value with a wrong type; `name` is the expected type. The error contains a number only if a
-/// number was expected.
+/// Returns `jsonpb`'s error for a value of a wrong type. `name` is the expected type.
 fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     let what = match raw[0] {
         b'{' => "object".into(),
@@ -190,7 +189,7 @@ fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     format!("json: cannot unmarshal {what} into Go value of type {name}")
 }
 
-/// Returns a kind's names in the errors of `jsonpb` and `protojson`.
+/// Returns the names of a kind in the errors of `jsonpb` and `protojson`, in this order.
 fn kind_names(kind: FieldKind) -> [&'static str; 2] {
     match kind {
         FieldKind::Bool => ["bool", "bool"],

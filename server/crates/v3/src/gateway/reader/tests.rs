@@ -1,5 +1,4 @@
-//! Tests the limits on a body's depth and size. `tests/differ/golden/v3` and `tests/differ/src/v3/oddity.rs` compare accepted
-//! and refused bodies with etcd.
+//! Tests the limits on depth and size. `tests/differ` compares accepted and refused bodies with etcd.
 
 use prost::Message as _;
 use witan_api::v3::{etcdserverpb::TxnRequest, shape::Shaped};

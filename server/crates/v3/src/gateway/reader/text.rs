@@ -1,4 +1,4 @@
-//! Strings, base64 as Go reads it, and a writer of protobuf messages.
+//! Decodes JSON strings, decodes base64 like Go, and writes protobuf messages.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use base64::{
 };
 use prost::encoding::encode_varint;
 
-/// Number of bytes reserved for a nested message's length, which is written when the message ends.
+/// Number of bytes reserved for the length of a nested message, which is written at its end.
 const LENGTH_BYTES: usize = 5;
 
-/// Ignores the low bits of the last letter, as Go does.
+/// Like Go, ignores the low bits of the last letter.
 const LOOSE: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 const PADDED: GeneralPurposeConfig =
@@ -23,7 +23,6 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// A variant of base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base64Variant {
     /// Whether `-` and `_` replace `+` and `/`.
@@ -33,7 +32,7 @@ pub(super) struct Base64Variant {
 }
 
 impl Base64Variant {
-    /// Decodes base64 text and ignores line breaks. The error is the offset that Go's message names.
+    /// Decodes base64 and ignores line breaks. The error is the offset in Go's error text.
     pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let engine = match (self.url, self.padded) {
             (false, true) => &STANDARD_PADDED,
@@ -44,7 +43,7 @@ impl Base64Variant {
         engine.decode(text).or_else(|_| self.decode_slowly(text))
     }
 
-    /// Decodes one letter at a time and ignores line breaks. The error is the offset that Go's message names.
+    /// Like `decode`, one letter at a time, to find the offset of an error.
     fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let mut letters = text
             .iter()
@@ -70,7 +69,7 @@ impl Base64Variant {
             if filled == 2 {
                 match letters.next() {
                     Some((_, b'=')) => {}
-                    // as in Go, the offset refers to the preceding character
+                    // As in Go, the offset refers to the preceding character.
                     Some((second, _)) => return Err(second - 1),
                     None => return Err(text.len()),
                 }
@@ -81,7 +80,7 @@ impl Base64Variant {
             last(&mut out, group, filled);
             return Ok(out);
         }
-        // the text ended inside a group
+        // The text ended inside a group.
         if filled == 1 || filled > 0 && self.padded {
             return Err(text.len() - filled);
         }
@@ -89,7 +88,7 @@ impl Base64Variant {
         Ok(out)
     }
 
-    /// Returns a letter's six bits, or `None` if the letter is not in the alphabet.
+    /// Returns a letter's six bits, or `None` if the alphabet lacks the letter.
     fn bits(self, letter: u8) -> Option<u8> {
         Some(match letter {
             b'A'..=b'Z' => letter - b'A',
@@ -104,7 +103,7 @@ impl Base64Variant {
     }
 }
 
-/// Appends the bytes that an incomplete group of two or three letters encodes.
+/// Appends the bytes of an incomplete group, which has two or three letters.
 fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     match filled {
         2 => out.push((group >> 4).to_le_bytes()[0]),
@@ -119,7 +118,7 @@ pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Decodes the escapes in a JSON string's contents. Unpaired surrogates and invalid UTF-8 become replacement characters.
+/// Decodes the escapes in the contents of a JSON string. Unpaired surrogates and invalid UTF-8 become replacement characters.
 pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.contains(&b'\\') {
         return match String::from_utf8_lossy(raw) {
@@ -145,7 +144,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
                 let second = rest.strip_prefix(b"\\u").and_then(unit);
                 let pair = second.map(|second| [first, second]);
                 match pair.and_then(|pair| char::decode_utf16(pair).next()?.ok()) {
-                    // an unpaired surrogate and the escape after it become one replacement character
+                    // An unpaired surrogate and the escape after it become one replacement character.
                     Some(letter) if char::from_u32(u32::from(first)).is_none() => {
                         out.push(letter);
                         rest = &rest[6..];
@@ -160,7 +159,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// Builds a protobuf message.
+/// Builds an encoded protobuf message.
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
@@ -177,27 +176,27 @@ impl MessageWriter {
         encode_varint(value, &mut self.0);
     }
 
-    /// Appends a field that contains a number, a bool or an enum.
+    /// Appends a numeric field: a number, a bool or an enum.
     pub(super) fn number(&mut self, field: u32, value: u64) {
         self.varint(u64::from(field) << 3);
         self.varint(value);
     }
 
-    /// Appends a field that contains bytes or text.
+    /// Appends a field of bytes or text.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    /// Starts a nested message as a field, and reserves space for its length. `end` writes the length.
+    /// Starts a nested message and reserves space for its length, which `end` writes.
     pub(super) fn begin(&mut self, field: u32) -> Nested {
         self.varint(u64::from(field) << 3 | 2);
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);
         Nested(self.0.len())
     }
 
-    /// Ends a nested message. Writes its length before it, padded to the reserved size.
+    /// Ends a nested message: writes its length before it, padded to the reserved size.
     pub(super) fn end(&mut self, nested: &Nested) {
         let mut length = self.0.len() - nested.0;
         let place = &mut self.0[nested.0 - LENGTH_BYTES..nested.0];

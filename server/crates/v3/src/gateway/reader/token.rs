@@ -1,4 +1,4 @@
-//! Reads a body's tokens, checks strings as `protojson` does, and computes the positions in its errors.
+//! Reads tokens, validates strings like `protojson`, and computes the positions in its errors.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -6,7 +6,7 @@ use witan_gocompat::{json::Scanner, text::quote};
 
 use super::{JsonDialect, ReadResult, Reader, text};
 
-/// A scalar value, a member's name, or the byte that opens a container.
+/// A scalar, a member's name, or the byte that opens a container, with its offset.
 #[derive(Clone, Copy)]
 pub(super) struct Token<'a> {
     pub(super) at: usize,
@@ -23,7 +23,7 @@ impl<'a> Token<'a> {
         &self.raw[1..self.raw.len() - 1]
     }
 
-    /// Returns a string's text with decoded escapes.
+    /// Returns a string's text with its escapes decoded.
     pub(super) fn text(self) -> Cow<'a, [u8]> {
         text::unescape(self.inner())
     }
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         Ok(start..self.scanner.at())
     }
 
-    /// Skips a value, but still checks its strings.
+    /// Skips a value, but validates its strings.
     pub(super) fn skip(&mut self) -> ReadResult<()> {
         let Range { start, end } = self.value()?;
         let skipped = &self.body[start..end];
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Checks a string. Unlike `jsonpb`, `protojson` refuses invalid UTF-8 and unpaired surrogates.
+    /// Checks a string. Unlike `jsonpb`, `protojson` rejects invalid UTF-8 and unpaired surrogates.
     fn check_string(&self, token: Token<'_>) -> ReadResult<()> {
         if self.dialect == JsonDialect::Jsonpb {
             return Ok(());
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             if !(0xd800..0xe000).contains(&first) {
                 continue;
             }
-            // Go reads past the end of the string here
+            // Here, Go reads beyond the end of the string.
             let rest = &self.body[token.at + 1 + from..];
             let next = rest.get(..6).ok_or("proto: unexpected EOF")?;
             let second = next.strip_prefix(b"\\u").and_then(text::unit);
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         self.check_utf8(token, &inner[from..])
     }
 
-    /// Checks that bytes in a string are UTF-8. The error names the string's position.
+    /// Checks that bytes of a string are UTF-8. The error contains the string's position.
     fn check_utf8(&self, token: Token<'_>, bytes: &[u8]) -> ReadResult<()> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns `protojson`'s error for JSON at offset `at` that does not fit the message.
+    /// Returns `protojson`'s error for valid JSON at offset `at` that does not fit the message.
     pub(super) fn refused(&self, at: usize, told: &str) -> String {
         format!("proto: {}: {told}", self.place(at))
     }
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         format!("proto: syntax error {}: {told}", self.place(at))
     }
 
-    /// Formats an offset as line and column. Both count from 1, and columns count characters.
+    /// Formats an offset as line and column, which count from 1. Columns count characters.
     fn place(&self, at: usize) -> String {
         let before = &self.body[..at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
