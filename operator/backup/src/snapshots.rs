@@ -1,4 +1,4 @@
-//! `Source` over gRPC, with etcd's service Maintenance.
+//! Implements [`Source`] over gRPC, with etcd's service Maintenance.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Source for Members {
             .await
             .map_err(refused)?;
         let first = first.unwrap_or_default();
-        // `remaining_bytes` does not include the digest
+        // `remaining_bytes` does not include the digest.
         let total = first.blob.len() as u64 + first.remaining_bytes + DIGEST_BYTES as u64;
         let endpoint = endpoint.to_owned();
         let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
@@ -95,7 +95,7 @@ async fn next(
     }
 }
 
-/// Returns the client of the service Maintenance at a member, and the token for its calls.
+/// Returns a client of a member's service Maintenance, and the token for its calls.
 async fn maintenance(
     members: &Members,
     endpoint: &str,
