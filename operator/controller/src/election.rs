@@ -1,11 +1,11 @@
 //! Leader election among operator replicas with a Lease of `coordination.k8s.io/v1`.
 //!
-//! The holder renews the lease; another replica takes it after observing no change for the lease's duration. Each process
-//! measures time from its own observations, so clocks need not agree. The identity is the pod's name, so a container that
-//! restarts in its pod still holds the lease.
+//! The holder renews the lease. Another replica takes it after observing no change for the lease's duration. Each process
+//! measures time from its own observations, so clocks need not agree. The identity is the pod's name, so a restarted container
+//! still holds the lease.
 //!
-//! A replica that cannot renew its lease in time must stop before another may act: [`Election::lost`] resolves, and the process
-//! ends.
+//! A replica that cannot renew its lease in time must stop before another may act: [`Election::lost`] completes, and the
+//! process exits.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use kube::{
 };
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long a holder may fail to renew before it stops acting. Shorter than the lease, so two replicas never act at once.
+/// How long a holder may fail to renew before it stops acting. It is shorter than the lease, so two replicas never act at once.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
@@ -93,9 +93,9 @@ impl Election {
         }
     }
 
-    /// Renews the lease, which was taken at `renewed`. Completes when renewing has failed for `RENEW_DEADLINE`, or when another
-    /// process holds the lease. Time counts from the start of an attempt, because others count from the write and not from its
-    /// answer.
+    /// Renews the lease, which was taken at `renewed`. Returns when renewing has failed for `RENEW_DEADLINE`, or when another
+    /// process holds the lease. Time counts from the start of an attempt, because other processes count from the write and not
+    /// from its response.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -140,7 +140,7 @@ impl Election {
         }
     }
 
-    /// Tries once to take or renew the lease. Returns whether this process then holds it. The resource version refuses a write
+    /// Tries once to take or renew the lease. Returns whether this process then holds it. The resource version prevents a write
     /// that lost a race.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
@@ -192,7 +192,7 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Returns whether this process may write the lease: it is the holder, there is no holder, or the lease has not changed for its
+/// Returns whether this process may write the lease: this process holds it, nobody does, or the lease has not changed for its
 /// duration.
 fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     let granted = seen
@@ -205,7 +205,7 @@ fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     holder.is_empty() || holder == identity || now.duration_since(seen.changed) > granted
 }
 
-/// Converts a lost race to `Ok(false)`: the next attempt observes the other process's lease.
+/// Converts a lost race to `Ok(false)`. The next attempt observes the other process's lease.
 fn won_race(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),

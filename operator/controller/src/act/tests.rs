@@ -1,4 +1,4 @@
-//! Whole passes against a fake API server: the effects of steps on the cluster's objects and on other owners' objects.
+//! Whole passes against a fake API server: the effects of steps on the objects of the cluster and of other owners.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::{
 
 const CLAIM: &str = "PersistentVolumeClaim";
 
-/// Returns an object in the same namespace, with additional metadata.
+/// Returns an object in the namespace `shop`, with additional metadata.
 fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     let object = json!({
         "apiVersion": version, "kind": kind,
@@ -115,7 +115,7 @@ async fn objects_of_others_stay_as_they_are() {
         let said = settle(&fake).await;
         assert_eq!(fake.get(&end), before, "{kind} {name} is as it was; {said}");
         if kind == "PodDisruptionBudget" {
-            // the cluster starts without it
+            // The cluster starts without it.
             continue;
         }
         assert!(said.contains("NameTaken") && said.contains(name), "{said}");
@@ -148,7 +148,7 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     }
 }
 
-/// Another writer can take the name between the observation and the write.
+/// Another client can take the name between the observation and the write.
 #[tokio::test]
 async fn a_name_taken_meanwhile_is_refused() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -161,7 +161,7 @@ async fn a_name_taken_meanwhile_is_refused() {
     );
 }
 
-/// Later passes apply the created objects: fields of the creation must not survive the next apply.
+/// Later passes apply the created objects. Fields of the creation must not survive the next apply.
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -193,7 +193,7 @@ async fn the_fields_of_a_creation_become_those_of_the_apply() {
     );
 }
 
-/// The most common first attempt: a wrong image, then everything is recreated. The claims of the first attempt are empty.
+/// A typical first attempt: the image is wrong, so the user recreates everything. The claims of the first attempt are empty.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     let fake = FakeApi::default();
@@ -283,7 +283,7 @@ async fn refused_growth_is_not_recorded_as_growth() {
     }
 }
 
-/// Kubernetes allows no other change: it would refuse the claim, and with it the start of its member.
+/// Kubernetes allows no other change. It would refuse the claim, and the member could not start.
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     let fake = FakeApi::default();
@@ -336,7 +336,7 @@ fn outdated_pod(fake: &FakeApi, name: &str) {
     fake.put(pod);
 }
 
-/// Adds a cluster that has served with another image; member 0 has its disk but no pod.
+/// Adds a cluster that has served with another image. Member 0 has its disk but no pod.
 fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
     let admitted = json!({"image": "witan:former"}).to_string();
     let status = json!({"clusterID": "c1", "admittedSpec": admitted});
@@ -396,7 +396,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     let all = [
         (start(0), "witan:former", "/pods/orders-0", "witan"),
         (start(0), "witan:present", "/data-orders-0", ""),
-        // the second attempt sees the claim that the first one applied
+        // The second attempt sees the claim that the first one applied.
         (new, "witan:present", "/pods/orders-1", "witan:present"),
     ];
     for (step, image, end, part) in all {
@@ -443,7 +443,7 @@ async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     }
 }
 
-/// A refused step is held back for a while, so that it does not delay repairs.
+/// A refused step is skipped for a while, so that it does not delay repairs.
 #[tokio::test]
 async fn an_object_that_no_webhook_can_check_is_refused() {
     let webhook = "Internal error occurred: failed calling webhook \"webhook.cert-manager.io\"";
