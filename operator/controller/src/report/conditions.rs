@@ -1,4 +1,4 @@
-//! Conditions of a cluster, for tools that wait for them.
+//! Conditions of a cluster, for programs that wait for them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
@@ -79,12 +79,12 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
-/// Returns a state whose reason follows from its value.
+/// Returns a state whose reason follows from its value: `yes` if `holds` is true, else `no`.
 fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> ConditionState {
     state(holds, if holds { yes } else { no }, message)
 }
 
-/// Returns the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if pods are ready and
+/// Returns the condition `Available`: `True` if a quorum confirms reads and a leader is known, `Unknown` if pods are ready and
 /// no member answers.
 fn available(seen: &Observed, next: &Step) -> ConditionState {
     if let Some(membership) = &seen.membership {
