@@ -1,5 +1,4 @@
-//! Logs to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` name the object that a line is
-//! about.
+//! Logs to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` name the subject of a line.
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;

@@ -30,8 +30,7 @@ use crate::{
 };
 use archiver::Archiver;
 
-/// How long the current work and the last segment may each take after a signal. The sum is below the 30 s that Kubernetes
-/// grants after SIGTERM.
+/// Time limit after a signal for the current work, and again for the last segment. Kubernetes grants 30 s after SIGTERM.
 const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stores changes until a signal. Fails only with an error that retrying cannot fix.

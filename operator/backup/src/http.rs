@@ -107,9 +107,8 @@ struct HyperService {
 }
 
 impl HttpService for HyperService {
-    /// Sends a request. The body of the response is a stream. object_store retries failures by their kind: failed connections
-    /// are retried, except TLS failures. Turns status 507 (the store is full) into 413, because object_store retries all 5xx
-    /// statuses.
+    /// Sends a request, and streams the body of the response. Except for TLS failures, object_store retries failed connections.
+    /// Turns status 507 (the store is full) into 413, because object_store retries all 5xx statuses.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,

@@ -119,8 +119,7 @@ fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str>
     half.map(|entry| entry.name.as_str())
 }
 
-/// Removes changes of `saved`'s cluster that are older than the cluster's oldest kept backup with a history. Does nothing
-/// without such a backup.
+/// Removes changes of `saved`'s cluster that are older than its oldest kept backup with a history, if there is one.
 async fn prune_changes(
     store: &Store,
     complete: &[BackupRecord],
@@ -148,8 +147,7 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// Applies limits at second 60 to the backups `a` to `e`, started at the seconds 10, 20, 30, 40 and 50. Returns the names
-    /// of the removed ones.
+    /// Returns the backups that the limits remove at second 60. The backups `a` to `e` started at the seconds 10 to 50.
     fn excess(keep_last: Option<u32>, keep_within: Option<u64>, saved: &str) -> String {
         let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
         // A listing is unordered.

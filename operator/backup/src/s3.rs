@@ -21,8 +21,7 @@ const PAUSES: BackoffConfig = BackoffConfig {
     base: 3.0,
 };
 
-/// The AWS variables that are used. Others are ignored, because they could change the meaning of a request. An empty variable
-/// counts as unset.
+/// The AWS variables that are used. Any other could change the meaning of a request. An empty variable counts as unset.
 const VARIABLES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -227,8 +227,7 @@ async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupErr
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
 
-/// Returns the hash if the answers before and after the snapshot agree. If they differ, keys were compacted in between, and the
-/// snapshot may or may not contain them.
+/// Returns the hash if it is the same before and after the snapshot. Otherwise keys were compacted in between.
 fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     let (before, after) = (before?, after?);
     match before == after {
@@ -270,8 +269,7 @@ async fn revision_digest(
     }
 }
 
-/// Uploads a snapshot while it arrives. Returns its length and digest. Fails with `SnapshotBroken` if the length or the digest
-/// is wrong.
+/// Uploads a snapshot while it arrives. Fails with `SnapshotBroken` if the length or the digest is wrong.
 async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,

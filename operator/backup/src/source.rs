@@ -6,8 +6,7 @@ use witan_api::backup::KeysHash;
 
 use crate::reason::{BackupError, Reason};
 
-/// Number of log entries by which a follower may be behind. Beyond it, the follower is tried last, because its snapshot would
-/// be old.
+/// Number of log entries by which a follower may be behind before it is tried last, because its snapshot would be old.
 const FAR_BEHIND_ENTRIES: u64 = 1000;
 
 pub(crate) trait Source {
@@ -46,8 +45,7 @@ pub(crate) struct Snapshot {
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the voters that answered, in the order in which to try them: followers, then the leader, which is busier, then
-/// followers that are far behind.
+/// Returns the voters that answered, in the order to try them: followers, the leader, then followers that are far behind.
 ///
 /// # Errors
 /// Returns an error if no voter answered, or if two voters belong to different clusters.

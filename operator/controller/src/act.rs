@@ -45,8 +45,7 @@ pub(crate) enum ActError {
 }
 
 impl ActError {
-    /// Returns whether the members refuse the step only temporarily. A learner may not have caught up, or members may not have
-    /// been connected for long enough.
+    /// Returns whether the refusal is temporary: a learner has not caught up, or members have only just connected.
     pub(crate) fn is_premature(&self) -> bool {
         let said = |text| matches!(self, ActError::Member(refusal) if refusal.says(text));
         said("unhealthy cluster") || said("in sync with leader")
@@ -250,8 +249,8 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Fails if a pod is stopped for a new template that the API server refuses. The template is for the pod's peer TLS, or for
-    /// the claim's if the peer TLS changes.
+    /// Fails if a pod is stopped for a new template that the API server refuses. The peer TLS is the pod's, or the claim's next
+    /// one.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
@@ -263,8 +262,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if a member is replaced because of a new template that the API server refuses. Does nothing for a member outside
-    /// this cluster's pods.
+    /// Fails if a member of this cluster's pods is replaced because of a new template that the API server refuses.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -366,8 +364,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 
-    /// Returns the addresses through which to request a change: healthy voters other than `but`, the leader first. Without such
-    /// voters, returns all known addresses.
+    /// Returns the addresses of the healthy voters other than `but`, the leader first; without any, all known addresses.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
@@ -399,8 +396,8 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot, like the first members of a new cluster. Does
-/// nothing without a restore.
+/// Records in the status that new members start from the restore's snapshot, like first members. Does nothing without a
+/// restore.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;

@@ -1,8 +1,7 @@
 //! Backups: a job for each EtcdBackup, and an EtcdBackup at each scheduled time of an EtcdBackupSchedule.
 //!
-//! `progress` and `schedule` are pure. They derive the status of a backup from its job, and the next backup of a schedule from
-//! its times and earlier backups. This file reads and writes objects. Names are deterministic, so repeating a step changes
-//! nothing.
+//! `progress` and `schedule` are pure: they derive the status of a backup from its job, and the next backup of a schedule. This
+//! file reads and writes objects. Names are deterministic, so repeating a step changes nothing.
 
 mod changes;
 pub(crate) mod progress;
@@ -190,8 +189,8 @@ impl Backups {
         Ok(pods)
     }
 
-    /// Logs a new status, publishes an event about it, and counts finished backups. Announces a pending or running backup only
-    /// when its message changes.
+    /// Logs a new status, publishes an event, and counts finished backups. An unfinished backup is announced if its message
+    /// changes.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -277,8 +276,7 @@ impl Backups {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Creates the EtcdBackup of a schedule for a scheduled time. Returns its name. The inner error is the API server's
-    /// refusal.
+    /// Creates the EtcdBackup of a schedule for a scheduled time. Returns its name. The inner error is the refusal.
     async fn create_scheduled(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -351,8 +349,7 @@ impl Passes<EtcdBackupSchedule> for Backups {
     }
 }
 
-/// Returns whether an object with the name existed. The reason is compared, because a concurrent change of a quota also gives
-/// 409.
+/// Returns whether an object with the name existed. The status 409 alone could also mean a concurrent change of a quota.
 fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
     matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
 }
@@ -370,8 +367,7 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Returns why a schedule is not ready or its changes are late. `None` if neither is the case, if the schedule is paused, or if
-/// the reason has not changed.
+/// Returns why a schedule is newly not ready or its changes are newly late; `None` otherwise, and while it is paused.
 fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     let known = |after: &Condition| {
         let mut before = before.iter().filter(|before| before.type_ == after.type_);
@@ -383,8 +379,7 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     Some(format!("{}: {}", after.reason, after.message))
 }
 
-/// Builds the EtcdBackup of a schedule for a scheduled time. The number in its name is the minute since 1970, as in the names
-/// of a CronJob's jobs.
+/// Builds the EtcdBackup of a schedule for a scheduled time. Its name has the minute since 1970, as a CronJob's jobs do.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

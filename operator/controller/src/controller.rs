@@ -54,8 +54,8 @@ pub(crate) struct Scope<M> {
     stores: Stores,
 }
 
-/// Creates the watches of one namespace (`None` for all). Returns the stream that runs the passes, and the stores that must be
-/// loaded before the operator is ready.
+/// Creates the watches of one namespace (`None` for all). Returns the stores that readiness waits for, and the stream of
+/// passes.
 pub(crate) fn watch<M: Members>(
     operator: Arc<Operator<M>>,
     namespace: Option<&str>,
@@ -112,8 +112,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans from the stores of the watches. If there is a step to take or a status to write, calls [`Scope::act`], which plans
-    /// again from the state in the API server.
+    /// Plans from the stores of the watches. Calls [`Scope::act`] if there is a step to take or a status to write.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
@@ -131,8 +130,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Reads the cluster and its objects from the API server, plans a step, executes it and writes the status. Does nothing if
-    /// the cluster was deleted or recreated.
+    /// Rereads the cluster from the API server, plans and executes a step, and writes the status. Does nothing if the cluster
+    /// is gone.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
@@ -240,8 +239,7 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster like [`Operator::observe`]. Adds the backup for its first members, the refused steps and the update
-    /// permit. Sets `restore` of `cluster`.
+    /// Observes a cluster, with the backup for its first members, refused steps and the update permit. Sets `cluster.restore`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

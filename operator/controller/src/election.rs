@@ -1,11 +1,9 @@
 //! Leader election among operator replicas with a Lease of `coordination.k8s.io/v1`.
 //!
-//! The holder renews the lease. Another replica takes it after observing no change for the lease's duration. Each process
-//! measures time from its own observations, so clocks need not agree. The identity is the pod's name, so a restarted container
-//! still holds the lease.
+//! The holder renews the lease. Another replica takes it after observing no change for the lease's duration, so clocks need not
+//! agree. The identity is the pod's name, so a restarted container still holds the lease.
 //!
-//! A replica that cannot renew its lease in time must stop before another may act: [`Election::lost`] completes, and the
-//! process exits.
+//! A replica that cannot renew in time must stop before another may act: [`Election::lost`] completes, and the process exits.
 
 use std::time::{Duration, Instant};
 
@@ -94,8 +92,7 @@ impl Election {
     }
 
     /// Renews the lease, which was taken at `renewed`. Returns when renewing has failed for `RENEW_DEADLINE`, or when another
-    /// process holds the lease. Time counts from the start of an attempt, because other processes count from the write and not
-    /// from its response.
+    /// process holds the lease. Time counts from the start of an attempt, as other processes count from its write.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -140,8 +137,7 @@ impl Election {
         }
     }
 
-    /// Tries once to take or renew the lease. Returns whether this process then holds it. The resource version prevents a write
-    /// that lost a race.
+    /// Tries once to take or renew the lease, with its resource version. Returns whether this process then holds the lease.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {
@@ -192,8 +188,7 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Returns whether this process may write the lease: this process holds it, nobody does, or the lease has not changed for its
-/// duration.
+/// Returns whether this process may write the lease: it holds it, nobody does, or the lease has expired.
 fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     let granted = seen
         .lease

@@ -11,8 +11,7 @@ use prometheus::{
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bucket bounds for durations of passes, in seconds. A pass without changes takes milliseconds; a pass that waits for
-/// unreachable members takes seconds.
+/// Bucket bounds for durations of passes, in seconds. A pass that waits for unreachable members takes seconds.
 const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];

@@ -1,7 +1,6 @@
 //! Observes a cluster: converts Kubernetes objects and members' answers to plain values for `plan`.
 //!
-//! A pass reads objects from the stores of the watches. Before it acts, it rereads them from the API server, so that no step is
-//! based on outdated state.
+//! A pass reads objects from the stores of the watches, and rereads them from the API server before it acts.
 
 mod membership;
 mod objects;

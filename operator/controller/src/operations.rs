@@ -39,8 +39,7 @@ use record::{conditions, described, first, member_to_replace, now, phase, was_re
 
 /// The time until a running operation is checked again, and the shortest interval for polling its cluster.
 const LOOK: Duration = Duration::from_secs(2);
-/// The time until a pending operation is checked again. No event says when it can start, and frequent checks of many operations
-/// would load the members.
+/// The time until a pending operation is checked again. Frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
 /// The time until a failed pass is repeated.
 const RETRY: Duration = Duration::from_secs(5);
@@ -153,8 +152,8 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, and fails if
-    /// the backup is of another cluster. The start is first recorded in the EtcdCluster. If the EtcdCluster has changed in the
-    /// meantime, the next pass tries again.
+    /// the backup is of another cluster. The start is first recorded in the EtcdCluster; after a conflict the next pass tries
+    /// again.
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
         let member = match start {
             Start::Hold(why) => {
@@ -273,8 +272,7 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation waits. Fails a recovery instead, because it must not stop members later, when nobody expects
-    /// it.
+    /// Records that an operation waits. Fails a recovery, which must not stop members later, when nobody expects it.
     async fn refuse_or_hold(
         &self,
         operation: &EtcdOperation,
@@ -375,8 +373,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Sets the conditions and writes the status. Returns false if the operation has changed since it was read; its watch then
-    /// starts another pass.
+    /// Sets the conditions and writes the status. Returns false if the operation has changed; its watch then starts another
+    /// pass.
     async fn write(
         &self,
         operation: &EtcdOperation,

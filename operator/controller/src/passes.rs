@@ -1,5 +1,4 @@
-//! The loop that runs passes over the objects of a kind. A pass runs when its object changes, when another object requests it,
-//! or when its time has come.
+//! The loop that runs passes over objects: when an object changes, when another object requests it, and after a time.
 //!
 //! kube's streams and requests are generic. They are instantiated here once, for untyped objects; a pass gets its object typed.
 
@@ -74,9 +73,8 @@ type Pass = BoxFuture<'static, Result<Action, PassError>>;
 /// Drops the state of a deleted object, given its namespace and name.
 type Forget = Box<dyn Fn(&str, &str) + Send>;
 
-/// Runs passes over the objects of a kind in a namespace (`None` for all) until the watches end. A pass runs when an object
-/// changes and for each request of `others`. Forgets objects that this release cannot parse. Returns the store of the objects
-/// and the stream that runs the passes.
+/// Runs passes over the objects of a kind in a namespace (`None` for all): when an object changes, and for each request of
+/// `others`. Forgets objects that this release cannot parse. Returns the store of the objects and the stream of passes.
 pub(crate) fn run<K: Object>(
     work: Arc<impl Passes<K>>,
     client: &Client,
@@ -178,8 +176,8 @@ pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }
 
-/// Watches the operator's objects of the kind `K` in a namespace (`None` for all). Returns their store, and requests for the
-/// clusters whose objects change.
+/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for their
+/// clusters.
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();
@@ -196,8 +194,7 @@ pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Sto
     (store, requests.boxed())
 }
 
-/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for the objects of the kind `K` that
-/// `of` names.
+/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for the `K` that `of` names.
 pub(crate) fn related<W: Object, K: Object>(
     client: &Client,
     namespace: Option<&str>,

@@ -40,8 +40,7 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation. It advances only after the retention policy is applied to every claim, because users wait
-/// for it before they delete a cluster.
+/// Returns the observed generation, once every claim follows the retention policy: users wait for that before a deletion.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     let applied = !seen.claims().any(|claim| claim.other_owner);
     if applied {
@@ -206,8 +205,7 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress; `None` if `next` makes no progress. The start time is kept while kind and member are the
-/// same.
+/// Returns the operation in progress; `None` if `next` makes no progress. The start time depends on kind and member.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -332,8 +330,7 @@ fn ready(seen: &Observed) -> usize {
     ready.count()
 }
 
-/// Keeps the previous raft indexes if nothing else has changed. Every write changes them, and they alone do not justify an
-/// update.
+/// Keeps the previous raft indexes if nothing else has changed, because every write to the cluster changes them.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {

@@ -1,5 +1,4 @@
-//! Limits how many clusters are updated concurrently, so that a new operator release or a broken member image does not reach
-//! all clusters at once.
+//! Limits concurrent updates, so that a new release or a broken member image does not reach all clusters at once.
 
 use std::{collections::HashSet, sync::Mutex};
 
@@ -27,7 +26,7 @@ impl Rollouts {
     }
 
     /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
-    /// keeps until its update is complete or waits for a person. Returns false if no permit is free; the step must then not be
+    /// keeps until its update is complete or waits for a person. Returns false if no permit is free: the step must not be
     /// taken.
     pub(crate) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut in_progress = lock(&self.in_progress);

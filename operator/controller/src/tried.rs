@@ -24,8 +24,7 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 /// How many refused steps of one cluster are remembered. Fewer can be due at once.
 const REFUSED_REMEMBERED: usize = 32;
 
-/// How often a step runs on the same observation before it counts as ineffective. Members' reports can briefly lag behind a
-/// change.
+/// Runs on the same observation after which a step counts as ineffective. Members' reports can briefly lag behind a change.
 const REPEATS: u32 = 3;
 
 const IDLE: &str = "the step had no effect, although it was repeated several times";

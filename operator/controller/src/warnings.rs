@@ -1,5 +1,4 @@
-//! Reads failures that Kubernetes reports only in events: the job controller reports a refused pod, and the kubelet a volume
-//! that cannot be mounted.
+//! Reads failures that are visible only in events: refused pods of a job, and volumes that cannot be mounted.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Client, Resource, ResourceExt as _, api::ListParams};
@@ -63,8 +62,7 @@ fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     pod_phase(pod) == Some("Pending") && old && has_node && containers(pod).all(is_new)
 }
 
-/// Returns the message of the latest event with this reason about an object. `None` if there is no such event, or if the
-/// operator cannot list events.
+/// Returns the message of the latest event with this reason about an object; `None` if no event can be read.
 async fn latest<K: Resource>(client: &Client, of: &K, reason: &str) -> Option<String> {
     let (namespace, uid) = (of.meta().namespace.as_deref()?, of.meta().uid.as_deref()?);
     let about = format!("involvedObject.uid={uid},reason={reason}");

@@ -1,5 +1,4 @@
-//! Completes command lines of `kubectl witan`. kubectl runs `kubectl_complete-witan` with the words of the line and reads one
-//! candidate per line.
+//! Completes command lines. kubectl runs `kubectl_complete-witan` with the words of the line and reads one candidate per line.
 
 use clap::{Arg, Command};
 

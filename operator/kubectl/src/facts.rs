@@ -79,8 +79,7 @@ pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     Ok(add_objects(target, clusters).await)
 }
 
-/// Reads the pods, backups and schedules of clusters. If a list cannot be read, leaves it empty and adds the reason to
-/// [`Facts::unread`].
+/// Reads the pods, backups and schedules of clusters. Adds the reason for an unreadable list to [`Facts::unread`].
 async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     let mut unread = Vec::new();
     let everything = ListParams::default();

@@ -34,8 +34,7 @@ pub(super) async fn follow<K: Object>(
     follow_events(pin!(changes), (&K::kind(&()), name), stage).await
 }
 
-/// Implements `follow` over the events of a watch, which restarts after an error. `kind` and `name` identify the object, and
-/// `stage` returns its progress.
+/// Implements `follow` over the events of a watch. `kind` and `name` identify the object; `stage` returns its progress.
 async fn follow_events<K>(
     mut changes: impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
     (kind, name): (&str, &str),

@@ -55,8 +55,7 @@ fn lock(failure: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
     failure.expect("no code panics while it holds this lock")
 }
 
-/// Accepts connections until aborted, and forwards each to the pod. Writes the error of the last connection that ended, or
-/// `None`, to `failure`.
+/// Forwards connections to the pod until aborted. Writes the error of the last ended connection, or `None`, to `failure`.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,

@@ -58,8 +58,7 @@ impl Keys {
         Ok((found.kvs.pop(), newest))
     }
 
-    /// Iterates over the keys with a prefix, without values. With a revision, all pages show that revision. Without one, each
-    /// page is a local read of the member.
+    /// Iterates over the keys with a prefix, without values. Without a revision, each page is a local read of the member.
     pub(super) fn pages(&self, prefix: &[u8], revision: Option<i64>) -> Pages<'_> {
         let first = if prefix.is_empty() { b"\0" } else { prefix };
         Pages {
@@ -114,8 +113,7 @@ impl Pages<'_> {
     }
 }
 
-/// Returns the end of the key range with a prefix. For the empty prefix and for a prefix of only 0xff bytes, returns `\0`,
-/// which means that the range has no end.
+/// Returns the end of the key range with a prefix; `\0`, which means no end, if no larger prefix exists.
 fn end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {

@@ -86,8 +86,7 @@ impl Reach {
         })
     }
 
-    /// Connects to the members of the named cluster; without a name, to the endpoints in the flags. Returns the cluster if it
-    /// is named.
+    /// Connects to the members of a cluster, which is also returned; without a name, to the endpoints in the flags.
     pub(super) async fn of(
         target: &TargetFlags,
         cluster: Option<&str>,

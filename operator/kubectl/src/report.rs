@@ -1,5 +1,4 @@
-//! `report`: collects data for support in one file, without values of keys or contents of secrets. Removes the values of
-//! environment variables.
+//! `report`: collects data for support in one file, without values of keys, secrets or environment variables.
 
 mod events;
 mod recordings;
@@ -178,8 +177,7 @@ impl Bundle {
         }
     }
 
-    /// Adds the flight recordings of members, if recording is enabled. Reads one at a time, because each is held in memory.
-    /// Lists unreadable recordings as missing.
+    /// Adds the flight recordings of members, one at a time because of their size. Lists unreadable recordings as missing.
     async fn recordings(
         &mut self,
         target: &Target,

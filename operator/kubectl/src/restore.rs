@@ -92,8 +92,8 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation for a restore in place or its undo, after the user has confirmed it. With `--wait`, follows the
-/// operation until it ends.
+/// Creates the EtcdOperation for a restore in place or its undo, once the user has confirmed it. `--wait` follows it to its
+/// end.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,

@@ -119,8 +119,7 @@ fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     error.into()
 }
 
-/// Returns how a key differs; `None` if both revisions have the same put, or neither has the key. A key that was put again with
-/// the same value counts as changed.
+/// Returns how a key differs; `None` if both revisions have the same put or no key. An equal value in a new put is a change.
 fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Difference> {
     let change = match (now, then) {
         (Some(now), Some(then)) if now.mod_revision == then.mod_revision => return None,
@@ -158,8 +157,7 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
-/// Prints the differences. With `yes`, also reverts the keys in one transaction, which fails if any of them has changed in the
-/// meantime.
+/// Prints the differences. With `yes`, also reverts them in one transaction, which fails if any of the keys has changed.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;

@@ -1,5 +1,4 @@
-//! `status`: shows the state of a cluster as text. It uses only resources from the API server (`facts`), so it works when
-//! members do not answer.
+//! `status`: shows the state of a cluster. It reads only resources (`facts`), so it works when members do not answer.
 
 mod backups;
 mod members;
@@ -193,8 +192,7 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     })
 }
 
-/// Returns how many members are registered with the discovery service and which are missing; `None` if no member is missing, or
-/// without discovery.
+/// Returns which members have not registered with the discovery service; `None` if all have, or without discovery.
 fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery

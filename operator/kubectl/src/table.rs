@@ -98,8 +98,7 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{end}")
 }
 
-/// Returns the text as one line of at most `max` characters. Escapes unprintable characters and replaces the rest with an
-/// ellipsis.
+/// Returns the text as one line of at most `max` characters, escaped, and with an ellipsis if it is cut.
 pub(super) fn clipped(text: &str, max: usize) -> String {
     let mut line = String::new();
     let mut length = 0;

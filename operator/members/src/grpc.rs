@@ -41,8 +41,7 @@ use super::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a member may take to answer one call. A leader answers in milliseconds, but a member without a quorum would block
-/// for seconds.
+/// How long a member may take to answer one call. A member without a quorum would block for seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a change of the membership or the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,8 +73,7 @@ impl GrpcMembers {
         known.expect("no code panics while it holds this lock")
     }
 
-    /// Returns the connection to an address. A new connection opens at its first call. Drops connections that were not used for
-    /// [`IDLE_CONNECTION`].
+    /// Returns the connection to an address, which opens at its first call. Drops connections unused for [`IDLE_CONNECTION`].
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
         let mut connections = self.known();
@@ -276,8 +274,7 @@ impl GrpcMembers {
             Change::DisableAuth => {
                 let body = pb::AuthDisableRequest {};
                 call!(self, of, "AuthDisable": AuthClient.auth_disable(body))?;
-                // A member without authentication accepts any token, so only a new connection notices that authentication is
-                // disabled.
+                // A member without authentication accepts any token, so only a new connection notices the change.
                 self.known().clear();
                 Ok(())
             }

@@ -31,8 +31,7 @@ pub enum PageError {
     Failed(String),
 }
 
-/// Reads a page of at most `bytes_max` bytes. With a `member`, uses its TLS and sends its login as Basic authentication.
-/// Without one, reads in clear text.
+/// Reads a page of at most `bytes_max` bytes. Uses the TLS and the login (Basic) of `member`; without it, reads in clear text.
 ///
 /// # Errors
 /// Returns an error if there is no answer within `patience`, or if the status is not a success.

@@ -1,10 +1,9 @@
 //! The first start of a cluster, and the start of its pods while no quorum serves.
 //!
 //! All first members start at once from one static list or one discovery token, and compute the same cluster id from it. A
-//! majority is enough to serve. Growing from one seed member would take two membership changes and a snapshot for each further
-//! member. A static list could create a second cluster under the same name. The status prevents that: it records the number of
-//! members before the first pod starts, and the cluster id once a quorum serves. A cluster with an id is never bootstrapped
-//! again.
+//! majority is enough to serve. A static list could create a second cluster under the same name. The status prevents that: it
+//! records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with an id is
+//! never bootstrapped again.
 
 use witan_crd::Discovery;
 
@@ -96,8 +95,7 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
-/// Returns the step that records the number of members and the discovery URL. Returns a wait while a mounted secret or the
-/// backup is missing.
+/// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
         return Some(wait);
@@ -110,8 +108,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     })
 }
 
-/// Returns a wait while the backup for the first members cannot be used. A member that started without the backup would create
-/// an empty cluster.
+/// Returns a wait while the backup for the first members cannot be used: without it, they would create an empty cluster.
 fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))

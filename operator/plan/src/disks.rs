@@ -16,9 +16,8 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     steps.find(|step| !pass.is_refused(step))
 }
 
-/// Returns the step that applies the first claim that differs from the spec, or grows the first one that is too small. `None`
-/// if all claims match or the spec has none. A claim does not grow if it must be replaced, or if the API server has refused
-/// that size.
+/// Returns the step that applies the first claim that differs from the spec, or grows the first one that is too small. A claim
+/// does not grow if it must be replaced, or if the API server has refused that size. `None` if nothing is due.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;

@@ -6,8 +6,7 @@
 use super::{objects::secrets_missing, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
-/// The exit codes with which the server reports an unusable disk (`docs/operating/monitoring.md`). A new disk would not help
-/// with any other code.
+/// The exit codes for an unusable disk (`docs/operating/monitoring.md`). A new disk would not help with any other code.
 const BAD_DISK: [i32; 5] = [23, 27, 28, 30, 35];
 
 /// How long, in seconds, the pod of a silent member is not recreated a second time.
@@ -46,8 +45,7 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
     }
 }
 
-/// Returns whether a member has been silent for `selfHealing.nodeLostAfter`, and its node does not report or does not terminate
-/// its pod.
+/// Returns whether a member was silent for `selfHealing.nodeLostAfter` and its node does not report or terminate its pod.
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);
@@ -65,8 +63,7 @@ pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
-/// Returns whether the pod of a silent member was recreated within the last hour (annotation `witan.dev/remade-at` of its
-/// claim).
+/// Returns whether the pod of a silent member was recreated within the last hour (annotation `witan.dev/remade-at`).
 pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)

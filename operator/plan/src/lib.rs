@@ -63,8 +63,7 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: repairs first, then planned changes. A step that was refused a short time
-/// ago does not block the others.
+/// Returns the next step of a cluster with a quorum: repairs, then planned changes. Skips steps that were refused recently.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut refused) = (None, None);
     for verb in [

@@ -68,8 +68,7 @@ pub struct Observed {
     pub missing_secrets: BTreeSet<String>,
     /// Parts whose name another object has. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
-    /// The version in `spec.version`, else of the operator's member image; `None` if the user sets an image, or if the image
-    /// tag is not a version.
+    /// The version in `spec.version`, else in the operator's member image tag; `None` if unknown, or if the user sets an image.
     pub wanted_version: Option<String>,
     /// Whether the cluster waits for a permit because the limit on concurrent updates is reached.
     pub rollout_queued: bool,
@@ -87,8 +86,7 @@ pub struct Observed {
     pub refused: Vec<Refusal>,
     /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
-    /// Why no pods or claims can be built from the spec. Until the spec is corrected, the last valid spec applies, if it is
-    /// known.
+    /// Why no pods or claims can be built from the spec. If known, the last valid spec applies until it is corrected.
     pub rejected: Option<String>,
 }
 
@@ -155,8 +153,7 @@ pub struct PodSeen {
     pub role: Role,
     /// Whether the container is running, ready or not.
     pub running: bool,
-    /// The version in the image tag, comparable with `spec.version`. Members report the etcd version that they implement
-    /// instead.
+    /// The version in the image tag, comparable with `spec.version`. Members report the etcd version instead.
     pub version: Option<String>,
 }
 
@@ -207,8 +204,7 @@ pub struct ClaimSeen {
     pub overdue: bool,
     /// Whether the volume is lost (phase `Lost`).
     pub lost: bool,
-    /// Whether the claim's member was removed (annotation `witan.dev/retired`). A retired claim is kept, and no member starts
-    /// from it.
+    /// Whether the claim's member was removed (annotation `witan.dev/retired`). No member starts from a retired claim.
     pub retired: bool,
     /// Whether the claim is deleted once another member votes in place of its own member.
     pub held: bool,

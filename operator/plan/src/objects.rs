@@ -73,8 +73,7 @@ pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Returns the step that issues the first certificate that is missing, does not fit or expires soon. The authority comes first,
-/// because it signs the others.
+/// Returns the step that issues the first certificate that is missing, does not fit or expires soon; the authority comes first.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
     let client = pass
@@ -112,9 +111,9 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. `None` if the budget is
-/// current or its name is taken. `minAvailable` is the quorum of the listed voters, or 0 for a single voter, unless the spec
-/// sets a number.
+/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. `None` if nothing differs or
+/// its name is taken. Unless the spec sets a number, `minAvailable` is the quorum of the listed voters, or 0 for a single
+/// voter.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);

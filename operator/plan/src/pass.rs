@@ -120,8 +120,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the step that records a member's peer TLS on its claim, for use when no member answers. `None` if the record
-    /// agrees with the peer URL.
+    /// Returns the step that records a member's peer TLS on its claim, for use when no member answers. `None` if it is
+    /// recorded.
     fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -129,14 +129,13 @@ impl<'a> Pass<'a> {
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
-    /// Returns the step that deletes a pod. If the reason is peer TLS, its value is recorded first: no member may answer when
-    /// the pod is recreated.
+    /// Returns the step that deletes a pod. For a change of peer TLS, returns the step that records its value first.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
         let note = self.note(ordinal).filter(|_| reason == Stop::PeerTls);
         note.unwrap_or(Step::DeletePod { ordinal, reason })
     }
 
-    /// Returns whether other members cannot reach a member: its pod listens with TLS and its peer URL is `http`, or the
+    /// Returns whether other members cannot reach a member: its pod listens with TLS, and its peer URL is `http`, or the
     /// reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);
@@ -145,15 +144,13 @@ impl<'a> Pass<'a> {
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Returns whether the operator may stop pods to update them: the spec requests rolling updates, and the version step is
-    /// allowed.
+    /// Returns whether the operator may stop pods to update them: the spec requests it, and the version step is allowed.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns the version of the first pod that is more than one minor version away from the wanted version, and the wanted
-    /// version. etcd's storage does not support such a step. `None` if no pod is that far away, or the wanted version is
-    /// unknown.
+    /// Returns the first pod's version that is more than one minor version away from the wanted version, and the wanted
+    /// version. etcd's storage does not support such a step. `None` if there is no such pod.
     pub(super) fn refused_version(&self) -> Option<(String, String)> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let (major, minor) = version_numbers(wanted)?;
@@ -209,8 +206,7 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member serves: it is healthy, and its pod is ready and not being deleted. A member outside this
-    /// cluster's pods needs only to be healthy.
+    /// Returns whether a member is healthy, and its pod is ready and not being deleted. A member outside the pods has no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {
@@ -301,8 +297,7 @@ impl<'a> Joined<'a> {
         })
     }
 
-    /// Returns the step that transfers leadership away from `id`, before `id` is stopped or removed. `None` if `id` does not
-    /// lead, or if no voter can take over.
+    /// Returns the step that transfers leadership away from `id`; `None` if `id` does not lead or no voter can take over.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
         if self.leader.id != id {
             return None;

@@ -42,15 +42,13 @@ fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
     Some((ordinal(&recorded.member)?, recorded.phase))
 }
 
-/// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, so a partitioned operator does not see lost
-/// quorum.
+/// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, which a partitioned operator still sees.
 fn is_lost(pass: &Pass<'_>) -> bool {
     let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
     ready < quorum(voters(pass).len().max(1))
 }
 
-/// Returns the ordinals of the voters as members last reported them. An entry is `None` for a voter outside this cluster's
-/// pods.
+/// Returns the voters' ordinals as members last reported them; `None` for each voter outside this cluster's pods.
 fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
     if let Some(list) = &pass.seen.membership {
         return list.voters().map(|voter| voter.ordinal).collect();
@@ -62,9 +60,8 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Returns the step that records the survivor. Returns a wait for a person if a voter is not a pod of this cluster, or if the
-/// survivor is not a voter, has no disk or is fenced. The survivor need not be a listed voter if no voter is known or a
-/// recovery is running.
+/// Returns the step that records the survivor, or a wait for a person. A voter may be outside the pods, or the survivor may not
+/// be a voter, have no disk or be fenced. It need not be a listed voter if no voter is known or a recovery is running.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

@@ -63,8 +63,7 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Returns the step that updates the role label of the first pod whose member was promoted. Services and the disruption budget
-/// select pods by that label.
+/// Returns the step that updates the role label, by which services and the budget select, of the first promoted member's pod.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -170,8 +169,7 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Returns the step that removes the first voter that must be replaced, or recreates the pod of a silent one. Returns a wait if
-/// nothing may be changed yet.
+/// Returns the step that removes the first voter that must be replaced or recreates the pod of a silent one, or a wait.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;
@@ -318,8 +316,7 @@ pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns a wait while a member is not serving, fenced, due for replacement, or still a learner. No planned change may begin
-/// then.
+/// Returns a wait while a member is not serving, fenced, due for replacement, or a learner: no planned change may begin.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {

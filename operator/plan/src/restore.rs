@@ -38,8 +38,7 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that retires the first claim from which no member may start, or revives the first one to which the cluster
-/// returns.
+/// Returns the step that retires the first claim in use, or revives the first claim to which the cluster returns.
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     let wanted: Vec<_> = restore
         .disks

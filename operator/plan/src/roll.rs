@@ -1,7 +1,6 @@
 //! Rolls out a changed template, version, peer TLS or storage, one member at a time and the leader last.
 //!
-//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its
-//! replacement votes before it is removed.
+//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced.
 
 use super::{
     grow,

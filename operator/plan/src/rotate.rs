@@ -4,8 +4,7 @@
 //! 2. The next authority signs. Certificates are reissued (`objects`), and every member restarts with its new certificate.
 //! 3. The former authority is no longer trusted.
 //!
-//! The secrets are part of the pod template, so a rollout delivers them and shows when all members have them. Clients get time
-//! between the stages to fetch the secrets.
+//! The secrets are part of the pod template, so a rollout delivers them. Clients get time between the stages to fetch them.
 
 use witan_crd::CertificateRole;
 
@@ -15,9 +14,8 @@ use crate::model::{Rotation, Step};
 /// How many seconds before its expiry an authority is replaced: a year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Returns the step that starts a rotation if the authority expires soon or the user requests it, or that advances a running
-/// rotation. `None` if neither is due, while a pod lacks the present certificates, and while clients still have time in this
-/// stage.
+/// Returns the step that starts a rotation if the authority expires soon or the user requests it, or that advances it. `None`
+/// if neither is due, while a pod lacks the present certificates, and while clients still have time in this stage.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;

@@ -4,8 +4,7 @@
 use super::{grow, pass::Joined, surge};
 use crate::model::{Removal, Step, Stop};
 
-/// Returns the next step towards the wanted number of members; `None` if it is reached. The caller has checked that all members
-/// serve and vote.
+/// Returns the next step towards the wanted number of members. The caller has checked that all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     let members = joined.list.members.len();
     match members.cmp(&surge::wanted(joined)) {

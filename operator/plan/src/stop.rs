@@ -32,9 +32,8 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns a wait for a person if the cluster may have forked. Either pods serve with two quorums under one cluster id, or the
-/// other side does not answer and the confirmed list lacks most of the voters in the status. Each quorum is a majority of its
-/// own list, so the operator cannot tell which one to keep. It reports a fork until every pod and claim belongs to a listed
-/// member.
+/// confirmed list lacks most of the voters in the status. The operator cannot tell which quorum to keep. It reports a fork
+/// until every pod and claim belongs to a listed member.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();
@@ -53,8 +52,7 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     (forked || remains || lacks_most_recorded_voters(pass, list)).then(|| idle(Why::Forked))
 }
 
-/// Returns whether a confirmed list lacks most of the voters in the status, without a recovery or a restore. The operator
-/// itself removes only one member per pass.
+/// Returns whether a confirmed list lacks most of the voters in the status. The operator removes only one member per pass.
 fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     let before = pass
         .status
@@ -78,8 +76,7 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Returns the step that deletes the claim and then the pod of a leftover, unless it is fenced. Returns a wait while both are
-/// being deleted.
+/// Returns the step that deletes the claim, then the pod of a leftover that is not fenced, or a wait for both deletions.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();
@@ -95,9 +92,8 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0; disks are kept. Returns a wait for a
-/// person if a cluster that has served has no disks. It also returns one if a voter's claim is being deleted, because the claim
-/// would disappear with the pod.
+/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait for a
+/// person if a cluster that has served has no disks, or if a voter's claim would disappear with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;

@@ -109,8 +109,8 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`. If so, new changes could not get a
-    /// later time.
+    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`, so that no change can get a later
+    /// time.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
@@ -193,8 +193,7 @@ impl ClusterArchive {
         new
     }
 
-    /// Takes all complete pending revisions as one segment, with the time up to which the segment is complete. `None` if
-    /// nothing must be stored.
+    /// Takes all complete pending revisions as one segment, with the time up to which it is complete. `None` if there is none.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();

@@ -69,8 +69,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Waits for the next event; never returns if none can occur. Receives no changes while the pending changes fill a segment.
-    /// Cancel-safe.
+    /// Waits for the next event; never returns if none can occur. Pauses the watch while a segment is full. Cancel-safe.
     pub(super) async fn next(&mut self) -> Event {
         let message = async {
             match &mut self.archive {
@@ -133,8 +132,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Closes the watch and returns the error. The next watch uses the next member and a new connection, because one address
-    /// can belong to all members.
+    /// Closes the watch and returns the error. The next watch uses the next member over a new connection.
     fn close_watch(&mut self, error: BackupError) -> BackupError {
         if let Some(archive) = &mut self.archive {
             archive.close();
@@ -147,8 +145,7 @@ impl<'a> Archiver<'a> {
         error
     }
 
-    /// Stores the received changes, queries the members, and stores what their answers complete. An error of the members closes
-    /// the watch.
+    /// Stores the received changes, queries the members, and stores again. An error of the members closes the watch.
     pub(super) async fn look(&mut self) -> Result<(), BackupError> {
         // Received changes are stored even if the members fail.
         self.store_all().await?;

@@ -20,8 +20,7 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Number of revisions at the end of the log that are compared with a member. One is not enough, because two histories can
-/// share a change.
+/// Number of revisions at the end of the log that are compared with a member. Two histories can share a single change.
 const COMPARED_REVISIONS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +59,7 @@ fn digest(events: &[&Event]) -> RevisionDigest {
     RevisionDigest { revision, digest: format!("{:x}", digest.finalize()) }
 }
 
-/// Returns whether a member has the known history. All digests read up to the last known revision must be known and must
-/// include that revision.
+/// Returns whether a member has the known history: all digests up to the last known revision agree, and that one was read.
 pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool {
     let last = known.last().map_or(0, |one| one.revision);
     let both = read.iter().filter(|one| one.revision <= last);
@@ -85,8 +83,7 @@ pub(crate) async fn read(
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
 }
 
-/// Watches the revisions `first` to `last`, without compacted ones, and computes their digests. `None` if `last` is compacted
-/// or a revision is missing.
+/// Watches the revisions `first` to `last` and computes their digests. `None` if `last` is compacted or a revision is missing.
 async fn receive(
     members: &Members,
     endpoint: &str,

@@ -8,8 +8,7 @@ use witan_api::{
     v3::mvccpb::Event,
 };
 
-/// When pending changes reach this size, a segment is written at once, and receiving pauses until it is stored. A single
-/// revision can be larger.
+/// Size in bytes at which pending changes are stored at once, and receiving pauses. A single revision can be larger.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
 /// A revision that does not follow the previous one.
@@ -111,8 +110,8 @@ impl Pending {
         leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
-    /// Returns whether the changes fill a segment, so that receiving must pause. Receiving does not pause within the first
-    /// revision.
+    /// Returns whether the changes fill a segment, so that receiving must pause. The first revision is always received
+    /// completely.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
         let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);

@@ -26,8 +26,7 @@ impl Tail {
         Self { at, previous: Bytes::new(), digests: Vec::new(), time_ms: 0 }
     }
 
-    /// Reads the end of the newest generation. `None` if there are no segments, or if the end is damaged so that no segment can
-    /// follow.
+    /// Reads the end of the newest generation. `None` if there is none, or if its end is damaged.
     pub(super) async fn read(
         segments: &SegmentStore,
         ids: &[SegmentId],

@@ -113,8 +113,8 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns the segments of a generation, starting with the segment that contains the revision of a snapshot. Fails if the
-/// changes start after that revision.
+/// Returns a generation's segments from the one with the snapshot's revision on. Fails if the changes start after that
+/// revision.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
@@ -138,8 +138,7 @@ fn after<'a>(
     }
 }
 
-/// Downloads segments into `to` until `until` is reached or none remain. Fails if the segment that contains the backup's
-/// revision belongs to another history.
+/// Downloads segments into `to` until `until` is reached or none remain. Fails if the backup belongs to another history.
 async fn download_segments(
     segments: &SegmentStore,
     ids: &[SegmentId],
@@ -199,8 +198,7 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
 }
 
 impl Reached {
-    /// Advances over the wanted changes of the next segment, and sets `is_whole` once the target is reached. Fails if the times
-    /// go back.
+    /// Advances over the wanted changes of a segment. Sets `is_whole` at the target. Fails if the times go back.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;

@@ -18,8 +18,7 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role, if there is
-    /// one.
+    /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role.
     pub(super) async fn issue(&self, role: CertificateRole) -> Result<(), ActError> {
         self.withdraw(role).await?;
         let now = SystemTime::now();
@@ -66,8 +65,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes a cert-manager Certificate the owner of its secret. cert-manager itself does that only with
-    /// `--enable-certificate-owner-ref`.
+    /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
     pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());

@@ -15,8 +15,7 @@ use crate::{
     resources::{self, MANAGER, Ownership},
 };
 
-/// The field manager for created objects. The first apply takes over its fields, so that fields that are no longer applied are
-/// removed.
+/// The field manager for created objects. The first apply takes over its fields, so that omitted fields are removed.
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
@@ -41,9 +40,8 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, what).await
     }
 
-    /// Creates an object as [`CREATOR`]. An existing object with the name stays unchanged. If it is one of this cluster's, it
-    /// counts as created by an attempt whose response was lost; any other one is [`ActError::NameTaken`]. `what` names the
-    /// action in errors.
+    /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
+    /// lost. Any other existing object is [`ActError::NameTaken`]. `what` names the action in errors.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,

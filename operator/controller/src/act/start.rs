@@ -1,5 +1,4 @@
-//! Creates the pod of a member from the present template or the last admitted one. Checks a template with a dry run before a
-//! member is stopped for it.
+//! Creates the pod of a member. Checks a template with a dry run before a member is stopped for it.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
@@ -40,8 +39,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Builds the pod of a member from the last admitted spec, annotated with the refused template. `None` if no such spec is
-    /// known, or if its template is the present one. Also `None` for a new member: its claim can be left over from an earlier
-    /// attempt, without data.
+    /// known or its template is the present one, and for a new member, whose claim can be left over from an earlier attempt.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;

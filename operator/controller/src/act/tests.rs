@@ -27,7 +27,7 @@ fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     with(object, &json!({"metadata": meta}))
 }
 
-/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and its
+/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and
 /// result.
 async fn act(
     fake: &FakeApi,
@@ -93,8 +93,7 @@ async fn settle(fake: &FakeApi) -> String {
     panic!("passes come to no end");
 }
 
-/// Other operators and StatefulSets use the same names. Deleting the EtcdCluster must not delete such an object, and its
-/// clients must not be redirected.
+/// Other operators use the same names. Such an object must survive the EtcdCluster, and its clients must not be redirected.
 #[tokio::test]
 async fn objects_of_others_stay_as_they_are() {
     let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
@@ -411,8 +410,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     }
 }
 
-/// The API server must admit the new template before a member is stopped for it. A full quota is not a refusal: it still counts
-/// the pod that is about to be deleted.
+/// A full quota is not a refusal, because it still counts the pod that is about to be deleted.
 #[tokio::test]
 async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     let reason = Stop::Outdated;

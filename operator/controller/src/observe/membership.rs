@@ -12,8 +12,7 @@ use crate::resources::Cluster;
 /// The first log index of a new cluster.
 const FIRST_INDEX: u64 = 1;
 
-/// The revision of an empty key space. A member restored from a backup also starts at [`FIRST_INDEX`], but with the backup's
-/// revision.
+/// The revision of an empty key space. A member restored from a backup starts with the backup's revision instead.
 const FIRST_REVISION: i64 = 1;
 
 /// Returns the list of members and their reports; `None` if no member answered.
@@ -74,8 +73,7 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals that other reports list and the chosen list lacks. Ignores a removed member that does not know of its
-/// removal yet.
+/// Returns the ordinals that only other reports list. Ignores a removed member that does not know of its removal yet.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
@@ -93,8 +91,7 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` can follow from the list of `earlier`: the removals in between left a quorum of the
-/// voters of `earlier`.
+/// Returns whether the list of `later` can follow from that of `earlier`: enough voters for a quorum are left.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (
@@ -104,8 +101,8 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members with the same cluster id serve with different quorums. A concurrent removal or addition of the
-/// leader can look the same for one pass.
+/// Returns whether two members of one cluster id serve with different quorums. A change of the leader can look the same
+/// briefly.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);

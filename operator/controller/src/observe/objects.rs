@@ -51,8 +51,7 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server, including claims that its pods mount and that lack its label. Looks
-    /// up names that other objects have.
+    /// Reads the objects of a cluster from the API server, including mounted claims without its label, and finds taken names.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,

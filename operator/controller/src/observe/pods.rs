@@ -23,8 +23,7 @@ use crate::resources::{
     START, TEMPLATE, VERSION, state,
 };
 
-/// Annotation of a claim about a refused growth: the bytes, `@`, the time in seconds since 1970, a colon, and the API server's
-/// message.
+/// Annotation of a claim about a refused growth: bytes, `@`, seconds since 1970, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
@@ -106,8 +105,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     }
 }
 
-/// Reads the values for `plan` from the claim of an ordinal. While no claim can be built from the spec, the claim counts as
-/// current.
+/// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim counts as current.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -152,8 +150,7 @@ pub(super) fn claim_seen(
     }
 }
 
-/// Parses the value of [`REFUSED_BYTES`] into the bytes and the message; `None` if it is invalid or older than
-/// [`REFUSAL_SECONDS`].
+/// Parses [`REFUSED_BYTES`] into the bytes and the message; `None` if it is invalid or older than [`REFUSAL_SECONDS`].
 fn refused_growth(text: &str, now: UnixSeconds) -> Option<(u64, &str)> {
     let (mark, words) = text.split_once(':')?;
     let (bytes, at) = mark.split_once('@')?;
@@ -210,15 +207,13 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Returns whether the deletion of an object is overdue by [`LATE_SECONDS`]. The deletion timestamp is the end of the grace
-/// period.
+/// Returns whether an object should have been deleted [`LATE_SECONDS`] ago. Its deletion timestamp ends the grace period.
 fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     let ends = object.meta().deletion_timestamp.as_ref();
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns why a pod is not ready, with the message of the node, the scheduler or a container. `None` if the pod has no
-/// obstacle.
+/// Returns the obstacle of a pod that is not ready, with the message of the scheduler or the kubelet.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
@@ -250,8 +245,7 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns `CannotStart` if a container waits for a reason in [`CANNOT_START`], `OutOfMemory` if it was last killed at its
-/// memory limit, else `None`.
+/// Returns `CannotStart` for a waiting reason in [`CANNOT_START`], `OutOfMemory` after a kill at the memory limit, else `None`.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())

@@ -1,5 +1,4 @@
-//! Reads the secrets of a cluster: certificates, the operator's client certificate, and the password of root. Also finds
-//! missing secrets.
+//! Reads the secrets of a cluster: certificates, and the password of root. Also finds missing secrets.
 //!
 //! Each secret is read by name, so the operator needs no permission to list secrets. The secrets are cached.
 
@@ -91,8 +90,7 @@ impl Secrets {
         Ok(seen)
     }
 
-    /// Returns the cached secrets of a cluster if they are for this generation of the spec. Drops expired secrets of all
-    /// clusters.
+    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = lock(&self.0);
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
@@ -174,8 +172,7 @@ impl SecretsSeen {
     }
 }
 
-/// Reads the secrets of a cluster from the API server: secrets that the operator issues, that the spec names, or that
-/// cert-manager writes.
+/// Reads the secrets that the operator issues, that the spec names, or that cert-manager writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
     let space = &cluster.namespace;
     let secret =

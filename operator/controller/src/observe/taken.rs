@@ -1,5 +1,4 @@
-//! Finds names of a cluster's objects that other objects have. Such objects lack the cluster's label, so missing parts are
-//! looked up by name.
+//! Finds names of a cluster's objects that other objects have. Such objects lack the cluster's label, so they are read by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,7 @@
 //! Ensures that operations that replace data or disks run once, soon after their creation, and only on the intended cluster. A
 //! manifest in Git, a restored object or a repeated job can create the same operation again with another UID.
 //!
-//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after the EtcdOperation is
-//! deleted.
+//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after its deletion.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
@@ -97,8 +96,7 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     refusal("StartDeadlineExceeded", text)
 }
 
-/// Returns the UID and the start time of another operation with the same name. Releases before `pastOperations` recorded only
-/// the last restore.
+/// Returns the UID and start time of an earlier operation with the same name. Old releases recorded only the last restore.
 fn same_name<'a>(
     operation: &EtcdOperation,
     cluster: &'a EtcdCluster,
@@ -114,9 +112,8 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation, which must be written before the operation starts. `None`
-/// if no record is needed or it exists. Beyond [`RECORDED`] records, drops the oldest replacement, or the oldest record if
-/// there is none.
+/// Returns the status of the cluster with a record of this operation, to be written before it starts. `None` if no record is
+/// needed or it exists. Beyond [`RECORDED`] records, drops the oldest replacement, else the oldest record.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,

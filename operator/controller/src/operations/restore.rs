@@ -49,9 +49,8 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Decides whether a cluster can be restored from a backup. All of its members must have disks to keep and pods that the
-/// operator can stop. No earlier restore may still have kept disks, unless `forgetKeptDisks` is set. Waits while the pods could
-/// not be recreated.
+/// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
+/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the pods could not be recreated.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!(

@@ -8,9 +8,8 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
 
 use super::{Subject, events, rounded, time};
 
-/// Returns the status of each ordinal that has a pod or a member, then of the members outside this cluster's pods, each under a
-/// unique name. While no member answers, keeps ids, learners and outside members as last reported, because a recovery counts
-/// the voters by them.
+/// Returns the status of each ordinal with a pod or a member, then of the outside members, each under a unique name. While no
+/// member answers, keeps ids, roles and outside members as last reported, because a recovery counts voters by them.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -108,8 +107,7 @@ fn silent_since(
     )
 }
 
-/// Returns when `holds` became true of a member: the time that `recorded` has in the previous status, else now. `None` if
-/// `holds` is false.
+/// Returns when `holds` became true: the time that `recorded` has in the previous status, else now. `None` if it is false.
 fn since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,

@@ -1,8 +1,7 @@
 //! Builds the job that takes a backup.
 //!
-//! The pod runs `witan-operator backup save`, which streams a member's snapshot into the store. It writes the result into its
-//! termination message. With verification, `save` and `fetch` are init containers, and the main container restores the snapshot
-//! that `fetch` has downloaded.
+//! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, `save` and
+//! `fetch` are init containers, and the main container restores the snapshot that `fetch` has downloaded.
 
 use std::collections::BTreeMap;
 

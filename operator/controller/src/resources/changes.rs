@@ -1,5 +1,4 @@
-//! Builds the pod that stores the changes between the snapshots of a schedule. The pod runs `witan-operator backup changes`
-//! until it is deleted.
+//! Builds the pod that stores the changes between snapshots by running `witan-operator backup changes` until it is deleted.
 
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec},

@@ -88,8 +88,7 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. A claim without a record gets a
-/// record of the present spec.
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request, or records the present spec.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
@@ -119,8 +118,7 @@ pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) 
     migrates || is_larger || wanted.spec != recorded.spec
 }
 
-/// Returns the owners that a claim must have: its present owners other than the cluster, and the cluster if the retention
-/// policy deletes claims with it.
+/// Returns the owners of a claim: all but the cluster, and the cluster if the retention policy deletes claims with it.
 pub(crate) fn owners_of_claim(
     cluster: &Cluster<'_>,
     claim: &PersistentVolumeClaim,
@@ -144,8 +142,7 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     claim
 }
 
-/// Returns the spec of a claim without its size: the template's spec, with access modes (by default `ReadWriteOnce`) and
-/// storage class.
+/// Returns the template's spec with access modes (by default `ReadWriteOnce`) and storage class, without the size.
 fn spec(
     cluster: &Cluster<'_>,
     template: Option<PersistentVolumeClaimSpec>,

@@ -30,8 +30,7 @@ pub(crate) const SERVICE: &str = "witan.dev/service";
 pub(crate) const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
 pub(crate) const TEMPLATE: &str = "witan.dev/template";
-/// Annotation of a pod with the last admitted template: the fingerprint of the refused template, a colon, and the message of
-/// the refusal.
+/// Annotation of a pod with the last admitted template: the refused template's fingerprint, a colon, and the refusal.
 pub(crate) const REFUSED: &str = "witan.dev/refused-template";
 /// Annotation of pods and claims: the member's peer TLS.
 pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
@@ -39,8 +38,7 @@ pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
 pub(crate) const START: &str = "witan.dev/start";
 /// Annotation of a claim whose member was removed. The claim is kept, either forever or until another member votes.
 pub(crate) const RETIRED: &str = "witan.dev/retired";
-/// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held data of a cluster that has
-/// served.
+/// Annotation of a claim: the id of the cluster that has served from it.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
 /// Annotation of a pod: the last EtcdOperation that restarted all members.
 pub(crate) const RESTART: &str = "witan.dev/restart";
@@ -72,8 +70,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) restore: Option<RestorePoint>,
     /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
-    /// Whether pods of this spec were admitted before. If so, a rule of a later release must not prevent a member from starting
-    /// on its disk.
+    /// Whether pods of this spec were admitted before. If so, later rules do not apply, and members can start on their disks.
     pub(crate) is_admitted: bool,
 }
 
@@ -116,8 +113,7 @@ impl<'a> Cluster<'a> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
-    /// Returns the cluster token, from which the ids of cluster and members are derived. Each restore in place changes the
-    /// token.
+    /// Returns the cluster token, from which cluster and member ids are derived. Each restore in place changes it.
     pub(super) fn token(&self) -> String {
         let status = self.resource.status.as_ref();
         let restore = status.and_then(|status| status.restore.as_ref());
@@ -189,8 +185,7 @@ impl<'a> Cluster<'a> {
         labels
     }
 
-    /// Returns the metadata of an object that the cluster owns: labels, the annotations in `spec.additionalMetadata`, and the
-    /// owner reference.
+    /// Returns the metadata of an object of the cluster: labels, `spec.additionalMetadata.annotations` and owner reference.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {
@@ -227,8 +222,7 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// Returns `spec.image`, else the operator's member image. `spec.version` replaces the tag or digest of that image. Fails if
-/// the image has no repository name.
+/// Returns `spec.image`, else the operator's member image with `spec.version`, if set. Fails if the image has no repository.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

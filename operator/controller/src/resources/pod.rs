@@ -52,8 +52,7 @@ pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, Resource
     Ok(pod)
 }
 
-/// Returns the pod without the annotations of [`pod`]. The user's `podTemplate` is merged in, but cannot change the operator's
-/// names.
+/// Returns the pod with the user's `podTemplate` merged in, but with the operator's names. [`pod`] adds the annotations.
 fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let own = own(cluster, plan)?;
     let Some(template) = &cluster.spec().pod_template else {
@@ -224,8 +223,7 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-/// Returns the resources of the spec, or default requests. Without requests, a member would be among the first pods evicted
-/// from a node that runs out of memory.
+/// Returns the resources of the spec, or default requests, without which members would be among the first pods evicted.
 pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
@@ -283,8 +281,7 @@ fn selector(cluster: &Cluster<'_>) -> LabelSelector {
     }
 }
 
-/// Returns the user's affinity. If it has no pod anti-affinity, adds the one of `podAntiAffinityPreset`: preferred (soft),
-/// required (hard) or none.
+/// Returns the user's affinity. Without a pod anti-affinity, adds the one of `podAntiAffinityPreset`.
 fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {

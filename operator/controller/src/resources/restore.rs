@@ -92,8 +92,7 @@ pub(super) fn containers(
     Ok((containers, access.volumes))
 }
 
-/// Returns the job that checks whether a backup can be restored, before members are stopped for it. Its pod does the same as a
-/// first member, in a scratch directory.
+/// Returns the job that checks a backup before members are stopped for it. It restores the backup in a scratch directory.
 pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,

@@ -13,8 +13,7 @@ pub(super) fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
     events
 }
 
-/// Returns whether an object belongs to a cluster. Comparing prefixes is not enough: objects of `orders-eu` also begin with
-/// `orders-`.
+/// Returns whether an object belongs to a cluster. Objects of another cluster `orders-eu` also begin with `orders-`.
 fn is_about(object: &ObjectReference, facts: &Facts) -> bool {
     let cluster = &facts.cluster;
     let name = object.name.as_deref().unwrap_or_default();

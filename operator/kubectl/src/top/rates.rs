@@ -1,5 +1,4 @@
-//! `top --rates`: shows which keys are read, written and watched. Each member counts only its own clients, so all members count
-//! during the same seconds.
+//! `top --rates`: shows which keys are read, written and watched. All members count their own clients during the same seconds.
 
 #[cfg(test)]
 mod tests;

@@ -67,8 +67,7 @@ pub struct ClusterReport {
     pub cluster_id: u64,
     /// Number of members in the reported list.
     pub members: usize,
-    /// Whether the cluster has two histories under one id: a quorum confirmed this list and another one, and one of the two
-    /// lists lacks the other's leader.
+    /// Whether this list and another one were confirmed by different quorums, so that the cluster has two histories.
     pub forked: bool,
     /// Whether the log and the key space are as empty as a new member's, and no quorum confirmed the member's read.
     pub blank: bool,

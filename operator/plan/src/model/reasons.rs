@@ -153,8 +153,7 @@ impl Stop {
     }
 }
 
-/// Why a pod is not ready although its member may be healthy. The operator reports an obstacle, but does not replace the member
-/// because of it.
+/// Why a pod is not ready although its member may be healthy. An obstacle is reported, but the member is not replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
     /// No node has the capacity for the pod, or its volume cannot be attached.

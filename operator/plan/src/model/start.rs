@@ -44,8 +44,7 @@ pub enum Bootstrap {
         /// All members.
         members: Vec<JoinMember>,
     },
-    /// Like `Restart`, with `--force-new-cluster`: the member removes all others from its cluster and continues alone with its
-    /// data.
+    /// Like `Restart`, with `--force-new-cluster`: the member removes all others and continues alone with its data.
     Forced,
     /// `--initial-cluster-state=existing` with this member alone. The member starts from its disk and refuses an empty disk.
     Restart,

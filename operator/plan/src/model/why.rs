@@ -295,8 +295,7 @@ impl Why {
     }
 }
 
-/// Describes what the operator does without a quorum. Names the answering voter with the longest log, from which a person can
-/// force a new cluster.
+/// Describes a cluster without a quorum, and names the answering voter with the longest log as the best survivor.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()

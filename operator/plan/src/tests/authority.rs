@@ -53,8 +53,7 @@ impl Authority {
         self.rotation == Rotation::Rest && !self.asked
     }
 
-    /// Returns whether the authority was ever rotated. From then on the template contains the fingerprint of the trusted
-    /// authorities.
+    /// Returns whether the authority was ever rotated. Only then the template contains the trusted authorities' fingerprint.
     pub(super) fn was_rotated(&self) -> bool {
         self.since > 0
     }

@@ -156,8 +156,7 @@ impl World {
         recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
     }
 
-    /// Asserts that a recovery with this survivor is recorded and no other pod is left: two pods could serve as a quorum of the
-    /// old members.
+    /// Asserts that a recovery with this survivor is recorded and no other pod is left, as two pods could be a quorum.
     fn judge_alone(&self, step: &Step, survivor: Ordinal) {
         let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
         assert!(self.recovers(), "a person has asked for it: {step:?}");

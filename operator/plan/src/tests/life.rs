@@ -98,8 +98,7 @@ impl World {
         i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
-    /// Forms the cluster of `members` ordinals from `first` on, once the first of them runs. `https` is the scheme of the peer
-    /// URLs.
+    /// Forms the cluster of `members` ordinals from `first` on. `https` is the scheme of the peer URLs.
     fn form(&mut self, first: Ordinal, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster begins once");
         self.members = (first..first + members)

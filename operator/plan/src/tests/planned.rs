@@ -246,8 +246,7 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Each case lists members before and after, members that are down, members removed at once, members removed after their time,
-/// and remaining members.
+/// Members before and after, members down, members removed at once, members removed after their time, remaining members.
 #[test]
 fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);

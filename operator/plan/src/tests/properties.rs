@@ -14,8 +14,7 @@ const CASES: u64 = 1000;
 /// Number of passes with faults in between.
 const DISTURBED: u64 = 60;
 
-/// The most passes until an undisturbed cluster matches its spec. Each member can be replaced after its time, rolled twice, and
-/// migrated.
+/// The most passes until an undisturbed cluster matches its spec: each member can be replaced, rolled twice, and migrated.
 const CALM: usize = 1500;
 
 pub(super) fn world(seed: u64) -> World {

@@ -231,8 +231,7 @@ fn an_operator_that_is_cut_off_forces_nothing() {
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
-/// Clusters of any size and history lose most of their disks, and a new cluster is forced from a member with a disk. `judge`
-/// checks each step.
+/// Clusters of any size and history lose most of their disks, and one is forced from a member. `judge` checks each step.
 #[test]
 fn any_member_with_a_disk_restarts() {
     let mut recovered = 0;

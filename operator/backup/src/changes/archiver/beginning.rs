@@ -104,8 +104,7 @@ impl Archiver<'_> {
         Ok(records)
     }
 
-    /// Returns the first revision whose changes follow a backup. `None` if the member has compacted that revision or has
-    /// another history.
+    /// Returns the first revision after a backup; `None` if the member has compacted it or has another history.
     async fn connected(
         &self,
         record: &BackupRecord,

@@ -87,8 +87,7 @@ impl<M: Members> Operations<M> {
         Ok(pods)
     }
 
-    /// Writes the record of a restore into the status of its cluster. If the cluster has changed since it was read, the next
-    /// pass writes the record.
+    /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it.
     pub(in crate::operations) async fn record(
         &self,
         at: &At<'_>,

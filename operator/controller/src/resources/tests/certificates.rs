@@ -156,8 +156,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
-/// During a rotation, certificates of adjacent stages must trust each other. Certificates of the first and the last stage must
-/// not.
+/// Certificates of adjacent stages must trust each other. Certificates of the first and the last stage must not.
 #[test]
 fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
     let mut resource = full();

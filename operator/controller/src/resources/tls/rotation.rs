@@ -1,8 +1,7 @@
 //! Builds the authority's secret during a rotation. Its contents determine the stage.
 //!
-//! `ca.crt` holds the trusted authorities, the signing one first. The secret of each certificate has a copy, which shows
-//! whether the certificate is up to date. `next.crt` and `next.key` exist while the next authority is trusted but does not sign
-//! yet.
+//! `ca.crt` holds the trusted authorities, the signing one first. Each certificate's secret has a copy, which shows whether it
+//! is up to date. `next.crt` and `next.key` exist while the next authority is trusted but does not sign yet.
 
 use std::time::SystemTime;
 
