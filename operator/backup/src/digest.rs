@@ -51,7 +51,6 @@ mod tests {
     use super::*;
     use crate::testing::{hex, snapshot};
 
-    /// Digests a file in pieces of `piece` bytes.
     fn digested(file: &[u8], piece: usize) -> Digested {
         let mut digest = SnapshotDigest::default();
         file.chunks(piece).for_each(|part| digest.update(part));

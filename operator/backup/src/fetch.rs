@@ -51,7 +51,6 @@ pub(crate) async fn run(
     Ok(Some(fetched))
 }
 
-/// Returns whether a folder exists and is not empty.
 fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),

@@ -13,7 +13,6 @@ pub(crate) enum Location {
         /// The prefix, without a leading or trailing slash.
         prefix: Path,
     },
-    /// A folder in a file system.
     Folder(PathBuf),
 }
 

@@ -15,7 +15,6 @@ pub(crate) enum Reason {
     StoreUnreachable,
     /// The store refused the credentials, the credentials lack a permission, or there are none.
     WrongCredentials,
-    /// The bucket does not exist.
     NoSuchBucket,
     /// The store or a quota is full.
     StoreFull,
@@ -48,7 +47,6 @@ impl BackupError {
         Self { reason, message: message.into() }
     }
 
-    /// Creates a failure without a more specific reason.
     pub(crate) fn internal(message: impl ToString) -> Self {
         Self::new(Reason::Internal, message.to_string())
     }

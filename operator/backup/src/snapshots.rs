@@ -25,7 +25,6 @@ use crate::{
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a member may take to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
-/// How long a member may take to send the next piece.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Source for Members {

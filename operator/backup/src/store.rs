@@ -164,7 +164,6 @@ impl Store {
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 
-    /// Writes a backup record.
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
         let file = format!("{}{RECORD}", record.name);
         let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;

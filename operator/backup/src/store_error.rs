@@ -144,7 +144,6 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
-/// Returns whether the message of a store says that the store is full.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
@@ -181,7 +180,6 @@ fn code(text: &str) -> Option<&str> {
     element(text, "Code")
 }
 
-/// Returns the text of an XML element.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, from) = text.split_once(&format!("<{name}>"))?;
     let (value, _) = from.split_once(&format!("</{name}>"))?;

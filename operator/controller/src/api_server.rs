@@ -39,7 +39,6 @@ pub(crate) fn cannot(what: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
     move |source| ApiFailure { what, source: Box::new(source) }
 }
 
-/// Returns the untyped description of a kind.
 pub(crate) fn kind_of<K: Object>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
@@ -101,7 +100,6 @@ pub(crate) async fn list<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Creates an object in a namespace. Returns the created object.
 pub(crate) async fn create<K: Object>(
     client: &Client,
     namespace: &str,
@@ -163,7 +161,6 @@ mod tests {
     use super::*;
     use crate::testing::api::FakeApi;
 
-    /// A status must not be written to a later cluster of the same name.
     #[tokio::test]
     async fn a_status_is_written_into_the_resource_that_was_read_and_into_no_other() {
         let fake = FakeApi::default();

@@ -46,7 +46,6 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(15);
 /// The time until a running job is checked again. No watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
-/// The time limit of a pass.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// The action in errors. If the resource has changed since it was read, nothing is written, and its watch starts another pass.
 const WRITE: &str = "write the status";

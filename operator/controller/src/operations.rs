@@ -287,7 +287,6 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Fails an operation that must not start.
     async fn refuse(
         &self,
         operation: &EtcdOperation,

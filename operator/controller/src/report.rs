@@ -169,7 +169,6 @@ fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus>
     })
 }
 
-/// Returns whether a usable disk belongs to no member.
 fn has_disks_without_member(seen: &Observed) -> bool {
     seen.ordinals.iter().any(|(ordinal, at)| {
         at.claim.as_ref().is_some_and(ClaimSeen::is_usable) && seen.member(*ordinal).is_none()

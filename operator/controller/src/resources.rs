@@ -65,11 +65,9 @@ pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
 /// The owner of an object that has the name of one of the cluster's objects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ownership {
-    /// The object belongs to this cluster.
     Ours,
     /// The object belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that EtcdCluster.
     Ending,
-    /// The object belongs to someone else.
     Foreign,
 }
 

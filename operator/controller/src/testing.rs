@@ -16,7 +16,6 @@ use crate::{
     options::Environment,
 };
 
-/// Members that never answer.
 pub(crate) struct NoMembers;
 
 impl Members for NoMembers {

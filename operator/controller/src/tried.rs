@@ -55,7 +55,6 @@ pub(crate) struct Tried {
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
     repeats: u32,
-    /// Number of consecutive failed passes.
     failures: u32,
 }
 
@@ -233,7 +232,6 @@ mod tests {
         assert!(tried.refused(&mended, now).is_empty());
     }
 
-    /// A pod that is killed repeatedly must be recreated each time.
     #[test]
     fn a_step_that_changed_something_may_come_again() {
         let (mut tried, now) = (Tried::default(), Instant::now());

@@ -64,7 +64,6 @@ impl PodFact {
     }
 }
 
-/// Reads a cluster and its objects.
 pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
     let mut facts = add_objects(target, vec![cluster]).await;

@@ -40,9 +40,7 @@ struct Version {
 enum End {
     /// The oldest version created the key. Versions before an earlier deletion are not listed.
     Created,
-    /// Older versions were compacted.
     Compacted,
-    /// The limit was reached.
     Limit,
 }
 

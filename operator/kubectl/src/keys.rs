@@ -19,7 +19,6 @@ const TXN_OPS_DEFAULT: i32 = 128;
 pub(super) struct Keys {
     reach: Reach,
     address: Address,
-    /// Maximum number of operations in a transaction.
     pub(super) txn_ops_max: usize,
 }
 

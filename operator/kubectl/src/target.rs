@@ -44,7 +44,6 @@ impl Target {
         Ok(Self { client, namespace, everywhere: false })
     }
 
-    /// Sets whether lists include all namespaces.
     pub(super) fn listing(self, everywhere: bool) -> Self {
         Self { everywhere, ..self }
     }

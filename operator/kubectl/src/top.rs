@@ -52,7 +52,6 @@ struct Row {
     keys: u64,
     /// Total size of the keys, without values, in bytes.
     key_bytes: u64,
-    /// The revision of the newest put.
     newest_revision: i64,
     /// Number of sampled values. `sampled_bytes` is their total size.
     sampled: u64,

@@ -206,7 +206,7 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member is healthy, and its pod is ready and not being deleted. A member outside the pods has no pod.
+    /// Returns whether a member is healthy and its pod is ready and not being deleted. Outside members need no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {

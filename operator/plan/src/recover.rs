@@ -60,8 +60,8 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Returns the step that records the survivor, or a wait for a person. A voter may be outside the pods, or the survivor may not
-/// be a voter, have no disk or be fenced. It need not be a listed voter if no voter is known or a recovery is running.
+/// Returns the step that records the survivor. Returns a wait for a person if a voter is outside this cluster's pods, or if the
+/// survivor is fenced, has no disk or is not a voter. It need not be a listed voter if none is known or a recovery is running.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

@@ -216,7 +216,6 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
 }
 
 enum VoterDecision {
-    /// Keeps the member.
     Well,
     Wait(Step),
     /// Recreates the pod on its disk.

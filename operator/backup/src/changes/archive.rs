@@ -53,7 +53,6 @@ pub(super) struct ClusterArchive {
     known_leases: BTreeSet<i64>,
     /// Whether the store is known to refuse overwriting a segment.
     is_checked: bool,
-    /// A segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
     /// The cluster's last revision and its time, until both are stored.
     pub(super) asked: Option<LastRevision>,
@@ -92,7 +91,6 @@ impl ClusterArchive {
         Ok(archive)
     }
 
-    /// Continues after the end of a log.
     pub(super) fn go_on(&mut self, tail: Tail) {
         tracing::info!(
             to = self.segments.folder_url(),

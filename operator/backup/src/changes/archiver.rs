@@ -288,7 +288,6 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Stores all pending changes and updates the status.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());

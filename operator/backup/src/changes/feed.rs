@@ -39,7 +39,6 @@ const ENDED_LEASE_S: i64 = 60;
 pub(super) enum FeedEnd {
     /// The next revisions were compacted. Contains the first revision that was not compacted.
     Compacted(i64),
-    /// The member failed.
     Failed(BackupError),
 }
 
@@ -47,7 +46,6 @@ pub(super) enum FeedEnd {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) cluster_id: u64,
-    /// The last revision.
     pub(super) revision: i64,
     /// The Raft term, which changes if members restart with other data.
     pub(super) term: u64,
@@ -57,7 +55,6 @@ pub(super) struct Head {
 #[derive(Debug)]
 pub(super) struct Feed {
     endpoint: String,
-    /// The last answer to [`Feed::ask`].
     head: Head,
     watch: Streaming<WatchResponse>,
     kv: KvClient<Channel>,
@@ -66,7 +63,6 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Watches all keys from a revision.
     pub(super) async fn open(
         members: &Members,
         endpoint: &str,

@@ -67,7 +67,6 @@ impl Pending {
         Ok(())
     }
 
-    /// Takes the changes of all complete revisions.
     pub(super) fn take_whole(&mut self) -> Vec<ChangeGroup> {
         let part = self.take_part();
         self.bytes = part.iter().map(bytes_of).sum();
@@ -133,7 +132,6 @@ impl Pending {
     }
 }
 
-/// Returns the encoded size of a group's changes.
 fn bytes_of(group: &ChangeGroup) -> usize {
     group.events.iter().map(Event::encoded_len).sum()
 }

@@ -10,7 +10,6 @@ use crate::{
     store::Store,
 };
 
-/// The folder that contains the segments of all clusters.
 const FOLDER: &str = "changes";
 const DELETIONS_AT_ONCE: usize = 16;
 
@@ -79,7 +78,6 @@ impl SegmentStore {
         Err(BackupError::internal(message))
     }
 
-    /// Reads the bytes of a segment's file.
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
         let (_, mut pieces) = self.store.read(&file).await?;

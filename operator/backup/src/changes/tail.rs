@@ -14,7 +14,6 @@ pub(super) struct Tail {
     pub(super) at: SegmentId,
     /// Digest of the last segment; empty before the first segment.
     pub(super) previous: Bytes,
-    /// The digests of the last stored revisions.
     pub(super) digests: Vec<RevisionDigest>,
     pub(super) time_ms: i64,
 }

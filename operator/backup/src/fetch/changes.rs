@@ -21,7 +21,6 @@ use crate::{
 pub(super) enum Until {
     /// The last stored revision.
     Newest,
-    /// This revision.
     Revision(i64),
     /// The last revision received at or before this time.
     Time(Timestamp),

@@ -23,7 +23,6 @@ fn memory() -> (Arc<InMemory>, Store) {
     (objects.clone(), Store::of_test(objects))
 }
 
-/// Returns the names of all objects.
 async fn names(objects: &InMemory) -> Vec<String> {
     let listed = objects
         .list_with_delimiter(Some(&Path::from("of/test")))

@@ -63,7 +63,6 @@ async fn act(
     )
 }
 
-/// Runs one pass. Returns its step, its message and its result.
 async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let planned = |cluster: &EtcdCluster, seen: &Observed| {
         let status = cluster.status.clone().unwrap_or_default();
@@ -127,7 +126,6 @@ async fn objects_of_others_stay_as_they_are() {
     }
 }
 
-/// An application's chart can have a Service with the name in the spec.
 #[tokio::test]
 async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -147,7 +145,6 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     }
 }
 
-/// Another client can take the name between the observation and the write.
 #[tokio::test]
 async fn a_name_taken_meanwhile_is_refused() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -212,7 +209,6 @@ async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     );
 }
 
-/// The disks of a cluster that has served hold its data, even without a status.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     let fake = FakeApi::default();
@@ -349,7 +345,6 @@ fn start(ordinal: u32) -> Step {
     Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role })
 }
 
-/// A spec that the API server refuses must not cause quorum loss.
 #[tokio::test]
 async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
     let words = "no PriorityClass with name absent was found";

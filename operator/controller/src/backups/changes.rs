@@ -41,7 +41,6 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Returns the time until the next pass over the schedule.
     pub(super) fn requeue_after(&self) -> Duration {
         if self.answer.is_some() { LOOK } else { SOON }
     }

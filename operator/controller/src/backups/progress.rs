@@ -142,7 +142,6 @@ pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     trouble(pod).map(|found| with_pod_name(pod, found))
 }
 
-/// Prefixes the message with the name of the pod.
 fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     let message = format!("pod {}: {}", pod.name_any(), trouble.message);
     Trouble { message, ..trouble }

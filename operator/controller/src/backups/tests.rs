@@ -225,7 +225,6 @@ fn a_status_tells_what_was_stored() {
     );
 }
 
-/// A stored snapshot that cannot be restored is not a backup.
 #[test]
 fn a_failed_verification_fails_the_backup() {
     let saved = json!({

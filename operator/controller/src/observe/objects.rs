@@ -40,7 +40,6 @@ pub(crate) struct Stores {
 }
 
 impl Objects {
-    /// Collects the objects of a cluster from the stores of the watches.
     pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,

@@ -43,7 +43,6 @@ pub(crate) async fn restore_source(
     Ok(Ok(Some(point)))
 }
 
-/// A backup that can be restored.
 pub(crate) struct FoundBackup {
     pub(crate) point: RestorePoint,
     /// Name of the EtcdCluster that was backed up; `None` if only the location is known.
@@ -107,7 +106,6 @@ mod tests {
         found_to(fake, &json!({}), status).await
     }
 
-    /// Looks up the backup with additional fields in `restore`.
     async fn found_to(
         fake: &FakeApi,
         more: &serde_json::Value,

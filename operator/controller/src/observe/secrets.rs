@@ -47,7 +47,6 @@ pub(crate) struct SecretsSeen {
     pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// State of cert-manager's Certificates, for `plan`.
     pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
-    /// Existing cert-manager Certificates.
     pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
     /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
     pub(crate) missing: BTreeSet<String>,

@@ -17,8 +17,8 @@ pub(super) enum Compared {
     Hashes(i64, Vec<MemberHash>),
 }
 
-/// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes`, equal or not, `Again` if keys were
-/// compacted in the meantime or at different revisions, or `Silent` with the first error of a member.
+/// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes`, equal or not. Returns `Again` if
+/// keys were compacted in the meantime or at different revisions, and `Silent` with the first error of a member.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;

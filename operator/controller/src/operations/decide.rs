@@ -39,11 +39,8 @@ pub(super) enum Start {
 pub(super) enum Next {
     /// Record these requests in the status of the EtcdCluster.
     Request(Box<Requests>),
-    /// Request a transfer of leadership from the leader.
     MoveLeader { from: MemberId, to: MemberId },
-    /// Compare the members' hashes.
     Compare,
-    /// Look up the backup of a restore.
     CheckBackup,
     /// Record a restore in the status of the EtcdCluster.
     Record(Box<RestoreStatus>),
@@ -313,7 +310,6 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a transfer of leadership.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
@@ -356,7 +352,6 @@ pub(super) fn is_updated(own: &OrdinalSeen) -> bool {
     own.pod.as_ref().is_none_or(|pod| !pod.outdated)
 }
 
-/// Returns whether the claim of an ordinal need not migrate.
 fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }

@@ -20,7 +20,6 @@ const RECORDED: usize = 50;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
-    /// The reason in the condition.
     pub(super) reason: &'static str,
     /// A message that describes the problem and its solution.
     pub(super) text: String,

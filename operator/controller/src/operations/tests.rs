@@ -166,7 +166,6 @@ async fn a_repair_precedes_waiting_operations() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
-/// A recovery that starts later, unexpectedly, would stop serving members.
 #[tokio::test]
 async fn a_recovery_begins_at_once_or_fails() {
     let fake = FakeApi::default();

@@ -165,7 +165,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     }
 }
 
-/// Returns the condition `Degraded`: `True` after a refusal, a warning or an alarm, or if a voter is not healthy.
+/// Returns the condition `Degraded`: `True` with a refusal, a warning or an alarm, or if a voter is not healthy.
 fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,

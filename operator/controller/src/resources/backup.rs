@@ -110,7 +110,6 @@ pub(super) fn merged(
     Ok(pod)
 }
 
-/// Returns the spec of the pod that saves a backup.
 fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);

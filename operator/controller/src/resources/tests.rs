@@ -83,7 +83,6 @@ fn all_objects_match_the_snapshot() {
     );
 }
 
-/// A claim outlives the cluster unless the policy says otherwise.
 #[test]
 fn claims_are_owned_only_when_they_go_with_the_cluster() {
     let cluster = cluster(resource(json!({})));
@@ -311,7 +310,6 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
     assert!(joined.contains(&"--initial-cluster-state=existing".to_owned()));
 }
 
-/// Neither differences between members nor the way they were started is a reason to restart one.
 #[test]
 fn a_template_changes_with_the_spec_alone() {
     let cluster = cluster(resource(json!({})));

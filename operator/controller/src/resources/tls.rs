@@ -36,7 +36,6 @@ pub(super) const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 
-/// How long an authority is valid: ten years.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Tolerated clock skew. A certificate becomes valid this long before it is issued.
@@ -219,7 +218,6 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
-/// Returns the in-cluster DNS names of a service.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [

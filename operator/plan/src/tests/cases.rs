@@ -273,7 +273,6 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
     assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
 }
 
-/// Another member's alarm does not shorten a member's time to rebuild.
 #[test]
 fn each_corrupt_member_has_its_own_time_to_rebuild() {
     let mut world = cluster(5);
@@ -363,7 +362,6 @@ fn a_leftover_disk_of_a_failed_bootstrap_is_deleted() {
     }
 }
 
-/// In both cases the other repairs continue.
 #[test]
 fn a_fenced_or_protected_leftover_disk_is_kept() {
     let world = cluster(3);

@@ -67,7 +67,6 @@ fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
     assert!(removals(&world).is_empty());
 }
 
-/// A pod that does not improve when it is recreated is not recreated again at once.
 #[test]
 fn a_pod_is_recreated_once_an_hour() {
     let mut world = cluster(3);

@@ -150,7 +150,6 @@ impl World {
         assert!(!(first && born), "a cluster begins once: {step:?}");
     }
 
-    /// Returns whether a recovery is recorded as running.
     fn recovers(&self) -> bool {
         let recovery = self.status.recovery.as_ref();
         recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)

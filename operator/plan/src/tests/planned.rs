@@ -131,7 +131,6 @@ fn a_changed_template_reaches_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1);
 }
 
-/// `minReadySeconds` is 10, so each pod must have been ready for 10 seconds.
 #[test]
 fn a_rollout_waits_until_readiness_has_lasted() {
     let mut world = cluster(3);
@@ -199,7 +198,6 @@ fn a_bad_template_stops_only_one_member() {
     assert!(world.pods.values().all(|pod| pod.template == 2));
 }
 
-/// The server refuses to promote a learner with less of the log.
 #[test]
 fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
     let mut world = cluster(3);
@@ -230,7 +228,6 @@ fn an_unwanted_learner_is_removed() {
     assert_eq!(removals(&world), [Removal::ScaleIn]);
 }
 
-/// Scaling in removes a failed member with a lower ordinal once its time is over, and disturbs no other member.
 #[test]
 fn scaling_in_prefers_a_member_that_does_not_serve() {
     let mut world = cluster(5);

@@ -219,7 +219,6 @@ fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
     assert!(!world.took(is_forced));
 }
 
-/// The members serve, but the operator cannot reach them.
 #[test]
 fn an_operator_that_is_cut_off_forces_nothing() {
     let mut world = cluster(3);

@@ -23,7 +23,6 @@ impl World {
         }
     }
 
-    /// Returns whether the members are being stopped for a restore.
     pub(super) fn stops_all(&self) -> bool {
         self.phase() == Some(RestorePhase::Stopping)
     }
@@ -144,7 +143,6 @@ impl World {
         served && named && !voters.is_empty() && whole.count() == voters.len()
     }
 
-    /// Returns the data of all disks from which a member may start.
     fn data(&self) -> Vec<Option<u64>> {
         let used = self.claims.values().filter(|claim| !claim.retired);
         used.map(|claim| claim.data).collect()

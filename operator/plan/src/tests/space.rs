@@ -55,7 +55,6 @@ fn the_alarm_is_disarmed_once_space_is_free() {
     assert_eq!(world.plan(&seen), Step::Done, "it was lowered once");
 }
 
-/// A cluster that fills up repeatedly loses history at most every ten minutes.
 #[test]
 fn no_compaction_follows_another_at_once() {
     let (mut world, seen) = full();

@@ -26,7 +26,6 @@ pub(super) struct FakePod {
     pub(super) cut: bool,
     /// Whether the pod was created while a secret was missing, and waits for the secret.
     pub(super) waits: bool,
-    /// The exit code of the process.
     pub(super) exit: Option<i32>,
     pub(super) runs_at: i64,
     pub(super) broken: bool,
@@ -79,7 +78,6 @@ pub(super) struct FakeMember {
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
-    /// When the operator last started.
     pub(super) acting_since: i64,
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
@@ -94,7 +92,6 @@ pub(super) struct World {
     pub(super) replace: Option<MemberId>,
     /// The member from which a new cluster is to be forced.
     pub(super) recover: Option<Ordinal>,
-    /// Steps that the API server refuses.
     pub(super) refuses: Option<fn(&Step) -> bool>,
     /// Refused steps, and the time until which each is not retried.
     pub(super) refused: Vec<(Step, i64)>,

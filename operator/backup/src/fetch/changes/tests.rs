@@ -207,7 +207,6 @@ async fn two_histories_are_never_mixed() {
     }
 }
 
-/// The clock of the process that stored the second segment was ahead.
 #[tokio::test]
 async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     let ahead = segment(0xcafe, &[(900_000, &[15, 16])]);

@@ -146,7 +146,6 @@ async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
-/// Two people request the same undo, or one person requests it twice.
 #[tokio::test]
 async fn undoing_a_restore_twice_does_nothing() {
     let fake = FakeApi::default();
