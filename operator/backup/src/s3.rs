@@ -79,7 +79,7 @@ pub(crate) fn open_with(
     }
     let retry = RetryConfig {
         backoff: PAUSES,
-        // `--s3-retry-timeout` ends them
+        // `--s3-retry-timeout` limits the retries.
         max_retries: usize::MAX,
         retry_timeout: flags.s3_retry_timeout,
     };

@@ -70,7 +70,7 @@ async fn retain(
 ) -> BackupRecord {
     let name = &record.name;
     let removal = async { Ok(retention::apply(store, kept, name).await) };
-    // a failed removal does not fail the backup
+    // A failed removal does not fail the backup.
     let (removed, problem) = stop
         .or(removal)
         .await
