@@ -101,7 +101,7 @@ mod tests {
             };
             assert_eq!(flags.log_level, "debug");
         }
-        // the flag would have no effect
+        // The flag would have no effect.
         assert!(
             CommandLine::try_parse_from(["witan-operator", "--log-level=debug", "crd"]).is_err()
         );

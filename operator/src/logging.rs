@@ -1,4 +1,4 @@
-//! Logs to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` identify the subject.
+//! Logs to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` name the subject of a line.
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -13,7 +13,7 @@ pub(crate) enum LogFormat {
 }
 
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
-    // actix logs six lines when the HTTP server starts
+    // actix logs six lines when the HTTP server starts.
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));
     let filter = filter.map_err(|error| format!("--log-level {level}: {error}"))?;
     let lines = tracing_subscriber::fmt()

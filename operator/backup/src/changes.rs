@@ -1,8 +1,8 @@
 //! `backup changes`: continuously stores the changes since the last snapshot, so that any revision can be restored.
 //!
-//! `feed` receives the changes, `pending` holds them until they are stored, `segments` stores them as a log, and `tail` is the
-//! end of that log. `archive` combines these for one cluster. `archiver` reads from one member after another; `history` checks
-//! that a member's history matches the log. `serve` reports the progress.
+//! `feed` receives the changes, `pending` buffers them, `segments` stores them as a log, and `tail` is the end of that log.
+//! `archive` combines these for one cluster. `archiver` reads from one member after another. `history` checks that a member's
+//! history matches the log. `serve` reports the progress.
 
 mod archive;
 mod archiver;
@@ -30,11 +30,10 @@ use crate::{
 };
 use archiver::Archiver;
 
-/// How long the current work and the last segment may each take after a signal. The sum is below the 30 s that Kubernetes
-/// grants after SIGTERM.
+/// Time limit after a signal for the current work, and again for the last segment. Kubernetes grants 30 s after SIGTERM.
 const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stores changes until a signal. Only an error that retrying cannot fix ends it earlier.
+/// Stores changes until a signal. Fails only with an error that retrying cannot fix.
 pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupError> {
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
@@ -43,7 +42,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
         serve::serve(on, status).await?;
     }
     let mut archiver = Archiver::new(members, &store, stop, tell);
-    // half the time is for waiting, half for the store
+    // Half of `every` is for waiting, half for the store.
     let mut ticks = interval(flags.every / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,7 +56,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
                     tracing::warn!(%error, "failed to store the last changes; the next process will store them");
                 });
             }
-            // before messages, because a message may always be ready
+            // Ticks come before messages, because a message may always be ready.
             _ = ticks.tick() => None,
             event = archiver.next() => Some(event),
         };
@@ -83,13 +82,13 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
     }
 }
 
-/// Waits for the last work before the process ends, for at most [`LAST_TIMEOUT`].
+/// Waits for the last work before the process ends. Fails after [`LAST_TIMEOUT`].
 async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<(), BackupError> {
     let late = |_| BackupError::new(Reason::StoreUnreachable, "timed out waiting for the store");
     timeout(LAST_TIMEOUT, work).await.map_err(late)?
 }
 
-/// Returns whether an error persists until someone changes something outside this process.
+/// Returns whether retrying is useless until someone fixes the cause of an error.
 fn is_final(reason: Reason) -> bool {
     match reason {
         Reason::WrongCredentials

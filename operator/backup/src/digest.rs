@@ -1,4 +1,4 @@
-//! Verifies the digest at the end of a snapshot while streaming.
+//! Verifies the digest at the end of a snapshot while the snapshot is streamed.
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,17 +9,17 @@ pub(crate) const DIGEST_BYTES: usize = 32;
 pub(crate) struct SnapshotDigest {
     /// The hash of all bytes except the last 32.
     hash: Sha256,
-    /// The last 32 bytes, or all of them if there are fewer.
+    /// The last 32 bytes; fewer if the snapshot has fewer.
     tail: Vec<u8>,
     bytes: u64,
 }
 
-/// Length and digest of a snapshot, and whether it matches the digest at its end.
+/// Length and digest of a snapshot, and whether the snapshot matches the digest at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digested {
     /// Whether the last 32 bytes are the SHA-256 of all bytes before them.
     pub(crate) sound: bool,
-    /// SHA-256 of all bytes, in hex.
+    /// SHA-256 of all bytes, in hexadecimal.
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
 }
@@ -36,7 +36,7 @@ impl SnapshotDigest {
         self.tail.extend_from_slice(tail);
     }
 
-    /// Returns the length, the SHA-256, and whether the digest at the end matches. Call it after the last byte.
+    /// Returns the length, the SHA-256, and whether the digest at the end matches. Must be called after the last byte.
     pub(crate) fn finish(mut self) -> Digested {
         let found = self.hash.clone().finalize();
         let sound = self.bytes > DIGEST_BYTES as u64 && found.as_slice() == self.tail;
@@ -51,7 +51,6 @@ mod tests {
     use super::*;
     use crate::testing::{hex, snapshot};
 
-    /// Digests a file in pieces of this many bytes.
     fn digested(file: &[u8], piece: usize) -> Digested {
         let mut digest = SnapshotDigest::default();
         file.chunks(piece).for_each(|part| digest.update(part));

@@ -24,7 +24,7 @@ use crate::{
 };
 use changes::Until;
 
-/// Fetches a backup; `None` if the folder of `--unless-exists` is not empty, so that nothing is fetched.
+/// Fetches a backup. Returns `None` without fetching if the folder of `--unless-exists` is not empty.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,
@@ -51,7 +51,6 @@ pub(crate) async fn run(
     Ok(Some(fetched))
 }
 
-/// Returns whether a folder exists and is not empty.
 fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
@@ -60,8 +59,8 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Fetches a backup (the newest one by default) into a file, and its changes into a folder. A file without a record must only
-/// match the digest at its end.
+/// Fetches a backup into a file, and its changes into a folder. Without a name, fetches the newest backup. Without a record,
+/// checks only the digest at the end of the file.
 async fn fetch(
     store: &Store,
     name: Option<&str>,
@@ -101,7 +100,7 @@ async fn fetch(
     })
 }
 
-/// Returns the file to fetch and its record. The record can be missing only for a file name, and only without changes.
+/// Returns the file to fetch and its record. Only a file that is named directly, without changes, can lack a record.
 async fn choose(
     store: &Store,
     name: Option<&str>,
@@ -142,7 +141,7 @@ async fn choose(
     }
 }
 
-/// Returns how a fetched snapshot differs from its record or its own digest; `None` if it is intact.
+/// Returns how a fetched snapshot differs from its record or from its own digest; `None` if it is intact.
 fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     if let Some(record) = record {
         if found.bytes != record.bytes {
@@ -165,7 +164,7 @@ fn of_disk(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }
 
-/// A file with a temporary name until it is complete. Dropping it earlier deletes it.
+/// A file with a temporary name until it is complete. Dropping it before [`PartialFile::keep`] deletes the file.
 #[derive(Debug)]
 struct PartialFile {
     file: File,
@@ -174,10 +173,10 @@ struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates the file, readable only for its owner because a snapshot contains all secrets.
+    /// Creates the temporary file. Only its owner can read it, because a snapshot contains all secrets.
     async fn create(to: &Path) -> Result<Self, BackupError> {
         let partial = PathBuf::from(format!("{}.part", to.display()));
-        // left over from a killed process
+        // A killed process may have left this file.
         drop(fs::remove_file(&partial));
         let mut options = File::options();
         let opened = options
@@ -195,7 +194,7 @@ impl PartialFile {
         written.map_err(|error| of_disk(&self.to, &error))
     }
 
-    /// Renames the file to its final name, after its bytes are on the disk.
+    /// Syncs the file to the disk and renames it to its final name.
     async fn keep(mut self) -> Result<(), BackupError> {
         let kept = async {
             self.file.flush().await?;

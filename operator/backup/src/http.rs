@@ -28,10 +28,10 @@ use crate::store_error::innermost;
 
 /// How long connecting may take, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a store may send nothing while it owes bytes, or accept nothing.
+/// How long a store may send nothing while a response is due, or accept nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Errors of an established connection.
+/// Errors that end an established connection.
 const INTERRUPTED: [io::ErrorKind; 4] = [
     io::ErrorKind::ConnectionAborted,
     io::ErrorKind::ConnectionReset,
@@ -47,7 +47,7 @@ pub(crate) struct HyperConnector {
 }
 
 impl HyperConnector {
-    /// Trusts the system's authorities and the authorities in a PEM text.
+    /// Creates the connector. It trusts the system's certificate authorities and those in a PEM text.
     pub(crate) fn new(authorities: &[u8]) -> Self {
         Self { tls: tls(authorities).map(Arc::new) }
     }
@@ -94,7 +94,7 @@ impl HttpConnector for HyperConnector {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_read_timeout(Some(IDLE_TIMEOUT));
         connector.set_write_timeout(Some(IDLE_TIMEOUT));
-        // the read timeout must not expire while a part is being sent
+        // The read timeout must not expire while a part is being sent.
         connector.set_reset_reader_on_write(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(HttpClient::new(HyperService { client }))
@@ -107,9 +107,8 @@ struct HyperService {
 }
 
 impl HttpService for HyperService {
-    /// Sends a request; the body of the response is a stream. The kind of a failure decides whether object_store retries:
-    /// failed connections are retried, except TLS failures. Turns 507 (the store is full) into 413, because object_store
-    /// retries all 5xx statuses.
+    /// Sends a request, and streams the body of the response. Except for TLS failures, object_store retries failed connections.
+    /// Turns status 507 (the store is full) into 413, because object_store retries all 5xx statuses.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,
@@ -141,7 +140,7 @@ impl HttpService for HyperService {
     }
 }
 
-/// The cause of a request without a response. Other layers would hide it in the log lines about retries.
+/// Why a request got no response. Other error layers would hide the cause in the log lines about retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unanswered(String);
@@ -150,7 +149,7 @@ fn failed(kind: HttpErrorKind, error: &(dyn Error + 'static)) -> HttpError {
     HttpError::new(kind, Unanswered(innermost(error)))
 }
 
-/// Returns whether a connection failed because of TLS, so that retrying is useless.
+/// Returns whether a connection failed because of TLS, so that a retry is useless.
 fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     let cause = innermost(error);
     ["invalid peer certificate", "corrupt message"]
@@ -158,8 +157,8 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
         .any(|words| cause.contains(words))
 }
 
-/// Classifies the failure of a request after connecting, by the first known cause: `Timeout`, `Interrupted`, `Request`, or else
-/// `Unknown`. object_store decides by this whether to retry.
+/// Classifies the failure of a request on an established connection by the first known cause: `Timeout`, `Interrupted`,
+/// `Request`, else `Unknown`. object_store decides by the kind whether to retry.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -19,14 +19,14 @@ const READS_AT_ONCE: usize = 8;
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) record: Option<BackupRecord>,
-    /// Bytes of the snapshot, if there is one.
+    /// Size of the snapshot in bytes; `None` if there is no snapshot.
     pub(crate) bytes: Option<u64>,
-    /// When the later of both files was written.
+    /// When the later of the two files was written.
     pub(crate) written_at: Timestamp,
 }
 
 impl Entry {
-    /// Returns whether the backup counts: its snapshot has the size in its record.
+    /// Returns whether the backup is valid: the snapshot exists and has the size in the record.
     pub(crate) fn is_complete(&self) -> bool {
         self.record
             .as_ref()
@@ -54,7 +54,7 @@ pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
         let (name, is_data) = match (file.name.strip_suffix(DATA), file.name.strip_suffix(RECORD)) {
             (Some(name), _) => (name, true),
             (None, Some(name)) => (name, false),
-            // not a file of a backup
+            // This file does not belong to a backup.
             (None, None) => continue,
         };
         let files = named.entry(name.to_owned()).or_default();

@@ -1,13 +1,13 @@
 //! The command `witan-operator backup`: stores snapshots and changes of members in object stores.
 //!
 //! A backup consists of two objects in a folder (its location): `NAME.db`, a snapshot in the format of `etcdctl snapshot save`,
-//! and `NAME.json`, a [`witan_api::backup::BackupRecord`], which is written last. A backup without a record does not count. The
-//! bytes are streamed from the member to the store through bounded memory, without a local disk. Changes made after a snapshot
-//! are stored as segments in the folder `changes/CLUSTER`, in the format of `witan_api::changes`.
+//! and `NAME.json`, a [`witan_api::backup::BackupRecord`]. The record is written last, and a backup without a record does not
+//! count. The bytes are streamed from the member to the store through bounded memory, without a local disk. Changes after a
+//! snapshot are stored as segments in the folder `changes/CLUSTER`, in the format of `witan_api::changes`.
 //!
 //! This crate does not use Kubernetes: the operator's jobs run this command in pods, and users can run it by hand.
 //!
-//! Reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, then the parts that they use.
+//! Reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, then the modules that these use.
 
 mod command;
 mod run;
@@ -16,7 +16,7 @@ mod changes;
 mod fetch;
 mod list;
 mod save;
-// the parts that they use
+// shared by the commands
 mod digest;
 mod http;
 mod inventory;

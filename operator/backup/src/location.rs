@@ -7,13 +7,12 @@ use object_store::path::Path;
 /// A folder of backups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// The keys of a bucket with this prefix and a slash, or all keys if the prefix is empty.
+    /// The keys of a bucket below this prefix, or all keys if the prefix is empty.
     Bucket {
         bucket: String,
         /// The prefix, without a leading or trailing slash.
         prefix: Path,
     },
-    /// A folder in a file system.
     Folder(PathBuf),
 }
 

@@ -21,15 +21,15 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often an idle connection is pinged, and how long the answer may take. etcd refuses pings more often than every 5 s.
+/// The interval of pings on an idle connection, and how long an answer may take. etcd refuses an interval below 5 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
-/// The flow-control window of a stream. A piece has 32 KiB.
+/// The flow-control window of a stream in bytes. A piece of a snapshot has 32 KiB.
 pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
-/// The flow-control window of a connection: the largest of HTTP/2, so that an unread watch does not block other answers. Each
-/// of the few streams is still limited to [`WINDOW_BYTES`].
+/// The flow-control window of a connection in bytes: the largest that HTTP/2 allows, so that an unread watch does not block
+/// other answers. Each of the few streams is still limited to [`WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// Members by URL.
+/// Connections to members, with their URLs.
 #[derive(Debug)]
 pub(crate) struct Members {
     pub(crate) members: Vec<(String, Channel)>,
@@ -38,13 +38,13 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Reads the files of the flags. The first call connects.
+    /// Reads the files that the flags name. Each connection is opened at its first call.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
         Self::of(endpoints.iter(), flags)
     }
 
-    /// Returns the same members with new connections. An address can belong to a service, which only chooses another member
-    /// for a new connection. Rereads the files, because certificates and the password can change while the process runs.
+    /// Returns the same members with new connections. If an address belongs to a service, only a new connection can reach
+    /// another member. Rereads the files, because certificates and the password can change while the process runs.
     pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
         Self::of(self.members.iter().map(|(url, _)| url), &self.flags)
     }
@@ -72,7 +72,7 @@ impl Members {
         known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
     }
 
-    /// Returns the user's token at a member; `None` without a user, or if authentication is off.
+    /// Returns the user's token for a member; `None` without a user, or if authentication is disabled.
     pub(crate) async fn token(
         &self,
         endpoint: &str,
@@ -148,7 +148,7 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
     Ok(endpoint.connect_lazy())
 }
 
-/// Converts a failed call to an error: the member refused, or did not answer.
+/// Converts a failed call to an error that says whether the member refused it or did not answer.
 pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
     let reason = match status.code() {
         Code::Unauthenticated
@@ -175,7 +175,7 @@ pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError
     )
 }
 
-/// Returns the cause of a call without an answer, or the message of the member's refusal.
+/// Returns why a call got no answer, or the message with which the member refused it.
 pub(crate) fn reason_text(status: &Status) -> String {
     if std::error::Error::source(status).is_some() {
         innermost(status)

@@ -19,8 +19,7 @@ pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     Err(BackupError::internal(format!("--name {name:?}: {wrong}")))
 }
 
-/// Checks the name of a new backup. In addition to [`check`], refuses the suffixes `.db` and `.json`, because they are added to
-/// the name.
+/// Checks the name of a new backup. Unlike [`check`], refuses the suffixes `.db` and `.json`, which are added automatically.
 pub(crate) fn check_new(name: &str) -> Result<(), BackupError> {
     check(name)?;
     for suffix in [DATA, RECORD] {

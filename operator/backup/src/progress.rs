@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Counts bytes, and logs the count until dropped.
+/// Counts transferred bytes, and logs the count until dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     done: Arc<AtomicU64>,
@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts to log. `verb` describes the transfer, and `total` is the expected number of bytes.
+    /// Starts to log. `verb` names the transfer, and `total` is the expected number of bytes.
     pub(crate) fn start(verb: &'static str, total: u64) -> Self {
         let done = Arc::new(AtomicU64::new(0));
         let lines = tokio::spawn(log(verb, total, done.clone()));
@@ -41,7 +41,7 @@ impl Drop for Progress {
 async fn log(verb: &'static str, total: u64, done: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // the first tick completes immediately
+    // The first tick completes immediately.
     ticks.tick().await;
     let (mut before, mut at) = (0, Instant::now());
     loop {
@@ -62,7 +62,7 @@ async fn log(verb: &'static str, total: u64, done: Arc<AtomicU64>) {
     }
 }
 
-/// Formats a number of bytes: `512 B`, `1.5 MiB`.
+/// Formats a number of bytes, such as `512 B` or `1.5 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {

@@ -2,26 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A closed list of reasons for programs.
+/// The reason of a failure for programs. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reason {
     /// No endpoint answered.
     SourceUnreachable,
     /// The members refused: a wrong user or password, a missing permission, or too many concurrent snapshots.
     SourceRefused,
-    /// The stream of the snapshot ended early, or its digest does not match.
+    /// The snapshot stream ended early, or its digest does not match.
     SnapshotBroken,
-    /// The store did not answer, or answered with an error that has no reason below.
+    /// The store did not answer, or answered with an error that has no reason of its own.
     StoreUnreachable,
-    /// The store refused the credentials, they lack a permission, or there are none.
+    /// The store refused the credentials, the credentials lack a permission, or there are none.
     WrongCredentials,
-    /// The bucket does not exist.
     NoSuchBucket,
     /// The store or a quota is full.
     StoreFull,
     /// The backup does not exist or is incomplete.
     NotFound,
-    /// An object that is not a backup has the name.
+    /// An object that is not a backup has the requested name.
     AlreadyExists,
     /// The stored file does not match its digest.
     BackupBroken,
@@ -35,7 +34,7 @@ pub(crate) enum Reason {
     Internal,
 }
 
-/// A failure: the reason for programs, and a message with the problem and its solution.
+/// A failure: the reason for programs, and a message that describes the problem and its solution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub(crate) struct BackupError {
@@ -48,7 +47,6 @@ impl BackupError {
         Self { reason, message: message.into() }
     }
 
-    /// Returns a failure without a more specific reason.
     pub(crate) fn internal(message: impl ToString) -> Self {
         Self::new(Reason::Internal, message.to_string())
     }

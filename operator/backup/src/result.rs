@@ -1,4 +1,4 @@
-//! The results of commands for programs: the record of a backup, or the reason of a failure.
+//! The machine-readable results of commands: the record of a backup, or the reason of a failure.
 
 use std::{fs, io, path::Path};
 
@@ -16,9 +16,9 @@ const RESULT_BYTES_MAX: usize = 4096;
 pub(crate) struct PlainFile {
     pub(crate) name: String,
     pub(crate) location: String,
-    /// Size of the file, including its digest.
+    /// Size of the file in bytes, including its digest.
     pub(crate) bytes: u64,
-    /// SHA-256 of the whole file in hex.
+    /// SHA-256 of the whole file, in hexadecimal.
     pub(crate) sha256: String,
 }
 
@@ -38,7 +38,7 @@ impl CommandResult {
         fs::write(path, self.json()?)
     }
 
-    /// Returns the JSON. Cuts texts and lists as far as necessary and possible to fit [`RESULT_BYTES_MAX`].
+    /// Returns the JSON. Truncates texts and lists until it fits [`RESULT_BYTES_MAX`], or until nothing is left to truncate.
     fn json(mut self) -> io::Result<String> {
         loop {
             let json = serde_json::to_string(&self)?;
@@ -49,7 +49,7 @@ impl CommandResult {
         }
     }
 
-    /// Removes about this many bytes, at least one. Returns whether anything was left to remove.
+    /// Removes about `bytes` bytes, at least one. Returns whether anything was left to remove.
     fn shorten(&mut self, bytes: usize) -> bool {
         match self {
             Self::Backup(record) | Self::Fetched(FetchedBackup { record, .. }) => {
@@ -67,7 +67,7 @@ impl CommandResult {
     }
 }
 
-/// Removes about this many bytes from the end of a text. Returns whether the text became shorter.
+/// Removes about `bytes` bytes from the end of a text. Returns whether the text became shorter.
 fn cut(text: &mut String, bytes: usize) -> bool {
     let left = text.floor_char_boundary(text.len().saturating_sub(bytes));
     let shorter = left < text.len();

@@ -1,4 +1,4 @@
-//! Retention: which backups of a location are kept.
+//! Retention: decides which backups of a location are kept.
 
 use std::time::Duration;
 
@@ -14,15 +14,16 @@ use crate::{
     store::Store,
 };
 
-/// A long listing can contain the record of a backup that was just saved without its snapshot. After this time it is complete.
+/// How long a listing can contain the record of a new backup without its snapshot. Listings are not atomic.
 const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Retention {
-    /// Returns the names of the complete backups that neither limit keeps, oldest first; none without a limit. The newest
-    /// backup and `saved` are always kept, and so are backups of other clusters: a new cluster with the name of a lost one must
-    /// not remove the backups of the lost one.
+    /// Returns the names of the complete backups that neither limit keeps, oldest first; empty without a limit. The newest
+    /// backup and `saved` are always kept. Backups of other clusters are kept, too: a new cluster with the name of a lost one
+    /// must not remove the backups of the lost one.
     ///
-    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Each is removed once it
+    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
+    /// once it is older than all other kept backups that show their history.
     /// is older than all other kept backups that show their history.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
@@ -40,7 +41,7 @@ impl Retention {
             .keep_last
             .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
         let is_old = |record: &BackupRecord| {
-            // an age is negative if the clock went back
+            // An age is negative if the clock went back.
             let age = Duration::try_from(now.duration_since(record.started_at)).unwrap_or_default();
             self.keep_within.is_none_or(|within| age > within)
         };
@@ -108,7 +109,7 @@ async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
     store.delete(&format!("{name}{RECORD}")).await
 }
 
-/// Returns the names of backups whose removal was interrupted. The record is written after the snapshot, and deleted after it.
+/// Returns the names of backups whose removal was interrupted. The record is written and deleted after the snapshot.
 fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str> {
     let is_half = move |entry: &&Entry| {
         let is_alone = entry.record.is_some() && entry.bytes.is_none();
@@ -118,8 +119,7 @@ fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str>
     half.map(|entry| entry.name.as_str())
 }
 
-/// Removes changes of `saved`'s cluster that are older than the cluster's oldest kept backup with a history. Does nothing if
-/// there is no such backup.
+/// Removes changes of `saved`'s cluster that are older than its oldest kept backup with a history, if there is one.
 async fn prune_changes(
     store: &Store,
     complete: &[BackupRecord],
@@ -147,11 +147,10 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// Applies limits to the backups `a` to `e`, started at the seconds 10, 20, 30, 40 and 50, at second 60. Returns the
-    /// removed ones.
+    /// Returns the backups that the limits remove at second 60. The backups `a` to `e` started at the seconds 10 to 50.
     fn excess(keep_last: Option<u32>, keep_within: Option<u64>, saved: &str) -> String {
         let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
-        // a listing is unordered
+        // A listing is unordered.
         let names = [("d", 40), ("a", 10), ("e", 50), ("c", 30), ("b", 20)];
         let all = names.map(|(name, at)| record(name, at));
         kept.excess(&all, saved, Timestamp::from_second(60).unwrap())
@@ -167,12 +166,12 @@ mod tests {
             (Some(9), None, "e", ""),
             (None, Some(30), "e", "ab"),
             (None, Some(100), "e", ""),
-            // the newest one is kept
+            // The newest backup is kept.
             (None, Some(1), "e", "abcd"),
-            // either limit keeps a backup
+            // Either limit keeps a backup.
             (Some(1), Some(30), "e", "ab"),
             (Some(4), Some(1), "e", "a"),
-            // the saved one is kept, even if the clock went back
+            // The saved backup is kept, even if the clock went back.
             (Some(1), None, "b", "acd"),
             (None, Some(1), "b", "acd"),
         ];
@@ -222,7 +221,7 @@ mod tests {
                 .concat()
         };
         assert_eq!(excess(&all, "c"), "ab");
-        // no changes follow the kept backup
+        // No changes follow the kept backup.
         let mut all = all;
         all[2].revision_digest = None;
         assert_eq!(excess(&all, "c"), "a");
@@ -261,7 +260,7 @@ mod tests {
             entry("whole", of("whole"), Some(1032), old),
             entry("half", of("half"), None, old),
             entry("new", of("new"), None, now),
-            // a user's file
+            // This file belongs to a user.
             entry("own", None, Some(1032), old),
         ];
         let half: Vec<_> = half_removed(&all, now).collect();

@@ -12,13 +12,13 @@ use crate::{
     stop::Stop,
 };
 
-/// One thread hashes what the members send; the other signs and encrypts what the store receives.
+/// Number of runtime threads. One hashes the bytes from members; the other signs and encrypts the bytes for the store.
 const THREADS: usize = 2;
 
-/// Runs a command until it ends, or until SIGTERM or SIGINT. Lists go to stdout and errors to stderr.
+/// Runs a command until it ends, or until SIGTERM or SIGINT. Writes lists to stdout and errors to stderr.
 ///
 /// # Errors
-/// The runtime cannot start.
+/// Returns an error if the runtime cannot start.
 pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -29,9 +29,9 @@ pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
 
 /// Executes a command, and reports its result or its error.
 async fn report(command: &BackupCommand) -> ExitCode {
-    // rustls needs one provider for the process; an existing one is the same
+    // rustls needs one provider for the process. If one is installed already, it is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // backups on a volume contain all secrets, so only the owner and the group may read them
+    // Backups on a volume contain all secrets, so only the owner and the group may read them.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let (name, path) = command.name_and_result();
     let result = match execute(command).await {

@@ -14,15 +14,14 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Random pauses between retries, each at most three times as long as the one before.
+/// Random pauses between retries. Each is at most three times as long as the one before.
 const PAUSES: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(500),
     max_backoff: Duration::from_secs(10),
     base: 3.0,
 };
 
-/// The AWS variables that are used. Others, which could change the meaning of a request, are ignored. An empty variable counts
-/// as unset.
+/// The AWS variables that are used. Any other could change the meaning of a request. An empty variable counts as unset.
 const VARIABLES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -37,14 +36,14 @@ const VARIABLES: [&str; 11] = [
     "AWS_METADATA_ENDPOINT",
 ];
 
-/// Creates the client of a bucket. Does not connect yet.
+/// Creates the client of a bucket, without connecting.
 pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupError> {
     open_with(bucket, flags, &|name| {
         env::var(name).ok().filter(|value| !value.is_empty())
     })
 }
 
-/// Like [`open`], with the environment variables from `variable`. An endpoint requires credentials.
+/// Like [`open`], but reads environment variables through `variable`. An endpoint requires credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,
@@ -80,7 +79,7 @@ pub(crate) fn open_with(
     }
     let retry = RetryConfig {
         backoff: PAUSES,
-        // `--s3-retry-timeout` ends them
+        // `--s3-retry-timeout` limits the retries.
         max_retries: usize::MAX,
         retry_timeout: flags.s3_retry_timeout,
     };
@@ -89,7 +88,7 @@ pub(crate) fn open_with(
         .with_virtual_hosted_style_request(!address.path_style)
         .with_allow_http(address.is_http)
         .with_client_options(ClientOptions::new().with_allow_http(address.is_http))
-        // not all stores support the bulk delete request
+        // Not all stores support the bulk delete request.
         .with_disable_bulk_delete(true)
         .with_retry(retry)
         .with_http_connector(HyperConnector::new(&authorities(flags)?))
@@ -121,7 +120,7 @@ fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
-    /// The endpoint, with the bucket in its host name unless it is in the path; `None` for AWS.
+    /// The endpoint URL. Its host name contains the bucket unless `path_style` is set. `None` for AWS.
     url: Option<String>,
     path_style: bool,
     is_http: bool,
@@ -130,7 +129,7 @@ struct Address {
 impl Address {
     fn of(bucket: &str, endpoint: Option<&str>, path_style: bool) -> Result<Self, String> {
         let Some(endpoint) = endpoint else {
-            // AWS has no certificates for bucket names with a dot
+            // AWS has no certificates for bucket names with a dot.
             return Ok(Self {
                 url: None,
                 path_style: path_style || bucket.contains('.'),

@@ -22,9 +22,9 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewBackup<'a> {
     pub(crate) name: &'a str,
-    /// Whether a generation of changes starts from it.
+    /// Whether a generation of changes starts from the backup.
     pub(crate) begins_changes: bool,
-    /// Whether its record contains the hash of the keys.
+    /// Whether the record contains the hash of the keys.
     pub(crate) hash_keys: bool,
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     };
     let record = save(&store, &members, new, stop).await?;
     if let Some(path) = &flags.result {
-        // write the result first: if the retention is killed by a deadline, the backup still succeeded
+        // Write the result first: if a deadline kills the retention, the backup has still succeeded.
         let noted = CommandResult::Backup(record.clone()).write(path);
         let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
         noted.map_err(failed)?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     Ok(retain(&store, record, flags.retention, stop).await)
 }
 
-/// Saves a backup, or returns the record of an existing one with its name.
+/// Saves a backup. If a backup with this name exists, returns its record instead.
 pub(crate) async fn save(
     store: &Store,
     source: &impl Source,
@@ -61,7 +61,7 @@ pub(crate) async fn save(
     }
 }
 
-/// Applies the retention after a backup has succeeded, and adds the removed backups to its record.
+/// Applies the retention after a backup has succeeded, and adds the names of removed backups to the record.
 async fn retain(
     store: &Store,
     mut record: BackupRecord,
@@ -70,7 +70,7 @@ async fn retain(
 ) -> BackupRecord {
     let name = &record.name;
     let removal = async { Ok(retention::apply(store, kept, name).await) };
-    // a failed removal does not fail the backup
+    // A failed removal does not fail the backup.
     let (removed, problem) = stop
         .or(removal)
         .await
@@ -86,7 +86,7 @@ async fn retain(
 }
 
 /// Returns the record of a complete backup with this name; `None` if there is none. Deletes a record whose snapshot is missing
-/// or has another size. Fails if the file of the record is not a record.
+/// or has another size. Fails if the record file is not a record.
 async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
     let Some(record) = store.record(name).await? else {
@@ -111,7 +111,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     Ok(None)
 }
 
-/// Saves the snapshot of one member, or of the next one if a member fails. A failure of the store ends the save.
+/// Saves the snapshot of the first member that succeeds. An error of the store ends the attempts.
 async fn save_from_any(
     store: &Store,
     source: &impl Source,
@@ -139,8 +139,8 @@ async fn save_from_any(
     Err(BackupError::new(reason, messages.join("; ")))
 }
 
-/// Streams the snapshot of a member to the store. Writes the record last. If another process has saved a backup with this name
-/// meanwhile, returns its record. A key hash that cannot be read is only a warning.
+/// Streams the snapshot of a member to the store and writes the record last. If another process has saved this backup in the
+/// meantime, returns that record. An unreadable key hash is only a warning.
 async fn attempt(
     store: &Store,
     source: &impl Source,
@@ -173,7 +173,7 @@ async fn attempt(
     });
     let digested = match stored.await {
         Ok(Ok(digested)) => digested,
-        // another process has saved the backup meanwhile
+        // Another process has saved the backup in the meantime.
         Ok(Err(earlier)) => {
             upload.abort().await;
             return Ok(earlier);
@@ -221,14 +221,13 @@ async fn attempt(
 /// A member's key hash, or the reason it is unavailable.
 type Hashed = Result<KeysHash, String>;
 
-/// Reads the hash of a member's keys at the revision that its snapshot has at least.
+/// Reads the hash of a member's keys at the reported revision, which the snapshot includes.
 async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupError> {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
 
-/// Returns the hash if the answers before and after the snapshot agree. If they differ, keys were compacted meanwhile, and the
-/// snapshot may or may not contain them.
+/// Returns the hash if it is the same before and after the snapshot. Otherwise keys were compacted in between.
 fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     let (before, after) = (before?, after?);
     match before == after {
@@ -245,9 +244,9 @@ fn not_compared(why: &str) -> String {
     )
 }
 
-/// Reads the digest of a member's newest revision, for matching changes with the backup. Without it (`None`), no changes can be
-/// applied to the backup. For a backup that begins changes, a failed call is an error, and so is `None` if there are keys. For
-/// any other backup, a failed call is logged and gives `None`.
+/// Reads the digest of a member's newest revision, which matches changes with the backup. `None` if there is no digest; changes
+/// then cannot be applied to the backup. For a backup that begins changes, a failed call is an error, and so is `None` if there
+/// are keys. For any other backup, a failed call is logged and returns `None`.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,
@@ -270,8 +269,7 @@ async fn revision_digest(
     }
 }
 
-/// Uploads a snapshot while it arrives. Returns its length and digest. Fails with `SnapshotBroken` if the length or the digest
-/// is wrong.
+/// Uploads a snapshot while it arrives. Fails with `SnapshotBroken` if the length or the digest is wrong.
 async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,
@@ -300,7 +298,7 @@ async fn upload_snapshot(
     Err(BackupError::new(Reason::SnapshotBroken, message))
 }
 
-/// Returns the time in whole milliseconds: backups are ordered by it.
+/// Returns the time in whole milliseconds, the precision of a record.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)

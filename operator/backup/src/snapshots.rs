@@ -1,4 +1,4 @@
-//! `Source` over gRPC, with etcd's service Maintenance.
+//! Implements [`Source`] over gRPC, with etcd's service Maintenance.
 
 use std::time::Duration;
 
@@ -25,7 +25,6 @@ use crate::{
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a member may take to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
-/// How long a member may take to send the next piece.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Source for Members {
@@ -61,7 +60,7 @@ impl Source for Members {
             .await
             .map_err(refused)?;
         let first = first.unwrap_or_default();
-        // `remaining_bytes` does not include the digest
+        // `remaining_bytes` does not include the digest.
         let total = first.blob.len() as u64 + first.remaining_bytes + DIGEST_BYTES as u64;
         let endpoint = endpoint.to_owned();
         let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
@@ -95,7 +94,7 @@ async fn next(
     }
 }
 
-/// Returns the client of the service Maintenance at a member, and the token for its calls.
+/// Returns a client of a member's service Maintenance, and the token for its calls.
 async fn maintenance(
     members: &Members,
     endpoint: &str,

@@ -1,4 +1,4 @@
-//! The source of a snapshot, and the order in which its members are tried. `members` has the calls.
+//! The source of a snapshot, and the order in which members are tried. `snapshots` implements it over gRPC.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -6,7 +6,7 @@ use witan_api::backup::KeysHash;
 
 use crate::reason::{BackupError, Reason};
 
-/// A follower that lacks more entries is the last choice, because its snapshot would be old.
+/// Number of log entries by which a follower may be behind before it is tried last, because its snapshot would be old.
 const FAR_BEHIND_ENTRIES: u64 = 1000;
 
 pub(crate) trait Source {
@@ -27,29 +27,28 @@ pub(crate) trait Source {
 pub(crate) struct Report {
     pub(crate) endpoint: String,
     pub(crate) is_leader: bool,
-    /// Whether it is a learner, which cannot send a snapshot.
+    /// Whether the member is a learner, which cannot send a snapshot.
     pub(crate) is_learner: bool,
     pub(crate) cluster_id: u64,
-    /// Its revision. A later snapshot has at least this revision.
+    /// The revision of the member. A later snapshot has at least this revision.
     pub(crate) revision: i64,
-    /// Index of the last entry that it has applied.
+    /// Index of the last log entry that the member has applied.
     pub(crate) applied: u64,
     pub(crate) version: String,
 }
 
 /// A snapshot whose stream has begun.
 pub(crate) struct Snapshot {
-    /// Bytes of the file, including its digest.
+    /// Size of the file in bytes, including its digest.
     pub(crate) total: u64,
-    /// The pieces. An error means that the stream broke.
+    /// The pieces of the file. An error means that the stream broke.
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the voters that answered, in the order in which to try them: followers, then the leader, which is busier, then
-/// followers that are far behind.
+/// Returns the voters that answered, in the order to try them: followers, the leader, then followers that are far behind.
 ///
 /// # Errors
-/// No voter answered, or two of them belong to different clusters.
+/// Returns an error if no voter answered, or if two voters belong to different clusters.
 pub(crate) fn in_order(
     answers: Vec<Result<Report, BackupError>>,
 ) -> Result<Vec<Report>, BackupError> {
@@ -98,7 +97,7 @@ pub(crate) fn in_order(
         .map(|member| member.applied)
         .max()
         .unwrap_or(0);
-    // the sort is stable, so the order of arrival is kept
+    // The sort is stable, so the order of arrival is kept.
     reports.sort_by_key(|member| {
         let is_far_behind = newest - member.applied > FAR_BEHIND_ENTRIES;
         (is_far_behind, member.is_leader)

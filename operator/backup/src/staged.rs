@@ -27,8 +27,7 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes partial files of killed uploads of `file`, and abandoned partial files of other uploads. A failure only wastes
-/// space.
+/// Deletes partial files of killed uploads of `file`, and abandoned ones of other files. Ignores failures.
 pub(crate) fn sweep(folder: &Path, file: &str) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: stops work cleanly, for example by aborting an upload.
+//! Stops work cleanly on SIGTERM and SIGINT, for example by aborting an upload.
 
 use std::future::{self, Future};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::reason::BackupError;
 
-/// Tells whether the process should stop. It can be awaited any number of times.
+/// A handle that shows whether the process should stop. It can be awaited any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 
@@ -28,7 +28,7 @@ impl Stop {
         Ok(Self(stop))
     }
 
-    /// Runs the work, or drops it when the process should stop.
+    /// Runs the work. If the process should stop first, drops the work and returns an error.
     pub(crate) async fn or<T>(
         &self,
         work: impl Future<Output = Result<T, BackupError>>,
@@ -41,7 +41,7 @@ impl Stop {
         }
     }
 
-    /// Completes when the process should stop, with the name of the signal.
+    /// Waits until the process should stop. Returns the name of the signal.
     pub(crate) async fn asked(&self) -> &'static str {
         let mut asked = self.0.clone();
         let named = asked
@@ -51,12 +51,12 @@ impl Stop {
             .and_then(|name| *name);
         match named {
             Some(name) => name,
-            // the sender is gone, so no stop can be requested
+            // The sender is dropped, so no stop can be requested.
             None => future::pending().await,
         }
     }
 
-    /// Returns a `Stop` that a test triggers.
+    /// Returns a `Stop` that a test triggers through the sender.
     #[cfg(test)]
     pub(crate) fn by_test() -> (watch::Sender<Option<&'static str>>, Self) {
         let (asked, stop) = watch::channel(None);

@@ -1,4 +1,4 @@
-//! The store of a location. It only accesses files directly in its folder.
+//! The store of a location. It accesses only files directly in its folder.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -65,7 +65,7 @@ impl Store {
             Location::Folder(folder) => {
                 let files = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| store_error::explain(&format!("open {url}"), &error))?;
-                // a file gets its name once its bytes are on the disk, and the record is written after the snapshot
+                // A file gets its name once its bytes are on the disk, and the record is written after the snapshot.
                 let objects = Arc::new(files.with_fsync(true));
                 Ok(Self {
                     objects,
@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// Deletes partial files of `file` that killed processes left, and abandoned partial files of others.
+    /// Deletes partial files of `file` that killed processes left, and abandoned partial files of other files.
     pub(crate) fn sweep(&self, file: &str) {
         if let Some(folder) = &self.folder {
             staged::sweep(folder, file);
@@ -150,7 +150,7 @@ impl Store {
         Ok(record.ok())
     }
 
-    /// Reads a file; `None` if it does not exist. A file that is too large for a record counts as empty.
+    /// Reads a file; `None` if it does not exist. Returns an empty file if it is too large for a record.
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
@@ -164,7 +164,6 @@ impl Store {
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 
-    /// Writes a backup record.
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
         let file = format!("{}{RECORD}", record.name);
         let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
@@ -178,7 +177,7 @@ impl Store {
             .map_err(|error| self.failed("write", file, &error))
     }
 
-    /// Writes a file only if it does not exist. Returns whether it was written.
+    /// Writes a file only if it does not exist. Returns false if it exists.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {
@@ -195,7 +194,7 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
-    /// Returns the size of a file; `None` if it does not exist.
+    /// Returns the size of a file in bytes; `None` if it does not exist.
     pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found.size)),
@@ -204,7 +203,7 @@ impl Store {
         }
     }
 
-    /// Starts to read a file. Returns its size and its stream.
+    /// Starts to read a file. Returns its size in bytes and its stream.
     pub(crate) async fn read(&self, file: &str) -> Result<(u64, FileBytes), BackupError> {
         match self.objects.get(&self.path(file)).await {
             Ok(found) => Ok((found.meta.size, found.into_stream())),

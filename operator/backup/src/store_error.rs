@@ -6,20 +6,20 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// Returns whether an object does not exist. The bucket or folder may exist.
+/// Returns whether an object does not exist although its bucket does.
 pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
-/// Converts a store error to one with a hint of what to check. `doing` is the failed action, such as "read s3://…".
+/// Converts a store error to one that says what to check. `doing` is the failed action, such as "read s3://…".
 pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = code(&text) {
         let message = element(&text, "Message").unwrap_or_default();
         return of_s3(doing, code, message, is_refused(error, &text));
     }
-    // without credentials, object_store queries the metadata service of the node
+    // Without credentials, object_store queries the metadata service of the node.
     if text.contains("169.254.169.254") {
         let hint = "there are no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a workload identity), and \
                     the metadata service of the node does not provide any";
@@ -38,7 +38,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
         let hint = "the store denies access: check the credentials and their permissions";
         return failed(doing, Reason::WrongCredentials, hint);
     }
-    // the connector turns 507 into 413
+    // The HTTP connector turns 507 into 413.
     if text.contains("413 Payload Too Large") {
         return failed(doing, Reason::StoreFull, "the store has no space left");
     }
@@ -49,9 +49,9 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &innermost(error))
 }
 
-/// Returns whether the store refuses the credentials, or they lack a permission.
+/// Returns whether the store refuses the credentials, or the credentials lack a permission.
 fn is_refused(error: &object_store::Error, text: &str) -> bool {
-    // an error of a listing contains the status only as text
+    // An error of a listing contains the status only as text.
     let refusals = ["status code: 401 ", "status code: 403 "];
     matches!(
         error,
@@ -59,7 +59,7 @@ fn is_refused(error: &object_store::Error, text: &str) -> bool {
     ) || refusals.iter().any(|status| text.contains(status))
 }
 
-/// Explains an error of a file system that is used as a store.
+/// Converts an error of a file system that is used as a store.
 pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     if FULL.contains(&error.kind()) {
         let why = format!("{error}: remove backups or enlarge the volume");
@@ -76,7 +76,7 @@ pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &error.to_string())
 }
 
-/// Errors of a full disk.
+/// Error kinds of a full disk.
 const FULL: [io::ErrorKind; 3] = [
     io::ErrorKind::StorageFull,
     io::ErrorKind::QuotaExceeded,
@@ -87,7 +87,7 @@ fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
     BackupError::new(reason, format!("{doing}: {why}"))
 }
 
-/// Converts an S3 error code and its message. `is_refused`: whether the store refused the credentials.
+/// Converts an S3 error code and its message. `is_refused` says whether the store refused the credentials.
 fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
@@ -144,7 +144,6 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
-/// Returns whether a store's message reports that the store is full.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
@@ -157,7 +156,7 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
-/// Explains a failed connection to a store.
+/// Converts a failed connection to a store.
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
@@ -181,14 +180,13 @@ fn code(text: &str) -> Option<&str> {
     element(text, "Code")
 }
 
-/// Returns the text of an XML element.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, from) = text.split_once(&format!("<{name}>"))?;
     let (value, _) = from.split_once(&format!("</{name}>"))?;
     Some(value)
 }
 
-/// Returns the first error of this type in the chain.
+/// Returns the first error of type `E` in the chain of causes.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }

@@ -28,7 +28,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// Returns a snapshot with this many bytes before its digest.
+/// Returns a snapshot with `bytes` bytes before its digest.
 pub(crate) fn snapshot(bytes: usize) -> Vec<u8> {
     let mut file: Vec<u8> = (0..bytes)
         .map(|at| u8::try_from(at % 251).unwrap())
@@ -70,7 +70,7 @@ pub(crate) fn report(endpoint: &str) -> Report {
     }
 }
 
-/// A response of a test member: its announced size and its pieces.
+/// The response of a test member: its announced size and its pieces.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) total: u64,
@@ -93,13 +93,13 @@ impl Sent {
     }
 }
 
-/// Members that each send what a test specifies, in turn.
+/// Members that answer one after the other with the specified responses.
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
-    /// The digest of their revision.
+    /// Digest of the members' revision.
     pub(crate) revision_digest: Option<String>,
-    /// Their hashes of keys, in turn; further calls fail.
+    /// Key hashes that the members return, one after the other. Further calls fail.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
 
@@ -147,7 +147,7 @@ impl Source for TestSource {
     }
 }
 
-/// A test's folder, deleted when dropped.
+/// A temporary folder that is deleted when dropped.
 #[derive(Debug)]
 pub(crate) struct TestFolder(PathBuf);
 

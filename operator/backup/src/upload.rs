@@ -6,14 +6,14 @@ use bytes::Bytes;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, path::Path};
 use tokio::task::JoinSet;
 
-/// Size of a part. S3 requires at least 5 MiB and accepts 10000 parts, so an object has at most 78 GiB. Tests use small parts,
-/// because hashing is slow without optimization.
+/// Size of a part in bytes. S3 requires at least 5 MiB and accepts 10000 parts, so an object has at most 78 GiB. Tests use
+/// small parts, because hashing is slow without optimization.
 pub(crate) const PART_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 
-/// The most parts in flight. Together with the one being filled, they bound the memory of an upload.
+/// The most parts in flight. These parts and the one being filled bound the memory of an upload.
 const PARTS_IN_FLIGHT: usize = 2;
 
-/// How long an abort may take: less than the 30 s that Kubernetes grants after SIGTERM.
+/// How long an abort may take. It is less than the 30 s that Kubernetes grants after SIGTERM.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An object that is being uploaded. It exists only after `complete`; otherwise the caller must `abort` it.
@@ -78,7 +78,7 @@ impl PartUpload {
         self.in_flight.spawn(sent);
     }
 
-    /// Waits until fewer parts than this are in flight.
+    /// Waits until fewer than `parts` parts are in flight.
     async fn wait_below(&mut self, parts: usize) -> object_store::Result<()> {
         while self.in_flight.len() >= parts {
             match self.in_flight.join_next().await {

@@ -1,8 +1,8 @@
-//! Executes one step: applies an object, or requests one change from members. `plan` decides which step.
+//! Executes one step: applies an object, or requests one change from the members. `plan` chooses the step.
 //!
-//! A missing object is created, which fails if another owner's object has its name. The cluster's existing objects are changed
-//! by server-side apply with one field manager. Deletions and changes include the uid, so they never affect a later object with
-//! the same name. Steps are idempotent: a step can be repeated safely if its response was lost.
+//! A missing object is created. Creation fails if another owner's object has the name. Existing objects of the cluster are
+//! changed by server-side apply with one field manager. Deletions and changes include the uid, so they never affect a later
+//! object with the same name. Every step can be repeated safely if its response was lost.
 
 mod certify;
 mod objects;
@@ -27,7 +27,7 @@ use crate::{
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
-/// Why a step failed. The step may have taken effect nevertheless.
+/// Why a step failed. The step may still have taken effect.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActError {
     #[error(transparent)]
@@ -45,20 +45,19 @@ pub(crate) enum ActError {
 }
 
 impl ActError {
-    /// Returns whether the members refuse the step only temporarily: a learner has not caught up, or the members have not been
-    /// connected for long enough.
+    /// Returns whether the refusal is temporary: a learner has not caught up, or members have only just connected.
     pub(crate) fn is_premature(&self) -> bool {
         let said = |text| matches!(self, ActError::Member(refusal) if refusal.says(text));
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns why the API server or a member refused the step, or why no object can be made from the spec. `None` for other
-    /// errors, after which the step may have taken effect or may succeed in the next pass.
+    /// Returns why the API server or a member refused the step, or why no object can be built from the spec. `None` for other
+    /// errors: after them the step may have taken effect, or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
                 let refusal = failure.refusal()?;
-                // a failing webhook also refuses the object
+                // A failing webhook also refuses the object.
                 let webhook = refusal.message.contains("failed calling webhook");
                 let refused = matches!(refusal.code, 400 | 403 | 404 | 422) || webhook;
                 refused.then(|| format!("cannot {}: {}", failure.what, refusal.message))
@@ -69,7 +68,7 @@ impl ActError {
         }
     }
 
-    /// Returns whether the namespace is being deleted. Then nothing can be created in it, and nothing needs to be.
+    /// Returns whether the namespace is being deleted. Nothing can be created in such a namespace, and nothing needs to be.
     pub(crate) fn namespace_is_ending(&self) -> bool {
         let refusal = self.api_refusal();
         refusal.is_some_and(|refusal| {
@@ -77,7 +76,7 @@ impl ActError {
         })
     }
 
-    /// Returns the API server's refusal of the step; `None` if it did not refuse.
+    /// Returns the API server's refusal of the step; `None` if the API server did not refuse it.
     fn api_refusal(&self) -> Option<&Status> {
         match self {
             ActError::Api(failure) => failure.refusal(),
@@ -98,7 +97,7 @@ pub(crate) struct Actor<'a, M> {
 }
 
 impl<M: Members> Actor<'_, M> {
-    /// Executes a step of the plan. Writes facts for later passes into `status`, which the caller stores.
+    /// Executes a step of the plan. Writes facts for later passes into `status`, which the caller must store.
     pub(crate) async fn act(
         &self,
         step: &Step,
@@ -200,8 +199,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. First records on the claim that the pod of a silent member is recreated, and fails if the
-    /// API server would refuse the new template.
+    /// Deletes the pod of a member. For a silent member, first records on the claim that the pod is recreated. Fails if the pod
+    /// is stopped for a new template that the API server would refuse.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         if reason == Stop::Silent {
             self.record_recreation(ordinal).await?;
@@ -216,20 +215,21 @@ impl<M: Members> Actor<'_, M> {
         root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
     }
 
-    /// Annotates the claim of a removed member with [`RETIRED`], so that no member starts from it.
+    /// Annotates the claim of a removed member with [`RETIRED`], so that no member starts from the claim. If `held` is set, the
+    /// claim is deleted once another member votes in place of the removed one.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
         self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
-    /// Removes the annotation [`RETIRED`] of a claim, so that its member starts from it again.
+    /// Removes the annotation [`RETIRED`] of a claim, so that its member can start from it again.
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let what = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), what).await
     }
 
-    /// Adds or removes the cluster's owner reference on a claim, according to the retention policy. Keeps other owners.
+    /// Adds or removes the cluster's owner reference on a claim, as the retention policy requires. Keeps other owners.
     async fn own_claim(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
@@ -249,8 +249,8 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Fails if the pod of a member is stopped for a new template that the API server refuses. The template is that for the
-    /// pod's peer TLS, or for the claim's if the peer TLS changes.
+    /// Fails if a pod is stopped for a new template that the API server refuses. The peer TLS is the pod's, or the claim's next
+    /// one.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
@@ -262,8 +262,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if a member is replaced because of a new template that the API server refuses. Does nothing for a member outside
-    /// this cluster's pods.
+    /// Fails if a member of this cluster's pods is replaced because of a new template that the API server refuses.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -298,7 +297,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Applies the disruption budget with this minimum, or deletes it if `None`.
+    /// Applies the disruption budget with this `minAvailable`; `None` deletes the budget.
     async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
         let budget = self.observation.objects.budget.as_deref();
         match min_available {
@@ -314,7 +313,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Sets the role label of a member's pod with a merge patch: applying only the label would remove all other fields.
+    /// Sets the role label of a member's pod with a merge patch, because applying only the label would remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
         let marks = json!({"labels": {ROLE: role}});
         let live = self.observation.objects.pod(ordinal);
@@ -341,7 +340,7 @@ impl<M: Members> Actor<'_, M> {
         grown
     }
 
-    /// Applies the claim of a member, with a new size if `bytes` is set. Otherwise an existing claim keeps its size.
+    /// Applies the claim of a member. `bytes` is the new size; if it is `None`, an existing claim keeps its size.
     async fn apply_claim(
         &self,
         ordinal: Ordinal,
@@ -360,13 +359,12 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Requests a change through the members other than `but`.
+    /// Requests a change through a member other than `but`.
     async fn change(&self, but: Option<MemberId>, change: Change) -> Result<(), ActError> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 
-    /// Returns the addresses through which to request a change: healthy voters other than `but`, the leader first, or all known
-    /// addresses if there are none.
+    /// Returns the addresses of the healthy voters other than `but`, the leader first; without any, all known addresses.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
@@ -380,7 +378,7 @@ impl<M: Members> Actor<'_, M> {
             .into_iter()
             .filter_map(|member| self.observation.address(member.id).cloned())
             .collect();
-        // only the last member itself can answer
+        // Only the last member itself can answer.
         if addresses.is_empty() {
             addresses.extend(self.observation.addresses.values().cloned());
         }
@@ -398,8 +396,8 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot, like a new cluster's first members. Without a
-/// restore, does nothing.
+/// Records in the status that new members start from the restore's snapshot, like first members. Does nothing without a
+/// restore.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;
@@ -411,7 +409,7 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     status.restored_revision = source.and_then(|source| source.to_revision);
     status.cluster_id = None;
     end_recovery(status);
-    // these first members use a static list, whatever the original bootstrap used
+    // These first members use a static list, whatever the original bootstrap used.
     status.discovery = None;
     begin(status, members, None);
 }
@@ -426,7 +424,7 @@ fn return_to_disks(status: &mut EtcdClusterStatus) {
     end_recovery(status);
 }
 
-/// Records that a recovery has ended: its survivor is not a member of the cluster on the other disks.
+/// Records that a recovery has ended, because its survivor is not a member of the cluster on the other disks.
 fn end_recovery(status: &mut EtcdClusterStatus) {
     if let Some(recovery) = &mut status.recovery {
         recovery.phase = RecoveryPhase::Done;

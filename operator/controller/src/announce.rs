@@ -1,4 +1,4 @@
-//! Publishes events about resources, as shown by `kubectl describe`.
+//! Publishes events about resources, which `kubectl describe` shows.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -7,7 +7,7 @@ use kube::{
 };
 use witan_plan::model::Notice;
 
-/// The maximum length of an event's note in Kubernetes.
+/// The maximum length in bytes that Kubernetes allows for an event's note.
 const EVENT_NOTE_BYTES: usize = 1024;
 
 /// Publishes a notice as an event about a resource, with the member's pod as the secondary object. Logs a failure.
@@ -16,8 +16,8 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     resource: &K,
     notice: &Notice,
 ) {
-    // Kubernetes aggregates events with the same reason under the first note. Including the resource version makes a note about
-    // a changed resource a separate event, like in Kubernetes' own recorder.
+    // Kubernetes aggregates events with the same reason under the first note. The resource version makes a note about a changed
+    // resource a separate event, as in Kubernetes' own recorder.
     let about = ObjectReference {
         resource_version: resource.resource_version(),
         ..resource.object_ref(&())
@@ -32,7 +32,7 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
         reason: notice.reason.to_owned(),
         note: Some(notice.message[..end].to_owned()),
         action: notice.reason.to_owned(),
-        // events of different members are not aggregated
+        // Events of different members are not aggregated.
         secondary: notice.member.as_ref().map(|member| ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),

@@ -1,6 +1,6 @@
-//! Requests to the API server that all passes share, and the handling of their failures.
+//! Requests to the API server that all passes share, and their errors.
 //!
-//! kube's requests are generic. Here they are instantiated once, for untyped objects, and only the objects are typed.
+//! kube's requests are generic. They are instantiated here once, for untyped objects; only the objects are typed.
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -25,7 +25,7 @@ pub(crate) struct ApiFailure {
 }
 
 impl ApiFailure {
-    /// Returns the API server's refusal; `None` if it did not answer.
+    /// Returns the API server's refusal; `None` if the API server did not answer.
     pub(crate) fn refusal(&self) -> Option<&Status> {
         if let kube::Error::Api(refusal) = &*self.source {
             return Some(refusal);
@@ -34,12 +34,11 @@ impl ApiFailure {
     }
 }
 
-/// Returns a function for `map_err` that makes a failure to do `what`.
+/// Returns a function for `map_err` that creates an [`ApiFailure`]. `what` is the failed action.
 pub(crate) fn cannot(what: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
     move |source| ApiFailure { what, source: Box::new(source) }
 }
 
-/// Returns the untyped description of a kind.
 pub(crate) fn kind_of<K: Object>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
@@ -55,8 +54,8 @@ pub(crate) fn typed<K: Object>(object: &DynamicObject) -> Result<K, kube::Error>
         .map_err(kube::Error::SerdeError)
 }
 
-/// Returns the object if this release can parse it, or logs an error. After a rollback, a resource can have a value that only the
-/// later release knows, and the API server admits invalid times. Such resources are left unchanged.
+/// Returns the object if this release can parse it; otherwise logs an error. After a rollback, a resource can have a value that
+/// only the later release knows, and the API server admits invalid times. The operator leaves such resources unchanged.
 pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
     let read = typed(object).inspect_err(|error| {
         let (name, namespace) = (object.name_any(), object.namespace());
@@ -77,7 +76,7 @@ pub(crate) async fn get<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Lists the resources of one of our kinds that this release can parse.
+/// Lists the resources of a Witan kind that this release can parse.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,
@@ -101,7 +100,6 @@ pub(crate) async fn list<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Creates an object in a namespace, and returns it as created.
 pub(crate) async fn create<K: Object>(
     client: &Client,
     namespace: &str,
@@ -114,7 +112,7 @@ pub(crate) async fn create<K: Object>(
     typed(&api.create(params, &object).await?)
 }
 
-/// Deletes exactly this object, identified by its uid. An object that is already deleted or replaced counts as deleted.
+/// Deletes exactly this object, identified by its uid. Succeeds if the object is already deleted or replaced.
 pub(crate) async fn delete<K: Object>(
     client: &Client,
     object: &K,
@@ -129,8 +127,8 @@ pub(crate) async fn delete<K: Object>(
     }
 }
 
-/// Applies the status to a resource in exactly the version that was read. Returns `false` if the resource has changed, was
-/// deleted or was recreated: the observation may be outdated.
+/// Applies the status to a resource in exactly the version that was read. Returns false if the resource has changed, was
+/// deleted or was recreated, because the observation may be outdated.
 pub(crate) async fn write_status<K: Object>(
     client: &Client,
     resource: &K,
@@ -163,7 +161,6 @@ mod tests {
     use super::*;
     use crate::testing::api::FakeApi;
 
-    /// The status of a cluster that was deleted during a pass must not be written to the next cluster with its name.
     #[tokio::test]
     async fn a_status_is_written_into_the_resource_that_was_read_and_into_no_other() {
         let fake = FakeApi::default();
@@ -213,7 +210,7 @@ mod tests {
         assert!(cluster("sound", json!({})).is_some());
     }
 
-    /// The API server's schema bounds the hours of a time zone only to two digits.
+    /// The API server's schema limits the hours of a time zone only to two digits.
     #[test]
     fn an_operation_with_a_time_of_no_calendar_is_skipped() {
         let restore = |time: &str| {

@@ -1,7 +1,7 @@
 //! Backups: a job for each EtcdBackup, and an EtcdBackup at each scheduled time of an EtcdBackupSchedule.
 //!
-//! `progress` and `schedule` are pure: they derive the status of a backup from its job, and the next backup of a schedule from
-//! its times and earlier backups. This file reads and writes. Names are deterministic, so repeating a step changes nothing.
+//! `progress` and `schedule` are pure: they derive the status of a backup from its job, and the next backup of a schedule. This
+//! file reads and writes objects. Names are deterministic, so repeating a step changes nothing.
 
 mod changes;
 pub(crate) mod progress;
@@ -42,13 +42,12 @@ use crate::{
     warnings,
 };
 
-/// When to retry a backup that cannot start.
+/// The time until a backup that cannot start is retried.
 const RETRY: Duration = Duration::from_secs(15);
-/// When to check a running job again: no watch reports why its pod waits.
+/// The time until a running job is checked again. No watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
-/// The time limit of a pass.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-/// For errors. If the resource has changed since it was read, it is not written, and its watch starts another pass.
+/// The action in errors. If the resource has changed since it was read, nothing is written, and its watch starts another pass.
 const WRITE: &str = "write the status";
 
 pub(crate) struct Backups {
@@ -56,7 +55,7 @@ pub(crate) struct Backups {
     environment: Environment,
     recorder: Recorder,
     metrics: Arc<Metrics>,
-    /// Held while deciding which backup of a cluster starts.
+    /// Locked while deciding which backup of a cluster starts.
     turn: Mutex<()>,
 }
 
@@ -71,7 +70,7 @@ impl Backups {
         }
     }
 
-    /// Returns the stream that reconciles the backups and schedules of a namespace, or of all.
+    /// Returns the stream that reconciles the backups and schedules of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let client = &self.client;
         let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {
@@ -91,7 +90,7 @@ impl Backups {
     }
 
     /// Creates the job of a backup if it does not exist, and writes the resulting status. Does nothing if the backup has
-    /// finished or is being deleted. While another Job has the name, the backup is pending.
+    /// finished or is being deleted. The backup is pending while another Job has the name.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
         if backup.is_finished() || backup.metadata.deletion_timestamp.is_some() {
@@ -126,8 +125,8 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup. The inner error is the reason why it is not created: its cluster does not exist, the job
-    /// cannot be made from the spec, another backup is running, or the API server refuses the job.
+    /// Creates the job of a backup. The inner error says why the job was not created: the cluster does not exist, the job
+    /// cannot be built from the spec, another backup is running, or the API server refuses the job.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -143,7 +142,7 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        // so that two concurrent passes cannot both find no other backup
+        // Without the lock, two concurrent passes could both find no other backup.
         let _turn = self.turn.lock().await;
         let same = (BACKUP_OF, name.as_str());
         let same = list::<Job>(&self.client, namespace, same, "list the jobs").await?;
@@ -158,7 +157,7 @@ impl Backups {
         }
         let created = create(&self.client, namespace, &PostParams::default(), &wanted).await;
         if already_exists(&created) {
-            // an earlier pass has created it, and the next one reads it
+            // An earlier pass has created the job, and the next pass reads it.
             return Ok(Ok(wanted));
         }
         Ok(refused("job", created).map_err(cannot("create the job"))?)
@@ -184,13 +183,13 @@ impl Backups {
     ) -> Result<Vec<Pod>, PassError> {
         let (name, what) = (backup.name_any(), "list the pods of the job");
         let mut pods = list::<Pod>(&self.client, namespace, (BACKUP, &name), what).await?;
-        // any pod can have the label
+        // Any pod can have the label.
         pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
         Ok(pods)
     }
 
-    /// Logs a new status, publishes an event about it, and counts finished backups. A pending or running backup is announced
-    /// when its message changes.
+    /// Logs a new status, publishes an event, and counts finished backups. An unfinished backup is announced if its message
+    /// changes.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -228,7 +227,7 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates the backup that is due, deletes old ones, and writes the status.
+    /// Creates the backup that is due, deletes expired ones, and writes the status.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -276,7 +275,7 @@ impl Backups {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Creates the EtcdBackup of a schedule for a time and returns its name. The inner error is the API server's refusal.
+    /// Creates the EtcdBackup of a schedule for a scheduled time. Returns its name. The inner error is the refusal.
     async fn create_scheduled(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -313,7 +312,7 @@ impl Backups {
         };
         let (status, condition) = changes::status(schedule, &seen, every, now);
         let last = status.last_time.as_ref().map(|time| time.0.as_second());
-        // recent changes are not stored, or stored changes cannot be restored
+        // Recent changes are not stored, or stored changes cannot be restored.
         let late = condition.status == "False";
         self.metrics.changes.set(&namespace, &name, last, late);
         due.status.changes = Some(status);
@@ -349,12 +348,12 @@ impl Passes<EtcdBackupSchedule> for Backups {
     }
 }
 
-/// Returns whether an object with the name existed. A concurrent change of a quota also gives 409.
+/// Returns whether an object with the name existed. The status 409 alone could also mean a concurrent change of a quota.
 fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
     matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
 }
 
-/// Turns the API server's refusal to create an object of this kind into an inner error.
+/// Converts the API server's refusal to create an object of this kind to an inner error.
 pub(crate) fn refused<K>(
     kind: &str,
     created: Result<K, kube::Error>,
@@ -367,8 +366,7 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Returns why a schedule is not ready or its changes are late. `None` if neither is the case, if it is paused, or if the
-/// reason has not changed.
+/// Returns why a schedule is newly not ready or its changes are newly late; `None` otherwise, and while it is paused.
 fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     let known = |after: &Condition| {
         let mut before = before.iter().filter(|before| before.type_ == after.type_);
@@ -380,8 +378,7 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     Some(format!("{}: {}", after.reason, after.message))
 }
 
-/// Returns the EtcdBackup of a schedule for a time. The number in its name is the minute since 1970, like in the names of a
-/// CronJob's jobs.
+/// Builds the EtcdBackup of a schedule for a scheduled time. Its name has the minute since 1970, as a CronJob's jobs do.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

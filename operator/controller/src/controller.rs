@@ -1,9 +1,9 @@
 //! Passes over clusters: a pass observes, plans, acts and reports.
 //!
-//! Watches of pods, claims, services and budgets lead to their cluster by its label, so a lost member is noticed at once. A
-//! pass reads the stores of the watches and queries the members. Only if there is a step to take or a status to write, it
-//! rereads everything from the API server and plans again, so no step is based on outdated state. A cluster that matches its
-//! spec causes no requests to the API server.
+//! Watches of pods, claims, services and budgets lead to their cluster by its label, so the operator notices a lost member at
+//! once. A pass reads the stores of the watches and queries the members. Only if there is a step to take or a status to write,
+//! it rereads everything from the API server and plans again. No step is therefore based on outdated state, and a cluster that
+//! matches its spec causes no requests to the API server.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -41,21 +41,21 @@ use crate::{
     tried::Tried,
 };
 
-/// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
+/// The longest time between two passes over a cluster. No watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
-/// When to repeat a pass that lost a race, or whose step the members temporarily refuse.
+/// The time until the next pass after a pass lost a race or the members temporarily refused its step.
 const RETRY: Duration = Duration::from_millis(500);
-/// The time limit of a pass, so that an unresponsive API server does not delay passes over other clusters.
+/// The time limit of a pass. It prevents an unresponsive API server from delaying passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
-/// Passes over the clusters of a namespace, or of all.
+/// Runs passes over the clusters of one namespace, or of all namespaces.
 pub(crate) struct Scope<M> {
     operator: Arc<Operator<M>>,
     stores: Stores,
 }
 
-/// Creates the watches of one namespace (`None` for all). Returns the stream that runs the passes, and the stores that must have
-/// been read before.
+/// Creates the watches of one namespace (`None` for all). Returns the stores that readiness waits for, and the stream of
+/// passes.
 pub(crate) fn watch<M: Members>(
     operator: Arc<Operator<M>>,
     namespace: Option<&str>,
@@ -73,11 +73,11 @@ pub(crate) fn watch<M: Members>(
 }
 
 impl<M: Members> Passes<EtcdCluster> for Scope<M> {
-    /// Waits for a permit, runs one pass over a cluster and records its metrics. Does nothing once the operator is stopping.
+    /// Waits for a permit, runs one pass over a cluster and records its metrics. Does nothing while the operator is stopping.
     async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
-        // no pass starts while the operator is stopping
+        // No pass starts while the operator is stopping.
         if permit.is_err() || operator.ends.load(Ordering::Relaxed) {
             return Ok(Action::await_change());
         }
@@ -112,8 +112,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans from the stores of the watches. If there is a step to take or a status to write, calls [`Scope::act`], which plans
-    /// again from the state of the API server.
+    /// Plans from the stores of the watches. Calls [`Scope::act`] if there is a step to take or a status to write.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
@@ -131,8 +130,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Reads the cluster and its objects from the API server, plans a step, executes it and writes the status. Does nothing if
-    /// the cluster was deleted or recreated.
+    /// Rereads the cluster from the API server, plans and executes a step, and writes the status. Does nothing if the cluster
+    /// is gone.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
@@ -149,7 +148,7 @@ impl<M: Members> Scope<M> {
         let mut step = plan(&cluster.spec, &before, &observation.seen);
         let this = ObjectRef::from_obj(&cluster);
         if !operator.rollouts.note(this, &step) {
-            // another pass has taken the last permit meanwhile
+            // Another pass has taken the last permit in the meantime.
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }
         let actor = Actor {
@@ -158,7 +157,7 @@ impl<M: Members> Scope<M> {
             cluster: &named,
             observation: &observation,
         };
-        // recording steps write the status after they run; other steps are announced before they run
+        // Recording steps write the status after they run. Other steps are announced before they run.
         let mut done = Ok(());
         if step.records() {
             done = actor.act(&step, &mut facts).await;
@@ -175,7 +174,7 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts and logs the attempted step, publishes its events, and returns when to run the next pass.
+    /// Counts and logs the attempted step and publishes its events. Returns when to run the next pass.
     async fn conclude(
         &self,
         cluster: &EtcdCluster,
@@ -194,7 +193,7 @@ impl<M: Members> Scope<M> {
                 return Ok(Action::requeue(RETRY));
             }
             if let Some(said) = error.refusal() {
-                // no member was stopped, and only a person can resolve the refusal, so the permit is released
+                // No member was stopped, and only a person can resolve the refusal, so the permit is released.
                 if step.updates() {
                     self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
                 }
@@ -240,8 +239,7 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster like [`Operator::observe`], and adds the backup for its first members, the refused steps and the
-    /// update permit. Also sets `restore` of `cluster`.
+    /// Observes a cluster, with the backup for its first members, refused steps and the update permit. Sets `cluster.restore`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

@@ -1,5 +1,5 @@
-//! Requests a token from a discovery service with one GET over HTTP/1, without TLS. The service is a running Witan cluster,
-//! whose pods the operator addresses directly, or the URL of `--discovery-service-url`.
+//! Requests a token from a discovery service with one GET over HTTP/1, without TLS. The service is either a running Witan
+//! cluster, whose pods the operator addresses directly, or the URL of `--discovery-service-url`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     resources::Cluster,
 };
 
-/// How long the service may take to answer.
+/// How long the discovery service may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub(crate) async fn create_token(
     let answer = page::get(&url, None, TIMEOUT, page::PAGE_BYTES_MAX).await;
     let answer = answer.map_err(|error| no_token(error.to_string()))?;
     let token = String::from_utf8_lossy(&answer);
-    // the token's URL has the host of the request, but members use another name for the service
+    // The token's URL has the host of the request, but members use another name for the service.
     let token = token
         .trim()
         .rsplit('/')
@@ -62,7 +62,7 @@ pub(crate) async fn create_token(
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }
 
-/// Returns two URLs of the discovery service: for the operator's request, and for the members.
+/// Returns two URLs of the discovery service: one for the operator's request, and one for the members.
 async fn service(
     client: &Client,
     cluster: &Cluster<'_>,

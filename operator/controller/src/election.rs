@@ -1,11 +1,9 @@
 //! Leader election among operator replicas with a Lease of `coordination.k8s.io/v1`.
 //!
-//! The holder renews the lease; another replica takes it after observing no change for the lease's duration. Each process
-//! measures time from its own observations, so clocks need not agree. The identity is the pod's name, so a container that
-//! restarts in its pod still holds the lease.
+//! The holder renews the lease. Another replica takes it after observing no change for the lease's duration, so clocks need not
+//! agree. The identity is the pod's name, so a restarted container still holds the lease.
 //!
-//! A replica that cannot renew its lease in time must stop before another may act: [`Election::lost`] resolves, and the process
-//! ends.
+//! A replica that cannot renew in time must stop before another may act: [`Election::lost`] completes, and the process exits.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +18,7 @@ use kube::{
 };
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long a holder may fail to renew before it stops acting. Shorter than the lease, so two replicas never act at once.
+/// How long a holder may fail to renew before it stops acting. It is shorter than the lease, so two replicas never act at once.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
@@ -93,9 +91,8 @@ impl Election {
         }
     }
 
-    /// Renews the lease, which was taken at `renewed`. Completes when renewing has failed for `RENEW_DEADLINE`, or when another
-    /// process holds the lease. Time counts from the start of an attempt, because others count from the write and not from its
-    /// answer.
+    /// Renews the lease, which was taken at `renewed`. Returns when renewing has failed for `RENEW_DEADLINE`, or when another
+    /// process holds the lease. Time counts from the start of an attempt, as other processes count from its write.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -140,8 +137,7 @@ impl Election {
         }
     }
 
-    /// Tries once to take or renew the lease. Returns whether this process then holds it. The resource version refuses a write
-    /// that lost a race.
+    /// Tries once to take or renew the lease, with its resource version. Returns whether this process then holds the lease.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {
@@ -192,8 +188,7 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Returns whether this process may write the lease: it is the holder, there is no holder, or the lease has not changed for its
-/// duration.
+/// Returns whether this process may write the lease: it is the holder, nobody is, or the lease has expired.
 fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     let granted = seen
         .lease
@@ -205,7 +200,7 @@ fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     holder.is_empty() || holder == identity || now.duration_since(seen.changed) > granted
 }
 
-/// Converts a lost race to `Ok(false)`: the next attempt observes the other process's lease.
+/// Converts a lost race to `Ok(false)`. The next attempt observes the other process's lease.
 fn won_race(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),

@@ -1,9 +1,9 @@
 //! The operator runs etcd clusters of Witan members on Kubernetes.
 //!
-//! A pass over a cluster observes, plans, acts and reports. `plan` is a pure function from the observed state to one step,
-//! without Kubernetes or the network. `resources` builds Kubernetes objects but does not apply them. `controller` has the
-//! passes over clusters. `backups` runs jobs for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out
-//! EtcdOperations. `passes` runs all of these, and `api_server` has the requests that they use.
+//! A pass over a cluster observes, plans, acts and reports. `plan` is a pure function from the observed state to one step.
+//! `resources` builds Kubernetes objects but does not apply them. `controller` runs passes over clusters. `backups` runs jobs
+//! for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out EtcdOperations. `passes` is the loop that all
+//! of these share, and `api_server` has their requests.
 
 mod act;
 mod announce;

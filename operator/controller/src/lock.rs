@@ -1,4 +1,4 @@
-//! Locks of shared state.
+//! Locking of shared state.
 
 use std::sync::{Mutex, MutexGuard};
 

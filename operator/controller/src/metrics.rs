@@ -1,4 +1,4 @@
-//! The operator's metrics: the state of each cluster, passes and their errors, steps, leadership, and the process.
+//! The operator's metrics: clusters, passes and their errors, steps, leadership, and the process.
 //!
 //! The series of a deleted cluster are removed. Members export their own metrics.
 
@@ -11,8 +11,7 @@ use prometheus::{
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bucket bounds for durations of passes. A pass without changes takes milliseconds; one that waits for unreachable members
-/// takes seconds.
+/// Bucket bounds for durations of passes, in seconds. A pass that waits for unreachable members takes seconds.
 const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
@@ -74,7 +73,7 @@ pub(crate) struct Punctuality {
 }
 
 impl Metrics {
-    /// Registers all series in a separate registry.
+    /// Creates a registry and registers all series in it.
     #[rustfmt::skip]
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
@@ -124,7 +123,7 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// Sets whether this replica acts: it holds the lease, or there is no election.
+    /// Sets whether this replica acts, because it holds the lease or because there is no election.
     pub(crate) fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }
@@ -155,7 +154,7 @@ impl Metrics {
 
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
-        // an error means that the cluster never had the series
+        // An error means that the cluster never had the series.
         for series in &self.states {
             drop(series.remove_label_values(&labels));
         }
@@ -195,7 +194,7 @@ fn result(succeeded: bool) -> &'static str {
 }
 
 impl Punctuality {
-    /// Sets the gauges of a schedule. `last` is in seconds since 1970; without it, that gauge is not changed.
+    /// Sets the gauges of a schedule. `last` is in seconds since 1970; `None` leaves that gauge unchanged.
     pub(crate) fn set(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
         let labels = [namespace, name];
         self.late.with_label_values(&labels).set(late.into());
@@ -249,7 +248,7 @@ impl ProcessSeries {
 
     /// Reads the values from `/proc`. A value that cannot be read stays unchanged.
     fn update(&self) {
-        // fields from the third on; the second, the program's name in parentheses, can contain spaces
+        // Fields from the third on. The second, the program's name in parentheses, can contain spaces.
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let fields: Vec<f64> = stat
             .rsplit_once(')')
@@ -282,7 +281,7 @@ impl ProcessSeries {
     }
 }
 
-/// Returns the number after `begin` in the first line that begins with it; `None` if there is none.
+/// Returns the number after `begin` in the first line that begins with it; `None` if no line does.
 fn number_after(text: &str, begin: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(begin))?;
     rest.split_whitespace().next()?.parse().ok()

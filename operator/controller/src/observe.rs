@@ -1,7 +1,6 @@
 //! Observes a cluster: converts Kubernetes objects and members' answers to plain values for `plan`.
 //!
-//! A pass reads objects from the stores of the watches. Before it acts, it rereads them from the API server, so that no step is
-//! based on outdated state. Nothing is written here.
+//! A pass reads objects from the stores of the watches, and rereads them from the API server before it acts.
 
 mod membership;
 mod objects;
@@ -35,26 +34,26 @@ pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
 pub(crate) use restore::{FoundBackup, find_backup, restore_source};
 pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
 
-/// The observed state: the plain values for `plan`, and the objects that steps need.
+/// The observed state: plain values for `plan`, and the objects that steps need.
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) seen: Observed,
-    /// The objects from which it was made.
+    /// The objects from which `seen` was derived.
     pub(crate) objects: Objects,
-    /// Addresses of members, by ordinal.
+    /// Client addresses of members by ordinal.
     pub(crate) addresses: BTreeMap<Ordinal, Address>,
     pub(crate) secrets: Arc<SecretsSeen>,
 }
 
 impl Observation {
-    /// Returns the address of a member; `None` if it is not a pod of this cluster, or if its pod has no address.
+    /// Returns the address of a member; `None` if the member is not a pod of this cluster, or if its pod has no address.
     pub(crate) fn address(&self, id: MemberId) -> Option<&Address> {
         let member = self.seen.membership.as_ref()?.by_id(id)?;
         self.addresses.get(&member.ordinal?)
     }
 }
 
-/// Observes a cluster: queries its members and combines their answers with the objects.
+/// Queries the members of a cluster and combines their answers with the cluster's objects.
 pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,
@@ -138,7 +137,7 @@ fn ordinals(
     all.into_iter().map(seen).collect()
 }
 
-/// Returns the minimum of a budget (`None` if it is not a number), and the state of its other fields.
+/// Returns the `minAvailable` of a budget (`None` if it is not a number), and the state of its other fields.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = budget
         .spec
@@ -151,14 +150,14 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }
 
-/// Returns the image tag of the members, if the operator composes the image and the tag is a version.
+/// Returns the image tag of the members. `None` if the spec sets the image, or if the tag is not a version.
 fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
     let (_, tag) = cluster.image.rsplit_once(':')?;
     let composed = cluster.spec().image.is_none() && version_numbers(tag).is_some();
     composed.then(|| tag.to_owned())
 }
 
-/// Returns the ordinals in the annotation [`FENCED_MEMBERS`]. Other names in it are ignored.
+/// Returns the ordinals in the annotation [`FENCED_MEMBERS`]. Ignores names that belong to no ordinal.
 fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
     named

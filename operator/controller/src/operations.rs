@@ -1,8 +1,8 @@
-//! EtcdOperations, one-time operations on a cluster. This file has their loop: which one starts, its record and its end.
+//! EtcdOperations, one-time operations on a cluster. This file has their loop, which starts, records and ends operations.
 //!
-//! An operation is carried out by a request in the status of the EtcdCluster or by a call to members; nothing here stops or
-//! starts a member. Its status is written before it changes anything, so it continues after the operator restarts, and a
-//! finished one never runs again.
+//! An operation runs through a request in the status of the EtcdCluster or through a call to members. Nothing here stops or
+//! starts a member. The status of an operation is written before the operation changes anything. It therefore continues after a
+//! restart of the operator, and a finished operation never runs again.
 
 mod compare;
 mod deadline;
@@ -37,22 +37,21 @@ use compare::{Compared, compare, verdict};
 use decide::{Next, Start, advance, begin};
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
-/// When to check a running operation again; also the shortest interval for polling its cluster.
+/// The time until a running operation is checked again, and the shortest interval for polling its cluster.
 const LOOK: Duration = Duration::from_secs(2);
-/// When to check a pending operation again. No event says when it can start, and frequent checks of many operations would load
-/// the members.
+/// The time until a pending operation is checked again. Frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
-/// When to repeat a pass that failed.
+/// The time until a failed pass is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 /// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
-/// Seconds that an operation is kept after its end by default, unless it is destructive.
+/// How many seconds an operation is kept after its end by default, unless it is destructive.
 const TTL_DEFAULT_S: i64 = 24 * 3600;
 const FAILED: &str = "Failed";
 
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
-    /// Held while deciding which operation of a cluster starts.
+    /// Locked while deciding which operation of a cluster starts.
     turn: Mutex<()>,
 }
 
@@ -61,7 +60,7 @@ impl<M: Members> Operations<M> {
         Self { operator, turn: Mutex::default() }
     }
 
-    /// Returns the stream that reconciles the operations of a namespace, or of all.
+    /// Returns the stream that reconciles the operations of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (_, passes) = passes::run(self.clone(), &self.operator.client, namespace, []);
         passes
@@ -97,7 +96,7 @@ impl<M: Members> Operations<M> {
         if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
             return self.refuse(operation, Some(&cluster), refusal).await;
         }
-        // a blocked operation does not query the members
+        // A blocked operation does not query the members.
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
@@ -109,7 +108,7 @@ impl<M: Members> Operations<M> {
             let next = advance(verb, operation, &named, &observation.seen);
             return self.advance(&at, next).await;
         }
-        // serialize the decision with the record of the start
+        // The lock covers the decision and the record of the start.
         let turn = self.turn.lock().await;
         let start = match self.ahead(operation).await? {
             Some(why) => Start::Hold(why),
@@ -120,7 +119,7 @@ impl<M: Members> Operations<M> {
         done
     }
 
-    /// Returns a message about an operation that comes first on the same cluster.
+    /// Returns a message about the operation that comes first on the same cluster; `None` if this one does.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let namespace = of.namespace().unwrap_or_default();
         let (client, what) = (&self.operator.client, "list the EtcdOperations");
@@ -133,7 +132,7 @@ impl<M: Members> Operations<M> {
         }))
     }
 
-    /// Fails a running operation whose cluster is gone, or waits for the cluster.
+    /// Fails a running operation whose cluster is gone; otherwise waits for the cluster.
     async fn without_cluster(
         &self,
         operation: &EtcdOperation,
@@ -153,8 +152,8 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, and fails if
-    /// the backup is of another cluster. The start is first recorded in the EtcdCluster; if that has changed, the operation is
-    /// looked at again.
+    /// the backup is of another cluster. The start is first recorded in the EtcdCluster; after a conflict the next pass tries
+    /// again.
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
         let member = match start {
             Start::Hold(why) => {
@@ -182,7 +181,7 @@ impl<M: Members> Operations<M> {
         if let Some(text) = was_replaced(&status, member.as_ref()) {
             return self.end(at.operation, Some(cluster), Err(text)).await;
         }
-        // first record the operation on the cluster, then its start
+        // First record the operation on the cluster, then its start.
         let what = "record the operation in the EtcdCluster";
         let before = cluster.status.clone().unwrap_or_default();
         if let Some(after) = once::recorded(at.operation, &before)
@@ -205,7 +204,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Carries out the next action of a running operation, and writes its progress.
+    /// Executes the next action of a running operation, and writes its progress.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -233,8 +232,7 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, progress).await
     }
 
-    /// Compares the keys of all members, and ends the operation with the result. After a restore, members that do not answer
-    /// are retried.
+    /// Compares the keys of all members, and ends the operation with the result. After a restore, silent members are retried.
     async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
         let restored = restore::recorded(at.operation, at.cluster);
         match self.hashes(at).await {
@@ -258,7 +256,7 @@ impl<M: Members> Operations<M> {
         }
     }
 
-    /// Reads the hashes of all members' keys, if all members have an address.
+    /// Reads the hashes of all members' keys. Returns `Silent` if a member has no address.
     async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
         let mut members = seen.members();
@@ -274,7 +272,7 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation waits. Fails a recovery instead: it must not stop members later, when nobody expects it.
+    /// Records that an operation waits. Fails a recovery, which must not stop members later, when nobody expects it.
     async fn refuse_or_hold(
         &self,
         operation: &EtcdOperation,
@@ -289,7 +287,6 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Fails an operation that must not start.
     async fn refuse(
         &self,
         operation: &EtcdOperation,
@@ -301,7 +298,7 @@ impl<M: Members> Operations<M> {
             .await
     }
 
-    /// Records that an operation waits, and the id of the member to replace, because another member may get its name.
+    /// Records that an operation waits. Also records the id of the member to replace, because another member may get its name.
     async fn hold(
         &self,
         operation: &EtcdOperation,
@@ -375,8 +372,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Sets the conditions and writes the status. Returns `false` if the operation has changed since it was read; its watch
-    /// then starts another pass.
+    /// Sets the conditions and writes the status. Returns false if the operation has changed; its watch then starts another
+    /// pass.
     async fn write(
         &self,
         operation: &EtcdOperation,
@@ -413,7 +410,7 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
-    /// Deletes an operation whose retention time after its end is over.
+    /// Deletes an operation once its retention time after its end is over.
     async fn expire(
         &self,
         operation: &EtcdOperation,

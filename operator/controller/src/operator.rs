@@ -1,4 +1,4 @@
-//! What all passes share: the API server, the members, the metrics, and the memory of earlier passes.
+//! State that all passes share: the API server, the members, the metrics, and the memory of earlier passes.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -30,10 +30,10 @@ pub(crate) struct Operator<M> {
     pub(crate) environment: Environment,
     pub(crate) recorder: Recorder,
     secrets: Secrets,
-    /// A permit for each pass over a cluster that may run now.
+    /// Permits for passes over clusters. Each running pass holds one.
     pub(crate) passes: Semaphore,
     pub(crate) rollouts: Rollouts,
-    /// The number of permits.
+    /// The total number of permits.
     pub(crate) limit: u32,
     pub(crate) acting_since: UnixSeconds,
     /// Whether the operator is stopping.

@@ -60,7 +60,7 @@ pub(crate) struct Environment {
 }
 
 impl Options {
-    /// Returns the distinct namespaces to watch; a single `None` means all.
+    /// Returns the distinct namespaces to watch. A single `None` means all namespaces.
     pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         let named: BTreeSet<_> = names(&self.watch_namespaces).into_iter().collect();
         if named.is_empty() {
@@ -78,7 +78,7 @@ impl Environment {
     }
 }
 
-/// Splits off empty names: an environment variable without a value yields one.
+/// Trims names and drops empty ones: an environment variable without a value yields one empty name.
 fn names(list: &[String]) -> Vec<String> {
     let trimmed = list.iter().map(|name| name.trim());
     let named = trimmed.filter(|name| !name.is_empty());

@@ -1,7 +1,6 @@
-//! The loop that runs passes over the objects of a kind: when one changes, when another object requests a pass, or when its
-//! time has come.
+//! The loop that runs passes over objects: when an object changes, when another object requests it, and after a time.
 //!
-//! kube's streams and requests are generic. Here they are instantiated once, for untyped objects; a pass gets its object typed.
+//! kube's streams and requests are generic. They are instantiated here once, for untyped objects; a pass gets its object typed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,7 +44,7 @@ pub(crate) enum PassError {
     Api(#[from] ApiFailure),
 }
 
-/// Aborts a pass after `longest`: a request that is never answered must not hold resources that other passes need.
+/// Aborts a pass after `longest`, because a request without a response must not hold resources that other passes need.
 pub(crate) async fn bounded(
     longest: Duration,
     pass: impl Future<Output = Result<Action, PassError>>,
@@ -54,28 +53,28 @@ pub(crate) async fn bounded(
     ended.unwrap_or(Err(PassError::TooLong(longest)))
 }
 
-/// Passes over the objects of a kind.
+/// The work that the loop does for each object of a kind.
 pub(crate) trait Passes<K>: Send + Sync + 'static {
     /// Runs a pass over an object. Returns when to run the next one.
     fn pass(&self, object: &K) -> impl Future<Output = Result<Action, PassError>> + Send;
 
-    /// Returns when to run the next pass after one that failed.
+    /// Returns the time until the next pass after a failed one.
     fn retry(&self, namespace: &str, name: &str) -> Duration;
 
-    /// Forgets a deleted object.
+    /// Drops the state of a deleted object.
     fn forget(&self, namespace: &str, name: &str);
 }
 
-/// Requests for passes over the objects of one kind.
+/// A stream of requests for passes over the objects of one kind.
 pub(crate) type Requests =
     BoxStream<'static, Result<ReconcileRequest<DynamicObject>, watcher::Error>>;
 
 type Pass = BoxFuture<'static, Result<Action, PassError>>;
-/// Forgets a deleted object, given its namespace and name.
+/// Drops the state of a deleted object, given its namespace and name.
 type Forget = Box<dyn Fn(&str, &str) + Send>;
 
-/// Runs passes over the objects of a kind in a namespace (`None` for all), until the watches end: when an object changes, and
-/// for the requests of `others`. Forgets objects that this release cannot parse. Also returns the store of the objects.
+/// Runs passes over the objects of a kind in a namespace (`None` for all): when an object changes, and for each request of
+/// `others`. Forgets objects that this release cannot parse. Returns the store of the objects and the stream of passes.
 pub(crate) fn run<K: Object>(
     work: Arc<impl Passes<K>>,
     client: &Client,
@@ -92,7 +91,7 @@ pub(crate) fn run<K: Object>(
             match readable::<K>(&object) {
                 Some(object) => passes.pass(&object).await,
                 None => {
-                    // its metrics would stay as they were
+                    // Otherwise the metrics of the object would keep their last values.
                     let (namespace, name) = (object.namespace(), object.name_any());
                     passes.forget(namespace.as_deref().unwrap_or_default(), &name);
                     Ok(Action::await_change())
@@ -115,7 +114,7 @@ pub(crate) fn run<K: Object>(
     (store, passes.boxed())
 }
 
-/// Runs `pass` for each request. Logs failed passes and watches; both are repeated.
+/// Runs `pass` for each request. Logs failed passes and watches, and repeats both.
 fn apply(
     store: Store<DynamicObject>,
     queue: Requests,
@@ -137,12 +136,12 @@ fn apply(
         Err(controller::Error::ObjectNotFound(gone)) => {
             forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
         }
-        // for example without permission to list the kind
+        // One cause is a missing permission to list the kind.
         Err(error) => tracing::warn!(%error, "a watch failed; restarting it"),
     })
 }
 
-/// Keeps the objects of a kind in a store. Returns the store, and a request for each object that changes.
+/// Keeps the objects of a kind in a store. Returns the store, and a stream with a request for each object that changes.
 fn objects(
     client: &Client,
     namespace: Option<&str>,
@@ -172,17 +171,17 @@ fn watch(
     events.boxed()
 }
 
-/// Selects the objects that the operator created.
+/// Returns a selector for the objects that the operator created.
 pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }
 
-/// Watches the operator's objects of the kind `K` in a namespace (`None` for all). Returns their store, and requests for the
-/// clusters whose objects change.
+/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for their
+/// clusters.
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();
-    // owner references would not do, because a kept claim has none
+    // Owner references are not enough, because a kept claim has none.
     let cluster = move |of: &DynamicObject| named(of, of.labels().get(CLUSTER)?, &clusters);
     let events = watch(client, namespace, &kind_of::<K>(), ours());
     let requests = events.try_filter_map(move |event| {
@@ -195,8 +194,7 @@ pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Sto
     (store, requests.boxed())
 }
 
-/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for the objects of the kind `K` that `of`
-/// names.
+/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for the `K` that `of` names.
 pub(crate) fn related<W: Object, K: Object>(
     client: &Client,
     namespace: Option<&str>,
@@ -212,7 +210,7 @@ pub(crate) fn related<W: Object, K: Object>(
     events.try_filter_map(request).boxed()
 }
 
-/// Returns the request for the object with this name in the namespace of another one.
+/// Returns the request for the object `name` in the namespace of `other`.
 fn named(
     other: &DynamicObject,
     name: &str,
@@ -223,7 +221,7 @@ fn named(
     Some(object.into())
 }
 
-/// Returns the object that an event is about.
+/// Returns the object that an event is about; `None` for `Init` and `InitDone`.
 fn touched(event: &Event<DynamicObject>) -> Option<&DynamicObject> {
     match event {
         Event::Init | Event::InitDone => None,
@@ -231,7 +229,7 @@ fn touched(event: &Event<DynamicObject>) -> Option<&DynamicObject> {
     }
 }
 
-/// Returns the event with its object typed; `None` if this release cannot parse it.
+/// Converts the object of an event to the type `K`; `None` if this release cannot parse it.
 fn typed_event<K: Object>(event: &Event<DynamicObject>) -> Option<Event<K>> {
     Some(match event {
         Event::Init => Event::Init,

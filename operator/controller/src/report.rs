@@ -1,5 +1,5 @@
-//! The operator's report about a cluster: its status, conditions and gauges. It is derived from the observed state and the next
-//! step; a few facts of earlier passes are copied.
+//! Builds the operator's report about a cluster: its status, conditions and gauges. The report follows from the observed state
+//! and the next step; a few facts are copied from the previous status.
 //!
 //! A pass over an unchanged cluster in its desired state reproduces the present status, so nothing is written.
 
@@ -22,10 +22,10 @@ use crate::{metrics::ClusterState, resources::Cluster};
 pub(crate) use conditions::condition;
 pub(crate) use events::events;
 
-/// Units of sizes; each is 1,024 times the previous one.
+/// Units of sizes. Each is 1,024 times the previous one.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 
-/// A cluster and its present status.
+/// A cluster and its previous status.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
@@ -40,8 +40,7 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation. It advances only after the retention policy is applied to every claim, because users wait
-/// for it before they delete a cluster.
+/// Returns the observed generation, once every claim follows the retention policy: users wait for that before a deletion.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     let applied = !seen.claims().any(|claim| claim.other_owner);
     if applied {
@@ -127,7 +126,7 @@ pub(crate) fn state(
     }
 }
 
-/// Counts the pods with the present template whose claim need not be migrated.
+/// Counts the pods with the present template whose claim need not migrate.
 fn updated(seen: &Observed) -> usize {
     let migrates = |at| seen.claim(at).is_some_and(|claim| claim.must_migrate);
     let updated = seen
@@ -136,8 +135,8 @@ fn updated(seen: &Observed) -> usize {
     updated.count()
 }
 
-/// Returns the record of a recovery. A running one is done once a quorum serves and every usable disk belongs to a member. If a
-/// quorum serves already, a requested recovery is recorded as done at once.
+/// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
+/// If a quorum serves already, a requested recovery is recorded as done at once.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
@@ -159,7 +158,7 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     known.or_else(|| serves.then(ended))
 }
 
-/// Returns the record of a restore, which is done once the cluster serves the restored data.
+/// Returns the record of a restore. The restore is done once the cluster serves the restored data.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
     let known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
@@ -170,14 +169,13 @@ fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus>
     })
 }
 
-/// Returns whether a usable disk belongs to no member.
 fn has_disks_without_member(seen: &Observed) -> bool {
     seen.ordinals.iter().any(|(ordinal, at)| {
         at.claim.as_ref().is_some_and(ClaimSeen::is_usable) && seen.member(*ordinal).is_none()
     })
 }
 
-/// Returns the present spec as JSON if a pod of its template exists; otherwise the spec recorded in the present status.
+/// Returns the present spec as JSON if a pod with its template exists; otherwise the spec recorded in the previous status.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -186,8 +184,8 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
-/// Returns `status.phase`: the message of the notice with a capital letter, the number of ready members during the bootstrap,
-/// or that the cluster is healthy if there is no notice.
+/// Returns `status.phase`: the message of the notice with a capital letter, or the number of ready members during the
+/// bootstrap. Without a notice, returns that the cluster is healthy.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
@@ -206,7 +204,7 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress; `None` if `next` makes no progress. The start time stays while kind and member do.
+/// Returns the operation in progress; `None` if `next` makes no progress. The start time depends on kind and member.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -226,8 +224,8 @@ fn operation(
     })
 }
 
-/// Returns the status of discovery, if the cluster uses it. Until the cluster has an id, the members that are in the member
-/// list or have a ready pod are counted, and the missing ones named.
+/// Returns the status of discovery; `None` if the cluster does not use it. Until the cluster has an id, counts the members that
+/// are in the member list or have a ready pod, and names the missing ones.
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
@@ -253,7 +251,7 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
     seen.certificates.iter().map(each).collect()
 }
 
-/// Returns the raised alarms as `NOSPACE:name-0`.
+/// Returns the raised alarms, such as `NOSPACE:name-0`.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
@@ -269,7 +267,7 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 const NO_SPACE: &str = "the quota is used up, so v3 writes are refused: compact old revisions, delete keys (kubectl witan top shows \
     the largest prefixes) or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
-/// Returns a text with the raised alarms, what the operator has done about them and what is left to do.
+/// Returns a message about the raised alarms: what the operator has done, and what is left to do.
 fn alarm_message(status: &EtcdClusterStatus) -> String {
     let raised = status.alarms.join(", ");
     let full = status
@@ -300,7 +298,7 @@ fn cluster_id(membership: &Membership) -> Option<String> {
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
-/// Returns the lowest version among the image tags of the pods; without any, the lowest that members report.
+/// Returns the lowest version in the pods' image tags; without such a version, the lowest that members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());
@@ -311,7 +309,7 @@ fn lowest_version(seen: &Observed) -> Option<String> {
 }
 
 /// Returns the sort key of a version: its numbers, whether it is a release, and the numbers of the pre-release, which sorts
-/// below its release. A leading `v` and anything after `+` are ignored; a part that is not a number counts as 0.
+/// below its release. Ignores a leading `v` and anything after `+`. A part that is not a number counts as 0.
 fn rank(version: &str) -> (Vec<u64>, bool, Vec<u64>) {
     let version = version.trim_start_matches('v').split('+').next();
     let (release, pre_release) = match version.unwrap_or_default().split_once('-') {
@@ -331,8 +329,7 @@ fn ready(seen: &Observed) -> usize {
     ready.count()
 }
 
-/// Keeps the previous raft indexes if nothing else has changed: every write changes them, and they alone are not worth an
-/// update.
+/// Keeps the previous raft indexes if nothing else has changed, because every write to the cluster changes them.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {

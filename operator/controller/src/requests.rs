@@ -1,4 +1,4 @@
-//! An EtcdOperation's request to the plan ends with the EtcdOperation.
+//! Looks up the request of a running EtcdOperation. The request ends with its EtcdOperation.
 
 use kube::ResourceExt as _;
 use witan_crd::{EtcdOperation, OperationRequest};

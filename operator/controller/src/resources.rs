@@ -1,4 +1,4 @@
-//! Builds the objects of a cluster. Pure functions: the objects are applied elsewhere.
+//! Builds the objects of a cluster with pure functions. `act` applies them.
 
 pub(crate) mod backup;
 mod budget;
@@ -50,32 +50,30 @@ pub(crate) enum ResourceError {
     Certificate(String),
 }
 
-/// Returns an owner reference, through which Kubernetes deletes an object together with `resource`.
+/// Returns an owner reference to `resource`, so that Kubernetes deletes an object together with it.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     let controller = resource.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference { block_owner_deletion: Some(true), ..controller }
 }
 
-/// Returns whether an object has an owner with this uid.
+/// Returns whether `owner` is the uid of one of an object's owners.
 pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
     let mut owners = object.owner_references().iter();
     owners.any(|one| Some(one.uid.as_str()) == owner)
 }
 
-/// Whose an object is that has the name of one of the cluster's objects.
+/// The owner of an object that has the name of one of the cluster's objects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ownership {
-    /// It belongs to this cluster.
     Ours,
-    /// It belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that.
+    /// The object belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that EtcdCluster.
     Ending,
-    /// It belongs to someone else.
     Foreign,
 }
 
 /// Returns the owner of an object: `Ours` if this cluster owns it; otherwise `Foreign` if it lacks the cluster's label, and
-/// `Ending` if an EtcdCluster of this name owns it. An object with the label but without a controller is `Ours`, such as a kept
-/// claim or an object after `kubectl delete --cascade=orphan`.
+/// `Ending` if an EtcdCluster of this name owns it. An object with the label but without a controller is `Ours`. Examples are a
+/// kept claim, and an object after `kubectl delete --cascade=orphan`.
 pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();
@@ -95,12 +93,12 @@ pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Owner
     Ownership::Ours
 }
 
-/// Describes an object that already has the name of one of the cluster's objects.
+/// Describes an object that has the name of one of the cluster's objects.
 pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, object: &K) -> Holder {
     holder_of(cluster, &K::kind(&()), object)
 }
 
-/// Describes an object of a kind that already has the name of one of the cluster's objects.
+/// Like [`holder`], for an object whose `kind` is known only at run time.
 pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resource) -> Holder {
     let owners = object.owner_references();
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);
@@ -115,7 +113,7 @@ pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resourc
     }
 }
 
-/// Returns how a unit variant is written in a spec, a label or an annotation.
+/// Returns the text of a unit variant in a spec, a label or an annotation.
 fn word(value: impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
@@ -135,8 +133,8 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
     object
 }
 
-/// Returns whether a live object has the fingerprint, the labels and the EtcdCluster owners of the wanted one. Owners and
-/// labels that others added are ignored: an apply would not remove them.
+/// Returns whether a live object has the fingerprint, the labels and the EtcdCluster owners of the wanted object. Ignores
+/// owners and labels that others added, because an apply would not remove them.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let labels = wanted.labels().iter();
@@ -153,7 +151,7 @@ pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
             .all(|(key, value)| seen.labels().get(key) == Some(value))
 }
 
-/// Compares a live object with the wanted one, using [`is_current`].
+/// Compares a live object with the wanted one by [`is_current`].
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,
@@ -162,7 +160,7 @@ pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     }
 }
 
-/// Returns why the spec yields no pods or no claims; `None` if it yields both.
+/// Returns why no pods or no claims can be built from the spec; `None` if both can be built.
 pub(crate) fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
     let pods = template(cluster, PeerTls::On).err();
     pods.or_else(|| claim(cluster, 0, PeerTls::On).err())

@@ -1,5 +1,4 @@
-//! Limits how many clusters are updated concurrently, so that a new operator release or a broken member image does not reach
-//! all clusters at once.
+//! Limits concurrent updates, so that a new release or a broken member image does not reach all clusters at once.
 
 use std::{collections::HashSet, sync::Mutex};
 
@@ -20,14 +19,14 @@ impl Rollouts {
         Self { limit: limit.into(), in_progress: Mutex::default() }
     }
 
-    /// Returns whether this cluster is being updated or could get a permit.
+    /// Returns whether this cluster has a permit or could get one.
     pub(crate) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
         let in_progress = lock(&self.in_progress);
         in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
     /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
-    /// keeps until its update is complete or waits for a person. Returns `false` if no permit is free, so the step must not be
+    /// keeps until its update is complete or waits for a person. Returns false if no permit is free: the step must not be
     /// taken.
     pub(crate) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut in_progress = lock(&self.in_progress);
@@ -83,7 +82,7 @@ mod tests {
         assert!(rollouts.admits(&cluster("d")));
     }
 
-    /// A rejected spec can block its own update for any time, but must not block other clusters.
+    /// A rejected spec can block its own update indefinitely, but must not block other clusters.
     #[test]
     fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
         for why in [

@@ -27,17 +27,17 @@ use crate::{
     serve,
 };
 
-/// The read timeout of a connection to the API server, for which kube has no bound. A watch ends after 295 s.
+/// The read timeout of a connection to the API server. kube sets none, and a watch ends after 295 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long running passes may take to finish: less than a pod's grace period.
+/// How long running passes may take to finish. It is less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// An address cannot be bound, the API server does not answer at startup, or the lease was lost.
+/// Returns an error if an address cannot be bound, the API server does not answer at startup, or the lease is lost.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    // rustls needs one provider for the process, and the dependencies only include this one
+    // rustls needs one provider for the process. The dependencies include only ring.
     let installed = rustls::crypto::ring::default_provider().install_default();
     tracing::debug!(
         installed = installed.is_ok(),
@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .block_on(run_elected(options))
 }
 
-/// Runs the operator until SIGTERM or SIGINT, with leader election only while it holds the lease. Losing the lease is an error.
+/// Runs the operator until SIGTERM or SIGINT. With leader election, acts only as the leader, and fails if it loses the lease.
 async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new()?);
     let readiness = Arc::new(AtomicBool::default());
@@ -63,7 +63,7 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut taken = Instant::now();
     if let Some(election) = &election {
-        // a standby replica is also ready: a rolling update of the operator waits for that
+        // A standby replica is also ready, because a rolling update of the operator waits for readiness.
         readiness.store(true, Ordering::Relaxed);
         tokio::select! {
             at = election.won() => taken = at,
@@ -110,7 +110,7 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Connects to the API server, which must answer. Returns its client, and the namespace of the Lease.
+/// Connects to the API server, which must answer. Returns the client, and the namespace of the Lease.
 async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);
@@ -129,9 +129,8 @@ async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> 
     Ok((client, namespace))
 }
 
-/// Runs the passes in all namespaces (`None` for all) until `end` resolves. If its value is `true`, running passes
-/// may finish, so that the next leader acts alone; otherwise they are aborted. Returns that value, or `false` if the
-/// watches ended first.
+/// Runs the passes in all `scopes` until `end` completes. If `end` returns true, running passes may finish, so that the next
+/// leader acts alone; otherwise they are aborted. Returns the value of `end`, or false if the watches ended first.
 async fn work<M: Members>(
     operator: Arc<Operator<M>>,
     scopes: Vec<Option<String>>,
@@ -171,7 +170,7 @@ async fn work<M: Members>(
     };
     operator.ends.store(true, Ordering::Relaxed);
     if asked {
-        // each pass holds a permit, so all permits are free once the last pass has finished
+        // Each pass holds a permit, so all permits are free once the last pass has finished.
         let last = async {
             tokio::select! {
                 _ = operator.passes.acquire_many(operator.limit) => {}
@@ -192,7 +191,7 @@ async fn work<M: Members>(
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let host = host.unwrap_or_else(|_| "witan-operator".to_owned());
-    // the standard library seeds its hashers randomly
+    // The standard library seeds its hashers randomly.
     let random = RandomState::new().build_hasher().finish();
     format!("{}-{random:x}", host.trim())
 }

@@ -13,20 +13,20 @@ use actix_web::{App, HttpResponse, HttpServer, dev::Server, http::header, web};
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
-/// Scrapes and probes are rare: one thread per server is enough.
+/// Number of threads per server. Scrapes and probes are rare.
 const WORKERS: usize = 1;
 
 /// Listens on an address. `[::]` also accepts IPv4, and falls back to 0.0.0.0 if the kernel has no IPv6.
 fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(on);
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
-        // if the port is in use, this fails as well
+        // If the port is in use, this fails as well.
         return TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port()));
     }
     bound
 }
 
-/// Starts the server of `/metrics`; fails if the address cannot be bound.
+/// Starts the server of `/metrics`. Fails if the address cannot be bound.
 pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     let page = web::Data::from(metrics);
     serve(on, move |config| {
@@ -39,8 +39,8 @@ pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Serve
     })
 }
 
-/// Starts the server of the probes `/healthz` and `/readyz`; fails if the address cannot be bound. A replica is ready once the
-/// API server has answered and it has loaded all clusters or is a standby.
+/// Starts the server of the probes `/healthz` and `/readyz`. Fails if the address cannot be bound. A replica is ready once the
+/// API server has answered and the replica has loaded all clusters or is a standby.
 pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     serve(on, move |config| {

@@ -1,4 +1,4 @@
-//! Helpers for tests of everything around `plan`.
+//! Test helpers for the code around `plan`.
 
 pub(crate) mod api;
 
@@ -16,7 +16,6 @@ use crate::{
     options::Environment,
 };
 
-/// Members that never answer.
 pub(crate) struct NoMembers;
 
 impl Members for NoMembers {
@@ -33,7 +32,7 @@ impl Members for NoMembers {
     }
 }
 
-/// Returns the defaults of an operator; they are leaked.
+/// Returns an operator's defaults. The memory is leaked, to get a static reference.
 pub(crate) fn environment(member_image: &str) -> &'static Environment {
     Box::leak(Box::new(Environment {
         member_image: member_image.to_owned(),
@@ -58,7 +57,7 @@ pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers
     )
 }
 
-/// Merges `more` into an object at every level; null removes a field.
+/// Merges `more` into an object recursively. A null removes a field.
 pub(crate) fn with(mut object: Value, more: &Value) -> Value {
     merge(&mut object, more);
     object

@@ -1,7 +1,7 @@
-//! The operator's memory of the steps it has tried for a cluster: refused ones, and one that was repeated without effect.
-//! `plan` skips them until they are due. It also counts consecutive failed passes.
+//! Remembers the steps that the operator has tried for a cluster: refused steps, and a step that was repeated without effect.
+//! `plan` skips them until they are due. Also counts consecutive failed passes.
 //!
-//! Nothing else is remembered between passes, and all of it may be lost.
+//! Nothing else is remembered between passes, and losing this memory is harmless.
 
 use std::{
     collections::HashMap,
@@ -13,19 +13,18 @@ use witan_plan::model::{Observed, Refusal, Step};
 
 use crate::lock::lock;
 
-/// The first backoff after a refused step or a failed pass; each further failure doubles it.
+/// The first backoff after a refused step or a failed pass. Each further failure doubles it.
 const HELD_FIRST: Duration = Duration::from_millis(500);
 
 const HELD_LONGEST: Duration = Duration::from_secs(30);
 
-/// How long after its backoff a step is forgotten, if the plan does not return to it.
+/// How long after its backoff a step is remembered, if the plan does not return to it.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// How many refused steps of one cluster are remembered. Fewer can be due at once.
 const REFUSED_REMEMBERED: usize = 32;
 
-/// How often a step is done on the same observation before it counts as ineffective: what members report can briefly lag behind
-/// a change.
+/// Runs on the same observation after which a step counts as ineffective. Members' reports can briefly lag behind a change.
 const REPEATS: u32 = 3;
 
 const IDLE: &str = "the step had no effect, although it was repeated several times";
@@ -56,7 +55,6 @@ pub(crate) struct Tried {
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
     repeats: u32,
-    /// Consecutive failed passes.
     failures: u32,
 }
 
@@ -68,7 +66,7 @@ struct Entry {
 }
 
 impl Tried {
-    /// Returns the refused steps for the observed generation of the spec.
+    /// Returns the refused steps for the observed generation of the spec. A new generation clears them.
     pub(crate) fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
@@ -84,13 +82,13 @@ impl Tried {
         refusals.collect()
     }
 
-    /// Remembers that a step was refused; returns whether the message is new.
+    /// Remembers that a step was refused. Returns whether the message is new.
     pub(crate) fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
         self.hold(step, false, said, now)
     }
 
-    /// Holds a step back with exponential backoff; returns whether `said` differs from its last message. `idle` means that the
-    /// step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
+    /// Holds a step back with exponential backoff. Returns whether `said` differs from the step's last message. `idle` means
+    /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
     fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
         let at = self
             .refused
@@ -108,7 +106,7 @@ impl Tried {
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
-    /// Counts a failed pass; returns the delay of the next one.
+    /// Counts a failed pass. Returns the delay of the next one.
     pub(crate) fn on_pass_failed(&mut self) -> Duration {
         self.failures += 1;
         delay(self.failures - 1)
@@ -118,8 +116,8 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step was done on this observation. If it was done [`REPEATS`] times on the same one, it is held back;
-    /// until then an earlier refusal of it is forgotten. Returns whether it is held back for a new reason.
+    /// Remembers that a step ran on this observation. After [`REPEATS`] runs on the same observation, the step is held back;
+    /// before that, an earlier refusal of it is forgotten. Returns whether the step is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {
@@ -136,7 +134,7 @@ impl Tried {
     }
 }
 
-/// Returns the backoff after a failure that follows `times` others.
+/// Returns the backoff after a failure that follows `times` other failures.
 fn delay(times: u32) -> Duration {
     HELD_FIRST
         .saturating_mul(1 << times.min(10))
@@ -211,7 +209,7 @@ mod tests {
         assert!(tried.refused(&changed, now).is_empty());
     }
 
-    /// The names in a certificate can differ in notation from the wanted ones, so that it never fits.
+    /// A certificate can write its names in another notation than the wanted ones, so that it never fits.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());
@@ -234,7 +232,6 @@ mod tests {
         assert!(tried.refused(&mended, now).is_empty());
     }
 
-    /// A pod that is killed repeatedly must be recreated each time.
     #[test]
     fn a_step_that_changed_something_may_come_again() {
         let (mut tried, now) = (Tried::default(), Instant::now());

@@ -1,5 +1,4 @@
-//! Failures that Kubernetes reports only in events: the job controller if a pod is refused, the kubelet if a volume cannot be
-//! mounted.
+//! Reads failures that are visible only in events: refused pods of a job, and volumes that cannot be mounted.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Client, Resource, ResourceExt as _, api::ListParams};
@@ -8,13 +7,13 @@ use witan_plan::model::{Observed, Obstacle, UnixSeconds};
 
 use crate::{api_server::list_readable, observe::Objects};
 
-/// The pods of a job are refused, for example by a quota or an admission policy.
+/// The event reason for a job whose pods are refused, for example by a quota or an admission policy.
 const FAILED_CREATE: &str = "FailedCreate";
 
-/// A volume of a pod, such as a secret, does not exist or cannot be mounted.
+/// The event reason for a volume, such as a secret, that does not exist or cannot be mounted.
 const FAILED_MOUNT: &str = "FailedMount";
 
-/// How long mounting the volumes of a pod may take before events are read.
+/// How many seconds mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
 /// Returns why the pods of a job are not created; `None` if the job has pods or no event explains it.
@@ -63,7 +62,7 @@ fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     pod_phase(pod) == Some("Pending") && old && has_node && containers(pod).all(is_new)
 }
 
-/// Returns the message of the latest event with this reason about an object; `None` if the operator cannot list events.
+/// Returns the message of the latest event with this reason about an object; `None` if no event can be read.
 async fn latest<K: Resource>(client: &Client, of: &K, reason: &str) -> Option<String> {
     let (namespace, uid) = (of.meta().namespace.as_deref()?, of.meta().uid.as_deref()?);
     let about = format!("involvedObject.uid={uid},reason={reason}");
@@ -141,7 +140,7 @@ mod tests {
         assert_eq!(refused_pods(&fake.client(), &job, 1).await, None);
     }
 
-    /// Returns what is reported about a pod that was created at time 0 with this status.
+    /// Returns the obstacle message of a pod with this status that was created at time 0.
     async fn said(now: UnixSeconds, status: &Value) -> Option<String> {
         let fake = FakeApi::default();
         let missing = ("2026-01-02T03:04:05Z", "secret \"peer\" not found");

@@ -1,4 +1,4 @@
-//! `move-leader`, `replace`, `recover` and `restart`, and what all EtcdOperations of the plugin share.
+//! `move-leader`, `replace`, `recover` and `restart`, and the code that all EtcdOperations of the plugin share.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -17,7 +17,8 @@ use super::{
     target::Target,
 };
 
-/// Creates an operation after checking that its cluster exists. Without the cluster, the operation would wait for it.
+/// Creates an operation for `(cluster, verb)` after checking that the cluster exists: otherwise the operation would wait for
+/// it. With `wait`, follows the operation until it ends.
 pub(super) async fn create_for_cluster(
     target: &Target,
     (cluster, verb): (&str, &str),
@@ -29,7 +30,7 @@ pub(super) async fn create_for_cluster(
     ask(target, &made, wait).await
 }
 
-/// Creates an operation on exactly this cluster. Its name contains the verb and the time.
+/// Builds an operation on exactly this cluster. The name contains the verb and the time.
 pub(super) fn operation(
     (cluster, verb): (&EtcdCluster, &str),
     asked: EtcdOperationSpec,
@@ -70,8 +71,8 @@ fn stage(operation: EtcdOperation) -> Stage {
     }
 }
 
-/// Requests a forced new cluster from one member, after the user has seen which members answer and confirmed it (or `yes`).
-/// Refuses while a quorum serves. If no member can be reached, continues, because the survivor may still have its disk.
+/// Requests a forced new cluster from one member. First shows which members answer and asks for confirmation, unless `yes` is
+/// set. Fails while a quorum serves. If no member can be reached, continues, because the survivor may still have its disk.
 pub(super) async fn recover(
     target: &Target,
     (cluster, survivor): (&str, String),
@@ -121,7 +122,7 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     ))
 }
 
-/// Returns the table of members shown before a recovery: their answers, or why there is none.
+/// Returns the table of members that is shown before a recovery. `why` returns the reason for a member that did not answer.
 fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
@@ -154,7 +155,8 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Returns the warning before a recovery from `member`. Also names a member with a higher raft index, which would lose less.
+/// Returns the warning before a recovery from `member`. Names a member with a higher raft index if there is one, because
+/// recovering from that member would lose less.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

@@ -19,7 +19,7 @@ use super::{
     target::Target,
 };
 
-/// Characters that a cluster's name contributes to a backup's default name, which has at most 52.
+/// Number of characters that a cluster's name contributes to a backup's default name, which has at most 52.
 const CLUSTER_CHARS: usize = 36;
 
 pub(super) async fn list(
@@ -66,7 +66,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
 
 /// Creates an EtcdBackup from the flags or from a schedule's settings. With `--wait`, shows its progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
-    // a mistyped name would make a backup that waits forever
+    // A backup of a mistyped name would wait forever.
     target.cluster(&flags.cluster).await?;
     let settings = match (&flags.like, &flags.to) {
         (Some(schedule), _) => {

@@ -1,9 +1,8 @@
-//! Completion of `kubectl witan`. kubectl runs `kubectl_complete-witan` with the words of the line and reads one candidate per
-//! line.
+//! Completes command lines. kubectl runs `kubectl_complete-witan` with the words of the line and reads one candidate per line.
 
 use clap::{Arg, Command};
 
-/// The directive at the end of the answer: do not complete file names.
+/// The directive at the end of the output that prevents the completion of file names.
 const NO_FILES: &str = ":4\n";
 
 pub(super) fn answer(mut line: Command, words: &[String]) -> String {
@@ -22,7 +21,7 @@ pub(super) fn answer(mut line: Command, words: &[String]) -> String {
 /// Returns the commands, flags or flag values that begin with `last`, each with its description.
 fn candidates(line: &Command, before: &[String], last: &str) -> Vec<(String, String)> {
     let mut command = line;
-    // the flag whose value is the next word
+    // The flag whose value is the next word.
     let mut open: Option<&Arg> = None;
     for word in before {
         if open.take().is_some() {
@@ -64,7 +63,7 @@ fn candidates(line: &Command, before: &[String], last: &str) -> Vec<(String, Str
     all
 }
 
-/// Returns the flag that a word names, if its value is the next word.
+/// Returns the flag that a word names if the flag takes a value from the next word.
 fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     let mut flags = command.get_arguments();
     let found = flags.find(|flag| {

@@ -1,6 +1,6 @@
-//! Decodes values: Kubernetes objects, or text.
+//! Decodes values as Kubernetes objects or as text.
 //!
-//! The API server stores built-in objects as protobuf after the prefix `k8s\0`, others as JSON, and encrypted ones after
+//! The API server stores built-in objects as protobuf after the prefix `k8s\0`, others as JSON, and encrypted objects after
 //! `k8s:enc:`. Of a protobuf object, only the kind, namespace and name are read.
 
 use prost::Message as _;
@@ -22,7 +22,7 @@ pub(super) struct Stored {
     pub(super) name: String,
 }
 
-/// The message `Unknown` of Kubernetes' apimachinery: an object with its kind.
+/// The message `Unknown` of Kubernetes' apimachinery: an encoded object and its kind.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Unknown {
     #[prost(message, tag = "1")]
@@ -39,7 +39,7 @@ struct TypeMeta {
     kind: String,
 }
 
-/// The field that all kinds have.
+/// An object of any kind. Only the metadata is decoded.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Object {
     #[prost(message, tag = "1")]
@@ -54,8 +54,8 @@ struct ObjectMeta {
     namespace: String,
 }
 
-/// Returns the text of a value in a table: the kind and name if `decode` is `K8s` and the value is an object, else the
-/// beginning of the value, or `(binary)` if it is not UTF-8.
+/// Returns the text of a value in a table. If `decode` is `K8s` and the value is an object, returns its kind and name.
+/// Otherwise returns the beginning of the value, or `(binary)` if it is not UTF-8.
 pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     if let Some(Decode::K8s) = decode
         && let Some(stored) = stored(value)
@@ -90,7 +90,7 @@ pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     })
 }
 
-/// Decodes an object in protobuf; `None` if it is not an object with metadata.
+/// Decodes an object in protobuf; `None` if it has no metadata or cannot be decoded.
 fn of_protobuf(message: &[u8]) -> Option<Stored> {
     let Unknown { kind, object } = Unknown::decode(message).ok()?;
     let (kind, object) = (kind?, Object::decode(&object[..]).ok()?);
@@ -109,7 +109,7 @@ fn full(namespace: &str, name: &str) -> String {
     }
 }
 
-/// Formats a number of bytes: `17 B`, `1.5 KiB`.
+/// Formats a number of bytes, such as `17 B` or `1.5 KiB`.
 pub(super) fn bytes(of: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut value, mut unit) = (of as f64, 0);
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn protobuf_of_the_api_server_is_read() {
         let kind = [message(1, b"apps/v1"), message(2, b"Deployment")].concat();
-        // field 2 is an empty generateName
+        // Field 2 is an empty generateName.
         let metadata = [message(1, b"web"), message(2, b""), message(3, b"prod")].concat();
         let unknown = [message(1, &kind), message(2, &message(1, &metadata))].concat();
         let value = [MAGIC, &unknown].concat();

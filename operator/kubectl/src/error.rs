@@ -11,13 +11,13 @@ macro_rules! words {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PluginError {
-    /// The API server refused or did not answer.
+    /// The API server refused the request or did not answer.
     #[error("cannot {what}: {}", of_kube(source))]
     Api {
         what: String,
         source: Box<kube::Error>,
     },
-    /// A member refused or did not answer.
+    /// A member refused the call or did not answer.
     #[error(transparent)]
     Member(#[from] CallError),
     #[error("{0}")]
@@ -30,7 +30,7 @@ impl PluginError {
     }
 }
 
-/// Returns the message of the API server, or the chain of errors if it was not reached.
+/// Returns the message of the API server, or the chain of errors if the API server was not reached.
 pub(crate) fn of_kube(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error
         && !status.message.is_empty()

@@ -12,19 +12,19 @@ use witan_crd::{
 
 use super::{error::PluginError, target::Target};
 
-/// A cluster and its objects; also the output of `status -o json`.
+/// A cluster and its objects. Also the output of `status -o json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) cluster: EtcdCluster,
-    /// Its pods, sorted by name.
+    /// The cluster's pods, sorted by name.
     #[serde(default)]
     pub(super) pods: Vec<PodFact>,
-    /// Its backups, newest first.
+    /// The cluster's backups, newest first.
     #[serde(default)]
     pub(super) backups: Vec<EtcdBackup>,
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
-    /// Why some of these objects could not be listed.
+    /// Why some of these objects could not be listed; empty if all were.
     #[serde(default)]
     pub(super) unread: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub(super) struct PodFact {
 }
 
 impl Facts {
-    /// Returns the status of the cluster; the default one if the operator has not reported.
+    /// Returns the status of the cluster; the default status if the operator has not reported yet.
     pub(super) fn status(&self) -> EtcdClusterStatus {
         self.cluster.status.clone().unwrap_or_default()
     }
@@ -64,14 +64,13 @@ impl PodFact {
     }
 }
 
-/// Reads a cluster and its objects.
 pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
     let mut facts = add_objects(target, vec![cluster]).await;
     facts.pop().ok_or_else(|| words!("no cluster was read"))
 }
 
-/// Reads all clusters of the target and their objects.
+/// Reads all clusters in the target's namespaces, and their objects.
 pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     let clusters = target
         .list::<EtcdCluster>(&ListParams::default(), "EtcdClusters")
@@ -79,8 +78,7 @@ pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     Ok(add_objects(target, clusters).await)
 }
 
-/// Reads the pods, backups and schedules of clusters. If a list cannot be read, it is empty and [`Facts::unread`] has the
-/// reason.
+/// Reads the pods, backups and schedules of clusters. Adds the reason for an unreadable list to [`Facts::unread`].
 async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     let mut unread = Vec::new();
     let everything = ListParams::default();
@@ -121,7 +119,7 @@ async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> 
     clusters.into_iter().map(facts).collect()
 }
 
-/// Returns the list, or an empty one after adding the error to `unread`.
+/// Returns the list. If reading failed, adds the error to `unread` and returns an empty list.
 fn or_unread<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
     read.unwrap_or_else(|error| {
         unread.push(error.to_string());

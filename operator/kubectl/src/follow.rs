@@ -34,7 +34,7 @@ pub(super) async fn follow<K: Object>(
     follow_events(pin!(changes), (&K::kind(&()), name), stage).await
 }
 
-/// Implements `follow` over the events of a watch, which restarts after an error.
+/// Implements `follow` over the events of a watch. `kind` and `name` identify the object; `stage` returns its progress.
 async fn follow_events<K>(
     mut changes: impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
     (kind, name): (&str, &str),
@@ -79,7 +79,7 @@ async fn follow_events<K>(
     Err(words!("the watch of {kind} {name} ended"))
 }
 
-/// Returns whether the API server refuses the watch, so that retrying is useless.
+/// Returns whether the API server refuses the watch, so that a retry is useless.
 fn is_refused(error: &watcher::Error) -> bool {
     matches!(
         error,

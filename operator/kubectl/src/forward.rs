@@ -1,4 +1,4 @@
-//! Local ports that forward to members through the API server, like `kubectl port-forward`.
+//! Forwards local ports to members through the API server, like `kubectl port-forward`.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -24,7 +24,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
-    /// The error of the last connection.
+    /// The error of the last connection; `None` if it succeeded.
     failure: Arc<Mutex<Option<String>>>,
     task: JoinHandle<()>,
 }
@@ -55,8 +55,7 @@ fn lock(failure: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
     failure.expect("no code panics while it holds this lock")
 }
 
-/// Accepts connections and forwards each to the pod until aborted. `failure` is the error of the last connection that ended, or
-/// `None`.
+/// Forwards connections to the pod until aborted. Writes the error of the last ended connection, or `None`, to `failure`.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,
@@ -90,7 +89,7 @@ async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), 
     let Some(mut stream) = forwarder.take_stream(port) else {
         return Err(format!("port-forward to {pod}: no stream"));
     };
-    // an error of the copy only means that a side closed
+    // An error of the copy only means that one side closed.
     drop(copy_bidirectional(&mut socket, &mut stream).await);
     drop(stream);
     forwarder.abort();

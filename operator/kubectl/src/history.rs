@@ -1,4 +1,4 @@
-//! `history`: the versions of a key, newest first, back to its creation. etcd does not store their times.
+//! `history`: lists the versions of a key, newest first, back to its creation. etcd does not store their times.
 
 use serde::Serialize;
 use witan_api::v3::mvccpb::KeyValue;
@@ -11,7 +11,7 @@ use super::{
     table::{Table, or_unknown},
 };
 
-/// Part of the server's error about a compacted revision.
+/// Part of the server's error message about a compacted revision.
 const COMPACTED: &str = "compacted";
 
 #[derive(Debug, Serialize)]
@@ -30,7 +30,7 @@ struct Version {
     /// The number of puts since the key was created.
     version: i64,
     bytes: u64,
-    /// Its lease in hexadecimal.
+    /// The lease of the key, in hexadecimal.
     lease: Option<String>,
     value: String,
 }
@@ -38,11 +38,9 @@ struct Version {
 /// Why the list of versions ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 enum End {
-    /// The oldest version created the key. An earlier incarnation of the key is not listed.
+    /// The oldest version created the key. Versions before an earlier deletion are not listed.
     Created,
-    /// Older versions were compacted.
     Compacted,
-    /// The limit was reached.
     Limit,
 }
 

@@ -1,4 +1,4 @@
-//! Reads keys of a cluster through one of its members, page by page.
+//! Reads the keys of a cluster through one member, page by page.
 
 use witan_api::v3::{
     etcdserverpb::{RangeRequest, TxnRequest, TxnResponse},
@@ -13,18 +13,17 @@ use super::{
 };
 
 const PAGE_KEYS: i64 = 1_000;
-/// Maximum operations in a transaction, unless the cluster's options set another number.
+/// Maximum number of operations in a transaction, unless the cluster's options set another number.
 const TXN_OPS_DEFAULT: i32 = 128;
 
 pub(super) struct Keys {
     reach: Reach,
     address: Address,
-    /// Maximum operations in a transaction.
     pub(super) txn_ops_max: usize,
 }
 
 impl Keys {
-    /// Chooses a member that answers, preferably a follower.
+    /// Connects to a member that answers, preferably a follower.
     pub(super) async fn open(
         target: &TargetFlags,
         cluster: Option<&str>,
@@ -42,7 +41,7 @@ impl Keys {
         })
     }
 
-    /// Reads one key at a revision (0 for the newest). Also returns the newest revision.
+    /// Reads one key at a revision (0 for the newest). Returns the key, `None` if it does not exist, and the newest revision.
     pub(super) async fn get(
         &self,
         key: &[u8],
@@ -58,8 +57,7 @@ impl Keys {
         Ok((found.kvs.pop(), newest))
     }
 
-    /// Iterates over the keys with a prefix, without values. With a revision, all pages are of that revision; without one, each
-    /// page is a local read of the member.
+    /// Iterates over the keys with a prefix, without values. Without a revision, each page is a local read of the member.
     pub(super) fn pages(&self, prefix: &[u8], revision: Option<i64>) -> Pages<'_> {
         let first = if prefix.is_empty() { b"\0" } else { prefix };
         Pages {
@@ -83,7 +81,7 @@ pub(super) struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Reads the next page. Returns an empty page after the last one.
+    /// Reads the next page. Returns an empty page at the end.
     pub(super) async fn next(&mut self) -> Result<Vec<KeyValue>, CallError> {
         let Some(key) = self.next.take() else {
             return Ok(Vec::new());
@@ -114,8 +112,7 @@ impl Pages<'_> {
     }
 }
 
-/// Returns the end of the key range with a prefix. If no key is larger than all of them, returns `\0`, which means that the
-/// range has no end.
+/// Returns the end of the key range with a prefix; `\0`, which means no end, if no larger prefix exists.
 fn end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
@@ -124,7 +121,6 @@ fn end(prefix: &[u8]) -> Vec<u8> {
             return end;
         }
     }
-    // the range of all keys
     vec![0]
 }
 

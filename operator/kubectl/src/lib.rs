@@ -1,8 +1,7 @@
-//! The plugin `kubectl witan` for inspecting and operating clusters. The program runs it when called as `kubectl-witan` or
-//! `witan-operator kubectl`; called as `kubectl_complete-witan`, it completes command lines.
+//! The plugin `kubectl witan`, which inspects and operates clusters. It runs if the program is called as `kubectl-witan` or as
+//! `witan-operator kubectl`. Called as `kubectl_complete-witan`, the program completes command lines.
 //!
-//! The plugin reads the same resources, secrets and members as the operator. Neither depends on the other; the program calls
-//! both.
+//! The plugin reads the same resources, secrets and members as the operator, but neither depends on the other.
 //!
 //! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
 //! members. The plugin acts with the credentials of the kubeconfig, and only creates resources that a user could write by hand.
@@ -59,7 +58,7 @@ const PROGRAM: &str = "kubectl-witan";
 /// The name under which kubectl finds the completion of the plugin.
 const COMPLETION: &str = "kubectl_complete-witan";
 
-/// Runs the plugin if the program was called by one of its names; otherwise returns `None`.
+/// Runs the plugin or its completion if the program was called by one of their names; returns `None` otherwise.
 pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     if let Some(words) = arguments(all, COMPLETION) {
         let words: Vec<String> = words
@@ -72,7 +71,7 @@ pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     arguments(all, PROGRAM).map(run)
 }
 
-/// Returns the arguments if the program has this name.
+/// Returns the arguments if the program was called by the name `wanted`.
 fn arguments<'a>(all: &'a [OsString], wanted: &str) -> Option<&'a [OsString]> {
     let (program, rest) = all.split_first()?;
     (Path::new(program).file_name() == Some(OsStr::new(wanted))).then_some(rest)
@@ -82,7 +81,7 @@ fn arguments<'a>(all: &'a [OsString], wanted: &str) -> Option<&'a [OsString]> {
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let program = OsString::from(PROGRAM);
     let line = PluginLine::parse_from([&program].into_iter().chain(arguments));
-    // rustls needs one provider for the process
+    // rustls needs one provider for the process.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -148,7 +147,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         }
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
-        // `without_cluster` handles these
+        // `without_cluster` handles these commands.
         PluginCommand::Top(_)
         | PluginCommand::History { .. }
         | PluginCommand::Diff { .. }
@@ -156,7 +155,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
     }
 }
 
-/// Runs a command that may not need the API server. Returns any other command.
+/// Runs a command that may not need the API server. Returns any other command without running it.
 async fn without_cluster(
     target: &TargetFlags,
     command: PluginCommand,

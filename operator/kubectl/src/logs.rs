@@ -1,4 +1,4 @@
-//! `logs`: the logs of members, with the name of the member before each line.
+//! `logs`: prints the logs of members, with the name of the member before each line.
 
 use futures_util::{
     AsyncBufReadExt as _, StreamExt as _,
@@ -36,7 +36,7 @@ pub(super) async fn run(target: &Target, flags: &LogFlags) -> Result<(), PluginE
         };
         match lines(target, member, &params, prefix).await {
             Ok(lines) => streams.push(lines),
-            // a pod that has not started has no log; the logs of the others can show why
+            // A pod that has not started has no log. The logs of the others can show why.
             Err(error) if all.len() > 1 => tell(&error.to_string()),
             Err(error) => return Err(error),
         }
@@ -64,7 +64,7 @@ async fn members(target: &Target, flags: &LogFlags) -> Result<Vec<String>, Plugi
     let names: Vec<_> = pods.iter().map(ResourceExt::name_any).collect();
     let Some(member) = &flags.member else {
         if names.is_empty() {
-            // fails with a better error if there is no such cluster
+            // If the cluster does not exist, this call returns a better error.
             target.cluster(&flags.cluster).await?;
             return Err(words!("{} has no pod", flags.cluster));
         }

@@ -1,5 +1,5 @@
-//! Connections to the members of a cluster, through the API server or to addresses from flags. Credentials come from the flags,
-//! or else from the operator's secrets if the user may read them.
+//! Connects to the members of a cluster, through the API server or at addresses from flags. Credentials come from the flags,
+//! else from the operator's secrets if the user may read them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,12 +19,12 @@ use super::{
 pub(super) struct Reach {
     pub(super) members: GrpcMembers,
     pub(super) addresses: Vec<Address>,
-    /// The forwarded ports, by the name of the member.
+    /// Forwarded ports by member name.
     forwards: BTreeMap<String, Forward>,
 }
 
 impl Reach {
-    /// Connects to the endpoints of the flags, or else to each member with a running pod.
+    /// Connects to the endpoints in the flags; without endpoints, to each member with a running pod.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,
@@ -62,7 +62,7 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Uses the endpoints, certificate and user from the flags. Does not contact the API server.
+    /// Uses only the endpoints, certificate and user in the flags. Does not contact the API server.
     pub(super) fn at_endpoints(flags: &MemberFlags) -> Result<Self, PluginError> {
         let (tls, login) = (given_certificate(flags)?.map(Arc::new), given_login(flags)?);
         let mut addresses = Vec::new();
@@ -86,7 +86,7 @@ impl Reach {
         })
     }
 
-    /// Connects to the members of the named cluster; without a name, to the endpoints of the flags.
+    /// Connects to the members of a cluster, which is also returned; without a name, to the endpoints in the flags.
     pub(super) async fn of(
         target: &TargetFlags,
         cluster: Option<&str>,
@@ -137,7 +137,7 @@ impl Reach {
             .find(|address| address.member == answer.member)
     }
 
-    /// Returns why a member did not answer: the error of its forwarded port, if it has one, else `error`.
+    /// Returns why a member did not answer: the error of its forwarded port if there is one, else `error`.
     pub(super) fn why(&self, member: &str, error: &CallError) -> String {
         self.forward_failure(member)
             .unwrap_or_else(|| error.to_string())
@@ -170,7 +170,7 @@ fn runs(pod: &Pod) -> bool {
     pod_phase(pod) == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// Returns host and port of an endpoint, which can be a URL.
+/// Returns the host and port of an endpoint, which may be a URL.
 fn authority(endpoint: &str) -> String {
     let rest = endpoint
         .split_once("://")
@@ -185,8 +185,8 @@ fn host(authority: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Returns the name of the member at an endpoint and the name in its certificate: both from the pod with that address, else the
-/// endpoint and its host.
+/// Returns the name of the member at an endpoint and the host name in its certificate. Both come from the pod with that
+/// address; without such a pod, they are the endpoint and its host.
 fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
     let host = host(&authority).to_owned();
@@ -204,7 +204,7 @@ fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String,
     }
 }
 
-/// Returns the client certificate from the flags.
+/// Returns the client certificate from the flags; `None` without these flags.
 fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginError> {
     let (Some(authorities), Some(certificate), Some(key)) =
         (&flags.cacert, &flags.cert, &flags.key)
@@ -218,7 +218,7 @@ fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginErr
     }))
 }
 
-/// Returns the user and password from the flags; `None` without both flags.
+/// Returns the user and password from the flags; `None` unless both are set.
 fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
     let (Some(user), Some(password)) = (&flags.user, &flags.password_file) else {
         return Ok(None);
@@ -228,7 +228,7 @@ fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
     Ok(Some(Login { user: user.clone(), password }))
 }
 
-/// Returns the client certificate from the flags, or else the operator's.
+/// Returns the client certificate from the flags, else the operator's.
 async fn certificate(
     target: &Target,
     cluster: &EtcdCluster,
@@ -245,7 +245,7 @@ async fn certificate(
     found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
 }
 
-/// Returns the user from the flags, or else root if the cluster has its secret.
+/// Returns the user from the flags, else root if the cluster has root's secret.
 async fn login(
     target: &Target,
     cluster: &EtcdCluster,

@@ -1,5 +1,4 @@
-//! `report`: data for support in one file, without values of keys or contents of secrets. Values of environment variables are
-//! removed.
+//! `report`: collects data for support in one file, without values of keys, secrets or environment variables.
 
 mod events;
 mod recordings;
@@ -31,14 +30,14 @@ use super::{
     target::Target,
 };
 
-/// The most lines and bytes of a log.
+/// The most lines and bytes that are read of a log.
 const LOG_LINES: i64 = 5_000;
 const LOG_BYTES: i64 = 5 << 20;
 const OPERATOR_METRICS_PORT: i32 = 8080;
 const FILE_MODE: u32 = 0o644;
 /// The name of the operator's container in the chart and the manifests.
 const OPERATOR_CONTAINER: &str = "operator";
-/// Fields without use for support, or with a copy of the spec.
+/// Fields that are useless for support or repeat the spec.
 const LEFT_OUT: [&str; 3] = [
     "managedFields",
     "admittedSpec",
@@ -46,10 +45,10 @@ const LEFT_OUT: [&str; 3] = [
 ];
 const REMOVED: &str = "(removed)";
 
-/// The archive, and what could not be added to it.
+/// The archive, and a list of the parts that could not be added.
 struct Bundle {
     archive: Builder<GzEncoder<Vec<u8>>>,
-    /// Seconds since 1970, the time of all files.
+    /// The modification time of all files, in seconds since 1970.
     time: u64,
     missing: Vec<String>,
 }
@@ -137,7 +136,8 @@ impl Bundle {
         }
     }
 
-    /// Adds the log of a pod, the log before its restart, and its metrics. Lists parts that cannot be read as missing.
+    /// Adds a pod's log, its log before the last restart, and its metrics. Lists unreadable parts as missing. `preferred` is
+    /// the container whose log is read, and `metrics` the port of its metrics.
     async fn pod(
         &mut self,
         target: &Target,
@@ -177,8 +177,7 @@ impl Bundle {
         }
     }
 
-    /// Adds the recordings of members, if the cluster has any. Reads one at a time, because each is held in memory. Lists
-    /// recordings that cannot be read as missing.
+    /// Adds the flight recordings of members, one at a time because of their size. Lists unreadable recordings as missing.
     async fn recordings(
         &mut self,
         target: &Target,
@@ -207,7 +206,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// Adds the versions and the list of missing parts; returns the bytes of the file.
+    /// Adds the versions and the list of missing parts. Returns the bytes of the archive.
     async fn finish(mut self, target: &Target) -> Result<Vec<u8>, PluginError> {
         let kubernetes = match target.client.apiserver_version().await {
             Ok(version) => version.git_version,
@@ -239,7 +238,7 @@ async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
         .map_err(|error| of_kube(&error))
 }
 
-/// Returns the container whose log is read. Injected containers may come first in the pod.
+/// Returns the container whose log is read: `preferred` if the pod has it, else the first. Injected containers may come first.
 fn container(pod: &Pod, preferred: &str) -> Option<String> {
     let all = &pod.spec.as_ref()?.containers;
     let found = all.iter().find(|each| each.name == preferred);

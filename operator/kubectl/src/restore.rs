@@ -1,4 +1,4 @@
-//! `restore`: creates an EtcdCluster from a backup. Restores in place, and undoing them, are EtcdOperations.
+//! `restore`: creates an EtcdCluster from a backup. With `--in-place` or `--undo`, creates an EtcdOperation instead.
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,6 @@ use super::{
     target::Target,
 };
 
-/// Creates an EtcdCluster from the backup, or an EtcdOperation with `--in-place` or `--undo`.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
         Some(from) => Some(complete(target, from).await?),
@@ -32,7 +31,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
     }
 }
 
-/// Reads a backup, which must have succeeded.
+/// Reads a backup. Fails unless the backup has succeeded.
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
@@ -63,8 +62,8 @@ async fn new_cluster(
     ))
 }
 
-/// Returns the spec of a cluster restored from a backup of one with the spec `old`. Its Services get default names, because the
-/// old cluster's Services may still exist.
+/// Returns the spec of a cluster restored from a backup of a cluster with the spec `old`. The Services get default names,
+/// because the old cluster's Services may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });
@@ -81,7 +80,7 @@ fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     spec
 }
 
-/// Returns the backup to restore and its end; `None` without `--from`.
+/// Returns the backup to restore and the target revision or time; `None` without `--from`.
 fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     let name = flags.from.clone()?;
     Some(Restore {
@@ -93,8 +92,8 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation for a restore in place or for its undo after the user has confirmed it. With `--wait`, waits for
-/// its end.
+/// Creates the EtcdOperation for a restore in place or its undo, once the user has confirmed it. `--wait` follows it to its
+/// end.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,
@@ -181,7 +180,7 @@ fn replaces(
     )
 }
 
-/// Returns the warning before a cluster returns to its kept disks; an error if there are none.
+/// Returns the warning before a cluster returns to its kept disks. Fails if there are no kept disks.
 fn returns(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = cluster
@@ -207,7 +206,7 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
     ))
 }
 
-/// Fails if the EtcdOperation of the last restore has not ended: an undo would wait for it.
+/// Fails if the EtcdOperation of the last restore has not ended, because an undo would wait for it.
 async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginError> {
     let last = cluster
         .status

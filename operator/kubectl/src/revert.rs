@@ -39,9 +39,9 @@ pub(super) struct Differences {
 struct Difference {
     key: String,
     change: Change,
-    /// The revision of the present put.
+    /// The revision of the present value; `None` if the key does not exist now.
     now: Option<i64>,
-    /// The revision of the earlier put.
+    /// The revision of the earlier value; `None` if the key did not exist then.
     then: Option<i64>,
     #[serde(skip)]
     bytes: Vec<u8>,
@@ -89,7 +89,7 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
     Ok(Differences { newest, keys: found })
 }
 
-/// The keys of one revision that are not compared yet.
+/// The keys of one revision that have not been compared yet.
 struct Side<'a> {
     pages: Pages<'a>,
     page: VecDeque<KeyValue>,
@@ -100,7 +100,7 @@ impl<'a> Side<'a> {
         Self { pages, page: VecDeque::new() }
     }
 
-    /// Reads the next page if the last one is consumed.
+    /// Reads the next page if all keys of the last page have been compared.
     async fn fill(&mut self) -> Result<(), CallError> {
         if self.page.is_empty() {
             self.page = self.pages.next().await?.into();
@@ -119,8 +119,7 @@ fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     error.into()
 }
 
-/// Returns how a key differs; `None` if the put is the same, or if the key exists at neither revision. A key that was put again
-/// with the same value counts as changed.
+/// Returns how a key differs; `None` if both revisions have the same put or no key. An equal value in a new put is a change.
 fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Difference> {
     let change = match (now, then) {
         (Some(now), Some(then)) if now.mod_revision == then.mod_revision => return None,
@@ -158,8 +157,7 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
-/// Prints the differences. With `yes`, also reverts the keys in one transaction, which fails if any of them has changed
-/// meanwhile.
+/// Prints the differences. With `yes`, also reverts them in one transaction, which fails if any of the keys has changed.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;
@@ -202,7 +200,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     ))
 }
 
-/// Refuses what one transaction cannot revert: too many keys, or keys that had a lease.
+/// Fails if one transaction cannot revert the differences: there are too many keys, or a key had a lease.
 fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), PluginError> {
     let count = found.keys.len();
     if count > ops_max {
@@ -219,7 +217,7 @@ fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), Plugin
     })
 }
 
-/// Returns the condition that a key has not changed. The revision of a missing key is 0.
+/// Returns the condition that a key is unchanged since it was compared. The revision of a missing key is 0.
 fn unchanged(each: &Difference) -> Compare {
     Compare {
         result: CompareResult::Equal.into(),
@@ -230,7 +228,7 @@ fn unchanged(each: &Difference) -> Compare {
     }
 }
 
-/// Returns the operation that restores the earlier value of a key, or deletes the key if it had none.
+/// Returns the operation that restores the earlier value of a key, or deletes the key if `value` is `None`.
 fn back(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
     let key = each.bytes.clone().into();
     let request = match value {

@@ -1,5 +1,4 @@
-//! `status`: the state of a cluster as text. It only uses resources from the API server (`facts`), so it works when members do
-//! not answer.
+//! `status`: shows the state of a cluster. It reads only resources (`facts`), so it works when members do not answer.
 
 mod backups;
 mod members;
@@ -13,7 +12,7 @@ use super::{
     table::{MESSAGE_CHARS, Table, age, clipped, days_until, or_unknown},
 };
 
-/// The value of each condition while a cluster matches its spec.
+/// The status of each condition while a cluster matches its spec.
 const WANTED: [(&str, &str); 9] = [
     ("Available", "True"),
     ("Ready", "True"),
@@ -28,7 +27,7 @@ const WANTED: [(&str, &str); 9] = [
 
 /// The reason of `Progressing` while a cluster matches its spec.
 const STABLE: &str = "Stable";
-/// Days left at which a certificate is highlighted.
+/// A certificate with at most this many days left is highlighted.
 const DAYS_FEW: i64 = 14;
 
 pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
@@ -131,7 +130,7 @@ fn phase(facts: &Facts) -> String {
     phase.unwrap_or_else(|| "the operator has not reported yet".to_owned())
 }
 
-/// Returns what the operator does, and whether it has seen the current spec.
+/// Returns what the operator is doing, and whether the status is for an earlier generation of the spec.
 fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let asked = facts.cluster.metadata.generation;
     let seen = status.observed_generation;
@@ -171,7 +170,7 @@ fn waits(status: &EtcdClusterStatus) -> String {
     )
 }
 
-/// Returns the snapshot that the first members started from, and the revision up to which changes were restored.
+/// Returns the snapshot from which the first members started, and the revision up to which changes were restored.
 fn restored(status: &EtcdClusterStatus) -> Option<String> {
     let from = status.restored_from.as_ref()?;
     let revision = status.restored_revision;
@@ -193,8 +192,7 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     })
 }
 
-/// Returns how many members are registered with the discovery service and which are missing; `None` if none is missing, or
-/// without discovery.
+/// Returns which members have not registered with the discovery service; `None` if all have, or without discovery.
 fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery
@@ -208,7 +206,7 @@ fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     ))
 }
 
-/// Returns the conditions that differ from the conditions of a cluster that matches its spec; `None` if none does.
+/// Returns the conditions that differ from those of a cluster that matches its spec; `None` if no condition differs.
 fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let differs = |condition: &&Condition| {
         let wanted = WANTED.iter().find(|(kind, _)| *kind == condition.type_);
@@ -227,7 +225,7 @@ fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     table.text()
 }
 
-/// Returns the certificates that the operator issued; `None` if there are none.
+/// Returns the table of certificates that the operator issued; `None` if there are none.
 fn certificates(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let mut table = Table::new(["CERTIFICATE", "DAYS LEFT", "UNTIL"]);
     for certificate in &status.certificates {

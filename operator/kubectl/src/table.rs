@@ -9,15 +9,15 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Characters of a message in a table or an error.
+/// Maximum number of characters of a message in a table or an error.
 pub(super) const MESSAGE_CHARS: usize = 160;
-/// Characters of a key, a name or a value in a table.
+/// Maximum number of characters of a key, a name or a value in a table.
 pub(super) const VALUE_CHARS: usize = 80;
 
-/// Stands for an unknown value.
+/// The text of an unknown value.
 pub(super) const UNKNOWN: &str = "-";
 
-/// Rows below a heading, in columns as wide as their widest cell.
+/// A table with a heading. Each column is as wide as its widest cell.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
@@ -68,7 +68,7 @@ pub(super) fn yes(holds: bool) -> String {
     if holds { "yes" } else { "no" }.to_owned()
 }
 
-/// Formats a duration in the largest unit with a value of at least two: `90s`, `5m`, `30h`, `12d`.
+/// Formats a duration in the largest unit with a value of at least two, such as `90s`, `5m`, `30h` or `12d`.
 pub(super) fn span(seconds: i64) -> String {
     let (unit, name) = match seconds {
         _ if seconds < 2 * MINUTE => (1, 's'),
@@ -83,12 +83,12 @@ pub(super) fn age(of: Timestamp, now: Timestamp) -> String {
     span(now.as_second() - of.as_second())
 }
 
-/// Returns the whole days until a time; negative if it has passed.
+/// Returns the number of whole days until a time; negative if the time has passed.
 pub(super) fn days_until(time: Timestamp, now: Timestamp) -> i64 {
     (time.as_second() - now.as_second()).div_euclid(DAY)
 }
 
-/// Returns a number with its noun: `1 key`, `2 keys`, `2 prefixes`.
+/// Returns a number with its noun, such as `1 key`, `2 keys` or `2 prefixes`.
 pub(super) fn counted(number: u64, thing: &str) -> String {
     let end = match number {
         1 => "",
@@ -98,8 +98,7 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{end}")
 }
 
-/// Returns the text as one line of at most `max` characters. An ellipsis replaces the rest, and unprintable characters are
-/// escaped.
+/// Returns the text as one line of at most `max` characters, escaped, and with an ellipsis if it is cut.
 pub(super) fn clipped(text: &str, max: usize) -> String {
     let mut line = String::new();
     let mut length = 0;
@@ -115,7 +114,7 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
     line
 }
 
-/// Returns the text with unprintable characters escaped in each line: an error can quote untrusted input.
+/// Returns the text with unprintable characters escaped in each line, because an error can quote untrusted input.
 pub(super) fn printed(text: &str) -> String {
     let lines: Vec<String> = text
         .lines()
@@ -124,7 +123,7 @@ pub(super) fn printed(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns the character, or its escape if a terminal would not print it or would reorder others.
+/// Returns the character, or its escape if a terminal would not print the character or would reorder others because of it.
 fn printable(c: char) -> String {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {

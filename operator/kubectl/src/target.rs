@@ -23,7 +23,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads the kubeconfig. Does not contact the API server yet.
+    /// Reads the kubeconfig. Does not contact the API server.
     pub(super) async fn new(flags: &TargetFlags) -> Result<Self, PluginError> {
         let options = KubeConfigOptions { context: flags.context.clone(), ..Default::default() };
         let config = match &flags.kubeconfig {
@@ -44,7 +44,6 @@ impl Target {
         Ok(Self { client, namespace, everywhere: false })
     }
 
-    /// Sets whether lists include all namespaces.
     pub(super) fn listing(self, everywhere: bool) -> Self {
         Self { everywhere, ..self }
     }

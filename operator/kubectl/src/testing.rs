@@ -1,4 +1,4 @@
-//! Fixtures and golden files of tests, in `testdata`.
+//! Fixtures and golden files of tests, both in `testdata`.
 
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ pub(super) fn facts(name: &str) -> Facts {
     fixture(name)
 }
 
-/// Compares a text with a golden file, which `UPDATE=1` writes.
+/// Compares a text with a golden file. Writes the golden file first if `UPDATE` is set.
 pub(super) fn golden(name: &str, text: &str) {
     let path = path(name);
     if std::env::var_os("UPDATE").is_some() {

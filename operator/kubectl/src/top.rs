@@ -1,5 +1,5 @@
-//! `top`: counts keys by prefix and estimates their bytes. Keys are read in pages without values; some values of each prefix
-//! are sampled to estimate the others. Requests are paced and rows are bounded. `rates` shows requests by client.
+//! `top`: counts keys by prefix and estimates their size. Reads keys in pages without values, and samples some values of each
+//! prefix to estimate the others. Requests are paced and rows are bounded. `rates` shows requests by client.
 
 mod rates;
 #[cfg(test)]
@@ -25,11 +25,11 @@ use super::{
 
 /// Prefixes with a row of their own; the keys of further ones share one row.
 const ROWS_MAX: usize = 10_000;
-/// Number of values read for each prefix. Their mean represents the other values.
+/// Number of values that are read for each prefix. Their mean size is the estimate for the other values.
 const ROW_SAMPLES: u64 = 16;
-/// Number of values that are read of all prefixes. The sizes of the rest are estimated.
+/// Number of values that are read in total. The sizes of the rest are estimated.
 const SAMPLES: u64 = 500;
-/// The row of keys whose prefix is not counted separately.
+/// The name of the row for keys whose prefix is not counted separately.
 const OTHERS: &str = "(others)";
 const TELL: Duration = Duration::from_secs(5);
 
@@ -50,11 +50,10 @@ pub(super) struct KeyCounts {
 #[serde(rename_all = "camelCase")]
 struct Row {
     keys: u64,
-    /// Bytes of the keys themselves.
+    /// Total size of the keys, without values, in bytes.
     key_bytes: u64,
-    /// The revision of the newest put.
     newest_revision: i64,
-    /// Number of sampled values, and their bytes.
+    /// Number of sampled values. `sampled_bytes` is their total size.
     sampled: u64,
     sampled_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +78,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
         }
         for key in count.add(&page, flags) {
             pace.tick().await;
-            // skip a key that was deleted meanwhile
+            // Skip a key that was deleted in the meantime.
             if let (Some(found), _) = keys.get(&key, 0).await? {
                 count.sample(&found, flags);
             }
@@ -94,7 +93,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
     })
 }
 
-/// Returns an interval that ticks at this rate per second, without catching up.
+/// Returns an interval that ticks `rate` times per second and does not catch up after a delay.
 fn pace(rate: u16) -> Interval {
     let mut pace = interval(Duration::from_secs(1) / u32::from(rate.max(1)));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -102,7 +101,7 @@ fn pace(rate: u16) -> Interval {
 }
 
 impl KeyCounts {
-    /// Adds a page of sorted keys. Returns the keys to sample: the middle one of each prefix in the page.
+    /// Adds a page of sorted keys. Returns the keys to sample: the middle key of each prefix in the page.
     fn add(&mut self, page: &[KeyValue], flags: &TopFlags) -> Vec<Vec<u8>> {
         let mut wanted = Vec::new();
         let same = |a: &KeyValue, b: &KeyValue| {
@@ -148,7 +147,7 @@ impl KeyCounts {
         self.rows.entry(name).or_default()
     }
 
-    /// Returns the estimated bytes of the keys and values of a row.
+    /// Returns the estimated size of the keys and values of a row, in bytes.
     fn estimated(&self, row: &Row) -> u64 {
         let (sampled, sampled_bytes) = if row.sampled > 0 {
             (row.sampled, row.sampled_bytes)
@@ -160,7 +159,7 @@ impl KeyCounts {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    /// Returns the table of the `rows` prefixes with the most bytes, and a line with the totals.
+    /// Returns the table of the `rows` largest prefixes, and a line with the totals.
     fn table_text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));
@@ -196,8 +195,8 @@ impl KeyCounts {
     }
 }
 
-/// Returns the prefix under which a key is counted: the flag's prefix and up to `depth` more segments, each with the slash that
-/// follows it. A slash directly after the flag's prefix does not end a segment. A last segment without a slash does not count.
+/// Returns the prefix under which a key is counted: the flag's prefix and up to `depth` more segments, each with its trailing
+/// slash. A slash directly after the flag's prefix does not end a segment. A last segment without a slash does not count.
 fn counted_prefix(key: &[u8], flags: &TopFlags) -> String {
     let start = flags.prefix.len().min(key.len());
     let rest = &key[start..];

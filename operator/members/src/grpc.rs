@@ -1,6 +1,6 @@
-//! `Members` over gRPC, with the services Cluster, Maintenance, Auth and KV of etcd. Each member has its own connection.
+//! Implements `Members` over gRPC, with etcd's services Cluster, Maintenance, Auth and KV. Each member has its own connection.
 
-/// Calls a gRPC method by [`GrpcMembers::call`], with the timeout [`CHANGE_TIMEOUT`] unless another one is given.
+/// Calls a gRPC method through [`GrpcMembers::call`]. The timeout is [`CHANGE_TIMEOUT`] unless another one is given.
 macro_rules! call {
     ($members:ident, $of:ident, $name:literal: $client:ident.$method:ident($body:ident)) => {
         call!($members, $of, $name: $client.$method($body), CHANGE_TIMEOUT)
@@ -41,16 +41,15 @@ use super::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a member may take to answer one call. A leader answers in milliseconds; a member without a quorum would block for
-/// seconds.
+/// How long a member may take to answer one call. A member without a quorum would block for seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a change of the membership or of the leader may take.
+/// How long a change of the membership or the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an idle connection is kept. A member's address changes when its pod is replaced.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
-/// Connections to members, kept between passes.
+/// Connections to members, which are reused by later passes.
 #[derive(Debug, Default)]
 pub struct GrpcMembers {
     connections: Mutex<HashMap<String, Connection>>,
@@ -61,9 +60,9 @@ struct Connection {
     channel: Channel,
     address: Address,
     token: Option<AsciiMetadataValue>,
-    /// Whether the member has authentication on.
+    /// Whether authentication is enabled at the member; `None` if unknown.
     users: Option<bool>,
-    /// Whether the member refused the password, so that only the certificate identifies the operator.
+    /// Whether the member refused the password. If so, only the certificate identifies the operator.
     refused: bool,
     used: std::time::Instant,
 }
@@ -74,8 +73,7 @@ impl GrpcMembers {
         known.expect("no code panics while it holds this lock")
     }
 
-    /// Returns the connection to an address. A new one connects at its first call. Drops connections that were not used for
-    /// [`IDLE_CONNECTION`].
+    /// Returns the connection to an address, which opens at its first call. Drops connections unused for [`IDLE_CONNECTION`].
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
         let mut connections = self.known();
@@ -100,7 +98,7 @@ impl GrpcMembers {
         Ok(made)
     }
 
-    /// Saves the authentication state of a connection for later calls, unless the address has changed.
+    /// Saves the authentication state of a connection for later calls, unless the member's address has changed.
     fn save_authentication(&self, connection: &Connection) {
         let mut connections = self.known();
         if let Some(known) = connections.get_mut(&connection.address.authority)
@@ -112,7 +110,7 @@ impl GrpcMembers {
         }
     }
 
-    /// Calls a member, with the user's token if there is one. If the token has expired, retries once with a new one.
+    /// Calls a member, with the user's token if there is one. If the token has expired, logs in again and retries once.
     async fn call<A, R, F>(
         &self,
         to: &Address,
@@ -144,7 +142,7 @@ impl GrpcMembers {
         Ok(answer.map_err(refused)?.into_inner())
     }
 
-    /// Logs in at a member, if its address has a login and the connection has no token. Succeeds if authentication is off.
+    /// Logs in at a member if its address has a login and the connection has no token. Succeeds if authentication is disabled.
     async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
         let Some(login) = connection
             .address
@@ -181,8 +179,8 @@ impl GrpcMembers {
         Ok(())
     }
 
-    /// Reads a member's status, the list of members (from a quorum, if possible) and, if its status has errors, the alarms.
-    /// Alarms that cannot be read count as none.
+    /// Reads a member's status and the list of members, which a quorum confirms if possible. If the status has errors, also
+    /// reads the alarms; unreadable alarms count as none.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let asked = pb::StatusRequest {};
         let status =
@@ -194,7 +192,7 @@ impl GrpcMembers {
             Ok(members) => (true, members),
             Err(_) => (false, self.members(of, false).await?),
         };
-        // the status lists alarms among its errors, so without errors there are none
+        // The status lists alarms among its errors, so a status without errors has none.
         let alarms = if status.errors.is_empty() {
             Vec::new()
         } else {
@@ -221,7 +219,7 @@ impl GrpcMembers {
         })
     }
 
-    /// Reads the list of members from a member. With `linearizable`, it fails unless a quorum confirms the list.
+    /// Reads the list of members from a member. With `linearizable`, fails unless a quorum confirms the list.
     async fn members(
         &self,
         of: &Address,
@@ -244,7 +242,7 @@ impl GrpcMembers {
         call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
-    /// Makes a change through one member.
+    /// Sends a change to one member.
     async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {
@@ -276,8 +274,7 @@ impl GrpcMembers {
             Change::DisableAuth => {
                 let body = pb::AuthDisableRequest {};
                 call!(self, of, "AuthDisable": AuthClient.auth_disable(body))?;
-                // A member without authentication accepts any token: only a new connection finds out that authentication is
-                // off.
+                // A member without authentication accepts any token, so only a new connection notices the change.
                 self.known().clear();
                 Ok(())
             }
@@ -289,7 +286,7 @@ impl GrpcMembers {
         lowered.await.map(drop)
     }
 
-    /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is not an error.
+    /// Adds the user and the role root, grants the role and enables authentication. An existing user or role is not an error.
     async fn enable_auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let user = pb::AuthUserAddRequest {
             name: root.user.clone(),
@@ -336,7 +333,7 @@ impl Members for GrpcMembers {
     }
 }
 
-/// Treats a refusal that contains `already` as success.
+/// Treats an error whose message contains `already` as success.
 fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
     match done {
         Err(error) if !error.says(already) => Err(error),
@@ -344,7 +341,7 @@ fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError>
     }
 }
 
-/// The name of a call, for errors, and its timeout.
+/// The name of a call, for error messages, and its timeout.
 #[derive(Debug, Clone, Copy)]
 struct Call {
     name: &'static str,

@@ -1,8 +1,6 @@
-//! The operator's calls to members: the trait `Members`, which `GrpcMembers` implements.
+//! The operator's calls to members: the trait `Members`, and its implementation `GrpcMembers`.
 //!
-//! Each member is queried directly, so that disagreements are visible. A silent member delays a pass by one timeout at most.
-//!
-//! `plan` decides what follows from the answers.
+//! Each member is queried directly, so that disagreements are visible. A silent member delays a pass by at most one timeout.
 
 mod grpc;
 pub mod page;
@@ -15,22 +13,22 @@ use witan_api::{backup::KeysHash, v3::etcdserverpb as pb};
 
 pub use grpc::GrpcMembers;
 
-/// The name of the role with all permissions, and of its user.
+/// The name of the role with all permissions, and of the user with that role.
 const ROOT: &str = "root";
 
-/// The operator's client certificate, and the authorities that it trusts.
+/// The operator's client certificate, and the certificate authorities that it trusts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
-    /// The authorities that sign members' certificates, PEM.
+    /// CA certificates that sign members' certificates (PEM).
     pub authorities: Vec<u8>,
-    /// The operator's certificate, PEM.
+    /// The operator's certificate (PEM).
     pub certificate: Vec<u8>,
-    /// Its key, PEM.
+    /// Key of the operator's certificate (PEM).
     pub key: Vec<u8>,
 }
 
 impl ClientTls {
-    /// Reads the files of a secret by name; `None` if one is missing.
+    /// Creates the certificate from the files of a secret. `file` returns a file by name. `None` if a file is missing.
     pub fn read<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
         Some(Self {
             authorities: file("ca.crt")?.to_vec(),
@@ -46,17 +44,17 @@ impl std::fmt::Debug for ClientTls {
     }
 }
 
-/// The user that the operator logs in as while authentication is on.
+/// The user as which the operator logs in while authentication is enabled.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
-    /// Name of the user, `root`.
+    /// Name of the user.
     pub user: String,
-    /// Its password.
+    /// Password of the user.
     pub password: String,
 }
 
 impl Login {
-    /// Makes the login of the user root; `None` if the password is not UTF-8.
+    /// Creates the login of the user root; `None` if the password is not UTF-8.
     pub fn root(password: &[u8]) -> Option<Self> {
         let password = String::from_utf8(password.to_vec()).ok()?;
         Some(Self { user: ROOT.to_owned(), password })
@@ -71,66 +69,66 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// The client address of a member.
+/// The client address of a member, and the credentials to use there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Name of the member, which is also its pod's name.
     pub member: String,
     /// Host and port, such as `10.1.2.3:2379`.
     pub authority: String,
-    /// The name in its certificate.
+    /// The host name that the member's certificate must have.
     pub server_name: String,
-    /// Set if the member uses TLS for clients.
+    /// The operator's certificate; `None` if the member uses no TLS for clients.
     pub tls: Option<Arc<ClientTls>>,
-    /// Set if the cluster has authentication.
+    /// The operator's user; `None` if the cluster has no authentication.
     pub login: Option<Login>,
 }
 
 impl Address {
-    /// Returns the URL of a page.
+    /// Returns the URL of a path on the member.
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{path}", self.authority)
     }
 }
 
-/// The report of one member about itself and its cluster.
+/// One member's report about itself and its cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The cluster it belongs to.
+    /// Id of the member's cluster.
     pub cluster_id: u64,
-    /// Its id.
+    /// Id of the member.
     pub member_id: u64,
-    /// The leader it follows; 0 without one.
+    /// Id of the leader that the member follows; 0 without a leader.
     pub leader_id: u64,
-    /// Its version.
+    /// The etcd version that the member reports.
     pub version: String,
-    /// Size of its store in bytes.
+    /// Size of the member's store in bytes.
     pub db_size: u64,
-    /// Bytes that its state can take; `None` without a quota.
+    /// The storage quota in bytes; `None` without a quota.
     pub quota: Option<u64>,
-    /// The revision of its key space; 1 while it is empty.
+    /// Revision of the key space; 1 while it is empty.
     pub revision: i64,
-    /// Index of the last entry of its log.
+    /// Index of the last entry of the member's log.
     pub raft_index: u64,
     /// Index of the last applied entry.
     pub raft_applied_index: u64,
     /// Whether a quorum confirmed the list of members.
     pub linearizable: bool,
-    /// The members that it lists.
+    /// The members in the member's list.
     pub members: Vec<pb::Member>,
     /// The raised alarms.
     pub alarms: Vec<pb::AlarmMember>,
-    /// Whether authentication is on; `None` if the operator has no password, without which it cannot tell.
+    /// Whether authentication is enabled; `None` if the operator has no password and so cannot tell.
     pub users: Option<bool>,
 }
 
 /// The answer of one member.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its name.
+    /// Name of the member.
     pub member: String,
-    /// Its report, or why there is none.
+    /// The report, or why there is none.
     pub report: Result<Report, CallError>,
 }
 
@@ -148,7 +146,7 @@ pub enum CallError {
         #[source]
         source: tonic::transport::Error,
     },
-    /// The member refused, or did not answer.
+    /// The member refused the call, or did not answer.
     #[error("{call} of member {member} failed: {}: {}", status.code(), status.message())]
     Refused {
         member: String,
@@ -169,18 +167,18 @@ impl CallError {
         }
     }
 
-    /// Returns whether the member refused with a message that contains this text.
+    /// Returns whether the member refused the call with a message that contains `text`.
     pub fn says(&self, text: &str) -> bool {
         matches!(self, CallError::Refused { status, .. } if status.message().contains(text))
     }
 }
 
-/// A change of a cluster. A change that was already made is not an error.
+/// A change of a cluster. Repeating a change is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Adds a learner with these peer URLs.
     AddLearner(Vec<String>),
-    /// Makes a learner a voter.
+    /// Promotes a learner to a voter.
     Promote(u64),
     /// Removes a member from the cluster.
     Remove(u64),
@@ -188,15 +186,15 @@ pub enum Change {
     PeerUrls(u64, Vec<String>),
     /// Transfers leadership to a voter. Only the leader accepts this call.
     MoveLeader(u64),
-    /// Lowers the alarm CORRUPT of a member.
+    /// Disarms the alarm CORRUPT of a member.
     DisarmCorrupt(u64),
     /// Compacts keys up to a revision.
     Compact(i64),
-    /// Lowers the alarm NOSPACE of a member.
+    /// Disarms the alarm NOSPACE of a member.
     DisarmNoSpace(u64),
-    /// Turns authentication on, after adding the user root and its role.
+    /// Enables authentication, after adding the user root and its role.
     EnableAuth(Login),
-    /// Turns authentication off.
+    /// Disables authentication.
     DisableAuth,
 }
 
@@ -205,7 +203,7 @@ pub trait Members: Send + Sync + 'static {
     /// Requests a report from each address concurrently, and returns one answer for each.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Makes a change through the first member of `through` that answers.
+    /// Sends a change to the first member of `through` that answers.
     fn change(
         &self,
         through: &[Address],

@@ -1,4 +1,4 @@
-//! HTTP/1 requests for pages of a member's client port that gRPC does not offer, and for pages of other services.
+//! Reads pages over HTTP/1 that a member serves next to gRPC, and pages of other services.
 
 #[cfg(test)]
 mod tests;
@@ -23,19 +23,18 @@ pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Why a page could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    /// The response has another status, with this body.
+    /// The response has a status other than success, with this body.
     #[error("{0}: {1}")]
     Status(StatusCode, String),
-    /// There was no answer in time.
+    /// There was no timely answer.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Reads a page of at most `bytes_max` bytes. Uses the TLS and, for Basic authentication, the login of `member`; any other
-/// service is read in clear text.
+/// Reads a page of at most `bytes_max` bytes. Uses the TLS and the login (Basic) of `member`; without it, reads in clear text.
 ///
 /// # Errors
-/// There is no answer within `patience`, or its status is not a success.
+/// Returns an error if there is no answer within `patience`, or if the status is not a success.
 pub async fn get(
     url: &str,
     member: Option<&Address>,
@@ -53,8 +52,7 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
-/// Gets a page and returns its status, whatever it is, and its body. A body of more than `bytes_max` bytes is an error. There
-/// is no timeout.
+/// Reads a page and returns its status and its body. Fails if the body has more than `bytes_max` bytes. There is no timeout.
 async fn fetch(
     url: &str,
     member: Option<&Address>,
@@ -102,7 +100,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the TLS settings; without certificates, settings that trust nobody, for clear text.
+/// Returns the TLS settings. Without certificates, returns settings that trust no certificate, for use in clear text.
 fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

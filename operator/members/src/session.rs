@@ -1,4 +1,4 @@
-//! A call to a member: its login, its token and its timeout.
+//! Helpers for a call to a member: login, token and timeout.
 
 use std::{future::Future, time::Duration};
 
@@ -7,22 +7,22 @@ use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
 
 use super::Login;
 
-/// How a member answers a login.
+/// The result of a login at a member.
 #[derive(Debug)]
 pub enum LoggedIn {
-    /// Authentication is on, and this is the token; `None` if it cannot be the value of a header.
+    /// Authentication is enabled, and this is the token; `None` if the token cannot be the value of a header.
     User(Option<AsciiMetadataValue>),
-    /// Authentication is off.
+    /// Authentication is disabled.
     Nobody,
-    /// It refuses the password with this status, but the client's certificate also names a user. The password may have been
-    /// changed only in the secret, or only in the cluster.
+    /// The member refuses the password with this status, but the client's certificate also names a user. The password may have
+    /// been changed only in the secret, or only in the cluster.
     Certificate(Status),
 }
 
 /// Logs in at a member.
 ///
 /// # Errors
-/// The member does not answer, or refuses a client without a certificate.
+/// Returns an error if the member does not answer, or if it refuses a client without a certificate.
 pub async fn log_in(
     channel: &Channel,
     login: Login,
@@ -44,7 +44,7 @@ fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
     has_certificate && [Code::InvalidArgument, Code::Unauthenticated].contains(&refusal.code())
 }
 
-/// Makes a request from a message, with the token if there is one.
+/// Creates a request from a message, with the token if there is one.
 pub fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
     let mut request = Request::new(body);
     if let Some(token) = token {
@@ -53,10 +53,10 @@ pub fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
     request
 }
 
-/// Waits for an answer; after `timeout` the error is `DeadlineExceeded`.
+/// Waits for an answer for at most `timeout`.
 ///
 /// # Errors
-/// The timeout, or the error of the answer.
+/// Returns `DeadlineExceeded` after `timeout`, or the error of the answer.
 pub async fn within<R>(
     timeout: Duration,
     answer: impl Future<Output = Result<R, Status>>,

@@ -1,10 +1,9 @@
 //! The first start of a cluster, and the start of its pods while no quorum serves.
 //!
 //! All first members start at once from one static list or one discovery token, and compute the same cluster id from it. A
-//! majority is enough to serve, and the membership does not change. Growing from one seed would take a startup, a snapshot and
-//! two membership changes for every further member. The risk of a static list is a second cluster under the same name. The
-//! status excludes it: it records the number of members before the first pod starts, and the cluster id from the first answer.
-//! A cluster with an id is never bootstrapped again.
+//! majority is enough to serve. A static list could create a second cluster under the same name. The status prevents that: it
+//! records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with an id is
+//! never bootstrapped again.
 
 use witan_crd::Discovery;
 
@@ -17,8 +16,8 @@ use crate::model::{
     Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why,
 };
 
-/// Returns the next step of the first start; `None` once a quorum has served. If disks of a cluster that served exist but its
-/// status is lost, returns a wait if the spec requests a restore, else `None`.
+/// Returns the next step of the first start; `None` once a quorum has served. If the status is lost but disks of a cluster that
+/// served exist, returns a wait if the spec requests a restore, else `None`.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.has_served() {
         return None;
@@ -71,7 +70,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
-/// Waits for the first stuck pod that has a known reason; `None` if there is none.
+/// Returns a wait that names the first stuck pod with a known reason; `None` if there is none.
 fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
@@ -83,8 +82,8 @@ fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     reasons.next().map(soon)
 }
 
-/// Returns whether the first members are in different clusters, or in one that this EtcdCluster did not bootstrap: a member
-/// lists another number of members, although no discovery token was used.
+/// Returns whether the first members formed different clusters, or joined a cluster that this EtcdCluster did not bootstrap.
+/// The latter is assumed if a member lists another number of members and no discovery token was used.
 fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
@@ -96,7 +95,7 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
-/// Records the number of members and the discovery URL of the cluster. Waits while secrets that the pods mount are missing.
+/// Returns the step that records the number of members and the discovery URL, or a wait for a missing secret or backup.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
         return Some(wait);
@@ -109,14 +108,14 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     })
 }
 
-/// Waits while the backup for the first members cannot be used. A member that started without it would found an empty cluster.
+/// Returns a wait while the backup for the first members cannot be used: without it, they would create an empty cluster.
 fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))
 }
 
-/// Starts one of the first `members` members, with the discovery URL of the status if there is one. Waits while its claim is
-/// being deleted.
+/// Returns the step that starts one of the first `members` members, from the discovery URL in the status if there is one.
+/// Returns a wait while the member's claim is being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let claim = pass.claim(ordinal);
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
@@ -136,8 +135,8 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     Step::StartMember(PodPlan::voter(ordinal, bootstrap, peer_tls))
 }
 
-/// Deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated template. Returns `None`
-/// for any other pod, and while the pod is being deleted.
+/// Returns the step that deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated
+/// template. `None` for any other pod, and while the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => Stop::Ended,
@@ -150,15 +149,15 @@ fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option
     (!pod.deleting).then(|| pass.delete_pod(ordinal, reason))
 }
 
-/// Deletes a pod that cannot serve, in a cluster without a quorum. With an outdated template, only if updates are allowed and
-/// its container does not run: a running one may be reading its disk.
+/// Returns the step that deletes a pod that cannot serve, in a cluster without a quorum. A pod with an outdated template is
+/// deleted only if updates are allowed and its container does not run: a running container may be reading its disk.
 fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = delete_broken_pod(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
     (!outdated || (!pod.running && pass.may_update())).then_some(step)
 }
 
-/// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes nothing else.
+/// Returns the next step of a cluster without a quorum: starts members from their disks and deletes pods that cannot serve.
 pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
     let (mut ending, mut taken, mut refused) = (None, None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {

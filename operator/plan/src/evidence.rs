@@ -1,31 +1,30 @@
 //! Decides whether a member is lost with its disk or only seems to be.
 //!
-//! A member that answers is alive, whatever the state of its pod. A silent member is lost when its process reports that its
-//! disk cannot be used. Elapsed time alone is not evidence, unless the spec limits how long a node may not report.
+//! A member that answers is alive, whatever the state of its pod. A silent member is lost when its process reports an unusable
+//! disk. Elapsed time alone is not evidence, unless the spec limits how long a node may not report.
 
 use super::{objects::secrets_missing, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
-/// The exit codes with which the server reports an unusable disk (`docs/operating/monitoring.md`). A new disk would not help
-/// with any other code.
+/// The exit codes for an unusable disk (`docs/operating/monitoring.md`). A new disk would not help with any other code.
 const BAD_DISK: [i32; 5] = [23, 27, 28, 30, 35];
 
-/// How long the pod of a silent member is not recreated a second time: an hour.
+/// How long, in seconds, the pod of a silent member is not recreated a second time.
 const REMADE_SECONDS: i64 = 3600;
 
 /// The evidence about a member that does not answer.
 pub(super) enum Evidence {
-    /// Its process reports that its disk cannot be used.
+    /// The member's process reports an unusable disk.
     BadDisk,
-    /// It has been silent for as long as the spec permits, and its node does not report or does not terminate its pod.
+    /// The member has been silent for as long as the spec permits, and its node does not report or does not terminate its pod.
     NodeLost,
-    /// It has been silent for longer than allowed, for an unknown reason.
+    /// The member has been silent for longer than allowed, for an unknown reason.
     Silent,
-    /// It has time left, or a new disk would not help.
+    /// The member may still recover, or a new disk would not help.
     Wait(Why),
 }
 
-/// Returns the evidence about the member of a pod that does not answer.
+/// Judges a member whose pod exists but that does not answer.
 pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Evidence {
     let missing = secrets_missing(&joined.pass);
     if missing.is_none() && is_node_lost(joined, ordinal, pod) {
@@ -46,16 +45,15 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
     }
 }
 
-/// Returns whether a member has been silent for `selfHealing.nodeLostAfter`, and its node does not report or does not terminate
-/// its pod.
+/// Returns whether a member was silent for `selfHealing.nodeLostAfter` and its node does not report or terminate its pod.
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);
     away && patience.is_some_and(|span| joined.silent_for(ordinal, &span))
 }
 
-/// Returns whether a voter's process reports an unusable disk and a serving member has the same template, which rules out image
-/// and flags as the cause.
+/// Returns whether a voter's process reports an unusable disk although a serving member has the same template. The serving
+/// member rules out image and flags as the cause.
 pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     let bad = pod.exit.is_some_and(|code| BAD_DISK.contains(&code));
     let mut serving = joined.own().filter(|(_, member)| joined.serves(member));
@@ -65,17 +63,17 @@ pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
-/// Returns whether the pod of a silent member was recreated within the last hour (annotation `witan.dev/remade-at` of its
-/// claim).
+/// Returns whether the pod of a silent member was recreated within the last hour (annotation `witan.dev/remade-at`).
 pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }
 
-/// Returns whether the data of a member is lost. With claims: the claim is lost and the member is silent; or the member has
-/// started, and its claim is being deleted, or is missing while the member is silent. Without claims: the member has started,
-/// and its pod is missing, has ended, or is being deleted while the member is silent. A claim whose name another object has is
-/// not missing.
+/// Returns whether the data of a member is lost.
+///
+/// - With claims: the claim is lost and the member is silent; or the member has started, and its claim is being deleted, or is
+///   missing while the member is silent. A claim whose name is taken by another object is not missing.
+/// - Without claims: the member has started, and its pod is missing, has ended, or is being deleted while the member is silent.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -3,8 +3,8 @@
 use super::pass::{Joined, soon};
 use crate::model::{Ordinal, Step, Why};
 
-/// Adds a learner at the lowest ordinal without a pod or a claim. Waits for objects that are being deleted, but skips ordinals
-/// whose deletion hangs or whose disk is kept. `rolling` marks the step as part of a rolling update.
+/// Returns the step that adds a learner at the lowest free ordinal, or a wait while a pod or claim is being deleted. Skips
+/// ordinals whose deletion hangs or whose disk is kept. `rolling` marks the step as part of a rolling update.
 pub(super) fn step(joined: &Joined<'_>, rolling: bool) -> Option<Step> {
     let pass = &joined.pass;
     let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why};
 
-/// Tenths of the leader's log that the server requires of a learner before promotion.
+/// Tenths of the leader's log that a learner must have applied before the server promotes it.
 const READY_TENTHS: u64 = 9;
 
-/// Promotes the first learner, waits for it to catch up, or removes it; `None` if there is no learner.
+/// Returns the step that promotes or removes the first learner, or a wait for it to catch up; `None` if there is no learner.
 pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = forced(joined) {
         return Some(wait);
@@ -29,13 +29,13 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if member.corrupt {
         return remove(Removal::Corrupt);
     }
-    // a learner that was added before a restore can have a retired claim of the restored cluster
+    // A learner that was added before a restore can have a retired claim of the restored cluster.
     let claim = joined.pass.claim(ordinal);
     let on_retired_claim = claim.is_some_and(|claim| claim.retired) && !member.answers;
     if on_retired_claim || lost_disk(joined, ordinal, member) {
         return remove(Removal::DiskLost);
     }
-    // its claim may name a storage class that does not exist
+    // The old claim may name a storage class that does not exist.
     if joined.can_migrate(ordinal) && joined.pass.may_update() && !member.answers {
         return remove(Removal::LearnerOnOldClaim);
     }
@@ -46,8 +46,8 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     catch_up(joined, ordinal, member)
 }
 
-/// Returns whether a silent learner is stuck: its pod has an obstacle, its pod or claim is refused, or it is unready for
-/// `selfHealing.unhealthyAfter`.
+/// Returns whether a silent learner cannot start: its pod has an obstacle, its pod or claim is refused, or the pod has been
+/// unready for `selfHealing.unhealthyAfter`.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
     let is_stuck = match pod {
@@ -57,21 +57,21 @@ pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     !member.answers && is_stuck
 }
 
-/// Waits while a pod has `--force-new-cluster`: if it restarted, it would remove a member that was added.
+/// Returns a wait while a pod runs with `--force-new-cluster`: if that pod restarted, it would remove a newly added member.
 fn forced(joined: &Joined<'_>) -> Option<Step> {
     let mut pods = joined.pass.pods();
     let (ordinal, _) = pods.find(|(_, pod)| pod.start == StartKind::Forced)?;
     Some(soon(Why::Recovering(ordinal)))
 }
 
-/// Returns whether a learner has started and has applied nine tenths ([`READY_TENTHS`]) of the leader's log.
+/// Returns whether a learner has started and has applied [`READY_TENTHS`] of the leader's log.
 fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let needed = joined.leader.raft_index / 10 * READY_TENTHS;
     member.started && member.raft_index >= needed
 }
 
-/// Waits for a learner to catch up. Removes it if it reports an unusable disk, its node is lost, or it runs silently for longer
-/// than allowed: its disk holds no data that the others lack.
+/// Returns a wait for a learner to catch up, or the step that removes it. A learner is removed if it reports an unusable disk,
+/// its node is lost, or it has been silent for longer than allowed: its disk holds no data that the others lack.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -1,5 +1,5 @@
 //! Plain values that the parts of the operator exchange: the observed state of a cluster, and the next step. They use no types
-//! of Kubernetes or the network, so `plan` can be tested without either.
+//! of Kubernetes or the network, so tests of `plan` need neither.
 
 mod certificates;
 mod membership;
@@ -29,7 +29,7 @@ pub use why::{FORKED, Why};
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
 pub type Ordinal = u32;
 
-/// The id of a member in its cluster. A member that was recreated without its disk has another one.
+/// The id of a member in its cluster. A member that is recreated without its disk gets another id.
 pub type MemberId = u64;
 
 /// Seconds since 1970.
@@ -46,15 +46,15 @@ pub struct Observed {
     pub deleting: bool,
     /// `metadata.generation` of the EtcdCluster.
     pub generation: i64,
-    /// Pod and claim of every ordinal that has either.
+    /// Pod and claim of every ordinal that has one of them.
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
     /// The members' reports; `None` if no member answered.
     pub membership: Option<Membership>,
-    /// Why a member did not answer.
+    /// Why a member did not answer the operator; `None` if all answered.
     pub call_error: Option<String>,
-    /// The service for clients.
+    /// State of the service for clients.
     pub client_service: ObjectState,
-    /// The service of members.
+    /// State of the service for peers.
     pub peer_service: ObjectState,
     /// The pod disruption budget; `None` if there is none.
     pub budget: Option<BudgetSeen>,
@@ -66,10 +66,9 @@ pub struct Observed {
     pub requests: BTreeMap<CertificateRole, RequestSeen>,
     /// Names of missing secrets that the spec names or that cert-manager is to write.
     pub missing_secrets: BTreeSet<String>,
-    /// Parts whose name is taken by another object. They are not applied.
+    /// Parts whose name another object has. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
-    /// The version in `spec.version` or of the operator's member image; `None` if the user sets an image, or if the tag is not
-    /// a version.
+    /// The version in `spec.version`, else in the operator's member image tag; `None` if unknown, or if the user sets an image.
     pub wanted_version: Option<String>,
     /// Whether the cluster waits for a permit because the limit on concurrent updates is reached.
     pub rollout_queued: bool,
@@ -81,25 +80,25 @@ pub struct Observed {
     pub recover: Option<Ordinal>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
-    /// Whether authentication is on; `None` if no member has answered.
+    /// Whether authentication is enabled; `None` if no member has answered.
     pub auth_enabled: Option<bool>,
     /// Steps that failed a short time ago.
     pub refused: Vec<Refusal>,
-    /// Why the backup for the first members cannot be used; `None` if it can be, or if there is none.
+    /// Why the backup for the first members cannot be used; `None` if it can be used, or if the spec names no backup.
     pub no_backup: Option<String>,
-    /// Why no pods or claims can be made from the spec. Until it is corrected, the last valid spec applies, if it is known.
+    /// Why no pods or claims can be built from the spec. If known, the last valid spec applies until it is corrected.
     pub rejected: Option<String>,
 }
 
 /// The state of an object compared with the one that `resources` builds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ObjectState {
-    /// It does not exist.
+    /// The object does not exist.
     #[default]
     Missing,
-    /// It differs.
+    /// The object differs from the built one.
     Outdated,
-    /// It is as wanted.
+    /// The object matches the built one.
     Current,
 }
 
@@ -108,7 +107,7 @@ pub enum ObjectState {
 pub struct BudgetSeen {
     /// `spec.minAvailable`, if it is a number.
     pub min_available: Option<u32>,
-    /// The state of labels, selector and the fields that the user sets.
+    /// State of the budget's labels, selector and the fields that the user sets.
     pub state: ObjectState,
 }
 
@@ -124,49 +123,48 @@ pub struct OrdinalSeen {
 /// A pod of a member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodSeen {
-    /// It has a deletion timestamp.
+    /// Whether the pod has a deletion timestamp.
     pub deleting: bool,
-    /// It is being deleted and has exceeded its grace period: its node does not terminate it.
+    /// Whether the pod is being deleted and has exceeded its grace period, because its node does not terminate it.
     pub overdue: bool,
-    /// Its phase.
+    /// The phase of the pod.
     pub phase: PodPhase,
-    /// Its condition `Ready`.
+    /// Whether the condition `Ready` is true.
     pub ready: bool,
-    /// When that condition last changed; the creation of the pod if it never did.
+    /// When the condition `Ready` last changed; the creation time if it never did.
     pub ready_changed: UnixSeconds,
-    /// A cause outside the member that a new disk would not fix.
+    /// Why the pod is not ready, if a new disk would not help.
     pub obstacle: Option<Obstacle>,
-    /// The message of the kubelet or the scheduler about that obstacle.
+    /// The message of the kubelet or the scheduler about the obstacle.
     pub said: Option<String>,
-    /// The exit code of its container, if the container has terminated and is not running.
+    /// The exit code of the container's last run; `None` while the container runs, and before its first exit.
     pub exit: Option<i32>,
-    /// The fingerprint of its template (image, flags and so on). Equal templates have equal fingerprints.
+    /// Fingerprint of the pod template (image, flags and so on). Equal templates have equal fingerprints.
     pub template: String,
-    /// Whether its template differs from the spec's for the same peer TLS.
+    /// Whether the template differs from the template that the spec gives for the same peer TLS.
     pub outdated: bool,
-    /// The API server's refusal of the spec's template, if the pod was made from an earlier one for that reason.
+    /// The API server's refusal of the spec's template, if the pod was made from an earlier template for that reason.
     pub refused: Option<String>,
-    /// Its peer TLS (annotation `witan.dev/peer-tls`).
+    /// Peer TLS of the pod (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
-    /// Its kind of start (annotation `witan.dev/start`).
+    /// How the member started (annotation `witan.dev/start`).
     pub start: StartKind,
-    /// Its label `witan.dev/role`.
+    /// Value of the label `witan.dev/role`.
     pub role: Role,
-    /// True if the container is running; otherwise it is waiting for its image or has not started yet.
+    /// Whether the container is running, ready or not.
     pub running: bool,
-    /// The version in the tag of its image, comparable with `spec.version`. Members themselves report the version of etcd that
-    /// they implement.
+    /// The version in the image tag, comparable with `spec.version`. Members report the etcd version instead.
     pub version: Option<String>,
 }
 
 /// The phase of a pod.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PodPhase {
-    /// Not on a node yet, or its image is being pulled.
+    /// The pod has no node yet, or its image is being pulled.
     Pending,
-    /// Its container was started.
+    /// The container was started.
     Running,
-    /// All containers have ended, or the pod was evicted: it will not start again.
+    /// All containers have ended, or the pod was evicted. The pod will not start again.
     Ended,
     /// The node does not report.
     Unknown,
@@ -176,9 +174,9 @@ pub enum PodPhase {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It votes.
+    /// The member votes.
     Voter,
-    /// It follows the log and has no vote.
+    /// The member replicates the log and has no vote.
     Learner,
 }
 
@@ -186,68 +184,68 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerTls {
-    /// It listens in clear text and has no certificate.
+    /// The member listens without TLS and has no certificate.
     #[default]
     Off,
-    /// It listens in clear text and has a certificate, so it can connect to members that listen with TLS.
+    /// The member listens without TLS and has a certificate, so it can connect to members that listen with TLS.
     Ready,
-    /// It listens with TLS.
+    /// The member listens with TLS.
     On,
 }
 
 /// The claim of a member's disk.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClaimSeen {
-    /// It has a deletion timestamp, or will be deleted with an earlier EtcdCluster of the same name.
+    /// Whether the claim has a deletion timestamp, or will be deleted with an earlier EtcdCluster of the same name.
     pub deleting: bool,
-    /// It was a disk of a cluster that a quorum served (annotation `witan.dev/cluster-id`).
+    /// Whether the claim belonged to a cluster that had a quorum (annotation `witan.dev/cluster-id`).
     pub served: bool,
-    /// It is being deleted and has exceeded its grace period.
+    /// Whether the claim is being deleted and has exceeded its grace period.
     pub overdue: bool,
-    /// Its volume is lost (phase `Lost`).
+    /// Whether the volume is lost (phase `Lost`).
     pub lost: bool,
-    /// Its member was removed (annotation `witan.dev/retired`): it is kept, and no member starts from it.
+    /// Whether the claim's member was removed (annotation `witan.dev/retired`). No member starts from a retired claim.
     pub retired: bool,
-    /// It is deleted once another member votes in place of its own.
+    /// Whether the claim is deleted once another member votes in place of its own member.
     pub held: bool,
-    /// When the pod of its silent member was last recreated (annotation `witan.dev/remade-at`).
+    /// When the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,
-    /// Peer TLS of its member at the last start (annotation `witan.dev/peer-tls`).
+    /// Peer TLS of the member at its last start (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
-    /// The requested bytes.
+    /// The requested size in bytes.
     pub requested_bytes: u64,
-    /// The requested bytes that the API server refused.
+    /// The requested size in bytes that the API server refused.
     pub refused_bytes: Option<u64>,
     /// The message of that refusal.
     pub refusal: String,
-    /// The state of owner, labels and annotations.
+    /// State of owner, labels and annotations.
     pub state: ObjectState,
-    /// The cluster owns it and must not, or does not own it and must.
+    /// Whether the owner must change: the cluster owns the claim but must not, or must own it but does not.
     pub other_owner: bool,
-    /// Its member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or an
-    /// EtcdOperation `migrateStorage` that began later is running.
+    /// Whether the member must be replaced by one with a new claim: the spec requests a different or a smaller claim, or a
+    /// later EtcdOperation `migrateStorage` is running.
     pub must_migrate: bool,
 }
 
 impl ClaimSeen {
-    /// Returns whether a member can start from it.
+    /// Returns whether a member can start from the claim.
     pub fn is_usable(&self) -> bool {
         !self.deleting && !self.lost && !self.retired
     }
 }
 
 impl Observed {
-    /// Returns the pod of an ordinal; `None` if there is none.
+    /// Returns the pod of an ordinal.
     pub fn pod(&self, ordinal: Ordinal) -> Option<&PodSeen> {
         self.ordinals.get(&ordinal)?.pod.as_ref()
     }
 
-    /// Returns the claim of an ordinal; `None` if there is none.
+    /// Returns the claim of an ordinal.
     pub fn claim(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
         self.ordinals.get(&ordinal)?.claim.as_ref()
     }
 
-    /// Iterates over all pods in the order of their ordinals.
+    /// Iterates over all pods with their ordinals, in ascending order.
     pub fn pods(&self) -> impl Iterator<Item = (Ordinal, &PodSeen)> {
         let ordinals = self.ordinals.iter();
         ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
@@ -259,23 +257,23 @@ impl Observed {
         ordinals.filter_map(|seen| seen.claim.as_ref())
     }
 
-    /// Returns the listed member of an ordinal, whether or not a quorum confirmed the list.
+    /// Returns the listed member of an ordinal, even if no quorum confirmed the list.
     pub fn member(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         self.membership.as_ref()?.of(ordinal)
     }
 
-    /// Iterates over the list of members; there are none if no member answered.
+    /// Iterates over the listed members; empty if no member answered.
     pub fn members(&self) -> impl Iterator<Item = &MemberSeen> {
         self.membership.iter().flat_map(|list| &list.members)
     }
 
-    /// Counts the voters that are healthy.
+    /// Counts the healthy voters.
     pub fn healthy_voters(&self) -> usize {
         let voters = self.members().filter(|member| !member.learner);
         voters.filter(|voter| voter.healthy).count()
     }
 
-    /// Returns the name of a member: its own, else the one that its peer URL contains, else its id.
+    /// Returns the name of a member: the reported name, else `<cluster>-<ordinal>`, else the id in hexadecimal.
     pub fn name_of(&self, cluster: &str, id: MemberId) -> String {
         let member = self.members().find(|member| member.id == id);
         let name = member.map(|member| member.name.clone());

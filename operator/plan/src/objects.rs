@@ -5,8 +5,8 @@ use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 use super::pass::{Joined, Pass, idle, soon};
 use crate::model::{ObjectState, Part, Step, UnixSeconds, Why};
 
-/// Applies the first object that pods need before they start and that is not current: services, then certificates. Skips taken
-/// names and refused steps.
+/// Returns the step that applies the first outdated object that pods need before they start: services, then certificates. Skips
+/// objects whose name is taken, and refused steps.
 pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
     let services = [
         (Part::ClientService, pass.seen.client_service),
@@ -22,7 +22,7 @@ pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| next(request(pass)))
 }
 
-/// Applies the first cert-manager Certificate that is not current, or makes it the owner of its secret.
+/// Returns the step that applies the first outdated cert-manager Certificate, or makes a Certificate the owner of its secret.
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
@@ -38,8 +38,8 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Waits while a secret that pods mount is missing: briefly while cert-manager issues it, otherwise for a person. `None` if all
-/// exist.
+/// Returns a wait while a secret that pods mount is missing; `None` if all exist. The wait is short while cert-manager issues
+/// the secret; otherwise a person has to act.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     let taken = pass.wait_for_names(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
     if taken.is_some() {
@@ -56,25 +56,24 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Waits while another object has the name of the secret or the Certificate of a role; `None` otherwise.
+/// Returns a wait while another object has the name of a role's secret or Certificate.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
     pass.wait_for_names(|part| part == Part::Secret(role) || part == Part::Request(role))
 }
 
-/// Waits for a person if a needed name is taken. Checked last, so it blocks nothing else.
+/// Returns a wait if the name of any part is taken. The plan checks this last, so that it blocks nothing else.
 pub(super) fn wait_for_names(joined: &Joined<'_>) -> Option<Step> {
     joined.pass.wait_for_names(|_| true)
 }
 
-/// Waits for a person if cert-manager should issue certificates and is not installed: they would not be renewed.
+/// Returns a wait for a person if the spec requires cert-manager and it is not installed: certificates would not be renewed.
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Issues the first certificate that is missing, does not fit or expires soon. The authority comes first, because it signs the
-/// others.
+/// Returns the step that issues the first certificate that is missing, does not fit or expires soon; the authority comes first.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
     let client = pass
@@ -101,7 +100,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
         };
         !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
     };
-    // a secret of another owner must be neither overwritten nor used for signing
+    // The operator must neither overwrite another owner's secret nor sign with it.
     let blocked = |role| {
         secret_taken(pass, role).is_some()
             || secret_taken(pass, CertificateRole::Authority).is_some()
@@ -112,8 +111,9 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Applies the PodDisruptionBudget, or deletes it if the spec turns it off; `None` if it is current or its name is taken. Its
-/// `minAvailable` is the quorum of the listed voters, or 0 for a single voter, unless the spec sets a number.
+/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off. `None` if nothing differs or
+/// its name is taken. Unless the spec sets a number, `minAvailable` is the quorum of the listed voters, or 0 for a single
+/// voter.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -135,8 +135,8 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
-/// Turns authentication on or off as the spec requests; `None` if it is so already, or if the present state is unknown. Does
-/// not enable it while secrets are missing, and does not disable it if the spec has no `auth`.
+/// Returns the step that enables or disables authentication as the spec requests. `None` if nothing differs or the present
+/// state is unknown. Authentication is not enabled while secrets are missing, and not disabled if the spec has no `auth`.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

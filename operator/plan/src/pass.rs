@@ -1,4 +1,4 @@
-//! Facts shared by a plan's checks: the arguments, and the state of a cluster whose quorum serves.
+//! Facts that the checks of a plan share: the arguments, and the state of a cluster with a quorum.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use crate::model::{
     Stop, UnixSeconds, Why,
 };
 
-/// How long to wait for a person, or for a change of an object.
+/// How long to wait for a person to act or an object to change.
 pub const IDLE: Duration = Duration::from_secs(60);
 
 /// How long to wait for a state that changes without a step.
 pub const SOON: Duration = Duration::from_secs(2);
 
-/// A pod that is unready for longer than this is not merely waiting for an election.
+/// How long, in seconds, an election may keep a pod unready. A pod that is unready for longer is stuck.
 const STUCK_SECONDS: i64 = 15;
 
-/// Makes a step that waits [`IDLE`], or until an object changes.
+/// Returns a wait of [`IDLE`].
 pub(super) fn idle(why: Why) -> Step {
     Step::Wait { why, after: IDLE }
 }
 
-/// Makes a step that waits [`SOON`].
+/// Returns a wait of [`SOON`].
 pub(super) fn soon(why: Why) -> Step {
     Step::Wait { why, after: SOON }
 }
@@ -35,7 +35,7 @@ pub(super) struct Pass<'a> {
     pub(super) seen: &'a Observed,
 }
 
-/// A pass over a cluster whose quorum serves, with a list of members that it confirmed.
+/// The facts about a cluster whose quorum serves. The quorum confirmed `list`.
 pub(super) struct Joined<'a> {
     pub(super) pass: Pass<'a>,
     pub(super) list: &'a Membership,
@@ -55,7 +55,7 @@ impl<'a> Pass<'a> {
         self.seen.pods()
     }
 
-    /// Waits while another object has the name of a part for which `of` holds; `None` otherwise.
+    /// Returns a wait while another object has the name of a part for which `of` returns true.
     pub(super) fn wait_for_names(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
@@ -63,7 +63,7 @@ impl<'a> Pass<'a> {
         Some(wait(Why::NameTaken(*part)))
     }
 
-    /// Waits while another object has the name of the pod or the claim of this ordinal; `None` otherwise.
+    /// Returns a wait while another object has the name of this ordinal's pod or claim.
     pub(super) fn wait_for_names_of(&self, ordinal: Ordinal) -> Option<Step> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
@@ -78,13 +78,13 @@ impl<'a> Pass<'a> {
         self.seen.fenced.contains(&ordinal)
     }
 
-    /// Returns whether a quorum has ever served. Such a cluster is never bootstrapped again. A lone first member does not count
-    /// as a quorum, even if it answers: both the cluster id and [`Pass::joined`] come only from a list that a quorum confirmed.
+    /// Returns whether a quorum has ever served. If so, the cluster is never bootstrapped again. A lone first member does not
+    /// count as a quorum: the cluster id and [`Pass::joined`] come only from a list that a quorum confirmed.
     pub(super) fn has_served(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
 
-    /// Returns whether the claim of an ordinal can start its member: it exists and is not being deleted, lost or retired.
+    /// Returns whether an ordinal has a claim from which its member can start.
     pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
         self.spec.is_durable() && self.claim(ordinal).is_some_and(ClaimSeen::is_usable)
     }
@@ -100,9 +100,9 @@ impl<'a> Pass<'a> {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// Returns the peer TLS of a member's pod: `On` if the member's peer URL has TLS, else `Ready` if the spec requests TLS or
-    /// another member's peer URL has it, else `Off`. For an ordinal without a member, or whose member has a foreign address,
-    /// returns the value in the claim's annotation.
+    /// Returns the peer TLS that a member's pod must have. It is `On` if the member's peer URL uses TLS, else `Ready` if the
+    /// spec requests TLS or another member's peer URL uses it, else `Off`. For an ordinal without a member, or whose member has
+    /// a foreign address, returns the value of the claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -120,7 +120,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Records a member's peer TLS on its claim, for use when no member answers; `None` if the record agrees with the peer URL.
+    /// Returns the step that records a member's peer TLS on its claim, for use when no member answers. `None` if it is
+    /// recorded.
     fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -128,29 +129,28 @@ impl<'a> Pass<'a> {
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
-    /// Deletes a pod. First records its member's peer TLS if that is the reason: no member may answer when the pod is recreated.
+    /// Returns the step that deletes a pod. For a change of peer TLS, returns the step that records its value first.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
         let note = self.note(ordinal).filter(|_| reason == Stop::PeerTls);
         note.unwrap_or(Step::DeletePod { ordinal, reason })
     }
 
-    /// Returns whether other members cannot reach a member: its pod listens with TLS and its peer URL is `http`, or the
+    /// Returns whether other members cannot reach a member: its pod listens with TLS, and its peer URL is `http`, or the
     /// reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);
-        // a proxy in front of a foreign address can terminate TLS
+        // A proxy in front of a foreign address can terminate TLS.
         let own = member.filter(|member| !member.foreign_address);
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Returns whether the operator may stop pods to update them: the spec requests rolling updates, and the change of version
-    /// is allowed.
+    /// Returns whether the operator may stop pods to update them: the spec requests it, and the version step is allowed.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns the version of the first pod that is more than one minor version away from the wanted version, and the wanted
-    /// version. etcd's storage does not support such a step. `None` if there is no such pod or the wanted version is unknown.
+    /// Returns the first pod's version that is more than one minor version away from the wanted version, and the wanted
+    /// version. etcd's storage does not support such a step. `None` if there is no such pod.
     pub(super) fn refused_version(&self) -> Option<(String, String)> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let (major, minor) = version_numbers(wanted)?;
@@ -164,7 +164,7 @@ impl<'a> Pass<'a> {
             .map(|version| (version.clone(), wanted.clone()))
     }
 
-    /// Returns the members and their leader, if a quorum confirmed the list.
+    /// Returns the members and their leader; `None` unless a quorum confirmed the list.
     pub(super) fn joined(&self) -> Option<Joined<'a>> {
         let list = self.seen.membership.as_ref()?;
         let leader = list.by_id(list.leader?)?;
@@ -172,8 +172,8 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns the peer TLS of a new member's pod. If the spec requests TLS, `On` if all pods can connect with it, else
-    /// `Ready`. If it does not, `Ready` if a pod has it on, else `Off`.
+    /// Returns the peer TLS of a new member's pod. If the spec requests TLS: `On` if all pods can connect with TLS, else
+    /// `Ready`. If it does not: `Ready` if a pod has TLS on, else `Off`.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let wanted = self.spec.peer_tls().is_some();
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
@@ -188,13 +188,13 @@ impl<'a> Pass<'a> {
 }
 
 impl<'a> Joined<'a> {
-    /// Iterates over the members that are pods of this cluster, with their ordinals.
+    /// Iterates over the members that run in this cluster's pods, with their ordinals.
     pub(super) fn own(&self) -> impl Iterator<Item = (Ordinal, &'a MemberSeen)> + use<'a> {
         let members = self.list.members.iter();
         members.filter_map(|member| Some((member.ordinal?, member)))
     }
 
-    /// Returns the first step that can be taken now; otherwise the first step, which is refused or a wait.
+    /// Returns the first step that can be taken now. If there is none, returns the first step, which is a wait or was refused.
     pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
         let mut other = None;
         for step in steps {
@@ -206,8 +206,7 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member serves: it is healthy, and its pod is ready and not being deleted. A member outside this
-    /// cluster's pods needs only to be healthy.
+    /// Returns whether a member is healthy and its pod is ready and not being deleted. Outside members need no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {
@@ -217,7 +216,7 @@ impl<'a> Joined<'a> {
         member.healthy && ready
     }
 
-    /// Counts the voters other than `id` that serve.
+    /// Counts the serving voters other than `id`.
     fn others(&self, id: MemberId) -> usize {
         let voters = self.list.voters();
         voters
@@ -225,24 +224,24 @@ impl<'a> Joined<'a> {
             .count()
     }
 
-    /// Returns whether enough other voters serve for a quorum while `id` is stopped and stays a member.
+    /// Returns whether the other serving voters are a quorum while `id` is stopped and remains a member.
     pub(super) fn may_stop(&self, id: MemberId) -> bool {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
-    /// Returns whether enough other voters serve for a quorum once `id` is removed.
+    /// Returns whether the other serving voters are a quorum once `id` is removed.
     pub(super) fn may_remove(&self, id: MemberId) -> bool {
         let left = self.list.voters().filter(|voter| voter.id != id).count();
         left > 0 && self.others(id) >= quorum(left)
     }
 
-    /// Returns whether a member with a new claim can replace this one.
+    /// Returns whether the member of an ordinal must and can be replaced by one with a new claim.
     pub(super) fn can_migrate(&self, ordinal: Ordinal) -> bool {
         self.pass.must_migrate(ordinal) && self.new_claim_fits(ordinal)
     }
 
-    /// Returns whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a
-    /// new checkpoint before it deletes the old one. True if the wanted size is unknown.
+    /// Returns whether a new claim is at least as large as the present one, or twice the size of the data. The server needs
+    /// that space because it writes a new checkpoint before it deletes the old one. True if the wanted size is unknown.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);
@@ -264,7 +263,7 @@ impl<'a> Joined<'a> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Returns whether a pod has not been ready for `selfHealing.unhealthyAfter`.
+    /// Returns whether a pod has been unready for `selfHealing.unhealthyAfter`.
     pub(super) fn unready_too_long(&self, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
@@ -298,8 +297,7 @@ impl<'a> Joined<'a> {
         })
     }
 
-    /// Transfers leadership away from `id`, before it is stopped or removed; `None` if it does not lead, or if no voter can
-    /// take over.
+    /// Returns the step that transfers leadership away from `id`; `None` if `id` does not lead or no voter can take over.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
         if self.leader.id != id {
             return None;
@@ -328,7 +326,7 @@ pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Returns whether other members reach this one over TLS, according to its peer URLs.
+/// Returns whether a member's peer URL uses TLS.
 pub(super) fn uses_tls(member: &MemberSeen) -> bool {
     member
         .peer_urls

@@ -1,9 +1,11 @@
-//! Forces a new cluster from one member after the disks of most others are lost, if an EtcdOperation requests it.
+//! Forces a new cluster from one surviving member after a quorum is lost, if an EtcdOperation requests it.
 //!
-//! Without the survivor the others could still form a quorum and acknowledge different writes. Therefore all their pods must be
-//! gone before the survivor starts alone, and none is started until `repair` has retired their claims once the survivor serves.
-//! The status records the recovery before anything changes. After that another survivor can be named, but the recovery cannot
+//! The other members could still form a quorum without the survivor and acknowledge different writes. Therefore all their pods
+//! must be gone before the survivor starts alone. None of them starts again until `repair` has retired their claims.
+//!
+//! The status records the recovery before anything changes. From then on another survivor can be named, but the recovery cannot
 //! be cancelled, because the survivor may have removed the others from its log. The status also records the end, so that the
+//! same operation does not start a second recovery.
 //! same operation does not start a second recovery.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
@@ -11,7 +13,7 @@ use witan_crd::{RecoveryPhase, ordinal, quorum};
 use super::pass::{Pass, idle, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
-/// Returns the next step of a recovery while the quorum does not serve; `None` if none was requested, or if it is done.
+/// Returns the next step of a recovery without a quorum; `None` if none was requested, or if it has finished.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let recorded = recorded(pass);
     let asked = pass.seen.recover;
@@ -34,20 +36,19 @@ pub(super) fn is_running(pass: &Pass<'_>) -> bool {
     recorded(pass).is_some_and(|(_, phase)| phase == RecoveryPhase::Running)
 }
 
-/// Returns the survivor and the phase that the status records.
+/// Returns the survivor and the phase from the status.
 fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
     Some((ordinal(&recorded.member)?, recorded.phase))
 }
 
-/// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, so a partitioned operator does not see lost
-/// quorum.
+/// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, which a partitioned operator still sees.
 fn is_lost(pass: &Pass<'_>) -> bool {
     let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
     ready < quorum(voters(pass).len().max(1))
 }
 
-/// Returns the ordinals of the voters as members last reported them; `None` for a voter outside this cluster's pods.
+/// Returns the voters' ordinals as members last reported them; `None` for each voter outside this cluster's pods.
 fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
     if let Some(list) = &pass.seen.membership {
         return list.voters().map(|voter| voter.ordinal).collect();
@@ -59,8 +60,8 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Records the survivor. Waits for a person if a voter is not a pod of this cluster, or if the survivor is not a voter, has no
-/// disk or is fenced. The survivor need not be a listed voter if no voter is known or a recovery is running.
+/// Returns the step that records the survivor. Returns a wait for a person if a voter is outside this cluster's pods, or if the
+/// survivor is fenced, has no disk or is not a voter. It need not be a listed voter if none is known or a recovery is running.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {
@@ -73,7 +74,7 @@ fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     }
 }
 
-/// Stops all others and starts the survivor alone.
+/// Returns the next step of a recorded recovery: stops all others, then starts the survivor alone.
 fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let others = || pass.pods().filter(|(ordinal, _)| *ordinal != survivor);
     let running = others().find(|(_, pod)| !pod.deleting);

@@ -15,12 +15,12 @@ use crate::model::{
     Removal, Role, StartKind, Step, Stop, Why,
 };
 
-/// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
+/// How many seconds a corrupt member may take to rebuild itself. Until then v3 writes are refused.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Cleans up the first ordinal without a member: deletes a learner's claim and then its pod, or a voter's pod; without a pod,
-/// deletes or retires the claim. Waits if another member still lists it: the confirmed list may be a forced member's list while
-/// the others elect a leader.
+/// Returns the step that cleans up the first ordinal without a member. With a pod, deletes a learner's claim and then the pod,
+/// or a voter's pod. Without a pod, deletes or retires the claim. Returns a wait if another member still lists the ordinal: the
+/// confirmed list may belong to a forced member while the others elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -35,7 +35,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         };
         let reason = Stop::NotAMember;
         match claim {
-            // a learner has no vote, and the others have all data of its disk
+            // A learner has no vote, and the others have all data of its disk.
             Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim(ordinal)),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
@@ -43,9 +43,9 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Deletes the claim of a removed member if the retention policy is `Delete` and no recovery is running; otherwise retires it.
-/// Until the wanted number of members vote, its disk may hold the last copy of some data, so it is retired unless it is lost.
-/// `None` if it is already retired.
+/// Returns the step that deletes the claim of a removed member if the retention policy is `Delete` and no recovery is running;
+/// otherwise the step that retires it. Until the wanted number of members vote, the disk may hold the last copy of some data,
+/// so an intact claim is retired. `None` if the claim is already retired.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -54,7 +54,7 @@ fn delete_or_retire_claim(
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
     let scaled = joined.pass.spec.claim_retention().when_scaled;
-    // the disks of members that a survivor removed stay until a person deletes them
+    // The disks of members that a survivor removed stay until a person deletes them.
     let deletes = scaled == Retention::Delete && !recover::is_running(&joined.pass);
     match claim.retired && !claim.held {
         true => None,
@@ -63,7 +63,7 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Updates the role label of the first pod whose member was promoted. Services and the disruption budget select by that label.
+/// Returns the step that updates the role label, by which services and the budget select, of the first promoted member's pod.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -80,9 +80,8 @@ fn role(member: &MemberSeen) -> Role {
     }
 }
 
-/// Starts the first member without a pod, voters before learners: from its disk, or for the first time. Waits while a name is
-/// taken or its claim is being deleted. Skips members that are fenced or removed next, and started members whose disk cannot be
-/// used.
+/// Returns the step that starts the first member without a pod, voters before learners. Returns a wait while a name is taken or
+/// the claim is being deleted. Skips members that are fenced or removed next, and started members whose disk cannot be used.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let voters = joined.own().filter(|(_, member)| !member.learner);
     let learners = joined.own().filter(|(_, member)| member.learner);
@@ -114,7 +113,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the list of all members, for the flags of a joining member.
+/// Returns the start of a joining member: the flags list all members.
 fn join(joined: &Joined<'_>) -> Bootstrap {
     let members = joined.list.members.iter().map(|member| JoinMember {
         id: member.id,
@@ -125,8 +124,8 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     Bootstrap::Join { members: members.collect() }
 }
 
-/// Deletes the first pod that must be recreated and whose member has a disk or never started. A leader with an outdated
-/// template first transfers leadership, and a peer TLS change is first recorded on the claim.
+/// Returns the step that deletes the first pod that must be recreated and whose member has a disk or never started. A leader
+/// with an outdated template first transfers leadership. A change of peer TLS is first recorded on the claim.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -142,8 +141,8 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns why a member's pod must be recreated; `None` if it is kept. A stuck pod with an outdated template is recreated if
-/// updates are allowed and the member's vote can be spared.
+/// Returns why a member's pod must be recreated; `None` if the pod is kept. A stuck pod with an outdated template is recreated
+/// if updates are allowed and a quorum remains without the member.
 fn restart_reason(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -154,7 +153,7 @@ fn restart_reason(
         return Some(Stop::Ended);
     }
     let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
-    // a forced member would remove all others again at its next start
+    // A forced member would remove all others again at its next start.
     if never_joins || pod.start == StartKind::Forced {
         return Some(Stop::WrongStart);
     }
@@ -162,7 +161,7 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    // A member that answers votes even if its pod is not ready, and a node that does not report terminates no pod.
+    // A member that answers votes even if its pod is not ready, and an unreachable node terminates no pod.
     let sole = joined.list.voters().count() == 1;
     let free = !member.answers || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
@@ -170,8 +169,7 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Removes the first voter that must be replaced, or recreates the pod of a silent one. Returns a wait if nothing may be
-/// changed yet.
+/// Returns the step that removes the first voter that must be replaced or recreates the pod of a silent one, or a wait.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;
@@ -218,18 +216,17 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
 }
 
 enum VoterDecision {
-    /// It stays.
     Well,
     Wait(Step),
-    /// Its pod is recreated, on its disk.
+    /// Recreates the pod on its disk.
     Recreate,
-    /// It answers, and is removed once its replacement votes.
+    /// Removes the member, which still answers, once its replacement votes.
     Surge(Removal),
     Remove(Removal),
 }
 
-/// Decides whether to keep a voter, wait for it, or remove it. The first match counts: fenced; silent and to be replaced;
-/// corrupt; not serving while the spec requests fewer members; answering and to be replaced; disk lost; not serving.
+/// Decides whether to keep a voter, wait for it, or remove it. The first matching state counts: fenced; silent and to be
+/// replaced; corrupt; not serving while the spec requests fewer members; answering and to be replaced; disk lost; not serving.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
@@ -269,8 +266,8 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     }
 }
 
-/// Decides about a voter whose disk is lost. If the cluster has surplus members, scales in (or does nothing if the pod serves
-/// and self-healing is off). Otherwise replaces the voter, after waiting for missing secrets.
+/// Decides about a voter whose disk is lost. If the cluster has surplus members, scales in, or keeps a serving voter if
+/// self-healing is off. Otherwise replaces the voter, after waiting for missing secrets.
 fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
     match surge::surplus(joined) {
@@ -284,7 +281,7 @@ fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     }
 }
 
-/// Decides about a voter whose pod does not serve. It stays while it answers.
+/// Decides about a voter whose pod does not serve. A voter that answers is kept.
 fn without_service(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -296,7 +293,7 @@ fn without_service(
         return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
     if surge::surplus(joined) && joined.unready_too_long(pod) {
-        // no other member takes its place, so an obstacle does not matter
+        // The member is not replaced, so an obstacle does not matter.
         return VoterDecision::Remove(Removal::ScaleIn);
     }
     let durable = joined.pass.spec.is_durable();
@@ -312,13 +309,13 @@ fn without_service(
     }
 }
 
-/// Lowers the alarm CORRUPT of a removed member, which would stay raised.
+/// Returns the step that disarms the alarm CORRUPT of a removed member. The alarm would stay raised otherwise.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Waits while a member is not serving, fenced, due for replacement, or still a learner: no planned change may begin now.
+/// Returns a wait while a member is not serving, fenced, due for replacement, or a learner: no planned change may begin.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {

@@ -1,17 +1,17 @@
-//! Restores in place: stops all members, sets their disks aside, and starts as many new members from a backup.
+//! Restores in place: stops all members, retires their disks, and starts new members from a backup.
 //!
-//! The status records the restore and the disks before a member stops. No member starts until all pods are gone and all earlier
-//! claims are retired: two old members could serve as a quorum next to the new ones. New members get new ordinals, so they
-//! never get old claims. Going back does the same with the disks exchanged.
+//! The status records the restore and the disks before a member stops. No new member starts until all pods are gone and all
+//! earlier claims are retired: two old members could serve as a quorum next to the new ones. New members get new ordinals, so
+//! they never get old claims. Returning to the earlier disks works the same way.
 
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
 use super::pass::{Pass, idle, soon};
 use crate::model::{Ordinal, Part, Step, Stop, Why};
 
-/// Returns the next step of a restore in phase `Stopping`: stops pods, sets disks aside, then starts the new members or goes
-/// back to earlier disks. Waits while a claim's name is taken, and before new members if `spec.replicas` is 0. `None` if no
-/// restore is in this phase.
+/// Returns the next step of a restore in phase `Stopping`; `None` if no restore is in this phase. Stops pods, retires claims,
+/// then starts the new members or returns to earlier disks. Returns a wait while a claim's name is taken, and while
+/// `spec.replicas` is 0 before new members start.
 pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     let restore = pass.status.restore.as_ref();
     let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;
@@ -25,20 +25,20 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     if let Some(step) = set_aside(pass, restore) {
         return Some(step);
     }
-    // a claim that has lost its labels is also a disk to keep
+    // A claim that has lost its labels is also a disk to keep.
     if let Some(wait) = pass.wait_for_names(|part| matches!(part, Part::Claim(_))) {
         return Some(wait);
     }
     let members = pass.spec.members();
     Some(match restore.source {
-        // `BeginRestored` records the number of members
+        // `BeginRestored` records the number of members.
         Some(_) if members == 0 => idle(Why::Hibernated),
         Some(_) => Step::BeginRestored { first: above(pass), members },
         None => Step::ReturnToDisks,
     })
 }
 
-/// Retires the first claim that no member may start from, or revives the first one that the cluster returns to.
+/// Returns the step that retires the first claim in use, or revives the first claim to which the cluster returns.
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     let wanted: Vec<_> = restore
         .disks
@@ -64,7 +64,7 @@ fn above(pass: &Pass<'_>) -> Ordinal {
     last.map_or(0, |last| last + 1)
 }
 
-/// Returns the lowest ordinal of the first members: not 0 after a restore.
+/// Returns the lowest ordinal of the first members: 0 unless a restore recorded another one.
 pub(super) fn first_ordinal(pass: &Pass<'_>) -> Ordinal {
     let restore = pass.status.restore.as_ref();
     let first = restore.and_then(|restore| restore.first_ordinal);

@@ -1,7 +1,6 @@
 //! Rolls out a changed template, version, peer TLS or storage, one member at a time and the leader last.
 //!
-//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its
-//! replacement votes before it is removed.
+//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced.
 
 use super::{
     grow,
@@ -10,16 +9,16 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
-/// Returns the next step of a rolling update; `None` if all members are up to date, if updates are not allowed, or if the only
-/// member has no disk. Waits for missing secrets, an allowed version, a free rollout, settled members, and the approval to
-/// restart the leader. The caller has checked that all members serve.
+/// Returns the next step of a rolling update. `None` if all members are up to date, if updates are not allowed, or if the only
+/// member has no disk. Returns a wait for missing secrets, an allowed version, a free rollout, settled members, and the
+/// approval to restart the leader. The caller has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if !spec.updates_members() || !joined.has_copies() {
         return None;
     }
     let mut differing: Vec<_> = joined.own().filter_map(|at| differs(joined, at)).collect();
-    // followers first, and the highest ordinal among them, like a StatefulSet
+    // Followers come first, in descending order of their ordinals, as in a StatefulSet.
     differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
     let due = differing.into_iter().next()?;
     if let Some(wait) = secrets_missing(&joined.pass) {
@@ -46,13 +45,13 @@ struct Due<'a> {
     ordinal: Ordinal,
     member: &'a MemberSeen,
     leads: bool,
-    /// Its next peer TLS, if that changes.
+    /// The next peer TLS of the pod; `None` if it does not change.
     peer_tls: Option<PeerTls>,
-    /// Why another member takes its place; `None` if it is restarted on its disk.
+    /// Why the member is replaced; `None` if it restarts on its disk.
     replaced: Option<Removal>,
 }
 
-/// Returns whether a rolling update replaces a member instead of restarting it.
+/// Returns whether the rolling update replaces a member instead of restarting it.
 pub(super) fn replaces(joined: &Joined<'_>) -> bool {
     let mut due = joined.own().filter_map(|at| differs(joined, at));
     joined.pass.spec.updates_members()
@@ -80,8 +79,8 @@ fn differs<'a>(
     })
 }
 
-/// Returns the next peer TLS of a pod on the way to the spec's. All members can connect with TLS before the first one listens
-/// with it, and no member listens with it before the first one can no longer connect with it.
+/// Returns the next peer TLS of a pod on the way to the spec's; `None` if the pod must stay as it is. No pod turns TLS on
+/// before all pods can connect with it. No pod drops its certificate before all pods listen without TLS.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
     match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
@@ -92,7 +91,7 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
-/// Waits for the first member whose readiness changed less than `minReadySeconds` ago; `None` if there is none.
+/// Returns a wait for the first member whose readiness changed less than `minReadySeconds` ago.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
     let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
     joined.own().find_map(|(ordinal, _)| {
@@ -102,8 +101,8 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// Brings a member up to date. A replaced member is removed once there is a spare voter. Otherwise leadership moves first, then
-/// the peer URL and the claim change, and the pod is deleted last.
+/// Returns the next step that brings a member up to date. A replaced member is removed once there is a spare voter. A restarted
+/// member first transfers leadership, then its peer URL and claim change, and its pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
     if due.replaced.is_some() && !joined.has_spare_voter() {
@@ -129,7 +128,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     })
 }
 
-/// Waits for a person if the template of an only member without a disk has changed: a restart would lose the data.
+/// Returns a wait for a person if the template of an only member without a disk has changed: a restart would lose the data.
 pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
     if joined.has_copies() {
         return None;

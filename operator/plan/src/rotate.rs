@@ -1,22 +1,21 @@
 //! Rotates the authority of a cluster without interrupting members or clients.
 //!
 //! 1. The next authority is trusted in addition to the present one: first in the secrets, then by every member.
-//! 2. The next authority signs: certificates are reissued (`objects`), and every member restarts with its own.
+//! 2. The next authority signs. Certificates are reissued (`objects`), and every member restarts with its new certificate.
 //! 3. The former authority is no longer trusted.
 //!
-//! The secrets are part of the pod template, so a rollout brings them to the members and shows when all have them. Clients get
-//! time to fetch the secrets between the steps.
+//! The secrets are part of the pod template, so a rollout delivers them. Clients get time between the stages to fetch them.
 
 use witan_crd::CertificateRole;
 
 use super::pass::Joined;
 use crate::model::{Rotation, Step};
 
-/// How long before an authority expires it is replaced: a year.
+/// How many seconds before its expiry an authority is replaced: a year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Starts a rotation if the authority expires soon or the user requests a rotation, or advances a running one. `None` if
-/// neither is due, while a pod lacks the present certificates, or until clients have had the time for the present stage.
+/// Returns the step that starts a rotation if the authority expires soon or the user requests it, or that advances it. `None`
+/// if neither is due, while a pod lacks the present certificates, and while clients still have time in this stage.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;
@@ -33,7 +32,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     (known && all_have_it(joined)).then_some(Step::RotateAuthority(to))
 }
 
-/// Returns whether every member's pod has the present template, and thus the present certificates.
+/// Returns whether every member's pod has the present template, and with it the present certificates.
 fn all_have_it(joined: &Joined<'_>) -> bool {
     let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
     pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))

@@ -1,5 +1,5 @@
-//! Scales to `spec.replicas`, one member at a time: adds a learner, or removes the member with the highest ordinal.
-//! `repair` removes a member that did not recover before that.
+//! Scales to `spec.replicas`, one member at a time: adds a learner, or removes the member with the highest ordinal. `repair`
+//! runs before and removes members that did not recover.
 
 use super::{grow, pass::Joined, surge};
 use crate::model::{Removal, Step, Stop};
@@ -14,8 +14,8 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Stops or removes the member with the highest ordinal. It stops before it is removed, so that its clients reconnect, unless
-/// its vote is needed until then.
+/// Returns the step that stops or removes the member with the highest ordinal. The pod stops before the member is removed, so
+/// that clients reconnect, unless the member's vote is needed until then.
 fn shrink(joined: &Joined<'_>) -> Option<Step> {
     let (ordinal, member) = joined.last()?;
     let id = member.id;

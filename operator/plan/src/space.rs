@@ -1,16 +1,15 @@
-//! Handles the alarm NOSPACE if the spec requests it: compacts old revisions, and lowers the alarm once that has freed enough.
+//! Handles the alarm NOSPACE if the spec requests it: compacts old revisions, and disarms the alarm once enough space is free.
 //!
-//! A compaction takes history from clients, and repeating it a minute later would not help. The status records it, and the next
-//! one follows after [`AGAIN_SECONDS`] at the earliest.
+//! A compaction removes history that clients may need, and compacting again a minute later would not help. The status records
+//! each compaction; the next one follows after [`AGAIN_SECONDS`] at the earliest.
 
 use super::pass::Joined;
 use crate::model::{MemberSeen, Step};
 
-/// The least time between two compactions: ten minutes. A cluster that fills up faster needs a larger quota.
+/// The least time between two compactions, in seconds. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Compacts keys because of the alarm NOSPACE, or lowers the alarm. `None` if the spec does not request it, or if nothing is
-/// due.
+/// Returns the step that compacts keys because of the alarm NOSPACE, or that disarms the alarm. `None` if neither is due.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;
@@ -34,15 +33,15 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Returns whether keys take at least half of a member's quota. Otherwise a compaction does not help: something else fills the
-/// quota, or the alarm is about the disk.
+/// Returns whether keys take at least half of a member's quota. If they take less, a compaction does not help: something else
+/// fills the quota, or the disk itself is full.
 fn is_filled_by_keys(member: &MemberSeen) -> bool {
     member
         .quota
         .is_some_and(|quota| member.db_size >= quota / 2)
 }
 
-/// Returns whether keys take less than a member's quota.
+/// Returns whether the keys of a member fit into its quota.
 fn fits(member: &MemberSeen) -> bool {
     member.quota.is_none_or(|quota| member.db_size < quota)
 }

@@ -1,4 +1,4 @@
-//! States in which nothing may change, pods that a person stops, and leftovers of a failed bootstrap.
+//! States in which the operator changes nothing, pods that a person stops, and leftovers of a failed bootstrap.
 
 use witan_crd::RestorePhase;
 
@@ -7,7 +7,7 @@ use crate::model::{
     ClusterReport, FORKED, MemberId, Membership, Ordinal, PodSeen, Role, Step, Stop, Why,
 };
 
-/// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
+/// Returns a wait if the cluster is being deleted: Kubernetes deletes the objects that the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
     pass.seen.deleting.then(|| idle(Why::Deleting))
 }
@@ -16,8 +16,8 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused))
 }
 
-/// Waits for a person if members report different cluster ids, or another id than the status. Once the cluster has served,
-/// leftovers of a failed bootstrap do not count. Before, different ids count only if a member has data.
+/// Returns a wait for a person if members report different cluster ids, or another id than the status. Once the cluster has
+/// served, leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -25,16 +25,15 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let mut others = list.of_other_clusters();
     let differ = match pass.has_served() {
         true => others.any(|(ordinal, report)| !is_left_over(pass, ordinal, report)),
-        // if no member has data, the others are started: that touches no disk
+        // If no member has data, the operator starts the others, which touches no disk.
         false => others.next().is_some() && list.reports.values().any(|report| !report.blank),
     };
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
-/// Waits for manual intervention if the cluster may have forked. Either pods serve with two quorums under one cluster id, or
-/// the other side does not answer and the confirmed list lacks most of the voters in the status. Each quorum is a majority of
-/// its own list, so the operator cannot tell which one has the data to keep. The operator reports a fork until every pod and
-/// claim belongs to a member in the list.
+/// Returns a wait for a person if the cluster may have forked. Either pods serve with two quorums under one cluster id, or the
+/// confirmed list lacks most of the voters in the status. The operator cannot tell which quorum to keep. It reports a fork
+/// until every pod and claim belongs to a listed member.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();
@@ -53,8 +52,7 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     (forked || remains || lacks_most_recorded_voters(pass, list)).then(|| idle(Why::Forked))
 }
 
-/// Returns whether a confirmed list lacks most of the voters in the status, without a recovery or a restore. The operator
-/// removes only one member per pass.
+/// Returns whether a confirmed list lacks most of the voters in the status. The operator removes only one member per pass.
 fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     let before = pass
         .status
@@ -69,8 +67,8 @@ fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     list.linearizable && !recovers && !restores && 2 * left.count() < ids.count()
 }
 
-/// Returns whether a member is a leftover of an earlier EtcdCluster of this name without data: it is in another cluster than
-/// the serving quorum, is blank, and its claim is not marked as served.
+/// Returns whether a member is a leftover of an earlier EtcdCluster of this name without data. Such a member is blank, is in
+/// another cluster than the serving quorum, and its claim is not marked as served.
 fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bool {
     let joined = pass.joined();
     let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != report.cluster_id);
@@ -78,7 +76,7 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Deletes the claim and then the pod of a leftover, unless it is fenced. Waits while both are being deleted.
+/// Returns the step that deletes the claim, then the pod of a leftover that is not fenced, or a wait for both deletions.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();
@@ -94,8 +92,8 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Stops the pods, highest ordinal first, if `spec.replicas` is 0; keeps the disks. Waits for a person if a cluster that has
-/// served has no disks, or if a voter's claim is being deleted, because it would go with its pod.
+/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait for a
+/// person if a cluster that has served has no disks, or if a voter's claim would disappear with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
@@ -120,7 +118,7 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Stops the first member that the annotation fences, if the others have a quorum without it. A leader first transfers
+/// Returns the step that stops the first fenced member, if the others have a quorum without it. A leader first transfers
 /// leadership. Returns a wait if no fenced member may be stopped.
 pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
@@ -129,7 +127,7 @@ pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
         let Some(member) = joined.list.of(*ordinal).filter(|_| running) else {
             continue;
         };
-        // Even a corrupt member has a vote that a quorum can need.
+        // Even a corrupt member has a vote that a quorum may need.
         let ready = joined.pass.pod(*ordinal).is_some_and(|pod| pod.ready);
         let votes = !member.learner && (ready || member.answers);
         if votes && !joined.may_stop(member.id) {

@@ -1,5 +1,5 @@
 //! Replaces a voter that answers: its replacement votes before it is removed, so the number of voters never falls below the
-//! spec. `repair` removes a voter that does not answer first, because it may never recover.
+//! spec. `repair` removes a silent voter before it adds a replacement, because the voter may never recover.
 
 use super::{
     grow,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
-/// Returns the number of members to have now: `spec.replicas`, and one more while a voter that answers is replaced.
+/// Returns the wanted number of members: `spec.replicas`, plus one while a voter that answers is replaced.
 pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     let mut voters = joined
         .own()
@@ -28,13 +28,13 @@ pub(super) fn is_removed_next(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     surplus(joined) && joined.last().is_some_and(|(last, _)| last == ordinal)
 }
 
-/// Returns whether this member is removed next and the others have a quorum without it. It need not be started again.
+/// Returns whether this member is removed next and the others have a quorum without it. Such a member need not start again.
 pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> bool {
     is_removed_next(joined, ordinal) && joined.may_remove(id)
 }
 
-/// Returns why a voter that may still answer must be replaced: its replacement was requested, or, with self-healing, its claim
-/// is being deleted. `None` for a fenced voter.
+/// Returns why a voter that may still answer must be replaced; `None` if it stays. Reasons are a requested replacement and,
+/// with self-healing, a claim that is being deleted. A fenced voter stays.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -52,9 +52,9 @@ pub(super) fn must_go(
     lost.then_some(Removal::DiskLost)
 }
 
-/// Replaces a voter: adds a member, or removes the voter once there is a spare one. Leadership moves first. If a change of peer
-/// TLS has cut the voter off, restores the peer URL of its pod, because a restart would lose its disk. Waits if the cluster has
-/// a learner, a secret is missing, or the voter may not be removed.
+/// Returns the step that replaces a voter: adds a member, or removes the voter once there is a spare one. A leader first
+/// transfers leadership. If a change of peer TLS has cut the voter off, restores the peer URL of its pod, because a restart
+/// would lose its disk. Returns a wait if the cluster has a learner, a secret is missing, or the voter may not be removed.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

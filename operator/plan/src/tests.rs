@@ -22,7 +22,7 @@ mod world;
 
 use crate::model::{Step, Why};
 
-/// Returns why a step waits; `None` if it acts.
+/// Returns the reason if the step is a wait; `None` otherwise.
 fn why(step: &Step) -> Option<&Why> {
     if let Step::Wait { why, .. } = step {
         Some(why)

@@ -1,4 +1,4 @@
-//! The archive of one cluster: moves its changes from a member to the segments.
+//! The archive of one cluster. It writes the changes that a member sends to segments.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +18,10 @@ use crate::{
     store::Store,
 };
 
-/// How often a quiet cluster is recorded as having no changes, in milliseconds.
+/// How often, in milliseconds, a segment records that a cluster had no changes.
 const QUIET_MS: i64 = 60_000;
 
-/// How far a stored time may be ahead of this clock, in milliseconds. The clocks of two nodes should differ by less.
+/// How far, in milliseconds, a stored time may be ahead of this clock. The clocks of two nodes should differ by less.
 const AHEAD_MS: i64 = 10_000;
 
 /// Leases whose TTL a segment has already; beyond this number all are forgotten and requested again.
@@ -31,7 +31,7 @@ const LEASES_KNOWN_MAX: usize = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LastRevision {
     pub(super) revision: i64,
-    /// In milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub(super) time_ms: i64,
 }
 
@@ -41,21 +41,20 @@ pub(super) struct ClusterArchive {
     pub(super) segments: SegmentStore,
     pub(super) feed: Option<Feed>,
     pub(super) pending: Pending,
-    /// The end of the log; `None` until it is decided where the first segment of a generation begins.
+    /// The end of the log; `None` until the start of a generation's first segment is known.
     pub(super) tail: Option<Tail>,
     /// The newest generation in the store.
     pub(super) newest: Option<i64>,
-    /// Whether the generation does not follow the one before it and has no backup yet.
+    /// Whether the newest generation does not follow the one before it and has no backup yet.
     pub(super) needs_backup: bool,
     /// Leases for the next segment, with their TTLs in seconds.
     leases: BTreeMap<i64, i64>,
-    /// Leases that a segment already contains.
+    /// Leases whose TTLs a stored segment contains.
     known_leases: BTreeSet<i64>,
     /// Whether the store is known to refuse overwriting a segment.
     is_checked: bool,
-    /// A segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
-    /// The last revision of the cluster at a time, until it is stored.
+    /// The cluster's last revision and its time, until both are stored.
     pub(super) asked: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
@@ -64,7 +63,7 @@ pub(super) struct ClusterArchive {
 }
 
 impl ClusterArchive {
-    /// Opens the archive at the end of its log.
+    /// Opens the archive of a cluster at the end of its log.
     pub(super) async fn of(location: &Store, cluster_id: u64) -> Result<Self, BackupError> {
         let segments = SegmentStore::of(location, &format!("{cluster_id:x}"))?;
         segments.sweep();
@@ -92,7 +91,6 @@ impl ClusterArchive {
         Ok(archive)
     }
 
-    /// Continues after the end of a log.
     pub(super) fn go_on(&mut self, tail: Tail) {
         tracing::info!(
             to = self.segments.folder_url(),
@@ -109,14 +107,14 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`. New changes could not get a later
+    /// Returns whether the last stored time is more than [`AHEAD_MS`] ahead of `now_ms`, so that no change can get a later
     /// time.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
 
     /// Adds the changes of a watch message to the pending ones. Fails if the message is from another cluster, or if its
-    /// revisions do not follow the last ones.
+    /// revisions do not follow the last received one.
     pub(super) fn add(&mut self, message: WatchResponse) -> Result<(), BackupError> {
         let refused = |why: String| Err(BackupError::new(Reason::SourceRefused, why));
         let answered = message.header.map_or(0, |header| header.cluster_id);
@@ -138,7 +136,7 @@ impl ClusterArchive {
         self.pending.drop_part();
     }
 
-    /// Stores all complete revisions that were received. From time to time, also records that there were none.
+    /// Stores all complete revisions that were received. If there are none, records every [`QUIET_MS`] that nothing changed.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         loop {
             if self.unsent.is_none() {
@@ -166,7 +164,7 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// Reads the TTLs of the pending changes' leases, if a watch is open. Forgets the known leases first if there are too many.
+    /// Reads the TTLs of the pending changes' leases if a watch is open. Forgets the known leases first if there are too many.
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();
@@ -181,8 +179,8 @@ impl ClusterArchive {
         }
     }
 
-    /// Returns the leases whose TTLs the next segment needs, new leases first. When a known lease gets a new key, its TTL is
-    /// read again: keys are deleted with their lease, so it can be a new lease with the same id.
+    /// Returns the leases whose TTLs the next segment needs, new leases first. Includes known leases that get a new key: keys
+    /// are deleted with their lease, so the id may belong to a new lease.
     fn leases_to_ask(&self) -> Vec<i64> {
         let is_new = |id: &i64| !self.known_leases.contains(id);
         let leases = self.pending.leases();
@@ -193,8 +191,7 @@ impl ClusterArchive {
         new
     }
 
-    /// Takes all complete pending revisions as one segment, with the time up to which the segment is complete. `None` if there
-    /// is nothing to store.
+    /// Takes all complete pending revisions as one segment, with the time up to which it is complete. `None` if there is none.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();
@@ -205,7 +202,7 @@ impl ClusterArchive {
             self.covered_ms = Some(covered_ms)
                 .filter(|_| groups.is_empty())
                 .or(self.covered_ms);
-            // later changes must not get a time that is already covered
+            // Later changes must not get a time that is already covered.
             self.pending.not_before(covered_ms + 1);
         }
         if groups.is_empty() && covered_ms < self.noted_ms + QUIET_MS {
@@ -256,7 +253,7 @@ mod tests {
         let mut archive = archive(2_000).await;
         assert_eq!(ends(&archive).await, (1, 5, None));
         let asked = |revision, time_ms| Some(LastRevision { revision, time_ms });
-        // revision 6 has not arrived yet
+        // Revision 6 has not arrived yet.
         archive.asked = asked(6, 70_000);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (1, 5, None));
@@ -264,18 +261,18 @@ mod tests {
         archive.pending.add(events, false, 70_001).unwrap();
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (2, 6, Some(70_000)));
-        // quiet times are stored once a minute
+        // Quiet times are stored once a minute.
         archive.asked = asked(6, 130_000);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (2, 6, Some(130_000)));
         archive.asked = asked(6, 130_001);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
-        // later changes get a later time than the covered one
+        // Later changes get a later time than the covered one.
         assert_eq!(archive.pending.time_ms(), 130_002);
     }
 
-    /// The keys of the first lease with this id were deleted with it, and it may have had another TTL.
+    /// The keys of the first lease with this id were deleted with it, and its TTL may have been different.
     #[tokio::test]
     async fn a_known_lease_is_asked_for_again_when_it_gets_a_new_key() {
         let mut archive = archive(2_000).await;

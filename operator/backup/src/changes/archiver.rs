@@ -37,7 +37,7 @@ pub(super) struct Archiver<'a> {
     location: &'a Store,
     stop: &'a Stop,
     tell: watch::Sender<ChangesStatus>,
-    /// Number of failures. Each failure moves on to the next member.
+    /// Number of failures, which determines the next member to read from.
     turn: usize,
     archive: Option<ClusterArchive>,
     /// A backup that is being saved while changes are received.
@@ -69,8 +69,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Waits for the next event; forever if none can occur. Receives no changes while the pending changes fill their limit.
-    /// Cancel-safe.
+    /// Waits for the next event; never returns if none can occur. Pauses the watch while a segment is full. Cancel-safe.
     pub(super) async fn next(&mut self) -> Event {
         let message = async {
             match &mut self.archive {
@@ -96,7 +95,7 @@ impl<'a> Archiver<'a> {
         event
     }
 
-    /// Handles an event of the watch or of the backup that is being saved. Stores the pending changes once they fill a segment.
+    /// Handles an event of the watch or of the running backup. Stores the pending changes once they fill a segment.
     pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -114,12 +113,12 @@ impl<'a> Archiver<'a> {
                 };
                 self.retry = Retry::default();
                 let begun_ms = record.started_at.as_millisecond();
-                // a new generation can have started in the meantime
+                // A new generation may have started while the backup was saved.
                 archive.needs_backup &= begun.is_none_or(|begun| begun_ms < begun);
                 return Ok(());
             }
             Event::Message(Ok(message)) => archive.add(message).err(),
-            // the next watch decides where to continue when it is opened
+            // The next watch decides where to continue when it is opened.
             Event::Message(Err(FeedEnd::Compacted(_))) => {
                 archive.close();
                 return Ok(());
@@ -133,8 +132,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Closes the watch and returns the error. The next watch uses the next member and a new connection, because one address
-    /// can stand for all members.
+    /// Closes the watch and returns the error. The next watch uses the next member over a new connection.
     fn close_watch(&mut self, error: BackupError) -> BackupError {
         if let Some(archive) = &mut self.archive {
             archive.close();
@@ -147,21 +145,20 @@ impl<'a> Archiver<'a> {
         error
     }
 
-    /// Stores what was received, queries the members, and stores what their answers complete. An error of the members closes
-    /// the watch.
+    /// Stores the received changes, queries the members, and stores again. An error of the members closes the watch.
     pub(super) async fn look(&mut self) -> Result<(), BackupError> {
-        // received changes are stored even if the members fail
+        // Received changes are stored even if the members fail.
         self.store_all().await?;
         if let Err(error) = self.look_at_members().await {
             return Err(self.close_watch(error));
         }
-        // changes that are already stored may cover the new time
+        // Stored changes may already cover the new time.
         self.store_all().await?;
         self.note_success();
         Ok(())
     }
 
-    /// Reports success. If a required backup is missing, its failure stays in the status.
+    /// Reports success. Keeps the last failure in the status while a required backup is missing.
     fn note_success(&self) {
         let needs_backup = self.is_backup_missing();
         let failed = self.retry.message().filter(|_| needs_backup);
@@ -177,7 +174,7 @@ impl<'a> Archiver<'a> {
             .is_some_and(|archive| archive.needs_backup)
     }
 
-    /// Opens the watch if there is none, saves a backup if one is due, and reads the cluster's last revision. If stored times
+    /// Opens the watch if none is open, starts a backup if one is due, and reads the cluster's last revision. If stored times
     /// are ahead of the clock, starts a new generation.
     async fn look_at_members(&mut self) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
@@ -196,12 +193,12 @@ impl<'a> Archiver<'a> {
         self.ask().await
     }
 
-    /// Starts to save the backup that the generation needs, unless it failed recently.
+    /// Starts to save the backup that the generation needs, unless the last attempt failed too recently.
     async fn save_if_due(&mut self, now: Instant) -> Result<(), BackupError> {
         if self.saving.is_some() || !self.is_backup_missing() || !self.retry.is_due(now) {
             return Ok(());
         }
-        // a schedule or a user can have saved a backup in the meantime
+        // A schedule or a user may have saved a backup since the last attempt.
         if self.retry.message().is_some()
             && let Some(archive) = &self.archive
         {
@@ -217,9 +214,9 @@ impl<'a> Archiver<'a> {
         self.save()
     }
 
-    /// Reads the cluster's last revision, and checks that the watch still follows the same history; does nothing without a
-    /// watch. After an election, closes the watch instead, so that a new watch checks the history. Fails if the member belongs
-    /// to another cluster, or if the revision went back.
+    /// Reads the cluster's last revision and checks that the watch still follows the same history. Does nothing without a
+    /// watch. After an election, closes the watch, because only a new watch checks the history. Fails if the member belongs to
+    /// another cluster, or if the revision went back.
     async fn ask(&mut self) -> Result<(), BackupError> {
         let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, asked, .. }) =
             &mut self.archive
@@ -241,14 +238,14 @@ impl<'a> Archiver<'a> {
             self.archive = None;
             return refusal;
         }
-        // opening the next watch checks the history
+        // Opening the next watch checks the history.
         if head.revision < tail.as_ref().map_or(0, Tail::stored) {
             return refused(format!(
                 "the cluster went back to revision {}",
                 head.revision
             ));
         }
-        // a member may have restarted with other data
+        // A member may have restarted with other data.
         if head.term != before.term {
             tracing::info!("another leader was elected: restarting the watch");
             if let Some(archive) = &mut self.archive {
@@ -260,8 +257,8 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Opens a watch at a member. It continues after the stored changes if the member has their history; otherwise a new
-    /// generation begins, which can need a backup. After an error no watch is open.
+    /// Opens a watch at a member. The watch continues after the stored changes if the member has their history. Otherwise a new
+    /// generation begins, which may need a backup. After an error no watch is open.
     async fn open(&mut self) -> Result<(), BackupError> {
         let members = source::in_order(self.members.survey().await)?;
         let member = &members[self.turn % members.len()];
@@ -277,7 +274,7 @@ impl<'a> Archiver<'a> {
         opened
     }
 
-    /// Starts to save a backup over separate connections, so that the watch does not wait for the snapshot.
+    /// Starts to save a backup over separate connections, so that the snapshot does not delay the watch.
     fn save(&mut self) -> Result<(), BackupError> {
         let name = Timestamp::now()
             .strftime("after-gap-%Y%m%dT%H%M%SZ")
@@ -291,7 +288,6 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Stores all pending changes, and updates the status.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -307,7 +303,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Waits for a backup that is being saved. It ends soon after a stop was requested.
+    /// Waits for a running backup. The backup ends soon after a stop was requested.
     pub(super) async fn end(&mut self) -> Result<(), BackupError> {
         if let Some(saving) = self.saving.take() {
             saving.await?;

@@ -1,4 +1,4 @@
-//! Receives the changes of a cluster from one member: a watch on all keys, and reads that show whether the watch is behind.
+//! Receives the changes of a cluster from one member: a watch on all keys, and reads that show how far the watch has come.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// The smallest key. As both ends of a range, it selects all keys.
+/// The smallest key. A range from this key to itself selects all keys.
 const FIRST_KEY: &[u8] = b"\0";
 
 /// How long a member may take to answer while changes wait to be stored.
@@ -37,20 +37,17 @@ const ENDED_LEASE_S: i64 = 60;
 /// Why a feed ended.
 #[derive(Debug)]
 pub(super) enum FeedEnd {
-    /// The next revisions were compacted. Contains the first revision that was not.
+    /// The next revisions were compacted. Contains the first revision that was not compacted.
     Compacted(i64),
-    /// The member failed.
     Failed(BackupError),
 }
 
-/// The state of a cluster, according to a member.
+/// State of a cluster as a member reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Id of the cluster.
     pub(super) cluster_id: u64,
-    /// Its last revision.
     pub(super) revision: i64,
-    /// Its term, which changes if members restart with other data.
+    /// The Raft term, which changes if members restart with other data.
     pub(super) term: u64,
 }
 
@@ -58,7 +55,6 @@ pub(super) struct Head {
 #[derive(Debug)]
 pub(super) struct Feed {
     endpoint: String,
-    /// The last answer to [`Feed::ask`].
     head: Head,
     watch: Streaming<WatchResponse>,
     kv: KvClient<Channel>,
@@ -67,7 +63,6 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Watches all keys from a revision.
     pub(super) async fn open(
         members: &Members,
         endpoint: &str,
@@ -80,12 +75,12 @@ impl Feed {
                 key: FIRST_KEY.into(),
                 range_end: FIRST_KEY.into(),
                 start_revision: from,
-                // without it, a message can contain a thousand revisions of any size
+                // Without fragments, one message can contain a thousand revisions of any size.
                 fragment: true,
                 ..WatchCreateRequest::default()
             })),
         };
-        // the watch ends when the request stream ends
+        // The watch ends when the request stream ends.
         let requests = stream::once(future::ready(create)).chain(stream::pending());
         let mut client =
             WatchClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -126,7 +121,7 @@ impl Feed {
         }
     }
 
-    /// Reads the cluster's id, last revision and term from the member of this feed, within [`ANSWER_TIMEOUT`]. [`Feed::head`]
+    /// Reads the cluster's id, last revision and term from this feed's member, within [`ANSWER_TIMEOUT`]. [`Feed::head`]
     /// returns the result later. The read is linearizable, so a partitioned member cannot answer.
     pub(super) async fn ask(&mut self) -> Result<Head, BackupError> {
         let range = RangeRequest {
@@ -147,7 +142,7 @@ impl Feed {
         self.head
     }
 
-    /// Reads the granted TTLs of leases. Leases without an answer in time are left out.
+    /// Reads the granted TTLs of leases. Omits leases without a timely answer.
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
         let asked = async {
@@ -157,7 +152,7 @@ impl Feed {
                     .leases
                     .lease_time_to_live(request(asked, self.token.clone()));
                 let ttl_s = asked.await?.into_inner().granted_ttl;
-                // the deletion of its keys follows
+                // The lease has ended, and the deletion of its keys follows.
                 let ttl_s = if ttl_s > 0 { ttl_s } else { ENDED_LEASE_S };
                 granted.push(GrantedLease { id, ttl_s });
             }

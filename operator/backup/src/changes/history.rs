@@ -1,7 +1,7 @@
 //! Digests of revisions. They show whether a member, a snapshot and segments have the same history.
 //!
-//! A cluster can go back to an earlier revision under the same id: when it is recovered from a member that was behind, or
-//! restored under the same name. Its later revisions then differ from the stored revisions with the same numbers.
+//! A cluster can return to an earlier revision under the same id: it is recovered from a member that was behind or restored
+//! under the same name. Its later revisions then differ from the stored revisions with the same numbers.
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -20,15 +20,13 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Number of revisions at the end of the log that are compared with a member. One is not enough: two histories can have a
-/// change in common.
+/// Number of revisions at the end of the log that are compared with a member. Two histories can share a single change.
 const COMPARED_REVISIONS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevisionDigest {
-    /// The revision.
     pub(crate) revision: i64,
-    /// SHA-256 in hex.
+    /// SHA-256 in hexadecimal.
     pub(crate) digest: String,
 }
 
@@ -61,7 +59,7 @@ fn digest(events: &[&Event]) -> RevisionDigest {
     RevisionDigest { revision, digest: format!("{:x}", digest.finalize()) }
 }
 
-/// Returns whether all digests read from a member up to the last known revision are known, and include that revision.
+/// Returns whether a member has the known history: all digests up to the last known revision agree, and that one was read.
 pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool {
     let last = known.last().map_or(0, |one| one.revision);
     let both = read.iter().filter(|one| one.revision <= last);
@@ -71,8 +69,7 @@ pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool
         && read.iter().any(|one| one.revision == last)
 }
 
-/// Reads the digests of the revisions `first` to `last` from a member, or only of the later ones if the earlier ones were
-/// compacted; `None` if all were.
+/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions; `None` if all were compacted.
 pub(crate) async fn read(
     members: &Members,
     endpoint: &str,
@@ -86,8 +83,7 @@ pub(crate) async fn read(
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
 }
 
-/// Watches the revisions `first` to `last`, without compacted ones, and computes their digests. `None` if `last` is compacted
-/// or a revision is missing.
+/// Watches the revisions `first` to `last` and computes their digests. `None` if `last` is compacted or a revision is missing.
 async fn receive(
     members: &Members,
     endpoint: &str,
@@ -107,7 +103,7 @@ async fn receive(
                 Err(FeedEnd::Compacted(_)) => return Ok(None),
                 Err(FeedEnd::Failed(error)) => return Err(error),
             };
-            // the changes of a compacted revision can be missing
+            // The changes of a compacted revision can be missing.
             if pending.add(message.events, message.fragment, 0).is_err() {
                 return Ok(None);
             }
@@ -137,21 +133,21 @@ mod tests {
         let known = digests_of(&[5, 6, 7], "old");
         for (read, same) in [
             (digests_of(&[5, 6, 7], "old"), true),
-            // the earlier revisions were compacted
+            // The earlier revisions were compacted.
             (digests_of(&[7], "old"), true),
-            // the cluster has grown
+            // The cluster has grown.
             (digests_of(&[6, 7, 8], "old"), true),
             (digests_of(&[5, 6, 7], "new"), false),
             (
                 [digests_of(&[6], "old"), digests_of(&[7], "new")].concat(),
                 false,
             ),
-            // two histories have a change in common
+            // The two histories share a change.
             (
                 [digests_of(&[6], "new"), digests_of(&[7], "old")].concat(),
                 false,
             ),
-            // the last known revision is missing
+            // The last known revision is missing.
             (digests_of(&[8, 9], "old"), false),
             (digests_of(&[5, 6], "old"), false),
             (Vec::new(), false),
@@ -169,7 +165,7 @@ mod tests {
         assert_eq!(digest_of(&two, 7), None);
         assert_eq!(digests(&two, 6).last(), digest_of(&two, 6).as_ref());
         assert_eq!(digests(&two, 5), digests(&one, 5));
-        // a member sends more than was requested
+        // A member sends more than was requested.
         let revisions: Vec<_> = (1..=900).collect();
         let read = digests(&segment(7, &[(5, &revisions)]).groups, 250);
         assert_eq!((read.len(), read[0].revision), (COMPARED_REVISIONS, 151));

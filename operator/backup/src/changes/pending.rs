@@ -8,8 +8,7 @@ use witan_api::{
     v3::mvccpb::Event,
 };
 
-/// When pending changes reach this size, a segment is written at once and receiving pauses until it is stored. A single
-/// revision can be larger.
+/// Size in bytes at which pending changes are stored at once, and receiving pauses. A single revision can be larger.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
 /// A revision that does not follow the previous one.
@@ -20,27 +19,27 @@ pub(super) struct OutOfOrder {
     found: i64,
 }
 
-/// Received changes, in order.
+/// Buffered changes in the order of their revisions.
 #[derive(Debug)]
 pub(super) struct Pending {
     groups: Vec<ChangeGroup>,
     bytes: usize,
-    /// The last received revision, or the one before the first.
+    /// The last received revision, or the revision before the first.
     last: i64,
-    /// Whether the last revision cannot continue in the next message.
+    /// Whether the last revision is complete, so that no later message can continue it.
     is_whole: bool,
-    /// The time of the last group.
+    /// The time of the last group, in milliseconds since 1970.
     time_ms: i64,
 }
 
 impl Pending {
-    /// Starts after revision `last`, received at `time_ms`.
+    /// Creates an empty buffer. The next revision must follow `last`, and its time is `time_ms` or later.
     pub(super) fn after(last: i64, time_ms: i64) -> Self {
         Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
     }
 
-    /// Adds a message's changes. If `may_continue` is set, the message's last revision can continue in the next message. If the
-    /// clock goes back, changes keep the last time. Fails if a revision does not follow the last one.
+    /// Adds the changes of a message. `may_continue` says whether the next message can continue the last revision. If the clock
+    /// goes back, changes keep the last time. Fails if a revision does not follow the previous one.
     pub(super) fn add(
         &mut self,
         events: Vec<Event>,
@@ -68,14 +67,13 @@ impl Pending {
         Ok(())
     }
 
-    /// Takes the changes of all complete revisions.
     pub(super) fn take_whole(&mut self) -> Vec<ChangeGroup> {
         let part = self.take_part();
         self.bytes = part.iter().map(bytes_of).sum();
         mem::replace(&mut self.groups, part)
     }
 
-    /// Drops a revision that is not complete.
+    /// Drops the incomplete revision, if there is one.
     pub(super) fn drop_part(&mut self) {
         if !self.take_part().is_empty() {
             self.last -= 1;
@@ -83,7 +81,7 @@ impl Pending {
         self.is_whole = true;
     }
 
-    /// Takes the changes of a revision that can continue.
+    /// Takes the changes of the incomplete revision.
     fn take_part(&mut self) -> Vec<ChangeGroup> {
         let Some(group) = self.groups.last_mut().filter(|_| !self.is_whole) else {
             return Vec::new();
@@ -103,7 +101,7 @@ impl Pending {
         vec![part]
     }
 
-    /// Returns the leases attached to keys, possibly repeated, and whether the change created the key.
+    /// Returns the lease of each change that has one, and whether that change created its key. Leases can repeat.
     pub(super) fn leases(&self) -> impl Iterator<Item = (i64, bool)> {
         let events = self.groups.iter().flat_map(|group| &group.events);
         let pairs = events.filter_map(|event| event.kv.as_ref());
@@ -111,7 +109,7 @@ impl Pending {
         leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
-    /// Returns whether the changes fill a segment, so that receiving must pause. A revision larger than that is received
+    /// Returns whether the changes fill a segment, so that receiving must pause. The first revision is always received
     /// completely.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
@@ -123,18 +121,17 @@ impl Pending {
         self.last
     }
 
-    /// Returns the time that later changes have at least.
+    /// Returns the earliest time of later changes, in milliseconds since 1970.
     pub(super) fn time_ms(&self) -> i64 {
         self.time_ms
     }
 
-    /// Sets the time that later changes have at least.
+    /// Makes `time_ms` the earliest time of later changes, if it is not later already.
     pub(super) fn not_before(&mut self, time_ms: i64) {
         self.time_ms = self.time_ms.max(time_ms);
     }
 }
 
-/// Returns the encoded size of a group's changes.
 fn bytes_of(group: &ChangeGroup) -> usize {
     group.events.iter().map(Event::encoded_len).sum()
 }
@@ -153,7 +150,7 @@ mod tests {
         revisions.iter().map(event).collect()
     }
 
-    /// Shows groups as times and revisions.
+    /// Returns the time and the revisions of each group.
     fn shown(groups: &[ChangeGroup]) -> Vec<(i64, Vec<i64>)> {
         let shown = |group: &ChangeGroup| {
             let revisions = group.events.iter().map(revision);
@@ -168,7 +165,7 @@ mod tests {
         pending.add(events(&[5, 5, 6]), true, 110).unwrap();
         assert_eq!(shown(&pending.take_whole()), [(110, vec![5, 5])]);
         assert!(pending.take_whole().is_empty());
-        // the rest of the revision gets the time of its first part
+        // The rest of the revision gets the time of its first part.
         pending.add(events(&[6, 7]), false, 120).unwrap();
         assert_eq!(
             shown(&pending.take_whole()),
@@ -187,7 +184,7 @@ mod tests {
         pending.drop_part();
         let whole = [(1, vec![5]), (2, vec![6, 6, 6])];
         assert_eq!(shown(&pending.take_whole()), whole);
-        // a message without changes, such as a progress notification
+        // A message without changes, such as a progress notification.
         pending.add(Vec::new(), true, 3).unwrap();
         pending.drop_part();
         assert_eq!(pending.last(), 6);

@@ -10,7 +10,6 @@ use crate::{
     store::Store,
 };
 
-/// The folder for the segments of all clusters.
 const FOLDER: &str = "changes";
 const DELETIONS_AT_ONCE: usize = 16;
 
@@ -21,14 +20,14 @@ pub(crate) struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// Returns the segments of a cluster, by its id in hex.
+    /// Returns the segment store of a cluster. `cluster_id` is the cluster's id in hexadecimal.
     pub(crate) fn of(location: &Store, cluster_id: &str) -> Result<Self, BackupError> {
         name::check(cluster_id)?;
         let store = location.below(FOLDER).below(cluster_id);
         Ok(Self { store, cluster_id: cluster_id.to_owned() })
     }
 
-    /// Deletes partial files of killed processes.
+    /// Deletes partial files that killed processes left.
     pub(crate) fn sweep(&self) {
         self.store.sweep("");
     }
@@ -48,8 +47,8 @@ impl SegmentStore {
         Ok(ids)
     }
 
-    /// Stores a segment, unless another process has stored one in its place. An identical segment is a success: the answer to
-    /// an earlier attempt may have been lost.
+    /// Stores a segment, unless another process has stored a different one with this id. An identical segment counts as
+    /// success, because the response to an earlier attempt may have been lost.
     pub(crate) async fn append(&self, id: SegmentId, bytes: Bytes) -> Result<(), BackupError> {
         let file = id.file_name();
         if self.store.put_new(&file, bytes.clone()).await? || self.bytes(id).await? == bytes {
@@ -62,7 +61,7 @@ impl SegmentStore {
         Err(BackupError::new(Reason::AlreadyExists, message))
     }
 
-    /// Checks with a stored segment that the store refuses to overwrite files: some stores ignore the condition.
+    /// Checks with a stored segment that the store refuses to overwrite files. Some stores ignore the condition.
     pub(crate) async fn check_refusal(
         &self,
         id: SegmentId,
@@ -79,7 +78,6 @@ impl SegmentStore {
         Err(BackupError::internal(message))
     }
 
-    /// Reads the file of a segment.
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
         let (_, mut pieces) = self.store.read(&file).await?;
@@ -91,7 +89,7 @@ impl SegmentStore {
         Ok(bytes)
     }
 
-    /// Reads and validates a segment with `read`. Also returns its bytes.
+    /// Reads a segment and decodes it with `read`. Returns the segment and its bytes.
     pub(crate) async fn read(
         &self,
         id: SegmentId,
@@ -118,7 +116,7 @@ impl SegmentStore {
         Ok((segment, bytes))
     }
 
-    /// Deletes the segments that no snapshot needs. `kept` has the time and the revision of each snapshot.
+    /// Deletes the segments that no snapshot needs. `kept` has the time in milliseconds and the revision of each snapshot.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);
@@ -131,7 +129,7 @@ impl SegmentStore {
 }
 
 /// Returns the segments that no snapshot in `kept` (times and revisions) needs. A snapshot also needs the segment with its own
-/// revision, which shows that both have the same history. The newest generation always stays.
+/// revision, which proves that both have the same history. The newest generation always stays.
 fn unneeded(ids: &[SegmentId], kept: &[(i64, i64)]) -> Vec<SegmentId> {
     let newest = ids.last().map(|id| id.generation);
     let oldest_of = |generation| {

@@ -1,4 +1,4 @@
-//! Serves the progress over HTTP, as JSON at any path.
+//! Serves the progress as JSON over HTTP, at any path.
 
 use std::{
     convert::Infallible,
@@ -30,7 +30,7 @@ pub(super) async fn serve(
 ) -> Result<SocketAddr, BackupError> {
     let mut bound = TcpListener::bind(on).await;
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
-        // the kernel has no IPv6
+        // The kernel has no IPv6.
         bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port())).await;
     }
     let failed = |error| BackupError::internal(format!("--listen {on}: {error}"));
@@ -57,7 +57,7 @@ pub(super) async fn serve(
                 let served = http1::Builder::new()
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), answer);
-                // errors and timeouts of a client are ignored
+                // Errors and timeouts of a client are ignored.
                 drop(tokio::time::timeout(CONNECTION_TIMEOUT, served).await);
             });
         }
@@ -100,7 +100,7 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         assert!(text.contains("\"revision\":7"), "{text}");
-        // no silent connection had to be closed first
+        // No silent connection had to be closed first.
         let read = silent[0].try_read(&mut [0]).map_err(|error| error.kind());
         assert_eq!(read, Err(std::io::ErrorKind::WouldBlock));
     }

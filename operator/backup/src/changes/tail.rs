@@ -1,4 +1,4 @@
-//! The end of a cluster's log: where the next segment goes, and what a member's history is checked against.
+//! The end of a cluster's log: the id of the next segment, and the digests that a member's history must match.
 
 use bytes::Bytes;
 use witan_api::changes::{self, ChangeGroup, Segment, SegmentId};
@@ -12,21 +12,20 @@ use crate::reason::{BackupError, Reason};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tail {
     pub(super) at: SegmentId,
-    /// The digest of the last segment; empty before the first one.
+    /// Digest of the last segment; empty before the first segment.
     pub(super) previous: Bytes,
-    /// The digests of the last stored revisions.
     pub(super) digests: Vec<RevisionDigest>,
     pub(super) time_ms: i64,
 }
 
 impl Tail {
-    /// Begins a generation after a revision.
+    /// Begins a generation whose first segment starts after revision `stored`.
     pub(super) fn begin(generation: i64, stored: i64) -> Self {
         let at = SegmentId { generation, first: stored + 1, number: 0 };
         Self { at, previous: Bytes::new(), digests: Vec::new(), time_ms: 0 }
     }
 
-    /// Reads the end of the newest generation; `None` if it is damaged, so that nothing can follow it.
+    /// Reads the end of the newest generation. `None` if there is none, or if its end is damaged.
     pub(super) async fn read(
         segments: &SegmentStore,
         ids: &[SegmentId],
@@ -37,7 +36,7 @@ impl Tail {
         let mut tail = Self::begin(last.generation, last.first - 1);
         let before = ids.iter().rev();
         let before = before.filter(|id| id.generation == last.generation);
-        // many segments without changes may follow the last one with changes
+        // Many segments without changes may follow the last segment with changes.
         let before = before.copied().find(|id| id.first < last.first);
         for id in [before, Some(last)].into_iter().flatten() {
             match segments.read(id, changes::decode).await {
@@ -116,7 +115,7 @@ mod tests {
         assert!(Tail::read(&segments, &[]).await.unwrap().is_none());
     }
 
-    /// The members may still have the changes of a damaged segment, so nothing in the store is deleted.
+    /// The members may still have the changes of a damaged segment, so the store deletes nothing.
     #[tokio::test]
     async fn nothing_is_deleted_that_cannot_be_read() {
         let mut broken = changes::encode(&segment(7, &[(100, &[5])]));

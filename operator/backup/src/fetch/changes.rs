@@ -16,14 +16,13 @@ use crate::{
     store::Store,
 };
 
-/// How far to fetch changes.
+/// The target up to which changes are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
-    /// As far as they are stored.
+    /// The last stored revision.
     Newest,
-    /// Up to this revision.
     Revision(i64),
-    /// Up to the last revision received at or before this time.
+    /// The last revision received at or before this time.
     Time(Timestamp),
 }
 
@@ -36,7 +35,7 @@ impl Until {
         }
     }
 
-    /// Returns whether a snapshot is early enough for changes to be applied up to this point.
+    /// Returns whether a snapshot is early enough for changes to be applied up to the target.
     pub(super) fn admits(self, record: &BackupRecord) -> bool {
         match self {
             Self::Newest => true,
@@ -59,13 +58,13 @@ impl std::fmt::Display for Until {
 /// The allowed difference between two clocks, in milliseconds.
 const CLOCKS_MS: i64 = 10_000;
 
-/// The end of the changes fetched so far.
+/// How far the changes were fetched.
 struct Reached {
-    /// The last wanted revision.
+    /// The last revision to restore.
     revision: i64,
     /// The last time, in milliseconds since 1970.
     time_ms: i64,
-    /// Whether it is certain that all wanted changes were fetched.
+    /// Whether all wanted changes are certain to be fetched.
     is_whole: bool,
 }
 
@@ -113,14 +112,14 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns the segments of a generation, starting with the one that has the revision of a snapshot. Fails if the changes start
-/// after that revision.
+/// Returns a generation's segments from the one with the snapshot's revision on. Fails if the changes start after that
+/// revision.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
     record: &BackupRecord,
 ) -> Result<&'a [SegmentId], BackupError> {
-    // revision 1 has no changes
+    // Revision 1 has no changes.
     let revision = record.revision.max(2);
     match (own.iter().rposition(|id| id.first <= revision), own.first()) {
         (Some(at), _) => Ok(&own[at..]),
@@ -138,8 +137,7 @@ fn after<'a>(
     }
 }
 
-/// Downloads segments into `to` until `until` is reached or none remain. Fails if the segment that contains the backup's
-/// revision belongs to another history.
+/// Downloads segments into `to` until `until` is reached or none remain. Fails if the backup belongs to another history.
 async fn download_segments(
     segments: &SegmentStore,
     ids: &[SegmentId],
@@ -154,7 +152,7 @@ async fn download_segments(
             check_history(segments, record, &segment)?;
         }
         reached.advance(&segment, until)?;
-        // the restore skips revisions that the snapshot has
+        // The restore skips revisions that the snapshot has.
         let path = to.join(id.file_name());
         fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
         if reached.is_whole {
@@ -164,7 +162,7 @@ async fn download_segments(
     Ok(())
 }
 
-/// Checks that a segment with the revision of a snapshot has the same changes at that revision.
+/// Fails unless a segment has the same changes as a snapshot at the snapshot's revision.
 fn check_history(
     segments: &SegmentStore,
     record: &BackupRecord,
@@ -182,7 +180,8 @@ fn check_history(
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
-/// Refuses a target time if the clock that stamped the changes was ahead: a change can have a later time than its real one.
+/// Fails if the clock that stamped the changes was ahead, so that a change can have a later time than its real one. `found_ms`
+/// is the time of the last fetched change, and `later` the start of the next generation.
 fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));
@@ -198,8 +197,7 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
 }
 
 impl Reached {
-    /// Advances over the wanted changes of the next segment, and sets `is_whole` once the target is reached. Fails if a time is
-    /// earlier than the last one.
+    /// Advances over the wanted changes of a segment. Sets `is_whole` at the target. Fails if the times go back.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;
@@ -220,7 +218,7 @@ impl Reached {
         Ok(())
     }
 
-    /// Advances to a time, which must not be earlier than the last one.
+    /// Advances to a time. Fails if it is earlier than the last one.
     fn pass(&mut self, time_ms: i64) -> Result<(), BackupError> {
         if time_ms < self.time_ms {
             let message = format!(
@@ -234,7 +232,8 @@ impl Reached {
     }
 }
 
-/// Creates a folder that only its owner can read, or removes the files of an earlier fetch from it.
+/// Creates a folder that only its owner can read. If the folder exists, removes the files of an earlier fetch.
+/// Fails if the folder contains any other file.
 fn empty(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error| of_disk(folder, &error);
@@ -260,7 +259,7 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Returns the error for a target whose changes are not all stored. It names the last point that can be restored.
+/// Returns the error for a target whose changes are not all stored. The error names the last point that can be restored.
 fn not_stored(
     segments: &SegmentStore,
     until: Until,

@@ -1,4 +1,4 @@
-//! `fetch` takes the newest or the named file; a broken one leaves no file behind.
+//! `fetch` takes the newest or the named file. A broken file leaves nothing behind.
 
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ async fn a_broken_file_leaves_nothing() {
             assert_eq!(error.reason, Reason::BackupBroken, "{error}");
         }
     }
-    // it matches its own digest, but differs from the record, with the same size
+    // The file matches its own digest and has the size in the record, but another digest.
     let mut other = vec![7; 2000];
     other.extend_from_slice(&Sha256::digest(&other));
     put(&objects, "new.db", other).await;
@@ -95,7 +95,7 @@ async fn a_broken_file_leaves_nothing() {
         fetched(&store, Some("new")).await.unwrap_err().reason,
         Reason::BackupBroken
     );
-    // it has another size, so it does not count as the newest backup
+    // The file has another size, so it does not count as the newest backup.
     put(&objects, "new.db", snapshot(2001)).await;
     assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
 }
@@ -127,7 +127,7 @@ fn only_an_empty_or_missing_folder_is_filled() {
     assert!(has_entries(folder.path()).unwrap());
 }
 
-/// A restore to a time has no target revision; later members need the revision that it led to.
+/// A restore to a time has no target revision, so later members need the revision that it reached.
 #[tokio::test]
 async fn the_result_has_the_revision_of_the_changes() {
     let (_, store) = store().await;

@@ -15,7 +15,7 @@ use crate::{
     upload::PART_BYTES,
 };
 
-/// Two and a half parts.
+/// Size of a snapshot of two and a half parts.
 const LARGE: usize = PART_BYTES / 2 * 5;
 
 fn memory() -> (Arc<InMemory>, Store) {
@@ -23,7 +23,6 @@ fn memory() -> (Arc<InMemory>, Store) {
     (objects.clone(), Store::of_test(objects))
 }
 
-/// Returns the names of all objects.
 async fn names(objects: &InMemory) -> Vec<String> {
     let listed = objects
         .list_with_delimiter(Some(&Path::from("of/test")))
@@ -71,7 +70,7 @@ async fn a_snapshot_that_does_not_fit_its_digest_never_counts() {
     let mut flipped = sound.clone();
     flipped[5] ^= 1;
     let cut = Sent { total: sound.len() as u64, ..Sent::file(&sound[..60_000]) };
-    // its digest matches, but the member announced more bytes
+    // The digest matches, but the member announced more bytes.
     let short = Sent { total: 200_000, ..Sent::file(&sound) };
     let gone = BackupError::new(Reason::SnapshotBroken, "the member is gone");
     let mut lost = Sent::file(&sound);
@@ -108,7 +107,7 @@ async fn a_backup_that_exists_is_the_result() {
     let other = TestSource::new([Sent::file(&snapshot(900))]);
     assert_eq!(save_as(&store, &other, "a").await.unwrap(), saved);
     assert_eq!(other.left(), 1, "no member is asked");
-    // a backup without its snapshot does not count
+    // A backup without its snapshot does not count.
     store.delete("a.db").await.unwrap();
     assert_eq!(save_as(&store, &other, "a").await.unwrap().bytes, 932);
     let foreign = Path::from("of/test/b.json");
@@ -119,7 +118,7 @@ async fn a_backup_that_exists_is_the_result() {
     assert_eq!(refused.reason, Reason::AlreadyExists);
 }
 
-/// Restored keys are compared with the hash. If keys were compacted meanwhile, the hashes would differ without a fault.
+/// Restored keys are compared with the hash. If keys were compacted in between, the hashes would differ without a fault.
 #[tokio::test]
 async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
     let (_asked, stop) = Stop::by_test();
@@ -163,7 +162,7 @@ async fn retention_removes_after_a_success() {
         let source = TestSource::new([Sent::file(&snapshot(500))]);
         save_as(&store, &source, name).await.unwrap();
         let mut record = store.record(name).await.unwrap().unwrap();
-        // backups of the same second differ only by name
+        // Backups of the same second differ only by name.
         record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
         store.put_record(&record).await.unwrap();
     }

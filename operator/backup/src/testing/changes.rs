@@ -5,7 +5,7 @@ use witan_api::{
     v3::mvccpb::{Event, KeyValue},
 };
 
-/// Returns a segment of groups, each with a time and revisions.
+/// Returns a segment. Each group is a time and its revisions.
 pub(crate) fn segment(cluster_id: u64, groups: &[(i64, &[i64])]) -> Segment {
     let event = |mod_revision: &i64| Event {
         kv: Some(KeyValue {

@@ -1,4 +1,4 @@
-//! An S3 server for tests with just enough for uploads, which can refuse a request.
+//! A minimal S3 server for tests of uploads. It can refuse one request.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use crate::{command::S3Flags, s3, store::Store};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
-    /// The method and a part of the URL, such as "PUT partNumber=2".
+    /// The method and a part of the URL, such as "PUT" and "partNumber=2".
     pub(crate) request: (&'static str, &'static str),
     pub(crate) status: u16,
     pub(crate) code: &'static str,
@@ -37,7 +37,7 @@ pub(crate) async fn start(refusal: Option<Refusal>) -> (Store, Requests) {
             let seen = seen.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(request, refusal, &seen));
-                // the client closes the connection
+                // The client closes the connection.
                 drop(
                     http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -62,7 +62,7 @@ async fn answer(
     seen: &Mutex<Vec<String>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, url) = (request.method().clone(), request.uri().to_string());
-    // like a real store, read the whole request
+    // Like a real store, read the whole request.
     drop(request.into_body().collect().await);
     seen.lock().unwrap().push(format!("{method} {url}"));
     let xml = |status: u16, body: String| {

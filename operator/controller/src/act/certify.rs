@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Issues a new certificate for a role into its secret. First deletes a Certificate of cert-manager for the role.
+    /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role.
     pub(super) async fn issue(&self, role: CertificateRole) -> Result<(), ActError> {
         self.withdraw(role).await?;
         let now = SystemTime::now();
@@ -34,7 +34,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Returns a new authority: the first one, or the successor of a lost one whose certificates are still in use.
+    /// Creates a new authority: the first one, or the successor of a lost authority whose certificates are still in use.
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
@@ -65,8 +65,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes a cert-manager Certificate the owner of its secret. cert-manager does that only with
-    /// `--enable-certificate-owner-ref`.
+    /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
     pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());
@@ -78,8 +77,8 @@ impl<M: Members> Actor<'_, M> {
         .await
     }
 
-    /// Deletes the cluster's cert-manager Certificate of a role if cert-manager has written the role's secret, because it would
-    /// overwrite the operator's certificate. Does nothing if the Certificate is missing or belongs to another owner.
+    /// Deletes the cluster's cert-manager Certificate of a role if cert-manager has written the role's secret: cert-manager
+    /// would overwrite the operator's certificate. Does nothing if the Certificate is missing or belongs to another owner.
     async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {
@@ -92,7 +91,7 @@ impl<M: Members> Actor<'_, M> {
         self.delete(ours.as_ref(), what).await
     }
 
-    /// Returns the observed secret of the authority; [`ActError::Gone`] if it is missing.
+    /// Returns the observed secret of the authority. Fails with [`ActError::Gone`] if the secret is missing.
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
         issued

@@ -15,8 +15,7 @@ use crate::{
     resources::{self, MANAGER, Ownership},
 };
 
-/// The field manager for created objects. The first apply takes over its fields, so that fields which are no longer applied are
-/// removed.
+/// The field manager for created objects. The first apply takes over its fields, so that omitted fields are removed.
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
@@ -31,7 +30,7 @@ impl<M: Members> Actor<'_, M> {
             return self.create(object, what).await;
         };
         let mut object = object.clone();
-        // the uid excludes another object with the same name
+        // The uid rules out another object with the same name.
         object.meta_mut().uid = live.uid();
         if let Some(version) = self.take_over(live, what).await?
             && object.resource_version().is_some()
@@ -41,9 +40,8 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, what).await
     }
 
-    /// Creates an object as [`CREATOR`]. If an object with the name exists, it stays unchanged: one of this cluster counts as
-    /// created (by an attempt whose answer was lost), and any other is [`ActError::NameTaken`]. `what` names the action in
-    /// errors.
+    /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
+    /// lost. Any other existing object is [`ActError::NameTaken`]. `what` names the action in errors.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,
@@ -67,7 +65,7 @@ impl<M: Members> Actor<'_, M> {
             )));
         };
         match resources::ownership(self.cluster, &found) {
-            // created by an earlier pass whose answer was lost
+            // An earlier pass, whose response was lost, created the object.
             Ownership::Ours => Ok(()),
             Ownership::Ending | Ownership::Foreign => {
                 let holder = resources::holder_of(self.cluster, &K::kind(&()), &found);
@@ -78,7 +76,7 @@ impl<M: Members> Actor<'_, M> {
 
     /// Transfers the fields of [`CREATOR`] to [`MANAGER`], whose next apply removes fields that it does not contain. If
     /// [`MANAGER`] has applied the object before, the fields only lose their owner. Returns the new resource version for that
-    /// apply, or `None` if nothing changed. Fails if the object has changed since `live`.
+    /// apply; `None` if nothing changed. Fails if the object has changed since `live` was observed.
     pub(super) async fn take_over<K: Object>(
         &self,
         live: &K,
@@ -113,7 +111,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(changed.resource_version())
     }
 
-    /// Applies an object with a forced server-side apply as [`MANAGER`].
+    /// Applies an object as [`MANAGER`] with a forced server-side apply.
     pub(super) async fn force<K: Object>(
         &self,
         object: &K,

@@ -1,5 +1,4 @@
-//! Creates the pod of a member from the present template or the last admitted one, and tries a template before a member is
-//! stopped for it.
+//! Creates the pod of a member. Checks a template with a dry run before a member is stopped for it.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
@@ -15,8 +14,8 @@ use crate::{
 
 impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
-    /// unchanged. If the API server refuses the pod, a restarting member gets the last admitted template, and the step
-    /// succeeds: an invalid spec must not cause quorum loss. The error refers to the present template.
+    /// unchanged. If the API server refuses the pod of a restarting member, creates it from the last admitted template, because
+    /// an invalid spec must not cause quorum loss. Otherwise returns the error about the present template.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
@@ -39,9 +38,8 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Returns the pod of a member from the last admitted spec, annotated with the refused template. `None` if there is no such
-    /// spec, if its template is the present one, or if the member is new: its claim can be left over from an earlier attempt,
-    /// without data.
+    /// Builds the pod of a member from the last admitted spec, annotated with the refused template. `None` if no such spec is
+    /// known or its template is the present one, and for a new member, whose claim can be left over from an earlier attempt.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
@@ -49,7 +47,7 @@ impl<M: Members> Actor<'_, M> {
         let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;
         let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
-        // claims and certificates follow the present spec
+        // Claims and certificates follow the present spec.
         let (storage, tls) = (present.storage.clone(), present.tls.clone());
         let spec = EtcdClusterSpec { storage, tls, ..former };
         let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
@@ -68,8 +66,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates a pod from the present template as a dry run, so that no member is stopped for a template that the API server
-    /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs: these count as
-    /// refusals only if a pod with the template was refused before.
+    /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs. These refusals
+    /// count only if a pod with the template was refused before.
     pub(super) async fn dry_run_pod(
         &self,
         ordinal: Ordinal,
@@ -92,7 +90,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Returns whether the refusal of a dry run does not mean that the pod itself would be refused.
+/// Returns whether the refusal of a dry run says nothing about the real pod.
 fn is_inconclusive(refusal: &str) -> bool {
     ["exceeded quota", "does not support dry run"]
         .iter()

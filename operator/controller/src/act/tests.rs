@@ -1,4 +1,4 @@
-//! Whole passes against a fake API server: the effects of steps on the cluster's objects and on other owners' objects.
+//! Whole passes against a fake API server: the effects of steps on the objects of the cluster and of other owners.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::{
 
 const CLAIM: &str = "PersistentVolumeClaim";
 
-/// Returns an object in the same namespace, with additional metadata.
+/// Returns an object in the namespace `shop`, with additional metadata.
 fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     let object = json!({
         "apiVersion": version, "kind": kind,
@@ -27,7 +27,7 @@ fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     with(object, &json!({"metadata": meta}))
 }
 
-/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and its
+/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and
 /// result.
 async fn act(
     fake: &FakeApi,
@@ -63,7 +63,6 @@ async fn act(
     )
 }
 
-/// Runs one pass. Returns its step, its message and its result.
 async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let planned = |cluster: &EtcdCluster, seen: &Observed| {
         let status = cluster.status.clone().unwrap_or_default();
@@ -93,8 +92,7 @@ async fn settle(fake: &FakeApi) -> String {
     panic!("passes come to no end");
 }
 
-/// Other operators and StatefulSets use the same names. Deleting the EtcdCluster must not delete such an object, and its
-/// clients must not be redirected.
+/// Other operators use the same names. Such an object must survive the EtcdCluster, and its clients must not be redirected.
 #[tokio::test]
 async fn objects_of_others_stay_as_they_are() {
     let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
@@ -115,7 +113,7 @@ async fn objects_of_others_stay_as_they_are() {
         let said = settle(&fake).await;
         assert_eq!(fake.get(&end), before, "{kind} {name} is as it was; {said}");
         if kind == "PodDisruptionBudget" {
-            // the cluster starts without it
+            // The cluster starts without it.
             continue;
         }
         assert!(said.contains("NameTaken") && said.contains(name), "{said}");
@@ -128,7 +126,6 @@ async fn objects_of_others_stay_as_they_are() {
     }
 }
 
-/// An application's chart can have a Service with the name in the spec.
 #[tokio::test]
 async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -148,7 +145,6 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     }
 }
 
-/// Another writer can take the name between the observation and the write.
 #[tokio::test]
 async fn a_name_taken_meanwhile_is_refused() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -161,7 +157,7 @@ async fn a_name_taken_meanwhile_is_refused() {
     );
 }
 
-/// Later passes apply the created objects: fields of the creation must not survive the next apply.
+/// Later passes apply the created objects. Fields of the creation must not survive the next apply.
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -193,7 +189,7 @@ async fn the_fields_of_a_creation_become_those_of_the_apply() {
     );
 }
 
-/// The most common first attempt: a wrong image, then everything is recreated. The claims of the first attempt are empty.
+/// A typical first attempt: the image is wrong, so the user recreates everything. The claims of the first attempt are empty.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     let fake = FakeApi::default();
@@ -213,7 +209,6 @@ async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     );
 }
 
-/// The disks of a cluster that has served hold its data, even without a status.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     let fake = FakeApi::default();
@@ -283,7 +278,7 @@ async fn refused_growth_is_not_recorded_as_growth() {
     }
 }
 
-/// Kubernetes allows no other change: it would refuse the claim, and with it the start of its member.
+/// Kubernetes allows no other change. It would refuse the claim, and the member could not start.
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     let fake = FakeApi::default();
@@ -336,7 +331,7 @@ fn outdated_pod(fake: &FakeApi, name: &str) {
     fake.put(pod);
 }
 
-/// Adds a cluster that has served with another image; member 0 has its disk but no pod.
+/// Adds a cluster that has served with another image. Member 0 has its disk but no pod.
 fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
     let admitted = json!({"image": "witan:former"}).to_string();
     let status = json!({"clusterID": "c1", "admittedSpec": admitted});
@@ -350,7 +345,6 @@ fn start(ordinal: u32) -> Step {
     Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role })
 }
 
-/// A spec that the API server refuses must not cause quorum loss.
 #[tokio::test]
 async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
     let words = "no PriorityClass with name absent was found";
@@ -396,7 +390,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     let all = [
         (start(0), "witan:former", "/pods/orders-0", "witan"),
         (start(0), "witan:present", "/data-orders-0", ""),
-        // the second attempt sees the claim that the first one applied
+        // The second attempt sees the claim that the first one applied.
         (new, "witan:present", "/pods/orders-1", "witan:present"),
     ];
     for (step, image, end, part) in all {
@@ -411,8 +405,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     }
 }
 
-/// The API server must admit the new template before a member is stopped for it. A full quota is not a refusal: it still counts
-/// the pod that is about to be deleted.
+/// A full quota is not a refusal, because it still counts the pod that is about to be deleted.
 #[tokio::test]
 async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     let reason = Stop::Outdated;
@@ -443,7 +436,7 @@ async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     }
 }
 
-/// A refused step is held back for a while, so that it does not delay repairs.
+/// A refused step is skipped for a while, so that it does not delay repairs.
 #[tokio::test]
 async fn an_object_that_no_webhook_can_check_is_refused() {
     let webhook = "Internal error occurred: failed calling webhook \"webhook.cert-manager.io\"";

@@ -20,7 +20,7 @@ use crate::{
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
-/// The time between two passes over a schedule with changes; also the maximum age of its status.
+/// The time between two passes over a schedule with changes, and so the maximum age of its status.
 const LOOK: Duration = Duration::from_secs(15);
 /// The time until the next pass while the pod has not answered.
 const SOON: Duration = Duration::from_secs(3);
@@ -28,27 +28,26 @@ const SOON: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(2);
 /// How far the pod's time may be ahead of this clock. The clocks of two nodes should differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
-/// The allowed delay in addition to twice the schedule's interval, because the pod may have just started.
+/// The allowed delay in addition to twice the schedule's interval. The pod may have just started.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// How far the changes of a schedule are stored, according to its pod.
+/// The progress of a schedule's changes, as its pod reports it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// The pod's answer; `None` if it did not answer.
     pub(super) answer: Option<ChangesStatus>,
-    /// Why changes are not stored.
+    /// Why changes are not being stored; `None` if they are.
     pub(super) trouble: Option<String>,
 }
 
 impl Seen {
-    /// Returns the time until the next pass over the schedule.
     pub(super) fn requeue_after(&self) -> Duration {
         if self.answer.is_some() { LOOK } else { SOON }
     }
 }
 
 impl Backups {
-    /// Creates or deletes the pod of a schedule and reads its progress; `None` if the schedule stores no changes.
+    /// Creates or deletes the pod of a schedule and reads its progress. `None` if the schedule stores no changes.
     pub(super) async fn look_at_changes(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -73,7 +72,7 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
         };
-        // wait for a terminating pod, because two pods would store changes twice
+        // Wait for a terminating pod, because two pods would store changes twice.
         if pods.is_empty() {
             let params = PostParams::default();
             let created = create(&self.client, &namespace, &params, &wanted).await;
@@ -91,7 +90,7 @@ impl Backups {
         Ok(Some(ask_pod(&pods).await))
     }
 
-    /// Returns the pod that a schedule requests. The inner error is the reason why it cannot be made.
+    /// Builds the pod that a schedule requests. The inner error says why it cannot be built.
     async fn wanted(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -116,8 +115,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Queries the pod that stores a schedule's changes for its progress. `trouble` is the reason why changes are not being stored:
-/// an old pod is still terminating, or the pod has crashed, did not answer, or reports an error.
+/// Queries the pod that stores a schedule's changes for its progress. `trouble` says why changes are not being stored: an old
+/// pod is still terminating, or the pod has crashed, did not answer, or reports an error.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()
@@ -151,7 +150,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the status and the condition `ChangesStored` for an observation.
+/// Returns the status of the changes and the condition `ChangesStored`.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,
@@ -168,7 +167,7 @@ pub(super) fn status(
         last_time: answer.time.map(Time),
         cluster_id: Some(answer.cluster_id.clone()),
     });
-    // each write of the status triggers another pass, which must not write again
+    // Each write of the status triggers another pass, which must not write again.
     let later = match (&known.last_time, &status.last_time) {
         (Some(known), Some(last)) => last.0.duration_since(known.0).unsigned_abs() >= LOOK,
         (None, Some(_)) => true,

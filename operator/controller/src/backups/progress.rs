@@ -1,4 +1,4 @@
-//! The status of an EtcdBackup, derived from its job and the job's pods.
+//! Derives the status of an EtcdBackup from its job and the job's pods.
 
 use k8s_openapi::{
     api::{
@@ -24,7 +24,7 @@ use crate::{
 const RESULT_MISSING: &str = "the Job has completed, but none of its pods reports a result: check the store, and \
     create another EtcdBackup";
 
-/// Returns the status of a backup that waits for something other than its job.
+/// Returns the status of a backup whose job cannot start yet. `why` is the message.
 pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdBackupStatus {
     let status = EtcdBackupStatus {
         phase: Some(BackupPhase::Pending),
@@ -34,7 +34,7 @@ pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdB
     with_condition(status, backup, "Pending", now)
 }
 
-/// Returns the status of a backup with a job. `refused` is the reason why the job has no pods.
+/// Returns the status of a backup with a job. `refused` says why the job has no pods.
 pub(super) fn status(
     backup: &EtcdBackup,
     job: &Job,
@@ -109,7 +109,7 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns what a pod has stored; `None` if it has not stored anything.
+/// Returns the record of the backup that a pod has stored; `None` if it has not stored one.
 fn saved(pod: &Pod) -> Option<BackupRecord> {
     result(pod, SAVE)
 }
@@ -119,7 +119,7 @@ pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
 
-/// Parses the termination message of a container that has succeeded.
+/// Parses the termination message of a container; `None` unless the container has succeeded.
 fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     let container = containers(pod).find(|container| container.name == name)?;
     let ended = container.state.as_ref()?.terminated.as_ref()?;
@@ -127,7 +127,7 @@ fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?
 }
 
-/// Returns why a pod that restarts repeatedly crashed or cannot start; `None` while it runs.
+/// Returns why a repeatedly restarting pod crashed or cannot start; `None` while it runs.
 pub(super) fn crash(pod: &Pod) -> Option<String> {
     let last = containers(pod).find_map(|container| {
         container.state.as_ref()?.waiting.as_ref()?;
@@ -137,12 +137,11 @@ pub(super) fn crash(pod: &Pod) -> Option<String> {
     found.map(|found| with_pod_name(pod, found).message)
 }
 
-/// Returns why a pod has failed or cannot start, with its name; `None` if nothing is wrong.
+/// Returns why a pod has failed or cannot start, with the pod's name; `None` if nothing is wrong.
 pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     trouble(pod).map(|found| with_pod_name(pod, found))
 }
 
-/// Prefixes the message with the name of the pod.
 fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     let message = format!("pod {}: {}", pod.name_any(), trouble.message);
     Trouble { message, ..trouble }

@@ -19,7 +19,7 @@ use crate::report;
 
 const FAILED_KEPT: usize = 3;
 
-/// How many successful EtcdBackups of a schedule are kept, whatever its retention. The files in the store are not affected.
+/// How many successful EtcdBackups of a schedule are kept, whatever its retention. Files in the store are not affected.
 const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time between two passes over a schedule.
@@ -31,7 +31,7 @@ pub(super) struct Due {
     pub(super) create: Option<Timestamp>,
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
-    /// Whether the last two scheduled times passed without a success.
+    /// Whether two scheduled times in a row passed without a success.
     pub(super) overdue: bool,
     /// The time until the next pass.
     pub(super) requeue_after: Duration,
@@ -69,7 +69,7 @@ impl Times {
     }
 }
 
-/// Returns the decision for a schedule without backups to create, because it is invalid or paused.
+/// Returns the decision for an invalid or paused schedule: no backup is created.
 fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due {
     Due {
         create: None,
@@ -80,7 +80,7 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due 
     }
 }
 
-/// Decides what a schedule needs now. `backups` are the EtcdBackups that it created.
+/// Decides which backups of a schedule to create and delete now. `backups` are the EtcdBackups that the schedule created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();
@@ -116,7 +116,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         return without_backup(delete, status);
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
-    // times in the future, from a clock that was ahead, must not stop the schedule
+    // Times in the future, from a clock that was ahead, must not stop the schedule.
     let past = |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| *time <= now);
     let known = past(&status.last_schedule_time).unwrap_or(created);
     let create = times
@@ -139,8 +139,8 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     }
 }
 
-/// Returns the reason and message of a schedule's condition `Ready`: `Overdue`, else `LastBackupFailed`, else `Scheduled`. The
-/// schedule is neither paused nor invalid.
+/// Returns the reason and message of the condition `Ready` of a schedule that is neither paused nor invalid. The reason is
+/// `Overdue`, else `LastBackupFailed`, else `Scheduled`.
 fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],
@@ -185,7 +185,7 @@ fn expired(
     let id = |backup: &EtcdBackup| backup.status.as_ref()?.cluster_id.clone();
     let present = succeeded.first().and_then(|newest| id(newest));
     let surplus = succeeded.iter().skip(SUCCEEDED_KEPT);
-    // backups of a lost cluster with the same name are kept, like their files
+    // Backups of a lost cluster with the same name are kept, like their files.
     let own = succeeded.iter().take(SUCCEEDED_KEPT);
     let own = own.filter(|backup| id(backup) == present).enumerate();
     let old = own.filter(|(at, backup)| {
@@ -203,7 +203,7 @@ fn expired(
     failed.chain(old).map(|backup| backup.name_any()).collect()
 }
 
-/// Returns the condition `Ready`. It is true only with the reason `Scheduled`.
+/// Returns the condition `Ready`, which is true only with the reason `Scheduled`.
 pub(super) fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,

@@ -1,4 +1,4 @@
-//! The status of backups and schedules, their jobs, and the objects that the loop creates.
+//! The status of backups and schedules, their jobs, and the objects that passes create.
 
 mod changes;
 
@@ -102,7 +102,7 @@ fn a_job_saves_the_snapshot_of_a_cluster_with_tls_and_users() {
         .map(|volume| volume["secret"]["secretName"].clone())
         .collect();
     assert_eq!(secrets, ["ca", "orders-operator-tls", "root"]);
-    // the members' label would make services and budgets select the pod
+    // The members' label would make services and budgets select the pod.
     assert_eq!(
         job["spec"]["template"]["metadata"]["labels"].get("witan.dev/cluster"),
         None
@@ -132,7 +132,7 @@ fn a_verification_reads_the_backup_back_and_restores_it() {
         arguments(restore)[..3],
         ["snapshot", "restore", "/var/lib/scratch/snapshot.db"]
     );
-    // the restored keys are compared with the hash in the record
+    // The restored keys are compared with the hash in the record.
     let record = "/var/lib/scratch/record.json";
     assert!(arguments(&init[0]).contains(&"--hash-keys"));
     assert!(arguments(&init[1]).contains(&format!("--record={record}").as_str()));
@@ -204,7 +204,7 @@ fn a_status_tells_what_was_stored() {
     assert_eq!(running.conditions[0].reason, "StoreUnreachable");
 
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
-    // its pods can be gone before they were read
+    // The pods can be gone before they were read.
     let lost = progress::status(&backup, &of_job(done.clone()), &[], None, now);
     assert_eq!(lost.phase, Some(BackupPhase::Failed));
     assert_eq!(lost.conditions[0].reason, "ResultMissing");
@@ -225,7 +225,6 @@ fn a_status_tells_what_was_stored() {
     );
 }
 
-/// A stored snapshot that cannot be restored is not a backup.
 #[test]
 fn a_failed_verification_fails_the_backup() {
     let saved = json!({
@@ -476,7 +475,7 @@ async fn one_backup_of_a_cluster_is_taken_at_a_time() {
     assert_eq!(status.phase, Some(BackupPhase::Running));
 }
 
-/// A user's Job, or one of an earlier EtcdBackup with the same name, does not count as this backup's.
+/// A user's Job, or a Job of an earlier EtcdBackup with the same name, does not count as this backup's.
 #[tokio::test]
 async fn the_job_of_another_owner_is_left_alone() {
     let fake = FakeApi::default();
@@ -498,7 +497,7 @@ fn read(fake: &FakeApi) -> EtcdBackup {
     serde_json::from_value(found).expect("a backup")
 }
 
-/// A schedule whose backups cannot be created must not stay ready, and a pod that cannot be created must not block its status.
+/// A schedule whose backups cannot be created must not stay ready. A pod that cannot be created must not block the status.
 #[tokio::test]
 async fn a_schedule_says_what_keeps_its_objects_from_being_created() {
     let fake = FakeApi::default();

@@ -1,4 +1,4 @@
-//! Passes of the controller against a fake API server, from the user's view.
+//! Passes of the controller against a fake API server, as a user sees them.
 
 use std::sync::Arc;
 
@@ -167,7 +167,7 @@ fn claim_of_orders(labels: &Value) -> Value {
     })
 }
 
-/// After the generation is observed, a user may delete the cluster and expects its disks to be kept.
+/// Once the generation is observed, a user may delete the cluster and expect its disks to be kept.
 #[tokio::test]
 async fn a_generation_is_observed_once_its_retention_policy_is_applied() {
     let fake = FakeApi::default();
@@ -192,7 +192,7 @@ async fn a_generation_is_observed_once_its_retention_policy_is_applied() {
     assert_eq!(cluster["status"]["observedGeneration"], 7);
 }
 
-/// Labels are only an index. A claim without them is found by its owner, or by the pod that mounts it.
+/// Labels are only an index. A claim without labels is found by its owner, or by the pod that mounts it.
 #[tokio::test]
 async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
     let fake = FakeApi::default();

@@ -1,4 +1,4 @@
-//! Derives the membership from the members' answers: which list to trust, and which members are healthy or disagree.
+//! Derives the membership from the members' answers: which list to trust, which members are healthy, and which disagree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,13 @@ use crate::resources::Cluster;
 /// The first log index of a new cluster.
 const FIRST_INDEX: u64 = 1;
 
-/// The revision of an empty key space. A member restored from a backup also starts at [`FIRST_INDEX`], but with the revision of
-/// the backup.
+/// The revision of an empty key space. A member restored from a backup starts with the backup's revision instead.
 const FIRST_REVISION: i64 = 1;
 
 /// Returns the list of members and their reports; `None` if no member answered.
 ///
-/// Prefers a list that a quorum confirmed, then the list of a leader, then the list of the member with the highest applied
-/// index. `known` are the ordinals with a pod or a claim.
+/// Prefers a list that a quorum confirmed, then the leader's list, then the list of the member with the highest applied index.
+/// `known` are the ordinals with a pod or a claim.
 pub(super) fn judge(
     cluster: &Cluster<'_>,
     answers: &[Answer],
@@ -74,8 +73,7 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals that the chosen list lacks and other reports list. Ignores a removed member that does not know of its
-/// removal yet.
+/// Returns the ordinals that only other reports list. Ignores a removed member that does not know of its removal yet.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
@@ -93,8 +91,7 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` can follow from the list of `earlier`: the removals in between left a quorum of its
-/// voters.
+/// Returns whether the list of `later` can follow from that of `earlier`: enough voters for a quorum are left.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (
@@ -104,8 +101,8 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members with the same cluster id serve with different quorums. A concurrent removal or addition of the
-/// leader can look like this for one pass.
+/// Returns whether two members of one cluster id serve with different quorums. A change of the leader can look the same
+/// briefly.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);
@@ -163,7 +160,7 @@ fn ordinals(
     found
 }
 
-/// Returns whether authentication is on, according to the first answer that shows it; `None` if none does.
+/// Returns whether authentication is enabled, according to the first answer that shows it; `None` if no answer does.
 pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
@@ -176,8 +173,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     })
 }
 
-/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. It is
-/// healthy if it knows a leader in this list and has no alarm CORRUPT.
+/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. The member
+/// is healthy if it knows a leader in this list and has no alarm CORRUPT.
 fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
@@ -283,7 +280,7 @@ mod tests {
         );
     }
 
-    /// A variable in its pod started `a-2` with --force-new-cluster; the two others serve as a quorum.
+    /// `a-2` was started with --force-new-cluster through a variable in its pod. The two others serve as a quorum.
     #[test]
     fn two_quorums_of_one_cluster_are_a_fork() {
         let resource = resource();
@@ -304,21 +301,21 @@ mod tests {
             forked == [2] && listed == 3 || forked == [1, 3] && listed == 1,
             "{forked:?} {listed}"
         );
-        // the others elect a leader
+        // The others elect a leader.
         let electing = [
             answer(1, 0, false, all()),
             fork(),
             answer(3, 0, false, all()),
         ];
         assert_eq!(judged(&electing), (1, vec![], BTreeSet::from([1, 3])));
-        // one of the others has lost its pod
+        // One of the others has lost its pod.
         let alone = [fork(), answer(3, 0, false, all())];
         assert_eq!(judged(&alone), (1, vec![], BTreeSet::from([1, 3])));
-        // a member that does not know of its removal
+        // A member does not know of its removal.
         let left = vec![entry(1, false), entry(2, false)];
         let removed = [answer(1, 1, true, left.clone()), answer(3, 0, false, all())];
         assert_eq!(judged(&removed), (2, vec![], none));
-        // another member is behind
+        // Another member is behind.
         let behind = [answer(1, 1, true, left), answer(2, 1, false, all())];
         assert_eq!(judged(&behind), (2, vec![], BTreeSet::from([3])));
     }
@@ -338,7 +335,7 @@ mod tests {
             moved(2, "a-2"),
             moved(3, "x-3"),
         ];
-        // a-2 has neither a pod nor a claim: it runs elsewhere
+        // a-2 has neither a pod nor a claim, so it runs elsewhere.
         let known = BTreeSet::from([0, 1, 3]);
         let ordinals = |resource: &EtcdCluster, answers: &[Answer]| -> Vec<Option<u32>> {
             let cluster = Cluster::new(resource, environment("image:1")).unwrap();
@@ -367,9 +364,9 @@ mod tests {
         for report in [
             Report { raft_index: 2, ..fresh.clone() },
             Report { raft_applied_index: 2, ..fresh.clone() },
-            // restored from a backup
+            // The member was restored from a backup.
             Report { revision: 7, ..fresh.clone() },
-            // its quorum has begun to serve since its status was read
+            // A quorum has begun to serve since the member's status was read.
             Report { linearizable: true, ..fresh },
         ] {
             assert!(!cluster_report(&report).blank, "{report:?}");

@@ -1,4 +1,4 @@
-//! The objects of a cluster: from the stores of the watches, or from the API server.
+//! Collects the objects of a cluster from the stores of the watches, or from the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,11 +26,11 @@ pub(crate) struct Objects {
     pub(crate) claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
     pub(crate) services: BTreeMap<String, Arc<Service>>,
     pub(crate) budget: Option<Arc<PodDisruptionBudget>>,
-    /// Names that are taken by other objects.
+    /// Names of the cluster's objects that other objects have.
     pub(crate) taken: BTreeMap<Part, Holder>,
 }
 
-/// The stores of the watches, of one namespace or of all.
+/// The stores of the watches, of one namespace or of all namespaces.
 #[derive(Clone)]
 pub(crate) struct Stores {
     pub(crate) pods: Store<Pod>,
@@ -40,7 +40,6 @@ pub(crate) struct Stores {
 }
 
 impl Objects {
-    /// Collects the objects of a cluster from the stores of the watches.
     pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,
@@ -51,8 +50,7 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server, also claims that its pods mount and that lack its label. Looks up
-    /// names that are taken by other objects.
+    /// Reads the objects of a cluster from the API server, including mounted claims without its label, and finds taken names.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,
@@ -86,8 +84,8 @@ impl Objects {
         Ok(all)
     }
 
-    /// Sorts objects by ordinal or name. Leaves out pods and claims without an ordinal in the name. An object that does not
-    /// belong to the cluster counts as the holder of its name.
+    /// Sorts objects by ordinal or name. Skips pods and claims without an ordinal in the name. An object that does not belong
+    /// to the cluster counts as the holder of its name.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,
@@ -102,7 +100,7 @@ impl Objects {
             let Some(ordinal) = cluster.resource.ordinal(&pod.name_any()) else {
                 continue;
             };
-            // a pod is never adopted
+            // A pod is never adopted.
             if resources::is_owned(&*pod, Some(&cluster.uid)) {
                 all.pods.insert(ordinal, pod);
             } else {
@@ -113,7 +111,7 @@ impl Objects {
             let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
                 continue;
             };
-            // a claim that is deleted with an earlier cluster is reported as a claim that is being deleted
+            // A claim that is deleted with an earlier cluster is reported as a claim that is being deleted.
             let is_foreign = resources::ownership(cluster, &*claim) == Ownership::Foreign;
             if is_foreign && !mounted.contains(&claim.name_any()) {
                 all.taken
@@ -156,7 +154,7 @@ impl Objects {
         self.claims.get(&ordinal).map(AsRef::as_ref)
     }
 
-    /// Returns whether a pod mounts a claim that was not found because it has lost its labels.
+    /// Returns whether a pod mounts a claim that was not found because the claim has lost its labels.
     pub(crate) fn lacks_mounted_claim(&self, cluster: &Cluster<'_>) -> bool {
         let mut pods = self.pods.iter();
         pods.any(|(ordinal, pod)| {
@@ -173,7 +171,7 @@ impl Objects {
     }
 }
 
-/// Returns the name of the claim that a pod of the cluster mounts as its member's disk.
+/// Returns the name of the claim that a pod of the cluster mounts as its member's disk; `None` if it mounts no such claim.
 fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     let ordinal = cluster.resource.ordinal(&pod.name_any())?;
     let wanted = cluster.claim(ordinal);

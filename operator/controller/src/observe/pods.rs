@@ -1,4 +1,4 @@
-//! Converts pods and claims to values for `plan`, and to the addresses of members.
+//! Converts pods and claims to values for `plan` and to addresses of members.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::resources::{
     START, TEMPLATE, VERSION, state,
 };
 
-/// Annotation of a claim: the refused bytes, `@`, the time in seconds since 1970, a colon, and the API server's message.
+/// Annotation of a claim about a refused growth: bytes, `@`, seconds since 1970, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
@@ -32,16 +32,16 @@ pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 /// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of its own.
 pub(crate) const HELD: &str = "replaced";
 
-/// How long after its grace period a deletion counts as stuck.
+/// How many seconds after its grace period a deletion counts as stuck.
 const LATE_SECONDS: i64 = 60;
 
-/// How long until a refused growth is retried. The storage class may allow expansion by then.
+/// How many seconds until a refused growth is retried. The storage class may allow expansion by then.
 const REFUSAL_SECONDS: i64 = 3600;
 
-/// The maximum length of a message from the kubelet or the scheduler.
+/// The maximum length in bytes of a message from the kubelet or the scheduler.
 const SHOWN_BYTES: usize = 512;
 
-/// Reasons of a waiting container that need a person: the image or the configuration is missing.
+/// Waiting reasons of a container that need a person, because the image or the configuration is missing.
 const CANNOT_START: [&str; 8] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -53,8 +53,8 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the store it could
-/// not restart, although its member has data.
+/// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the backup store
+/// such a pod could not restart, although its member has data.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let init = pod
         .spec
@@ -64,7 +64,7 @@ fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     restores && cluster.id().is_some() && cluster.spec().is_durable()
 }
 
-/// Reads the values for `plan` from a pod. While no template can be made from the spec, no pod counts as outdated.
+/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod counts as outdated.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready = pod_condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
@@ -105,7 +105,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     }
 }
 
-/// Reads the values for `plan` from the claim of an ordinal. While no claim can be made from the spec, it counts as current.
+/// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim counts as current.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -150,7 +150,7 @@ pub(super) fn claim_seen(
     }
 }
 
-/// Parses [`REFUSED_BYTES`] into the bytes and the message; `None` if the refusal is old.
+/// Parses [`REFUSED_BYTES`] into the bytes and the message; `None` if it is invalid or older than [`REFUSAL_SECONDS`].
 fn refused_growth(text: &str, now: UnixSeconds) -> Option<(u64, &str)> {
     let (mark, words) = text.split_once(':')?;
     let (bytes, at) = mark.split_once('@')?;
@@ -187,7 +187,7 @@ pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
 }
 
-/// Returns the phase of a pod. A pod without a phase is `Pending`; `Succeeded` and `Failed` are `Ended`.
+/// Returns the phase of a pod. A pod without a phase is `Pending`; `Succeeded` and `Failed` become `Ended`.
 fn phase(pod: &Pod) -> PodPhase {
     match pod_phase(pod) {
         Some("Running") => PodPhase::Running,
@@ -207,19 +207,17 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Returns whether the deletion of an object is overdue by [`LATE_SECONDS`]. The deletion timestamp is the end of the grace
-/// period.
+/// Returns whether an object should have been deleted [`LATE_SECONDS`] ago. Its deletion timestamp ends the grace period.
 fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     let ends = object.meta().deletion_timestamp.as_ref();
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns why a pod is not ready if a new disk would not help (the node, the scheduler or a container), with the message;
-/// `None` otherwise.
+/// Returns the obstacle of a pod that is not ready, with the message of the scheduler or the kubelet.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
-        // if a node does not report, the control plane only sets `Ready` to false
+        // If a node does not report, the control plane only sets `Ready` to false.
         let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
         let obstacle = if gate {
             Obstacle::ReadinessGate
@@ -241,14 +239,13 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
         .find_map(container_obstacle)
 }
 
-/// Returns at most [`SHOWN_BYTES`] of a text; `None` if it is empty.
+/// Returns at most [`SHOWN_BYTES`] of a text; `None` if the text is missing or empty.
 fn shortened(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns `CannotStart` if a container waits for a reason in [`CANNOT_START`], `OutOfMemory` if it was last killed for that,
-/// else `None`.
+/// Returns `CannotStart` for a waiting reason in [`CANNOT_START`], `OutOfMemory` after a kill at the memory limit, else `None`.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
@@ -268,7 +265,7 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
         .then_some((Obstacle::OutOfMemory, None))
 }
 
-/// Returns the exit code of a member's container that has terminated and is not running. It may be about to restart.
+/// Returns the exit code of a member's container that has terminated and is not running. The container may be about to restart.
 fn exit(pod: &Pod) -> Option<i32> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     let member = containers.iter().find(|each| each.name == CONTAINER)?;
@@ -280,7 +277,7 @@ fn exit(pod: &Pod) -> Option<i32> {
     ended.map(|ended| ended.exit_code)
 }
 
-/// Parses a label or an annotation; `None` if it is missing or unknown.
+/// Parses a label or an annotation; `None` if it is missing or has an unknown value.
 fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> Option<V> {
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }

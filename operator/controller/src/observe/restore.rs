@@ -1,4 +1,4 @@
-//! Looks up the backup for the first members of a cluster, until the cluster has served.
+//! Looks up the backup for the first members of a cluster that has not served yet.
 
 use kube::Client;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
@@ -11,9 +11,9 @@ use crate::{
 const ANOTHER: &str = "spec.bootstrap.restore names another backup or another end of the changes than the one with which the first \
     members have started";
 
-/// Returns the restore point for the first members: the source recorded by an in-place restore, else the backup in
-/// `spec.bootstrap.restore`. Returns `None` if there is neither or the cluster has served. Every first member must use the same
-/// snapshot, so a different backup than the recorded one is an inner error, as is a backup that cannot be used.
+/// Returns the restore point for the first members: the source that an in-place restore recorded, else the backup in
+/// `spec.bootstrap.restore`. `None` if there is neither, or if the cluster has served. The inner error says why a backup cannot
+/// be used. All first members must use the same snapshot, so a backup other than the recorded one is such an error.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -43,14 +43,13 @@ pub(crate) async fn restore_source(
     Ok(Ok(Some(point)))
 }
 
-/// A backup that can be restored.
 pub(crate) struct FoundBackup {
     pub(crate) point: RestorePoint,
     /// Name of the EtcdCluster that was backed up; `None` if only the location is known.
     pub(crate) of: Option<String>,
 }
 
-/// Looks up a backup. The inner error is the reason why it cannot be used.
+/// Looks up a backup. The inner error says why the backup cannot be used.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,
@@ -107,7 +106,6 @@ mod tests {
         found_to(fake, &json!({}), status).await
     }
 
-    /// Looks up the backup with additional fields in `restore`.
     async fn found_to(
         fake: &FakeApi,
         more: &serde_json::Value,

@@ -1,7 +1,6 @@
-//! The secrets of a cluster: certificates from the operator or cert-manager, the operator's client certificate, the password of
-//! root, and which secrets in the spec are missing.
+//! Reads the secrets of a cluster: certificates, and the password of root. Also finds missing secrets.
 //!
-//! Secrets are read individually by name, so the operator needs no permission to list secrets, and they are cached.
+//! Each secret is read by name, so the operator needs no permission to list secrets. The secrets are cached.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,10 +24,10 @@ use crate::{
     },
 };
 
-/// How long passes without changes use cached secrets. A pass that acts rereads them.
+/// How long passes without changes use cached secrets. A pass that acts rereads the secrets.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// How long they use cached secrets while cert-manager is issuing certificates.
+/// How long passes use cached secrets while cert-manager is issuing certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";
@@ -44,25 +43,24 @@ const ROLES: [CertificateRole; 4] = [
 /// The contents of the secrets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SecretsSeen {
-    /// The existing certificates, for `plan`.
+    /// Existing certificates, for `plan`.
     pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// The state of cert-manager's Certificates, for `plan`.
+    /// State of cert-manager's Certificates, for `plan`.
     pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
-    /// The existing cert-manager Certificates.
     pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
     /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
     pub(crate) missing: BTreeSet<String>,
-    /// Names that belong to other secrets or Certificates, for `plan`.
+    /// Names that other secrets or Certificates have, for `plan`.
     pub(crate) taken: BTreeMap<Part, Holder>,
-    /// The fingerprint of the trusted authorities, if the authority was ever rotated.
+    /// Fingerprint of the trusted authorities; `None` if the authority was never rotated.
     pub(crate) trust: Option<String>,
     pub(crate) issued: BTreeMap<CertificateRole, Secret>,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
-    /// The operator's login for members with authentication.
+    /// The operator's login at members with authentication.
     pub(crate) login: Option<Login>,
 }
 
-/// Cached secrets, by the uid of the cluster.
+/// Cached secrets by cluster uid.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Mutex<HashMap<String, Kept>>);
 
@@ -74,7 +72,7 @@ struct Kept {
 }
 
 impl Secrets {
-    /// Returns the secrets of a cluster. With `fresh`, rereads cached ones.
+    /// Returns the secrets of a cluster. With `fresh`, rereads cached secrets.
     pub(crate) async fn of(
         &self,
         client: &Client,
@@ -91,7 +89,7 @@ impl Secrets {
         Ok(seen)
     }
 
-    /// Returns the cached secrets of a cluster if they are for this generation of the spec. Drops expired ones of all clusters.
+    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = lock(&self.0);
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
@@ -102,8 +100,7 @@ impl Secrets {
 }
 
 impl SecretsSeen {
-    /// Returns how long these secrets can be cached: [`KEPT_PENDING`] while cert-manager has not issued one of them, else
-    /// [`KEPT`].
+    /// Returns how long these secrets can be cached: [`KEPT_PENDING`] while cert-manager has yet to issue one, else [`KEPT`].
     fn cache_ttl(&self) -> Duration {
         let pending = self.requested.values().any(|request| !request.issued);
         if pending { KEPT_PENDING } else { KEPT }
@@ -121,7 +118,7 @@ impl SecretsSeen {
         let api = untyped::<Certificate>(client, &cluster.namespace);
         let live = match api.get(&name).await {
             Ok(live) => Some(Some(typed(&live).map_err(cannot(CERTIFICATES))?)),
-            // a 404 for a missing object names the object; a 404 for an unknown kind does not
+            // A 404 for a missing object names the object; a 404 for an unknown kind does not.
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
                 let details = refusal.details.as_ref();
                 details
@@ -142,7 +139,7 @@ impl SecretsSeen {
             && !ours(ownership(cluster, secret))
             && !cert_manager::has_written(secret)
         {
-            // cert-manager would overwrite it
+            // cert-manager would overwrite the secret.
             self.taken
                 .insert(Part::Secret(role), holder(cluster, secret));
         }
@@ -174,8 +171,7 @@ impl SecretsSeen {
     }
 }
 
-/// Reads the secrets of a cluster from the API server: secrets that the operator issues, that the spec names, or that
-/// cert-manager writes.
+/// Reads the secrets that the operator issues, that the spec names, or that cert-manager writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
     let space = &cluster.namespace;
     let secret =
@@ -216,7 +212,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
         named.extend(found.map(|found| (name, found)));
     }
     let operator = cluster.resource.secret_of(CertificateRole::Operator);
-    // members that were started with TLS use it until they restart, even if the spec has changed
+    // Members that were started with TLS use it until they restart, even if the spec has changed.
     let operator = match (
         named.get(&operator),
         seen.issued.get(&CertificateRole::Operator),
@@ -233,7 +229,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
     Ok(seen)
 }
 
-/// Returns whether cert-manager wrote a secret for a Certificate of this cluster, which previously used cert-manager.
+/// Returns whether cert-manager wrote a secret for a Certificate of this cluster, which used cert-manager before.
 async fn is_requested(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -266,8 +262,7 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets in the spec. The secrets of the store for a restore are included until the cluster has
-/// served.
+/// Returns the names of the secrets in the spec. Includes the secrets of the store for a restore until the cluster has served.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
     let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());

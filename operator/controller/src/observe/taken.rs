@@ -1,5 +1,4 @@
-//! Finds names of a cluster's objects that are taken by other objects. Those lack the cluster's label, so missing parts are
-//! looked up by name.
+//! Finds names of a cluster's objects that other objects have. Such objects lack the cluster's label, so they are read by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +16,7 @@ use crate::{
     resources::{Cluster, Ownership, holder_of, ownership},
 };
 
-/// How many ordinals above the wanted ones are looked up while a wanted one is free, because a new member may get one of them.
+/// How many ordinals above the wanted ones are looked up while a wanted one is free. A new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Looks up the names of the cluster's missing objects. Returns the parts whose names are taken, with their holders.
@@ -34,7 +33,7 @@ pub(super) async fn find_taken_names(
             Part::Budget => (kind_of::<PodDisruptionBudget>(), cluster.name.clone()),
             Part::Pod(ordinal) => (kind_of::<Pod>(), names.member(ordinal)),
             Part::Claim(ordinal) => (kind_of::<PersistentVolumeClaim>(), cluster.claim(ordinal)),
-            // these are always read by name
+            // Secrets and Certificates are always read by name.
             Part::Secret(_) | Part::Request(_) => return Ok(None),
         };
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), &cluster.namespace, &kind);
@@ -46,7 +45,7 @@ pub(super) async fn find_taken_names(
     Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
-/// Returns the parts that the cluster may need and that its label did not find.
+/// Returns the parts that the cluster may need and that were not found by label.
 fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let services = [
         (Part::ClientService, cluster.resource.client_service()),
@@ -67,7 +66,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     } else {
         0
     };
-    // replaced members have higher ordinals
+    // Replaced members have higher ordinals.
     let known = cluster
         .resource
         .status
@@ -85,7 +84,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .collect()
 }
 
-/// Returns the ordinal after the first members' ordinals; 0 before they are recorded.
+/// Returns the ordinal after the first members' ordinals; 0 until the first members are recorded.
 fn first_members(cluster: &Cluster<'_>) -> Ordinal {
     let status = cluster.resource.status.as_ref();
     let members = status.and_then(|status| status.bootstrap_members);
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
     use crate::testing::{cluster, environment};
 
-    /// Its claim may have lost its labels.
+    /// The claim may have lost its labels.
     #[test]
     fn the_objects_of_every_known_member_are_looked_up() {
         let status = json!({"members": [{"name": "orders-7", "ordinal": 7}]});

@@ -9,7 +9,7 @@ use witan_members::{Address, Members};
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Compared {
-    /// The comparison must be repeated, because keys were compacted meanwhile.
+    /// Keys were compacted during the comparison, which must be repeated.
     Again(String),
     /// A member did not answer, with this error.
     Silent(String),
@@ -17,8 +17,8 @@ pub(super) enum Compared {
     Hashes(i64, Vec<MemberHash>),
 }
 
-/// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes` with all hashes, equal or not;
-/// `Again` if keys were compacted meanwhile or at different revisions; `Silent` with the first error of a member.
+/// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes`, equal or not. Returns `Again` if
+/// keys were compacted in the meantime or at different revisions, and `Silent` with the first error of a member.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;
@@ -42,7 +42,7 @@ pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared
     judge(revision, found)
 }
 
-/// Returns the hashes. If the members were compacted at different revisions, the comparison must be repeated.
+/// Returns `Hashes`, or `Again` if the members were compacted at different revisions.
 fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();
@@ -57,8 +57,8 @@ fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
-/// Compares the key hashes of all members at `revision`. Returns a message: `Ok` if all agree, `Err` if some differ. The error
-/// names the members that differ from the majority, or all groups if there is no majority.
+/// Compares the members' key hashes at `revision`. Returns a message: `Ok` if all agree, `Err` if some differ. The error names
+/// the members that differ from the majority, or all groups if there is no majority.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

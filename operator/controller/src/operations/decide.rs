@@ -1,6 +1,6 @@
-//! Decides the next action of an operation: a pure function of its record and the observed cluster.
+//! Decides the next action of an operation from its record and the observed cluster.
 //!
-//! Verbs that the plan carries out are recorded in `status.requests` of the EtcdCluster, and then wait.
+//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster, and then wait.
 
 use kube::ResourceExt as _;
 use witan_crd::{
@@ -26,11 +26,11 @@ const ON_DELETE: &str =
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Start {
-    /// It cannot start yet, for this reason.
+    /// The operation cannot start yet, for this reason.
     Hold(String),
-    /// It starts, with the name and the id of the member that it names.
+    /// The operation starts, with the name and the id of the member that it names.
     Begin(Option<(String, MemberId)>),
-    /// It ends immediately, with this text.
+    /// The operation ends immediately, with this text.
     End(Result<String, String>),
 }
 
@@ -39,21 +39,18 @@ pub(super) enum Start {
 pub(super) enum Next {
     /// Record these requests in the status of the EtcdCluster.
     Request(Box<Requests>),
-    /// Request a transfer of leadership from the leader.
     MoveLeader { from: MemberId, to: MemberId },
-    /// Compare the members' hashes.
     Compare,
-    /// Look up the backup of a restore.
     CheckBackup,
     /// Record a restore in the status of the EtcdCluster.
     Record(Box<RestoreStatus>),
-    /// Wait for the cluster, with this progress.
+    /// Wait for the cluster. The text is the progress.
     Watch(String),
     /// End the operation, with this text.
     End(Result<String, String>),
 }
 
-/// Decides whether an operation starts.
+/// Decides whether an operation starts, waits or ends.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
@@ -93,7 +90,7 @@ pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     Err(Start::Hold(why.to_owned()))
 }
 
-/// Fails if the operator does not act on the cluster or is restoring it.
+/// Fails if the operator does not act on the cluster, or if a restore has not ended.
 fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     managed(cluster)?;
     restore::in_progress(cluster).map_or(Ok(()), |by| {
@@ -102,13 +99,13 @@ fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     })
 }
 
-/// Returns the list of members, if a quorum serves and the cluster is not being restored.
+/// Returns the list of members if a quorum serves and the cluster is not being restored. Fails otherwise.
 fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Start> {
     free(cluster)?;
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
 }
 
-/// Starts an operation that restarts all members. Refuses it if the spec does not allow the operator to update members, or if
+/// Decides whether an operation that restarts all members starts. Fails if the spec does not allow updates of members, or if
 /// the only member has no durable disk. Waits while a restore has not ended or no quorum serves.
 fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
@@ -123,7 +120,7 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request for the status of the EtcdCluster while the operation runs.
+/// Returns the request for the status of the EtcdCluster while the operation runs. `None` if the operation has no status yet.
 fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();
@@ -202,7 +199,7 @@ pub(super) fn advance(
     }
 }
 
-/// Records a request, if the status of the cluster does not have it yet.
+/// Returns the action that records a request in the status of the cluster; `None` if it is recorded already.
 fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<Next> {
     let before = cluster.resource.requests();
     let mut after = before.clone();
@@ -210,7 +207,7 @@ fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<
     (after != before).then(|| Next::Request(Box::new(after)))
 }
 
-/// Returns the success of a recovery, if the status of the cluster records it.
+/// Returns the success of a recovery; `None` until the status of the cluster records it.
 fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
     let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;
@@ -220,18 +217,18 @@ fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     ended(done, text)
 }
 
-/// Returns the success of an operation, if it is `done`.
+/// Returns the success of an operation with this text if `done` is set.
 fn ended(done: bool, text: impl Into<String>) -> Option<Next> {
     done.then(|| Next::End(Ok(text.into())))
 }
 
-/// Returns the list of members, if a quorum has confirmed it.
+/// Returns the list of members; `None` unless a quorum has confirmed it.
 fn confirmed(seen: &Observed) -> Option<&Membership> {
     let list = seen.membership.as_ref();
     list.filter(|list| list.is_confirmed())
 }
 
-/// Starts a recovery, if no quorum serves and no other recovery is recorded.
+/// Decides whether a recovery starts: no quorum may serve, and no other recovery may be recorded.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
     let members = status.map(|status| &status.members[..]).unwrap_or_default();
@@ -246,7 +243,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     }
     let recorded = status.and_then(|status| status.recovery.as_ref());
     let is_done = recorded.is_some_and(|one| one.phase == RecoveryPhase::Done);
-    // a recovery whose survivor cannot start is continued with another survivor
+    // A recovery whose survivor cannot start continues with another survivor.
     if is_done || seen.recover.is_some() {
         let text = "status.recovery of the EtcdCluster records another recovery";
         return Start::Hold(text.to_owned());
@@ -254,9 +251,9 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     Start::Begin(None)
 }
 
-/// Starts a transfer of leadership to the voter `to`, healthy or not. Without a name, chooses the healthy voter other than the
-/// leader whose log is furthest ahead, then the lowest id. Ends with success if the voter already leads, and with an error if
-/// there is no such voter. The leader may be unknown.
+/// Decides whether a transfer of leadership to the voter `to`, healthy or not, starts. Without a name, chooses the healthy
+/// voter other than the leader whose log is furthest ahead, then the lowest id. Ends with success if the voter already leads,
+/// and with an error if there is no such voter. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -288,7 +285,7 @@ fn begin_leader_transfer(
     }
 }
 
-/// Starts the replacement of the member `named`, if it is a voter and has a pod.
+/// Decides whether the replacement of the member `named` starts. The member must be a voter and have a pod.
 fn begin_replacement(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -313,7 +310,6 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a transfer of leadership.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
@@ -327,14 +323,14 @@ fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Nex
     }
 }
 
-/// Returns the id of the recorded member; 0, which no member has, if there is none.
+/// Returns the id of the recorded member; 0, which no member has, if none is recorded.
 fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     let id = status.member_id.as_deref().unwrap_or_default();
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Returns whether a quorum confirmed the member list, the cluster has the wanted number of members, all of them vote and
-/// serve, their pods are not being deleted, and `current` holds for each of their ordinals.
+/// Returns whether the cluster is complete: a quorum confirmed the list, the number of members is as wanted, and all of them
+/// vote and serve. No pod may be being deleted, and `current` must return true for each ordinal.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -351,17 +347,16 @@ pub(super) fn settled(
     })
 }
 
-/// Returns whether the pod of an ordinal has the present template, or does not exist.
+/// Returns whether the pod of an ordinal has the present template or does not exist.
 pub(super) fn is_updated(own: &OrdinalSeen) -> bool {
     own.pod.as_ref().is_none_or(|pod| !pod.outdated)
 }
 
-/// Returns whether the claim of an ordinal need not migrate.
 fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }
 
-/// Returns what the operator is doing to the cluster, according to its status.
+/// Returns what the operator is doing to the cluster, according to the cluster's status.
 pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let status = cluster.resource.status.clone().unwrap_or_default();
     let now = status.operation.and_then(|now| now.message);

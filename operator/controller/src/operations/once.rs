@@ -1,8 +1,7 @@
 //! Ensures that operations that replace data or disks run once, soon after their creation, and only on the intended cluster. A
-//! manifest in Git, a restored object or a repeated job creates the same operation again with another UID.
+//! manifest in Git, a restored object or a repeated job can create the same operation again with another UID.
 //!
-//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after the EtcdOperation is
-//! deleted.
+//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after its deletion.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
@@ -13,7 +12,7 @@ use witan_crd::{
 
 use super::record::now;
 
-/// Default deadline, in seconds, for the start of a destructive operation.
+/// Default time limit in seconds within which a destructive operation must start.
 const START_DEADLINE_S: i64 = 600;
 
 /// How many past operations the status of an EtcdCluster records.
@@ -21,9 +20,8 @@ const RECORDED: usize = 50;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
-    /// The reason of the condition.
     pub(super) reason: &'static str,
-    /// What is wrong, and what to do about it.
+    /// A message that describes the problem and its solution.
     pub(super) text: String,
 }
 
@@ -35,13 +33,13 @@ fn is_destructive(operation: &EtcdOperation) -> bool {
     operation.spec.verb().is_some_and(Verb::is_destructive)
 }
 
-/// Returns the UID of the EtcdCluster that the operation names, if it is not this cluster's.
+/// Returns the UID of the EtcdCluster that the operation names; `None` if it names none or this cluster.
 fn other_cluster<'a>(operation: &'a EtcdOperation, cluster: &EtcdCluster) -> Option<&'a String> {
     let named = operation.spec.cluster_uid.as_ref();
     named.filter(|uid| Some(*uid) != cluster.metadata.uid.as_ref())
 }
 
-/// Returns why a pending operation must not start on this cluster.
+/// Returns why a pending operation must not start on this cluster; `None` if it may.
 pub(super) fn refused(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
@@ -79,7 +77,7 @@ pub(super) fn refused(
     is_late(operation, at)
 }
 
-/// Returns why a pending operation is too late to start.
+/// Returns why a pending operation is too late to start; `None` if it is not.
 pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;
@@ -97,8 +95,7 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     refusal("StartDeadlineExceeded", text)
 }
 
-/// Returns the UID and the start of another operation with the same name. Releases before `pastOperations` recorded only the
-/// last restore.
+/// Returns the UID and start time of an earlier operation with the same name. Old releases recorded only the last restore.
 fn same_name<'a>(
     operation: &EtcdOperation,
     cluster: &'a EtcdCluster,
@@ -114,8 +111,8 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation, to be written before it starts; `None` if no record is
-/// needed or it exists. Beyond [`RECORDED`] records, drops the oldest replacement, or the oldest record if there is none.
+/// Returns the status of the cluster with a record of this operation, to be written before it starts. `None` if no record is
+/// needed or it exists. Beyond [`RECORDED`] records, drops the oldest replacement, else the oldest record.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,
@@ -135,7 +132,7 @@ pub(super) fn recorded(
         result: None,
     });
     if past.len() > RECORDED {
-        // replacements can be many, and must not displace the record of a restore
+        // Replacements can be many, and must not displace the record of a restore.
         let replace = Verb::ReplaceMember(&ReplaceMember::default()).name();
         let mut earlier = past[..RECORDED].iter();
         let replaced = earlier.position(|past| past.verb == replace);

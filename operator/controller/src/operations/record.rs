@@ -44,7 +44,7 @@ pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
         .unwrap_or(OperationPhase::Pending)
 }
 
-/// Returns the priority of a verb, lowest first. Repairs go before operations that need a serving cluster.
+/// Returns the rank of a verb; the lowest runs first. Repairs precede operations that need a serving cluster.
 fn urgency(verb: Verb<'_>) -> u8 {
     match verb {
         Verb::RecoverQuorum(_) => 0,
@@ -59,7 +59,7 @@ fn urgency(verb: Verb<'_>) -> u8 {
     }
 }
 
-/// Returns the status of an operation with its verb and its creator.
+/// Returns the status of an operation, completed with its verb and its creator.
 pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     let mut status = operation.status.clone().unwrap_or_default();
     let verb = operation.spec.verb();
@@ -78,7 +78,7 @@ pub(super) fn member_to_replace(
     members.find(|member| member.name == *named)?.id.clone()
 }
 
-/// Returns a message if `member` is not the one that had the name when the operation was first seen.
+/// Returns a message if `member` is not the member that had the name when the operation was first seen.
 pub(super) fn was_replaced(
     status: &EtcdOperationStatus,
     member: Option<&(String, MemberId)>,
@@ -94,7 +94,7 @@ pub(super) fn was_replaced(
     })
 }
 
-/// Returns the field manager of the write that created an operation: the oldest one that did not write a subresource.
+/// Returns the field manager that created an operation: the oldest one that did not write a subresource.
 fn requested_by(operation: &EtcdOperation) -> Option<String> {
     let writes = operation.managed_fields().iter();
     let own = writes.filter(|write| write.subresource.is_none());

@@ -1,7 +1,7 @@
-//! Restores in place: whether one may begin, and its record in the status of the EtcdCluster.
+//! Restores in place: decides whether one may begin, and builds its record for the status of the EtcdCluster.
 //!
-//! A job first restores the backup in a scratch directory (`check`). Then the record is written, and `plan` stops and starts
-//! the members according to it, even if the EtcdOperation is deleted.
+//! A job first restores the backup in a scratch directory (`check`). Then the record is written. `plan` stops and starts the
+//! members according to the record, even if the EtcdOperation is deleted.
 
 mod check;
 
@@ -27,10 +27,10 @@ const NOTHING_KEPT: &str = "there is nothing to undo: no restore of this EtcdClu
 
 const GO_BACK: &str = "to return to the previous disks, delete this EtcdOperation and create an EtcdOperation with undoRestore: {}";
 
-/// Advice if the EtcdOperation of an unfinished restore was deleted.
+/// Advice for an unfinished restore whose EtcdOperation was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
 
-/// Returns the name of the operation whose restore has stopped members and has not finished.
+/// Returns the name of the operation whose restore is recorded and has not finished.
 pub(super) fn in_progress<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     let restore = last(cluster).filter(|last| last.phase != RestorePhase::Done)?;
     Some(&restore.operation)
@@ -40,7 +40,7 @@ fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }
 
-/// Returns the record of an operation in the status of its cluster.
+/// Returns an operation's record in the status of its cluster.
 pub(super) fn recorded<'a>(
     operation: &EtcdOperation,
     cluster: &Cluster<'a>,
@@ -49,9 +49,8 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Decides whether a cluster can be restored from a backup. All of its members must have disks to keep and pods that the
-/// operator can stop. No earlier restore may still have kept disks, unless `forgetKeptDisks` is set. Waits while the pods could
-/// not be recreated.
+/// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
+/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set. Waits while the pods could not be recreated.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!(
@@ -71,7 +70,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns the refusal for the disks that the last restore has kept, if it has finished and at least one is usable.
+/// Returns the refusal if the last restore has finished and at least one disk that it kept is usable.
 fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
@@ -87,7 +86,7 @@ fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     })
 }
 
-/// Returns the refusal of a backup of a cluster other than `own`, unless the operation names that cluster.
+/// Returns the refusal if the backup is of a cluster other than `own` and the operation does not name that cluster.
 pub(super) fn wrong_cluster(
     found: &FoundBackup,
     asked: &RestoreInPlace,
@@ -100,8 +99,8 @@ pub(super) fn wrong_cluster(
     ))
 }
 
-/// Decides whether a cluster can return to the disks that its last restore has kept. If it has already returned, the operation
-/// succeeds and does nothing: a repeated request must not toggle between the two.
+/// Decides whether a cluster can return to the disks that its last restore kept. If it has already returned, the operation
+/// succeeds and does nothing, because a repeated request must not toggle between the two.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
     let meant = asked.operation.as_ref();
     if let Some(last) = last(cluster)
@@ -128,7 +127,7 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRes
     }
 }
 
-/// Returns whether a member can start from the claim of this name.
+/// Returns whether the claim of this name exists and is neither being deleted nor lost.
 fn is_usable(cluster: &Cluster<'_>, seen: &Observed, name: &str) -> bool {
     let ordinal = cluster.ordinal_of_claim(name);
     let claim = ordinal.and_then(|ordinal| seen.claim(ordinal));
@@ -155,7 +154,7 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     })
 }
 
-/// Returns the name of a member outside the pods of the cluster, if the member list or the status has one.
+/// Returns the name of a member outside the pods of the cluster; `None` if neither the member list nor the status has one.
 fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let now = seen.members().find(|member| member.ordinal.is_none());
     let status = cluster.resource.status.as_ref();
@@ -165,7 +164,7 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
-/// Returns the next step of a restore, or of the return from one, that has begun.
+/// Returns the next action of a running restore or undo.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if let Err(Start::Hold(why)) = managed(cluster) {
@@ -191,7 +190,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns a restore's result text: the source, the comparison of the keys, and which disks are kept.
+/// Returns the result text of a restore: the source, the comparison of the keys, and the kept disks.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,
@@ -220,8 +219,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. It keeps the disks in use, or, if an earlier restore has not finished, the
-/// disks which that one has kept.
+/// Returns the record of a restore from `source`. The restore keeps the disks in use. If an earlier restore has not finished,
+/// it keeps that restore's kept disks instead.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,
@@ -230,7 +229,7 @@ fn restoring(
 ) -> RestoreStatus {
     let last = last(cluster);
     let (kept_disks, kept_cluster_id) = match last.filter(|last| last.phase != RestorePhase::Done) {
-        // the members of the unfinished restore hold less than the disks kept before it
+        // The members of the unfinished restore have less data than the disks kept before it.
         Some(last) if last.source.is_some() => {
             (last.kept_disks.clone(), last.kept_cluster_id.clone())
         }
@@ -246,13 +245,13 @@ fn restoring(
     }
 }
 
-/// Returns the record of a return to the disks that the last restore has kept.
+/// Returns the record of a return to the disks that the last restore kept.
 fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> RestoreStatus {
     let Some(last) = last(cluster) else {
         return new_record(operation);
     };
     if last.source.is_none() {
-        // the operation of this return was deleted before it finished: only the name changes
+        // The operation of this return was deleted before it finished, so only the name changes.
         let RestoreStatus { operation, operation_uid, .. } = new_record(operation);
         return RestoreStatus { operation, operation_uid, ..last.clone() };
     }
@@ -289,7 +288,7 @@ fn new_record(operation: &EtcdOperation) -> RestoreStatus {
     }
 }
 
-/// Returns the claims from which a member can start, except for `but`, and the id of their cluster.
+/// Returns the claims from which a member can start, except `but`, and the id of their cluster.
 fn in_use(cluster: &Cluster<'_>, seen: &Observed, but: &[String]) -> (Vec<String>, Option<String>) {
     let claims = seen.ordinals.iter().filter(|(_, at)| {
         let claim = at.claim.as_ref();

@@ -54,7 +54,7 @@ fn requested(fake: &FakeApi) -> Value {
         .clone()
 }
 
-/// The spec of an operation that forces a new cluster from `orders-1`.
+/// Returns the spec of an operation that forces a new cluster from `orders-1`.
 fn recovery() -> Value {
     json!({"recoverQuorum": {"survivor": "orders-1"}})
 }
@@ -64,7 +64,7 @@ fn seconds_ago(seconds: i64) -> String {
     at.expect("a time of this century").to_string()
 }
 
-/// A time before [`late`], within the default start deadline.
+/// Returns a time before [`late`], within the default start deadline.
 fn early() -> String {
     seconds_ago(100)
 }
@@ -73,7 +73,7 @@ fn late() -> String {
     seconds_ago(90)
 }
 
-/// A new operator runs each pass, so only the record can tell where the last one stopped.
+/// A new operator runs each pass, so only the record shows where the last operator stopped.
 #[tokio::test]
 async fn an_operation_continues_after_a_restart_and_runs_once() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -125,7 +125,7 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let begun = pass(&fake, &operations, "first").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running));
     ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
-    // a running operation takes precedence over an older one
+    // A running operation takes precedence over an older one.
     says(pass(&fake, &operations, "older").await.message, "first");
 }
 
@@ -136,7 +136,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "first", &early(), &spec);
     ask(&fake, "second", &late(), &spec);
-    // an operator whose image has no repository cannot observe a cluster
+    // An operator whose image has no repository cannot observe a cluster.
     let operations = Operations::new(Arc::new(operator(&fake, "")));
     let read = |name: &str| {
         let found = fake.get(&format!("/etcdoperations/{name}"));
@@ -147,7 +147,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
 }
 
-/// A restore waits for its backup, a restart for a quorum. A recovery must not wait for them.
+/// A restore waits for its backup, and a restart for a quorum. A recovery must not wait for them.
 #[tokio::test]
 async fn a_repair_precedes_waiting_operations() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -166,7 +166,6 @@ async fn a_repair_precedes_waiting_operations() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
-/// A recovery that begins later, unexpectedly, would stop members that serve.
 #[tokio::test]
 async fn a_recovery_begins_at_once_or_fails() {
     let fake = FakeApi::default();
@@ -191,7 +190,7 @@ async fn a_recovery_begins_at_once_or_fails() {
     assert_eq!(requested(&fake), Value::Null);
 }
 
-/// The clocks of two operators can differ; the second restart must not count as done.
+/// The clocks of two operators can differ. The second restart must not count as done.
 #[tokio::test]
 async fn each_restart_is_another_request() {
     let fake = FakeApi::with_cluster(&json!({"status": {"requests": {"restart": "before"}}}));
@@ -260,7 +259,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
     }
 }
 
-/// By the time the operation begins, the name of a replaced member can belong to its successor.
+/// By the time the operation starts, the successor of a replaced member can have its name.
 #[tokio::test]
 async fn a_replacement_that_waits_knows_its_member_by_id() {
     let members = json!([{"name": "orders-1", "id": "a1"}]);

@@ -1,4 +1,4 @@
-//! Conditions of a cluster, for tools that wait for them.
+//! Conditions of a cluster, for programs that wait for them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
@@ -79,13 +79,12 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
-/// Returns a state whose reason follows from its value.
+/// Returns a state whose reason follows from its value: `yes` if `holds` is true, else `no`.
 fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> ConditionState {
     state(holds, if holds { yes } else { no }, message)
 }
 
-/// Returns the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if pods are ready and
-/// no member answers.
+/// Returns the condition `Available`: `True` with a confirmed leader, `Unknown` if pods are ready and no member answers.
 fn available(seen: &Observed, next: &Step) -> ConditionState {
     if let Some(membership) = &seen.membership {
         return match membership.leader {
@@ -118,8 +117,7 @@ fn available(seen: &Observed, next: &Step) -> ConditionState {
     state(false, reason, message)
 }
 
-/// Returns the condition `Ready`: `True` if the number of healthy voters with ready, updated pods equals `spec.replicas`, and
-/// no step is in progress.
+/// Returns the condition `Ready`: `True` if `spec.replicas` healthy voters are ready and updated, and no step is in progress.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,
@@ -167,8 +165,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     }
 }
 
-/// Returns the condition `Degraded`: `True` if a step or the spec was refused, the notice is a warning, an alarm is raised, or
-/// a voter is not healthy.
+/// Returns the condition `Degraded`: `True` with a refusal, a warning or an alarm, or if a voter is not healthy.
 fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,

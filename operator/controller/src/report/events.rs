@@ -5,10 +5,10 @@ use witan_plan::model::Notice;
 
 use super::{alarm_message, is_true};
 
-/// The reason of a member whose peer URL is not its pod's.
+/// The reason of a member whose peer URL differs from its pod's.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
-/// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
+/// The reason of `Degraded` while a pod has an earlier template because the present template was refused.
 pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 
 /// Returns events for the differences between two statuses: quorum lost or restored (once the cluster has an id), a member with

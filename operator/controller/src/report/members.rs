@@ -8,9 +8,8 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
 
 use super::{Subject, events, rounded, time};
 
-/// Returns the status of each ordinal that has a pod or a member, then of the members outside the pods of this cluster, each
-/// under a unique name. While no member answers, ids, learners and members elsewhere are kept as last reported: a recovery
-/// counts the voters by them.
+/// Returns the status of each ordinal with a pod or a member, then of the outside members, each under a unique name. While no
+/// member answers, keeps ids, roles and outside members as last reported, because a recovery counts voters by them.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -64,7 +63,7 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     all
 }
 
-/// Returns the name, the id and the role that the present status reports for a member.
+/// Returns the name, the id and the role that the previous status reports for a member.
 fn last_reported(known: &MemberStatus) -> MemberStatus {
     MemberStatus {
         name: known.name.clone(),
@@ -93,7 +92,7 @@ fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStat
     }
 }
 
-/// Returns since when a member has not answered.
+/// Returns when a member became silent; `None` if it answers.
 fn silent_since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,
@@ -108,8 +107,7 @@ fn silent_since(
     )
 }
 
-/// Returns since when `holds` is true of a member: the time that `recorded` has in the present status, or now. `None` if it is
-/// not true.
+/// Returns when `holds` became true: the time that `recorded` has in the previous status, else now. `None` if it is false.
 fn since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,
@@ -195,7 +193,7 @@ mod tests {
         assert_eq!(names.collect::<Vec<_>>(), ["a-0", "b", "c"]);
     }
 
-    /// A recovery must know the voters elsewhere and the learners when no member answers.
+    /// A recovery must know the outside voters and the learners when no member answers.
     #[test]
     fn members_keep_their_id_and_role_while_none_answers() {
         let resource = resource();

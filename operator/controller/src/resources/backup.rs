@@ -1,8 +1,7 @@
-//! The job that takes a backup.
+//! Builds the job that takes a backup.
 //!
-//! The pod runs `witan-operator backup save`, which streams a member's snapshot into the store and writes the result into its
-//! termination message. With verification, `save` and `fetch` are init containers, and the main container restores what `fetch`
-//! has downloaded.
+//! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, `save` and
+//! `fetch` are init containers, and the main container restores the snapshot that `fetch` has downloaded.
 
 use std::collections::BTreeMap;
 
@@ -28,16 +27,16 @@ pub(crate) const SAVE: &str = "save";
 /// How often a failed pod is retried.
 const RETRIES: i32 = 4;
 
-/// How long a finished job, its pods and their logs are kept: a day.
+/// How many seconds a finished job, its pods and their logs are kept.
 const KEPT_SECONDS: i32 = 24 * 3600;
 
 const OPERATOR_SECRET: &str = "/etc/witan/operator";
 const ROOT_SECRET: &str = "/etc/witan/login";
 const SCRATCH: &str = "/var/lib/scratch";
-/// Writes the result to the container's termination message.
+/// The flag that writes the result to the container's termination message.
 pub(super) const RESULT: &str = "--result=/dev/termination-log";
 
-/// Returns the URL of the folder for a backup: each cluster has a folder below the prefix of the store.
+/// Returns the URL of the folder for a backup. Each cluster has a folder below the prefix of the store.
 pub(crate) fn location(backup: &EtcdBackup) -> String {
     let namespace = backup.namespace().unwrap_or_default();
     let spec = &backup.spec;
@@ -45,8 +44,8 @@ pub(crate) fn location(backup: &EtcdBackup) -> String {
     store::location(&spec.settings.store, &folder)
 }
 
-/// Returns the name of a backup in its store. It contains the creation time of the EtcdBackup, because an EtcdBackup can be
-/// deleted and created again with the same name.
+/// Returns the name of a backup in its store. The name contains the creation time of the EtcdBackup, because an EtcdBackup can
+/// be deleted and created again with the same name.
 pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
     let created = backup.creation_timestamp();
     let created = created.map(|time| time.0.strftime("%Y%m%dT%H%M%SZ").to_string());
@@ -92,7 +91,7 @@ pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
     .into()
 }
 
-/// Merges the `podTemplate` of the backup into the pod.
+/// Merges the `podTemplate` of the backup into the pod. Fails if the result is not a valid pod.
 pub(super) fn merged(
     pod: PodTemplateSpec,
     backup: &EtcdBackup,
@@ -111,7 +110,6 @@ pub(super) fn merged(
     Ok(pod)
 }
 
-/// Returns the spec of the pod that saves a backup.
 fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);
@@ -161,22 +159,22 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     }
 }
 
-/// Returns a container without arguments, in which only mounted volumes are writable.
+/// Returns a container without arguments that can write only to mounted volumes.
 pub(super) fn container(name: &str, image: &str) -> Container {
     Container {
         name: name.to_owned(),
         image: Some(image.to_owned()),
         env: Some(Vec::<EnvVar>::new()),
-        // if there is no result, the end of the log is the reason of the failure
+        // Without a result, the end of the log is the reason of the failure.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(pod::container_security()),
         ..Container::default()
     }
 }
 
-/// Returns the arguments of `backup save`, and the volumes of the cluster's secrets that they refer to.
+/// Returns the arguments of `backup save`, and the volumes of the secrets that the arguments refer to.
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
-    // ordinals can have gaps
+    // Ordinals can have gaps.
     let status = cluster.resource.status.as_ref();
     let members = status.into_iter().flat_map(|status| &status.members);
     let known = members.filter_map(|member| u32::try_from(member.ordinal?).ok());
@@ -195,7 +193,7 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
     (args, secrets)
 }
 
-/// Returns the arguments for reaching members, and the volumes of the cluster's secrets that they refer to.
+/// Returns the arguments for connecting to members, and the volumes of the secrets that the arguments refer to.
 pub(super) fn source(
     cluster: &Cluster<'_>,
     endpoints: &[String],
@@ -240,7 +238,7 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
     ]
 }
 
-/// Returns the arguments of the server binary for restoring the backup as a verification.
+/// Returns the arguments of the server binary that verifies the backup by restoring it.
 fn restore() -> Vec<String> {
     let url = "http://localhost:2380";
     [

@@ -1,4 +1,4 @@
-//! The pod disruption budget: evictions never break the quorum of the voters.
+//! Builds the pod disruption budget, which prevents evictions that would break the quorum of the voters.
 
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
@@ -11,7 +11,7 @@ use super::{
     with_fingerprint, word,
 };
 
-/// Returns the disruption budget of the voters. The spec's number takes precedence over `min_available`.
+/// Returns the disruption budget of the voters. A number in the spec takes precedence over `min_available`.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()

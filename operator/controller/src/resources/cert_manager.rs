@@ -1,4 +1,4 @@
-//! cert-manager's Certificates: the operator's requests, and the secrets that cert-manager writes for them.
+//! cert-manager's Certificates that the operator creates, and the secrets that cert-manager writes for them.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ pub(crate) struct CertificateSpec {
     pub(crate) ip_addresses: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) duration: Option<Span>,
-    /// How long before its end a certificate is renewed.
+    /// How long before its expiry a certificate is renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) renew_before: Option<Span>,
     #[serde(default)]
@@ -57,7 +57,7 @@ pub(crate) fn requests(
     roles.into_iter().filter_map(asked)
 }
 
-/// Returns the Certificate for a role; `None` if its source is not cert-manager.
+/// Returns the Certificate for a role; `None` if the role's source is not cert-manager.
 pub(crate) fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
     let asked = cluster
         .spec()
@@ -99,12 +99,12 @@ pub(crate) fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }
 
-/// Returns the part of a Certificate's secret that the operator applies: a non-controller owner.
+/// Returns the part of a Certificate's secret that the operator applies: the Certificate as a non-controller owner.
 pub(crate) fn owned(request: &Certificate) -> Secret {
     let mut secret = Secret::default();
     secret.metadata.name = Some(request.name_any());
     secret.metadata.owner_references = request.owner_ref(&()).map(|owner| vec![owner]);
-    // applying never creates a secret that was deleted meanwhile, because this type requires data
+    // Applying never creates a secret that was deleted in the meantime, because this type requires data.
     secret.type_ = Some("kubernetes.io/tls".to_owned());
     secret
 }

@@ -1,5 +1,4 @@
-//! The pod that stores the changes between the snapshots of a schedule. It runs `witan-operator backup changes` until it is
-//! deleted.
+//! Builds the pod that stores the changes between snapshots by running `witan-operator backup changes` until it is deleted.
 
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec},
@@ -21,7 +20,7 @@ pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 /// The port on which the pod reports its progress.
 pub(crate) const STATUS_PORT: u16 = 8080;
 
-/// Returns the pod. `of` is a backup of the schedule, with the same store and folder.
+/// Returns the pod that stores the changes of a schedule. `of` is a backup of the schedule, with the same store and folder.
 pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,
@@ -39,7 +38,7 @@ pub(crate) fn changes_pod(
         format!("--listen=[::]:{STATUS_PORT}"),
         backup::RESULT.to_owned(),
     ];
-    // the service outlives any member; the name of the container is the one that a `podTemplate` refers to
+    // The service outlives any member. A `podTemplate` refers to the container by this name.
     let main = Container {
         args: Some([own, source, access.flags].concat()),
         env: Some(access.env),
@@ -59,14 +58,14 @@ pub(crate) fn changes_pod(
     };
     let mut template = backup::merged(template, of)?;
     if let Some(spec) = &mut template.spec {
-        // drop containers that only the template mentions, such as the containers of a verification
+        // Drop containers that only the template mentions, such as the containers of a verification.
         spec.containers
             .retain(|container| container.image.is_some());
         let init = spec.init_containers.iter_mut();
         init.for_each(|init| init.retain(|container| container.image.is_some()));
     }
     let metadata = ObjectMeta {
-        // the fixed name prevents a second pod, which would store the changes twice
+        // The fixed name prevents a second pod, which would store the changes twice.
         name: Some(format!("{}-changes", schedule.name_any())),
         namespace: Some(cluster.namespace.clone()),
         owner_references: Some(vec![owner(schedule)]),

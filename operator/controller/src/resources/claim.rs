@@ -1,4 +1,4 @@
-//! The claim of a member's disk.
+//! Builds the claim of a member's disk.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{
     owner, with_fingerprint, word,
 };
 
-/// Returns the claim of a member. The EtcdCluster owns it if the policy is to delete claims with the cluster.
+/// Returns the claim of a member. The EtcdCluster owns the claim if the retention policy deletes claims with the cluster.
 pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -38,7 +38,7 @@ pub(crate) fn claim(
     if cluster.spec().claim_retention().when_deleted == Retention::Retain {
         metadata.owner_references = None;
     }
-    // fields that can differ between claims are not part of the fingerprint
+    // Fields that can differ between claims are not part of the fingerprint.
     let spec = spec(cluster, template.spec);
     let mut claim = with_fingerprint(PersistentVolumeClaim {
         metadata,
@@ -52,8 +52,8 @@ pub(crate) fn claim(
     Ok(claim)
 }
 
-/// The request for a claim, recorded in its annotation [`REQUESTED`]. The spec is compared with this record, because a webhook
-/// or an autoscaler can change the live claim.
+/// The operator's request for a claim, which the annotation [`REQUESTED`] records. The spec is compared with this record,
+/// because a webhook or an autoscaler can change the live claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ClaimRequest {
     /// The claim's spec without the size.
@@ -65,7 +65,7 @@ struct ClaimRequest {
 }
 
 impl ClaimRequest {
-    /// Returns the request for a claim with this spec; `None` if its size cannot be read.
+    /// Returns the request for a claim with this spec; `None` if the size in the cluster's spec is invalid.
     fn of(cluster: &Cluster<'_>, spec: PersistentVolumeClaimSpec) -> Option<Self> {
         let request = cluster.active_request.as_ref();
         let request = request.filter(|request| request.migrate_storage);
@@ -88,8 +88,7 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. A claim without a record gets a
-/// record of the present spec.
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request, or records the present spec.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
@@ -102,7 +101,7 @@ pub(crate) fn applied_to(
 }
 
 /// Returns whether a member must move to a new claim: an EtcdOperation migrates the storage, or the recorded request differs
-/// from the spec or is larger. A spec without a storage class accepts any class, and one without a size any size.
+/// from the spec or is larger. A spec without a storage class accepts any class, and a spec without a size any size.
 pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
     let wanted = template(cluster).ok();
     let wanted = wanted.and_then(|wanted| ClaimRequest::of(cluster, spec(cluster, wanted.spec)));
@@ -119,8 +118,7 @@ pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) 
     migrates || is_larger || wanted.spec != recorded.spec
 }
 
-/// Returns the owners that a claim must have: all present ones other than the cluster, and the cluster if the policy is to
-/// delete claims with it.
+/// Returns the owners of a claim: all but the cluster, and the cluster if the retention policy deletes claims with it.
 pub(crate) fn owners_of_claim(
     cluster: &Cluster<'_>,
     claim: &PersistentVolumeClaim,
@@ -144,8 +142,7 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     claim
 }
 
-/// Returns a claim's spec without its size: the template's spec, with access modes (by default `ReadWriteOnce`) and storage
-/// class.
+/// Returns the template's spec with access modes (by default `ReadWriteOnce`) and storage class, without the size.
 fn spec(
     cluster: &Cluster<'_>,
     template: Option<PersistentVolumeClaimSpec>,
@@ -165,7 +162,7 @@ fn spec(
     spec
 }
 
-/// Returns the resources of a claim: the size in the spec.
+/// Returns the resources of a claim, which are the size in the spec.
 fn requested(cluster: &Cluster<'_>) -> VolumeResourceRequirements {
     let size = Quantity(Storage::requested(cluster.spec().storage.as_ref()).0);
     VolumeResourceRequirements {

@@ -1,4 +1,4 @@
-//! The command line of a member. It contains only what differs from the server's defaults.
+//! Builds the command line of a member. It contains only flags that differ from the server's defaults.
 
 use std::fmt::Display;
 
@@ -10,8 +10,7 @@ use super::{
     word,
 };
 
-/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files such as `lost+found` at
-/// the root.
+/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files at the root.
 pub(super) const VOLUME: &str = "/var/lib/etcd";
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
@@ -48,7 +47,7 @@ fn flag(name: &str, value: impl Display) -> String {
 
 /// Returns the flags for name, data directory, URLs and cluster token of a member.
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
-    // [::] also accepts IPv4; 0.0.0.0 would be unreachable if pods have only IPv6 addresses
+    // [::] also accepts IPv4. 0.0.0.0 would be unreachable if pods have only IPv6 addresses.
     let peer = scheme(plan.peer_tls == PeerTls::On);
     let client = cluster.client_scheme();
     let client_url = cluster.client_url(plan.ordinal);
@@ -95,7 +94,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the name of a member for `--initial-cluster`: the name for its ordinal, its own name, or its id.
+/// Returns the name of a member for `--initial-cluster`: the name for its ordinal, else its reported name, else its id.
 fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     match member.ordinal {
         Some(ordinal) => cluster.resource.member(ordinal),
@@ -104,7 +103,7 @@ fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     }
 }
 
-/// Returns the TLS flags. A member that listens in clear text can still have a certificate, for dialing members that use TLS.
+/// Returns the TLS flags. A member that listens in clear text can still have a certificate, to connect to members that use TLS.
 fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = Vec::new();
     if plan.peer_tls >= PeerTls::Ready {
@@ -113,7 +112,7 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
             format!("--peer-key-file={PEER_SECRET}/tls.key"),
             format!("--peer-trusted-ca-file={PEER_SECRET}/ca.crt"),
             flag("peer-client-cert-auth", "true"),
-            // pod addresses are not in the certificate
+            // Pod addresses are not in the certificate.
             flag("peer-skip-client-san-verification", "true"),
         ]);
     }
@@ -130,7 +129,7 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the flags for the options of the server; an option without a value needs no flag.
+/// Returns the flags for the options of the server. An option without a value needs no flag.
 fn server(options: &Options) -> Vec<String> {
     let retention = &options.auto_compaction_retention;
     let mut flags = vec![

@@ -1,4 +1,4 @@
-//! Merges the user's additions into objects of the operator.
+//! Merges the user's additions into objects that the operator builds.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use witan_crd::OpenObject;
 
 use super::ResourceError;
 
-/// Converts an untyped object of the spec into the type `T`; errors name the field.
+/// Converts an untyped object of the spec to the type `T`. An error names the field.
 pub(super) fn typed<T: DeserializeOwned>(
     field: &'static str,
     object: &OpenObject,
@@ -14,7 +14,7 @@ pub(super) fn typed<T: DeserializeOwned>(
     serde_json::from_value(Value::Object(object.0.clone())).map_err(failed(field))
 }
 
-/// Merges the user's `podTemplate` into an object of the operator. Fails if the result is not a valid object.
+/// Merges the user's `podTemplate` into an object that the operator builds. Fails if the result is not a valid object.
 pub(super) fn merged<T: Serialize + DeserializeOwned>(
     own: &T,
     template: &OpenObject,
@@ -30,7 +30,7 @@ fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
 }
 
 /// Merges `more` into `base`: objects by key, and lists by `name` if every element of `more` has one, so an empty list changes
-/// nothing. Anything else, including null, replaces the old value.
+/// nothing. Any other value, including null, replaces the old value.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

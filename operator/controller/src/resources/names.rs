@@ -12,13 +12,13 @@ use crate::options::Environment;
 
 /// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "witan-operator";
-/// Label: the name of the member's pod.
+/// Label of a pod: the name of its member.
 pub(crate) const MEMBER: &str = "witan.dev/member";
-/// Label: `voter` or `learner`.
+/// Label of a pod: `voter` or `learner`.
 pub(crate) const ROLE: &str = "witan.dev/role";
-/// Label of a job and its pods: the EtcdBackup.
+/// Label of a job and its pods: the name of their EtcdBackup.
 pub(crate) const BACKUP: &str = "witan.dev/backup";
-/// Label of a job and its pods: the EtcdCluster that they back up. Not [`CLUSTER`], which selects members.
+/// Label of a job and its pods: the EtcdCluster that they back up. They must not have [`CLUSTER`], which selects members.
 pub(crate) const BACKUP_OF: &str = "witan.dev/backup-of";
 /// Label of a job and its pods: the uid of their EtcdOperation.
 pub(crate) const OPERATION: &str = "witan.dev/operation";
@@ -30,23 +30,21 @@ pub(crate) const SERVICE: &str = "witan.dev/service";
 pub(crate) const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
 pub(crate) const TEMPLATE: &str = "witan.dev/template";
-/// Annotation of a pod with the last admitted template: the fingerprint of the refused template, a colon, and the message of
-/// the refusal.
+/// Annotation of a pod with the last admitted template: the refused template's fingerprint, a colon, and the refusal.
 pub(crate) const REFUSED: &str = "witan.dev/refused-template";
 /// Annotation of pods and claims: the member's peer TLS.
 pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
 /// Annotation of a pod: how the member was started.
 pub(crate) const START: &str = "witan.dev/start";
-/// Annotation of a claim whose member was removed. The claim is kept, forever or until another member votes.
+/// Annotation of a claim whose member was removed. The claim is kept, either forever or until another member votes.
 pub(crate) const RETIRED: &str = "witan.dev/retired";
-/// Annotation of a claim: the id of the cluster whose data it holds. Without it, the claim never held the data of a cluster
-/// that has served.
+/// Annotation of a claim: the id of the cluster that has served from it.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
 /// Annotation of a pod: the last EtcdOperation that restarted all members.
 pub(crate) const RESTART: &str = "witan.dev/restart";
-/// Annotation of the authority's secret: the last fulfilled request for a rotation.
+/// Annotation of the authority's secret: the last request for a rotation that was fulfilled.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
-/// Annotation of a claim: what the operator requested when it created or enlarged the claim.
+/// Annotation of a claim: the operator's request when it created or enlarged the claim.
 pub(crate) const REQUESTED: &str = "witan.dev/requested";
 /// Annotation of an object: the fingerprint of the applied fields.
 pub(crate) const SPEC: &str = "witan.dev/applied";
@@ -63,21 +61,21 @@ pub(crate) struct Cluster<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) name: String,
     pub(crate) namespace: String,
-    /// Distinguishes it from an earlier cluster of the same name.
+    /// The uid, which distinguishes the cluster from an earlier one of the same name.
     pub(crate) uid: String,
     pub(crate) image: String,
-    /// The fingerprint of the trusted authorities, if the authority was ever rotated.
+    /// Fingerprint of the trusted authorities; `None` if the authority was never rotated.
     pub(crate) trust: Option<String>,
-    /// The backup that its first members start from.
+    /// The backup from which the first members start.
     pub(crate) restore: Option<RestorePoint>,
     /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
-    /// Whether pods of this spec were admitted before: a later rule must not lock a member out of its disk.
+    /// Whether pods of this spec were admitted before. If so, later rules do not apply, and members can start on their disks.
     pub(crate) is_admitted: bool,
 }
 
 impl<'a> Cluster<'a> {
-    /// Derives the names of a cluster. Fails if it has no namespace or no uid, or its members have no image.
+    /// Derives the names of a cluster. Fails if the cluster has no namespace or no uid, or if its members have no image.
     pub(crate) fn new(
         resource: &'a EtcdCluster,
         environment: &'a Environment,
@@ -115,7 +113,7 @@ impl<'a> Cluster<'a> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
-    /// Returns the cluster token, from which the ids of cluster and members are derived. A restore in place changes it.
+    /// Returns the cluster token, from which cluster and member ids are derived. Each restore in place changes it.
     pub(super) fn token(&self) -> String {
         let status = self.resource.status.as_ref();
         let restore = status.and_then(|status| status.restore.as_ref());
@@ -134,7 +132,7 @@ impl<'a> Cluster<'a> {
         scheme(self.spec().client_tls().is_some())
     }
 
-    /// Returns the client URL of a member according to the spec; its pod can be older.
+    /// Returns the client URL of a member according to the spec. The member's pod may still use an older spec.
     pub(crate) fn client_url(&self, ordinal: Ordinal) -> String {
         let (scheme, host) = (self.client_scheme(), self.resource.host(ordinal));
         format!("{scheme}://{host}:{}", ports::CLIENT)
@@ -160,12 +158,12 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Returns the labels that select the pods of this cluster; they never change.
+    /// Returns the labels that select the pods of this cluster. They never change.
     pub(crate) fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
-    /// Returns the labels of every object. The operator's take precedence over the user's.
+    /// Returns the labels of every object. The operator's labels take precedence over the user's.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
         let mut labels = additional
@@ -187,8 +185,7 @@ impl<'a> Cluster<'a> {
         labels
     }
 
-    /// Returns the metadata of an object that the cluster owns: labels, the annotations in `spec.additionalMetadata`, and the
-    /// owner reference.
+    /// Returns the metadata of an object of the cluster: labels, `spec.additionalMetadata.annotations` and owner reference.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {
@@ -213,7 +210,7 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Returns a valid label value: at most 63 characters, with `_` in place of invalid ones.
+/// Converts a text to a valid label value: at most 63 characters, with `_` in place of invalid ones.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text: String = text
@@ -225,8 +222,7 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// Returns `spec.image`, or the operator's member image. `spec.version` replaces that image's tag or digest. Fails if the image
-/// has no repository name.
+/// Returns `spec.image`, else the operator's member image with `spec.version`, if set. Fails if the image has no repository.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

@@ -1,4 +1,4 @@
-//! The pod of a member.
+//! Builds the pod of a member.
 
 use k8s_openapi::{
     api::core::v1::{
@@ -25,10 +25,10 @@ use super::{
 /// The user and group of a member. The image has no user of its own.
 const USER: i64 = 65532;
 
-/// How long a member may take to transfer leadership and finish its calls.
+/// How many seconds a member may take to transfer leadership and finish its calls.
 const GRACE_SECONDS: i64 = 30;
 
-/// How long a member may take to read its disk: an hour.
+/// How many seconds a member may take to read its disk.
 const START_SECONDS: i32 = 3600;
 
 /// Returns the fingerprint of the template that all pods with the same peer TLS share.
@@ -37,7 +37,7 @@ pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<Strin
     Ok(fingerprint(&unmarked(cluster, &common)?))
 }
 
-/// Returns the pod of a member. Its annotations record how it was started; `observe` reads them.
+/// Returns the pod of a member. Its annotations record how the member was started; `observe` reads them.
 pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
@@ -52,7 +52,7 @@ pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, Resource
     Ok(pod)
 }
 
-/// Returns the pod with the user's `podTemplate` merged in and the operator's names on top, without the annotations of [`pod`].
+/// Returns the pod with the user's `podTemplate` merged in, but with the operator's names. [`pod`] adds the annotations.
 fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let own = own(cluster, plan)?;
     let Some(template) = &cluster.spec().pod_template else {
@@ -140,7 +140,7 @@ pub(super) fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
-/// Returns the pull secrets of the spec, or the operator's if it has none.
+/// Returns the pull secrets of the spec, else the operator's.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let mut names: Vec<_> = own.map(|secret| secret.name.clone()).collect();
@@ -208,7 +208,7 @@ pub(super) fn container_security() -> SecurityContext {
     }
 }
 
-/// Returns a probe of a path on the metrics port, with a timeout of 5 s, that fails after `failures` consecutive failures.
+/// Returns a probe of a path on the metrics port. It fails after `failures` consecutive failures; each attempt may take 5 s.
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
@@ -223,8 +223,7 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-/// Returns the resources of the spec, or default requests: without requests, a member would be among the first pods evicted
-/// from a node that runs out of memory.
+/// Returns the resources of the spec, or default requests, without which members would be among the first pods evicted.
 pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
@@ -282,8 +281,7 @@ fn selector(cluster: &Cluster<'_>) -> LabelSelector {
     }
 }
 
-/// Returns the user's affinity. Unless it has a pod anti-affinity, `podAntiAffinityPreset` adds one: preferred (soft), required
-/// (hard) or none.
+/// Returns the user's affinity. Without a pod anti-affinity, adds the one of `podAntiAffinityPreset`.
 fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {
@@ -316,7 +314,7 @@ fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     Ok(affinity)
 }
 
-/// Returns the given constraints; by default, one that prefers spreading members over zones.
+/// Returns the given constraints; without any, one that prefers to spread members over zones.
 fn spread_or_default(
     cluster: &Cluster<'_>,
     given: Vec<TopologySpreadConstraint>,

@@ -1,5 +1,5 @@
-//! What `podTemplate` must not set. Arguments and variables of the server's container decide which cluster a member belongs to:
-//! `--force-new-cluster` in every pod would split the cluster into single-member clusters.
+//! Checks the fields that `podTemplate` must not set. Arguments and variables of the server's container decide to which cluster
+//! a member belongs: `--force-new-cluster` in every pod would split the cluster into single-member clusters.
 
 use serde_json::Value;
 use witan_crd::{CONTAINER, OPERATOR_FLAGS, OpenObject};
@@ -9,13 +9,13 @@ use super::{
     restore::{FETCH, RESTORE},
 };
 
-/// Fields of the container that only the operator sets. `envFrom`, because its keys are not in the template.
+/// Fields of the container that only the operator sets. `envFrom` is one of them, because its keys are not in the template.
 const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 
-/// The operator's init containers for restoring a backup.
+/// The operator's init containers, which restore a backup.
 const RESERVED_INIT_CONTAINERS: [&str; 2] = [FETCH, RESTORE];
 
-/// Fails if the template sets a field or a variable of the container that the operator manages, or changes its init containers.
+/// Fails if the template sets fields or variables that the operator manages, or a name of its init containers.
 pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
     let containers = |field| {
         let found = template.0.get("spec").and_then(|spec| spec.get(field));

@@ -1,5 +1,5 @@
-//! The init containers with which a first member starts from a backup: one downloads the snapshot, the other creates the data
-//! directory. Both do nothing if the member has data.
+//! Builds the init containers with which a first member starts from a backup. One downloads the snapshot; the other creates the
+//! data directory. Both do nothing if the member has data.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(crate) const RESTORE: &str = "restore";
 /// How often a failed pod of a check is retried.
 const RETRIES: i32 = 2;
 
-/// Returns the init containers of a first member, and the volumes that they need in addition to the member's own.
+/// Returns the init containers of a first member, and the volumes that only they need.
 pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
@@ -38,7 +38,7 @@ pub(super) fn containers(
 ) -> Result<(Vec<Container>, Vec<Volume>), ResourceError> {
     let data = store::mount("data", VOLUME);
     let access = store::access(&point.store, true);
-    // a quota rejects pods with a container without resources
+    // A quota rejects pods with a container without resources.
     let resources = Some(pod::resources(cluster)?);
     let file = format!("{VOLUME}/restore.db");
     let mut fetch = vec![
@@ -92,8 +92,7 @@ pub(super) fn containers(
     Ok((containers, access.volumes))
 }
 
-/// Returns the job that checks that a backup can be restored, before members are stopped for it. Its pod does what a first
-/// member does, in a scratch directory.
+/// Returns the job that checks a backup before members are stopped for it. It restores the backup in a scratch directory.
 pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,

@@ -1,4 +1,4 @@
-//! The two services: one for clients, and the headless one for the members' DNS names.
+//! Builds the two services: one for clients, and a headless one for the members' DNS names.
 
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
@@ -41,7 +41,7 @@ pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
     })
 }
 
-/// Returns the headless service that gives members their DNS names, even before they are ready.
+/// Returns the headless service, which gives members their DNS names even before they are ready.
 pub(crate) fn peer_service(cluster: &Cluster<'_>) -> Service {
     let mut meta = cluster.meta(cluster.resource.peer_service());
     let labels = meta.labels.get_or_insert_default();

@@ -1,4 +1,4 @@
-//! Gives a container access to a backup store: flags of `witan-operator backup`, environment and volumes.
+//! Gives a container access to a backup store through flags of `witan-operator backup`, environment variables and volumes.
 
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource,
@@ -9,10 +9,10 @@ use witan_crd::{BackupStore, S3Store};
 use super::word;
 
 const VOLUME: &str = "/var/lib/backups";
-/// Where the CA certificate of a store is mounted.
+/// Mount path of a store's CA certificate.
 const AUTHORITIES: &str = "/etc/witan/store";
 
-/// The keys of the credentials' secret, which are also the names of the variables. The last one is optional.
+/// The keys of the secret with the credentials, which are also the names of the variables. The last key is optional.
 const CREDENTIALS: [&str; 3] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -21,19 +21,19 @@ const CREDENTIALS: [&str; 3] = [
 
 #[derive(Debug, Default)]
 pub(super) struct StoreAccess {
-    /// Flags of `witan-operator backup`, except for the location.
+    /// Flags of `witan-operator backup`, without the location.
     pub(super) flags: Vec<String>,
     pub(super) env: Vec<EnvVar>,
     pub(super) volumes: Vec<Volume>,
     pub(super) mounts: Vec<VolumeMount>,
 }
 
-/// Returns the URL of a folder below the prefix of a store, or of the prefix itself if `folder` is empty.
+/// Returns the URL of a folder below the prefix of a store. If `folder` is empty, returns the URL of the prefix.
 pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     let (root, prefix) = match (&store.s3, &store.persistent_volume_claim) {
         (Some(s3), _) => (format!("s3://{}", s3.bucket), s3.prefix.as_str()),
         (None, Some(volume)) => (format!("file://{VOLUME}"), volume.prefix.as_str()),
-        // the CRD rejects a store without either
+        // The CRD rejects a store without either.
         (None, None) => (String::new(), ""),
     };
     let parts = [prefix].into_iter().chain(folder.iter().copied());
@@ -41,7 +41,7 @@ pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     parts.fold(root, |url, part| format!("{url}/{part}"))
 }
 
-/// Returns what a container needs for accessing a store; `read_only` mounts its volume read-only.
+/// Returns the access to a store. `read_only` mounts the store's volume read-only.
 pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     let mut access = StoreAccess::default();
     if let Some(claim) = &store.persistent_volume_claim {
@@ -64,7 +64,7 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
-/// Adds access to a bucket: flags, credentials from a secret, and the CA certificate.
+/// Adds the flags for a bucket, its credentials from a secret, and its CA certificate.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
     flag("region", &s3.region);
@@ -103,7 +103,7 @@ fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     }
 }
 
-/// Returns the volume of a secret that the pod's group can read, and its mount.
+/// Returns the volume of a secret that the pod's group can read, and its mount at `path`.
 pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeMount) {
     let mount = VolumeMount { read_only: Some(true), ..mount(volume, path) };
     let volume = Volume {
@@ -127,7 +127,7 @@ pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
     }
 }
 
-/// Returns a volume that is deleted with its pod.
+/// Returns an empty volume that is deleted with its pod.
 pub(super) fn scratch(name: &str) -> Volume {
     Volume {
         name: name.to_owned(),

@@ -83,7 +83,6 @@ fn all_objects_match_the_snapshot() {
     );
 }
 
-/// A claim outlives the cluster unless the policy says otherwise.
 #[test]
 fn claims_are_owned_only_when_they_go_with_the_cluster() {
     let cluster = cluster(resource(json!({})));
@@ -95,7 +94,7 @@ fn claims_are_owned_only_when_they_go_with_the_cluster() {
     );
 }
 
-/// An address in another notation would never match the certificate, and each pass would issue a new one.
+/// An address in another notation would never match the certificate, and each pass would issue a new certificate.
 #[test]
 fn an_address_fits_however_it_is_written() {
     let more = json!({"managed": {}, "additionalIPAddresses": ["2001:0DB8::01", "2001:db8::1", "127.0.0.1"], "additionalDNSNames": ["localhost"]});
@@ -107,7 +106,7 @@ fn an_address_fits_however_it_is_written() {
     assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
 }
 
-/// If they counted as a difference, the operator would apply the object forever.
+/// If such owners counted as a difference, the operator would apply the object forever.
 #[test]
 fn owners_added_by_others_are_ignored() {
     let cluster = cluster(resource(json!({})));
@@ -150,7 +149,7 @@ fn names_are_compared_by_number() {
     assert_eq!(cluster.ordinal_of_claim("data-orders-2"), Some(2));
 }
 
-/// The pods, the members' URLs, the flags and the endpoint in the status.
+/// The names appear in the pods, the members' URLs, the flags and the endpoint in the status.
 #[test]
 fn everything_follows_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -311,7 +310,6 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
     assert!(joined.contains(&"--initial-cluster-state=existing".to_owned()));
 }
 
-/// Neither differences between members nor how they were started is a reason to restart one.
 #[test]
 fn a_template_changes_with_the_spec_alone() {
     let cluster = cluster(resource(json!({})));
@@ -346,7 +344,6 @@ fn a_template_changes_with_the_spec_alone() {
     assert_eq!(template(&scaled, PeerTls::Off).expect("a template"), print);
 }
 
-/// An invalid object of the spec is reported with the name of its field.
 #[test]
 fn open_parts_that_do_not_fit_are_refused_with_their_name() {
     for (field, spec) in [

@@ -1,5 +1,4 @@
-//! Certificates that the operator issues: each cluster's authority and the certificates it signs. Secrets are also checked
-//! here. `tls/rotation.rs` rotates the authority.
+//! Issues and checks certificates: each cluster's authority, and those that it signs. `tls/rotation.rs` rotates the authority.
 
 mod rotation;
 
@@ -32,21 +31,20 @@ use super::{
     names::{Cluster, ROTATION},
 };
 
-/// The files of a secret: a certificate, its key, and the trusted authorities. The first authority signs.
+/// The files of a secret: a certificate, its key, and the trusted authorities. The first trusted authority signs.
 pub(super) const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 
-/// How long an authority is valid: ten years.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Tolerated clock skew: a certificate is valid from this long before it was issued.
+/// Tolerated clock skew. A certificate becomes valid this long before it is issued.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
-/// The etcd user of the operator: the common name of its certificate.
+/// The operator's etcd user, which is the common name of the operator's certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Returns the secret of a new authority. It fulfills any pending request for a rotation.
+/// Returns the secret of a new authority, which fulfills any pending request for a rotation.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
@@ -54,7 +52,7 @@ pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret
     Ok(of_authority(cluster, files, None, request))
 }
 
-/// Creates a new authority; returns its certificate and its key in PEM.
+/// Creates a new authority. Returns its certificate and its key in PEM.
 fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
@@ -63,8 +61,8 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
     Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
 }
 
-/// Returns the secret of an authority: the files of [`FILES`], certificate and key of the next authority until it signs, and
-/// the request that it fulfills.
+/// Returns the secret of an authority with the contents of [`FILES`]. `next` is the certificate and key of the next authority
+/// until it signs. `request` is the request for a rotation that this secret fulfills.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],
@@ -81,7 +79,7 @@ fn of_authority(
     secret
 }
 
-/// Issues a certificate for `role`, signed by `authority`; returns its secret.
+/// Issues a certificate for `role`, signed by `authority`. Returns its secret.
 pub(crate) fn leaf(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -117,7 +115,7 @@ pub(crate) fn leaf(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads what the plan needs to know about a certificate's secret. An unreadable certificate does not fit.
+/// Reads the values for `plan` from the secret of a certificate. An unreadable certificate does not fit.
 pub(crate) fn seen(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -136,7 +134,7 @@ pub(crate) fn seen(
     CertificateSeen { not_after, fits }
 }
 
-/// Returns when a PEM certificate expires; `None` if it cannot be read.
+/// Returns when a PEM certificate expires, in seconds since 1970; `None` if it cannot be read.
 fn end(certificate: &[u8]) -> Option<UnixSeconds> {
     let certificate = Certificate::from_pem(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after;
@@ -188,7 +186,7 @@ fn name_text(name: &GeneralName) -> Option<String> {
 
 /// Returns the distinct alternative names of a certificate; none for the authority and the operator. A wildcard name under the
 /// peer service's domain covers all members, so scaling does not require a new certificate. Server certificates also contain
-/// the names of the services and the local host. The spec's additional names are appended.
+/// the names of the services and the local host. Additional names of the spec come last.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![
@@ -201,7 +199,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
         CertificateRole::Server => {
             names.extend(service_names(cluster, &cluster.resource.client_service()));
             names.extend(["localhost", "127.0.0.1"].map(str::to_owned));
-            // clients may use a service name that the user chose; only members use the default
+            // Clients may use a service name that the user chose. Only members use the default name.
             let given = cluster.resource.given_peer_service();
             names.extend(given.iter().flat_map(|peer| service_names(cluster, peer)));
         }
@@ -210,7 +208,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
         names.extend(more.additional_dns_names.clone());
         names.extend(more.additional_ip_addresses.clone());
     }
-    // an address has several notations; a certificate must list each address once
+    // An address has several notations, but a certificate must list each address once.
     let canonical = |name: String| match name.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
         Err(_) => name,
@@ -220,7 +218,6 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
-/// Returns the in-cluster DNS names of a service.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [
@@ -231,7 +228,7 @@ fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     ]
 }
 
-/// Returns an alternative name for a certificate: an IP address if the text is one, otherwise a DNS name.
+/// Returns an alternative name for a certificate: an IP address if the text is one, else a DNS name.
 fn san(name: String) -> Result<SanType, ResourceError> {
     match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
@@ -243,7 +240,7 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
     match role {
         CertificateRole::Authority => {
             let (name, space) = (&cluster.name, &cluster.namespace);
-            // a common name has at most 64 characters
+            // A common name has at most 64 characters.
             format!("{name}.{space}").chars().take(64).collect()
         }
         CertificateRole::Peer => format!("{}-peer", cluster.name),
@@ -279,7 +276,7 @@ fn authority_params(
     Ok(params)
 }
 
-/// Returns the secret of a role, owned by the cluster, with the contents of [`FILES`].
+/// Returns the secret of a role, owned by the cluster. `files` are the contents of [`FILES`].
 fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: [String; 3]) -> Secret {
     Secret {
         metadata: cluster.meta(cluster.resource.secret_name(role)),
@@ -298,7 +295,7 @@ fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> 
     secret_file(secret, file).ok_or_else(missing)
 }
 
-/// Returns a file of a secret as text; fails if it is missing.
+/// Returns a file of a secret as text. Fails if the file is missing.
 fn text(secret: &Secret, file: &str) -> Result<String, ResourceError> {
     value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }

@@ -1,5 +1,4 @@
-//! A fake API server that creates, applies and deletes objects as far as the operator needs it. It checks neither schemas nor
-//! permissions.
+//! A fake API server that creates, applies and deletes objects. It checks neither schemas nor permissions.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +24,7 @@ struct State {
     refused: Option<Refused>,
 }
 
-/// Which requests are refused, and the answer to them.
+/// A rule for refused requests, and the response to them.
 #[derive(Debug)]
 struct Refused {
     end: String,
@@ -69,13 +68,13 @@ impl FakeApi {
         self.put(super::cluster(more));
     }
 
-    /// Changes fields of the object with this end of the path, as another client would; null removes a field.
+    /// Changes fields of the object whose path ends with `end`, as another client would. A null removes a field.
     pub(crate) fn change(&self, end: &str, more: &Value) {
         let object = self.get(end).expect("the object");
         self.put(super::with(object, more));
     }
 
-    /// Returns the object with this end of the path.
+    /// Returns the object whose path ends with `end`.
     pub(crate) fn get(&self, end: &str) -> Option<Value> {
         let state = lock(&self.0);
         let mut objects = state.objects.iter();
@@ -91,7 +90,7 @@ impl FakeApi {
         of.map(|(_, object)| object.clone()).collect()
     }
 
-    /// Refuses from now on to create or apply objects with this end of the path and this part in their JSON.
+    /// From now on, refuses to create or apply objects whose path ends with `end` and whose JSON contains `part`.
     pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
         let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
         let mut state = lock(&self.0);
@@ -137,7 +136,7 @@ impl State {
         if asked.method == Method::POST {
             return self.create(&path, asked);
         }
-        // an object's name follows the namespace and the kind
+        // An object's name follows the namespace and the kind.
         let named = path.split("/namespaces/").nth(1).unwrap_or_default();
         if named.split('/').count() < 3 {
             return (StatusCode::OK, self.list(&path, &asked.query));
@@ -172,14 +171,14 @@ impl State {
         }
         let mut changed = live;
         merge(&mut changed, &asked.body);
-        // server-side apply removes fields that the sole manager of the status no longer sets
+        // Server-side apply removes fields that the sole manager of the status no longer sets.
         if asked.path.ends_with("/status") && asked.query.contains("force=true") {
             changed["status"] = asked.body["status"].clone();
         }
         (StatusCode::OK, self.store(&path, changed))
     }
 
-    /// Creates an object; a dry run only checks it.
+    /// Creates an object. A dry run only checks it.
     fn create(&mut self, path: &str, asked: &Asked) -> (StatusCode, Value) {
         let mut object = asked.body.clone();
         let prefix = text(&object["metadata"]["generateName"]);

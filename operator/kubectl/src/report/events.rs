@@ -1,11 +1,11 @@
-//! The events of a report: only events about a cluster and its objects.
+//! Selects the events about a cluster and its objects.
 
 use k8s_openapi::api::core::v1::{Event, ObjectReference};
 use kube::ResourceExt as _;
 
 use super::super::facts::Facts;
 
-/// The length of the suffix that Kubernetes adds to a job's name for its pods.
+/// The length of the suffix that Kubernetes appends to a job's name for its pods.
 const POD_SUFFIX: usize = 5;
 
 pub(super) fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
@@ -13,7 +13,7 @@ pub(super) fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
     events
 }
 
-/// Returns whether an object belongs to a cluster. A prefix does not suffice: objects of `orders-eu` also begin with `orders-`.
+/// Returns whether an object belongs to a cluster. Objects of another cluster `orders-eu` also begin with `orders-`.
 fn is_about(object: &ObjectReference, facts: &Facts) -> bool {
     let cluster = &facts.cluster;
     let name = object.name.as_deref().unwrap_or_default();
@@ -31,7 +31,7 @@ fn is_about(object: &ObjectReference, facts: &Facts) -> bool {
             let member = name.strip_prefix("data-");
             member.is_some_and(|member| cluster.ordinal(member).is_some())
         }
-        // services and budgets
+        // Services and disruption budgets.
         _ => [
             cluster.name_any(),
             cluster.client_service(),

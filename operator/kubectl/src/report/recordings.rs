@@ -1,4 +1,4 @@
-//! The recordings of the members' flight recorders. They contain keys and names, but no values.
+//! Reads the recordings of the members' flight recorders. They contain keys and names, but no values.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use witan_members::{Address, page};
 
 use super::super::{page::explain, reach::Reach};
 
-/// The flag that turns on recording.
+/// The flag that enables recording.
 const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns whether the members of a cluster record.
+/// Returns whether the flight recorder of a cluster's members is enabled.
 pub(super) fn records(cluster: &EtcdCluster) -> bool {
     let options = cluster.spec.options.as_ref();
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))

@@ -1,4 +1,4 @@
-//! Backups in the status of a cluster: the newest success, later failures, and schedules.
+//! The backups in the status of a cluster: the newest success, later failures, and schedules.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -9,7 +9,7 @@ use super::super::{
     table::{MESSAGE_CHARS, Table, age, clipped, or_unknown, span},
 };
 
-/// Returns the newest successful backup and its time of completion.
+/// Returns the newest successful backup and its completion time.
 pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     let backups = facts.backups.iter();
     let succeeded = backups.filter(|backup| backup.phase() == Some(BackupPhase::Succeeded));
@@ -17,7 +17,7 @@ pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> 
     timed.max_by_key(|(_, time)| *time)
 }
 
-/// Returns the newest success in one line, followed by backups that failed or are running since.
+/// Returns one line about the newest success, followed by later backups that failed or are running.
 pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
     let newest = newest_success(facts);
     let mut text = match newest {

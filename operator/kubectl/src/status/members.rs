@@ -1,4 +1,4 @@
-//! The members of a cluster, according to its status and pods.
+//! The members of a cluster, according to the cluster's status and pods.
 
 use witan_crd::{MemberPhase, MemberStatus};
 
@@ -114,8 +114,7 @@ fn is_ready(member: &MemberStatus) -> bool {
     }
 }
 
-/// Returns why a member is in its state: the operator's reason (or the phase), and the trouble of its pod. For a ready member,
-/// only the reason.
+/// Returns the operator's reason for a member's state (or the phase) and the problem of its pod; if ready, only the reason.
 fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
     if is_ready(member) {
         return member.reason.clone().unwrap_or_default();

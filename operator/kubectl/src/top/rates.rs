@@ -1,5 +1,4 @@
-//! `top --rates`: which keys are read, written and watched. All members count their requests for the same seconds, because each
-//! counts only its own clients. The table follows from their pages, and is pure.
+//! `top --rates`: shows which keys are read, written and watched. All members count their own clients during the same seconds.
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +21,7 @@ use crate::{
     table::{Table, VALUE_CHARS, clipped, counted},
 };
 
-/// How long a member may take in addition to the seconds of counting.
+/// How long a member may take to answer, in addition to the seconds of counting.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -102,7 +101,7 @@ impl Load {
         self.watchers += other.watchers;
     }
 
-    /// Orders by requests, then by watchers.
+    /// Compares by requests, then by watchers.
     fn order(&self, other: &Self) -> Ordering {
         let requests = |load: &Self| load.reads + load.writes;
         let by_requests = requests(self).total_cmp(&requests(other));
@@ -111,7 +110,7 @@ impl Load {
 }
 
 impl Rates {
-    /// Returns the load of each prefix, most requests first.
+    /// Returns the load of each prefix, in descending order of requests.
     fn prefixes(&self) -> Vec<(String, Load)> {
         let mut loads: BTreeMap<String, Load> = BTreeMap::new();
         for page in self.pages() {
@@ -176,7 +175,7 @@ impl Rates {
     }
 }
 
-/// Returns the name of a row's prefix: `""` if the prefix is empty, with the suffix `(v2)` for v2 keys.
+/// Returns the displayed prefix of a row: `""` if it is empty, with the suffix `(v2)` for v2 keys.
 fn prefix(row: &TopRow) -> String {
     let prefix = if row.prefix.is_empty() {
         "\"\""

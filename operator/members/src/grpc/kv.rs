@@ -1,4 +1,4 @@
-//! Calls to etcd's service KV. The operator only compacts; the kubectl plugin reads and writes keys.
+//! Calls of etcd's service KV. The operator only compacts; the kubectl plugin reads and writes keys.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl GrpcMembers {
-    /// Compacts keys up to a revision. A revision that was compacted before is not an error.
+    /// Compacts keys up to a revision. Succeeds if the revision is compacted already.
     pub(super) async fn compact(&self, of: &Address, revision: i64) -> Result<(), CallError> {
         let body = pb::CompactionRequest { revision, physical: false };
         let compacted = call!(self, of, "Compact": KvClient.compact(body), KEYS_TIMEOUT);

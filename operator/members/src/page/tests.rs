@@ -1,4 +1,4 @@
-//! Reading a page of a member, over TCP and over TLS.
+//! Reads a page of a member over TCP and over TLS.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -16,7 +16,7 @@ use super::*;
 use crate::Login;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of the page.
+/// Size of the page in bytes.
 const BYTES: usize = 5;
 const NAME: &str = "orders-0.orders.prod.svc";
 
@@ -38,7 +38,7 @@ fn answer(mut stream: impl Read + Write, status: &str) -> Vec<String> {
     lines
 }
 
-/// Serves one request, over TLS if settings are given.
+/// Serves one request, over TLS if `tls` is set. The thread returns the lines of the request.
 fn serve(status: &'static str, tls: Option<ServerConfig>) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -66,7 +66,6 @@ fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Ad
     }
 }
 
-/// Reads the page `/` of a member.
 async fn read(member: Address, bytes_max: usize) -> Result<Vec<u8>, PageError> {
     get(&member.url("/"), Some(&member), PATIENCE, bytes_max).await
 }
@@ -109,7 +108,7 @@ fn pem(kind: &str, der: &[u8]) -> Vec<u8> {
     format!("-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n").into_bytes()
 }
 
-/// Makes an authority, and certificates for a member of this name and for the plugin.
+/// Creates an authority, and certificates for a member of this name and for the plugin.
 fn certificates(name: &str) -> (ServerConfig, ClientTls) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -2,23 +2,23 @@
 
 use super::{ObjectState, UnixSeconds};
 
-/// A certificate in its secret.
+/// A certificate that the operator issued into a secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CertificateSeen {
-    /// The end of its validity.
+    /// When the certificate expires.
     pub not_after: UnixSeconds,
-    /// It has the names that the spec requests, and is signed by the present authority.
+    /// Whether the certificate has the names that the spec requests and is signed by the present authority.
     pub fits: bool,
 }
 
-/// cert-manager's Certificate of a role, and its secret.
+/// cert-manager's Certificate of a role, and the secret that it writes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RequestSeen {
-    /// The Certificate; `None` if cert-manager is not installed.
+    /// State of the Certificate; `None` if cert-manager is not installed.
     pub request: Option<ObjectState>,
-    /// Its secret has all files that a member needs.
+    /// Whether the secret has all files that a member needs.
     pub issued: bool,
-    /// The secret is deleted with the Certificate.
+    /// Whether the Certificate owns the secret, so that both are deleted together.
     pub owned: bool,
 }
 
@@ -28,9 +28,9 @@ pub enum Rotation {
     /// One authority is trusted, and it signs.
     #[default]
     Rest,
-    /// The next one is also trusted, but does not sign yet.
+    /// The next authority is also trusted, but does not sign yet.
     Introduced,
-    /// The next one signs, and the former one is still trusted.
+    /// The next authority signs, and the former one is still trusted.
     Switched,
 }
 
@@ -44,15 +44,15 @@ impl Rotation {
     }
 }
 
-/// The authority of a cluster.
+/// The authority that signs the certificates of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthoritySeen {
-    /// The stage of its rotation.
+    /// The stage of the rotation.
     pub rotation: Rotation,
     /// When the rotation reached this stage.
     pub since: UnixSeconds,
     /// Whether the user requests a new authority.
     pub asked: bool,
-    /// Seconds that clients have after each stage.
+    /// How many seconds clients get after each stage to fetch the secrets.
     pub overlap: i64,
 }

@@ -1,21 +1,21 @@
-//! Steps and reasons to wait as text for events, `status.operation`, `status.phase` and logs.
+//! Steps and waits as text for events, `status.operation`, `status.phase` and logs.
 
 use super::{MemberId, Observed, Ordinal};
 
-/// A step or a reason to wait, as text.
+/// The text of a step or a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// In CamelCase: reason of an event, type of the operation.
+    /// The reason of an event and the type of the operation, in CamelCase.
     pub reason: &'static str,
-    /// The member concerned.
+    /// Name of the member concerned.
     pub member: Option<String>,
-    /// A sentence.
+    /// The message, one sentence.
     pub message: String,
-    /// Whether a person should look at it.
+    /// Whether a person should act on the notice.
     pub warning: bool,
 }
 
-/// Makes notices about a cluster. `{member}` in a text is the name of the member concerned.
+/// Builds notices about a cluster. `{member}` in a text is replaced by the name of the member concerned.
 pub(super) struct Notices<'a> {
     pub(super) cluster: &'a str,
     pub(super) seen: &'a Observed,

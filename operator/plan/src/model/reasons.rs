@@ -7,30 +7,30 @@ use super::Notice;
 pub enum Removal {
     /// The spec requests fewer members.
     ScaleIn,
-    /// It did not recover in time, and has no disk.
+    /// The member did not recover in time, and has no disk.
     Silent,
-    /// Its process ended with an exit code that reports an unusable disk.
+    /// The member's process ended with an exit code that reports an unusable disk.
     BadDisk,
-    /// An EtcdOperation replaces it.
+    /// An EtcdOperation replaces the member.
     Asked,
-    /// Its disk is lost.
+    /// The member's disk is lost.
     DiskLost,
-    /// Its node has not reported for `selfHealing.nodeLostAfter`.
+    /// The member's node has not reported for `selfHealing.nodeLostAfter`.
     NodeLost,
-    /// Its data differs from the other members' data.
+    /// The member's data differs from the other members' data.
     Corrupt,
-    /// It has no disk of its own, so that a new template means a new member.
+    /// The member has no disk of its own, so a new template requires a new member.
     Ephemeral,
-    /// Its claim cannot match the spec, or an EtcdOperation migrates all members to new claims.
+    /// The member's claim cannot be changed to match the spec, or an EtcdOperation migrates all members to new claims.
     Migrated,
-    /// It is a learner that does not answer, and its claim must be replaced.
+    /// The member is a learner that does not answer, and its claim must be replaced.
     LearnerOnOldClaim,
-    /// It is a learner that does not answer, and a voter must be removed.
+    /// The member is a learner that does not answer, and a voter must be removed.
     StuckLearner,
 }
 
 impl Removal {
-    /// Returns the notice of a member's removal. `member` is its name.
+    /// Returns the notice of a member's removal. `member` is the member's name.
     pub(super) fn notice(self, member: String) -> Notice {
         let (reason, because, warning) = match self {
             Removal::ScaleIn => (
@@ -85,27 +85,27 @@ impl Removal {
 /// Why a pod is stopped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stop {
-    /// Its member was removed, or never was one.
+    /// The pod's member was removed, or the pod never was a member.
     NotAMember,
-    /// The spec requests fewer members: its member is removed next.
+    /// The spec requests fewer members, and this one is removed next.
     ScaleIn,
     /// The template changed.
     Outdated,
-    /// It changes between clear text and TLS.
+    /// The member's peer listener changes between clear text and TLS.
     PeerTls,
-    /// It has ended and will not be restarted.
+    /// The pod has ended and will not be restarted.
     Ended,
-    /// Its flags do not fit the present state of the cluster.
+    /// The member's flags do not fit the present state of the cluster.
     WrongStart,
-    /// It has been silent for longer than allowed, and may recover on another node.
+    /// The member has been silent for longer than allowed, and may recover on another node.
     Silent,
-    /// The annotation names it.
+    /// The annotation `witan.dev/fenced-members` names the member.
     Fenced,
     /// `spec.replicas` is 0.
     Hibernated,
     /// An EtcdOperation forces a new cluster from another member.
     Recovery,
-    /// The cluster restarts from a backup, or goes back to earlier disks.
+    /// The cluster restarts from a backup, or returns to earlier disks.
     Restore,
 }
 
@@ -153,23 +153,23 @@ impl Stop {
     }
 }
 
-/// Why a pod is not ready although its member may be healthy. An obstacle is reported, but is no reason to replace the member.
+/// Why a pod is not ready although its member may be healthy. An obstacle is reported, but the member is not replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
-    /// No node has the capacity for it, or its volume cannot be attached.
+    /// No node has the capacity for the pod, or its volume cannot be attached.
     Unschedulable,
-    /// Its image cannot be pulled, or its configuration (a secret, a volume) is missing.
+    /// The pod's image cannot be pulled, or its configuration (a secret, a volume) is missing.
     CannotStart,
-    /// It was killed at its memory limit.
+    /// The container was killed at its memory limit.
     OutOfMemory,
-    /// Its node does not report: its containers are ready, and the pod is not.
+    /// The pod's node does not report: the containers are ready, and the pod is not.
     NodeNotReady,
-    /// Its containers are ready, but one of its readiness gates is not.
+    /// The containers are ready, but a readiness gate of the pod is not.
     ReadinessGate,
 }
 
 impl Obstacle {
-    /// Returns the reason of the condition, and the text after the name of the member.
+    /// Returns the reason of the condition, and the text that follows the member's name.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Obstacle::Unschedulable => (

@@ -1,4 +1,4 @@
-//! Steps that failed. Nothing else is remembered between passes.
+//! Steps that failed. The operator remembers nothing else between passes.
 
 use super::{Notice, Step};
 
@@ -7,11 +7,11 @@ use super::{Notice, Step};
 pub struct Refusal {
     /// The step.
     pub step: Step,
-    /// The plan skips it for now.
+    /// Whether the plan skips the step for now.
     pub held: bool,
-    /// It was taken several times without effect, and was not refused.
+    /// Whether the step was taken several times without effect, and was not refused.
     pub idle: bool,
-    /// The message of the refusal.
+    /// The message of the API server or the member.
     pub said: String,
 }
 

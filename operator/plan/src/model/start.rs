@@ -4,30 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{MemberId, Ordinal, PeerTls, Role};
 
-/// The properties that differ between the pods of a cluster.
+/// What differs between the pods of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodPlan {
-    /// The member's ordinal.
+    /// Ordinal of the member.
     pub ordinal: Ordinal,
     /// The flags that determine how the member bootstraps or joins its cluster.
     pub bootstrap: Bootstrap,
-    /// Its peer TLS.
+    /// Peer TLS of the member.
     pub peer_tls: PeerTls,
-    /// The value of its label `witan.dev/role`.
+    /// Value of the label `witan.dev/role`.
     pub role: Role,
 }
 
 impl PodPlan {
-    /// Returns the plan of a voter's pod.
+    /// Creates the plan of a voter's pod.
     pub fn voter(ordinal: Ordinal, bootstrap: Bootstrap, peer_tls: PeerTls) -> Self {
         Self { ordinal, bootstrap, peer_tls, role: Role::Voter }
     }
 }
 
-/// How a member starts. A member with data on its disk ignores these flags.
+/// How a member starts, as flags. A member with data on its disk ignores them, except `--force-new-cluster`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
-    /// `--initial-cluster-state=new` with `members` ordinals, from `first` on.
+    /// `--initial-cluster-state=new` with `members` consecutive ordinals, starting at `first`.
     New {
         /// The lowest ordinal.
         first: Ordinal,
@@ -44,28 +44,26 @@ pub enum Bootstrap {
         /// All members.
         members: Vec<JoinMember>,
     },
-    /// Like `Restart`, with `--force-new-cluster`: the member removes all others from its cluster and continues alone with its
-    /// data.
+    /// Like `Restart`, with `--force-new-cluster`: the member removes all others and continues alone with its data.
     Forced,
-    /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start from an empty
-    /// disk.
+    /// `--initial-cluster-state=existing` with this member alone. The member starts from its disk and refuses an empty disk.
     Restart,
 }
 
-/// A member in the flags of a joining member.
+/// An entry of the member list that a joining member gets in its flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinMember {
-    /// Its id.
+    /// Id of the member.
     pub id: MemberId,
     /// The ordinal of its pod, which determines its name.
     pub ordinal: Option<Ordinal>,
-    /// The name that it has reported; empty until it has started.
+    /// The name that the member has reported; empty until it has started.
     pub name: String,
-    /// URLs for other members.
+    /// URLs for peers.
     pub peer_urls: Vec<String>,
 }
 
-/// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` records it.
+/// The variant of a [`Bootstrap`], as the pod annotation `witan.dev/start` records it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the variants of `Bootstrap`")]
@@ -78,7 +76,7 @@ pub enum StartKind {
 }
 
 impl Bootstrap {
-    /// Returns the kind of this start.
+    /// Returns the variant without its fields.
     pub fn kind(&self) -> StartKind {
         match self {
             Self::New { .. } => StartKind::New,

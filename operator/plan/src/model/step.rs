@@ -9,51 +9,51 @@ use super::{
     notice::Notices,
 };
 
-/// The next action. Every step can be repeated, and the operator can end after any of them.
+/// The next action. Every step can be repeated, and the operator can crash after any step.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "names and types of some fields say all")]
 pub enum Step {
     /// Nothing differs from the spec.
     Done,
-    /// Nothing may be done now. The pass repeats after `after`, or when an object changes.
+    /// No action is possible now. The pass repeats after `after`, or when an object changes.
     Wait {
         why: Why,
-        /// When to look again.
+        /// Longest wait until the next pass.
         after: Duration,
     },
-    /// Applies both services.
+    /// Applies the services for clients and for peers.
     ApplyServices,
-    /// Applies the pod disruption budget with this `minAvailable`, or deletes it.
+    /// Applies the pod disruption budget with this `minAvailable`; `None` deletes it.
     ApplyBudget(Option<u32>),
-    /// Issues a certificate into its secret.
+    /// Issues a certificate and stores it in its secret.
     IssueCertificate(CertificateRole),
     /// Applies cert-manager's Certificate of a role.
     RequestCertificate(CertificateRole),
-    /// Makes a cert-manager Certificate the owner of the secret that was written for it.
+    /// Makes a cert-manager Certificate the owner of the secret that cert-manager wrote for it.
     OwnCertificate(CertificateRole),
-    /// Advances the rotation of the authority to this stage. Only the authority's secret changes.
+    /// Advances the rotation of the authority to this stage. Changes only the authority's secret.
     RotateAuthority(Rotation),
-    /// Records the number of members at bootstrap in the status, before the first pod.
+    /// Records the number of first members in the status, before the first pod starts.
     BeginBootstrap {
         members: u32,
-        /// The token's URL, if the members use discovery.
+        /// URL of the discovery token, if the members use discovery.
         discovery_url: Option<String>,
     },
-    /// Records in the status, before anything changes, that a new cluster is forced from this member.
+    /// Records in the status that a new cluster is forced from this member, before anything else changes.
     BeginRecovery(Ordinal),
-    /// Creates a discovery token for this many members and records both in the status, like `BeginBootstrap`.
+    /// Creates a discovery token for this many members, and records the number and the token's URL in the status.
     CreateDiscoveryToken(u32),
     /// Applies the claim and then the pod of a member.
     StartMember(PodPlan),
-    /// Adds the member of this ordinal as a learner.
+    /// Adds the member of this ordinal to the cluster as a learner.
     AddLearner {
         ordinal: Ordinal,
-        /// Determines its peer URL: `https` if `On`, else `http`.
+        /// Determines the peer URL of the learner: `https` if `On`, else `http`.
         peer_tls: PeerTls,
-        /// Whether it replaces a member in a rolling update.
+        /// Whether the learner replaces a member in a rolling update.
         rolling: bool,
     },
-    /// Gives a learner its vote.
+    /// Promotes a learner to a voter.
     Promote(MemberId),
     /// Sets the label `witan.dev/role` of a pod.
     LabelPod { ordinal: Ordinal, role: Role },
@@ -70,14 +70,14 @@ pub enum Step {
     UpdatePeerUrl {
         id: MemberId,
         ordinal: Ordinal,
-        /// Determines the URL: `https` if `On`, else `http`.
+        /// Determines the peer URL: `https` if `On`, else `http`.
         peer_tls: PeerTls,
     },
-    /// Stops a pod. Another step starts it again.
+    /// Deletes a pod. A later step creates it again.
     DeletePod { ordinal: Ordinal, reason: Stop },
-    /// Deletes the claim of a removed member, with its data.
+    /// Deletes the claim of a removed member, and with it the data.
     DeleteClaim(Ordinal),
-    /// Marks the claim of a removed member as retired: it is kept, and no member starts from it.
+    /// Marks the claim of a removed member as retired: the claim is kept, and no member starts from it.
     RetireClaim {
         ordinal: Ordinal,
         /// Whether the claim is deleted once another member votes in place of its own.
@@ -88,30 +88,30 @@ pub enum Step {
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {
         ordinal: Ordinal,
-        /// The value of its annotation `witan.dev/peer-tls`.
+        /// Value of the annotation `witan.dev/peer-tls`.
         peer_tls: PeerTls,
     },
     /// Raises the requested size of a claim.
     GrowClaim { ordinal: Ordinal, bytes: u64 },
-    /// Removes the mark of a retired claim: its member starts from it again.
+    /// Removes the retired mark of a claim, so that its member can start from it again.
     ReviveClaim(Ordinal),
     /// Records that a restored cluster starts with new members on new disks. All earlier disks are retired.
     BeginRestored {
-        /// The lowest ordinal of the members.
+        /// The lowest ordinal of the new members.
         first: Ordinal,
         members: u32,
     },
-    /// Records that the cluster continues with the disks that a restore kept.
+    /// Records that the cluster returns to the disks that a restore kept.
     ReturnToDisks,
-    /// Lowers the alarm CORRUPT of a removed member.
+    /// Disarms the alarm CORRUPT of a removed member.
     DisarmCorrupt(MemberId),
-    /// Compacts keys up to a revision because of the alarm NOSPACE, and records that.
+    /// Compacts the key space up to this revision because of the alarm NOSPACE, and records that in the status.
     Compact(i64),
-    /// Lowers the alarm NOSPACE after a compaction, and records that.
+    /// Disarms the alarm NOSPACE after a compaction, and records that in the status.
     DisarmNoSpace,
-    /// Creates the user `root` with the password of its secret, and turns authentication on.
+    /// Creates the user `root` with the password in its secret, and enables authentication.
     EnableAuth,
-    /// Turns authentication off.
+    /// Disables authentication.
     DisableAuth,
 }
 
@@ -133,19 +133,19 @@ const POLICY_APPLIED: &str = "applying the retention policy to the claim of {mem
 const RETURNED: &str = "starting the cluster from the disks that the last restore kept";
 
 impl Step {
-    /// Returns the name of the variant, a label of a metric.
+    /// Returns the name of the variant, which is the value of a metric label.
     pub fn kind(&self) -> String {
         let mut name = format!("{self:?}");
         name.truncate(name.find([' ', '(']).unwrap_or(name.len()));
         name
     }
 
-    /// Returns whether the step changes something.
+    /// Returns whether the step changes anything.
     pub fn acts(&self) -> bool {
         !matches!(self, Step::Done | Step::Wait { .. })
     }
 
-    /// Returns whether the step writes facts into the status, which is stored after the step. Other steps run after it.
+    /// Returns whether the step's purpose is to write facts into the status. Other steps run after the status is stored.
     pub fn records(&self) -> bool {
         matches!(
             self,
@@ -169,7 +169,7 @@ impl Step {
         )
     }
 
-    /// Returns whether the cluster is changing: a step is taken now, or the effect of an earlier one is pending.
+    /// Returns whether the cluster is changing: this step acts, or the effect of an earlier step is pending.
     pub fn progresses(&self) -> bool {
         let Step::Wait { why, .. } = self else {
             return *self != Step::Done;
@@ -185,7 +185,7 @@ impl Step {
         why.needs_a_person()
     }
 
-    /// Describes the step; `None` for `Step::Done`.
+    /// Describes the step for users; `None` for `Step::Done`.
     #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
     pub fn notice(&self, cluster: &str, seen: &Observed) -> Option<Notice> {
         let tell = Notices { cluster, seen, warning: false };

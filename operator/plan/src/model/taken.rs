@@ -1,15 +1,15 @@
-//! Names that a cluster needs and that other objects have.
+//! Names of the cluster's objects that other objects have.
 
 use witan_crd::CertificateRole;
 
 use super::Ordinal;
 
-/// An object of a cluster, by its role.
+/// An object of a cluster.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
     /// The service for clients.
     ClientService,
-    /// The service of members.
+    /// The service for peers.
     PeerService,
     /// The pod disruption budget.
     Budget,
@@ -17,17 +17,17 @@ pub enum Part {
     Pod(Ordinal),
     /// The claim of a member.
     Claim(Ordinal),
-    /// The secret of a certificate.
+    /// The secret with the certificate of a role.
     Secret(CertificateRole),
     /// cert-manager's Certificate of a role.
     Request(CertificateRole),
 }
 
-/// An object that is not part of the cluster and has the name of one of its parts.
+/// An object that is not part of the cluster but has the name of one of its parts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
-    /// Its kind, name and owner.
+    /// Kind, name and owner of the object.
     pub object: String,
-    /// It belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that one.
+    /// Whether Kubernetes will delete the object, because an earlier EtcdCluster of the same name owns it.
     pub ending: bool,
 }

@@ -4,22 +4,22 @@ use witan_crd::ALLOW_LEADER_RESTART;
 
 use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
 
-/// Why a pass waits, or what a person has to do.
+/// Why a pass waits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Why {
-    /// The EtcdCluster is being deleted; Kubernetes deletes what it owns.
+    /// The EtcdCluster is being deleted. Kubernetes deletes the objects that it owns.
     Deleting,
     /// `spec.paused` is set.
     Paused,
     /// `spec.replicas` is 0 and no pod runs.
     Hibernated,
-    /// `spec.replicas` is 0, and without disks all data would be lost.
+    /// `spec.replicas` is 0, and the members have no disks, so stopping them would lose all data.
     CannotHibernate,
-    /// `spec.replicas` is 0, and the claim of a voter is being deleted. Stopping the pod would destroy the disk.
+    /// `spec.replicas` is 0, and the claim of a voter is being deleted, so stopping the pod would destroy the disk.
     CannotStop(Ordinal),
-    /// Members report different cluster ids, or another one than the status: a person has to decide.
+    /// Members report different cluster ids, or another id than the status. A person has to decide.
     ClusterIdMismatch,
-    /// Two quorums of one cluster id serve: a person has to decide.
+    /// Two quorums serve under one cluster id. A person has to decide.
     Forked,
     /// Too few voters serve. Members with a disk are started; nothing else changes.
     QuorumLost,
@@ -29,9 +29,9 @@ pub enum Why {
     ForeignVoters(Ordinal),
     /// The member from which a new cluster is forced does not serve yet.
     Recovering(Ordinal),
-    /// Pods are ready, but no member answers the operator: nothing changes.
+    /// Pods are ready, but no member answers the operator. Nothing changes.
     Unreachable,
-    /// The disks of all members are lost: a person has to decide.
+    /// The disks of all members are lost. A person has to decide.
     DataLost,
     /// The first members are starting.
     Bootstrapping,
@@ -45,7 +45,7 @@ pub enum Why {
     OldDisks,
     /// cert-manager has not issued all certificates yet.
     CertificatesPending,
-    /// The spec requests cert-manager's certificates, but cert-manager is not installed.
+    /// The spec requests certificates from cert-manager, but cert-manager is not installed.
     CertManagerMissing,
     /// The API server refuses to grow a claim.
     GrowthRefused(Ordinal),
@@ -53,26 +53,26 @@ pub enum Why {
     StorageTooSmall,
     /// The limit on concurrent updates is reached.
     RolloutQueued,
-    /// The wanted version is more than one minor version away from the running one.
+    /// The wanted version is more than one minor version away from the running version.
     VersionStep {
         /// The running version.
         from: String,
-        /// The version of `spec.version` or of the operator's member image.
+        /// The version in `spec.version`, else of the operator's member image.
         to: String,
     },
-    /// A step was refused, and there is no other.
+    /// A step was refused, and no other step is possible.
     Refused,
-    /// No pods or claims can be made from the spec.
+    /// No pods or claims can be built from the spec.
     SpecRejected,
-    /// The leader's list lacks the member of a pod or a claim, but another member lists it.
+    /// The confirmed list lacks the member of a pod or a claim, but another member lists it.
     StillListed(Ordinal),
-    /// A pod is being deleted, and the next step needs it gone.
+    /// A pod is being deleted, and the next step must wait until it is gone.
     PodEnding(Ordinal),
-    /// A claim is being deleted, and the next step needs it gone.
+    /// A claim is being deleted, and the next step must wait until it is gone.
     ClaimEnding(Ordinal),
-    /// A learner catches up.
+    /// A learner has not caught up yet.
     LearnerBehind(MemberId),
-    /// A member is not healthy, but may still recover.
+    /// A member is not healthy, but may recover.
     Unhealthy(Ordinal),
     /// A member is not healthy for a reason that a replacement would not fix.
     Obstacle(Ordinal, Obstacle),
@@ -80,30 +80,30 @@ pub enum Why {
     Silent(Ordinal),
     /// A member's process ends with this exit code, which a new disk would not fix.
     Exited(Ordinal, i32),
-    /// A member's process reports a bad disk, but no serving member has the same template.
+    /// A member's process reports an unusable disk, but no serving member has the same template.
     UnprovenTemplate(Ordinal),
-    /// A member must be replaced, but the others alone would have no quorum, or the spec forbids it.
+    /// A member must be replaced, but the other members would have no quorum, or the spec forbids the replacement.
     CannotReplace(Ordinal),
-    /// A member is corrupt, and the spec requests only the alarm.
+    /// A member's data is corrupt, and the spec requests only the alarm.
     Corrupt(Ordinal),
     /// A member outside this cluster's pods is not healthy.
     ForeignUnhealthy(MemberId),
-    /// The annotation fences a member, but the others alone would have no quorum.
+    /// The annotation fences a member, but the other members would have no quorum.
     CannotFence(Ordinal),
-    /// A member is fenced: no planned change starts until the fence is removed.
+    /// A member is fenced. No planned change starts until the fence is removed.
     Fenced(Ordinal),
-    /// The leader is the last to restart, and the spec requires approval.
+    /// Only the leader has yet to restart, and the spec requires approval.
     Approval(Ordinal),
-    /// The only member has no disk, so that a new template would lose the data.
+    /// The only member has no disk, so a new template would lose the data.
     OnlyCopy(Ordinal),
-    /// A member has just become ready.
+    /// A member has become ready less than `minReadySeconds` ago.
     Settling(Ordinal),
 }
 
 /// The reason of the condition `Degraded` while a cluster has two histories.
 pub const FORKED: &str = "Forked";
 
-// the longer texts of the table below
+// Longer texts of the table below.
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, but the members have no disks: to stop them would lose all data. Set spec.replicas to \
     another number";
 const CANNOT_STOP: &str = "spec.replicas is 0, but the claim of {member} is being deleted: the members are not stopped, because \
@@ -151,7 +151,7 @@ const ONLY_COPY: &str = "member {member} has the only copy of the data and no du
     increase spec.replicas, so that its template can change without a loss of data";
 
 impl Why {
-    /// Returns whether the wait ends with the effect of an earlier step.
+    /// Returns whether the wait ends by the effect of an earlier step.
     pub(super) fn ends_by_itself(&self) -> bool {
         matches!(
             self,
@@ -167,8 +167,8 @@ impl Why {
         )
     }
 
-    /// Returns whether a person has to act, so the wait can last for any time. A member that an update stopped and that does
-    /// not recover is not such a wait: other clusters, which may get the same image, must not be updated meanwhile.
+    /// Returns whether a person has to act, so the wait can last indefinitely. Returns false for a member that an update
+    /// stopped and that does not recover: other clusters could get the same image, so their updates must wait.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,
@@ -295,8 +295,7 @@ impl Why {
     }
 }
 
-/// Says what the operator does without a quorum, and names the answering voter with the longest log, from which a person can
-/// force a new cluster.
+/// Describes a cluster without a quorum, and names the answering voter with the longest log as the best survivor.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()
@@ -341,8 +340,8 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     )
 }
 
-/// Says which members are in which cluster and how a person can resolve it: either some members differ from the rest, or all
-/// are in a cluster that this EtcdCluster did not bootstrap.
+/// Describes which members are in which cluster and how a person can resolve it. Either some members differ from the rest, or
+/// all are in a cluster that this EtcdCluster did not bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);

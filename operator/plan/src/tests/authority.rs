@@ -14,7 +14,7 @@ use crate::model::{
 
 const DAY: i64 = 24 * 3600;
 
-/// Authorities are numbers. The first of a list signs, and all of the list is trusted.
+/// Authorities are numbers. The first number in a list signs, and all of them are trusted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Authority {
     trusted: Vec<u32>,
@@ -53,13 +53,12 @@ impl Authority {
         self.rotation == Rotation::Rest && !self.asked
     }
 
-    /// Returns whether the authority was ever rotated. From then on the template has the fingerprint of the trusted
-    /// authorities.
+    /// Returns whether the authority was ever rotated. Only then the template contains the trusted authorities' fingerprint.
     pub(super) fn was_rotated(&self) -> bool {
         self.since > 0
     }
 
-    /// Returns the authorities in the secret of the members' certificates.
+    /// Returns the authorities in the peer certificate's secret.
     pub(super) fn of_members(&self) -> Vec<u32> {
         let peer = self.issued.get(&CertificateRole::Peer);
         peer.cloned().unwrap_or_default()
@@ -82,7 +81,7 @@ impl Authority {
 }
 
 impl World {
-    /// Delivers the present secrets to random pods, like kubelets that refresh at different times.
+    /// Delivers the current secrets to random pods, as kubelets refresh them at different times.
     pub(super) fn carry_secrets(&mut self) {
         let secret = self.authority.of_members();
         for pod in self.pods.values_mut() {

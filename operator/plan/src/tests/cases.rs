@@ -1,4 +1,4 @@
-//! Named cases: starts and repairs, including mistakes of other operators. `planned` has the planned changes.
+//! Named cases: starts and repairs, including known mistakes of other operators. `planned` tests planned changes.
 
 use std::collections::BTreeMap;
 
@@ -110,7 +110,7 @@ fn discovery_is_for_the_first_start_alone() {
     }
 }
 
-/// The number of members at creation counts, even if the spec changes before the first answer.
+/// The number of members at creation counts, even if the spec changes before the first member answers.
 #[test]
 fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
@@ -131,7 +131,7 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     assert_eq!(world.members.len(), 5);
 }
 
-/// coreos #1323 and many like it: all pods of a cluster restart at once, and the cluster is lost.
+/// coreos #1323: all pods of a cluster restart at once, and the cluster is lost.
 #[test]
 fn all_deleted_pods_restart_on_their_disks() {
     let mut world = cluster(3);
@@ -142,7 +142,7 @@ fn all_deleted_pods_restart_on_their_disks() {
     assert!(removals(&world).is_empty());
 }
 
-/// coreos: the disk of a member that only restarted is thrown away.
+/// coreos discards the disk of a member that only restarted.
 #[test]
 fn a_drained_pod_restarts_on_its_disk() {
     let mut world = cluster(3);
@@ -153,7 +153,7 @@ fn a_drained_pod_restarts_on_its_disk() {
     assert!(removals(&world).is_empty());
 }
 
-/// etcd-io: after member 0 is removed by hand, the operator deletes the pod with the highest number.
+/// etcd-io deletes the pod with the highest number after member 0 is removed by hand.
 #[test]
 fn a_member_that_a_person_removes_is_replaced_by_identity() {
     let mut world = cluster(3);
@@ -167,7 +167,7 @@ fn a_member_that_a_person_removes_is_replaced_by_identity() {
     assert!(deletes, "the disk of the removed member is not used again");
 }
 
-/// cozystack counts restarts, but a member that is out of memory or unschedulable would be no better elsewhere.
+/// cozystack counts restarts, but a member that is out of memory or unschedulable would not recover elsewhere.
 #[test]
 fn obstacles_are_reported_and_never_replaced() {
     for obstacle in [
@@ -189,7 +189,7 @@ fn obstacles_are_reported_and_never_replaced() {
     }
 }
 
-/// coreos: with two of three members down, the operator throws all members away.
+/// coreos discards all members when two of three are down.
 #[test]
 fn without_a_quorum_nothing_is_removed() {
     let mut world = cluster(3);
@@ -213,7 +213,7 @@ fn a_lost_disk_makes_a_new_member_at_once() {
     assert!(world.member(1).expect("a member").id > 5000);
 }
 
-/// A new pod would use the volume of a claim that is being deleted, and cannot start on a lost one.
+/// A new pod would use the volume of a claim that is being deleted, and cannot start on a lost claim.
 #[test]
 fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
     let world = cluster(3);
@@ -273,7 +273,6 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
     assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
 }
 
-/// Another member's alarm does not shorten its time.
 #[test]
 fn each_corrupt_member_has_its_own_time_to_rebuild() {
     let mut world = cluster(5);
@@ -312,7 +311,6 @@ fn a_stuck_learner_is_removed() {
     assert_eq!(world.serving(), 4);
 }
 
-/// aenix: different cluster ids are an error, and nothing may change.
 #[test]
 fn different_cluster_ids_stop_everything() {
     let mut world = cluster(3);
@@ -364,7 +362,6 @@ fn a_leftover_disk_of_a_failed_bootstrap_is_deleted() {
     }
 }
 
-/// In both cases the other repairs continue.
 #[test]
 fn a_fenced_or_protected_leftover_disk_is_kept() {
     let world = cluster(3);
@@ -406,7 +403,7 @@ fn a_fenced_or_protected_leftover_disk_is_kept() {
 }
 
 /// Until a quorum serves, it is unknown whose disk counts. The first members start although disks of an earlier, possibly
-/// larger attempt exist. If they do not begin to serve, the operator waits for a person.
+/// larger attempt exist. If they form no quorum, the operator waits for a person.
 #[test]
 fn a_bootstrap_continues_despite_leftover_disks() {
     let said = |cluster_id, members| ClusterReport {
@@ -447,7 +444,7 @@ fn a_bootstrap_continues_despite_leftover_disks() {
     }
 }
 
-/// Pods are ready and no member answers the operator: the operator is cut off, not the members.
+/// If pods are ready and no member answers, the operator is cut off, not the members.
 #[test]
 fn members_that_only_the_operator_does_not_reach_are_left_alone() {
     let world = cluster(3);
@@ -457,7 +454,6 @@ fn members_that_only_the_operator_does_not_reach_are_left_alone() {
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
-/// A namespace that is being deleted accepts no new objects.
 #[test]
 fn deletion_makes_nothing() {
     let world = cluster(3);
@@ -468,7 +464,7 @@ fn deletion_makes_nothing() {
     assert_eq!(why(&step), Some(&Why::Deleting), "{step:?}");
 }
 
-/// The status is lost (backups of manifests do not restore it), but the disks exist.
+/// Backups of manifests do not restore the status.
 #[test]
 fn a_lost_status_does_not_begin_a_new_cluster() {
     let mut world = cluster(3);
@@ -485,7 +481,6 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
     assert!(!new);
 }
 
-/// Conditions and events contain this text.
 #[test]
 fn a_wait_notice_has_reason_member_and_severity() {
     let seen = cluster(3).observe();
@@ -510,7 +505,7 @@ fn a_wait_notice_has_reason_member_and_severity() {
     }
 }
 
-/// A person can delete the cluster right after the change of the policy.
+/// A person can delete the cluster right after changing the policy.
 #[test]
 fn the_retention_policy_is_applied_in_every_state() {
     let states: [fn(&mut World); 5] = [

@@ -1,4 +1,4 @@
-//! The effects of steps on the fake cluster, as the API server and the members would have them.
+//! The effects of steps on the fake cluster.
 
 use witan_crd::{DiscoveryStatus, RecoveryPhase, Storage};
 
@@ -6,7 +6,7 @@ use super::world::{FakeClaim, FakeMember, FakePod, World};
 use crate::model::{Bootstrap, MemberId, Ordinal, PeerTls, PodPlan, Role, Step, Stop};
 
 impl World {
-    /// Applies a step, like the API server and the members would.
+    /// Applies a step as the API server and the members would.
     pub(super) fn act(&mut self, step: &Step) {
         match step {
             Step::Done
@@ -110,7 +110,7 @@ impl World {
             claim.peer_tls = peer_tls;
             claim.served |= self.status.cluster_id.is_some();
             claim.voted |= role == Role::Voter && !learns;
-            // The operator ends between two calls.
+            // The operator crashes between two calls.
             if self.random.below(10) == 0 {
                 return;
             }
@@ -176,7 +176,7 @@ impl World {
             .get_mut(&ordinal)
             .filter(|pod| pod.gone_at.is_none())
         {
-            // A node that is cut off does not see the deletion.
+            // The kubelet of a partitioned node does not see the deletion.
             pod.gone_at = Some(if pod.cut { i64::MAX } else { at });
             pod.deleted_at = self.now;
         }

@@ -1,4 +1,4 @@
-//! Named cases: whether a member is lost or only appears to be.
+//! Named cases: whether a member is lost or only seems to be.
 
 use witan_crd::{EtcdClusterSpec, OpenObject, SelfHealing, Span, Storage};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{Obstacle, Ordinal, Removal, Step, Stop, Why};
 
-/// The node's kubelet does not report: its pod is unready, evicted and never terminates, but its member serves.
+/// The node does not report: the pod is unready, evicted and never terminates, but its member serves.
 #[test]
 fn a_member_that_answers_is_never_removed() {
     let away = || Why::Obstacle(1, Obstacle::NodeNotReady);
@@ -37,7 +37,7 @@ fn answering_member_stays(ordinal: Ordinal, reason: &Why, node_lost_after: Optio
     assert_eq!(world.member(ordinal).map(|member| member.id), Some(id));
 }
 
-/// The member answers, but its pod is never ready: a readiness gate stays false, or the probe is blocked.
+/// The member answers, but its pod is never ready, because a readiness gate stays false or the probe is blocked.
 #[test]
 fn scale_in_keeps_an_answering_member_below_the_highest_ordinal() {
     let mut world = cluster(5);
@@ -67,7 +67,6 @@ fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
     assert!(removals(&world).is_empty());
 }
 
-/// A pod that did not improve when it was recreated is not recreated again at once.
 #[test]
 fn a_pod_is_recreated_once_an_hour() {
     let mut world = cluster(3);
@@ -84,7 +83,7 @@ fn a_pod_is_recreated_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
-/// See `docs/operating/monitoring.md` for the exit codes.
+/// `docs/operating/monitoring.md` lists the exit codes.
 #[test]
 fn exit_codes_tell_a_bad_disk_from_all_else() {
     for code in [23, 27, 28, 30, 35] {
@@ -161,7 +160,7 @@ fn a_template_with_which_no_member_serves_proves_nothing() {
     }
 }
 
-/// A change of the spec before the replacement does not hide what the old process reported.
+/// A change of the spec before the replacement does not hide the exit code of the old process.
 #[test]
 fn a_bad_disk_is_replaced_though_the_template_changes() {
     let mut world = cluster(3);
@@ -172,7 +171,7 @@ fn a_bad_disk_is_replaced_though_the_template_changes() {
     assert_eq!(removals(&world), [Removal::BadDisk]);
 }
 
-/// The pod on the lost node cannot be deleted, so a person has given up its disk.
+/// The pod on the lost node cannot be deleted, so a person has deleted its claim.
 #[test]
 fn a_pod_that_does_not_end_blocks_no_growth() {
     let mut world = cluster(3);
@@ -194,7 +193,7 @@ fn a_pod_that_does_not_end_blocks_no_growth() {
     assert!(world.member(3).is_some());
 }
 
-/// The node of member 1 is lost and its pod never terminates; the spec allows 20 minutes.
+/// Returns a cluster in which the node of member 1 is lost and the spec allows 20 minutes. The pod never terminates.
 fn with_lost_node() -> World {
     let mut world = cluster(3);
     let node_lost_after = Some(Span("20m".to_owned()));
@@ -205,7 +204,6 @@ fn with_lost_node() -> World {
     world
 }
 
-/// The spec limits how long to wait for the disk of a lost node.
 #[test]
 fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     let mut world = with_lost_node();
@@ -222,7 +220,7 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     assert!(world.member(3).is_some());
 }
 
-/// The status records a long silence, but no operator was running for most of it.
+/// The status records a long silence, but no operator was running for most of that time.
 #[test]
 fn time_without_an_operator_does_not_count_as_silence() {
     let mut world = with_lost_node();
@@ -245,7 +243,7 @@ fn the_annotation_replaces_a_member_at_once_and_once() {
     assert!(world.members.iter().all(|member| member.id != id));
 }
 
-/// `kubectl delete pvc -l witan.dev/cluster=NAME --wait=false` on a cluster that serves.
+/// Runs `kubectl delete pvc -l witan.dev/cluster=NAME --wait=false` on a serving cluster.
 #[test]
 fn members_whose_claims_are_deleted_are_replaced_before_they_are_removed() {
     for members in [1, 3, 5] {

@@ -1,6 +1,5 @@
-//! Faults of a cluster: pods and disks are lost, people change the spec and the membership and delete claims of serving
-//! members, and members form a second quorum. A disk is lost only if a quorum of intact members remains, because no step could
-//! repair more.
+//! Faults of a cluster: pods and disks are lost, members form a second quorum, and people change the spec and the membership or
+//! delete claims in use. A disk is lost only if a quorum of intact members remains, because no step could repair more.
 
 use witan_crd::{
     BootstrapSource, ByteQuantity, CertificateSource, ClaimRetention, Discovery, LocalDiscovery,
@@ -104,7 +103,7 @@ impl World {
         }
     }
 
-    /// Makes the API server or the members refuse some steps from now on, or none.
+    /// Makes the API server or the members refuse some steps from now on, or no steps.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
             |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),
@@ -126,7 +125,7 @@ impl World {
         }
     }
 
-    /// Reconnects the node of a pod to the control plane; a pod that was deleted before then terminates.
+    /// Reconnects the node of a pod to the control plane. A pod that was deleted before then terminates.
     pub(super) fn join(&mut self, ordinal: Ordinal) {
         let now = self.now;
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| pod.cut) {
@@ -152,7 +151,7 @@ impl World {
         ordinals.all(|ordinal| self.keeps_its_disk(*ordinal))
     }
 
-    /// Returns whether all voters serve and no pod is terminating, so that deleting a claim in use loses no data.
+    /// Returns whether all voters serve and no pod is terminating. Deleting a claim in use then loses no data.
     fn all_stay(&self) -> bool {
         let serve = self.voters() > 0 && self.serving() == self.voters();
         serve && self.pods.values().all(|pod| pod.gone_at.is_none())
@@ -221,7 +220,7 @@ impl World {
         }
     }
 
-    /// Makes the cluster bootstrap with the token `url`, or with one that the operator creates.
+    /// Makes the cluster bootstrap with the token `url`, or with a token that the operator creates if `url` is `None`.
     pub(super) fn discover(&mut self, url: Option<&str>) {
         let local = url.is_none().then(LocalDiscovery::default);
         let url = url.map(str::to_owned);

@@ -5,8 +5,7 @@ use serde_json::json;
 use super::{cases::cluster, why, world::World};
 use crate::model::{BudgetSeen, ClusterReport, FORKED, ObjectState, Observed, Step, Why};
 
-/// A variable in the pod template has started member 1 with --force-new-cluster. It keeps the cluster id, and its list is
-/// confirmed.
+/// Member 1 was started with --force-new-cluster by accident. It keeps the cluster id, and a quorum confirms its list.
 #[test]
 fn a_forced_member_removes_none_of_the_others() {
     let mut world = cluster(3);
@@ -33,16 +32,16 @@ fn a_forced_member_removes_none_of_the_others() {
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
     let notice = step.notice("a", &world.observe());
     assert!(notice.is_some_and(|notice| notice.warning));
-    // the others are silent, but the status lists them
+    // The others are silent, but the status lists them.
     let step = planned(&world, &|_| ());
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
-    // the status has the list of the forced member, and reports the fork
+    // The status has the list of the forced member, and reports the fork.
     world.status.members.truncate(0);
     let degraded = json!({"type": "Degraded", "status": "True", "reason": FORKED, "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"});
     world.status.conditions = vec![serde_json::from_value(degraded).expect("a condition")];
     let step = planned(&world, &|_| ());
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
-    // a person gives up the others
+    // A person deletes the pods and claims of the others.
     let given_up = |seen: &mut Observed| {
         for ordinal in [0, 2] {
             let at = seen.ordinals.get_mut(&ordinal).expect("a member");
@@ -53,7 +52,7 @@ fn a_forced_member_removes_none_of_the_others() {
     let step = planned(&world, &given_up);
     assert_ne!(why(&step), Some(&Why::Forked), "{step:?}");
     world.status.conditions.clear();
-    // the others elect a leader and list each other
+    // The others elect a leader and list each other.
     let electing = |seen: &mut Observed| {
         let list = seen.membership.as_mut().expect("a list");
         list.listed_by_others.extend([0, 2]);

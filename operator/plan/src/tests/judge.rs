@@ -90,7 +90,7 @@ impl World {
         );
     }
 
-    /// Asserts that only claims of removed members are given up.
+    /// Asserts that a step deletes or retires only claims of removed members.
     fn judge_claim_removal(&self, step: &Step, ordinal: Ordinal) {
         assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
         assert!(
@@ -150,14 +150,12 @@ impl World {
         assert!(!(first && born), "a cluster begins once: {step:?}");
     }
 
-    /// Returns whether a recovery is recorded as running.
     fn recovers(&self) -> bool {
         let recovery = self.status.recovery.as_ref();
         recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
     }
 
-    /// Asserts that a recovery with this survivor is recorded and no other pod is left, because two pods could serve as a
-    /// quorum of the old members.
+    /// Asserts that a recovery with this survivor is recorded and no other pod is left, as two pods could be a quorum.
     fn judge_alone(&self, step: &Step, survivor: Ordinal) {
         let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
         assert!(self.recovers(), "a person has asked for it: {step:?}");
@@ -179,7 +177,7 @@ impl World {
         let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
         let clear =
             starting == PeerTls::Off || pods.map(|pod| pod.peer_tls).any(|tls| tls == PeerTls::Off);
-        // If no member answers, the records on the claims decide, which can lag one step behind.
+        // If no member answers, the records on the claims decide. They can lag one step behind.
         let known = self.members.iter().any(|member| self.serves(member));
         let https = self.members.iter().any(|member| member.https);
         assert!(
@@ -216,7 +214,7 @@ impl World {
     }
 
     /// Asserts that a voter is removed only on evidence: it is silent and its disk is lost or bad, or it was due for removal. A
-    /// voter without a disk gets its time to recover.
+    /// voter without a disk first gets time to recover.
     fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {
@@ -304,7 +302,7 @@ impl World {
         );
     }
 
-    /// Asserts that a stop leaves a quorum, unless there are fewer than three voters.
+    /// Asserts that stopping a member leaves a quorum, unless there are fewer than three voters.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
         if reason == Stop::Restore {
             assert!(self.stops_all(), "a person has asked for it: {step:?}");

@@ -6,7 +6,7 @@ use super::world::{FakeMember, FakePod, World};
 use crate::model::{Bootstrap, MemberId, Ordinal, PeerTls};
 
 impl World {
-    /// Advances the time: pods start and terminate, members start and elect a leader.
+    /// Advances the clock second by second, with the events of each second.
     pub(super) fn elapse(&mut self, seconds: i64) {
         for _ in 0..seconds {
             self.now += 1;
@@ -92,13 +92,13 @@ impl World {
         }
     }
 
-    /// Returns whether the number of running members matches the discovery token.
+    /// Returns whether all first members run, as a discovery token requires.
     fn all_have_come(&self) -> bool {
         let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
         i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
-    /// Forms the cluster from its first members, once the first of them runs.
+    /// Forms the cluster of `members` ordinals from `first` on. `https` is the scheme of the peer URLs.
     fn form(&mut self, first: Ordinal, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster begins once");
         self.members = (first..first + members)

@@ -70,7 +70,7 @@ fn certificates_are_issued_in_order_and_renewed_before_their_end() {
     );
 }
 
-/// If `renewBefore` were used as it is, each pass would issue a new certificate.
+/// If `renewBefore` were used unchanged, each pass would issue a new certificate.
 #[test]
 fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
     let managed = ManagedCertificate {
@@ -138,7 +138,7 @@ fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
     assert!(matches!(begun, Step::BeginBootstrap { .. }), "{begun:?}");
 }
 
-/// cert-manager's definitions can be deleted while a cluster runs. That only stops renewals.
+/// The definitions of cert-manager can be deleted while a cluster runs. That only stops renewals.
 #[test]
 fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
     let spec = with_cert_manager();
@@ -170,7 +170,7 @@ fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
     assert!(matches!(mended, Step::StartMember(_)), "{mended:?}");
 }
 
-/// coreos #1116 had no budget. A budget that protects the only member would prevent a node from being drained.
+/// coreos #1116 had no budget. A budget that protects a sole member would prevent its node from being drained.
 #[test]
 fn the_budget_follows_the_voters() {
     for (members, kept) in [(1, 0), (2, 2), (3, 2), (5, 3)] {

@@ -1,4 +1,4 @@
-//! Named cases: planned changes, including mistakes of other operators, and the order of steps that users see.
+//! Named cases: planned changes, including known mistakes of other operators, and the order of steps that users see.
 
 use witan_crd::{
     ByteQuantity, ClaimRetention, EtcdClusterSpec, OpenObject, Retention, SelfHealing, Storage,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{Obstacle, Removal, Step, Stop, Why};
 
-/// coreos scales in a random member; etcd-io the last one in alphabetical order.
+/// coreos scales in a random member; etcd-io scales in the last one in alphabetical order.
 #[test]
 fn scaling_in_takes_the_highest_ordinal_by_number() {
     let mut world = cluster(9);
@@ -42,7 +42,7 @@ fn a_leader_hands_over_before_it_goes() {
     );
 }
 
-/// A removed member cannot serve writes: it stops first, if the others have a quorum without it.
+/// A removed member cannot serve writes, so it stops first if the others have a quorum without it.
 #[test]
 fn a_member_stops_before_it_is_removed() {
     let mut world = cluster(5);
@@ -76,7 +76,7 @@ fn a_stopped_member_restarts_if_it_is_wanted_again() {
     assert!(removals(&world).is_empty());
 }
 
-/// A claim that is being deleted exists until its pod is gone: its member serves, and needs no repair.
+/// A claim that is being deleted exists until its pod is gone. Its member serves, and needs no repair.
 #[test]
 fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     for heals in [false, true] {
@@ -112,7 +112,7 @@ fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
     );
 }
 
-/// etcd-io: the template is never applied, because the operator returns at "already up to date".
+/// etcd-io never applies the template, because the operator returns at "already up to date".
 #[test]
 fn a_changed_template_reaches_every_member_the_leader_last() {
     let mut world = cluster(3);
@@ -131,7 +131,6 @@ fn a_changed_template_reaches_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1);
 }
 
-/// `minReadySeconds` is 10, so each pod must have been ready for 10 seconds.
 #[test]
 fn a_rollout_waits_until_readiness_has_lasted() {
     let mut world = cluster(3);
@@ -147,7 +146,6 @@ fn a_rollout_waits_until_readiness_has_lasted() {
     }
 }
 
-/// A member outside Kubernetes counts like the others.
 #[test]
 fn a_rollout_waits_for_a_foreign_member() {
     let mut world = cluster(3);
@@ -165,7 +163,6 @@ fn a_rollout_waits_for_a_foreign_member() {
     }
 }
 
-/// A restart would lose the data.
 #[test]
 fn the_only_copy_is_not_restarted_for_a_template() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
@@ -178,7 +175,7 @@ fn the_only_copy_is_not_restarted_for_a_template() {
     world.waits_for(&Why::OnlyCopy(0));
 }
 
-/// An image that does not start stops the rollout at its first member, and a corrected image continues it.
+/// An image that does not start stops the rollout at its first member. A corrected image resumes the rollout.
 #[test]
 fn a_bad_template_stops_only_one_member() {
     let mut world = cluster(3);
@@ -201,7 +198,6 @@ fn a_bad_template_stops_only_one_member() {
     assert!(world.pods.values().all(|pod| pod.template == 2));
 }
 
-/// The server refuses to promote a learner that has less.
 #[test]
 fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
     let mut world = cluster(3);
@@ -232,7 +228,6 @@ fn an_unwanted_learner_is_removed() {
     assert_eq!(removals(&world), [Removal::ScaleIn]);
 }
 
-/// Scaling in removes a failed member with a lower ordinal after its time, and disturbs no other member.
 #[test]
 fn scaling_in_prefers_a_member_that_does_not_serve() {
     let mut world = cluster(5);
@@ -248,8 +243,7 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Number of members before and after, members that are down, members removed at once, members removed after their time, and
-/// members left.
+/// Members before and after, members down, members removed at once, members removed after their time, remaining members.
 #[test]
 fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
@@ -258,7 +252,7 @@ fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
         (5, 3, &[4], &[4], &[], &[0, 1, 2]),
         (5, 4, &[1, 4], &[4], &[], &[0, 1, 2, 3]),
         (3, 1, &[2], &[2], &[], &[0]),
-        // two of four are not a quorum, so nothing may be removed
+        // Two of four are not a quorum, so nothing may be removed.
         (4, 3, &[1, 3], &[], &[], &[0, 1, 2, 3]),
     ];
     for (from, to, down, at_once, later, left) in cases {
@@ -346,7 +340,7 @@ fn refused_growth_is_reported_and_blocks_nothing() {
     assert!(matches!(step, Step::AddLearner { .. }), "{step:?}");
 }
 
-/// The spec or the operator changes during an outage: a member that is reading its disk is not stopped.
+/// The spec or the operator changes during an outage. A member that is reading its disk is not stopped.
 #[test]
 fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
     let mut world = cluster(3);
@@ -393,7 +387,7 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     assert!(removals(&world).is_empty());
 }
 
-/// Fencing it would cause quorum loss while the other member is away.
+/// Fencing the member would cause quorum loss while the other member is away.
 #[test]
 fn an_unfenceable_member_does_not_block_others() {
     let mut world = cluster(3);
@@ -432,7 +426,7 @@ fn versions_far_apart_are_refused() {
     let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::VersionStep { .. }));
     assert!(world.run(20, refused));
     assert!(stopped(&world).is_empty());
-    // members report the version of etcd that they implement
+    // Members report the version of etcd that they implement.
     world.spec.version = Some("0.2.0".to_owned());
     world.settle();
     assert_eq!(stopped(&world).len(), 3);

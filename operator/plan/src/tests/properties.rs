@@ -11,11 +11,10 @@ use crate::model::{PeerTls, Step, Why};
 
 const CASES: u64 = 1000;
 
-/// Passes with faults in between.
+/// Number of passes with faults in between.
 const DISTURBED: u64 = 60;
 
-/// The most passes until an undisturbed cluster matches its spec: each member can be replaced after its time, rolled twice, and
-/// moved.
+/// The most passes until an undisturbed cluster matches its spec: each member can be replaced, rolled twice, and migrated.
 const CALM: usize = 1500;
 
 pub(super) fn world(seed: u64) -> World {
@@ -69,7 +68,7 @@ pub(super) fn disturb(world: &mut World) {
         if world.random.below(4) == 0 {
             world.disturb();
         }
-        // The operator can end after it observes and before it acts.
+        // The operator can crash after it observes and before it acts.
         if world.random.below(10) > 0 {
             progresses(world);
         }
@@ -86,7 +85,7 @@ pub(super) fn converge(world: &mut World) {
         let step = progresses(world);
         let lone = matches!(why(&step), Some(Why::OnlyCopy(_)));
         if let Some(Why::UnprovenTemplate(ordinal) | Why::Exited(ordinal, _)) = why(&step) {
-            // A person discovers this fact.
+            // A person finds the damaged disk and requests a replacement.
             let claim = world.claims.get(ordinal);
             let bad = claim.is_some_and(|claim| claim.damaged || claim.data.is_none());
             let member = world.member(*ordinal).filter(|_| bad);
@@ -109,7 +108,7 @@ pub(super) fn converge(world: &mut World) {
     );
 }
 
-/// Runs one pass, and asserts that a step that acts changes what the next pass observes.
+/// Runs one pass. Asserts that a step that acts changes what the next pass observes.
 fn progresses(world: &mut World) -> Step {
     let before = (world.observe(), world.status.clone());
     let step = world.pass();

@@ -1,4 +1,4 @@
-//! A random number generator.
+//! The random number generator of the tests.
 
 /// Numbers derived from a seed (splitmix64).
 #[derive(Default)]

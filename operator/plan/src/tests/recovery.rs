@@ -13,7 +13,7 @@ use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
 const CASES: u64 = 300;
 
 impl World {
-    /// Updates the recovery in the status, like `report`.
+    /// Updates the recovery in the status, as the controller's `report` does.
     pub(super) fn report_recovery(&mut self) {
         let serves = self.leader.is_some();
         let of_member = |at: &Ordinal| self.members.iter().any(|one| one.ordinal == Some(*at));
@@ -78,7 +78,7 @@ fn the_survivor_continues_alone_and_gets_new_members() {
     let mut world = cluster(3);
     let survivor = world.member(1).expect("a member").id;
     lose(&mut world, [0, 2]);
-    // nobody has requested a recovery
+    // Nobody has requested a recovery.
     world.never(50, is_forced);
     world.recover = Some(1);
     world.settle();
@@ -93,7 +93,7 @@ fn the_survivor_continues_alone_and_gets_new_members() {
     );
 }
 
-/// Their disks are kept, but no member starts from them: they could form a quorum without the survivor.
+/// The disks are kept, but no member starts from them: such members could form a quorum without the survivor.
 #[test]
 fn disks_of_others_are_kept_and_not_started() {
     let mut world = cluster(3);
@@ -110,7 +110,7 @@ fn disks_of_others_are_kept_and_not_started() {
     assert_eq!(world.voters(), 3);
 }
 
-/// A pod on a node that is cut off may still be running.
+/// A pod on a partitioned node may still be running.
 #[test]
 fn the_survivor_waits_until_no_other_pod_is_left() {
     let mut world = cluster(3);
@@ -132,9 +132,9 @@ fn a_cluster_with_a_quorum_is_left_alone_then_and_later() {
     world.settle();
     assert_eq!(phase(&world), Some(RecoveryPhase::Done));
     lose(&mut world, [0, 2]);
-    // the request predates the loss
+    // The request predates the loss.
     world.never(50, is_forced);
-    // the request is removed and repeated
+    // The request is removed and repeated.
     world.recover = None;
     world.pass();
     world.recover = Some(1);
@@ -182,7 +182,7 @@ fn another_survivor_can_be_named() {
     let stuck = world.pass();
     assert!(!stuck.acts(), "{stuck:?}");
     world.recover = None;
-    // it cannot be cancelled
+    // The recovery cannot be cancelled.
     world.never(20, Step::acts);
     world.recover = Some(2);
     world.settle();
@@ -206,7 +206,6 @@ fn voters_elsewhere_prevent_a_recovery() {
     assert_eq!(why(&step), Some(&Why::ForeignVoters(1)), "{step:?}");
 }
 
-/// A wrong name does not stop members from being restarted.
 #[test]
 fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
     let mut world = cluster(3);
@@ -220,7 +219,6 @@ fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
     assert!(!world.took(is_forced));
 }
 
-/// The members serve, but the operator cannot reach them.
 #[test]
 fn an_operator_that_is_cut_off_forces_nothing() {
     let mut world = cluster(3);
@@ -232,8 +230,7 @@ fn an_operator_that_is_cut_off_forces_nothing() {
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
-/// Clusters of any size and history lose most of their disks, and a new cluster is forced from a member with a disk. `judge`
-/// checks each step.
+/// Clusters of any size and history lose most of their disks, and one is forced from a member. `judge` checks each step.
 #[test]
 fn any_member_with_a_disk_restarts() {
     let mut recovered = 0;

@@ -29,7 +29,7 @@ fn a_stuck_learner_does_not_block_voters() {
     assert_eq!(world.serving(), 4);
 }
 
-/// A pod that is never admitted, whatever its position in the order of ids.
+/// The result does not depend on the position of the refused member in the order of ids.
 #[test]
 fn a_refused_member_does_not_block_others() {
     for refused in [
@@ -139,7 +139,7 @@ fn refused_growth_does_not_block_a_rollout() {
     assert!(world.run(20, |_, step| why(step) == Some(&Why::Refused)));
 }
 
-/// No pods can be made from the spec: lost pods are recreated, but the cluster is not reported as up to date.
+/// No pods can be built from the spec. Lost pods are recreated, but the cluster is not reported as up to date.
 #[test]
 fn a_spec_that_makes_no_pod_is_reported() {
     let world = cluster(3);

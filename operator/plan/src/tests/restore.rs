@@ -13,7 +13,7 @@ use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
 const CASES: u64 = 300;
 
 impl World {
-    /// Updates the restore in the status, like `report`.
+    /// Updates the restore in the status, as the controller's `report` does.
     pub(super) fn report_restore(&mut self) {
         if let Some(restore) = &mut self.status.restore
             && restore.phase == RestorePhase::Starting
@@ -23,7 +23,6 @@ impl World {
         }
     }
 
-    /// Returns whether the members are being stopped for a restore.
     pub(super) fn stops_all(&self) -> bool {
         self.phase() == Some(RestorePhase::Stopping)
     }
@@ -52,12 +51,12 @@ impl World {
         }
     }
 
-    /// Asserts that a disk is set aside only while no member runs.
+    /// Asserts that a disk is retired or revived only while no member runs.
     pub(super) fn judge_set_aside(&self, step: &Step) {
         assert!(self.pods.is_empty(), "no member runs: {step:?}");
     }
 
-    /// Asserts that no member of either cluster runs, and that none can start from a disk of the other.
+    /// Asserts that no member of either cluster runs, and that no member can start from a disk of the other cluster.
     pub(super) fn judge_exchange(&self, step: &Step) {
         assert!(self.stops_all(), "a person has asked for it: {step:?}");
         assert!(self.pods.is_empty(), "no member runs: {step:?}");
@@ -102,7 +101,7 @@ impl World {
         let claims = self.claims.iter();
         let used = claims.filter(|(_, claim)| !claim.retired && !claim.deleting);
         let kept = used.map(|(ordinal, _)| name(*ordinal));
-        // nothing was exchanged yet
+        // Nothing was exchanged yet.
         if last.phase == RestorePhase::Stopping {
             self.kept_members = self.members.clone();
         }
@@ -144,7 +143,6 @@ impl World {
         served && named && !voters.is_empty() && whole.count() == voters.len()
     }
 
-    /// Returns the data of all disks from which a member may start.
     fn data(&self) -> Vec<Option<u64>> {
         let used = self.claims.values().filter(|claim| !claim.retired);
         used.map(|claim| claim.data).collect()
@@ -184,7 +182,7 @@ fn all_are_stopped_and_new_members_begin_on_new_disks() {
     assert_eq!(new, [3, 4, 5]);
     assert_eq!([0, 1, 2].map(|ordinal| world.disk(ordinal)), before);
     assert!([0, 1, 2].iter().all(|old| world.claims[old].retired));
-    // the previous disks stay, whatever the cluster does later
+    // The previous disks stay, whatever the cluster does later.
     world.spec.replicas = 5;
     world.settle();
     world.spec.replicas = 1;
@@ -205,7 +203,7 @@ fn a_dead_cluster_is_restored() {
     assert_eq!(world.voters(), 3);
 }
 
-/// A pod on a node that is cut off may still be running, and two of them are a quorum of the old cluster.
+/// A pod on a partitioned node may still be running, and two such pods are a quorum of the old cluster.
 #[test]
 fn no_member_begins_while_an_old_one_may_run() {
     let mut world = cluster(3);
@@ -235,7 +233,7 @@ fn the_cluster_returns_to_the_kept_disks() {
     }
 }
 
-/// The new members do not start and have never served, so the previous disks are used again.
+/// The new members do not start and have never served, so the cluster returns to the previous disks.
 #[test]
 fn a_restore_that_cannot_end_is_undone() {
     let mut world = cluster(3);

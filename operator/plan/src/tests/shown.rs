@@ -110,7 +110,7 @@ impl World {
     }
 
     fn pod_seen(&self, ordinal: Ordinal, pod: &FakePod) -> PodSeen {
-        // Some nodes show only that the pod is unready.
+        // For some nodes, the only visible sign is that the pod is unready.
         let away = pod.cut && self.runs(ordinal) && ordinal % 2 == 1;
         let away = away.then_some(Obstacle::NodeNotReady);
         PodSeen {
@@ -198,7 +198,7 @@ impl World {
             .collect()
     }
 
-    /// Records since when each member has been silent while others answer, and since when it has been corrupt.
+    /// Records when each member became silent while others answer, and when it became corrupt.
     pub(super) fn report_members(&mut self) {
         let before = std::mem::take(&mut self.status.members);
         if !self.members.iter().any(|member| self.serves(member)) {

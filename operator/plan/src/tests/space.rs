@@ -1,4 +1,4 @@
-//! A full store, with a spec that requests compactions.
+//! The alarm NOSPACE in a cluster whose spec requests compactions.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{CompactOnNoSpace, CompactionStatus, SelfHealing};
@@ -11,7 +11,7 @@ use crate::{
 
 const QUOTA: u64 = 1000;
 
-/// Returns a cluster of three at revision 500 that keeps 100 revisions.
+/// Returns a cluster of three at revision 500 whose spec keeps 100 revisions.
 fn full() -> (World, Observed) {
     let mut world = cluster(3);
     let compact_on_no_space = Some(CompactOnNoSpace { keep_revisions: 100 });
@@ -29,7 +29,7 @@ fn of_members(seen: &mut Observed, change: impl Fn(&mut MemberSeen)) {
     list.members.iter_mut().for_each(change);
 }
 
-/// Records a compaction some seconds ago.
+/// Records a compaction `seconds` ago. `disarmed` says whether the alarm was disarmed after it.
 fn compacted(world: &mut World, seconds: i64, disarmed: bool) {
     let at = jiff::Timestamp::from_second(world.now - seconds).expect("a time");
     world.status.compaction =
@@ -55,7 +55,6 @@ fn the_alarm_is_disarmed_once_space_is_free() {
     assert_eq!(world.plan(&seen), Step::Done, "it was lowered once");
 }
 
-/// A store that fills up again and again loses history at most every ten minutes.
 #[test]
 fn no_compaction_follows_another_at_once() {
     let (mut world, seen) = full();
@@ -67,7 +66,7 @@ fn no_compaction_follows_another_at_once() {
     }
 }
 
-/// The disk or the v2 tree is full: history is not what fills it.
+/// The disk or the v2 tree is full, so old revisions are not the cause.
 #[test]
 fn nothing_is_compacted_if_keys_do_not_fill_the_quota() {
     for (quota, db_size) in [(Some(QUOTA), QUOTA / 2 - 1), (None, QUOTA)] {

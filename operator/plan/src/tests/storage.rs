@@ -1,4 +1,4 @@
-//! Members move to new claims, because no claim can follow the spec.
+//! Members migrate to new claims, because their claims cannot be changed to match the spec.
 
 use witan_crd::{EtcdClusterSpec, OpenObject, Storage, UpdateKind, UpdateStrategy};
 
@@ -38,7 +38,7 @@ fn changed_storage_replaces_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1, "to a member that stays");
 }
 
-/// The first storage class does not exist, so no pod can mount a claim of it.
+/// The first storage class does not exist, so no pod can mount a claim of that class.
 #[test]
 fn a_learner_with_a_claim_of_an_earlier_class_is_removed() {
     let mut world = cluster(3);
@@ -59,7 +59,7 @@ fn a_learner_with_a_claim_of_an_earlier_class_is_removed() {
     assert!(world.claims.values().all(|claim| claim.class == 2));
 }
 
-/// With `OnDelete` nothing is replaced, and no member is added. None of several members is the only copy of the data.
+/// With `OnDelete` no member is replaced or added. None of several members has the only copy of the data.
 #[test]
 fn on_delete_replaces_no_member() {
     for durable in [true, false] {
@@ -152,7 +152,7 @@ fn claims_too_small_for_the_data_delay_nothing_else() {
     );
 }
 
-/// A voter's disk would be deleted with its pod; a learner's disk has no value.
+/// A voter's disk would be deleted with its pod. A learner's disk has no value.
 #[test]
 fn a_condemned_disk_of_a_voter_delays_hibernation() {
     let mut world = cluster(3);

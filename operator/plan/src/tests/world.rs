@@ -1,4 +1,4 @@
-//! A fake cluster: pods, claims and members with just enough of raft to show the effect of a step. `life` has its events,
+//! A fake cluster: pods, claims and members with just enough of Raft to show the effect of a step. `life` has its events,
 //! `effects` the effects of steps, and `judge` their invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,13 +20,12 @@ pub(super) struct FakePod {
     pub(super) bootstrap: Bootstrap,
     pub(super) role: Role,
     pub(super) gone_at: Option<i64>,
-    /// When its deletion began.
+    /// When the deletion of the pod began.
     pub(super) deleted_at: i64,
-    /// Its node is cut off from the control plane: its process continues, whatever happens to the pod.
+    /// Whether the node is partitioned from the control plane. The process keeps running, whatever happens to the pod.
     pub(super) cut: bool,
-    /// It was created while a secret was missing, and waits for the secret.
+    /// Whether the pod was created while a secret was missing, and waits for the secret.
     pub(super) waits: bool,
-    /// The exit code of its process.
     pub(super) exit: Option<i32>,
     pub(super) runs_at: i64,
     pub(super) broken: bool,
@@ -34,9 +33,9 @@ pub(super) struct FakePod {
     pub(super) obstacle: Option<Obstacle>,
     pub(super) ready: bool,
     pub(super) ready_changed: i64,
-    /// The member whose data it holds, if there is no claim.
+    /// The member whose data the pod holds, if there is no claim.
     pub(super) data: Option<MemberId>,
-    /// The authority of its member's certificate, and the other ones that it trusts.
+    /// The authority of the member's certificate, followed by the other authorities that the member trusts.
     pub(super) certificate: Vec<u32>,
 }
 
@@ -46,21 +45,21 @@ pub(super) struct FakeClaim {
     pub(super) deleting: bool,
     pub(super) lost: bool,
     pub(super) retired: bool,
-    /// It is marked as a disk of a cluster that has served.
+    /// Whether the claim is marked as a disk of a cluster that has served.
     pub(super) served: bool,
     pub(super) held: bool,
-    /// The cluster owns it, so that it is deleted with the cluster.
+    /// Whether the cluster owns the claim, so that both are deleted together.
     pub(super) owned: bool,
     pub(super) remade: Option<i64>,
-    /// Its member has had a vote.
+    /// Whether the claim's member has had a vote.
     pub(super) voted: bool,
-    /// A process that starts from it ends with exit code 27.
+    /// Whether a process that starts from the claim exits with code 27.
     pub(super) damaged: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
-    /// It has lost its labels: only a pod that mounts it shows that it belongs to the cluster.
+    /// Whether the claim has lost its labels. Only a pod that mounts it shows that it belongs to the cluster.
     pub(super) unlabelled: bool,
-    /// The storage class when it was created.
+    /// The storage class at creation.
     pub(super) class: u32,
 }
 
@@ -79,7 +78,6 @@ pub(super) struct FakeMember {
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
-    /// When the operator last started.
     pub(super) acting_since: i64,
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
@@ -94,13 +92,12 @@ pub(super) struct World {
     pub(super) replace: Option<MemberId>,
     /// The member from which a new cluster is to be forced.
     pub(super) recover: Option<Ordinal>,
-    /// Steps that the API server refuses.
     pub(super) refuses: Option<fn(&Step) -> bool>,
-    /// Refused steps, and until when each is not retried.
+    /// Refused steps, and the time until which each is not retried.
     pub(super) refused: Vec<(Step, i64)>,
     pub(super) pods: BTreeMap<Ordinal, FakePod>,
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
-    /// Empty until a majority of the first members has run.
+    /// The members; empty until a majority of the first members has run.
     pub(super) members: Vec<FakeMember>,
     /// The members of the cluster on the disks that a restore kept.
     pub(super) kept_members: Vec<FakeMember>,
@@ -149,7 +146,7 @@ impl World {
         step
     }
 
-    /// Runs passes, some seconds apart, until `end` holds; returns `false` if it does not within `passes`.
+    /// Runs passes, some seconds apart, until `end` returns true. Returns false if that takes more than `passes` passes.
     pub(super) fn run(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) -> bool {
         for _ in 0..passes {
             let step = self.pass();
@@ -161,14 +158,14 @@ impl World {
         false
     }
 
-    /// Runs passes, and asserts that none of them takes such a step.
+    /// Runs passes, and asserts that none of them takes a step for which `is` returns true.
     #[track_caller]
     pub(super) fn never(&mut self, passes: usize, is: impl Fn(&Step) -> bool) {
         let taken = self.run(passes, |_, step| is(step));
         assert!(!taken, "{:#?}", self.last());
     }
 
-    /// Runs one pass, and asserts what it waits for.
+    /// Runs one pass, and asserts that it waits for this reason.
     #[track_caller]
     pub(super) fn waits_for(&mut self, expected: &Why) {
         let step = self.pass();
@@ -218,7 +215,7 @@ impl World {
         let bad = self.bad_template.filter(|(bad, _)| *bad == pod.template);
         let damaged = self.claims.get(&ordinal).is_some_and(|one| one.damaged);
         let damaged = (self.spec.is_durable() && damaged).then_some(27);
-        // It does not restart from an empty disk.
+        // A member that has started does not restart from an empty disk.
         let started = self.member(ordinal).is_some_and(|member| member.started);
         let emptied =
             started && pod.bootstrap == Bootstrap::Restart && self.disk(ordinal).is_none();
@@ -236,7 +233,7 @@ impl World {
             .is_none_or(|ordinal| self.runs(ordinal) && self.disk(ordinal) == Some(member.id))
     }
 
-    /// Returns whether a member's process runs on its own data and, if there is another voter, the others can reach it.
+    /// Returns whether a member's process runs on its own data and, if there is another voter, can be reached by it.
     pub(super) fn serves(&self, member: &FakeMember) -> bool {
         let Some(ordinal) = member.ordinal else {
             return true;
@@ -246,7 +243,7 @@ impl World {
         self.answers(member) && (tls || (!member.learner && self.voters() == 1))
     }
 
-    /// Returns whether claims are deleted with the cluster according to the spec.
+    /// Returns whether the spec deletes claims together with the cluster.
     pub(super) fn owns_claims(&self) -> bool {
         self.spec.claim_retention().when_deleted == Retention::Delete
     }

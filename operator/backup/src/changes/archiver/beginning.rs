@@ -1,4 +1,4 @@
-//! Decides where changes continue: after the stored ones if a member has their history, else in a new generation.
+//! Decides where changes continue: after the stored changes if a member has their history, else in a new generation.
 
 use jiff::Timestamp;
 use witan_api::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Archiver<'_> {
-    /// Opens the watch at the end of the log, or in a new generation.
+    /// Opens a watch at a member: at the end of the log, or in a new generation.
     pub(super) async fn go_on(
         &self,
         archive: &mut ClusterArchive,
@@ -32,7 +32,7 @@ impl Archiver<'_> {
                 Ok(feed) => self.has_history(feed, &tail).await,
                 Err(error) => Err(error.clone()),
             };
-            // a failure is no evidence about the history
+            // A failed read says nothing about the history.
             let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
             if is_known {
                 archive.needs_backup = self.needs_backup(archive).await?;
@@ -54,7 +54,7 @@ impl Archiver<'_> {
             return Ok(false);
         }
         let (Some(first), Some(last)) = (tail.digests.first(), tail.digests.last()) else {
-            // there are no earlier changes
+            // There are no earlier changes.
             return Ok(tail.stored() <= 1);
         };
         let range = (first.revision, last.revision);
@@ -62,7 +62,7 @@ impl Archiver<'_> {
         Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
-    /// Begins a generation. The first one continues from the newest backup if possible; later ones need their own backup.
+    /// Begins a generation. The first one continues from the newest backup if possible; later ones need a new backup.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
@@ -83,14 +83,14 @@ impl Archiver<'_> {
             Some(record) => self.connected(record, member).await?,
             None => None,
         };
-        // revision 1 has no changes
+        // Revision 1 has no changes.
         let first = connected.unwrap_or(member.revision).max(2);
         let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
         feed.ask().await?;
         if archive.newest.is_some() {
             self.tell.send_modify(|status| status.gaps += 1);
         }
-        // a user must take the first backup
+        // A user must take the first backup.
         archive.needs_backup = connected.is_none() && !records.is_empty();
         archive.go_on(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);
@@ -104,8 +104,7 @@ impl Archiver<'_> {
         Ok(records)
     }
 
-    /// Returns the first revision of the changes that follow a backup; `None` if the member has compacted it or has another
-    /// history.
+    /// Returns the first revision after a backup; `None` if the member has compacted it or has another history.
     async fn connected(
         &self,
         record: &BackupRecord,
@@ -122,7 +121,7 @@ impl Archiver<'_> {
         Ok(is_same.then_some(first))
     }
 
-    /// Returns whether backups exist, but the newest generation follows none of them.
+    /// Returns whether backups exist and the newest generation follows none of them.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
         let ids = archive.segments.ids().await?;
         let records = self.records(archive.cluster_id).await?;
@@ -130,7 +129,7 @@ impl Archiver<'_> {
     }
 }
 
-/// Returns whether the newest generation follows a backup.
+/// Returns whether the newest generation follows a backup. `ids` are all segments of the cluster.
 fn fits(record: &BackupRecord, ids: &[SegmentId]) -> bool {
     let newest = ids.last().map(|id| id.generation);
     let first = ids.iter().find(|id| Some(id.generation) == newest);
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// The backups of this test have revision 12.
+    /// Every backup in this test has revision 12.
     #[test]
     fn a_backup_is_needed_until_changes_continue_from_one() {
         let at = |generation, first| SegmentId { generation, first, number: 0 };

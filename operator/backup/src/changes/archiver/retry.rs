@@ -1,16 +1,16 @@
-//! When to retry a failed backup. Each attempt reads a whole snapshot from a member.
+//! Decides when to retry a failed backup. Each attempt reads a whole snapshot from a member.
 
 use std::time::{Duration, Instant};
 
 use crate::reason::BackupError;
 
-/// The wait after a backup fails for the first time; each further failure in a row doubles it.
+/// The wait after the first failure of a backup. Each further consecutive failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait; it does not double beyond this. A store that fails for hours costs a member at most two
 /// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 
-/// The last failure of a backup. Each consecutive failure doubles the delay.
+/// The last failure of a backup; empty after a success.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     failed: Option<Failed>,
@@ -42,7 +42,7 @@ impl Retry {
         self.failed.as_ref().is_none_or(|last| now >= last.until)
     }
 
-    /// Returns the last failure, for the status and the log.
+    /// Returns the message of the last failure; `None` after a success.
     pub(super) fn message(&self) -> Option<&str> {
         self.failed.as_ref().map(|last| last.message.as_str())
     }

@@ -1,4 +1,4 @@
-//! A failed backup of a generation, in a test without members.
+//! Retries of a failed backup, without members.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::{command::ClientFlags, testing::record};
 
-/// Each attempt reads a whole snapshot, so not every tick of 5 s may start one.
+/// Each attempt reads a whole snapshot, so an attempt at every tick of 5 s would be too expensive.
 #[tokio::test]
 async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     let store = Store::of_test(Arc::new(InMemory::new()));
@@ -16,7 +16,7 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     let endpoints = ["http://127.0.0.1:1".to_owned()];
     let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
     let mut archiver = Archiver::new(members, &store, &stop, tell);
-    // the cluster has a backup, but the changes do not follow it
+    // The cluster has a backup, but the changes do not follow it.
     let of_cluster = BackupRecord { cluster_id: "7".to_owned(), ..record("a", 20) };
     store.put("a.db", vec![0; 1032].into()).await.unwrap();
     store.put_record(&of_cluster).await.unwrap();

@@ -1,4 +1,4 @@
-//! A feed from a member that sends changes faster than they are read.
+//! A feed from a member that sends changes faster than the feed reads them.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{command::ClientFlags, members::WINDOW_BYTES};
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// The watch is not read while the archiver waits for an answer, so its changes fill the stream's window.
+/// The archiver does not read the watch while it waits for an answer, so changes fill the stream's window.
 #[tokio::test]
 async fn an_unread_watch_blocks_no_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,7 +47,7 @@ async fn an_unread_watch_blocks_no_answer() {
 /// Answers a watch with one message larger than the window, and a read with a header.
 async fn answer(request: Request<Incoming>, is_full: Arc<Notify>) -> Result<Answer, Infallible> {
     let body = if request.uri().path() == "/etcdserverpb.Watch/Watch" {
-        // hyper passes the message to the connection before it polls another stream
+        // hyper passes the message to the connection before it polls another stream.
         let sent = stream::once(async move {
             is_full.notify_one();
             Ok(message(&vec![0; WINDOW_BYTES as usize * 4]))
@@ -70,7 +70,7 @@ async fn answer(request: Request<Incoming>, is_full: Arc<Notify>) -> Result<Answ
     Ok(answer.body(body).unwrap())
 }
 
-/// Frames a gRPC message: no compression, length, bytes.
+/// Frames an uncompressed gRPC message: a zero byte, the length, and the bytes.
 fn message(bytes: &[u8]) -> Frame<Bytes> {
     let mut framed = vec![0];
     framed.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());

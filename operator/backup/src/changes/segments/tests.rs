@@ -41,7 +41,7 @@ async fn each_cluster_has_its_segments() {
             store.files().await.unwrap().is_empty(),
             "no files of backups"
         );
-        // a retry after a lost answer succeeds, another process fails
+        // A retry after a lost response succeeds; another process fails.
         segments.append(id(3), bytes(7, &[3])).await.unwrap();
         let error = segments.append(id(3), bytes(7, &[3, 4])).await.unwrap_err();
         assert_eq!(error.reason, Reason::AlreadyExists, "{error}");
@@ -86,7 +86,7 @@ async fn a_segment_that_is_not_what_was_written_is_refused() {
     assert_eq!(read.await.unwrap_err().reason, Reason::ChangesMissing);
 }
 
-/// The generations 10 and 20 have segments that begin with the revisions 2, 5 and 8.
+/// The generations 10 and 20 each have segments that begin with the revisions 2, 5 and 8.
 #[test]
 fn segments_stay_while_a_snapshot_needs_them() {
     let mut ids = Vec::new();
@@ -101,10 +101,10 @@ fn segments_stay_while_a_snapshot_needs_them() {
             .collect::<Vec<_>>()
     };
     assert_eq!(removed(&[(11, 1), (22, 1)]), []);
-    // the segment with the revision of the snapshot stays
+    // The segment with the revision of the snapshot stays.
     assert_eq!(removed(&[(11, 8), (22, 1)]), [(10, 2), (10, 5)]);
     assert_eq!(removed(&[(11, 7), (12, 9), (22, 5)]), [(10, 2), (20, 2)]);
-    // a generation without snapshots is deleted, unless it is the newest
+    // A generation without snapshots is deleted, unless it is the newest.
     assert_eq!(removed(&[(22, 1)]), [(10, 2), (10, 5), (10, 8)]);
     assert_eq!(removed(&[(11, 1)]), []);
 }

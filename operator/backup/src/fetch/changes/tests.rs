@@ -1,4 +1,4 @@
-//! Changes are fetched up to a revision or a time, and only if it is certain that all of them are stored.
+//! Changes are fetched up to a revision or a time, and only if all of them are certain to be stored.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::testing::{TestFolder, changes::segment, record};
 
-/// When the first generation begins.
+/// Start of the first generation.
 const FIRST: i64 = 1_000;
 
 fn at(second: i64) -> Timestamp {
@@ -19,7 +19,7 @@ fn id(first: i64) -> SegmentId {
     SegmentId { generation: FIRST, first, number: 0 }
 }
 
-/// Stores consecutive segments of a generation.
+/// Stores consecutive segments of a generation, starting with `begin`.
 async fn append(store: &SegmentStore, begin: SegmentId, log: &[Segment]) {
     let (mut at, mut previous) = (begin, Bytes::new());
     for segment in log {
@@ -29,7 +29,7 @@ async fn append(store: &SegmentStore, begin: SegmentId, log: &[Segment]) {
     }
 }
 
-/// Returns a log of the revisions 11 to 20, two of which were received every 10 s from second 100.
+/// Returns a log of the revisions 11 to 20. Two revisions were received every 10 s from second 100.
 fn log() -> [Segment; 2] {
     [
         segment(0xcafe, &[(100_000, &[11, 12]), (110_000, &[13, 14])]),
@@ -55,7 +55,7 @@ async fn stored(begin: SegmentId, log: &[Segment]) -> (Store, SegmentStore) {
     (store, segments)
 }
 
-/// Returns a backup at revision 12 of that history.
+/// Returns a backup at revision 12 of that log, started at `second`.
 fn backup(second: i64) -> BackupRecord {
     let revision_digest = digest_of(&log()[0].groups, 12).map(|found| found.digest);
     BackupRecord { revision_digest, ..record("first", second) }
@@ -110,7 +110,7 @@ async fn changes_go_to_the_target() {
         (Until::Time(at(139)), exact(18), all.clone()),
         (Until::Time(at(130)), exact(18), all.clone()),
         (Until::Time(at(119)), exact(14), all),
-        // the snapshot has later revisions than those at that time
+        // The snapshot has later revisions than the cluster had at that time.
         (Until::Time(at(99)), exact(12), first),
     ] {
         assert_eq!(fetched(&store, until).await, Ok((target, ids)), "{until}");
@@ -155,7 +155,7 @@ async fn a_lost_or_broken_segment_is_refused() {
     assert_eq!(error.reason, Reason::BackupBroken);
 }
 
-/// The first segments are removed with the backups before them, and the remaining ones need a later backup.
+/// The first segments were removed with their backups, and the remaining ones need a later backup.
 #[tokio::test]
 async fn changes_that_begin_later_are_refused() {
     let (store, _) = stored(id(15), &log()[1..]).await;
@@ -164,7 +164,7 @@ async fn changes_that_begin_later_are_refused() {
     }
 }
 
-/// A lost quorum was recovered from a member that was behind: its revisions from 15 on differ.
+/// A lost quorum was recovered from a member that was behind, so its revisions from 15 on differ.
 #[tokio::test]
 async fn two_histories_are_never_mixed() {
     let (store, segments) = segments().await;
@@ -175,7 +175,7 @@ async fn two_histories_are_never_mixed() {
     let generation = 200_000;
     let begin = SegmentId { generation, first: 14, number: 0 };
     append(&segments, begin, std::slice::from_ref(&other)).await;
-    // the earlier generation can still be restored
+    // The earlier generation can still be restored.
     let (target, ids) = fetched(&store, Until::Revision(19)).await.unwrap();
     assert_eq!((target.revision, ids), (19, vec![id(11), id(15)]));
     missing(
@@ -186,7 +186,7 @@ async fn two_histories_are_never_mixed() {
     .await;
     missing(&store, Until::Revision(21), "the last revision is 20").await;
     missing(&store, Until::Time(at(215)), "the last revision is 20").await;
-    // so can a backup that was started later
+    // A backup that was started later can be restored, too.
     let of = |revision, groups| BackupRecord {
         revision,
         revision_digest: digest_of(groups, revision).map(|found| found.digest),
@@ -195,7 +195,7 @@ async fn two_histories_are_never_mixed() {
     let own = of(14, &other.groups);
     let (target, ids) = fetched_after(&store, &own, Until::Newest).await.unwrap();
     assert_eq!((target.revision, ids), (16, vec![begin]));
-    // one backup of the former history, saved before the change was known, and one without a digest
+    // One backup of the former history was saved before the switch was known; the other has no digest.
     for wrong in [of(15, &log()[1].groups), of(15, &[])] {
         let error = fetched_after(&store, &wrong, Until::Newest)
             .await
@@ -207,7 +207,6 @@ async fn two_histories_are_never_mixed() {
     }
 }
 
-/// The clock of the process that stored the second segment was ahead.
 #[tokio::test]
 async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     let ahead = segment(0xcafe, &[(900_000, &[15, 16])]);
@@ -223,12 +222,12 @@ async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     missing(&store, Until::Time(at(120)), "was ahead").await;
     let (target, _) = fetched(&store, Until::Time(at(105))).await.unwrap();
     assert_eq!(target.revision, 12);
-    // without a later generation, the present clock decides
+    // Without a later generation, the present clock decides.
     let far = Timestamp::now().as_millisecond() + 60_000;
     let ahead = segment(0xcafe, &[(far, &[15, 16])]);
     let (store, _) = stored(id(11), &[first.clone(), ahead]).await;
     missing(&store, Until::Time(at(120)), "was ahead").await;
-    // times that go back are refused
+    // Times that go back are refused.
     let (store, _) = stored(id(11), &[first, segment(0xcafe, &[(105_000, &[15])])]).await;
     let error = fetched(&store, Until::Time(at(120))).await.unwrap_err();
     assert!(error.message.contains("go back"), "{error}");

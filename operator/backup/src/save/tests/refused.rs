@@ -50,7 +50,7 @@ async fn a_store_that_fails_at_a_part_gets_an_abort_and_no_record() {
                 .any(|request| request.starts_with("PUT /bucket/of/test/a.json"))
         );
     }
-    // without a refusal the same store accepts it, and the record is written last
+    // Without a refusal the same store accepts the backup, and the record is written last.
     let (store, requests) = s3::start(None).await;
     save_as(
         &store,

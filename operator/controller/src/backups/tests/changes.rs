@@ -52,7 +52,7 @@ async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
     );
     assert_eq!(pod["metadata"]["name"], "hourly-changes", "only one can be");
     assert!(pod["metadata"]["labels"].get("witan.dev/cluster").is_none());
-    // the next pass creates a pod for the new spec
+    // The next pass creates a pod for the new spec.
     let other = with_changes(json!({"changes": {"everySeconds": 6}}), json!({}));
     look(&other).await;
     assert!(pods(&fake).is_empty());
@@ -114,7 +114,7 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&later, now), is(9, "True", "Stored"));
     let silent = Seen { answer: None, trouble: Some("no answer".to_owned()) };
     assert_eq!(shown(&silent, now), is(7, "True", "Delayed"));
-    // a backup is in progress, or has failed
+    // A backup is in progress, or has failed.
     let mut unrestorable = answer(9, "2026-01-01T13:00:15Z");
     unrestorable
         .answer
@@ -126,7 +126,7 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
     let late = time("2026-01-01T13:00:41Z");
     assert_eq!(shown(&silent, late), is(7, "False", "Late"));
-    // a time from a clock that is ahead does not show what is stored
+    // A time from a clock that is ahead does not show what is stored.
     let ahead = answer(9, "2026-01-01T13:00:31Z");
     assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
     let (_, condition) = status(&of, &ahead, every, now);

@@ -20,8 +20,8 @@ use crate::{
 const CHECKS: &str = "restoring the backup in a scratch directory, before any member is stopped";
 
 impl<M: Members> Operations<M> {
-    /// Has a job restore the backup in a scratch directory, and records the restore once the job has succeeded. If the job
-    /// fails, the operation fails and no member is stopped.
+    /// Creates a job that restores the backup in a scratch directory. Records the restore once the job has succeeded. If the
+    /// job fails, the operation fails and no member is stopped.
     pub(in crate::operations) async fn check_backup(
         &self,
         at: &At<'_>,
@@ -41,7 +41,7 @@ impl<M: Members> Operations<M> {
             let wanted = check(cluster, operation, &source)?;
             let params = PostParams::default();
             let created = match create(client, &cluster.namespace, &params, &wanted).await {
-                // an earlier pass created it
+                // An earlier pass created the job.
                 Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(()),
                 created => refused("job of the check", created)
                     .map_err(cannot("create the job of the check"))?
@@ -87,8 +87,7 @@ impl<M: Members> Operations<M> {
         Ok(pods)
     }
 
-    /// Writes the record of a restore into the status of its cluster. If the cluster has changed since it was read, the next
-    /// pass writes it.
+    /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it.
     pub(in crate::operations) async fn record(
         &self,
         at: &At<'_>,

@@ -32,7 +32,7 @@ async fn an_operation_that_is_created_again_does_not_run_again() {
     recorded(&fake, "monday").await;
     assert_eq!(past(&fake)[0]["uid"], "monday");
     assert_eq!(past(&fake)[0]["result"], Value::Null);
-    // the operator's own record does not stop the operation after a restart
+    // The operator's own record does not stop the operation after a restart.
     let runs = next(&fake, "monday").await;
     assert_eq!(runs.phase, Some(OperationPhase::Running), "{runs:?}");
     at_stage(&fake, "Done");
@@ -57,7 +57,7 @@ async fn a_record_of_an_operation_precedes_its_effect_and_gets_its_result() {
     let done = next(&fake, "lost").await;
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
     assert_eq!(past(&fake)[0]["result"], "Succeeded");
-    // the object is kept, so that nothing recreates it
+    // The object is kept, so that nothing recreates it.
     next(&fake, "lost").await;
     assert!(fake.get("/etcdoperations/lost").is_some());
 }
@@ -83,7 +83,7 @@ async fn an_operation_does_not_wait_for_a_later_cluster() {
         let failed = next(&fake, "long").await;
         is_refused(&failed, "StartDeadlineExceeded", "nothing was changed");
     }
-    // an operation that replaces nothing has no start deadline
+    // An operation that replaces nothing has no start deadline.
     ask(
         &fake,
         "check",
@@ -146,7 +146,6 @@ async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
-/// Two people request the same, or one does so twice.
 #[tokio::test]
 async fn undoing_a_restore_twice_does_nothing() {
     let fake = FakeApi::default();
@@ -157,7 +156,7 @@ async fn undoing_a_restore_twice_does_nothing() {
     next(&fake, "back").await;
     let made = record(&fake);
     assert_eq!(made["disks"], kept("")["keptDisks"]);
-    // the operation is deleted before it finishes: the next one continues the return
+    // The operation is deleted before it finishes, and the next one continues the return.
     fake.remove("/etcdoperations/back");
     ask(&fake, "again", &early(), &undo);
     next(&fake, "again").await;
@@ -174,7 +173,7 @@ async fn undoing_a_restore_twice_does_nothing() {
     says(done.message, "nothing to do");
 }
 
-/// The user requests to undo a restore that stopped no member: the one before it must not be undone.
+/// The user requests to undo a restore that stopped no member. The restore before it must not be undone.
 #[tokio::test]
 async fn an_undo_of_one_restore_does_not_undo_another() {
     let fake = FakeApi::default();
@@ -194,7 +193,7 @@ async fn an_undo_of_one_restore_does_not_undo_another() {
     }
 }
 
-/// A GitOps controller creates a recovery at each sync, and one of them falls into a short outage.
+/// A GitOps controller creates a recovery at each sync, and one of them coincides with a short outage.
 #[tokio::test]
 async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"paused": true}}));

@@ -6,7 +6,7 @@ use witan_crd::{EtcdOperationStatus, OperationPhase};
 use super::{CLUSTER, ask, early, late, pass, recovery, requested, says, started};
 use crate::testing::{api::FakeApi, with};
 
-/// Puts a cluster that has served, with a disk for each of three members.
+/// Adds a cluster that has served, with a disk for each of three members.
 pub(super) fn put_served(fake: &FakeApi, status: &Value) {
     let full = json!({
         "clusterID": "c1", "bootstrapMembers": 3,
@@ -46,7 +46,7 @@ fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
     fake.change(&job, &json!({"status": {"conditions": [ended]}}));
 }
 
-/// Puts the pod of an operation's check, whose container `fetch` has terminated.
+/// Adds the pod of an operation's check, whose container `fetch` has terminated.
 fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
     let ended = json!({"terminated": {"exitCode": exit_code, "message": said.to_string()}});
     fake.put(json!({
@@ -73,7 +73,7 @@ pub(super) fn record(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["restore"].clone()
 }
 
-/// Moves the record of the restore to another phase, as the passes over the cluster do.
+/// Sets the phase of the restore's record, as passes over the cluster do.
 pub(super) fn at_stage(fake: &FakeApi, phase: &str) {
     fake.change(CLUSTER, &json!({"status": {"restore": {"phase": phase}}}));
 }
@@ -93,7 +93,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
         begun.source.map(|source| source.name).as_deref(),
         Some("monday-1")
     );
-    // a later backup under that name does not matter any more
+    // A later backup under that name no longer matters.
     put_backup(&fake, "Failed");
     for _ in 0..2 {
         says(next(&fake, "again").await.progress, "scratch directory");
@@ -150,7 +150,7 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     assert_eq!(record(&fake), Value::Null);
 }
 
-/// The check determines the revision; every member starts from it, even if the store has later changes.
+/// The check determines the revision. Every member starts from it, even if the store has later changes.
 #[tokio::test]
 async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     let at = late();
@@ -192,7 +192,7 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     }
 }
 
-/// Returns the record of a restore that has kept disks 0 to 2.
+/// Returns the record of a restore that has kept the disks 0 to 2.
 pub(super) fn kept(phase: &str) -> Value {
     json!({
         "operation": "gone", "operationUID": "gone", "number": 1, "phase": phase, "startedAt": early(),
@@ -224,7 +224,7 @@ async fn a_cluster_returns_to_its_kept_disks() {
         &json!({"clusterID": null, "restore": kept("Starting")}),
     );
     fake.remove("/data-orders-1");
-    // other operations wait for the restore, even if its operation is deleted
+    // Other operations wait for the restore, even if its operation is deleted.
     ask(&fake, "other", &early(), &recovery());
     let held = next(&fake, "other").await;
     says(held.message, "EtcdOperation gone");
@@ -244,7 +244,7 @@ async fn a_cluster_returns_to_its_kept_disks() {
     );
 }
 
-/// The first kept disks stay kept: members that have never served hold nothing of more value.
+/// The first kept disks stay kept, because members that have never served hold nothing more valuable.
 #[tokio::test]
 async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
     let fake = FakeApi::default();
@@ -286,7 +286,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
         Some(OperationPhase::Running)
     );
     begun_early(&fake, "lost");
-    // members were stopped: the recovery cannot be left half done
+    // Members were stopped, so the recovery cannot be left half done.
     let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
     assert_eq!(

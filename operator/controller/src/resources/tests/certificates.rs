@@ -1,4 +1,4 @@
-//! Certificates: which authority signs and which are trusted, including during a rotation.
+//! Which authority signs certificates and which are trusted, including during a rotation.
 
 use std::{
     io::{Read, Write},
@@ -38,7 +38,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
-/// Clients verify the name they connect to: a service, or a member below the headless service.
+/// Clients verify the name to which they connect: a service, or a member below the headless service.
 #[test]
 fn certificates_are_valid_for_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -63,7 +63,7 @@ fn certificates_are_valid_for_the_names_of_the_services() {
     shake(&peer, &operator, member).unwrap_or_else(|error| panic!("{member}: {error}"));
 }
 
-/// A secret without an owner would outlive the cluster, and so would the signing key.
+/// A secret without an owner would outlive the cluster, and the signing key with it.
 #[test]
 fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     let cluster = cluster(full());
@@ -77,7 +77,7 @@ fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     }
 }
 
-/// The authority's secret was deleted: its key is lost, but members and clients still use certificates that it signed.
+/// The authority's secret was deleted. Its key is lost, but members and clients still use certificates that it signed.
 #[test]
 fn a_lost_authority_is_succeeded_without_a_gap() {
     let cluster = cluster(full());
@@ -156,7 +156,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
-/// During a rotation, certificates of adjacent steps must trust each other; certificates of the first and last step must not.
+/// Certificates of adjacent stages must trust each other. Certificates of the first and the last stage must not.
 #[test]
 fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
     let mut resource = full();
@@ -211,7 +211,7 @@ fn file(secret: &Secret, name: &str) -> Vec<u8> {
     data[name].0.clone()
 }
 
-/// Performs a TLS handshake in memory with certificates on both sides; returns the error of either side.
+/// Performs a TLS handshake in memory with certificates on both sides. Returns the error of either side.
 fn shake(server: &Secret, client: &Secret, host: &str) -> Result<(), Box<dyn std::error::Error>> {
     let certificate = |secret| CertificateDer::from_pem_slice(&file(secret, "tls.crt"));
     let key = |secret| PrivateKeyDer::from_pem_slice(&file(secret, "tls.key"));

@@ -1,4 +1,4 @@
-//! Claims that cannot follow the spec.
+//! Claims that cannot be changed to match the spec.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-/// Calls `with` on a cluster with this storage, while the EtcdOperation `migration` runs.
+/// Calls `with` with a cluster of this storage. `migration` is the uid of a running EtcdOperation that migrates it.
 fn stored<T>(storage: &Value, migration: Option<&str>, with: impl FnOnce(&Cluster<'_>) -> T) -> T {
     let mut resource = resource(json!({"storage": storage}));
     let running = migration.map(|uid| json!({"name": "move", "uid": uid, "migrateStorage": true}));
@@ -34,7 +34,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
         ((&slow, None), (&fast, None), true),
         ((&slow, None), (&template("slow"), None), false),
         ((&slow, None), (&template("fast"), None), true),
-        // the spec accepts any class and any size
+        // The spec accepts any class and any size.
         ((&slow, None), (&json!({"size": "8Gi"}), None), false),
         (
             (&larger, None),
@@ -47,7 +47,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
         ((&slow, None), (&slow, Some("first")), true),
         ((&slow, Some("first")), (&slow, Some("first")), false),
         ((&slow, Some("first")), (&slow, Some("second")), true),
-        // the operation has finished
+        // The operation has finished.
         ((&slow, Some("first")), (&slow, None), false),
     ] {
         let live = stored(before.0, before.1, claim_of);
@@ -57,7 +57,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
                 expected,
                 "{before:?} {after:?}"
             );
-            // an apply changes neither the claim's spec nor the recorded request
+            // An apply changes neither the claim's spec nor the recorded request.
             let applied = applied_to(&live, claim_of(cluster));
             assert_eq!(applied.spec, live.spec);
             assert_eq!(must_migrate(cluster, &applied), expected, "applied");

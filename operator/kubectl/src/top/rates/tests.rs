@@ -1,4 +1,4 @@
-//! Tables of the members' counts.
+//! Tables of the requests that members counted.
 
 use super::*;
 use crate::testing::{fixture, golden};
