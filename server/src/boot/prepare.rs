@@ -71,7 +71,6 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Adopts the etcd data in the data directory.
 async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");

@@ -15,7 +15,6 @@ use crate::h2::{
 
 /// Size in bytes of the flag and the length before each gRPC message.
 const PREFIX_BYTES: usize = 5;
-/// Number of bytes per read.
 const READ_BYTES: usize = 64 << 10;
 
 /// A connection with its open calls.

@@ -173,7 +173,6 @@ pub(crate) fn cluster_line(
     format!("| {load} | {clients} | {at} | {server} | {cells} | {sent} {ratios}")
 }
 
-/// Head of the table of failovers.
 pub(crate) const FAILOVER_HEAD: &str = "\
 | server | kills | median ms | p90 ms | worst ms | median |
 |---|--:|--:|--:|--:|--:|";

@@ -23,7 +23,6 @@ const LARGE_BYTES: usize = 15 << 10;
 /// Number of keys in a long range.
 const LISTED: u64 = 10_000;
 
-/// The value of all keys.
 static VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
 static LARGE_VALUE: [u8; LARGE_BYTES] = [b'v'; LARGE_BYTES];
 

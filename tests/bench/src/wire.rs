@@ -13,7 +13,6 @@ use tokio::{
 
 use crate::dial::dial;
 
-/// Number of bytes per read of answers.
 const READ_BYTES: usize = 64 << 10;
 
 /// A protocol that encodes and decodes bytes without I/O.

@@ -7,7 +7,6 @@ use std::{
     process::Command,
 };
 
-/// Number of bytes in one write.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A file system in memory. Dropping it unmounts it.

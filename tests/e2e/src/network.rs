@@ -22,7 +22,6 @@ use tokio::{
 
 use crate::{linear::client::Choice, ports};
 
-/// Maximum number of bytes per read.
 const PIECE_BYTES: usize = 32 << 10;
 
 /// Maximum number of pieces in transit in one direction of a connection. Beyond it, the sender waits.

@@ -14,7 +14,6 @@ use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, wait};
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
 
-/// Size of each value in bytes.
 const VALUE_BYTES: usize = 48 << 10;
 
 /// Time after which a disk that refuses writes has no checkpoint left that would free space.

@@ -13,7 +13,6 @@ const STREAMS_MAX: u32 = 12;
 /// Number of bytes of each kind that the service grants. It is low enough for refusals.
 const BUDGET: usize = 400_000;
 
-/// Maximum number of steps in a conversation.
 const STEPS_MAX: usize = 200;
 
 /// Maximum size of the output in bytes. Calls and acknowledgments stop at one bound each, and one step may exceed each.

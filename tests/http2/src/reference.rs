@@ -67,14 +67,12 @@ impl AsyncWrite for Pipe {
     }
 }
 
-/// The state of the connection.
 enum State {
     Greeting(server::Handshake<Pipe, Bytes>),
     Open(server::Connection<Pipe, Bytes>),
     Closed,
 }
 
-/// A running call.
 struct Running {
     call: Call,
     request: RecvStream,

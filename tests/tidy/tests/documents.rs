@@ -47,7 +47,6 @@ const HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
 /// Prefix of error messages for clients.
 const MESSAGE: &str = "etcdserver: ";
 
-/// Returns all documents.
 fn documents() -> Vec<Source> {
     let mut documents = files();
     documents.retain(|file| {

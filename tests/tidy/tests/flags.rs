@@ -2,7 +2,6 @@
 
 use witan_tidy::{files, none};
 
-/// Folder of the flag table.
 const TABLE: &str = "server/crates/config/src/flags";
 
 /// Beginning of a supported flag's row, before the name of its test.

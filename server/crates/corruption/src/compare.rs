@@ -57,7 +57,6 @@ impl Comparison {
     }
 }
 
-/// The answer of one member.
 enum Answer {
     Hash(StateHash),
     /// The member has no hash at this index yet.

@@ -129,7 +129,6 @@ impl FollowHandle {
         &self.0.folder
     }
 
-    /// Changes the status and updates the metrics.
     pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
         let mut status = self.0.status.lock();
         change(&mut status);

@@ -14,7 +14,6 @@ use super::{
     seed,
 };
 
-/// Maximum number of leases in one entry.
 const LEASES_PER_ENTRY: usize = 1000;
 
 /// A member of the source spends at most 1/20 of its time on snapshots for users and roles.

@@ -43,7 +43,6 @@ pub enum ChangesError {
     Refused { path: String, source: FollowError },
 }
 
-/// A folder of changes.
 #[derive(Debug)]
 pub(super) struct ChangesFolder<'a> {
     folder: &'a Path,

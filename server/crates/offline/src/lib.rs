@@ -62,7 +62,6 @@ fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineEr
     }
 }
 
-/// Parses the arguments of `command`.
 fn parse<T: Parser>(
     command: &str,
     arguments: impl Iterator<Item = OsString>,

@@ -9,7 +9,6 @@ use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
 use super::{arguments::ReplayArguments, error::OfflineError};
 
-/// Formats a turn.
 type Form = fn(&ShownTurn<'_>) -> String;
 
 /// Replays the recordings in a file or folder, writes their turns to `out` and returns the results. Fails if a replay differs

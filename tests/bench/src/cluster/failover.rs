@@ -21,7 +21,6 @@ use crate::table;
 /// Interval between two puts to a survivor.
 const PROBE: Duration = Duration::from_millis(2);
 
-/// Maximum duration of a failover.
 const FAILOVER_MAX: Duration = Duration::from_secs(30);
 
 /// Upper bounds of the histogram's bars in milliseconds.

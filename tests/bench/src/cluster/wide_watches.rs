@@ -12,7 +12,6 @@ use crate::{
     watched::{Heard, SizedPut, Watched},
 };
 
-/// Number of streams per connection.
 const STREAMS_PER_CONNECTION: usize = 100;
 
 pub(super) async fn measure(options: &Options) {

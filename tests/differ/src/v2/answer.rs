@@ -29,14 +29,12 @@ const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Origin", "*"),
 ];
 
-/// An answer to a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// The part that must be equal.
     pub(super) line: String,
     /// The status code, or 0 if there was no answer.
     pub(super) status: u16,
-    /// The received body.
     pub(super) body: String,
     /// The values of `expiration` and `ttl` in seconds, in order.
     pub(super) times: Vec<f64>,

@@ -30,7 +30,6 @@ const BURST: std::ops::Range<u64> = 1010..1200;
 
 /// Percentage of steps that the parser must refuse.
 const FAULT_PERCENT: u64 = 11;
-/// Maximum number of open watches.
 const WATCHES_MAX: usize = 10;
 /// One step in this many starts a group of writes with a short TTL, whose expiration the run awaits.
 const SHORT_ONE_IN: u64 = 250;

@@ -18,7 +18,6 @@ use super::{
     step::{How, Request, resolve},
 };
 
-/// Maximum number of redirects per request.
 const REDIRECTS_MAX: u32 = 4;
 
 /// TTL in seconds below which the run waits for a node's expiration.

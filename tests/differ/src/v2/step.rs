@@ -23,7 +23,6 @@ pub struct Request {
     pub(super) target: String,
     /// The content type. `None` means the form's type; an empty type is not sent.
     pub(super) media: Option<String>,
-    /// The body.
     pub(super) body: Option<String>,
     /// How to send the request.
     pub(super) how: How,

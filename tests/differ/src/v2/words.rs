@@ -156,7 +156,6 @@ pub(super) const MEDIA: [&str; 16] = [
     "application/x-www-form-urlencoded; a=\"b",
 ];
 
-/// Draws a value.
 pub(super) fn value(rng: &mut Rng) -> String {
     match rng.weighted(&VALUES) {
         "LONG" => "long%20".repeat(350),

@@ -35,7 +35,6 @@ pub(crate) const REVISION: i64 = 7_000_000_000_000_000;
 pub(crate) const COMPACTED: i64 = 8_000_000_000_000_000;
 const NEAR: i64 = 1000;
 
-/// Draws requests.
 pub(crate) struct Draw<'a> {
     rng: &'a mut Rng,
     /// Whether there are many keys. Requests then sort only by key.
@@ -481,7 +480,6 @@ pub(crate) fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Returns the end of the range of all keys with this prefix.
 fn prefix_end(key: &[u8]) -> Vec<u8> {
     let mut end = key.to_vec();
     while let Some(last) = end.pop() {

@@ -6,7 +6,6 @@ use super::{Era, step::Ask};
 pub(crate) struct Known {
     /// The etcd release from which Witan differs, or `None` for both.
     pub(crate) era: Option<Era>,
-    /// The reason.
     pub(crate) reason: &'static str,
     /// Returns whether the difference explains Witan's answer and etcd's answer to a request.
     pub(crate) applies: fn(&Ask, &str, &str) -> bool,

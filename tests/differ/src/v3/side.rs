@@ -33,7 +33,6 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The answer as one line.
     pub(crate) line: String,
     /// The revision in the header, if any.
     pub(crate) revision: Option<i64>,

@@ -3,7 +3,6 @@
 use super::step::{At, Step};
 use crate::rng::Rng;
 
-/// Number of open streams.
 pub(super) const STREAMS: usize = 3;
 
 const KEYS: [&str; 8] = ["a", "aa", "ab", "b", "ba", "c", "d", "e"];

@@ -29,7 +29,6 @@ const REFUSALS: [&str; 3] = [
 /// The gateway's answer for an unknown path.
 const UNSERVED: &str = r#""Not Found""#;
 
-/// A discovery token.
 pub(crate) const TOKEN: &str = "e77afb997af5a84983baa98fd42cf12f";
 
 const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
@@ -68,7 +67,6 @@ impl fmt::Display for Row {
     }
 }
 
-/// Returns all rows.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     for route in HTTP {

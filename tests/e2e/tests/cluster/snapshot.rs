@@ -24,7 +24,6 @@ const FILLERS_MAX: usize = 768;
 /// Time after which a leader no longer keeps its log for a silent member: more than an election timeout (1 s).
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
-/// Number of keys that the fillers overwrite.
 const FILLER_KEYS: usize = 48;
 
 /// Metric of the snapshots that a member has received.

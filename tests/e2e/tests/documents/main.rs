@@ -197,7 +197,6 @@ fn pages() -> Vec<(String, String)> {
     paths.iter().map(page).collect()
 }
 
-/// Runs a page.
 fn run(name: &str, text: &str) -> Result<(), String> {
     session::run(name, &markdown::blocks(text)?)
 }

@@ -27,7 +27,6 @@ const TTL_S: i64 = 3;
 /// Time between two keep-alives.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-/// Maximum number of keep-alives of a lease.
 const KEEP_ALIVES: usize = 20;
 
 /// A client's view of its lease.

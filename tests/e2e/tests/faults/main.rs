@@ -136,7 +136,6 @@ fn folder(seed: u64) -> PathBuf {
     folder
 }
 
-/// All clients of a run.
 #[derive(Default)]
 struct Clients {
     calls: JoinSet<Vec<witan_e2e::linear::Call>>,

@@ -27,13 +27,10 @@ const INTERVAL: Duration = Duration::from_millis(40);
 /// Maximum number of unanswered probes of a member.
 const WAITING_MAX: usize = 100;
 
-/// An acknowledged probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
     pub(crate) at: Instant,
-    /// The member that acknowledged it.
     pub(crate) member: usize,
-    /// The written key.
     pub(crate) key: String,
 }
 

@@ -35,7 +35,6 @@ const LOST_PERCENT: u8 = 15;
 /// Time between the first and the second of two faults.
 const APART: Duration = Duration::from_millis(800);
 
-/// The faults of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     KillLeader,

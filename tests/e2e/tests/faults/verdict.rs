@@ -72,7 +72,6 @@ impl Told {
 /// A check of the clients' records.
 type Check = fn(&Told) -> Result<(), String>;
 
-/// All checks with their names.
 pub(crate) const CHECKS: [(&str, Check); 6] = [
     ("watches", watches),
     ("record", recorded),

@@ -12,7 +12,6 @@ use crate::{
 /// Number of times that each frame is sent.
 const FLOOD: usize = 200_000;
 
-/// Number of frames in one write.
 const BATCH: usize = 1000;
 
 /// Maximum memory in bytes that one hostile connection may occupy: windows, buffers, tables.

@@ -9,7 +9,6 @@ use crate::{
     stage::{SLACK_BYTES, grown, load_on, patiently},
 };
 
-/// Size of the value in bytes.
 const VALUE_BYTES: usize = 1_000_000;
 
 /// Number of puts that keep the value. Together they write 40 times the quota.

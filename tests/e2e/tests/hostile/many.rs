@@ -90,7 +90,6 @@ fn fifteen_thousand_waiting() {
     });
 }
 
-/// The server has more connections than descriptors.
 #[test]
 fn more_connections_than_descriptors() {
     let launch = witan_e2e::Launch::witan().files_soft(300);

@@ -26,7 +26,6 @@ const VALUE_BYTES: usize = 1 << 20;
 /// Memory in bytes of completed writes in the state and in checkpoints.
 const KEPT_BYTES: u64 = 2 * (WRITES * VALUE_BYTES) as u64;
 
-/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Done,

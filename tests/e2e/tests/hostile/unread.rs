@@ -19,7 +19,6 @@ const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES)
 /// Memory bound in bytes for HTTP/2 clients with concurrent requests. All their answers exist, up to the server's bound.
 const HTTP2_BYTES: u64 = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
 
-/// Size of a value in bytes.
 const VALUE_BYTES: usize = 256 << 10;
 
 /// Number of values in each requested answer.

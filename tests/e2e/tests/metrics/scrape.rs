@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use witan_e2e::Server;
 
-/// A parsed scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     /// Types by family.

@@ -45,7 +45,6 @@ const LEVEL: &str = "the version is the level of our v3 API";
 const REASON: &str = "health gives a reason, empty when healthy, since etcd 3.5";
 const PROBES: &str = "etcd 3.6 serves this probe";
 
-/// The deliberate differences.
 const DIFFERENCES: &[Difference] = &[
     differs("A028", CLEAN),
     differs("A029", CLEAN),

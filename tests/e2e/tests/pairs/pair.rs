@@ -18,7 +18,6 @@ pub(crate) struct Pair {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) body: Option<Vec<u8>>,
-    /// Content type of the request.
     pub(crate) content_type: Option<String>,
     /// The sender's `Authorization` header.
     pub(crate) authorization: Option<String>,
@@ -32,7 +31,6 @@ pub(crate) struct Pair {
 pub(crate) struct Answer {
     /// The status, such as `200 OK`.
     pub(crate) status: String,
-    /// The headers as sent.
     pub(crate) headers: Vec<(String, String)>,
     /// The body without its framing.
     pub(crate) body: String,

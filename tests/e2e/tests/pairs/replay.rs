@@ -37,7 +37,6 @@ pub(crate) struct Watch {
 }
 
 impl Replay {
-    /// Creates a replay on a new server.
     pub(crate) fn new(server: Server) -> Self {
         let list = server.http("GET", "/v2/members", "");
         let member = list.json()["members"][0]["id"]

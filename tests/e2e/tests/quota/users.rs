@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, Tool, http};
 
-/// Maximum length of a name in bytes.
 const NAME_BYTES: usize = 4096;
 
 /// Maximum length in bytes of a key in a permission.

@@ -17,7 +17,6 @@ pub(crate) struct Stage {
     pub(crate) ca: String,
     /// The server's certificate and key.
     pub(crate) pair: Pair,
-    /// The TLS port.
     pub(crate) port: u16,
 }
 

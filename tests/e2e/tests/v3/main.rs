@@ -21,7 +21,6 @@ mod websocket;
 
 use witan_e2e::{Kind, Launch, Server, wait};
 
-/// Starts a new server of this kind.
 fn start(kind: Kind) -> Server {
     Launch::new(kind).same_ids().start()
 }

@@ -9,7 +9,6 @@ use witan_bolt::{
 
 use crate::input::Input;
 
-/// Maximum number of pages in an input.
 const PAGES_MAX: usize = 16;
 
 type Buckets = Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>;

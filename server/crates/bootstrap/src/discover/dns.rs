@@ -39,7 +39,6 @@ pub enum DnsError {
     NoRecords(String),
 }
 
-/// One SRV record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SrvRecord {
     /// The target, without a trailing dot.

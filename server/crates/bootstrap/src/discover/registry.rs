@@ -43,7 +43,6 @@ pub(super) struct Look {
     pub(super) index: u64,
 }
 
-/// One registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The member's id in hexadecimal.
