@@ -260,8 +260,8 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Returns whether a request on this route has a side effect even if its method is safe: it takes a place for a token, or
-/// counts all requests for a while.
+/// Returns whether a request on this route has a side effect even if its method is safe. It may take a place for a token, or
+/// count all requests for a while.
 fn has_side_effect(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",

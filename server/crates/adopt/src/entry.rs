@@ -318,7 +318,7 @@ fn user_password(
 }
 
 /// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the password
-/// itself (`clear`); its salt is derived from the cluster id and the index, so that all members get the same hash.
+/// itself (`clear`). Its salt is derived from the cluster id and the index, so that all members get the same hash.
 fn password_hash(
     hashed: &str,
     clear: &str,

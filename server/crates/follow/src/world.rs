@@ -406,8 +406,8 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Ends a random process and starts another: half of the time for the same cluster, otherwise for a new cluster or a random
-    /// one, as if its disk was lost.
+    /// Ends a random process and starts another. Half of the time, the new one serves the same cluster, otherwise a new cluster
+    /// or a random one, as if its disk was lost.
     fn end(&mut self) {
         if self.processes.is_empty() {
             return;

@@ -20,8 +20,8 @@ use crate::{
     watched::{Heard, Watched},
 };
 
-/// A server fails if its p99 exceeds this value, ten times the 10 ms that etcd requires of its disk, or if it completes less
-/// than [`DONE_MIN`] of the requests.
+/// Maximum p99, which is ten times the 10 ms that etcd requires of its disk. A server also fails if it completes less than
+/// [`DONE_MIN`] of the requests.
 const P99_MAX_MS: f64 = 100.0;
 const DONE_MIN: f64 = 0.95;
 

@@ -1,7 +1,7 @@
 //! The permissions of every route of every dialect. Each route is called anonymously, with an invalid credential, as a user
-//! without permissions and as root, with auth enabled for none of v2 and v3, one of them or both. The expected answers follow
-//! from the list by which the server authorizes (`witan_api::access`). The gRPC descriptors and the gateway's OpenAPI document
-//! show that the list is complete.
+//! without permissions and as root. Auth is enabled for neither of v2 and v3, for one of them or for both. The expected answers
+//! follow from the list by which the server authorizes (`witan_api::access`). The gRPC descriptors and the gateway's OpenAPI
+//! document show that the list is complete.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
