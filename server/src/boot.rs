@@ -1,5 +1,5 @@
-//! The composition root: opens the disk, decides how to start, starts the replica's thread and the listeners, waits for a
-//! signal, drains requests and stops.
+//! The composition root: opens the disk, decides how the member starts, starts the replica's thread and the listeners, waits
+//! for a signal, drains requests and stops.
 
 mod disk;
 mod error;
@@ -45,17 +45,17 @@ const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 /// Interval at which a new member checks whether the cluster has a version.
 const VERSION_POLL: Duration = Duration::from_millis(20);
 
-/// Runs a member until a signal stops it. Must be called inside an actix system.
+/// Runs a member until a signal stops it. Requires an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
-    // A member can also be stopped while it waits for the others.
+    // A signal can stop a member that still waits for the others.
     let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
     let mut signal = std::pin::pin!(signal);
-    // Bind before touching the disk: a port in use is the most common mistake.
+    // Bind before the disk is touched: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
     let bound_peers = transport::bind_peers(&config)?;
     let on = Register::default();
     let metrics = Arc::new(TransportMetrics::register(&on, config.extensive_metrics));
-    // TLS files are checked next. Self-signed certificates are created later, in the data directory.
+    // Check the TLS files next. Self-signed certificates are created later, in the data directory.
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
@@ -119,8 +119,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     member.end(end, port, &stop).await
 }
 
-/// Opens the TLS of the client ports and of peers, for self-signed certificates if `self_signed`, else for certificates from
-/// files.
+/// Opens the TLS of the client ports and of peers: with self-signed certificates if `self_signed`, otherwise with certificates
+/// from files.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
@@ -141,7 +141,7 @@ fn open_tls(
     Ok((server, peer))
 }
 
-/// Reads the token keys, before the disk is touched.
+/// Reads the token keys.
 fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
     let made = Authenticator::new(&config.settings.auth);
@@ -153,7 +153,7 @@ fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     Ok(Arc::new(authenticator))
 }
 
-/// Warns about a very large quota, because all keys are in memory.
+/// Logs a warning for a very large quota, because all keys are in memory.
 fn warn_of_quota(quota_bytes: Option<u64>) {
     if let Some(quota_bytes) = quota_bytes.filter(|bytes| *bytes > QUOTA_BYTES_ADVISED) {
         let advised_bytes = QUOTA_BYTES_ADVISED;
@@ -165,8 +165,8 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// Waits up to `limit` for this member's publication, then compares its state with the other members'. Starts the regular
-/// comparison afterward.
+/// Waits up to `limit` until this member is published, then compares its state with the other members' and starts the regular
+/// comparison.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,
@@ -181,7 +181,7 @@ async fn cluster_ready(
     Ok(())
 }
 
-/// Once the member is published, logs that it is ready and notifies systemd.
+/// Waits until the member is published, then logs that it is ready and notifies systemd.
 async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
     if published.wait_for(|published| *published).await.is_err() {
         return;
@@ -198,8 +198,7 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
     systemd::notify(config.notify_socket.as_deref(), systemd::READY);
 }
 
-/// Publishes this member's name and URLs. The member is ready once that is committed and the leader has decided the cluster
-/// version.
+/// Publishes this member's name and URLs, and waits until the leader has decided the cluster version. Then sets `published`.
 async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     let client_urls = config
         .advertise_client_urls

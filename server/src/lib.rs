@@ -1,9 +1,7 @@
-//! The composition root: puts the crates in `server/crates` together to a member, and serves HTTP/1.1.
+//! The composition root: assembles a member from the crates in `server/crates`, and serves HTTP/1.1.
 //!
-//! Reading order: `program` (the binary: arguments, logs, exit codes) → `boot` (the life of a member) → `api` (the
-//! frontend of HTTP/1.1) → `systemd`.
-//!
-//! Not here: what a member does. `ARCHITECTURE.md` lists the crates.
+//! Reading order: `program` (the binary: arguments, logs, exit codes) → `boot` (the life of a member) → `api` (the frontend of
+//! HTTP/1.1) → `systemd`.
 
 pub mod api;
 pub mod boot;

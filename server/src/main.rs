@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// glibc's allocator keeps freed memory. mimalloc returns it and is faster with many threads.
+/// mimalloc returns freed memory, unlike glibc's allocator, and is faster with many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -18,8 +18,8 @@ use witan_offline::{self as offline, OfflineError};
 
 use crate::boot;
 
-/// Selects etcdutl by the program's name, else by the arguments: `snapshot`, `adopt`, `export`, `info`, `replay`, `follow`,
-/// the version, the help text, or a member. Returns when the member has stopped.
+/// Runs the command that the program's name or the arguments select: etcdutl, an offline command, `follow`, the version, the
+/// help, or a member. Returns when it ends.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     member(arguments, |_| Ok(()))
 }
 
-/// Handles the arguments of a member. `check` can refuse the start.
+/// Loads a member's configuration and runs the member if `check` accepts the configuration.
 fn member(
     arguments: impl Iterator<Item = OsString>,
     check: impl FnOnce(&Config) -> Result<(), SeedError>,
@@ -58,8 +58,7 @@ fn member(
     }
 }
 
-/// Runs `witan follow`. With a subcommand, or without arguments, calls a running member. With flags, starts a member, which
-/// requires a source.
+/// Runs `witan follow`. A subcommand or no argument calls a running member. Flags start a member, which requires a source.
 fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.peekable();
     let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);
@@ -94,7 +93,7 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-/// Prints the result of an offline command; returns its exit code.
+/// Prints the result of an offline command and returns its exit code.
 fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),
@@ -103,7 +102,7 @@ fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     }
 }
 
-/// Prints the result of a command that calls a running member; returns its exit code.
+/// Prints the result of a command that calls a running member, and returns its exit code.
 fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),
@@ -112,9 +111,9 @@ fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
     }
 }
 
-/// Prints why the arguments are invalid, or the requested help text.
+/// Prints why the arguments are invalid, or the requested help.
 fn usage(error: &clap::Error) -> ExitCode {
-    // etcdutl's exit code for an unknown command; help is not an error
+    // etcdutl's exit code for an unknown command. Help is no error.
     let code = ExitCode::from(u8::from(error.use_stderr()));
     match error.print() {
         Ok(()) => code,
@@ -122,8 +121,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// Prints an error after `Error: ` and returns `code`.
 fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
-    // Stderr is the last resort.
+    // If this fails, there is no other place to report it.
     let _ = writeln!(io::stderr(), "Error: {error}");
     code
 }
@@ -136,7 +136,7 @@ fn show(text: &str) -> ExitCode {
 }
 
 fn report_error(error: &dyn std::error::Error) -> ExitCode {
-    // Stderr is the last resort.
+    // If this fails, there is no other place to report it.
     let _ = writeln!(io::stderr(), "witan: {error}");
     ExitCode::FAILURE
 }

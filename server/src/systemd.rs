@@ -1,4 +1,4 @@
-//! Notifies systemd of the member's state (`Type=notify`) with one datagram to its socket.
+//! Notifies systemd of the member's state (`Type=notify`).
 
 use std::{
     io,
@@ -13,7 +13,7 @@ pub const READY: &str = "READY=1";
 /// The member has begun to stop.
 pub const STOPPING: &str = "STOPPING=1";
 
-/// Sends a state to the systemd socket, if one is given: a path, or an abstract name after `@`. Failures are logged.
+/// Sends a state to the systemd socket, if one is given: a path, or an abstract name after `@`. Logs a failure.
 pub fn notify(socket: Option<&str>, state: &'static str) {
     let Some(socket) = socket else { return };
     if let Err(error) = send(socket, state) {

@@ -1,5 +1,5 @@
-//! `/follow` reports how far this member has followed another cluster. `/follow/cut-over` makes this cluster replace the
-//! followed one. `/follow/source-gone` stops the checks of the followed cluster.
+//! Operator endpoints of a following cluster: `/follow` returns the status, `/follow/cut-over` replaces the source, and
+//! `/follow/source-gone` ends the checks of the source.
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
@@ -12,10 +12,9 @@ use witan_follow::{CutOverRefused, FollowHandle};
 use witan_machine::follow::{FollowOperation, SourceGone};
 use witan_node::ProposeError;
 
-/// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` runs the cut-over and waits for
-/// its result. `POST /follow/source-gone` stops the checks of the source. Other methods get 405; no other path is routed
-/// here. A POST must have the content type JSON, which makes browsers send a preflight request for pages of another origin. A
-/// member that does not follow answers 404 and reports whether its cluster follows.
+/// Answers an authorized request: GET for the status, POST for the others, otherwise 405. `/follow/cut-over` waits for its
+/// result. A POST needs the content type JSON, so that browsers send a preflight request for pages of another origin. Without a
+/// `handle`, this member does not follow: it answers 404 and reports whether its cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
@@ -57,7 +56,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Records that the source is gone. Any member of the cluster can do this.
+/// Records in the log that the source is gone. Any member of the cluster can do this.
 async fn source_gone(ctx: &Context) -> HttpResponse {
     let gone = FollowOperation::SourceGone(SourceGone {});
     let (status, body) = match ctx.node.propose(gone).await {

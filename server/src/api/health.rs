@@ -1,5 +1,5 @@
-//! Health checks for orchestrators: /health, /livez and /readyz with one path for each check. The texts are the same as in etcd
-//! 3.7. Every answer is counted.
+//! Health checks for orchestrators: /health, /livez and /readyz, which also have a path for each check. The texts are those of
+//! etcd 3.7. Every answer is counted.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -24,7 +24,7 @@ pub(super) fn serves(path: &str) -> bool {
     path == "/health" || Probe::of(path).is_some()
 }
 
-/// Answers a GET for a path that `serves` accepts.
+/// Answers a GET for a path that [`serves`] accepts.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> HttpResponse {
     let query = Query::of(request.query_string());
     match Probe::of(path) {
@@ -33,8 +33,8 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
     }
 }
 
-/// Answers `/health`: 200, or 503 with the reason if an alarm is raised, there is no leader or a read
-/// fails. `?serializable=true` checks this member alone, `?exclude=ALARM` ignores an alarm.
+/// Answers `/health`: 200, or 503 with the reason if an alarm is raised, there is no leader or a read fails.
+/// `?serializable=true` reads from this member alone; `?exclude=ALARM` ignores an alarm.
 async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     if let Some(alarm) = alarm(ctx, query).await {
         return unhealthy(ctx, &format!("ALARM {alarm}"));
@@ -59,7 +59,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     }
 }
 
-/// Counts and logs a failed `/health` check and builds its 503 response with the reason.
+/// Counts and logs a failed `/health` check, and returns a 503 response with the reason.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
     tracing::warn!(reason, "serving /health false");
@@ -70,7 +70,8 @@ fn health_body(healthy: bool, reason: &str) -> String {
     json!({ "health": healthy.to_string(), "reason": reason }).to_string()
 }
 
-/// Returns the name of the first raised alarm that is not in `?exclude=`. Returns `None` if there is none, or without a view.
+/// Returns the name of the first raised alarm that is not in `?exclude=`, or `None` if there is none or the state cannot be
+/// read.
 async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
@@ -89,12 +90,12 @@ fn alarm_name(alarm: Alarm) -> &'static str {
     }
 }
 
-/// One of the two probes, or one of its checks.
+/// A requested probe with the checks to run.
 #[derive(Debug)]
 struct Probe {
     name: &'static str,
     checks: &'static [Check],
-    /// Whether the probe's own path was requested. A check that is requested by its own path cannot be excluded.
+    /// Whether the probe's own path was requested. On a check's own path, the check cannot be excluded.
     aggregate: bool,
 }
 
@@ -186,8 +187,8 @@ impl Probe {
         Some(Self { name, checks, aggregate: whole })
     }
 
-    /// Runs the checks and answers 200, or 503 with the report if a check fails. On the probe's own path `?exclude=CHECK` skips
-    /// a check. `?verbose` also shows the report if all checks pass.
+    /// Runs the checks and answers 200, or 503 with a report if a check fails. On the probe's own path, `?exclude=CHECK` skips
+    /// a check. `?verbose` also reports when all checks pass.
     async fn answer(self, ctx: &Context, query: &Query<'_>) -> HttpResponse {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {

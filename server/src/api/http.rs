@@ -1,7 +1,7 @@
 //! The HTTP frontend. Every request of the client port that is not gRPC passes [`HttpFrontend::answer`], which decodes and
 //! cleans the path, applies host and origin rules, and dispatches to a dialect by one table.
 //!
-//! Actix routes nothing, because its router would decode paths differently and lose `%2F` and `//`.
+//! Actix does not route, because its router would decode paths differently and lose `%2F` and `//`.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ use super::{follow, log_level, ops, recorder};
 /// Maximum length of a request target in bytes; a longer target is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// The frontend of all dialects. There is one per process, because it contains the limit of the discovery service.
+/// The frontend of all dialects. A process has only one, because it contains the limit of the discovery service.
 #[derive(Debug)]
 pub struct HttpFrontend {
     ctx: Context,
@@ -72,7 +72,7 @@ impl HttpFrontend {
         }
     }
 
-    /// Answers one request from a listener of the kind `surface`.
+    /// Answers a request from a listener of the kind `surface`.
     pub async fn answer(
         &self,
         surface: Surface,
@@ -84,7 +84,7 @@ impl HttpFrontend {
         } else {
             reply::bounded(&request, payload).await
         };
-        // as in etcd, CORS is not checked on the metrics URLs
+        // As in etcd, CORS is not checked on the metrics URLs.
         let browsers = surface != Surface::Metrics;
         match check_request(self, &request, browsers) {
             Ok(path) => {
@@ -107,8 +107,8 @@ impl HttpFrontend {
     }
 }
 
-/// Checks the length and the escapes of the target and, for `browsers` without TLS, the host name. Returns the decoded and
-/// cleaned path, or the response that refuses the request.
+/// Checks the length and the escapes of the target. For requests of `browsers` without TLS, also checks the host name. Returns
+/// the decoded and cleaned path, or the response that refuses the request.
 fn check_request(
     front: &HttpFrontend,
     request: &HttpRequest,
@@ -133,8 +133,8 @@ fn check_request(
     Ok(path::clean(&path))
 }
 
-/// Routes a request whose target and host were checked. V3 goes to the gateway, any other route to its dialect after its
-/// sender is authorized. `OPTIONS` and unknown paths are answered here.
+/// Routes a request with a checked target and host. The gateway answers v3; dialects answer other routes after the sender is
+/// authorized. Answers `OPTIONS` and unknown paths itself.
 async fn serve(
     front: &HttpFrontend,
     ctx: &Context,
@@ -167,7 +167,7 @@ async fn serve(
             return reply::not_found();
         }
     };
-    // Authorize before the body is read, so that unauthorized requests cost nothing.
+    // Authorize before the body is read, so that unauthorized requests cost little.
     if let Some(refusal) = access::denied_response(ctx, request, route).await {
         reply::drain(&mut payload).await;
         return refusal;
@@ -219,8 +219,8 @@ async fn serve_resource(
     }
 }
 
-/// Returns the handler of a cleaned path: the gateway for the three v3 prefixes, else the matching row of the route table if
-/// its dialect is enabled.
+/// Returns the handler of a cleaned path: the gateway for the three v3 prefixes, otherwise the matching row of the route table
+/// if its dialect is enabled.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -229,8 +229,8 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     access::route(settings, path).map_or(Route::NotFound, Route::Resource)
 }
 
-/// Restricts a route to the surface of its listener: metrics and health on a metrics listener, nothing on a gRPC-only listener,
-/// everything on the others.
+/// Restricts a route to its listener's surface: metrics and health on a metrics listener, nothing on a gRPC-only listener,
+/// everything on others.
 fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,
@@ -239,8 +239,8 @@ fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     }
 }
 
-/// Refuses (421) a host name that is not in `--host-whitelist`, unless the list is empty. This protects browsers against DNS
-/// rebinding (CVE-2018-5702), which reaches this server under a foreign host name.
+/// Refuses a host name that is not in `--host-whitelist` with 421; an empty list accepts all names. Protects browsers against
+/// DNS rebinding (CVE-2018-5702), which uses a foreign host name.
 fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
@@ -260,8 +260,8 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Returns whether a request on this route has a side effect although its method is safe: it takes a token place, or counts
-/// all requests for a while.
+/// Returns whether a request on this route has a side effect even if its method is safe. It may take a place for a token, or
+/// count all requests for a while.
 fn has_side_effect(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",
@@ -269,9 +269,9 @@ fn has_side_effect(route: Route) -> bool {
     }
 }
 
-/// Refuses WebSockets and requests with side effects from pages of other origins unless `--cors` names the origin. Browsers
-/// send POST requests with form or text bodies, and open WebSockets, without a preflight request. `--cors` never lets an origin
-/// act on another cluster in this cluster's name. Clients that are not browsers send no origin.
+/// Refuses WebSockets and requests with side effects from pages of another origin, unless `--cors` names the origin. Browsers
+/// open WebSockets and send POST requests with form or text bodies without a preflight request. No foreign origin may control
+/// following. Clients that are not browsers send no origin.
 fn check_origin(
     request: &HttpRequest,
     settings: &Settings,
@@ -296,8 +296,8 @@ fn check_origin(
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())
 }
 
-/// Returns the `Origin` header of a request. Without the header, returns `null` if the browser only reveals that the page is
-/// foreign, for example when it loads an image, and `None` in all other cases.
+/// Returns the `Origin` header of a request. Without the header, returns `null` if the browser reveals that the page is
+/// foreign, for example when it loads an image, and otherwise `None`.
 fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     let headers = request.headers();
     let is_foreign = || {
@@ -314,7 +314,7 @@ fn allows_origin(settings: &Settings, origin: &HeaderValue) -> bool {
     allowed.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
 }
 
-/// Returns whether `host` itself serves the pages of an origin.
+/// Returns whether pages of this origin come from `host` itself.
 fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
     let after_scheme = [&b"http://"[..], b"https://"]
         .iter()
@@ -322,7 +322,7 @@ fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
     after_scheme.is_some_and(|name| name.eq_ignore_ascii_case(host))
 }
 
-/// Returns the name in a `Host` header without its port, and without the brackets of an IPv6 address that has a port.
+/// Returns the name in a `Host` header without its port, and without brackets if an IPv6 address has a port.
 fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, _)) if name.starts_with('[') && name.ends_with(']') => &name[1..name.len() - 1],

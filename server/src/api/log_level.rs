@@ -8,10 +8,10 @@ use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 const FIELD: &str = "Level";
 /// Error for a body that is not a JSON object with a string for the level (400).
 const NO_JSON: &str = "Invalid json body";
-/// Prefix of the error for an invalid level (400). The level follows.
+/// Prefix of the error for an unknown level (400), before the level.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Sets the log level in the body of a PUT and answers 204. Answers 400 to an unreadable body or an unknown level, 405 to
+/// Sets the log level in the body of a PUT and answers 204. Answers 400 to an unreadable body or an unknown level, and 405 to
 /// another method.
 pub(crate) async fn handle(
     ctx: &Context,
@@ -33,7 +33,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the level in a body, ignoring case. Fails with the response text. Bytes after the first JSON value are ignored.
+/// Returns the level in the first JSON value of a body, in any case. Fails with the response text.
 fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

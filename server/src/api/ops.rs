@@ -1,4 +1,4 @@
-//! Operator endpoints: /version, /metrics and /debug/vars. Health and /debug/top have their own files.
+//! Operator endpoints: /version, /metrics and /debug/vars.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers a request for a path that `serves` accepts. Returns `None` for any other path.
+/// Answers a request for a path that [`serves`] accepts. Returns `None` for any other path.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     }
     let path = std::str::from_utf8(path).ok()?;
     reply::drain(&mut payload).await;
-    // Prometheus' own handler, which etcd uses, accepts any method.
+    // As in etcd, /metrics accepts any method.
     if path != "/metrics" && !reply::allows(request, "GET") {
         return Some(reply::method_not_allowed(Some("GET")));
     }
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     })
 }
 
-/// Answers `/version`. The cluster version is `NOT_DECIDED` until the cluster has one, and if there is no view.
+/// Answers `/version`. The cluster version is `NOT_DECIDED` while it is undecided or the state cannot be read.
 async fn version(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let decided = view.map(|view| view.machine.members.cluster_version.clone());
@@ -57,7 +57,7 @@ async fn version(ctx: &Context) -> HttpResponse {
         .body(version::page(decided.as_deref().unwrap_or(NOT_DECIDED)))
 }
 
-/// Updates the series that depend on the state and renders all series.
+/// Updates the metrics that depend on the state, and returns the metrics page.
 async fn metrics(ctx: &Context) -> HttpResponse {
     ctx.node.show_metrics().await;
     HttpResponse::Ok()
@@ -85,7 +85,7 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     };
     put("cmdline", json!(command), ",");
     put("file_descriptor_limit", json!(descriptors), ",");
-    // There is no Go heap, and resident memory is the closest value.
+    // Resident memory replaces the size of Go's heap.
     put("memstats", json!({ "Sys": resident }), ",");
     put("raft.status", raft, "");
     body.push_str("}\n");

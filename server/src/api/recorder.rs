@@ -15,13 +15,13 @@ use witan_base::account::{JobKind, Permit};
 use witan_dialect::{Context, blocking, reply};
 use witan_recorder::HandedFiles;
 
-/// The response if no file can be sent.
+/// The response if there is no file to send.
 const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, the recorder has failed (see the \
     log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
     DATA_DIR/recorder)";
 
-/// Answers a request for all recorded files: 404 if this member does not record, 429 while too many snapshots or recordings are
-/// being sent.
+/// Answers a request for all recorded files. Answers 404 if this member does not record, and 429 while too many snapshots or
+/// recordings are being sent.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,
@@ -68,7 +68,7 @@ fn body(
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let rest = stream::try_unfold((ctx, files, permit), async |(ctx, mut files, permit)| {
         let read = blocking::run(ctx.account(), move || (files.next_chunk(), files)).await;
-        // The process ends.
+        // The process is stopping.
         let Ok((chunk, files)) = read else {
             return Ok(None);
         };

@@ -1,5 +1,5 @@
-//! `/debug/top`: the prefixes of this member's requests and watchers. Requests are counted while one caller waits. Watchers
-//! are counted at the end of that time on a separate thread.
+//! `/debug/top`: the key prefixes of this member's requests and watchers. Requests are counted while one caller waits. A
+//! separate thread then counts the watchers.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use witan_node::Node;
 const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds: try again later";
 const STOPPING: &str = "this member is stopping";
 
-/// Answers a GET: 200 with the page after the given number of seconds, 400 if that number is invalid, 429 while another caller
-/// is being served, 503 if the member stops.
+/// Answers a GET: 200 with the page after the requested number of seconds, 400 if that number is invalid, 429 while another
+/// caller is being served, 503 if the member stops.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());
@@ -65,7 +65,7 @@ fn seconds(query: &str) -> Option<u64> {
     asked.filter(|asked| SECONDS.contains(asked))
 }
 
-/// Counts the watchers of the member and returns the page as JSON. Takes about a second for millions of watchers.
+/// Counts the member's watchers and returns the page as JSON. Millions of watchers take about a second.
 fn page(node: &Node, mut all: Tally, seconds: f64) -> Vec<u8> {
     let watchers = |watchers| TopCounts { watchers, ..TopCounts::default() };
     node.visit_watchers(|key, count| all.add(KeySpace::V3, key, watchers(u64::from(count))));

@@ -1,5 +1,5 @@
-//! The server binary with faults for tests: panics at moments that a file names (`witan_base::panics`), and the command
-//! `alter`. It is not shipped.
+//! The server binary with faults for tests, which is not shipped. It panics at moments that a file names
+//! (`witan_base::panics`), and has the command `alter`.
 
 use std::{
     env,
@@ -46,8 +46,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command `alter DIR FROM TO`: replaces `from` with `to` in all values of the checkpoint in a stopped member's data
-/// directory, and keeps checksums valid, like a bug in the program would. Returns the number of changed records.
+/// The command `alter DIR FROM TO`: replaces `from` with `to` in all values of a stopped member's checkpoint and corrects the
+/// checksums, as a bug in the program would. Returns the number of changed records.
 fn alter(dir: &Path, from: &[u8], to: &[u8]) -> Result<usize, Box<dyn Error>> {
     let identity = storage::identity(dir)?.ok_or("there is no member")?;
     let metrics = StorageMetrics::register(&Register::default());
@@ -59,8 +59,8 @@ fn alter(dir: &Path, from: &[u8], to: &[u8]) -> Result<usize, Box<dyn Error>> {
     Ok(altered)
 }
 
-/// Replaces the first `from` with `to`, if both have the same length, in each record's value, and corrects the checksum at its
-/// end. Returns the new state and the number of changed records.
+/// Replaces the first `from` in each record's value with `to` of the same length, and corrects the checksum at its end. Returns
+/// the new state and the number of changed records.
 fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| {
@@ -77,7 +77,7 @@ fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), Corrupt
         };
         count += 1;
         let end = value.len().saturating_sub(CRC_BYTES);
-        // A checksum covers the value alone, or the key without its kind byte and the value; some records have none.
+        // A checksum covers the value alone, or the key without its kind byte and the value. Some records have none.
         let checked = [&[], &key[1..]]
             .into_iter()
             .find(|key| crc(key, &value[..end]) == value[end..]);

@@ -1,4 +1,4 @@
-//! Opens the data directory of a starting member: decides which state it starts from, and removes all other members if
+//! Opens the data directory of a starting member: decides on the state that it starts from, and removes all other members if
 //! `--force-new-cluster` is set.
 
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// Builds the first state of a cluster that follows another one: its own members and id with the other cluster's data.
+/// Builds the first state of a cluster that follows another one: this cluster's id and members with the source's data.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,
@@ -42,9 +42,9 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory, or initializes it with the first state: the state of a new cluster, the state of `joined`, or a
-/// state with the data `seeded` from a followed cluster. A directory with a state has priority over the flags, `joined` and
-/// `seeded`. With `force_new_cluster`, removes all other members from the state and logs the removal.
+/// Opens the data directory, or initializes it with the state of a new cluster, of the cluster `joined`, or with the source's
+/// data `seeded`. A directory with a state has priority over the flags, `joined` and `seeded`. With `force_new_cluster`,
+/// removes all other members from the state and logs the removal.
 pub(super) fn open(
     config: &Config,
     joined: Option<JoinedCluster>,
@@ -57,7 +57,7 @@ pub(super) fn open(
     if seeded.is_some() {
         begun.cluster_id = bootstrap::followed_cluster_id(begun, found);
     }
-    // As in etcd, a data directory has priority over the flags about the initial cluster.
+    // As in etcd, the data directory has priority over flags about the initial cluster.
     let identity = found.unwrap_or(begun);
     let differs = identity != begun;
     if let Some(wal_dir) = &config.wal_dir {
@@ -71,7 +71,7 @@ pub(super) fn open(
     let checkpoint = match recovered.checkpoint.take() {
         Some(checkpoint) => checkpoint,
         None => {
-            // The directory is new, or the first checkpoint was never finished.
+            // The directory is new, or the first checkpoint was never completed.
             if differs {
                 let what = "it has an identity but no state, and the flags give another identity";
                 return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
@@ -90,8 +90,8 @@ pub(super) fn open(
             *first_state
         }
     };
-    // The flags do not determine the id of a member that joined or of a cluster that has followed another one. With discovery
-    // they are incomplete, because it is skipped here.
+    // The flags do not determine the id of a member that joined, or of a cluster that followed another one. With discovery they
+    // are incomplete, because a member with data skips it.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;
@@ -124,8 +124,8 @@ pub(super) fn open(
     })
 }
 
-/// Removes all other members from the recovered state and logs the removal. Returns the new registry, or `None` if there are
-/// no other members.
+/// Removes all other members from the recovered state and logs the removal. Returns the new registry, or `None` if there are no
+/// other members.
 fn force_new_cluster(
     dir: &Path,
     storage: &mut Storage,

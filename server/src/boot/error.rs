@@ -18,7 +18,7 @@ const CORRUPT_EXIT_CODE: i32 = 30;
 /// Exit code of [`BootError::Inconsistent`].
 const INCONSISTENT_EXIT_CODE: i32 = 36;
 
-/// The reason why a member could not start or had to stop. Each reason has its own exit code.
+/// The reason why a member could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum BootError {
@@ -61,7 +61,7 @@ pub enum BootError {
 }
 
 impl BootError {
-    /// Creates [`Self::Io`] for `map_err`. `what` names the failed action.
+    /// Returns a function that creates [`Self::Io`], for `map_err`. `what` names the failed action.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -71,7 +71,7 @@ impl BootError {
         Self::Corrupt { dir: dir.display().to_string(), source }
     }
 
-    /// Returns the exit code for this error.
+    /// Returns the exit code, which differs for each reason.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Storage(error) => error.exit_code(),

@@ -21,7 +21,7 @@ use witan_transport::{BoundPeer, RunningServer, Signal};
 
 use super::{disk::OpenedDisk, error::BootError, recorder};
 
-/// Part of the request timeout; two election timeouts are added, as in etcd.
+/// The request timeout without the two election timeouts that are added to it, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -29,7 +29,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Interval at which the number of revisions is checked, as in etcd.
 const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 
-/// The reason why a member ends.
+/// The reason why a member stops.
 pub(super) enum End {
     Signal(Signal),
     Removed,
@@ -44,7 +44,7 @@ pub(super) struct RunningMember {
 }
 
 impl RunningMember {
-    /// Stops the member. Returns success after a signal, else the error of `end`.
+    /// Stops the member and its client `port`. Returns success after a signal, otherwise the error of `end`.
     pub(super) async fn end(
         self,
         end: End,
@@ -67,8 +67,8 @@ impl RunningMember {
         outcome
     }
 
-    /// If this member leads, transfers leadership before the stop, so that clients need not wait for an election. A failure is
-    /// logged unless no other voter is active.
+    /// Transfers leadership if this member leads, so that clients need not wait for an election. Logs a failure unless there is
+    /// no other active voter.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {
@@ -196,7 +196,7 @@ fn request_timeout(config: &Config) -> Duration {
     REQUEST_TIMEOUT + 2 * config.election_timeout
 }
 
-/// Builds the replica's settings. Times are in ticks of one heartbeat interval.
+/// Builds the replica's settings. One tick is a heartbeat interval.
 fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Config {
     let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     replica::Config {
@@ -215,7 +215,7 @@ fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Confi
     }
 }
 
-/// Converts the times of automatic compaction into ticks, at least one.
+/// Converts the times of automatic compaction to ticks, at least one.
 fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
     let ticks = |time: Duration| {
         let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);

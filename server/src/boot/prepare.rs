@@ -18,17 +18,16 @@ use super::error::BootError;
 
 /// The results of the startup steps before the disk is opened.
 pub(super) struct Prepared {
-    /// The configuration with the first members of the cluster.
+    /// The configuration with the discovered members.
     pub(super) config: Config,
-    /// The running cluster that this member joins.
+    /// The running cluster to join, if any.
     pub(super) joined: Option<JoinedCluster>,
-    /// The cluster that this one follows, with its state if the data directory has no state.
+    /// The cluster to follow, with its state if the data directory has none.
     pub(super) followed: Option<(Source, Option<StateMachine>)>,
 }
 
-/// Finds the first members of the cluster, and determines from their answers whether this member joins them. Returns no
-/// cluster to join if the directory has a state. `tls` is from files; a self-signed certificate is created before the first
-/// request to the members.
+/// Discovers the first members of the cluster, and queries them to find out whether this member joins them. A member with a
+/// state joins no cluster. `tls` uses files; self-signed certificates are created before the first query.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
@@ -72,7 +71,6 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Adopts the etcd data in the data directory.
 async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");

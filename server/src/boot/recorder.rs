@@ -10,7 +10,7 @@ use witan_storage::{SpaceMonitor, SpaceStatus};
 
 use super::error::BootError;
 
-/// Starts the replica, recorded if the flags enable it and the disk has space.
+/// Starts the replica, with a flight recorder if the flags enable it and the disk has space.
 pub(super) fn start_recorded(
     config: &Config,
     (settings, recovered): (replica::Config, Recovered),
@@ -22,14 +22,14 @@ pub(super) fn start_recorded(
         .map_err(|source| BootError::corrupt(&config.data_dir, source))
 }
 
-/// Returns the folder of the flight recorder's files if it is enabled.
+/// Returns the folder of the flight recorder, or `None` if it is disabled.
 pub(super) fn folder(config: &Config) -> Option<PathBuf> {
     let records = config.settings.flight_recorder.bytes > 0;
     records.then(|| config.data_dir.join("recorder"))
 }
 
-/// Opens the flight recorder. Returns `None` if it is disabled. Logs an error and returns `None` if it cannot be opened,
-/// because the member must start without it.
+/// Opens the flight recorder. Returns `None` if it is disabled, or after it logs that the recorder cannot be opened: the member
+/// must start without it.
 fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn Sink>> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
     let settings = RingSettings {

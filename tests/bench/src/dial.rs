@@ -1,4 +1,4 @@
-//! Connections of clients to a server: without TLS, or with TLS if the address starts with `https://`.
+//! Connects clients to a server: with TLS if the address starts with `https://`, otherwise without.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +14,7 @@ use tokio_rustls::{
 /// Scheme of an address with TLS.
 pub(crate) const HTTPS: &str = "https://";
 
-/// Accepts any certificate. Each handshake is complete.
+/// Performs complete handshakes, but accepts any certificate.
 static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
     let mut config = ClientConfig::builder()
         .dangerous()
@@ -25,7 +25,6 @@ static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
     TlsConnector::from(Arc::new(config))
 });
 
-/// A connection to a server.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for S {}

@@ -1,5 +1,5 @@
-//! The minimum cost of durable writes on this machine: appending the bytes of one put to a file with fdatasync, and sending
-//! the bytes of a whole state through a socket into a file.
+//! The minimum cost of durable writes on this machine: appending one put to a file with fdatasync, and sending a whole state
+//! through a socket to a file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,8 +17,8 @@ const RECORD_BYTES: usize = 16 + VALUE_BYTES + 64;
 /// Number of bytes in one write to a socket.
 const PART_BYTES: usize = 1 << 20;
 
-/// Sends `bytes` bytes through a local socket into a file in `folder`, and syncs it. Returns the duration. Panics if the disk
-/// fails.
+/// Sends `bytes` bytes through a local socket to a file in `folder`, and syncs the file. Returns the duration. Panics if the
+/// disk fails.
 pub fn copy(folder: &Path, bytes: u64) -> Duration {
     let path = folder.join("floor");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -41,7 +41,7 @@ pub fn copy(folder: &Path, bytes: u64) -> Duration {
     took
 }
 
-/// Appends and syncs in `folder` for `length`. Panics if the disk fails.
+/// Appends records to a file in `folder` and syncs each, for `length`. Panics if the disk fails.
 pub fn measure(folder: &Path, length: Duration) -> Measured {
     let path = folder.join("floor");
     let mut options = OpenOptions::new();

@@ -1,14 +1,13 @@
 //! A lean gRPC client: unary calls of one method over one HTTP/2 connection.
 //!
-//! Its header block is the block that usual clients send after their first call: a few indexes into the table that the first
-//! call filled. It reads frames without their header blocks, because a successful unary call has a DATA frame, and a failed
-//! call has none.
+//! Its header block refers to fields that the first call put into the dynamic table, as the blocks of usual clients do. It
+//! skips header blocks of answers, because a successful unary call has a DATA frame and a failed call has none.
 
 use std::collections::VecDeque;
 
 use crate::{verb::Verb, wire::Wire};
 
-/// The requests of a connection, and the receiver of their answers.
+/// Creates a connection's requests and receives their answers.
 pub trait Call {
     /// The path of the method.
     fn target(&self) -> &'static str;
@@ -19,8 +18,8 @@ pub trait Call {
     /// Processes the next bytes of the answer in `slot`: a gRPC message after its prefix.
     fn data(&mut self, _slot: usize, _bytes: &[u8]) {}
 
-    /// Processes the end of the call in `slot`. A failed call has no bytes. Panics if the call failed, unless failures are
-    /// counted.
+    /// Processes the end of the call in `slot`. A call without `answered` has failed. Panics then, unless the implementation
+    /// counts failures.
     fn ended(&mut self, _slot: usize, answered: bool) {
         assert!(answered, "a call failed");
     }
@@ -47,13 +46,13 @@ pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
-/// The code of a reset without a fault.
+/// The code of a reset without an error.
 const NO_ERROR: [u8; 4] = [0; 4];
 /// RFC 9113, 6.5.2: the setting with the initial size of a stream's window.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 9113, 6.9.2: the initial window of a connection in bytes.
 pub(crate) const FIRST_WINDOW: i64 = 65_535;
-/// The window that this client grants: the bytes that the server may send before an update, and the step of the update.
+/// The window that this client grants, and the step by which it renews the window.
 pub(crate) const OWN_WINDOW: u32 = 1 << 30;
 
 /// One connection.
@@ -64,7 +63,7 @@ pub struct Grpc<C> {
     later: Vec<u8>,
     called: bool,
     next_stream: u32,
-    /// The stream in flight of each slot, and whether its DATA has arrived.
+    /// The open stream of each slot, and whether its DATA has arrived.
     streams: Vec<(u32, bool)>,
     /// Number of DATA bytes that the server still accepts.
     window: i64,
@@ -108,7 +107,7 @@ impl<C: Call> Grpc<C> {
         self.window -= body.len() as i64 + 5;
     }
 
-    /// Sends the request, or keeps it until the server's window is open.
+    /// Sends the request, or queues it until the server's window is open.
     fn send_or_wait(&mut self, slot: usize, body: Vec<u8>, out: &mut Vec<u8>) {
         if self.window < body.len() as i64 + 5 {
             self.waiting.push_back((slot, body));
@@ -117,7 +116,7 @@ impl<C: Call> Grpc<C> {
         }
     }
 
-    /// Sends the requests that wait for the server's window.
+    /// Sends queued requests as far as the server's window allows.
     fn resume(&mut self, out: &mut Vec<u8>) {
         for _ in 0..self.waiting.len() {
             if let Some((slot, body)) = self.waiting.pop_front() {
@@ -181,7 +180,7 @@ impl<C: Call> Wire for Grpc<C> {
                         self.resume(out);
                     }
                 }
-                // The whole answer was sent before the server received the end of the request (RFC 9113, 8.1).
+                // The server sent the whole answer before it received the end of the request (RFC 9113, 8.1).
                 RST_STREAM if payload == NO_ERROR => {}
                 _ => panic!("frame of type {kind} with {payload:02x?}: the server gave up"),
             }
@@ -189,7 +188,7 @@ impl<C: Call> Wire for Grpc<C> {
     }
 }
 
-/// Writes the beginning of a connection, with windows so large that the server rarely waits for this client.
+/// Writes the preface and settings, with windows so large that the server rarely waits for this client.
 pub(crate) fn greet(out: &mut Vec<u8>) {
     out.extend_from_slice(PREFACE);
     head(out, 6, SETTINGS, 0, 0);
@@ -209,12 +208,12 @@ pub(crate) fn u32_of(length: usize) -> u32 {
     u32::try_from(length).expect("frames are small")
 }
 
-/// Returns the header block of a connection's first call, which fills the dynamic table (RFC 7541), and the header block of
-/// later calls, which only refers to it.
+/// Returns the header block of a connection's first call, which fills the dynamic table (RFC 7541), and that of later calls,
+/// which refers to the table.
 pub(crate) fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
     const METHOD_POST: u8 = 0x83;
     const SCHEME_HTTP: u8 = 0x86;
-    // Literal with incremental indexing: the name by its index in the static table, or 0 and a text.
+    // Literal with incremental indexing: the name's index in the static table, or 0 and the name.
     const PATH: u8 = 0x40 | 4;
     const AUTHORITY: u8 = 0x40 | 1;
     const CONTENT_TYPE: u8 = 0x40 | 31;
@@ -233,7 +232,7 @@ pub(crate) fn blocks(path: &str, authority: &str) -> (Vec<u8>, Vec<u8>) {
     text(CONTENT_TYPE, &["application/grpc"]);
     text(USER_AGENT, &["witan-bench"]);
     text(NEW_NAME, &["te", "trailers"]);
-    // There are five entries, the newest at index 62.
+    // Of the five entries, the newest has index 62.
     let later = vec![
         METHOD_POST,
         SCHEME_HTTP,

@@ -1,9 +1,9 @@
-//! A lean HTTP/1.1 client with one request after the other on one connection. It reads a status and a length (or chunks), and
+//! A lean HTTP/1.1 client with one request at a time on one connection. It reads an answer's status and length or chunks, and
 //! skips the rest.
 
 use crate::{verb::Verb, wire::Wire};
 
-/// One connection.
+/// One connection, which sends requests of one verb.
 #[derive(Debug)]
 pub struct Http1 {
     verb: Verb,

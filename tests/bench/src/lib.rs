@@ -26,8 +26,8 @@ use std::process::ExitCode;
 
 use tokio::task::LocalSet;
 
-/// Runs `act` on one thread with a program's parsed arguments, or prints the head of its file as usage. Panics if there is no
-/// thread.
+/// Runs `act` on one thread with a program's parsed arguments. If the arguments are invalid, refers to the head of `file` and
+/// returns exit code 2. Panics if the runtime cannot start.
 #[expect(clippy::print_stdout, reason = "a part of programs that print tables")]
 pub fn run<O>(options: Result<O, String>, file: &str, act: impl AsyncFnOnce(O)) -> ExitCode {
     let options = match options {

@@ -1,4 +1,4 @@
-//! The load: many clients on one thread, and one measurement of a server under them.
+//! The load: many clients on one thread, and one measurement of a server under their load.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,7 +18,7 @@ use crate::{
     wire,
 };
 
-/// Number of keys in the timed loads. Their text has 16 bytes.
+/// Number of keys in the timed loads. A key has 16 bytes.
 pub const KEYS: u64 = 100_000;
 
 /// Maximum number of gRPC clients per connection. Each HTTP/1 client has its own connection.
@@ -27,7 +27,7 @@ const CLIENTS_PER_CONNECTION: usize = 20;
 /// Duration of the load before the measurement.
 const WARM_UP: Duration = Duration::from_millis(700);
 
-/// One measurement.
+/// The result of one measurement.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Number of answers.
@@ -40,12 +40,12 @@ pub struct Measured {
     pub client_cpu: Duration,
     /// Number of bytes that the server has written.
     pub written: u64,
-    /// Number of bytes that members sent to each other. `answers` is the number of answers in the same time, which includes
-    /// answers before and after the measured time.
+    /// Number of bytes that members sent to each other while they answered `answers` requests, which includes the time around
+    /// the measurement.
     pub sent: u64,
-    /// Number of answers during which `sent` was counted.
+    /// Number of answers while `sent` was counted.
     pub answers: u64,
-    /// Sorted latencies in microseconds.
+    /// Latencies in microseconds, in ascending order.
     pub latencies: Vec<u32>,
 }
 
@@ -101,14 +101,14 @@ impl Gauge {
     }
 }
 
-/// Runs `clients` clients for `length` and measures. Must run in a `LocalSet`. Panics if a request fails.
+/// Runs `clients` clients for `length` and measures the subject. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn run(subject: &Subject<'_>, verb: Verb, clients: usize, length: Duration) -> Measured {
-    // The time starts when this is first polled.
+    // The time starts at the first poll.
     let end = async { tokio::time::sleep(length).await };
     run_until(subject, verb, clients, end).await
 }
 
-/// Like [`run`], until `end`, which starts with the measurement. Panics if a request fails.
+/// Like [`run`], but until `end`, which is first polled when the measurement starts.
 pub async fn run_until(
     subject: &Subject<'_>,
     verb: Verb,
@@ -125,7 +125,7 @@ pub async fn run_until(
         clients,
         |own_clients| {
             let (own, gauge) = (Rc::clone(&gauge), Rc::clone(&gauge));
-            // Every client walks the same keys in a different order.
+            // Each client uses the same keys in another order.
             let mut keys: Vec<u64> = own_clients.map(|client| client as u64 * 7919).collect();
             let next = move |slot: usize| {
                 let key = &mut keys[slot];
@@ -145,7 +145,7 @@ pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     measure(subject, sent, &Gauge::default(), none, end).await
 }
 
-/// Measures from the end of the warm-up to `end`, and then waits for the clients.
+/// Measures from the end of the warm-up until `end`, and then waits for the clients.
 pub(crate) async fn measure(
     subject: &Subject<'_>,
     sent: u64,
@@ -178,7 +178,7 @@ pub(crate) async fn measure(
     measured
 }
 
-/// Writes the keys 0 to `keys` once each with `verb`. Must run in a `LocalSet`. Panics if a request fails.
+/// Writes each of the keys 0 to `keys` once with `verb`. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     let mut tasks = JoinSet::new();
     let counter = Rc::new(Cell::new(0));
@@ -188,7 +188,7 @@ pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     finish(tasks).await;
 }
 
-/// Like [`fill`], with any calls. Each connection has its own `call`. Panics if a request fails.
+/// Like [`fill`], but with any calls, one `call` per connection.
 pub async fn fill_by<C: Call + 'static>(
     address: &str,
     call: impl Fn() -> C,
@@ -207,7 +207,7 @@ pub async fn fill_by<C: Call + 'static>(
     finish(tasks).await;
 }
 
-/// Returns the keys 0 to `keys`, shared by all connections with this counter.
+/// Returns a source of the keys 0 to `keys`, which all connections with this counter share.
 fn each_once(counter: &Rc<Cell<u64>>, keys: u64) -> impl FnMut(usize) -> Option<u64> + 'static {
     let counter = Rc::clone(counter);
     move |_| {
@@ -217,8 +217,8 @@ fn each_once(counter: &Rc<Cell<u64>>, keys: u64) -> impl FnMut(usize) -> Option<
     }
 }
 
-/// Opens the connections of `clients` clients, each to the next address. For a connection of a range of clients, `share`
-/// creates the source of its keys and the receiver of its latencies.
+/// Opens the connections of `clients` clients to the addresses in turn. `share` creates a connection's source of keys and
+/// receiver of latencies from its range of clients.
 fn connections<N, D>(
     tasks: &mut JoinSet<()>,
     addresses: &[String],

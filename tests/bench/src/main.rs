@@ -1,12 +1,10 @@
-//! Compares Witan with etcd on this machine: the same client uses each server in turn in one run.
+//! Compares Witan with etcd on this machine: one client process loads each server in turn.
 //!
-//! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]`
-//! prints a table of loads (all of them, at 1, 64 and 1000 clients, if none are named).
-//! `witan-bench --keys N,N [--value-bytes N] [--rebuild yes]` fills each server with so many keys, kills it and starts
-//! it again; with `--rebuild`, a learner gets the state from it too.
-//! `--witan after=PATH,before=PATH` puts several builds of witan side by side; every other round
-//! goes through the servers in the opposite order.
-//! Build witan in release first; the etcd binaries come from `tests/tools`.
+//! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]` prints a table of loads.
+//! By default, these are all loads at 1, 64 and 1000 clients. `witan-bench --keys N,N [--value-bytes N] [--rebuild yes]` fills
+//! each server with this number of keys, kills it and restarts it. With `--rebuild`, a learner also receives the state.
+//! `--witan after=PATH,before=PATH` compares several builds of witan; every other round uses the servers in reverse order.
+//! Build witan in release first; `tests/tools` provides the etcd binaries.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{env, process::ExitCode, time::Duration};
@@ -25,7 +23,7 @@ use witan_e2e::Server;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Numbers of clients, unless the arguments name loads.
+/// Numbers of clients, unless `--loads` is set.
 const CLIENTS: [usize; 3] = [1, 64, 1000];
 
 /// Number of clients that fill a server.

@@ -1,4 +1,4 @@
-//! Requests at a rate, independent of earlier answers. `load` has clients that send the next request after an answer.
+//! Requests at a fixed rate, independent of earlier answers. In `load`, a client sends the next request after an answer.
 
 use std::{
     rc::Rc,
@@ -21,13 +21,12 @@ use crate::{
     wire,
 };
 
-/// Number of connections, and maximum number of requests in flight per connection.
+/// Number of connections, and maximum number of requests in flight on each.
 const CONNECTIONS: usize = 12;
 const SLOTS: usize = 256;
 
-/// Sends `rate` requests per second for `length` and measures. The requests are evenly spaced, do not wait for answers, and
-/// use a few connections, each with its own `call`. The latency of an answer counts from the time at which its request was
-/// due. Must run in a `LocalSet`. Panics if a request fails.
+/// Sends `rate` evenly spaced requests per second for `length` and measures them. Each connection has its own `call`. The
+/// latency of an answer counts from the time at which its request was due. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn run<C: Call + 'static>(
     subject: &Subject<'_>,
     call: impl Fn() -> C,
@@ -38,7 +37,7 @@ pub async fn run<C: Call + 'static>(
     run_until(subject, call, rate, end).await
 }
 
-/// Like [`run`], until `end`, which starts with the measurement. Panics if a request fails.
+/// Like [`run`], but until `end`, which is first polled when the measurement starts.
 pub async fn run_until<C: Call + 'static>(
     subject: &Subject<'_>,
     call: impl Fn() -> C,
@@ -72,7 +71,7 @@ pub async fn run_until<C: Call + 'static>(
     measured
 }
 
-/// Sends keys to the connections in turn at the rate, until `stop`.
+/// Sends keys to the connections in turn at the rate, until `stop` is set.
 fn pace(rate: u32, connections: &[Sender<(u64, Instant)>], stop: &AtomicBool) {
     let (begun, gap) = (Instant::now(), Duration::from_secs(1) / rate);
     let (mut due, mut key) = (begun, 0);

@@ -1,29 +1,29 @@
-//! The programs that one run compares: the servers by kind, and several builds of Witan, so that "before" and "after" are
-//! measured in the same minutes on the same machine.
+//! The programs that one run compares: servers by kind, and several builds of Witan, so that both builds are measured in the
+//! same minutes on the same machine.
 
 use std::path::PathBuf;
 
 use witan_e2e::{Cluster, Kind, Launch};
 
-/// Quota of every server in bytes. A run of all loads writes more than the default of 2 GiB, and a full server would refuse
-/// the rest of the run.
+/// Quota of every server in bytes. A run of all loads writes more than the default of 2 GiB, and a full server would refuse the
+/// rest.
 const QUOTA_BYTES: &str = "8589934592";
 
 /// A measured program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The name of its rows in the tables.
+    /// The program's name in the tables.
     pub name: String,
     /// The kind of server.
     pub kind: Kind,
-    /// Path of the executable, if it is not the usual one of its kind.
+    /// Path of the executable, or `None` for the kind's default.
     path: Option<PathBuf>,
     /// Scheme of a cluster's peer URLs. With `https`, members use self-signed certificates.
     pub peer_scheme: &'static str,
 }
 
 impl Program {
-    /// Returns the usual executable of a kind.
+    /// Creates the program with the kind's default executable.
     pub fn usual(kind: Kind) -> Self {
         Self {
             name: kind.name().to_owned(),
@@ -33,7 +33,7 @@ impl Program {
         }
     }
 
-    /// Returns the options of its start.
+    /// Returns the options to start a server of this program.
     pub fn launch(&self) -> Launch {
         let launch = Launch::new(self.kind)
             .arg("--quota-backend-bytes")
@@ -48,12 +48,12 @@ impl Program {
         }
     }
 
-    /// Prepares the members of a cluster without starting them.
+    /// Prepares a cluster of `members` members without starting them.
     pub fn cluster(&self, members: usize) -> Cluster {
         Cluster::prepare_of(&self.member_launch(), self.peer_scheme, members)
     }
 
-    /// Returns the options of a member's start in a cluster.
+    /// Returns the options to start a member of a cluster.
     pub fn member_launch(&self) -> Launch {
         match self.peer_scheme {
             "https" => self.launch().arg("--peer-auto-tls"),
@@ -62,8 +62,8 @@ impl Program {
     }
 }
 
-/// Parses the servers in `--servers`. With `--witan`, the builds in it replace the usual Witan. Fails for an unknown name or
-/// a missing path.
+/// Parses the servers in `--servers`. The builds in `--witan` replace the default Witan. Fails for an unknown name or a missing
+/// path.
 pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, String> {
     let builds = builds.map(witans).transpose()?;
     let mut programs = Vec::new();
@@ -79,7 +79,7 @@ pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, Str
     Ok(programs)
 }
 
-/// Parses `PATH` or `NAME=PATH`, separated by commas.
+/// Parses a comma-separated list of `PATH` or `NAME=PATH`.
 fn witans(text: &str) -> Result<Vec<Program>, String> {
     let build = |(number, text): (usize, &str)| {
         let (name, path) = match text.split_once('=') {
@@ -95,7 +95,7 @@ fn witans(text: &str) -> Result<Vec<Program>, String> {
     text.split(',').enumerate().map(build).collect()
 }
 
-/// Returns the order of the programs in so many rounds. Every other round is reversed, so that no program always follows the
+/// Returns the order of the programs in `rounds` rounds. Every other round is reversed, so that no program always follows the
 /// same one.
 pub fn turns(programs: usize, rounds: usize) -> impl Iterator<Item = usize> {
     (0..rounds).flat_map(move |round| {

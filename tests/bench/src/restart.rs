@@ -1,5 +1,5 @@
-//! Fills a server, kills it and restarts it, and optionally adds a learner. Measures memory, disk and durations by the size
-//! of the data.
+//! Fills a server, kills it and restarts it, and optionally adds a learner. Measures memory, disk and durations by the amount
+//! of data.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -17,20 +17,20 @@ use crate::{
 /// Number of clients that fill a server.
 const FILLERS: usize = 256;
 
-/// Time after filling in which checkpoints and similar work finish.
+/// Time after the fill for checkpoints and similar work.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Maximum time for a server to return.
+/// Maximum time for a restart.
 const BACK_MAX: Duration = Duration::from_secs(1800);
 
-/// Factor of the values' size in a server's quota, which is at least the minimum quota.
+/// Quota of a server, as a multiple of the values' size; it is at least the minimum quota.
 const QUOTA_TIMES: u64 = 4;
 const QUOTA_MIN: u64 = 8 << 30;
 
-/// The amount of data, and the measured actions.
+/// The amounts of data, and the actions to measure.
 #[derive(Clone, Debug)]
 pub struct Scale {
-    /// Numbers of keys, measured one after the other.
+    /// Numbers of keys to measure, in this order.
     pub keys: Vec<u64>,
     /// Size of each value in bytes.
     pub value_bytes: usize,
@@ -75,7 +75,7 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     let disk = process::folder_bytes(server.dir()) >> 20;
     let written = process::written_bytes(server.pid()) >> 20;
     let (mut restart, mut start_cpu) = (Duration::MAX, Duration::MAX);
-    // Use the minimum of all rounds, because other work of the machine only adds time.
+    // Use the minimum of all rounds, because other work on the machine only adds time.
     for _ in 0..scale.rounds {
         let server = cluster.member_mut(0);
         server.kill9();
@@ -98,7 +98,7 @@ async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     )
 }
 
-/// Starts a server that was killed. Returns the time until it serves.
+/// Starts a killed server. Returns the time until it serves.
 fn start_again(server: &mut Server) -> Duration {
     let begun = Instant::now();
     server.start_unready_again();
@@ -110,7 +110,7 @@ fn start_again(server: &mut Server) -> Duration {
     begun.elapsed()
 }
 
-/// Adds a learner. Returns the time until it has applied the entries that the leader had applied before.
+/// Adds a learner. Returns the time until the learner has applied the entries that the leader had applied before.
 async fn rebuild(cluster: &mut Cluster, program: &Program, quota: &str) -> Duration {
     let launch = program.launch().arg(quota);
     let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
@@ -126,7 +126,7 @@ async fn rebuild(cluster: &mut Cluster, program: &Program, quota: &str) -> Durat
     let begun = Instant::now();
     cluster.member_mut(learner).start_unready_again();
     wait::within(BACK_MAX, "the learner has the state", || {
-        // After a snapshot, etcd's learner refuses its own requests with "too many requests" until an entry follows.
+        // After a snapshot, etcd's learner refuses its own requests with "too many requests" until the next entry.
         let written = cluster
             .member(0)
             .v3("kv/put", r#"{"key":"YQ==","value":"YQ=="}"#);

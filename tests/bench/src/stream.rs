@@ -1,5 +1,5 @@
-//! A lean client of long gRPC streams in both directions, all of one method on one connection. It extracts messages from
-//! frames without decoding either.
+//! A lean client of long bidirectional gRPC streams of one method on one connection. It extracts messages from frames without
+//! decoding them.
 
 use std::collections::VecDeque;
 
@@ -13,12 +13,11 @@ use crate::h2::{
     OWN_WINDOW, PING, SETTINGS, WINDOW_UPDATE, blocks, greet, head, u32_of,
 };
 
-/// Size in bytes of flag and length before each gRPC message.
+/// Size in bytes of the flag and the length before each gRPC message.
 const PREFIX_BYTES: usize = 5;
-/// Number of bytes per read.
 const READ_BYTES: usize = 64 << 10;
 
-/// One connection with its open calls.
+/// A connection with its open calls.
 #[derive(Debug)]
 pub struct Streams {
     socket: TcpStream,
@@ -30,10 +29,9 @@ pub struct Streams {
     received: u32,
 }
 
-/// One open call.
 #[derive(Debug)]
 struct Call {
-    /// Bytes of an incomplete message.
+    /// The bytes of an incomplete message.
     message: Vec<u8>,
     /// Number of bytes that the server still accepts on the stream.
     window: i64,
@@ -43,7 +41,7 @@ struct Call {
 }
 
 impl Streams {
-    /// Calls the method at `path` `calls` times. Panics if no server listens.
+    /// Connects and opens `calls` calls of the method at `path`. Panics if no server listens.
     pub async fn open(address: &str, path: &str, calls: usize) -> Self {
         let socket = TcpStream::connect(address).await.expect("it listens");
         socket.set_nodelay(true).expect("a TCP socket");
@@ -72,14 +70,14 @@ impl Streams {
         }
     }
 
-    /// Queues a message of the call at `at`. The next [`Streams::receive`] sends it as soon as the server accepts it.
+    /// Queues a message of the call at `at`. [`Streams::receive`] sends it when the server's window is open.
     pub fn send(&mut self, at: usize, message: Vec<u8>) {
         self.calls[at].waiting.push_back(message);
         self.flush();
     }
 
     /// Sends queued messages, reads once, and passes each complete message with its call to `each`. Returns whether all calls
-    /// continue. Panics if the connection breaks.
+    /// are still open. Panics if the connection breaks.
     pub async fn receive(&mut self, mut each: impl FnMut(usize, &[u8])) -> bool {
         if !self.out.is_empty() {
             self.socket.write_all(&self.out).await.expect("it reads");
@@ -203,7 +201,7 @@ impl Call {
     }
 }
 
-/// Returns the stream id of a client's call.
+/// Returns the stream id of a call.
 fn id(at: usize) -> u32 {
     u32_of(at) * 2 + 1
 }

@@ -1,11 +1,10 @@
-//! The subject of a load: one server, or the members of a cluster. Clients send requests to one member or to all. The counts
-//! are the sums over all members.
+//! The subject of a load: one server, or the members of a cluster. Counts are sums over all members.
 
 use std::time::Duration;
 
 use witan_e2e::{Cluster, Server, http, process};
 
-/// The metric, in etcd and Witan, of the bytes that a member has sent to other members.
+/// The metric of the bytes that a member has sent to other members, in etcd and in Witan.
 const SENT: &str = "etcd_network_peer_sent_bytes_total{";
 
 /// The servers of a measurement, and the addresses for its clients.
@@ -43,7 +42,7 @@ impl<'a> Subject<'a> {
         Self { addresses: addresses.collect(), members }
     }
 
-    /// Returns the addresses for connections, which use them in turn.
+    /// Returns the addresses, which connections use in turn.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
@@ -80,8 +79,7 @@ impl<'a> Subject<'a> {
         folders.sum()
     }
 
-    /// Returns the number of bytes that all members have sent to each other, by their own metrics. It is 0 for a single
-    /// server.
+    /// Returns the number of bytes that members have sent to each other, by their own metrics, or 0 for a single server.
     pub fn sent_bytes(&self) -> u64 {
         if self.members.len() < 2 {
             return 0;
@@ -92,7 +90,7 @@ impl<'a> Subject<'a> {
 }
 
 fn sent_bytes(member: &Server) -> u64 {
-    // A starting member has sent nothing.
+    // A member that does not answer yet has sent nothing.
     let page = http::try_once(&member.address(), "GET", "/metrics", &[], b"");
     let page = page.map_or_else(|_| String::new(), |page| page.text());
     let lines = page.lines().filter(|line| line.starts_with(SENT));

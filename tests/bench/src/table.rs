@@ -1,4 +1,4 @@
-//! The printed tables in Markdown, which are copied into a document.
+//! The printed tables in Markdown.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub const HEAD: &str = "\
 |---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|";
 
 /// Returns the row of a server under a load. The last two columns are the requests per second and the CPU per request of
-/// `base`, the first server, as multiples of this server's.
+/// `base`, the first server, divided by this server's.
 pub fn line(
     load: &str,
     clients: usize,
@@ -68,7 +68,7 @@ pub(crate) const RATES_HEAD: &str = "\
 |--:|--:|---|--:|--:|--:|--:|--:|";
 
 /// Returns the row of puts at a rate: CPU of all members in percent of one core, and per put. The last column is the CPU of
-/// `base` as a multiple of this server's.
+/// `base` divided by this server's.
 pub(crate) fn rates_line(
     members: usize,
     load: &str,
@@ -123,8 +123,8 @@ pub(crate) const WIDE_WATCHES_HEAD: &str = "\
 | server | events/s | MB/s | delay p50 ms | p99 ms | CPU %, all members | client CPU % | us an event | memory MiB, all members | missing |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of puts with values of `value_bytes` bytes to `streams` streams: the delays of the events, the number of
-/// missing events, and the memory of all members.
+/// Returns the row of puts of `value_bytes` bytes to `streams` streams: the delays of the events, the number of missing events,
+/// and the memory of all members.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 pub(crate) fn wide_watches_line(
     measured: &Measured,
@@ -159,8 +159,8 @@ pub(crate) const CLUSTER_HEAD: &str = "\
 | load | clients | at | server | requests/s | p50 ms | p99 ms | servers us | client us | written B | peer B | rate | CPU |
 |---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a load on the member `at` of a cluster of `server`. CPU and bytes are sums over all members. The bytes
-/// on peer links are per answer, including the traffic without requests.
+/// Returns the row of a load at `at`, the asked members of a cluster of `server`. CPU and bytes are sums over all members. The
+/// bytes on peer links are per answer and include the traffic without requests.
 pub(crate) fn cluster_line(
     load: &str,
     clients: usize,
@@ -173,12 +173,12 @@ pub(crate) fn cluster_line(
     format!("| {load} | {clients} | {at} | {server} | {cells} | {sent} {ratios}")
 }
 
-/// Head of the table of failovers.
 pub(crate) const FAILOVER_HEAD: &str = "\
 | server | kills | median ms | p90 ms | worst ms | median |
 |---|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a failover. The last column is the median of the first server as a multiple of this server's.
+/// Returns the row of a server's failovers. The last column is the median of the first server (`base`) divided by this
+/// server's.
 pub(crate) fn failover_line(server: &str, sorted: &[Duration], base: Option<Duration>) -> String {
     let ms = |at: usize| sorted.get(at).map_or(0.0, |took| took.as_secs_f64() * 1e3);
     let median = ms(sorted.len() / 2);
@@ -198,7 +198,7 @@ pub(crate) const CATCH_UP_HEAD: &str = "\
 | server | puts/s of two members | p99 ms | puts/s meanwhile | p99 ms | p99 | until caught up s |
 |---|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a load on two members, the same load while the third one catches up, and the duration.
+/// Returns the row of a load on two members, the same load while the third member catches up, and the duration.
 pub(crate) fn catch_up_line(quiet: &Measured, busy: &Measured, took: Option<Duration>) -> String {
     let (calm, then) = (quiet.quantile(0.99), busy.quantile(0.99));
     let took = took.map_or("never".into(), |took| format!("{:.1}", took.as_secs_f64()));
@@ -215,8 +215,8 @@ pub(crate) const REPLACED_HEAD: &str = "\
 | MiB | server | p99 ms | p99 ms meanwhile | until it votes s | MiB through a socket into a file s | times |
 |--:|---|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a load on three members, the same load while one is replaced, the duration, and the duration of copying
-/// its bytes alone.
+/// Returns the row of a load on three members, the same load while a member is replaced, the duration, and the time to copy the
+/// same bytes.
 pub(crate) fn replaced_line(
     quiet: &Measured,
     busy: &Measured,

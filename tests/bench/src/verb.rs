@@ -1,4 +1,4 @@
-//! The requests that a client repeats, encoded for its protocol.
+//! The requests of the benchmarks, encoded for their protocols.
 
 use std::io::Write as _;
 
@@ -17,17 +17,16 @@ use crate::load::KEYS;
 /// Size of every value in bytes, which is typical for users like Kubernetes.
 pub const VALUE_BYTES: usize = 256;
 
-/// Size of a large value in bytes. The client sends each message in one frame, for which servers accept 16 KiB.
+/// Size of a large value in bytes. A message must fit in one frame, for which servers accept 16 KiB.
 const LARGE_BYTES: usize = 15 << 10;
 
 /// Number of keys in a long range.
 const LISTED: u64 = 10_000;
 
-/// The value of all keys.
 static VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
 static LARGE_VALUE: [u8; LARGE_BYTES] = [b'v'; LARGE_BYTES];
 
-/// One kind of request.
+/// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// gRPC: a put of 16 + 256 bytes.
@@ -46,7 +45,7 @@ pub enum Verb {
     V2Put,
     /// v2: a GET of one key.
     V2Get,
-    /// The same put through the JSON gateway.
+    /// JSON gateway: a put of 16 + 256 bytes.
     JsonPut,
 }
 
@@ -54,7 +53,7 @@ impl Verb {
     /// Size of the value of [`Verb::LargePut`] in bytes.
     pub const LARGE_BYTES: usize = LARGE_BYTES;
 
-    /// The requests of the table in their order.
+    /// The requests of the table, in order.
     pub const ALL: [Verb; 8] = [
         Verb::Put,
         Verb::Get,
@@ -66,13 +65,13 @@ impl Verb {
         Verb::JsonPut,
     ];
 
-    /// Returns the request of the table with this name.
+    /// Returns the request with this name on the command line.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.name() == name)
     }
 
-    /// Returns the name on the command line, the name in the table, and the path of the gRPC method or of the HTTP resource
-    /// (a prefix if the path contains the key).
+    /// Returns the name on the command line, the name in the table, and the path of the gRPC method or of the HTTP resource (a
+    /// prefix if the path contains the key).
     fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Verb::Put => ("put", "gRPC put", "/etcdserverpb.KV/Put"),
@@ -110,12 +109,12 @@ impl Verb {
         self.target().starts_with("/etcdserverpb.")
     }
 
-    /// Returns whether this server supports the request: etcd 3.6 no longer has v2.
+    /// Returns whether this server supports the request: etcd 3.6 and later have no v2.
     pub fn served_by(self, kind: Kind) -> bool {
         !self.target().starts_with("/v2/") || matches!(kind, Kind::Witan | Kind::Etcd34)
     }
 
-    /// Returns the gRPC message. Panics for a request over HTTP/1.
+    /// Returns the gRPC message for `key`. Panics for a request over HTTP/1.
     pub(crate) fn message(self, key: u64) -> Vec<u8> {
         let from = key;
         let key = Bytes::from(key_text(key));
@@ -161,7 +160,7 @@ impl Verb {
         }
     }
 
-    /// Appends the HTTP/1.1 request to `out`.
+    /// Appends the HTTP/1.1 request for `key` to `out`.
     pub(crate) fn http1(self, key: u64, host: &str, out: &mut Vec<u8>) {
         let key = key_text(key);
         let target = self.target();

@@ -1,5 +1,4 @@
-//! Watchers with one gRPC stream each, which record the delay of events: every value starts with the time at which it was
-//! sent. `scene` has many watchers on one stream.
+//! Watchers with a gRPC stream each, which record the delay of events: every value starts with the time at which it was sent.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,7 +22,7 @@ use crate::{h2::Call, scene::watch::WATCH, stream::Streams, verb::key_text};
 /// Maximum time for the last events after the last answer to a write.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
 
-/// Creates values that start with the time, and reads that time.
+/// Creates values that start with the current time, and reads that time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Instant,
@@ -42,14 +41,14 @@ impl Clock {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Returns a value of `bytes` bytes, but at least of the time's size.
+    /// Returns a value of `bytes` bytes, or of the time's size if that is larger.
     pub(crate) fn value(self, bytes: usize) -> Bytes {
         let mut value = self.micros().to_be_bytes().to_vec();
         value.resize(bytes.max(Self::BYTES), b'v');
         value.into()
     }
 
-    /// Returns the microseconds since the value was created, or `None` for a deleted key, which has no value.
+    /// Returns the microseconds since the value was created, or `None` for a deletion, which has no value.
     fn age(self, value: &[u8]) -> Option<u32> {
         let made = u64::from_be_bytes(*value.first_chunk()?);
         let age = self.micros().saturating_sub(made);
@@ -57,7 +56,7 @@ impl Clock {
     }
 }
 
-/// A call that puts distinct values of any size.
+/// A call that puts distinct values of one size.
 #[derive(Clone, Copy, Debug)]
 pub struct SizedPut {
     /// The source of the values.
@@ -86,14 +85,14 @@ impl Call for SizedPut {
 pub(crate) struct Watched {
     /// The first key.
     pub key: Bytes,
-    /// The key after the last one; empty for a single key.
+    /// The key after the last one, or empty for a single key.
     pub end: Bytes,
-    /// Whether events contain the previous pair.
+    /// Whether events contain the previous key-value pair.
     pub prev_kv: bool,
 }
 
 impl Watched {
-    /// Returns all keys with `prefix`, which ends in ASCII.
+    /// Returns a watch of all keys with `prefix`, which must end in ASCII.
     pub(crate) fn prefix(prefix: &str) -> Self {
         let mut end = prefix.as_bytes().to_vec();
         if let Some(last) = end.last_mut() {
@@ -107,7 +106,7 @@ impl Watched {
     }
 }
 
-/// The events that all watchers of a cluster have received.
+/// The events that the watchers of a cluster have received.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub clock: Clock,
@@ -130,8 +129,8 @@ impl Heard {
         })
     }
 
-    /// Opens a connection with a stream and a watcher for each of `watched`, and waits until they are created. They receive
-    /// events while `hearing` exists, which must end before the server.
+    /// Opens a connection with a stream and a watcher for each of `watched`, and waits until they are created. The watchers run
+    /// in `hearing`, which must be dropped before the server.
     pub(crate) async fn watch(
         self: &Rc<Self>,
         address: &str,
@@ -191,7 +190,7 @@ impl Heard {
         self.events.get()
     }
 
-    /// Waits for `wanted` events in total. Returns the number of missing events.
+    /// Waits for `wanted` events in total. Returns the number of missing events after a timeout.
     pub(crate) async fn missing(&self, wanted: u64) -> u64 {
         let deadline = Deadline::now() + LAST_EVENTS_MAX;
         while self.events.get() < wanted {
@@ -202,7 +201,7 @@ impl Heard {
         wanted.saturating_sub(self.events.get())
     }
 
-    /// Returns the sorted delays since the last call in microseconds.
+    /// Returns the delays since the last call in microseconds, in ascending order.
     pub(crate) fn take_delays(&self) -> Vec<u32> {
         let mut delays = self.delays.take();
         delays.sort_unstable();

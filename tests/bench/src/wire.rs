@@ -1,8 +1,8 @@
-//! The common part of the two lean clients: one connection with a fixed number of slots, each with one request in flight. One
-//! write contains the requests of all slots that a read has freed.
+//! The common part of the lean clients: one connection with a fixed number of slots, each with one request in flight. One write
+//! contains the requests of all slots that a read has freed.
 //!
-//! The benchmarks have their own clients, because a general HTTP client costs as much as the server. On a machine whose
-//! processors both share, it would mostly measure itself.
+//! A general HTTP client costs as much as the server. On a machine that both share, a benchmark would mostly measure the
+//! client.
 
 use std::time::Instant;
 
@@ -13,20 +13,18 @@ use tokio::{
 
 use crate::dial::dial;
 
-/// Number of bytes per read of answers.
 const READ_BYTES: usize = 64 << 10;
 
 /// A protocol that encodes and decodes bytes without I/O.
 pub trait Wire {
-    /// Writes the beginning of a connection.
+    /// Writes the bytes that begin a connection.
     fn greet(&mut self, out: &mut Vec<u8>);
 
     /// Encodes a request for `key` in `slot`.
     fn ask(&mut self, slot: usize, key: u64, out: &mut Vec<u8>);
 
-    /// Removes the next complete answer from the front of `input` and returns its slot. Returns `None` if more bytes are
-    /// needed. Adds the removed bytes to `used`. Panics if the answer is not a success, because a benchmark of failures is
-    /// useless.
+    /// Returns the slot of the next complete answer in `input` and adds its size to `used`, or returns `None` if more bytes are
+    /// needed. Writes frames for the server to `out`. Panics if the answer is not a success.
     fn answer(&mut self, input: &[u8], used: &mut usize, out: &mut Vec<u8>) -> Option<usize>;
 }
 
@@ -76,9 +74,9 @@ pub async fn drive(
     }
 }
 
-/// Runs one connection that sends each request of `due` at once, with at most `slots` unanswered requests, until `due` ends.
-/// `done` gets the microseconds from the time at which the request was due to its answer. Panics if the server closes the
-/// connection or answers with an error.
+/// Sends each request of `due` at once on one connection, with at most `slots` unanswered requests, until `due` ends. `done`
+/// gets the microseconds from the time at which a request was due to its answer. Panics if the server closes the connection or
+/// answers with an error.
 pub async fn drive_paced(
     address: &str,
     mut wire: impl Wire,

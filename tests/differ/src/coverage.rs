@@ -1,9 +1,9 @@
-//! The coverage of a run: a declared table of actions and the codes that each action can answer. A run fails if it does not
-//! reach a cell of the table, because it proves nothing about that cell.
+//! The coverage of a run: a table of actions and the codes with which each can be answered. A run fails if it misses a cell,
+//! because it proves nothing about that cell.
 
 use std::{collections::BTreeMap, fmt};
 
-/// An action and its possible codes, separated by blanks.
+/// An action and its possible codes, separated by spaces.
 pub type Row = (&'static str, &'static str);
 
 /// The counts of the cells of a declared table.
@@ -46,7 +46,7 @@ impl Coverage {
         }
     }
 
-    /// Returns the cells that were never reached, and the answers without a cell in the table.
+    /// Returns the cells that were never reached, and the answers that have no cell.
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
         for (action, codes) in self.table {

@@ -1,7 +1,7 @@
-//! The engine, which all dialects share. It sends a sequence for each seed to Witan and to etcd, and shortens a sequence that
-//! they answer differently. It does the same with kept scripts.
+//! The engine of all dialects. It sends a seed's sequence to Witan and to etcd, and shortens a sequence that they answer
+//! differently. It also runs kept scripts.
 //!
-//! The dialects define the requests and which answers are equal.
+//! A dialect defines the requests and which answers are equal.
 
 use std::{
     fmt::Display,
@@ -20,7 +20,7 @@ use crate::{
     shrink,
 };
 
-/// Number of attempts for a sequence that the machine runs too slowly.
+/// Number of attempts at a sequence that the machine runs too slowly.
 const SLOW_ATTEMPTS: usize = 5;
 /// Maximum number of attempts to shorten a failing sequence. Each attempt starts both servers on empty folders.
 const SHRINK_ATTEMPTS: usize = 200;
@@ -38,26 +38,26 @@ pub struct Profile {
 
 /// Requests of one kind: how to draw, send and compare them.
 pub trait Dialect {
-    /// A request, or another action on both servers. It is printed as a line of a script.
+    /// A request or another action on both servers. It is printed as a line of a script.
     type Step: Clone + Display;
 
-    /// The requests and fields that sequences and comparisons leave out, with the reason.
+    /// The requests and fields that are not sent or compared, with the reason.
     const NOT_COMPARED: &'static [(&'static str, &'static str)] = &[];
 
-    /// Returns the name, the etcd release and the table of the dialect.
+    /// Returns the constants of the dialect.
     fn profile(&self) -> Profile;
 
     /// Returns the steps of a seed.
     fn sequence(&self, seed: u64, count: usize) -> Vec<Self::Step>;
 
-    /// Starts both servers and executes the steps on each, until the two differ. A survey continues after a difference.
+    /// Executes the steps on new servers until the two differ. A `survey` continues after a difference.
     fn run(
         &self,
         steps: &[Self::Step],
         report: &mut Report,
     ) -> impl Future<Output = Result<(), Stop>>;
 
-    /// Parses the line of a step. Fails if the line is not a step of this dialect.
+    /// Parses the line of a step. Fails if it is not a step of this dialect.
     fn parse(&self, line: &str) -> Result<Self::Step, String>;
 
     /// Returns whether a script is for the etcd release of this dialect.
@@ -67,7 +67,7 @@ pub trait Dialect {
 }
 
 /// Runs a plan for each variant of a dialect and writes the results to `out`. Returns whether all answers were equal and all
-/// cells were covered. Fails if a line of a script is not a step, or if reading or writing fails.
+/// cells were covered. Fails if a script contains an invalid line, or if reading or writing fails.
 pub async fn run<D: Dialect>(
     dialects: &[D],
     plan: &Plan,
@@ -92,8 +92,8 @@ pub async fn run<D: Dialect>(
     Ok(passed)
 }
 
-/// Runs these seeds, and the fresh seeds of [`fresh_seeds`](crate::rng::fresh_seeds). Panics if an answer differs or a cell
-/// is not covered.
+/// Runs these seeds, and the fresh seeds of [`fresh_seeds`](crate::rng::fresh_seeds). Panics if an answer differs or a cell is
+/// not covered.
 pub async fn verify<D: Dialect>(dialects: &[D], seeds: &[u64], steps: usize) {
     let plan = Plan {
         seeds: seeds.iter().copied().chain(rng::fresh_seeds()).collect(),
@@ -125,7 +125,7 @@ fn owner<'a, D: Dialect>(dialects: &'a [D], script: &Script) -> &'a D {
     owner.unwrap_or(&dialects[0])
 }
 
-/// The runner of one variant of a dialect.
+/// Runs one variant of a dialect.
 struct Engine<'a, D> {
     dialect: &'a D,
     profile: Profile,
@@ -137,7 +137,8 @@ impl<'a, D: Dialect> Engine<'a, D> {
         Self { dialect, profile: dialect.profile(), survey }
     }
 
-    /// Runs a sequence for each seed. Writes the differences with shortened sequences, and the coverage.
+    /// Runs a sequence for each seed. Writes the differences with shortened sequences, and the coverage. Returns whether the
+    /// run succeeded.
     async fn sweep(&self, plan: &Plan, out: &mut impl Write) -> io::Result<bool> {
         let name = format!("{} beside {}", self.profile.name, self.profile.etcd.name());
         let mut total = Report::new(self.profile.table, self.survey);
@@ -169,7 +170,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
         Ok(passed && gaps.is_empty())
     }
 
-    /// Executes the steps on new servers. Retries if the machine is too slow for a result.
+    /// Executes the steps on new servers. Retries while the machine is too slow for a result.
     async fn walk(&self, steps: &[D::Step]) -> Report {
         let mut attempts = 0;
         loop {
@@ -214,7 +215,7 @@ impl<'a, D: Dialect> Engine<'a, D> {
 mod tests {
     use super::*;
 
-    /// A dialect of numbers, in which a 7 after a 3 is answered differently.
+    /// A dialect of numbers in which a 7 after a 3 causes a difference.
     struct Numbers;
 
     impl Dialect for Numbers {

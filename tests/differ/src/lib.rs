@@ -1,12 +1,11 @@
-//! The random differential: sends a seeded sequence of requests to Witan and to a real etcd. Every answer must be the same
+//! The random differential test: sends a seeded sequence of requests to Witan and to a real etcd. Every answer must be the same
 //! after clocks and ids are mapped.
 //!
-//! `witan-e2e` starts the servers and has the clients. Its tests contain the comparisons that people wrote down.
+//! `witan-e2e` starts the servers and contains the clients.
 //!
-//! Reading order: `rng` → `coverage` (a run must cover every code) → `report` (the results of a sequence) → `shrink` →
-//! `script` (the form of a kept difference) → `plan` (the command line) → `engine` (all of it for any dialect). The dialects
-//! define the requests and which answers are equal: `v2`, `v3` (the key space), `watch` (v3's streams), `calls` (leases;
-//! users and roles).
+//! Reading order: `rng` → `coverage` (a run must cover every code) → `report` (the results of a sequence) → `shrink` → `script`
+//! (the form of a kept difference) → `plan` (the command line) → `engine` (all of it for any dialect). The dialects define the
+//! requests and which answers are equal: `v2`, `v3` (the key space), `watch` (v3's streams), `calls` (leases; users and roles).
 
 pub mod calls;
 pub mod coverage;

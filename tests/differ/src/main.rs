@@ -1,4 +1,4 @@
-//! The differ's command line: runs many seeds of one dialect, or kept scripts.
+//! The differ's command line: runs seeds of one dialect, or kept scripts.
 
 use std::{
     io::{self, Write as _},
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     let plan = match Plan::parse(std::env::args().skip(1)) {
         Ok(plan) => plan,
         Err(problem) => {
-            // If even this write fails, nothing is left to do.
+            // If this write fails too, there is no other place to report it.
             let _ = write!(io::stdout(), "{problem}\n{USAGE}");
             return ExitCode::from(2);
         }

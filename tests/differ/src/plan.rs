@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::rng;
 
-/// The usage text of the program.
+/// The usage text.
 pub const USAGE: &str = "\
 usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N] [--survey]
        witan-differ v2|v3|lease|auth --compare FILE...
@@ -19,12 +19,12 @@ usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N]
 /// The names of the dialects on the command line.
 pub const DIALECTS: [&str; 5] = ["v2", "v3", "watch", "lease", "auth"];
 
-/// The sequences and scripts that the program runs.
+/// The sequences or scripts to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The dialect, which is one of [`DIALECTS`].
+    /// The dialect, one of [`DIALECTS`].
     pub dialect: String,
-    /// The seeds. Each seed defines a sequence.
+    /// The seeds, each of which defines a sequence.
     pub seeds: Vec<u64>,
     /// Number of requests in a sequence.
     pub steps: usize,

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::coverage::{Coverage, Row};
 
-/// Maximum number of letters of an answer in a message.
+/// Maximum number of characters of an answer in a message.
 const SHOWN_MAX: usize = 20_000;
 
 /// A difference between the two servers.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Number of the step, counted from 0. The final audit counts as the step after the last one.
+    /// Number of the step, from 0. The final audit counts as a step after the last one.
     pub at: usize,
     /// The request.
     pub asked: String,
@@ -45,7 +45,7 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Creates the reason to stop because the two servers answered a step differently.
+    /// Creates the reason to stop at a step that the servers answered differently.
     pub fn differs(
         at: usize,
         asked: &impl ToString,
@@ -70,7 +70,7 @@ pub struct Report {
     pub excused: BTreeMap<String, u64>,
     /// The differences. Only a survey has more than one.
     pub differences: Vec<Difference>,
-    /// The duration that was too long, as in [`Stop::Slow`].
+    /// The duration in [`Stop::Slow`], if the sequence stopped for that reason.
     pub slow: Option<Duration>,
     /// Whether the sequence continues after a difference.
     pub survey: bool,
@@ -111,7 +111,7 @@ impl Report {
         *self.excused.entry(reason.to_owned()).or_default() += times;
     }
 
-    /// Records a difference in a survey. Fails with the reason to stop if the sequence must end.
+    /// Records a difference in a survey. Otherwise, or if the machine was too slow, returns the reason to stop.
     pub fn differ(&mut self, stop: Stop) -> Result<(), Stop> {
         match stop {
             Stop::Differs(difference) if self.survey => self.differences.push(difference),

@@ -20,7 +20,7 @@ impl Rng {
         b ^ (b >> 31)
     }
 
-    /// Returns a number in `low..=high`. The bias of the remainder does not matter here.
+    /// Returns a number in `low..=high`. The bias of the modulo does not matter here.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.draw() % (high - low + 1)
     }
@@ -30,7 +30,7 @@ impl Rng {
         usize::try_from(self.draw() % len as u64).expect("below a usize")
     }
 
-    /// Returns `true` in `percent` of a hundred cases.
+    /// Returns `true` with a probability of `percent` in a hundred.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.draw() % 100 < percent
     }
@@ -40,7 +40,7 @@ impl Rng {
         &items[self.below(items.len())]
     }
 
-    /// Returns one of `items` with a probability in proportion to its weight. At least one weight must not be 0.
+    /// Returns one of `items` with a probability proportional to its weight. At least one weight must not be 0.
     pub fn weighted<T: Copy>(&mut self, items: &[(u64, T)]) -> T {
         let sum: u64 = items.iter().map(|(weight, _)| weight).sum();
         let mut at = self.draw() % sum;
@@ -54,8 +54,8 @@ impl Rng {
     }
 }
 
-/// Returns the fresh seeds that a test adds to its fixed seeds. `WITAN_FRESH_SEEDS` sets their number; by default there are
-/// none, because random findings must not stop an unrelated change. Panics if the variable is not a number.
+/// Returns the fresh seeds that a test adds to its fixed seeds. `WITAN_FRESH_SEEDS` sets their number. The default is 0,
+/// because a random finding must not block an unrelated change. Panics if the variable is not a number.
 pub fn fresh_seeds() -> Vec<u64> {
     let count = std::env::var("WITAN_FRESH_SEEDS").map_or(0, |text| {
         text.parse().expect("WITAN_FRESH_SEEDS is a number")
@@ -63,12 +63,12 @@ pub fn fresh_seeds() -> Vec<u64> {
     (0..count).map(|_| fresh_seed()).collect()
 }
 
-/// Returns a seed that no run had before. A run prints it, so that it can be repeated.
+/// Returns a new seed. A run prints its seeds, so that it can be repeated.
 pub fn fresh_seed() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("the clock is past 1970");
-    // The seed is short enough to be read aloud and typed.
+    // Keep the seed short enough to type.
     Rng::new(u64::try_from(now.as_nanos()).unwrap_or(0)).draw() % 1_000_000_000
 }
 

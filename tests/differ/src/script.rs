@@ -45,7 +45,7 @@ impl fmt::Display for Script {
     }
 }
 
-/// Reads the script in a file. Fails if the file cannot be read.
+/// Reads a script from a file. Fails if the file cannot be read.
 pub fn read(path: &Path) -> io::Result<Script> {
     Ok(Script::parse(&fs::read_to_string(path)?))
 }

@@ -1,7 +1,7 @@
 //! Shortens a failing list of steps with Zeller's ddmin, then step by step until no step can be removed.
 
-/// Returns the shortest list found for which `fails` is true. `fails` must be true for `steps` itself. Each attempt tests a
-/// list that is shorter than any earlier failing list. Returns the best list after `attempts` attempts.
+/// Returns the shortest list found for which `fails` is true; it must be true for `steps`. Stops after `attempts` calls of
+/// `fails`.
 pub async fn shrink<S: Clone>(
     steps: Vec<S>,
     attempts: usize,

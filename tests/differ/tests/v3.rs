@@ -2,7 +2,7 @@
 
 use witan_differ::{calls::Calls, engine, v3::Keys};
 
-/// Seeds of sequences that are the same in every run. Together, they cover every cell of the table.
+/// Seeds of sequences that are the same in every run. Together they cover every cell of the table.
 const SEEDS: [u64; 3] = [1, 2, 3];
 /// Number of requests in a sequence.
 const STEPS: usize = 1500;

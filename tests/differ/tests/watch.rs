@@ -4,7 +4,6 @@ use witan_differ::{engine, watch::Watches};
 
 /// Seeds of sequences that are the same in every run.
 const SEEDS: [u64; 2] = [1, 2];
-/// Number of steps in a sequence.
 const STEPS: usize = 500;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Finds the programs under test. If a program is missing, the failure names the command that creates it.
+//! Finds the programs under test. A failure names the command that creates the missing program.
 
 use std::{
     env,
@@ -58,8 +58,7 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// Returns the path of a program in the cache of test tools. Panics with the name of the script that creates it if it is
-/// missing.
+/// Returns the path of a program in the cache of test tools. If it is missing, panics with the `script` that creates it.
 pub fn cached(name: &str, script: &str) -> PathBuf {
     let cache = env::var_os("WITAN_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from);
     let path = cache.join("bin").join(name);
@@ -71,8 +70,8 @@ pub fn cached(name: &str, script: &str) -> PathBuf {
     path
 }
 
-/// Returns the program with test hooks: `$WITAN_PLANTED_BIN`, or the debug build in this workspace's target folder. Panics if
-/// it is missing.
+/// Returns the server with test hooks: `$WITAN_PLANTED_BIN`, or the debug build in this workspace's target folder. Panics if it
+/// is missing.
 pub fn planted() -> PathBuf {
     let path = env::var_os("WITAN_PLANTED_BIN").map_or_else(
         || {
@@ -105,7 +104,7 @@ fn witan() -> PathBuf {
         return path;
     }
     let exe = env::current_exe().expect("a test knows its own executable");
-    // The test executable is target/FLAVOUR/deps/test-exe or target/FLAVOUR/bench-exe.
+    // The test executable is target/PROFILE/deps/test-exe or target/PROFILE/bench-exe.
     exe.ancestors()
         .skip(2)
         .take(2)

@@ -1,21 +1,21 @@
-//! A cluster of processes, which are started together and can be killed and restarted individually.
+//! A cluster of processes. A test starts all of them, and kills and restarts individual members.
 
 use serde_json::Value;
 
 use crate::{Launch, Network, Server, wait};
 
-/// The members of one cluster, in the order of their names `m0`, `m1`, …
+/// The members of a cluster, named `m0`, `m1`, and so on.
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Server>,
 }
 
-/// A member's report about itself.
+/// A member's answer to a status request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The member's id.
     pub id: u64,
-    /// The id of the leader that the member knows, or 0 if there is none.
+    /// The id of the leader that the member knows, or 0 if it knows none.
     pub leader: u64,
     /// The raft term of the member.
     pub term: u64,
@@ -41,7 +41,7 @@ impl Cluster {
         Self::prepare_on("http", count, args)
     }
 
-    /// Like [`Self::prepare`], with peer URLs of this scheme.
+    /// Like [`Self::prepare`], with peer URLs of this scheme (`http` or `https`).
     pub fn prepare_on(scheme: &str, count: usize, args: &[&str]) -> Self {
         let mut cluster = Self::prepare_of(&Launch::witan(), scheme, count);
         cluster.add_args(args);
@@ -64,7 +64,7 @@ impl Cluster {
         cluster
     }
 
-    /// Prepares members that are connected through a simulated network, without starting them.
+    /// Prepares members behind a simulated network, without starting them.
     pub fn prepare_behind(launches: &[Launch]) -> (Self, Network) {
         let launches = launches.iter().cloned();
         let mut members: Vec<Server> = launches.map(|launch| launch.bare().prepare()).collect();
@@ -91,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// Returns a member in the form of `--initial-cluster`.
+    /// Returns the member at a position as `NAME=URL`.
     fn named(&self, scheme: &str, at: usize) -> String {
         format!(
             "m{at}={scheme}://127.0.0.1:{}",
@@ -144,7 +144,7 @@ impl Cluster {
         &mut self.members[at]
     }
 
-    /// Removes and returns a member, to start it while the others are borrowed. Later members move to the front.
+    /// Removes and returns a member, so that a test can start it while it borrows the others. Later members move up.
     pub fn take_member(&mut self, at: usize) -> Server {
         self.members.remove(at)
     }
@@ -154,7 +154,7 @@ impl Cluster {
         self.members.iter().map(Server::address).collect()
     }
 
-    /// Waits until all running members report the same running leader, and returns its position.
+    /// Waits until all running members report the same leader, which runs, and returns its position.
     pub fn leader(&self) -> usize {
         wait::until("all members that run name the same leader", || {
             let running = self.members.iter().enumerate();
@@ -169,7 +169,7 @@ impl Cluster {
         })
     }
 
-    /// Returns the position of a running member that does not lead. Panics if there is none.
+    /// Returns the position of a running follower. Panics if there is none.
     pub fn follower(&self) -> usize {
         let leader = self.leader();
         let mut running = (0..self.members.len()).filter(|at| self.members[*at].is_started());
@@ -178,7 +178,7 @@ impl Cluster {
             .expect("a member beside the leader runs")
     }
 
-    /// Waits until all running members have the same state: the hashes of their v3 data must agree.
+    /// Waits until the hashes of v3 data are equal on all running members.
     pub fn wait_equal(&self) {
         wait::until_true("all members have the same hash", || {
             let running = self.members.iter().filter(|member| member.is_started());
@@ -188,7 +188,7 @@ impl Cluster {
     }
 }
 
-/// Prepares a member with its own ports that has no other members, without starting it.
+/// Prepares a member without other members, without starting it. It has its own ports and peer URLs of this scheme.
 pub fn alone(launch: &Launch, scheme: &str, name: &str) -> Server {
     let mut member = launch.clone().bare().prepare();
     let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
@@ -217,7 +217,7 @@ pub fn status(member: &Server) -> Option<Status> {
     })
 }
 
-/// Returns revision and hash of a member's v3 key space, or `None` if it does not answer.
+/// Returns the revision and the hash of a member's v3 keys, or `None` if it does not answer.
 pub fn hash(member: &Server) -> Option<String> {
     let said = answer(member, "/v3/maintenance/hashkv")?;
     let revision = said["header"]["revision"].as_str()?;

@@ -7,10 +7,9 @@ use std::{
     process::Command,
 };
 
-/// Number of bytes in one write.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A file system in memory, unmounted when it is dropped.
+/// A file system in memory. Dropping it unmounts it.
 #[derive(Debug)]
 pub struct Disk(PathBuf);
 
@@ -43,7 +42,7 @@ impl Disk {
         &self.0
     }
 
-    /// Takes all free space, in addition to space that it has taken before. Panics if it cannot create a file.
+    /// Takes all remaining free space. Panics if it cannot create a file.
     pub fn fill(&self) {
         let path = self.0.join("of somebody else");
         let file = File::options().create(true).append(true).open(path);

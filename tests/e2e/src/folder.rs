@@ -23,7 +23,7 @@ pub fn copy(from: &Path, to: &Path) {
     assert!(is_done, "cp -a {} {}", from.display(), to.display());
 }
 
-/// A new temporary folder, which is removed when it is dropped.
+/// A new temporary folder. Dropping it removes the folder.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
@@ -46,7 +46,7 @@ impl Deref for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The folder may contain files that a test made unreadable. They may remain.
+        // Ignore files that a test made unreadable.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

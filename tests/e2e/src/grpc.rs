@@ -16,7 +16,7 @@ pub async fn connect(address: &str) -> Channel {
         .unwrap_or_else(|error| panic!("gRPC to {address}: {error}"))
 }
 
-/// Like [`connect`], but connects at the first call and after each loss. Requires a runtime.
+/// Like [`connect`], but connects at the first call and reconnects after each loss. Requires a runtime.
 pub fn lazy(address: &str) -> Channel {
     endpoint(address).connect_lazy()
 }
@@ -27,8 +27,8 @@ fn endpoint(address: &str) -> Endpoint {
         .tcp_nodelay(true)
 }
 
-/// Returns the compacted revision of a server, and the hash of all keys at `revision` (0 for the latest). Returns `None` if
-/// that revision is compacted or does not exist yet.
+/// Returns a server's compacted revision and the hash of all keys at `revision` (0 for the latest), or `None` if that revision
+/// is compacted or in the future.
 pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
     runtime().block_on(async {
         let mut client = MaintenanceClient::new(connect(&server.address()).await);
@@ -39,7 +39,7 @@ pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
     })
 }
 
-/// Returns the keys from `from` up to `to` without their values, by a linearizable read. Panics if the read is refused.
+/// Reads the keys from `from` up to `to` linearizably, without their values. Panics if the read is refused.
 pub async fn keys(channel: &Channel, from: &str, to: &str) -> RangeResponse {
     let request = RangeRequest {
         keys_only: true,

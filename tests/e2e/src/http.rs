@@ -1,8 +1,8 @@
 //! An HTTP/1.1 client that shows the data on the wire: the status line, header names as received, the body, and single chunks
 //! as they arrive.
 //!
-//! The client does not follow redirects, and has no cookies, decoding or connection pool: a test decides about them. A
-//! [`Connection`] can be used for several requests.
+//! The client has no redirects, cookies, decoding or connection pool: a test decides about them. A [`Connection`] can send
+//! several requests.
 
 use std::{
     io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
@@ -12,7 +12,7 @@ use std::{
 
 use crate::wait::PATIENCE;
 
-/// Content type of v2's forms, which is sent with every body unless the request has another.
+/// Content type of v2's forms, which is the default for every body.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The header of a JSON body.
@@ -32,7 +32,7 @@ pub struct Response {
     pub reason: String,
     /// Header names and values as sent, in order.
     pub headers: Vec<(String, String)>,
-    /// The body without its framing. It is empty until the body is read.
+    /// The body without its framing. It is empty after [`Connection::head`].
     pub body: Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ impl Response {
     }
 }
 
-/// Sends a request on a new connection, with the body as a form. Panics if there is no complete answer.
+/// Sends a request with a form on a new connection. Panics if there is no complete answer.
 pub fn once(address: &str, method: &str, target: &str, body: &str) -> Response {
     try_once(address, method, target, &[], body.as_bytes())
         .unwrap_or_else(|error| panic!("{method} {target} on {address}: {error}"))
@@ -83,8 +83,7 @@ pub fn try_once(
     connection.response(method)
 }
 
-/// Converts a body of `/v3` to the form of etcd 3.6 and later: removes the field `error` of refusals, which repeats the
-/// message for clients of 3.4.
+/// Converts a `/v3` body to the form of etcd 3.6 and later: removes the field `error`, in which etcd 3.4 repeats the message.
 pub fn without_error(body: &str) -> String {
     let parsed = serde_json::from_str::<serde_json::Value>(body).ok();
     let error = parsed.as_ref().and_then(|json| {
@@ -129,7 +128,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port`. Reads time out after the usual patience of tests. Fails if no server listens.
+    /// Connects to `host:port`. Reads time out after the patience of tests. Fails if no server listens.
     pub fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -146,8 +145,8 @@ impl Connection {
         self.stream.get_ref().set_read_timeout(Some(patience))
     }
 
-    /// Sends a request. Adds `Host` and, for a body, its length and form type unless they are given. Fails if the connection
-    /// is closed.
+    /// Sends a request. Adds `Host` and, for a body, its length and form type unless `headers` contain them. Fails if the
+    /// connection is closed.
     pub fn send(
         &mut self,
         method: &str,
@@ -190,7 +189,7 @@ impl Connection {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
-    /// Reads a complete answer to a request with `method`. Fails if the connection ends or times out before.
+    /// Reads a complete answer to a request with `method`. Fails if the connection ends or times out first.
     pub fn response(&mut self, method: &str) -> io::Result<Response> {
         let mut response = self.head(method)?;
         while let Some(piece) = self.chunk()? {
@@ -199,8 +198,8 @@ impl Connection {
         Ok(response)
     }
 
-    /// Reads the status line and headers. [`Connection::chunk`] reads the body. Fails if the connection ends or times out
-    /// before, or does not use HTTP.
+    /// Reads the status line and headers; [`Connection::chunk`] reads the body. Fails if the connection ends or times out
+    /// first, or the answer is not HTTP.
     pub fn head(&mut self, method: &str) -> io::Result<Response> {
         loop {
             let response = self.any_head()?;
@@ -231,8 +230,8 @@ impl Connection {
         }
     }
 
-    /// Reads the next piece of the body in the server's framing: one chunk, or a whole body with a length. Returns `None` at
-    /// its end. Fails if the connection ends inside the body or times out.
+    /// Reads the next piece of the body: one chunk, or a whole body with a length. Returns `None` at the end of the body. Fails
+    /// if the connection ends inside the body or times out.
     pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let length = match self.framing {
             Framing::None => return Ok(None),

@@ -1,7 +1,5 @@
-//! The end-to-end harness: real `witan` and real etcd as processes on free ports, a raw HTTP client that shows the data on
-//! the wire, and runners for `etcdctl`.
-//!
-//! The tests are in `tests/`. They use the server only as a process, never as a library.
+//! The end-to-end harness: real `witan` and real etcd as processes on free ports, a raw HTTP client, and runners for `etcdctl`.
+//! The tests are in `tests/`.
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (raw HTTP/1.1) → `tool` (etcdctl and etcdutl) →
 //! `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (clients that record acknowledged writes) →
@@ -37,7 +35,8 @@ pub use writers::Writers;
 
 use std::{panic, thread};
 
-/// Runs the same action with Witan and with an etcd in parallel, because both mostly wait. Panics if one of them does.
+/// Runs the same action with Witan and with an etcd in parallel, because both mostly wait. Returns Witan's result first. Panics
+/// if an action panics.
 pub fn beside<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {
     thread::scope(|scope| {
         let theirs = scope.spawn(|| act(etcd));

@@ -1,8 +1,5 @@
-//! A network between members that can fail. Every member advertises a port of this process, which forwards each connection to
-//! the member's own port and identifies the sender.
-//!
-//! A connection belongs to the process that holds its socket, for any protocol. The network therefore works with any server,
-//! with or without TLS.
+//! A network between members that can fail. Every member advertises a port of this process, which identifies the sender of each
+//! connection and forwards it to the member's own port. The network works with any server, with or without TLS.
 
 use std::{
     fs,
@@ -25,22 +22,21 @@ use tokio::{
 
 use crate::{linear::client::Choice, ports};
 
-/// Maximum number of bytes per read.
 const PIECE_BYTES: usize = 32 << 10;
 
 /// Maximum number of pieces in transit in one direction of a connection. Beyond it, the sender waits.
 const PIECES_MAX: usize = 64;
 
-/// Time after which a lost segment is resent, which is Linux' minimum.
+/// Time after which a lost segment is resent: the minimum of Linux.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
-/// Maximum number of checks for the owner of a socket, because its process may have just started.
+/// Maximum number of searches for the owner of a socket, because its process may have just started.
 const OWNER_LOOKS: usize = 500;
 
-/// Time between two of these checks.
+/// Time between two searches.
 const OWNER_LOOK: Duration = Duration::from_millis(10);
 
-/// The inode in the table of sockets for a socket that its process has closed or abandoned.
+/// The inode of a socket that its process has closed, in the table of sockets.
 const NO_INODE: &str = "0";
 
 /// The state of the link from one member to another.
@@ -49,26 +45,25 @@ pub enum Link {
     /// Messages arrive.
     #[default]
     Open,
-    /// Messages wait until the state changes. TCP resends them during that time.
+    /// Messages wait until the state changes, as if TCP resent them.
     Held,
-    /// All connections between the two members end, and new ones are refused.
+    /// All connections between the two members end, and new ones fail.
     Cut,
-    /// Messages are delayed by this time and up to as much again.
+    /// Messages are delayed by one to two times this duration.
     Slow(Duration),
     /// This percentage of segments must be resent.
     Lossy(u8),
 }
 
-/// One direction between two members.
+/// The link from one member to another, with its history.
 #[derive(Clone, Copy, Debug, Default)]
 struct Direction {
     link: Link,
-    /// Number of cuts. A connection checks the link at intervals, so a cut that is repaired before the next check also ends
-    /// it.
+    /// Number of cuts. A cut that is repaired before a connection sees it still ends the connection.
     cuts: u64,
 }
 
-/// The network.
+/// A network between the members of a cluster.
 #[derive(Debug)]
 pub struct Network {
     /// A separate runtime, so that clients do not delay the members' messages.
@@ -92,7 +87,7 @@ struct Shared {
     pids: Mutex<Vec<Option<u32>>>,
     /// The ports on which the members listen.
     ports: Vec<u16>,
-    /// Lock for the lookup of a socket's owner, because the kernel then walks through its whole socket table.
+    /// Serializes searches for a socket's owner, because the kernel walks its whole socket table for each.
     look: tokio::sync::Mutex<()>,
 }
 
@@ -126,7 +121,7 @@ impl Network {
         self.doors.iter().map(url).collect()
     }
 
-    /// Accepts connections to a member, like the member's own listener. Panics if its port is in use.
+    /// Accepts connections to a member, as its listener does. Panics if the port is in use.
     pub fn open(&mut self, at: usize) {
         let port = self.doors[at].port;
         let listener = crate::wait::until("a port is free", || {
@@ -140,14 +135,14 @@ impl Network {
         self.doors[at].accepting = Some(task);
     }
 
-    /// Refuses connections to a member, as the system does after the end of its process. Open connections stay.
+    /// Refuses connections to a member, as the kernel does after its process ends. Open connections stay.
     pub fn close(&mut self, at: usize) {
         if let Some(task) = self.doors[at].accepting.take() {
             task.abort();
         }
     }
 
-    /// Sets the process id of a member.
+    /// Sets a member's process id.
     pub fn runs_as(&self, at: usize, pid: u32) {
         self.shared.pids()[at] = Some(pid);
     }
@@ -157,7 +152,7 @@ impl Network {
         change(&self.shared.links[from][to], link);
     }
 
-    /// Changes all links from a member, and all links to it.
+    /// Changes all links from and to a member.
     pub fn set_around(&self, at: usize, sent: Link, received: Link) {
         for other in (0..self.doors.len()).filter(|other| *other != at) {
             self.set(at, other, sent);
@@ -189,13 +184,13 @@ impl Shared {
         self.links[from][to].subscribe()
     }
 
-    /// Returns the member that holds the other end of a connection.
+    /// Returns the member that holds the other end of a connection, or `None` if no member does.
     async fn owner(&self, other_end: SocketAddr) -> Option<usize> {
         let mut looks = interval(OWNER_LOOK);
         for _ in 0..OWNER_LOOKS {
             looks.tick().await;
             let pids = self.pids().clone();
-            // Run one lookup at a time, and not on a thread that forwards data.
+            // Run one search at a time, on a thread that forwards no data.
             let _one = self.look.lock().await;
             let look = tokio::task::spawn_blocking(move || {
                 let inode = inode(other_end)?;
@@ -205,11 +200,11 @@ impl Shared {
             });
             match look.await {
                 Ok(Some((_, Some(at)))) => return Some(at),
-                // The other end has closed the socket. More checks would delay lookups for other connections.
+                // The other end has closed the socket.
                 Ok(Some((true, None))) => return None,
-                // Retry also without a row: the socket table changes while it is read, so a row can be missing.
+                // Retry also if the row is missing: the table changes while it is read.
                 Ok(Some((false, None)) | None) => {}
-                // This process ends.
+                // This process is ending.
                 Err(_) => return None,
             }
         }
@@ -217,8 +212,8 @@ impl Shared {
     }
 }
 
-/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. An earlier socket of the
-/// same port may still be in the table.
+/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. Returns `None` without such
+/// a row. Prefers a held socket to an earlier one of the same port.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
         return None;
@@ -246,7 +241,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, to: usize) {
     let mut count = 0;
     while let Ok((stream, other_end)) = listener.accept().await {
         count += 1;
-        // Use a task for each connection, so that a waiting connection does not block others.
+        // Use one task per connection, so that a waiting connection does not block others.
         tokio::spawn(connect(shared.clone(), stream, other_end, to, count));
     }
 }
@@ -264,7 +259,7 @@ async fn connect(
     let (mut there, mut back) = (shared.link(from, to), shared.link(to, from));
     let (there_cut, back_cut) = (cut(there.clone()), cut(back.clone()));
     let forwarded = async {
-        // Neither the connection request nor its answer passes.
+        // A held link also delays the connection request.
         passable(&mut there).await;
         passable(&mut back).await;
         let target = TcpStream::connect(("127.0.0.1", shared.ports[to])).await;
@@ -280,7 +275,7 @@ async fn connect(
         }
     };
     tokio::select! {
-        // Check for a cut first, so that no held data arrives after a cut.
+        // Check for a cut first, so that no held data arrives after it.
         biased;
         () = there_cut => {}
         () = back_cut => {}
@@ -288,11 +283,11 @@ async fn connect(
     }
 }
 
-/// Completes when a direction is cut, also if it was cut since this call.
+/// Completes when the direction is cut after this call, even if it is already repaired.
 fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
     let before = direction.borrow().cuts;
     async move {
-        // If the network has ended, the connection ends too.
+        // A connection ends with its network.
         let _ = direction
             .wait_for(|now| now.link == Link::Cut || now.cuts != before)
             .await;
@@ -300,7 +295,7 @@ fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
 }
 
 async fn passable(direction: &mut watch::Receiver<Direction>) {
-    // If the network has ended, the connection ends too.
+    // A connection ends with its network.
     let _ = direction.wait_for(|now| now.link != Link::Held).await;
 }
 
@@ -319,7 +314,7 @@ async fn pump(
         loop {
             let count = from.read(&mut buffer).await.unwrap_or(0);
             let late = delay(now.borrow().link, &mut choice);
-            // A piece must not overtake an earlier delayed piece.
+            // A piece must not overtake a delayed one.
             arrives = arrives.max(Instant::now() + late);
             let sent = sender.send((arrives, buffer[..count].to_vec())).await;
             if sent.is_err() || count == 0 {

@@ -1,5 +1,5 @@
-//! Free ports. They are below the kernel's range for local ports of outgoing connections, so that no other process takes a
-//! port between the check and its use.
+//! Free ports below the kernel's range for outgoing connections, so that no other process takes a port between the check and
+//! its use.
 
 use std::{
     io,
@@ -18,10 +18,9 @@ const COUNT: u32 = 10_000;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Returns a port on which no process listens. Each port is returned once per process. Panics if every port of the range is
-/// in use.
+/// Returns a port on which no process listens. Returns each port once per process. Panics if every port in the range is in use.
 pub fn free() -> u16 {
-    // Test executables that run in parallel start at different ports.
+    // Start parallel test executables at different ports.
     let begin = process::id().wrapping_mul(61) % COUNT;
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -33,8 +32,8 @@ pub fn free() -> u16 {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT)
 }
 
-/// Binds a port on which no process listens, without listening on it. A process that another thread starts briefly holds a
-/// copy of each socket, and would otherwise keep the listener's port for that time.
+/// Binds a port on which no process listens, without listening: a process that another thread forks holds the socket for a
+/// moment.
 fn bind(port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

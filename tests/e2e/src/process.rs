@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
-/// Clock ticks per second in `/proc/PID/stat`, which the kernel's user interface fixes.
+/// Clock ticks per second in `/proc/PID/stat`, which is part of the kernel's ABI.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Returns the user and system time of all threads so far. Panics if there is no such process.
+/// Returns the user and system time of all threads. Panics if there is no such process.
 pub fn cpu(pid: u32) -> Duration {
     let stat = read(pid, "stat");
     // The name in parentheses may contain blanks.
@@ -29,7 +29,7 @@ pub fn status_bytes(pid: u32, label: &str) -> u64 {
     number(&read(pid, "status"), label) * 1024
 }
 
-/// Returns the number of bytes that the process has written to disk so far. Panics if there is no such process.
+/// Returns the number of bytes that the process has written to disk. Panics if there is no such process.
 pub fn written_bytes(pid: u32) -> u64 {
     number(&read(pid, "io"), "write_bytes:")
 }

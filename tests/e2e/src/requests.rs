@@ -1,4 +1,4 @@
-//! The usual requests for v3's keys. Tests set other fields on the returned messages.
+//! Constructors of common v3 requests. Tests set other fields on the returned messages.
 
 use bytes::Bytes;
 use witan_api::v3::etcdserverpb::{
@@ -28,7 +28,7 @@ pub fn delete(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> DeleteRange
     DeleteRangeRequest { key: key.into(), range_end: range_end.into(), prev_kv: false }
 }
 
-/// Creates a transaction without a condition.
+/// Creates an unconditional transaction.
 pub fn txn(operations: impl IntoIterator<Item = Request>) -> TxnRequest {
     TxnRequest {
         success: operations.into_iter().map(op).collect(),
@@ -41,7 +41,7 @@ pub fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Adds a v3 token to a message, if there is one. Panics if the token is not text.
+/// Adds a v3 token, if any, to a message. Panics if the token is not text.
 pub fn with_token<T>(token: Option<&str>, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     if let Some(token) = token {

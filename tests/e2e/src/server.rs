@@ -1,5 +1,5 @@
-//! A server process: started on free ports with its own folder, watched until it is ready, killed in every way, restarted on
-//! the same folder, and removed when dropped.
+//! A server process on free ports with its own folder. A test can wait until it is ready, kill it, and restart it on the same
+//! folder. Dropping it removes the folder.
 
 mod calls;
 
@@ -14,15 +14,15 @@ use std::{
 
 use crate::{Kind, folder::fresh_dir, http, ports, wait};
 
-/// The log line that people and test frameworks wait for.
+/// The log line of a member that is ready.
 pub const READY: &str = "ready to serve client requests";
 
-/// The URLs for clients and members that [`Launch::same_ids`] advertises. No process listens there.
+/// The client URL and the peer URL that [`Launch::same_ids`] advertises. No process listens there.
 pub const SAME_URLS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
 
 /// Number of log lines that a failing test prints.
 const LOG_TAIL: usize = 40;
-/// A word in the log line of each panic, whether it is contained or not.
+/// A word in the log line of each panic.
 const PANICKED: &str = "panicked";
 
 /// The options of a server's start.
@@ -39,7 +39,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Creates options for a server of this kind with the usual flags (name `default`, two URLs, a new data folder).
+    /// Creates options for a server of this kind with the usual flags: name `default`, two URLs, a new data folder.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -81,7 +81,7 @@ impl Launch {
         }
     }
 
-    /// Advertises [`SAME_URLS`]. All servers with these URLs have the same ids, so their answers can be compared byte for
+    /// Advertises [`SAME_URLS`]. Servers with these URLs have the same ids, so that a test can compare their answers byte for
     /// byte.
     #[must_use]
     pub fn same_ids(self) -> Self {
@@ -91,14 +91,14 @@ impl Launch {
             .arg(format!("--initial-cluster=default={peer}"))
     }
 
-    /// Allows panics in the log, which otherwise fail the test.
+    /// Allows panics in the log. Otherwise, a panic fails the test.
     #[must_use]
     pub fn expect_panics(mut self) -> Self {
         self.expects_panics = true;
         self
     }
 
-    /// Passes only flags that were added by [`Launch::arg`], for tests of the flags themselves.
+    /// Passes only flags that [`Launch::arg`] added, for tests of the flags themselves.
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.bare = true;
@@ -112,21 +112,21 @@ impl Launch {
         self
     }
 
-    /// Uses this folder instead of a new one. It is also removed with the server.
+    /// Uses this folder instead of a new one. Dropping the server also removes it.
     #[must_use]
     pub fn dir(mut self, dir: PathBuf) -> Self {
         self.dir = Some(dir);
         self
     }
 
-    /// Starts this executable instead of the kind's usual one.
+    /// Starts this executable instead of the default one.
     #[must_use]
     pub fn program(mut self, path: PathBuf) -> Self {
         self.program = Some(path);
         self
     }
 
-    /// Starts the server and waits until it answers. Panics with the log if it does not become ready.
+    /// Starts the server and waits until it is ready. Panics with the log if it does not become ready.
     pub fn start(self) -> Server {
         let mut server = self.prepare();
         server.start_again();
@@ -174,8 +174,8 @@ struct Running {
     child: Child,
     /// Number of log lines before this start.
     log_before: usize,
-    /// A process that reads its standard input to the end and then kills the server. The input ends whenever this test
-    /// process ends, so no run leaves a server behind.
+    /// A process that kills the server at the end of its standard input. The input ends when this test process ends, so that no
+    /// server stays behind.
     watchdog: Child,
     readers: Vec<thread::JoinHandle<()>>,
 }
@@ -206,7 +206,7 @@ impl Server {
         self.peer_port
     }
 
-    /// Returns the server's own folder. Its data is in the subfolder `data`.
+    /// Returns the server's own folder, with its data in the subfolder `data`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -216,12 +216,12 @@ impl Server {
         self.running.as_ref().expect("the server runs").child.id()
     }
 
-    /// Returns all lines of the two output streams so far, over all starts.
+    /// Returns all lines of standard output and standard error, from all starts.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no reader panics").clone()
     }
 
-    /// Waits until a log line after the first `skip` lines contains `needle`, and returns that line.
+    /// Waits until a log line after the first `skip` lines contains `needle`, and returns the line.
     pub fn wait_log(&self, skip: usize, needle: &str) -> String {
         wait::until(
             &format!("log line {needle:?} of {}", self.launch.kind.name()),
@@ -234,22 +234,20 @@ impl Server {
         )
     }
 
-    /// Restarts the process on the same folder and ports, and waits until it answers.
+    /// Restarts the process on the same folder and ports, and waits until it is ready.
     pub fn start_again(&mut self) {
         self.start_unready_again();
         self.wait_ready();
     }
 
-    /// Restarts the process and waits until it logs that it is ready. Does not require a successful `/health`, which fails
-    /// during an alarm.
+    /// Restarts the process and waits until it logs that it is ready. Ignores `/health`, which fails during an alarm.
     pub fn start_unhealthy_again(&mut self) {
         let skip = self.log().len();
         self.start_unready_again();
         self.wait_log(skip, READY);
     }
 
-    /// Waits until the server logs that it is ready and `/health` succeeds. Panics if the server ends before, or does not
-    /// run.
+    /// Waits until the server logs that it is ready and `/health` succeeds. Panics if the server ends first or does not run.
     pub fn wait_ready(&mut self) {
         let skip = self.running.as_ref().expect("it was started").log_before;
         let kind = self.launch.kind;
@@ -279,7 +277,7 @@ impl Server {
         }
     }
 
-    /// Restarts the process without waiting until it answers.
+    /// Restarts the process without waiting until it is ready.
     pub fn start_unready_again(&mut self) {
         assert!(self.running.is_none(), "it runs already");
         let log_before = self.log().len();
@@ -316,12 +314,12 @@ impl Server {
         command
     }
 
-    /// Adds arguments for later starts, such as arguments with this server's own ports.
+    /// Adds arguments for later starts.
     pub fn add_args(&mut self, args: impl IntoIterator<Item = impl Into<String>>) {
         self.launch.args.extend(args.into_iter().map(Into::into));
     }
 
-    /// Uses this executable from the next start on.
+    /// Uses this executable for later starts.
     pub fn use_program(&mut self, path: PathBuf) {
         self.launch.program = Some(path);
     }
@@ -358,14 +356,14 @@ impl Server {
         signal(name, self.pid());
     }
 
-    /// Kills the server at once, like a power cut, and waits until it has ended.
+    /// Kills the server with SIGKILL and waits until it has ended.
     pub fn kill9(&mut self) {
         let mut running = self.running.take().expect("the server runs");
         running.child.kill().expect("an own child can be killed");
         running.reap();
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until the server has ended.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait_exit()
@@ -382,7 +380,7 @@ impl Server {
         status
     }
 
-    /// Returns whether the server was started and has been neither killed nor waited for since.
+    /// Returns whether the server was started, and neither killed nor waited for since.
     pub fn is_started(&self) -> bool {
         self.running.is_some()
     }
@@ -398,7 +396,7 @@ impl Server {
         })
     }
 
-    /// Returns the last lines of the log, for messages.
+    /// Returns the last lines of the log, for failure messages.
     pub fn tail(&self) -> String {
         let log = self.log();
         log[log.len().saturating_sub(LOG_TAIL)..].join("\n")
@@ -432,7 +430,7 @@ impl Drop for Server {
 }
 
 impl Running {
-    /// Collects the ended process, its remaining output and its watchdog.
+    /// Waits for the ended process, its remaining output and its watchdog.
     fn reap(&mut self) {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
@@ -445,7 +443,7 @@ impl Running {
 
 /// Sends a signal by name to a process. Panics if there is no such process.
 fn signal(name: &str, pid: u32) {
-    // Use the shell's `kill`, which needs neither unsafe code nor another program.
+    // The shell's `kill` needs neither unsafe code nor another program.
     let status = Command::new("sh")
         .args(["-c", &format!("kill -{name} {pid}")])
         .status()
@@ -454,7 +452,7 @@ fn signal(name: &str, pid: u32) {
 }
 
 fn healthy(address: &str) -> bool {
-    // Status 421 also is an answer: the server requires another host name (--host-whitelist).
+    // 421 is also an answer: the server requires another host name (--host-whitelist).
     http::try_once(address, "GET", "/health", &[], b"")
         .is_ok_and(|answer| matches!(answer.status, 200 | 421))
 }

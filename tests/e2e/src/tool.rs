@@ -1,4 +1,4 @@
-//! Runs the real command line clients against a server.
+//! Runs real command line clients against a server.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -33,7 +33,7 @@ pub enum Tool {
 /// The output of a finished command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// The exit code; `None` after a signal.
+    /// The exit code, or `None` after a signal.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -42,7 +42,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// Runs a command to its end. Panics if it cannot be started.
+    /// Runs a command to its end. Panics if the command cannot start.
     pub fn by(command: &mut Command) -> Self {
         Self::of(&command.output().expect("the program is executable"))
     }
@@ -56,7 +56,7 @@ impl Said {
         }
     }
 
-    /// Returns both streams and the exit code as one text, for comparisons and messages.
+    /// Returns both streams and the exit code as one text.
     pub fn all(&self) -> String {
         format!(
             "exit {:?}\n--- stdout\n{}--- stderr\n{}",
@@ -83,7 +83,7 @@ impl Tool {
         }
     }
 
-    /// Returns the command with `--endpoints URL` and a clean environment. The caller adds the subcommand.
+    /// Returns the command with `--endpoints URL` and a clean environment, without a subcommand.
     fn command(self, url: &str) -> Command {
         let mut command = Command::new(self.binary());
         command
@@ -113,7 +113,7 @@ impl Tool {
     pub fn run_with_input(self, url: &str, args: &[&str], input: &str) -> Said {
         let mut child = self.spawn(url, args);
         let mut stdin = child.stdin.take().expect("stdin is piped");
-        // A tool that ends without reading its input closes the pipe, which is permitted.
+        // A tool may close its input without reading it.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         let output = child.wait_with_output().expect("a child can be waited for");
@@ -125,7 +125,7 @@ impl Tool {
         Following::of(self.spawn(url, args))
     }
 
-    /// Starts the tool with its three streams piped, for watches and lock holders.
+    /// Starts the tool with its three standard streams piped.
     fn spawn(self, url: &str, args: &[&str]) -> Child {
         self.command(url)
             .args(args)
@@ -138,7 +138,7 @@ impl Tool {
 }
 
 impl Following {
-    /// Reads the output of a started tool, whose standard output must be piped.
+    /// Reads the output of a tool, whose standard output must be piped.
     fn of(mut child: Child) -> Self {
         let stdout = child.stdout.take().expect("stdout is piped");
         let (send, lines) = sync_channel(LINES_MAX);
@@ -161,7 +161,7 @@ pub struct Following {
 }
 
 impl Following {
-    /// Returns the next line of standard output, or `None` when the tool has ended. Panics if no line arrives in time.
+    /// Returns the next line of standard output, or `None` after the tool has ended. Panics if no line arrives in time.
     pub fn line(&mut self) -> Option<String> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Maximum time for a condition before the test fails, long enough for two busy cores.
+/// Maximum time for a condition before the test fails. It suits a machine with two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Pause between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Maximum number of measurements that other processes of the machine can disturb.
+/// Maximum number of attempts at a measurement that other processes can disturb.
 const ATTEMPTS: usize = 5;
 
 /// Checks `condition` until it returns a value. Panics with `what` after [`PATIENCE`].
@@ -19,7 +19,7 @@ pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, condition)
 }
 
-/// Like [`until`], with a different limit for conditions that take long on a busy machine. Panics with `what` after `limit`.
+/// Like [`until`], with another limit. Panics with `what` after `limit`.
 pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -39,8 +39,8 @@ pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
 }
 
-/// Repeats a measurement until it is within its bound. Another process that briefly uses the machine or the disk disturbs one
-/// attempt; a server that delays others disturbs all attempts. Panics if every attempt fails.
+/// Repeats a measurement until it is within its bound. Panics if every attempt fails. Another process disturbs only some
+/// attempts; a server that delays others disturbs all of them.
 pub fn undisturbed(mut attempt: impl FnMut() -> Result<(), String>) {
     let mut wrong = Vec::new();
     while let Err(text) = attempt() {
@@ -49,7 +49,7 @@ pub fn undisturbed(mut attempt: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// Waits for wall time. Use it only if wall time itself matters: for a TTL, or the absence of an event.
+/// Sleeps. Use it only if wall time itself matters: for a TTL, or the absence of an event.
 pub fn wall_time(duration: Duration) {
     thread::sleep(duration);
 }

@@ -1,4 +1,4 @@
-//! A watch stream for tests, which send each request and read each answer explicitly, with helpers for changes of keys.
+//! A watch stream on which a test sends each request and reads each answer explicitly, with helpers that change keys.
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -40,12 +40,12 @@ fn union(union: RequestUnion) -> WatchRequest {
     WatchRequest { request_union: Some(union) }
 }
 
-/// Watches a key from now on.
+/// Creates a watch of a key from now on.
 pub fn key(key: &str) -> WatchCreateRequest {
     WatchCreateRequest { key: key.to_owned().into(), ..Default::default() }
 }
 
-/// Watches a range from a revision on.
+/// Creates a watch of a range from a revision on.
 pub fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequest {
     WatchCreateRequest {
         range_end: range_end.to_owned().into(),
@@ -55,12 +55,12 @@ pub fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequ
 }
 
 impl Watching {
-    /// Opens a stream with its first request. Panics if it is refused.
+    /// Opens a stream and sends its first request. Panics if the stream is refused.
     pub async fn open(channel: &Channel, first: WatchRequest) -> Self {
         Self::open_with(channel, None, first).await
     }
 
-    /// Like [`Self::open`], with a user's token. Panics if it is refused.
+    /// Like [`Self::open`], with a user's token.
     pub async fn open_with(channel: &Channel, token: Option<&str>, first: WatchRequest) -> Self {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         requests.send(first).await.expect("the queue is open");
@@ -82,7 +82,7 @@ impl Watching {
             .expect("the stream is open");
     }
 
-    /// Returns the next answer. Panics if there is none, or an error.
+    /// Returns the next answer. Panics if there is none, or if the stream ended with an error.
     pub async fn next(&mut self) -> WatchResponse {
         match self.try_next().await {
             Ok(Some(answer)) => answer,
@@ -90,15 +90,15 @@ impl Watching {
         }
     }
 
-    /// Returns the next answer, or `None` at the end of the stream. Fails with the status with which the stream ended. Panics
-    /// if no answer arrives within [`PATIENCE`].
+    /// Returns the next answer, or `None` at the end of the stream. Fails with the stream's final status. Panics if no answer
+    /// arrives within [`PATIENCE`].
     pub async fn try_next(&mut self) -> Result<Option<WatchResponse>, Status> {
         timeout(PATIENCE, self.answers.message())
             .await
             .unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}"))
     }
 
-    /// Closes the stream of requests.
+    /// Closes the request stream and returns the answer stream.
     pub fn finish(self) -> Streaming<WatchResponse> {
         self.answers
     }
@@ -110,7 +110,7 @@ fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchReq
     })
 }
 
-/// Puts a value and returns the revision. Panics if the put is refused.
+/// Puts a value and returns its revision. Panics if the put is refused.
 pub async fn put(channel: &Channel, key: &str, value: impl Into<Bytes>) -> i64 {
     let request = requests::put(key.to_owned(), value);
     let answer = KvClient::new(channel.clone()).put(request).await;

@@ -8,9 +8,9 @@ use std::{
 
 /// Maximum time to wait for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The key of RFC 6455's example, and the server's answer to it.
+/// The key in RFC 6455's example, and the server's answer to it.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-/// The mask of a client's frames. Its value does not matter here.
+/// The mask of a client's frames, which may have any value.
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
 /// A connection after its handshake.
@@ -24,16 +24,16 @@ pub struct Socket {
 /// A frame from a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// A message.
+    /// A text message.
     Text(String),
-    /// The code with which the server ends the connection.
+    /// The end of the connection, with its status code.
     Close(Option<u16>),
     /// The answer to a ping.
     Pong(Vec<u8>),
 }
 
 impl Socket {
-    /// Opens `path`. `headers` are whole lines. Panics if the server refuses.
+    /// Opens a WebSocket at `path`. `headers` are whole lines. Panics if the server refuses.
     pub fn open(address: &str, path: &str, headers: &[&str]) -> Self {
         let mut stream = TcpStream::connect(address).expect("somebody listens");
         stream
@@ -90,7 +90,7 @@ impl Socket {
         self.frame(0x88, &1000_u16.to_be_bytes())
     }
 
-    /// Sends a frame. The first byte contains its kind and whether it is the last frame of its message.
+    /// Sends a frame. `first` contains its opcode and the FIN bit.
     pub fn frame(&mut self, first: u8, data: &[u8]) -> io::Result<()> {
         let mut frame = vec![first];
         match data.len() {
@@ -146,7 +146,7 @@ impl Socket {
         }
     }
 
-    /// Returns the next message. Panics if there is none.
+    /// Returns the next text message. Panics if there is none.
     pub fn text(&mut self) -> String {
         match self.receive() {
             Ok(Frame::Text(text)) => text,

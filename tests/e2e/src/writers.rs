@@ -1,4 +1,4 @@
-//! Clients that write continuously at any member that answers, and record the acknowledged writes.
+//! Clients that write continuously to any member that answers, and record the acknowledged writes.
 
 use std::{
     collections::BTreeSet,
@@ -15,13 +15,13 @@ use witan_api::v3::etcdserverpb::kv_client::KvClient;
 
 use crate::{Server, grpc, requests, wait};
 
-/// Prefix of all keys of a writer.
+/// Prefix of the keys of all writers.
 const PREFIX: &str = "written/";
 
-/// The first key after all of them.
+/// The first key after this prefix.
 const PREFIX_END: &str = "written0";
 
-/// Timeout of a request. It is longer than the server needs to report a failure.
+/// Timeout of a request, which is longer than the server needs to report a failure.
 const PUT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An acknowledged write.
@@ -31,7 +31,7 @@ pub struct Written {
     pub key: String,
     /// Time of the acknowledgment.
     pub at: Instant,
-    /// The refusals of members before a member acknowledged the write.
+    /// Errors of members before one acknowledged the write.
     pub refusals: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts `count` writers, each with a different first member of `addresses`.
+    /// Starts `count` writers, each of which begins at a different member of `addresses`.
     pub fn start(count: usize, addresses: &[String]) -> Self {
         let runtime = grpc::runtime();
         let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
@@ -73,7 +73,7 @@ impl Writers {
     }
 
     /// Stops the writers after their current writes. Returns the acknowledged writes in order of time. Panics if a writer
-    /// does.
+    /// panicked.
     pub fn stop(self) -> Vec<Written> {
         self.stop.store(true, Relaxed);
         let mut all = Vec::new();
@@ -115,14 +115,14 @@ async fn write(
     all
 }
 
-/// Returns the longest time between two acknowledgments among the gaps that end after `since`.
+/// Returns the longest time between two successive acknowledgments, the second of which is after `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let pairs = written.windows(2).filter(|pair| pair[1].at >= since);
     let gaps = pairs.map(|pair| pair[1].at - pair[0].at);
     gaps.max().unwrap_or_default()
 }
 
-/// Checks by a linearizable read that a member has all acknowledged writes. Panics if not.
+/// Reads linearizably from a member. Panics if an acknowledged write is missing.
 pub fn assert_all_there(member: &Server, written: &[Written]) {
     let answer = grpc::runtime().block_on(async {
         let channel = grpc::connect(&member.address()).await;

@@ -1,6 +1,5 @@
-//! A disk that becomes full, through a foreign file and through the data itself, on a small file system in memory.
-//! Acknowledged writes stay, and reads and watches continue. Requests that free space are accepted, and writes are accepted
-//! again once there is space.
+//! A disk that becomes full, through another file and through the data itself. Acknowledged writes stay, and reads and watches
+//! continue. Requests that free space are accepted, and once there is space, all writes are.
 
 use std::{
     fs,
@@ -15,22 +14,21 @@ use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, wait};
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
 
-/// Size of each value in bytes.
 const VALUE_BYTES: usize = 48 << 10;
 
-/// A disk that refuses writes for this time has no checkpoint left that frees space.
+/// Time after which a disk that refuses writes has no checkpoint left that would free space.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// A number of values that exceeds the disk.
 const VALUES: usize = 2000;
 
-/// A number of values that fits when nothing else is on the disk, but exceeds the log that a member has allocated.
+/// A number of values that fits on the disk, but not in the log that a member has allocated.
 const REPLICATED_VALUES: usize = 600;
 
-/// Environment variable which marks a process that runs in its own namespace, in which it may mount.
+/// Environment variable that marks a process in its own namespace, in which it may mount.
 const INSIDE: &str = "WITAN_TEST_NAMESPACE";
 
-/// Runs a case on a small disk. Uses a separate namespace if this process may not mount here.
+/// Runs a case on a small disk, in a separate namespace if this process may not mount.
 fn on_a_small_disk(test: &str, case: fn(&Disk)) {
     if let Some(disk) = Disk::mount(test, DISK_MIB) {
         return case(&disk);
@@ -61,7 +59,7 @@ fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// Puts a value. Keys and values consist of letters that represent themselves in base64.
+/// Puts a value of `bytes` bytes and returns the answer. Keys and values consist of base64 letters.
 fn put(server: &Server, key: usize, bytes: usize) -> (u16, Value) {
     let body = json!({ "key": format!("k{key:07}"), "value": "v".repeat(bytes) });
     call(server, "kv/put", &body)
@@ -96,8 +94,8 @@ fn assert_full(server: &Server) {
     server.answers(200, "GET", "/readyz", "");
 }
 
-/// Writes until no write is accepted for [`SETTLED`], and returns the number of accepted writes. The first refusal is not the
-/// end: the next checkpoint deletes its part of the log, and then writes are accepted again.
+/// Writes until no write is accepted for [`SETTLED`]. Returns the number of accepted writes. After the first refusal, a
+/// checkpoint can still delete its part of the log, so that more writes are accepted.
 fn fill_with_values(server: &Server) -> usize {
     let mut accepted = 0;
     let mut refused_since = Instant::now();
@@ -125,7 +123,7 @@ fn metric(server: &Server, name: &str) -> f64 {
     server.metric(name).expect("the series is there")
 }
 
-/// The data directory has space, but the log of `--wal-dir` has none.
+/// The data directory has space, but the log in `--wal-dir` has none.
 #[test]
 fn a_full_disk_of_the_log_alone_refuses_writes() {
     let test = "a_full_disk_of_the_log_alone_refuses_writes";
@@ -136,7 +134,7 @@ fn a_full_disk_of_the_log_alone_refuses_writes() {
             .start();
         assert_eq!(put(&server, 0, VALUE_BYTES).0, 200);
         assert!(wal.join("log/ballast").exists());
-        // The member is stopped so that it does not give up the ballast before everything else is taken.
+        // Stop the member, so that it does not give up its ballast before the disk is full.
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");
@@ -160,7 +158,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         }
         server.http("PUT", "/v2/keys/watched", "value=x");
         assert!(metric(&server, "witan_disk_ballast_bytes") > 0.0);
-        // The member is stopped so that it does not give up the ballast before everything else is taken.
+        // Stop the member, so that it does not give up its ballast before the disk is full.
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");
@@ -198,7 +196,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
             metric(&server, "witan_disk_ballast_bytes") > 0.0
         });
 
-        // A startup on a full disk uses the ballast.
+        // A start on a full disk uses the ballast.
         server.kill9();
         disk.fill();
         server.start_unhealthy_again();
@@ -241,7 +239,7 @@ fn a_disk_filled_by_own_data_can_free_space() {
     });
 }
 
-/// Starts three members, of which the first is on the small disk.
+/// Starts three members, the first of which is on the small disk.
 fn start_cluster(disk: &Disk) -> Cluster {
     let first = Launch::witan().dir(disk.path().join("witan"));
     let launches = [first, Launch::witan(), Launch::witan()];

@@ -1,5 +1,5 @@
-//! A panic in a request ends only that request. A panic in the thread of the replica or of the disk ends the process. The
-//! panics are planted in `witan-planted`, a build with a test hook that the shipped program lacks.
+//! A panic in a request ends only that request. A panic in the replica's thread or the log ends the process. The build
+//! `witan-planted` has a test hook that causes the panics and that the shipped program lacks.
 
 use std::{fs, path::PathBuf};
 
@@ -17,13 +17,13 @@ use witan_e2e::{
     Kind, Launch, Server, binaries::planted, grpc, http::Connection, requests, wait, watching,
 };
 
-/// The environment variable that names the file with a planted panic.
+/// The environment variable with the name of the file that plants a panic.
 const VARIABLE: &str = "WITAN_PLANTED_PANIC";
 
-/// The file, in the server's folder, where it runs.
+/// The file in the server's working directory.
 const FILE: &str = "panic";
 
-/// The exit codes of a panic, and of a log that cannot be written.
+/// The exit codes after a panic, and after a failed write to the log.
 const EXITS: (i32, i32) = (31, 29);
 
 fn launch() -> Launch {
@@ -33,7 +33,8 @@ fn launch() -> Launch {
         .expect_panics()
 }
 
-/// Plants a panic, in place of one that has not happened: a boundary, a moment at it, and how often the moment must come.
+/// Plants a panic and replaces an earlier one that has not happened. `moment` names a boundary, a moment at the boundary, and
+/// the occurrence at which to panic.
 fn plant(server: &Server, moment: &str) {
     let new = server.dir().join("panic.new");
     fs::write(&new, moment).expect("the folder is writable");
@@ -47,10 +48,10 @@ fn panics(server: &Server) -> u64 {
 
 const KEY: &str = "key";
 
-/// Bytes of a value so large that it is counted in every budget on its way.
+/// Size in bytes of a value that every budget must account for.
 const LARGE: usize = 300 << 10;
 
-/// How many messages a call over gRPC gets, and how it ends when it panics at a moment.
+/// Makes a gRPC call that panics at `moment`. Returns the number of received messages, and the call's result.
 async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), Status>) {
     let channel = grpc::connect(&server.address()).await;
     plant(server, moment);
@@ -63,7 +64,7 @@ async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), S
     (messages, ended)
 }
 
-/// Counts the messages of a stream until its end.
+/// Counts the messages of a stream until it ends.
 async fn count<T>(mut answers: Streaming<T>, messages: &mut usize) -> Result<(), Status> {
     while answers.message().await?.is_some() {
         *messages += 1;
@@ -80,7 +81,7 @@ async fn of_keys(channel: Channel, name: &str) -> Result<(), Status> {
     match name {
         "put" => drop(kv.put(put(LARGE)).await?),
         "small_put" => drop(kv.put(put(1)).await?),
-        // reads so many keys that it continues without its client
+        // This transaction reads so many keys that it continues without its client.
         "txn" => {
             let all = requests::range(MANY, "many0");
             let both = [TxnOp::RequestRange(all), TxnOp::RequestPut(put(1))];
@@ -91,10 +92,10 @@ async fn of_keys(channel: Channel, name: &str) -> Result<(), Status> {
     Ok(())
 }
 
-/// Prefix of so many keys that a transaction which counts them needs a permit.
+/// Prefix of the keys of that transaction, which needs a permit because there are so many.
 const MANY: &str = "many/";
 
-/// Puts the keys below `MANY`.
+/// Puts `keys` keys with the prefix [`MANY`].
 async fn put_many(server: &Server, keys: usize) {
     const TXN_OPS: usize = 128;
     let mut kv = KvClient::new(grpc::connect(&server.address()).await);
@@ -108,13 +109,13 @@ async fn put_many(server: &Server, keys: usize) {
 
 async fn watch(channel: Channel, messages: &mut usize) -> Result<(), Status> {
     let create = watching::create(watching::key(KEY));
-    // it never ends by itself
+    // Keep the request stream open.
     let requests = stream::iter([create]).chain(stream::pending());
     let mut client = WatchClient::new(channel.clone());
     let mut answers = client.watch(requests).await?.into_inner();
     while answers.message().await?.is_some() {
         *messages += 1;
-        // the next event
+        // Cause the next event.
         KvClient::new(channel.clone()).put(put(1)).await?;
     }
     Ok(())
@@ -145,36 +146,35 @@ async fn of_jobs(channel: Channel, name: &str, messages: &mut usize) -> Result<(
     Ok(())
 }
 
-/// Calls over gRPC, each with the moment at which it panics: one for each boundary.
+/// gRPC calls, one for each boundary, and the moment at which each panics.
 const CALLS: [(&str, &str); 7] = [
-    // the result of a call
+    // The result of a call.
     ("put", "grpc item 1"),
-    // an event
+    // An event.
     ("watch", "grpc_stream item 2"),
-    // work on another thread
+    // Work on another thread.
     ("hash", "job call 1"),
-    // the first is around it, and ends the chunks, too
+    // The first job contains this one, which creates the chunks.
     ("snapshot", "job call 2"),
-    // work that continues without its client
+    // Work that continues without its client.
     ("txn", "job item 1"),
     ("lock", "job poll 1"),
-    // work in a task of its own; hashing a password takes long
+    // Work in a separate task, because hashing a password takes long.
     ("user_add", "job poll 1"),
 ];
 
-/// The answer of the JSON gateway.
+/// The error code in an answer of the JSON gateway.
 const CODE: &str = r#""code":13"#;
 
-/// Requests over HTTP/1, each with the moment at which it panics, and what its answer holds.
+/// HTTP/1 requests: the moment at which each panics, method, target, body, and a text in the answer.
 const REQUESTS: [(&str, &str, &str, &str, &str); 2] = [
     ("http item 1", "PUT", "/v2/keys/foo", "value=bar", ""),
     ("gateway item 1", "POST", "/v3/kv/put", PUT, CODE),
 ];
 
-/// A put in JSON.
 const PUT: &str = r#"{"key":"a2V5"}"#;
 
-/// What is open, in the words of `/metrics`.
+/// Returns the metrics lines with the numbers of open streams, watchers and proposals.
 fn open(server: &Server) -> Vec<String> {
     const NAMES: [&str; 4] = [
         "etcd_debugging_mvcc_watch_stream_total ",
@@ -219,9 +219,9 @@ fn a_panic_ends_its_request_alone() {
         count += 1;
     }
     count += streams(&server);
-    // no connection ended for a request
+    // No connection ended because of a request.
     assert!(has_panicked_connections(&server, 0));
-    // this one is polled at least once; an older one may come before it
+    // Every connection is polled at least once. An older connection may panic instead of this one.
     plant(&server, "connection poll 1");
     if let Ok(mut connection) = Connection::open(&server.address()) {
         let _ = connection.send("GET", "/version", &[], b"");
@@ -247,16 +247,16 @@ fn has_panicked_connections(server: &Server, count: u64) -> bool {
     metrics.contains(&line)
 }
 
-/// Panics after the answer has begun: its last line says so, or its end does not come.
+/// Panics in answers that have begun. The last line contains the error, or the answer has no end. Returns the number of panics.
 fn streams(server: &Server) -> u64 {
-    // lines of the gateway: that the watch was created, and the event
+    // The gateway's lines: that the watch was created, and the event.
     let create = r#"{"create_request":{"key":"a2V5","start_revision":"1"}}"#;
     plant(server, "gateway_stream item 2");
     let text = server.http("POST", "/v3/watch", create).text();
     let last = text.lines().last().expect("a line");
     assert!(last.contains(CODE), "{last}");
     assert_eq!(text.lines().count(), 2, "{text}");
-    // a stream of v2, whose answer has begun before the event
+    // A v2 stream, whose answer begins before the event.
     let mut connection = Connection::open(&server.address()).expect("it listens");
     plant(server, "http_stream item 2");
     let target = "/v2/keys/?wait=true&stream=true&recursive=true";
@@ -271,7 +271,7 @@ fn streams(server: &Server) -> u64 {
     2
 }
 
-/// Each poll of a call may be the last one, also of a handler that waits for what it has asked of the replica.
+/// Panics at each poll of a call, also while its handler waits for the replica.
 #[test]
 fn a_call_may_panic_at_any_poll() {
     let mut server = launch().start();
@@ -282,7 +282,7 @@ fn a_call_may_panic_at_any_poll() {
             let moment = format!("grpc poll {poll}");
             let (_, ended) = runtime.block_on(call(&server, name, &moment));
             let Err(status) = ended else {
-                // it had fewer polls
+                // The call had fewer polls.
                 plant(&server, "");
                 break;
             };
@@ -292,20 +292,20 @@ fn a_call_may_panic_at_any_poll() {
         let written = revisions.windows(2).map(|pair| pair[1] - pair[0] > 1);
         let written: Vec<bool> = written.collect();
         assert!(!written.is_empty(), "{name} was polled");
-        // the first poll proposes it, the second one gets its result
+        // The first poll proposes the write, and the second one gets its result.
         let twice = written.starts_with(&[true, true]);
         assert!(twice || name != "small_put", "{name}: {written:?}");
     }
     assert!(server.runs(), "{}", server.tail());
 }
 
-/// Writes and returns the revision. It is the previous write's revision plus 1, unless a panicking call has also written.
+/// Writes and returns the revision, which is the previous one plus 1 unless a panicking call has also written.
 async fn next_revision(server: &Server) -> i64 {
     let channel = grpc::connect(&server.address()).await;
     watching::put(&channel, KEY, "v").await
 }
 
-/// Nothing that a panicking request held is lost: permits, charges, watchers, connections.
+/// A panicking request releases its permits, charges, watchers and connections.
 #[test]
 fn a_thousand_panics_leave_nothing_behind() {
     const ROUNDS: usize = 1000;
@@ -315,7 +315,7 @@ fn a_thousand_panics_leave_nothing_behind() {
     runtime.block_on(put_many(&server, 2048));
     let before = open(&server);
     for round in 0..ROUNDS {
-        // all but the one that takes long
+        // Skip the last call, which takes long.
         let (name, moment) = CALLS[round % (CALLS.len() - 1)];
         let (_, ended) = runtime.block_on(call(&server, name, moment));
         assert_eq!(
@@ -332,7 +332,7 @@ fn a_thousand_panics_leave_nothing_behind() {
     wait::until_true("nothing is open", || open(&server) == before);
     assert!(server.runs(), "{}", server.tail());
     assert!(panics(&server) >= 2 * ROUNDS as u64);
-    // as many large requests as the budgets have room for still pass
+    // The budgets must still have room for large requests.
     let value = "dmFs".repeat(100 << 10);
     let put = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
     for _ in 0..8 {
@@ -358,7 +358,7 @@ fn a_panic_of_the_replica_or_the_log_ends_the_process() {
     assert_eq!(server.wait_exit().code(), Some(EXITS.1));
 }
 
-/// The door is not in what ships, and this test would see it.
+/// Checks that the shipped program lacks the test hook. The build with the hook shows that the check would find it.
 #[test]
 fn the_program_that_ships_has_no_door() {
     let has_door = |path: PathBuf| {

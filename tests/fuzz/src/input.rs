@@ -36,7 +36,8 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// Reads a length in two bytes, and returns as many bytes or all remaining bytes. Returns `None` at the end.
+    /// Reads a length in two bytes, and returns that many bytes, or fewer at the end of the input. Returns `None` if nothing
+    /// remains.
     pub fn chunk(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
@@ -55,7 +56,7 @@ pub fn push_chunk(out: &mut Vec<u8>, chunk: &[u8]) {
     out.extend_from_slice(chunk);
 }
 
-/// Returns the bytes before the first `byte` and the bytes after it.
+/// Splits `bytes` at the first `byte`, which neither part contains. If there is none, the second part is empty.
 pub fn split_at(bytes: &[u8], byte: u8) -> (&[u8], &[u8]) {
     match bytes.iter().position(|other| *other == byte) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),

@@ -1,13 +1,12 @@
 //! Every parser as a fuzz target: a function that takes bytes and panics if a property is violated. `corpus/TARGET` contains
 //! real requests and inputs that once caused crashes.
 //!
-//! Three ways to run them:
+//! There are three ways to run the targets:
 //! - `tests/replay.rs`: the corpus and a fixed number of seeded mutations, in `cargo test`;
 //! - `--bin engine` with libFuzzer: guided by coverage, as `tests/fuzz/million` does it;
-//! - `--bin seeds` writes the part of the corpus whose format is our own.
+//! - `--bin seeds` writes the generated part of the corpus.
 //!
-//! The parsers themselves are in their crates. Private parsers are accessible through
-//! `server/src/{api,config,peer,storage}/fuzz.rs`.
+//! Private parsers are accessible through `fuzz.rs` in their crates.
 
 pub mod corpus;
 pub mod input;
@@ -23,7 +22,7 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Maximum length of an input in bytes.
     pub bytes_max: usize,
-    /// Relative cost of an input. `cargo test` divides its number of mutations by it.
+    /// Relative cost of an input, by which `cargo test` divides its number of mutations.
     pub cost: u64,
     /// The files that the target covers.
     pub files: &'static [&'static str],

@@ -1,6 +1,6 @@
-//! Seeded mutations of corpus entries without guidance, for which `cargo test` has enough time.
+//! Seeded mutations of corpus entries, without guidance by coverage.
 
-/// Maximum number of changes. With more, nothing of the original request would remain.
+/// Maximum number of changes. More changes would destroy the original request.
 const CHANGES_MAX: u64 = 6;
 /// Byte values at which programs often behave differently.
 const BYTES: [u8; 16] = [

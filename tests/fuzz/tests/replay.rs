@@ -1,4 +1,4 @@
-//! Runs each target with its corpus, and with a fixed number of seeded mutations of it.
+//! Runs each target with its corpus and with a fixed number of seeded mutations.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +7,7 @@ use witan_fuzz::{
     mutate::{Dice, mutated},
 };
 
-/// Number of mutations per target. `WITAN_FUZZ_MUTATIONS` sets another number.
+/// Number of mutations per target, unless `WITAN_FUZZ_MUTATIONS` is set.
 const MUTATIONS: u64 = 3000;
 
 fn inputs(target: &Target) -> Vec<(String, Vec<u8>)> {

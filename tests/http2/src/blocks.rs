@@ -1,7 +1,7 @@
-//! Compares the decoding of header blocks by the HTTP/2 code and by h2. A connection that h2 serves gives access to its
-//! decoder: each block is a separate request.
+//! Compares the decoding of header blocks by the HTTP/2 code and by h2. h2's decoder is reached through a connection on which
+//! each block is a request.
 //!
-//! The comparison ends if h2 refuses a field because of the rules for requests.
+//! The comparison ends if h2 refuses a field by the rules for requests.
 
 use http::{HeaderName, HeaderValue};
 use witan_http2::hpack::Decoder;
@@ -12,15 +12,15 @@ use crate::{
     server::{Client, Server as _, Verdict},
 };
 
-/// Maximum number of blocks per input. The tables persist from block to block.
+/// Maximum number of blocks per input. The dynamic tables persist between blocks.
 const BLOCKS_MAX: usize = 8;
 
-/// The first fields of a block, which make it a request: POST, http, and `/`.
+/// The first fields of a block, which make it a request: POST, http and `/`.
 const REQUEST: &[u8] = &[0x83, 0x86, 0x84];
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Decodes the blocks of an input, each of which follows its length in two bytes. Panics if the two decoders differ.
+/// Decodes an input's blocks, each prefixed with its length in two bytes. Panics if the two decoders differ.
 pub fn compare(bytes: &[u8]) {
     let mut own = Decoder::default();
     let mut h2 = Client::greeted(Reference::new(100), &[]);
@@ -41,7 +41,7 @@ pub fn compare(bytes: &[u8]) {
     }
 }
 
-/// Creates a block with the fields of a request, after its initial changes of the table's size.
+/// Creates a block with the fields of a request. Leading table size updates stay in front.
 fn request(fields: &[u8]) -> Vec<u8> {
     let mut begin = 0;
     while fields.get(begin).is_some_and(|byte| byte & 0xe0 == 0x20) {
@@ -56,7 +56,7 @@ fn request(fields: &[u8]) -> Vec<u8> {
     [sizes, REQUEST, rest].concat()
 }
 
-/// Returns whether both decoders continue.
+/// Compares one block. Returns whether both decoders accept more blocks. Panics if they differ.
 fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8]) -> bool {
     let block = request(fields);
     let mut read: Fields = Vec::new();
@@ -81,7 +81,7 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
         return false;
     }
     if size > crate::HEADER_LIST_MAX as usize || !proper(&read) {
-        // H2 answers according to its own limit or rule.
+        // h2 applied its own limit or rule.
         return false;
     }
     match h2.verdict() {
@@ -101,7 +101,7 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
         .into_iter()
         .filter(|(name, _)| name[0] != b':')
         .collect();
-    // A map of headers keeps the order of values, but not of names.
+    // The header map keeps the order of values, but not of names.
     ours.sort_by(|one, other| one.0.cmp(&other.0));
     theirs.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(ours, theirs, "{block:x?}");

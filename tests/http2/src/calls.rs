@@ -3,7 +3,7 @@
 /// Size in bytes of the answer to [`Call::Large`], which exceeds both windows of a new connection.
 pub const LARGE_BYTES: usize = 100_000;
 
-/// A call, which its path selects.
+/// A call, which the request's path selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Answers with its request.
@@ -17,7 +17,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// Returns the call of a path. An unknown path is not answered.
+    /// Returns the call of a path, or [`Call::Never`] for an unknown path.
     pub fn of(path: &str) -> Self {
         match path {
             "/test.S/Echo" => Self::Echo,

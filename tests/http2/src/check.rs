@@ -1,5 +1,4 @@
-//! Checks every frame of a server against the rules of RFC 9113. Each test itself defines the correct answers to a client's
-//! faults.
+//! Checks every frame of a server against the rules of RFC 9113. The tests define the correct answers to a client's faults.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +10,7 @@ const WINDOW_MAX: i64 = (1 << 31) - 1;
 const WINDOW_FIRST: i64 = 65_535;
 const TABLE_FIRST: u32 = 4096;
 
-/// The state of one stream from the view of its client.
+/// A stream from the client's view.
 #[derive(Debug)]
 struct Stream {
     /// Number of bytes that the server may still send.
@@ -26,12 +25,12 @@ struct Stream {
     reset: bool,
 }
 
-/// Follows both directions of a connection.
+/// Follows both directions of a connection and checks the server's frames.
 #[derive(Debug)]
 pub struct Checker {
     decoder: Decoder,
     streams: BTreeMap<u32, Stream>,
-    /// Settings that the server has not acknowledged yet.
+    /// Settings that the server has not acknowledged.
     asked: VecDeque<Vec<(u16, u32)>>,
     pings: VecDeque<Vec<u8>>,
     to_client: i64,
@@ -118,7 +117,7 @@ impl Checker {
         }
     }
 
-    /// Checks a frame from the server. Fails with the violation.
+    /// Checks a frame from the server. Fails with the violated rule.
     pub fn received(&mut self, frame: &Frame) -> Result<(), String> {
         self.look(frame)
             .map_err(|wrong| format!("{wrong}: {frame:?}"))
@@ -164,7 +163,7 @@ impl Checker {
         }
     }
 
-    /// Returns the stream. Fails if the server may not send on it.
+    /// Returns the frame's stream. Fails if the server may not send on it.
     fn open(&mut self, frame: &Frame) -> Result<&mut Stream, String> {
         let stream = self.streams.get_mut(&frame.stream);
         let stream = stream.ok_or("5.1: a stream that the client has not opened")?;
@@ -360,7 +359,7 @@ mod tests {
         Frame::new(kind::DATA, 0, 1, vec![0; length])
     }
 
-    /// Returns a server's frames after one request, and the beginning of the message about the last frame.
+    /// Returns sequences of a server's frames after one request, with the beginning of the error about the last frame.
     fn breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let (heads, end) = (flag::END_HEADERS, flag::END_STREAM);
         let one = |frame: Frame, wrong| (vec![frame], wrong);
@@ -412,7 +411,7 @@ mod tests {
         ]
     }
 
-    /// Like [`breaches`], for fields, settings, windows and farewells.
+    /// Like [`breaches`], for fields, settings, windows and GOAWAY.
     fn more_breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let heads = flag::END_HEADERS;
         let fields = |fields: &[(&str, &str)]| Frame::new(kind::HEADERS, heads, 1, block(fields));

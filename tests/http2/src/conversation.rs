@@ -1,5 +1,4 @@
-//! Derives one conversation with the HTTP/2 code from bytes, and checks its invariants. Both the seeded tests and the fuzzer
-//! use it.
+//! Derives a conversation with the HTTP/2 code from bytes, and checks its invariants. Seeded tests and the fuzzer use it.
 
 use crate::{
     frame::{Frame, PREFACE},
@@ -8,22 +7,21 @@ use crate::{
     subject::Subject,
 };
 
-/// Maximum number of a client's streams in these conversations.
+/// Maximum number of a client's streams.
 const STREAMS_MAX: u32 = 12;
 
-/// Number of bytes of each kind that the service grants, which is low enough for refusals.
+/// Number of bytes of each kind that the service grants. It is low enough for refusals.
 const BUDGET: usize = 400_000;
 
-/// Maximum number of steps in a conversation.
 const STEPS_MAX: usize = 200;
 
-/// Maximum size of the output in bytes: calls stop at one bound, acknowledgments at another, and one step may exceed each.
+/// Maximum size of the output in bytes. Calls and acknowledgments stop at one bound each, and one step may exceed each.
 const OUTPUT_BOUND: usize = 2 * witan_http2::limits::OUTPUT_MAX + (128 << 10);
 
-/// Maximum number of request bytes in the windows of all streams and of the connection, with the overhead of the messages.
+/// Maximum number of request bytes in all windows, with the overhead of the messages.
 const REQUESTS_BOUND: usize = 8 << 20;
 
-/// Runs the conversation. Panics if an invariant is violated.
+/// Runs a conversation. Panics if an invariant is violated.
 pub fn hold(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut client = Client::new(Subject::with(STREAMS_MAX, BUDGET));
@@ -49,7 +47,7 @@ pub fn hold(bytes: &[u8]) {
     end(client);
 }
 
-/// Checks that the counts are the correct sums and within their bounds.
+/// Checks that the counts are correct sums and within their bounds.
 fn sound(client: &Client<Subject>) {
     assert_eq!(client.wrong, None, "what the server sends");
     let audit = client.server.audit();
@@ -69,7 +67,7 @@ fn sound(client: &Client<Subject>) {
     assert!(ledger.held.iter().all(|held| held.get() <= BUDGET));
 }
 
-/// Checks that everything ends exactly once and releases its resources.
+/// Checks that each call ends exactly once and releases its resources.
 fn end(mut client: Client<Subject>) {
     client.server.appetite = usize::MAX;
     client.listen();

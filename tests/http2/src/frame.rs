@@ -1,4 +1,4 @@
-//! Encodes and decodes a client's frames with any flags and ids. It does not interpret them.
+//! Encodes and decodes frames with any flags and ids, without interpreting them.
 
 /// Size of a frame's head in bytes.
 pub const HEAD_BYTES: usize = 9;
@@ -56,7 +56,7 @@ pub mod setting {
     pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 }
 
-/// One frame.
+/// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The kind, which may be unknown.
@@ -98,7 +98,7 @@ impl Frame {
         out.extend_from_slice(&self.payload);
     }
 
-    /// Removes and returns the first complete frame of `bytes`. Returns `None` if there is none.
+    /// Removes and returns the first complete frame of `bytes`, or returns `None` if there is none.
     pub fn read(bytes: &mut Vec<u8>) -> Option<Self> {
         let &[a, b, c, kind, flags, s1, s2, s3, s4] = bytes.first_chunk::<HEAD_BYTES>()?;
         let end = HEAD_BYTES + u32::from_be_bytes([0, a, b, c]) as usize;
@@ -117,7 +117,7 @@ impl Frame {
         self.flags & flags == flags
     }
 
-    /// Returns four bytes of the payload as a number.
+    /// Returns the four bytes of the payload at `at` as a number.
     pub fn number_at(&self, at: usize) -> u32 {
         let bytes = self
             .payload
@@ -127,7 +127,7 @@ impl Frame {
     }
 }
 
-/// Appends a field as an uncompressed literal that enters no table.
+/// Appends a field as an uncompressed literal without indexing.
 pub fn literal(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.push(0);
     for text in [name, value] {
@@ -136,7 +136,7 @@ pub fn literal(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an integer with a prefix of `prefix` bits, combined with the bits of `first`.
+/// Appends an HPACK integer with a prefix of `prefix` bits, after the bits of `first`.
 pub fn integer(mut value: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     let full = (1_usize << prefix) - 1;
     if value < full {
@@ -152,7 +152,7 @@ pub fn integer(mut value: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// Returns the head of a gRPC client's call.
+/// Returns the header fields of a gRPC call.
 pub fn head(path: &str) -> Vec<(&'static str, String)> {
     [
         (":method", "POST"),
@@ -166,7 +166,7 @@ pub fn head(path: &str) -> Vec<(&'static str, String)> {
     .into()
 }
 
-/// Encodes a block of these fields.
+/// Encodes fields as a header block.
 pub fn block<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -175,7 +175,7 @@ pub fn block<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     out
 }
 
-/// Returns a message with its prefix.
+/// Returns a gRPC message: prefix and content.
 pub fn message(content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).expect("a message of a test is short");
     [&[0], &length.to_be_bytes()[..], content].concat()

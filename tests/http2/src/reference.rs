@@ -1,4 +1,4 @@
-//! The h2 crate as a server in memory. Its calls have the same answers as in `subject`.
+//! The h2 crate as a server in memory. It answers calls like `subject`.
 
 use std::{
     cell::RefCell,
@@ -67,14 +67,12 @@ impl AsyncWrite for Pipe {
     }
 }
 
-/// The state of the connection.
 enum State {
     Greeting(server::Handshake<Pipe, Bytes>),
     Open(server::Connection<Pipe, Bytes>),
     Closed,
 }
 
-/// A running call.
 struct Running {
     call: Call,
     request: RecvStream,
@@ -89,7 +87,7 @@ pub struct Reference {
     pipe: Pipe,
     state: State,
     calls: Vec<Running>,
-    /// Accepted requests.
+    /// The requests that h2 has accepted.
     pub requests: Vec<Request<()>>,
 }
 
@@ -100,7 +98,7 @@ impl fmt::Debug for Reference {
 }
 
 impl Reference {
-    /// Creates a connection without received bytes.
+    /// Creates a connection that has received no bytes.
     pub fn new(streams_max: u32) -> Self {
         let pipe = Pipe::default();
         let mut builder = server::Builder::new();
@@ -115,7 +113,7 @@ impl Reference {
 
     fn run(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
-        // A step of a call can make the connection continue, and vice versa.
+        // A call can unblock the connection, and the connection can unblock a call.
         for _ in 0..64 {
             let before = self.pipe.0.borrow().to_client.len();
             self.turn(&mut cx);

@@ -1,5 +1,4 @@
-//! Derives conversations from bytes of a seed or a fuzzer: a client's steps, with settings, windows and time. It does not
-//! check the answers.
+//! Derives a client's steps, with settings, windows and time, from the bytes of a seed or a fuzzer.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use crate::{
     frame::{Frame, block, code, flag, head, kind, literal, message, setting},
 };
 
-/// The next step of a client.
+/// A step of a conversation.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Sends these frames at once.
@@ -17,13 +16,13 @@ pub enum Step {
     Raw(Vec<u8>),
     /// Advances the time.
     Pass(Duration),
-    /// Reads so many more of the received bytes, or all.
+    /// Reads this many more of the received bytes, or all.
     Take(Option<usize>),
     /// Shuts the server down.
     ShutDown,
 }
 
-/// Bytes that determine the choices. After their end, all choices are 0.
+/// Bytes that determine the choices. After the last byte, all choices are 0.
 #[derive(Debug)]
 pub struct Choices<'a>(&'a [u8]);
 
@@ -65,8 +64,7 @@ impl<'a> Choices<'a> {
 /// The kinds of steps in a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Steps that both servers support: no time, no read limits, no shutdown, no raw bytes, and only calls that exist on h2's
-    /// side.
+    /// Steps that both servers support: no time, read limits, shutdown or raw bytes, and only calls that h2's side implements.
     Shared,
     /// All steps.
     All,
@@ -163,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Returns a stream, mostly one that was opened.
+    /// Returns a stream id, mostly of an opened stream.
     fn stream(&self, choices: &mut Choices<'_>) -> u32 {
         match choices.byte() {
             0..20 => 0,

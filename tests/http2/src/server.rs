@@ -1,4 +1,4 @@
-//! The interface of a server in these tests: bytes in, bytes out, without any I/O. The two servers are in `subject` and
+//! The interface of a server in these tests, without I/O, and a client that drives it. The two servers are in `subject` and
 //! `reference`.
 
 use crate::{
@@ -6,15 +6,15 @@ use crate::{
     frame::{Frame, PREFACE, code, flag, kind},
 };
 
-/// A server's connection that a test drives.
+/// A server's side of a connection.
 pub trait Server {
     /// Processes bytes from the network as far as possible.
     fn feed(&mut self, bytes: &[u8]);
-    /// Takes the bytes that the server sends.
+    /// Removes and returns the bytes that the server sends.
     fn take(&mut self) -> Vec<u8>;
     /// Returns whether the server has closed the connection.
     fn closed(&self) -> bool;
-    /// Returns whether all output was taken.
+    /// Returns whether the server has no more output.
     fn is_drained(&self) -> bool {
         true
     }
@@ -25,7 +25,7 @@ pub trait Server {
 pub enum Verdict {
     /// The connection continues.
     Fine,
-    /// The stream ends with this code.
+    /// The stream with this id is reset with this code.
     Stream(u32, u32),
     /// The connection ends with this code.
     Connection(u32),
@@ -33,19 +33,19 @@ pub enum Verdict {
     Closed,
 }
 
-/// A client that sends frames, and checks and keeps the received frames.
+/// A client that sends frames, and checks and keeps the frames it receives.
 #[derive(Debug)]
 pub struct Client<S> {
     /// The server.
     pub server: S,
-    /// The received frames in their order.
+    /// The received frames in order.
     pub seen: Vec<Frame>,
     rest: Vec<u8>,
     /// The first rule violation in the received frames.
     pub wrong: Option<String>,
     checker: Checker,
     outgoing: Vec<u8>,
-    /// Sent RST_STREAM frames, after which earlier frames may still arrive.
+    /// Sent RST_STREAM frames. Frames that the server sent earlier may still arrive.
     resets: Vec<Frame>,
 }
 
@@ -63,7 +63,7 @@ impl<S: Server> Client<S> {
         }
     }
 
-    /// Creates a client whose preface was accepted, with these settings.
+    /// Creates a client with these settings, whose preface was accepted.
     pub fn greeted(server: S, settings: &[(u16, u32)]) -> Self {
         let mut client = Self::new(server);
         let mut bytes = PREFACE.to_vec();
@@ -73,7 +73,7 @@ impl<S: Server> Client<S> {
         client
     }
 
-    /// Sends bytes, split at any position.
+    /// Sends bytes. The server may receive them in parts.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
         if self.outgoing.starts_with(PREFACE) {
@@ -81,7 +81,7 @@ impl<S: Server> Client<S> {
         }
         if !PREFACE.starts_with(&self.outgoing) {
             while let Some(frame) = Frame::read(&mut self.outgoing) {
-                // An answer may have been sent before.
+                // The server may have answered before it received the reset.
                 if frame.kind == kind::RST_STREAM {
                     self.resets.push(frame);
                 } else {

@@ -1,5 +1,4 @@
-//! The HTTP/2 code as a server in memory, with a simulated clock and a configurable budget. Its calls have the same answers
-//! as in `reference`.
+//! The HTTP/2 code as a server in memory, with a simulated clock and a configurable budget. It answers calls like `reference`.
 
 use std::{
     cell::Cell,
@@ -25,18 +24,18 @@ use crate::{
     server::Server,
 };
 
-/// The counts of the service, and the number of bytes that it may reserve.
+/// The counts and the budget of the service.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Number of started calls.
     pub begun: Cell<usize>,
     /// Number of calls that have been answered or canceled.
     pub over: Cell<usize>,
-    /// Number of calls that ended with a code.
+    /// Number of calls that ended with a status code.
     pub ended: Cell<usize>,
     /// Number of reserved bytes of each kind.
     pub held: [Cell<usize>; 3],
-    /// Maximum number of reserved bytes of each kind. Beyond it, calls are refused.
+    /// Maximum number of reserved bytes of each kind. Beyond it, the service refuses calls.
     pub budget: Cell<usize>,
 }
 
@@ -50,7 +49,7 @@ impl Ledger {
     }
 }
 
-/// A call in the counts of the service.
+/// Counts a call as over when it is dropped.
 #[derive(Debug)]
 struct Followed(Rc<Ledger>);
 
@@ -154,7 +153,7 @@ enum Source {
     Request(witan_http2::RequestStream),
 }
 
-/// The body of an answer that is not a single message, with its trailers.
+/// The body and the trailers of an answer that is not a single message.
 struct Reply(Option<Source>);
 
 impl http_body::Body for Reply {
@@ -191,11 +190,11 @@ impl http_body::Body for Reply {
 /// A connection that the HTTP/2 code serves.
 pub struct Subject {
     connection: Connection<Calls>,
-    /// The ledger of its service.
+    /// The counts of its service.
     pub ledger: Rc<Ledger>,
     now: Instant,
     input: Vec<u8>,
-    /// Number of bytes that the client still reads. Further bytes stay in the connection.
+    /// Number of bytes that the client still reads. Other bytes stay in the connection.
     pub appetite: usize,
 }
 
@@ -206,7 +205,7 @@ impl fmt::Debug for Subject {
 }
 
 impl Subject {
-    /// Creates a connection without received bytes, with a very large budget.
+    /// Creates a connection that has received no bytes, with a very large budget.
     pub fn new(streams_max: u32) -> Self {
         Self::with(streams_max, usize::MAX >> 1)
     }
@@ -249,10 +248,10 @@ impl Subject {
         Some(at.saturating_duration_since(self.now))
     }
 
-    /// Processes everything that is possible without further reads of the client.
+    /// Processes as much as possible until the client reads more output.
     pub fn run(&mut self) {
         self.connection.register(Waker::noop());
-        // Without this bound, a connection that never rests would not end.
+        // The bound ends the loop for a connection that never becomes idle.
         for _ in 0..100_000 {
             let mut taken = 0;
             if !self.input.is_empty() && self.connection.wants_input() {

@@ -1,8 +1,5 @@
-//! Known attacks on HTTP/2 servers since 2019, and their maximum effect on a connection. `server/crates/http2/docs/cve.md`
-//! maps attacks to these tests. An attack with repeated frames is a row of `floods` if it must end the connection, and of
-//! `trifles` if it must not.
-//!
-//! `tests/e2e/tests/hostile` attacks the program with its sockets and its memory.
+//! Known attacks on HTTP/2 servers since 2019, and their maximum effect on a connection. `server/crates/http2/docs/cve.md` maps
+//! attacks to tests. A repeated attack is in `floods` if it must end the connection, and in `trifles` if it must not.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +15,7 @@ const HEADS: u8 = flag::END_HEADERS;
 const END: u8 = flag::END_STREAM;
 const STREAMS_MAX: u32 = 100;
 
-/// Maximum size of the waiting output in bytes: answers in flight, acknowledgments, and one step beyond each.
+/// Maximum size of the output in bytes: answers in flight, acknowledgments, and one step beyond each.
 const OUTPUT_BOUND: usize = 2 * OUTPUT_MAX + (128 << 10);
 
 fn client() -> Client<Subject> {
@@ -41,7 +38,7 @@ fn ask(stream: u32, call: Call) -> [Frame; 2] {
     [begin(stream, call), data]
 }
 
-/// Checks that the connection works like a new one.
+/// Checks that the connection serves calls like a new one.
 fn serves(client: &mut Client<Subject>, stream: u32) {
     client.send(&ask(stream, Call::Echo));
     assert!(client.answered(stream), "{:?}", client.seen.last());
@@ -58,10 +55,10 @@ fn sound(client: &Client<Subject>) {
     assert_eq!(client.wrong, None);
 }
 
-/// Frames that are sent repeatedly, each time on the next stream if they open one.
+/// Frames that are sent repeatedly. Each repetition uses the next stream if the frames open one.
 struct Repeated {
     what: &'static str,
-    /// Frames that are sent once before.
+    /// Frames that are sent once, before the repetitions.
     first: Vec<Frame>,
     again: Box<dyn Fn(u32) -> Vec<Frame>>,
     times: u32,
@@ -91,8 +88,7 @@ fn large_list(stream: u32, end: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// Returns attacks that are counted and end the connection after a maximum number of repetitions, with the code if it is
-/// always the same.
+/// Returns attacks that end the connection after a maximum number of repetitions, with the error code if it is always the same.
 fn floods() -> Vec<(Repeated, Option<u32>)> {
     const CALM: Option<u32> = Some(code::ENHANCE_YOUR_CALM);
     let continued = 2 * HEADER_LIST_BYTES_MAX as u32 / 9;
@@ -114,7 +110,7 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
         let again = move |n: u32| vec![begin(2 * n + 1, call), reset(2 * n + 1)];
         rows.push((repeated("rapid resets", vec![], FAULTS_MAX, again), CALM));
     }
-    // MadeYouReset: each of these frames makes the server end a stream.
+    // MadeYouReset: each of these frames makes the server reset a stream.
     let provocations: [fn(u32) -> Frame; 4] = [
         |stream| Frame::number(kind::WINDOW_UPDATE, stream, (1 << 31) - 1),
         |stream| Frame::new(kind::HEADERS, HEADS, stream, block(&[("a", "b")])),
@@ -131,7 +127,7 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
         let first = vec![begin(1, Call::Never)];
         rows.push((repeated("empty DATA", first, FAULTS_MAX, again), CALM));
     }
-    // Some end the block by their content before their number counts.
+    // Some fragments are invalid and end the connection before their count does.
     for (fragment, code) in [
         (vec![], CALM),
         (vec![0; 1 << 14], CALM),
@@ -147,8 +143,8 @@ fn floods() -> Vec<(Repeated, Option<u32>)> {
     rows
 }
 
-/// Repeats the frames once more often than a flood may last. `appetite` determines whether the output is read after each
-/// repetition or at the end.
+/// Repeats the frames once more often than a flood may last. `appetite` is the number of bytes that the client reads before the
+/// end.
 fn pour(row: &Repeated, appetite: usize) -> Client<Subject> {
     let mut client = client();
     client.server.appetite = appetite;
@@ -172,7 +168,7 @@ fn pour(row: &Repeated, appetite: usize) -> Client<Subject> {
 #[test]
 fn floods_end_the_connection() {
     for (row, code) in floods() {
-        // The answers to answered attacks may accumulate.
+        // The server may buffer the answers to these attacks.
         let is_answered = matches!(row.what, "malformed requests" | "SETTINGS");
         let appetites = if is_answered {
             &[usize::MAX, 0][..]
@@ -290,7 +286,7 @@ fn resets_never_let_more_calls_run_than_streams_are_allowed() {
     }
 }
 
-/// Returns the duration of 50 SETTINGS frames with 2,700 entries while so many answers wait.
+/// Returns the time that 50 SETTINGS frames with 2,700 entries take while `streams` answers wait.
 fn settings_beside(streams: u32) -> Duration {
     let mut client = Client::greeted(Subject::new(10_000), &[(setting::INITIAL_WINDOW_SIZE, 0)]);
     for n in 0..streams {
@@ -304,7 +300,7 @@ fn settings_beside(streams: u32) -> Duration {
     for _ in 0..50 {
         Frame::settings(&entries).write(&mut bytes);
     }
-    // This bypasses the checker, which walks all streams.
+    // Bypass the checker, which visits all streams.
     let begun = Instant::now();
     client.server.feed(&bytes);
     begun.elapsed()
@@ -312,7 +308,7 @@ fn settings_beside(streams: u32) -> Duration {
 
 #[test]
 fn settings_beside_many_streams_cost_as_much_as_beside_one() {
-    // Each entry once walked all streams, which would take 2,000 times as long.
+    // Visiting all streams for each entry would take 2,000 times as long.
     let (one, many) = (settings_beside(1), settings_beside(2000));
     assert!(
         many < 20 * one + Duration::from_millis(100),
@@ -322,7 +318,7 @@ fn settings_beside_many_streams_cost_as_much_as_beside_one() {
 
 #[test]
 fn answers_behind_a_closed_socket_stay_where_they_are() {
-    // Both windows are open, and the socket accepts nothing.
+    // Both windows are open, but the socket accepts nothing.
     let mut client = deaf(&[(setting::INITIAL_WINDOW_SIZE, 1 << 30)]);
     client.send(&[Frame::number(kind::WINDOW_UPDATE, 0, 1 << 30)]);
     for n in 0..STREAMS_MAX {
@@ -398,7 +394,7 @@ fn one_byte_of_data_a_frame_is_one_byte_held() {
 
 #[test]
 fn messages_of_nothing_are_charged_for_what_they_take() {
-    // An empty message takes memory, too.
+    // Even an empty message takes memory.
     let mut client = Client::greeted(
         Subject::with(STREAMS_MAX, 1 << 20),
         &[(setting::INITIAL_WINDOW_SIZE, 0)],
@@ -414,7 +410,7 @@ fn messages_of_nothing_are_charged_for_what_they_take() {
 
 #[test]
 fn an_index_of_a_large_field_unfolds_within_the_bound() {
-    // The HPACK bomb: one byte repeatedly refers to a field of the table's size.
+    // HPACK bomb: one byte refers repeatedly to a field as large as the table.
     let mut client = client();
     let mut bytes = block(&head(Call::Never.path()));
     bytes.push(0x40);
@@ -435,7 +431,7 @@ fn an_index_of_a_large_field_unfolds_within_the_bound() {
 
 #[test]
 fn a_list_that_is_too_large_leaves_the_tables_alike() {
-    // Entries of a refused list affect the client's next lists.
+    // Entries of a refused list stay in the table for the client's next lists.
     let mut client = client();
     client.send(&large_list(1, b"\x40\x0ccontent-type\x10application/grpc"));
     let mut fields = head(Call::Echo.path());

@@ -1,7 +1,5 @@
 //! Runs the same conversations with the HTTP/2 code and with h2. After each frame, both must react in the same way, or the
 //! difference must be permitted.
-//!
-//! `conversation` tests time, read limits and shutdown.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +13,7 @@ use witan_http2_tests::{
 };
 
 const STREAMS_MAX: u32 = 12;
-/// Number of conversations in a run. `WITAN_HTTP2_SEEDS` sets another number.
+/// Number of conversations in a run, unless `WITAN_HTTP2_SEEDS` is set.
 const SEEDS: u64 = 10_000;
 const BYTES: usize = 400;
 
@@ -43,7 +41,7 @@ fn seeds() -> u64 {
     said.map_or(SEEDS, |count| count.parse().expect("a number"))
 }
 
-/// A server's reactions so far, without the order that the standard leaves open.
+/// A server's reactions so far, without their order where the standard leaves it open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Judgment {
     failed: bool,
@@ -72,7 +70,7 @@ fn judgment<S: Server>(client: &Client<S>) -> Judgment {
     found
 }
 
-/// The differences that the standard permits, with the clause.
+/// The differences that the standard permits, with their clauses.
 const PERMITTED: [&str; 14] = [
     "5.4.1: an error of a stream may be one of the connection",
     "5.1: frames of a stream that the client has ended may end the connection",
@@ -97,7 +95,7 @@ fn permitted(last: &Frame, before: &Judgment, own: &Judgment, h2: &Judgment) -> 
     match (judged(own), judged(h2)) {
         (true, true) => Some(0),
         (true, false) if own.failed && (block || last.kind == kind::DATA) => {
-            // H2 has already reset the stream and sends no more.
+            // h2 has already reset the stream and sends nothing more on it.
             own.reset.contains(&last.stream).then_some(1)
         }
         (true, false) if !own.failed && block => Some(7),

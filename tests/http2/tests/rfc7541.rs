@@ -54,7 +54,7 @@ fn the_same_field_enters_twice() {
 fn an_index_beyond_both_tables_is_refused() {
     for index in [0_usize, 62, 63, 1000, 1 << 20, usize::MAX >> 40] {
         for (prefix, first) in [(7, 0x80), (6, 0x40), (4, 0), (4, 0x10)] {
-            // Except for the first form, 0 means a new name.
+            // Except in the first form, index 0 means a new name.
             if index == 0 && prefix != 7 {
                 continue;
             }
@@ -80,7 +80,7 @@ fn fields_added_to_the_dynamic_table() {
         let block = [&[first][..], b"\x01a\x01b"].concat();
         assert_eq!(read(&mut decoder, &block), Ok(pairs(&[("a", "b")])));
         assert_eq!(decoder.table_size().0, entries, "{first:x}");
-        // Test the same with a name in the static table.
+        // Repeat with a name from the static table.
         let block = [&[first | 2][..], b"\x03PUT"].concat();
         assert_eq!(read(&mut decoder, &block), Ok(pairs(&[(":method", "PUT")])));
         assert_eq!(decoder.table_size().0, 2 * entries, "{first:x}");

@@ -1,7 +1,5 @@
-//! Reads the repository as text for the tests in `tests/` that check its rules. A rule exists only if no compiler, lint or
+//! Reads the repository as text for the tests in `tests/`, which check its rules. A rule exists only if no compiler, lint or
 //! other test finds the same fault.
-//!
-//! The rules themselves are in `tests/`.
 
 pub mod proto;
 pub mod shapes;
@@ -49,7 +47,7 @@ pub fn files() -> Vec<Source> {
     found
 }
 
-/// Returns all Rust files that people wrote.
+/// Returns all Rust files that are not generated.
 pub fn rust_files() -> Vec<Source> {
     let mut files = files();
     files.retain(|file| file.path.ends_with(".rs") && !file.is_generated());
@@ -62,7 +60,7 @@ pub fn file(path: &str) -> Source {
     Source { path: path.into(), text }
 }
 
-/// Panics with all findings at once, so that one run shows everything that needs a fix. Returns if there are no findings.
+/// Panics with all `findings`, so that one run shows everything that needs a fix. Returns if there are none.
 pub fn none(rule: &str, findings: &[String]) {
     assert!(
         findings.is_empty(),

@@ -1,5 +1,5 @@
 //! Generates `server/crates/api/src/v3/generated` from `server/crates/api/proto`: messages, their JSON rules as serde
-//! attributes, tables of fields (`shapes`), and the descriptor set that server reflection serves. Pure Rust, no protoc.
+//! attributes, tables of fields (`shapes`), and the descriptor set that server reflection serves. Does not need protoc.
 
 use std::{fs, io, path::Path};
 
@@ -10,7 +10,7 @@ use prost_types::{
 use protox::prost::Message as _;
 use tonic_prost_build::Config;
 
-/// The files to compile. They import the other files.
+/// The files to compile, which import the other files.
 const ROOTS: [&str; 8] = [
     "etcdserverpb/auth.proto",
     "etcdserverpb/cluster.proto",
@@ -25,7 +25,7 @@ const ROOTS: [&str; 8] = [
 /// File name of the encoded descriptor set.
 pub const DESCRIPTORS: &str = "descriptors.bin";
 
-/// Generates everything from the protos in `protos`, and writes it to `out`.
+/// Generates all files from the protos in `protos`, and writes them to `out`.
 pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
     let mut set = protox::compile(ROOTS, [protos]).map_err(io::Error::other)?;
     let mut config = Config::new();
@@ -54,7 +54,7 @@ pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
     fs::write(out.join(DESCRIPTORS), set.encode_to_vec())
 }
 
-/// The descriptor set in `bytes`.
+/// Decodes a descriptor set.
 pub fn descriptors(bytes: &[u8]) -> io::Result<FileDescriptorSet> {
     FileDescriptorSet::decode(bytes).map_err(io::Error::other)
 }
@@ -151,8 +151,8 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// Adds the attribute of fields with a oneof, because a path pattern for them would also match their variants. Also changes
-/// `URLs` to one word.
+/// Adds the serde attribute of fields with a oneof, because a path pattern would also match their variants. Also corrects
+/// prost's spelling of `URLs`.
 fn mend(code: &str) -> String {
     let mut out = String::with_capacity(code.len());
     let code = code

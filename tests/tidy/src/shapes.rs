@@ -7,8 +7,8 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-/// Returns the tables of all messages and enums in `set`. Panics if a proto uses nested messages or kinds that the tables do
-/// not support.
+/// Returns the tables of all messages and enums in `set`. Panics if a proto nests messages or uses kinds that the tables do not
+/// support.
 pub fn generate(set: &FileDescriptorSet) -> String {
     let mut out = String::from(
         "// This file is @generated from the protos: what JSON must know about messages.\n\
@@ -73,7 +73,7 @@ fn table(out: &mut String, package: &str, message: &DescriptorProto) {
     let _ = writeln!(
         out,
         "] }};\nimpl Shaped for super::{package}::{} {{ const SHAPE: &'static MessageShape = &{name}; }}",
-        // Prost uses this spelling.
+        // Prost spells the name this way.
         message.name().replace("KV", "Kv")
     );
 }

@@ -1,5 +1,4 @@
-//! Checks that the picture of the benchmarks shows the numbers of the tables, and that each table has a command.
-//! `tests/bench` measures the numbers.
+//! Checks that the benchmark chart shows the tables' numbers, and that each table has a command.
 
 use std::process::Command;
 

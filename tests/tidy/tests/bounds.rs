@@ -1,5 +1,5 @@
-//! `docs/internals/bounds.md` lists the constants of the product whose names end with `_MAX` or `_MIN`.
-//! `UPDATE=1 cargo test -p witan-tidy` writes the page.
+//! Checks that `docs/internals/bounds.md` lists the product's constants whose names end with `_MAX` or `_MIN`. `UPDATE=1 cargo
+//! test -p witan-tidy` writes the page.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use witan_tidy::{Source, file, none, root, rust_files};
 
 const PAGE: &str = "docs/internals/bounds.md";
 
-/// The heading of the table. People write the page above it.
+/// The heading of the table. The text above it is not generated.
 const HEADING: &str = "| constant | value | crate | what happens beyond |\n|---|---|---|---|\n";
 
-/// Minimum number of found constants. With fewer, the test did not read the sources.
+/// Minimum number of constants. With fewer, the test did not read the sources.
 const FOUND_MIN: usize = 50;
 
 #[test]
@@ -41,7 +41,7 @@ fn the_page_lists_every_bound() {
     }
 }
 
-/// Adds a row for each bound in the file, and the bounds without a doc comment to `silent`.
+/// Adds a row to `rows` for each bound in the file, and to `silent` each bound without a doc comment.
 fn rows_of(source: &Source, rows: &mut Vec<String>, silent: &mut Vec<String>) {
     let mut doc = String::new();
     let mut lines = source.text.lines().map(str::trim);
@@ -76,7 +76,7 @@ fn rows_of(source: &Source, rows: &mut Vec<String>, silent: &mut Vec<String>) {
     }
 }
 
-/// Returns name and value if a line declares a constant that is a bound.
+/// Returns the name and the value of a constant if a line declares a bound.
 fn bound(line: &str) -> Option<(&str, &str)> {
     let (visibility, rest) = line.split_once("const ")?;
     let (name, rest) = rest.split_once(": ")?;
@@ -86,7 +86,7 @@ fn bound(line: &str) -> Option<(&str, &str)> {
     (is_bound && is_item).then_some((name, value.trim()))
 }
 
-/// Converts bytes to the units that people read, and returns other values as in the source.
+/// Converts a number of bytes to KiB, MiB or GiB. Returns other values as in the source.
 fn readable(sentence: &str, value: &str) -> String {
     let units = [(" << 10", "KiB"), (" << 20", "MiB"), (" << 30", "GiB")];
     let number = |shift| {

@@ -1,10 +1,10 @@
-//! Checks that the page of clients has the versions that the tests pin.
+//! Checks that the page of clients lists the versions that the tests pin.
 
 use witan_tidy::{file, none};
 
 const PAGE: &str = "docs/reference/clients.md";
 
-/// Name of a client on the page, the file with its pinned version, and the text before the version there.
+/// A client's name on the page, the file that pins its version, and the text before the version there.
 const PINS: [(&str, &str, &str); 14] = [
     (
         "etcdctl",

@@ -1,11 +1,11 @@
-//! Checks that the sample configuration has existing flags, with their defaults where it lists defaults.
+//! Checks that the sample configuration has existing flags, and that its listed defaults are correct.
 
 use witan_tidy::{file, none};
 
 const SAMPLE: &str = "deploy/witan.yaml";
 const FLAGS: &str = "docs/reference/flags.md";
 
-/// A section of the file, whose keys belong to other flags.
+/// A section of the file with keys that are not flags.
 const SECTION: &str = "client-transport-security";
 
 /// Minimum number of keys in the sample. With fewer, the test did not read the sample.
@@ -50,7 +50,7 @@ fn the_sample_configuration_names_flags() {
     none("deploy/witan.yaml", &wrong);
 }
 
-/// The unit must start the program with existing flags, with the user and the folder of the sample.
+/// The unit must start the program with existing flags, and with the user and the folder of the sample.
 #[test]
 fn the_unit_fits_the_sample() {
     let unit = file("deploy/systemd/witan.service").text;

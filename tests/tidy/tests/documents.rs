@@ -1,23 +1,23 @@
-//! Checks that documents only name existing files, flags, metrics and messages. `tests/e2e/tests/documents` runs their
+//! Checks that documents name only existing files, flags, metrics and messages. `tests/e2e/tests/documents` runs their
 //! commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use witan_tidy::{Source, file, files, none, root};
 
-/// Page with all flags. A test of the server checks that it is current.
+/// The page with all flags, which a test of the server keeps current.
 const FLAGS: &str = "docs/reference/flags.md";
 
-/// Page with all metrics of a member.
+/// The page with all metrics of a member.
 const METRICS: &str = "docs/reference/metrics.md";
 
-/// Page with the flags and metrics of the operator.
+/// The page with the operator's flags and metrics.
 const OPERATOR: &str = "docs/reference/operator.md";
 
-/// Where the operator registers its metrics.
+/// The file that registers the operator's metrics.
 const OPERATOR_METRICS: &str = "operator/controller/src/metrics.rs";
 
-/// Flags of other programs in documents, with the programs.
+/// Flags of other programs in documents, with the program.
 const FOREIGN_FLAGS: [(&str, &str); 10] = [
     ("--all", "tests/run"),
     ("--bin", "cargo"),
@@ -41,13 +41,12 @@ const SERIES: [&str; 6] = [
     "promhttp_",
 ];
 
-/// Suffixes of the series that Prometheus derives from a histogram.
+/// Suffixes that Prometheus adds to the name of a histogram.
 const HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
 
-/// Prefix of messages for clients.
+/// Prefix of error messages for clients.
 const MESSAGE: &str = "etcdserver: ";
 
-/// Returns all documents for people.
 fn documents() -> Vec<Source> {
     let mut documents = files();
     documents.retain(|file| {

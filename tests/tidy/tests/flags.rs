@@ -1,11 +1,10 @@
-//! A flag counts as supported only if an end-to-end test names it.
+//! Checks that the end-to-end test in the row of a supported flag uses the flag.
 
 use witan_tidy::{files, none};
 
-/// Folder of the flag table.
 const TABLE: &str = "server/crates/config/src/flags";
 
-/// Beginning of the entry for a supported flag. The name of the test follows.
+/// Beginning of a supported flag's row, before the name of its test.
 const SUPPORTED: &str = "supported(\"";
 
 #[test]

@@ -1,18 +1,18 @@
-//! Checks rules of form: length and head of files, ignored tests, tests that sleep, and paths of machines.
+//! Checks rules of form: length and head of files, ignored tests, tests that sleep, and paths of a machine.
 
 use witan_tidy::{Source, files, none, rust_files};
 
 /// Maximum number of lines in a source file; a longer file fails the test. The aim is half of it.
 const FILE_LINES_MAX: usize = 600;
 
-/// The only test code that may let time pass.
+/// The only test code that may sleep.
 const SLEEPING: [&str; 4] = [
     "tests/bench/",
-    // This folder contains the word without a sleep.
+    // The rule itself contains the word.
     "tests/tidy/",
-    // This file contains the pause between two checks of a condition, and waits for TTLs.
+    // The pause between two checks of a condition, and waits for TTLs.
     "tests/e2e/src/wait.rs",
-    // This file cuts the power at random moments.
+    // Cuts the power at random moments.
     "server/crates/storage/src/tests/power.rs",
 ];
 
@@ -63,7 +63,7 @@ fn no_test_sleeps() {
 
 #[test]
 fn no_host_of_a_registry_and_no_path_of_a_machine() {
-    // The words are in pieces, so that this file does not find itself.
+    // The words are split, so that this file does not match.
     let banned: Vec<String> = [
         ["proxy.golang", ".org"],
         ["sum.golang", ".org"],

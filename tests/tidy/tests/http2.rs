@@ -1,5 +1,4 @@
-//! Checks that the tables next to the HTTP/2 code name existing tests. `tests/http2/run` checks that h2spec has the named
-//! cases.
+//! Checks that the tables next to the HTTP/2 code name existing tests. `tests/http2/run` checks the names of h2spec's cases.
 
 use witan_tidy::{Source, file, none, rust_files};
 
@@ -8,7 +7,7 @@ const TABLES: [&str; 3] = ["rfc9113.md", "rfc7541.md", "cve.md"];
 /// Minimum number of rows in each table. With fewer, the test did not read the table.
 const ROWS_MIN: usize = 15;
 
-/// Returns whether a test has this name: a function, or an entry of `clauses!`.
+/// Returns whether a test has this name, as a function or an entry of `clauses!`.
 fn exists(files: &[Source], name: &str) -> bool {
     let (function, entry) = (format!("fn {name}("), format!("\n    {name}:"));
     files.iter().any(|file| {

@@ -1,13 +1,10 @@
-//! Checks manifests and clippy's settings: the required parts of each crate, and the forbidden features of the shipped
-//! program.
-//!
-//! Cargo enforces the dependencies between crates.
+//! Checks manifests and clippy's settings: the required parts of each crate, and the forbidden features of the shipped program.
 
 use std::process::Command;
 
 use witan_tidy::{file, files, none, root};
 
-/// Without these lints, a crate accepts unsafe code, and `unwrap` outside of tests.
+/// Without these lints, a crate accepts unsafe code and `unwrap` outside of tests.
 #[test]
 fn every_crate_takes_the_workspaces_lints() {
     let lax: Vec<String> = files()
@@ -19,7 +16,7 @@ fn every_crate_takes_the_workspaces_lints() {
     none("a crate takes the workspace's lints", &lax);
 }
 
-/// `cargo build -p witan` builds the shipped program. A build of the whole workspace has the features that its tests enable.
+/// Only `cargo build -p witan` builds the shipped program: a build of the whole workspace enables features of tests.
 #[test]
 fn the_program_that_ships_has_no_feature_of_tests() {
     let tree = Command::new(env!("CARGO"))
@@ -41,7 +38,7 @@ fn the_program_that_ships_has_no_feature_of_tests() {
     none("the program has no feature for tests", &found);
 }
 
-/// Clippy only reads the nearest `clippy.toml`, so a ban that is missing there has no effect on the crate.
+/// Clippy reads only the nearest `clippy.toml`, so a ban that it lacks has no effect on the crate.
 #[test]
 fn nearer_clippy_settings_repeat_the_roots() {
     for name in ["tree", "machine"] {
@@ -53,7 +50,7 @@ fn nearer_clippy_settings_repeat_the_roots() {
     for path in ["server/clippy.toml", "server/crates/replica/clippy.toml"] {
         let own = file(path).text;
         for line in base.lines().map(str::trim) {
-            // The core cannot name these crates.
+            // The core does not depend on these crates.
             let foreign = line.contains("\"tokio::") || line.contains("\"prometheus::");
             let is_setting =
                 !line.is_empty() && !line.starts_with('#') && !line.contains("disallowed-");

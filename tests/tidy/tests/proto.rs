@@ -1,4 +1,4 @@
-//! Checks that the committed files in `server/crates/api/src/v3/generated` equal the output for the protos.
+//! Checks that the files in `server/crates/api/src/v3/generated` equal the output for the protos.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

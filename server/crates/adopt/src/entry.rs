@@ -1,6 +1,6 @@
-//! Converts one entry of etcd's log to an entry of Witan's log.
+//! Converts an entry of etcd's log to an entry of Witan's log.
 //!
-//! The result depends on the entry alone: each member of a cluster is adopted separately, and all must get the same log.
+//! The result depends only on the entry and the cluster id: members are adopted separately, and all must get the same log.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -63,7 +63,7 @@ impl Change {
     }
 }
 
-/// Converts an entry of the log of cluster `cluster_id`. Fails if the entry cannot be read, or changes several members at once.
+/// Converts an entry of the log of cluster `cluster_id`. Fails if the entry is unreadable or changes several members at once.
 pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> {
     match &log.payload {
         EntryPayload::Empty => Ok(Change::None),
@@ -95,8 +95,8 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     )
 }
 
-/// Returns the execution time of a v2 request as Unix time in nanoseconds, because etcd's log does not store it. With it, the
-/// event shows a TTL of 1 second, like the events in etcd's own history.
+/// Returns a v2 request's execution time in Unix nanoseconds, which etcd's log lacks: for a key with a TTL, 1 second before it
+/// expires.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -104,7 +104,7 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
     }
 }
 
-/// Converts a change of raft's configuration. Fails if its kind is unknown, or if the added member cannot be read.
+/// Converts a change of raft's configuration. Fails if its kind is unknown or the added member is unreadable.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
     let kind = kind.map_err(|_| AdoptError::entry(index, "its kind of change is unknown"))?;
@@ -163,8 +163,8 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     })))
 }
 
-/// Converts a put, deletion, transaction or compaction, without Witan's read limits: etcd has no such limits and has already
-/// executed the request. Returns `None` for any other request.
+/// Converts a put, deletion, transaction or compaction. Lifts Witan's read limits, because etcd has already executed the
+/// request. Returns `None` for any other request.
 fn keys(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(put) = &request.put {
         KvOperation::Put(operation::put(put.clone()))
@@ -183,7 +183,7 @@ fn keys(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// Removes Witan's read limits from a transaction, and from all deletions and transactions in it.
+/// Removes Witan's read limits from a transaction and everything in it.
 fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     txn.bounded = false;
     for TxnOp { kind } in txn.success.iter_mut().chain(&mut txn.failure) {
@@ -195,6 +195,7 @@ fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     }
 }
 
+/// Converts a grant, revocation or checkpoint of leases. Returns `None` for other requests.
 fn leases(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(grant) = &request.lease_grant {
         let ttl_s = grant.ttl.max(LEASE_TTL_MIN_S);
@@ -210,7 +211,7 @@ fn leases(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// Converts a request about the cluster: alarms, the version, a member's attributes. Returns `None` for other requests.
+/// Converts a request that changes alarms, the cluster version or a member's attributes. Returns `None` for other requests.
 fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     if let Some(alarm) = &request.alarm {
         return alarm_command(alarm).map(Command::Alarm);
@@ -237,7 +238,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a request that only lists alarms, which etcd also logs.
+/// Converts an alarm request. Returns `None` for a request that only lists alarms.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -252,8 +253,8 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     })
 }
 
-/// Converts a change of v3 users or roles. Returns `None` for reads and logins, which change nothing. Fails if a password
-/// cannot be hashed or decoded.
+/// Converts a change of v3 users or roles. Returns `None` for any other request. Fails if a password cannot be hashed or
+/// decoded.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,
@@ -316,9 +317,8 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the
-/// password itself (`clear`), and each member hashes it. The salt is then derived from the cluster id and the index, so that
-/// all members get the same hash.
+/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the password
+/// itself (`clear`). Its salt is derived from the cluster id and the index, so that all members get the same hash.
 fn password_hash(
     hashed: &str,
     clear: &str,

@@ -1,8 +1,8 @@
-//! Takes over the data directory of a member of etcd 3.4 to 3.7. The keys, leases, users, members and alarms have their state
-//! at the last entry that is known to be committed; the entries after it become the log. etcd's files stay unchanged.
+//! Takes over the data directory of a member of etcd 3.4 to 3.7. The state at the last committed entry becomes the checkpoint,
+//! and later entries become the log. etcd's files stay unchanged.
 //!
-//! The committed part becomes the checkpoint. A quorum may have acknowledged later entries without this member's knowledge.
-//! They keep their index and term, and an election decides about them, as it would in etcd.
+//! A quorum may have acknowledged later entries without this member's knowledge. They keep their index and term, and an
+//! election decides about them, as it would in etcd.
 //!
 //! Members of one cluster may be adopted with different states. Each state therefore has a lineage, and a follower compares
 //! lineages to decide whether it must take the leader's state.
@@ -31,7 +31,7 @@ use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
 /// The reason why a data directory was not adopted. etcd's files are unchanged, and Witan ignores the files that it has
-/// already written.
+/// written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum AdoptError {
@@ -48,7 +48,7 @@ pub enum AdoptError {
     #[error("entry {index} of etcd's log: {what}")]
     Entry {
         index: u64,
-        /// The effect of the entry, and advice for the operator.
+        /// The problem with the entry, and advice for the operator.
         what: String,
     },
     #[error(
@@ -84,7 +84,7 @@ pub struct Adopted {
     pub identity: DataIdentity,
     /// Index of the last entry in the checkpoint.
     pub index: u64,
-    /// Number of later entries, about which the cluster decides.
+    /// Number of later entries, which an election commits or discards.
     pub undecided: usize,
     /// The v3 revision.
     pub revision: Revision,
@@ -94,13 +94,13 @@ pub struct Adopted {
     pub members: usize,
     /// Size in bytes of an incomplete record at the end of etcd's log.
     pub torn_bytes: u64,
-    /// Names of users and roles that existed in both v2 and v3 and were merged.
+    /// Names of users and roles that were merged because both v2 and v3 had them.
     pub shared_names: Vec<String>,
 }
 
-/// Reads etcd's data directory `dir` and writes Witan's files next to etcd's, which stay unchanged. `wal_dir` is etcd's
-/// `--wal-dir`, if it was set. `progress` gets the name of each step and, in the longest step, the size of each record. Fails
-/// if etcd's data cannot be taken over or the disk lacks space.
+/// Reads etcd's data directory `dir` and writes Witan's files next to etcd's. `wal_dir` is etcd's `--wal-dir`, if it was set.
+/// `progress` gets each step, and the size of each record in the longest one. Fails if the data cannot be taken over or the
+/// disk lacks space.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,
@@ -108,7 +108,7 @@ pub fn adopt(
 ) -> Result<Adopted, AdoptError> {
     progress(Progress::Step("log", 0));
     let etcd = witan_etcd::open(dir, wal_dir)?;
-    // Runs take no more space than the pages of etcd's backend.
+    // Witan's files are never larger than etcd's backend.
     let needed = etcd.backend.length;
     let free = storage::free_bytes(dir);
     if free < needed {
@@ -138,13 +138,13 @@ pub fn adopt(
 /// Progress of [`adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A step starts. The number is its size in bytes, or 0 if it is unknown.
+    /// A step starts. The number is its size in bytes, or 0 if unknown.
     Step(&'static str, u64),
-    /// This number of further bytes was processed.
+    /// Number of bytes processed since the last report.
     Bytes(usize),
 }
 
-/// Converts the entries after the checkpoint, and the hard state.
+/// Converts the entries after the checkpoint, and raft's hard state.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();

@@ -3,8 +3,8 @@
 use sha2::{Digest as _, Sha256};
 use witan_machine::{record::RecordChange, view::View};
 
-/// Computes the lineage of a state: a hash of all records of its checkpoint, including the positions of keys in their blocks
-/// and the position in the log. The result is never 0, which marks a state that was not adopted.
+/// Computes the lineage of a state: a hash of its log position and of all checkpoint records, including each key's block. The
+/// result is never 0, which marks a state that was not adopted.
 pub(super) fn of(view: &View) -> u64 {
     let mut records = Sha256::new();
     view.changes(None, &mut |change| match change {

@@ -14,8 +14,8 @@ use witan_snapshot::{self as snapshot, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state. Returns it with the names of users and roles that existed in both v2 and v3. `progress` is called with
-/// the size of each record of the backend.
+/// Reads the state, and the names of users and roles that v2 and v3 shared and that were merged. `progress` gets the size of
+/// each backend record.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     progress: &mut dyn FnMut(usize),
@@ -24,7 +24,7 @@ pub(super) fn committed(
     let mut machine = snapshot::read(&backend.path, backend.length, None, progress)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
     machine.members = registry(backend);
-    // A leader may apply an entry before its own log has it.
+    // A leader may apply an entry before it writes the entry to its own log.
     let last = etcd.hard_state.commit.max(backend.consistent_index);
     for log in etcd.entries.iter().filter(|log| log.index <= last) {
         let change = entry::of(log, etcd.cluster_id)?;
@@ -35,8 +35,8 @@ pub(super) fn committed(
             machine.apply_with(&entry, ReadResults::Discard);
         }
     }
-    // etcd up to 3.5 starts with the members in the v2 store. `etcdctl snapshot restore` leaves another cluster's members in
-    // the backend.
+    // etcd up to 3.5 reads its members from the v2 store. After `etcdctl snapshot restore`, the backend contains another
+    // cluster's members.
     if backend.storage_version.is_none() {
         let downgrade_target = std::mem::take(&mut machine.members.downgrade_target);
         machine.members = MemberRegistry { downgrade_target, ..v2.members()? };
@@ -48,7 +48,7 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// Returns the v2 store as of raft's snapshot, or an empty store without a snapshot.
+/// Returns the v2 store in raft's snapshot, or an empty store if there is no snapshot.
 fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     match &etcd.snapshot {
         Some(snapshot) if !snapshot.data.is_empty() => Ok(V2Store::read(&snapshot.data)?),
@@ -73,7 +73,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
     }
 }
 
-/// Applies an entry to the v2 store if it has an effect there.
+/// Applies an entry to the v2 store if the entry changes it.
 fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     if let EntryPayload::RequestV2(request) = &log.payload {
         v2.apply(request);
@@ -100,8 +100,8 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     }
 }
 
-/// Returns the position of the state in the log, with raft's configuration. Fails if that configuration differs from the
-/// member list.
+/// Returns the state's position in the log and its voters and learners. Fails if raft's configuration differs from the member
+/// list, or if this member was removed.
 fn position(
     etcd: &EtcdDirectory,
     index: u64,

@@ -1,11 +1,11 @@
 //! Refuses to bootstrap or join a cluster that has etcd members. Their peer protocol and log differ: this member would wait
-//! forever while etcd counts it towards its quorum.
+//! forever, and etcd would count it for the quorum.
 
 use futures_util::future::join_all;
 use witan_config::Url;
 use witan_peer::{PeerDialer, query};
 
-/// Another member of the cluster runs etcd.
+/// Another member of the cluster runs etcd. Contains its URL.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{0} is an etcd member, and Witan cannot join a cluster with etcd members. If this member was added there, \

@@ -1,5 +1,5 @@
-//! Joins a running cluster (`--initial-cluster-state=existing`), and checks that a new member is not an old one that lost its
-//! data. Both query the members in `--initial-cluster`.
+//! Joins a running cluster (`--initial-cluster-state=existing`), and prevents the start of an old member that lost its data.
+//! Both query the members in `--initial-cluster`.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
 
-/// Time for which a joining member retries while no other member answers: they may be overloaded or restarting. etcd waits
-/// this long for one answer and gives up at once on a refusal.
+/// Time for which a joining member retries while no other member answers. etcd waits this long for one answer and gives up at
+/// once on a refusal.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Delay between two rounds of queries.
@@ -60,7 +60,7 @@ pub enum JoinError {
 pub struct JoinedCluster {
     /// This member's identity in the cluster.
     pub identity: DataIdentity,
-    /// Current members of the cluster, which send this member the state.
+    /// The cluster's current members, one of which sends this member the state.
     members: MemberRegistry,
 }
 
@@ -95,8 +95,8 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
     }
 }
 
-/// Queries the members at these URLs repeatedly for [`JOIN_PATIENCE`], until at least one answers. Returns all answers of
-/// that round. The error contains each member's failure.
+/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all answers of that round. The
+/// error contains each member's failure.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -119,7 +119,7 @@ async fn fetch_clusters_with_retry(
     }
 }
 
-/// Queries each of the members at these URLs for its cluster. Returns the answers and the failures.
+/// Queries the members at these URLs for their cluster. Returns the answers and the failures.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
@@ -133,9 +133,8 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
     (clusters, failures)
 }
 
-/// Refuses to start without data if another member knows client URLs of this member, because a member publishes them only
-/// once it has data. Without its data, it could vote twice in one term, or for a candidate that lacks entries it has
-/// acknowledged.
+/// Refuses to start without data if another member knows this member's client URLs, which are published only by a member with
+/// data. Without its data, it could vote twice in a term, or for a candidate that lacks entries it acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
     match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {
@@ -144,8 +143,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the cluster of the first answer that matches, because a member that still applies its log may not know the latest
-/// members. Fails with the error of the first answer.
+/// Joins the first matching cluster among the answers: a member that still applies its log may not know the latest members.
+/// Fails with the error of the first answer if none matches.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -164,8 +163,8 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
     Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
 }
 
-/// Matches each member of `--initial-cluster` with a member of `cluster` by its peer URLs. Returns this member's id. Fails if
-/// the numbers of members differ, or if a member has no match.
+/// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs. Returns this member's id. Fails
+/// if the numbers of members differ or a member has no match.
 fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinError> {
     let known = || {
         let members = cluster.members.iter();
@@ -231,7 +230,7 @@ mod tests {
         }
     }
 
-    /// A cluster whose members were all started except the last one.
+    /// Returns a cluster in which all members except the last one were started.
     fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
         let last = urls.last().map(|(id, _)| *id);
         let client_urls = |id| match Some(id) == last {

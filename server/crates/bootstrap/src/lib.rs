@@ -1,6 +1,6 @@
-//! Decides how a member without data starts: with a new cluster, or in a running one that it joins.
+//! Decides how a member without data starts: it starts a new cluster or joins a running one.
 //!
-//! Not here: a member that takes over etcd's data (`witan_adopt`), and a cluster that copies another one (`witan_follow`).
+//! Not here: taking over etcd's data (`witan_adopt`) and copying another cluster (`witan_follow`).
 //!
 //! Reading order: `discover` (finds the first members of a new cluster) → this file (the first state) → `join` (asks the
 //! members of a running cluster) → `etcd` (refuses clusters with members of etcd).
@@ -25,7 +25,8 @@ use join::JoinedCluster;
 
 pub use etcd::EtcdMember;
 
-/// Returns the identity and the first state of a member without data, for a new cluster or for the running one that it joins.
+/// Returns the identity and the first state of a member without data, for a new cluster or for the running cluster that it
+/// joins.
 pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
     if let Some(joined) = joined {
         return (joined.identity, joined.state());
@@ -37,8 +38,8 @@ pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdenti
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// Returns the id of a cluster that follows another one. It is random, so that members refuse a first member that lost its data
-/// and starts again. A directory with an identity but no state keeps its id, because it has not been in a cluster yet.
+/// Returns a random id for a cluster that follows another one, so that other members refuse a first member that lost its data.
+/// A directory with an identity but no state keeps its id, because it was never in a cluster.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
         return found.cluster_id;
@@ -61,7 +62,7 @@ fn first_members(config: &Config) -> Vec<Member> {
         let mut peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
         peer_urls.sort_unstable();
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
-        // A member's first publication sets its name.
+        // The member publishes its name later.
         Member { id, peer_urls, ..Member::default() }
     };
     config.initial_cluster.iter().map(member).collect()
@@ -71,7 +72,7 @@ fn first_members(config: &Config) -> Vec<Member> {
 mod tests {
     use super::*;
 
-    /// A process can crash after it has written the directory's identity and before it has written the first state.
+    /// A process can crash between writing the directory's identity and writing the first state.
     #[test]
     fn a_cluster_that_follows_draws_its_id_once() {
         let begun = DataIdentity::new(1, MemberId(7));

@@ -13,7 +13,7 @@ use witan_transport::{BODY_BYTES_MAX, PeerStream};
 
 use super::tls::TlsClient;
 
-/// A connection as hyper expects it.
+/// A connection in the form that hyper expects.
 pub type Connection = TokioIo<Box<dyn PeerStream>>;
 
 /// The way to a server.
@@ -34,8 +34,8 @@ impl Route<'_> {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Connects within `patience`, with TLS for https. A proxy, if any, gets a `CONNECT` for https and the plain request for
-    /// http. No HTTP request is sent yet. The error contains the authority of the connection.
+    /// Connects within `patience`, with TLS for https. Through a proxy, https uses a `CONNECT` tunnel and http is sent to the
+    /// proxy. No HTTP request is sent yet. The error names the authority of the connection.
     pub async fn open(&self) -> Result<Connection, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
@@ -48,8 +48,8 @@ impl Route<'_> {
         }
     }
 
-    /// Connects to `authority`, which is the server or its proxy. For https, performs the TLS handshake with the server,
-    /// through a tunnel if there is a proxy.
+    /// Connects to `authority`, which is the server or its proxy. For https, opens the proxy's tunnel, if any, and performs the
+    /// TLS handshake with the server.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn PeerStream>> {
         let mut stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
@@ -74,13 +74,12 @@ impl Route<'_> {
     }
 }
 
-/// Requests a tunnel to `authority` from a proxy (`CONNECT`). Fails if the answer's status is not 2xx, or if its head is too
-/// long.
+/// Requests a tunnel to `authority` from a proxy (`CONNECT`). Fails if the status is not 2xx or the response head is too long.
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
-    // Read byte by byte: bytes after the head belong to TLS.
+    // Read byte by byte, because bytes after the head belong to TLS.
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() == BODY_BYTES_MAX {
             return Err(io::Error::other("the proxy's answer is too long"));

@@ -1,6 +1,5 @@
-//! A client for etcd's API: HTTP/2 over plain TCP or TLS, with a user's token. Discovery and following use it.
-//!
-//! Discovery and following build the requests, and choose the next endpoint after a failure.
+//! A client of etcd's API for discovery and following: HTTP/2 over plain TCP or TLS, with a user's token. Its users build the
+//! requests, and choose the next endpoint after a failure.
 //!
 //! Reading order: this file (a session with one endpoint) → `connect` (routes, proxies) → `tls`.
 
@@ -32,15 +31,14 @@ use witan_config::ClientSettings;
 pub use connect::{Connection, Route};
 pub use tls::{ClientTlsError, TlsClient};
 
-/// Maximum time that a failed request waits for the reason why its connection ended.
+/// Maximum time that a failed request waits to learn why its connection ended.
 const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A connection as tonic's clients expect it.
+/// A connection in the form that tonic's clients expect.
 #[derive(Clone)]
 pub struct Http2 {
     sender: SendRequest<Body>,
-    /// The reason why the connection ended, unless it was closed cleanly. The request itself only reports that it was
-    /// canceled.
+    /// The reason why the connection ended, or `None` while it is open or after a clean close.
     ended: watch::Receiver<Option<String>>,
 }
 
@@ -86,8 +84,8 @@ impl Service<Request<Body>> for Http2 {
         self.sender.poll_ready(context).map_err(Self::Error::from)
     }
 
-    /// Sends a request. If it fails, waits up to `REASON_TIMEOUT` for the reason why the connection ended, which is more
-    /// helpful than the request's own error.
+    /// Sends a request. On failure, waits up to `REASON_TIMEOUT` for the reason why the connection ended, because the request's
+    /// own error only says "canceled".
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answered = self.sender.send_request(request);
         let mut ended = self.ended.clone();
@@ -105,7 +103,7 @@ impl Service<Request<Body>> for Http2 {
     }
 }
 
-/// A connection to an endpoint, and the user's token there.
+/// A connection to an endpoint, with the user's token if there is one.
 #[derive(Clone)]
 pub struct Session {
     service: Http2,
@@ -114,8 +112,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to an endpoint over HTTP/2, and logs in if there is a user. Fails with `Unavailable` if the endpoint is
-    /// unreachable or does not speak HTTP/2, and with `InvalidArgument` if it is not a URL.
+    /// Connects to an endpoint, and logs in if `settings` name a user. Fails with `Unavailable` if the endpoint is unreachable
+    /// or does not speak HTTP/2, and with `InvalidArgument` if it is not a URL.
     pub async fn open(
         endpoint: &str,
         settings: &ClientSettings,
@@ -143,12 +141,12 @@ impl Session {
         Ok(session)
     }
 
-    /// Creates a service client with its constructor `with_origin`.
+    /// Creates a tonic client with its constructor `with_origin`.
     pub fn client<C>(&self, with_origin: impl FnOnce(Http2, Uri) -> C) -> C {
         with_origin(self.service.clone(), self.origin.clone())
     }
 
-    /// Makes a request with the user's token, if there is one.
+    /// Creates a request with the user's token, if there is one.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(token) = &self.token {
@@ -158,13 +156,13 @@ impl Session {
     }
 }
 
-/// Returns the requests of a watch stream with one watch. The stream stays open until it is dropped.
+/// Returns a request stream that creates one watch and then stays open.
 pub fn single_watch_requests(create: WatchCreateRequest) -> impl Stream<Item = WatchRequest> {
     let request_union = Some(RequestUnion::CreateRequest(create));
     stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }
 
-/// Waits for the answer to a call. Fails with `DeadlineExceeded` after the request timeout.
+/// Waits for a call's answer up to the request timeout, then fails with `DeadlineExceeded`.
 pub async fn in_time<T>(
     settings: &ClientSettings,
     call: impl Future<Output = Result<T, Status>>,

@@ -25,21 +25,21 @@ pub struct ClientTlsError {
 pub struct TlsClient(TlsConnector);
 
 impl TlsClient {
-    /// Creates TLS settings that trust the system's CAs and present no certificate.
+    /// Creates TLS settings that trust the system's CAs and have no client certificate.
     pub fn of_system() -> Result<Self, ClientTlsError> {
         let builder = builder()?.with_root_certificates(system_roots());
         let config = Arc::new(builder.with_no_client_auth());
         Ok(Self(TlsConnector::from(config)))
     }
 
-    /// Creates TLS settings for HTTP/2 from the flags with the file names.
+    /// Creates TLS settings for HTTP/2 from the files in the flags.
     pub fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         let mut config = config_of_flags(asked)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
-    /// Creates TLS settings for HTTP/1.1 from the flags with the file names.
+    /// Creates TLS settings for HTTP/1.1 from the files in the flags.
     pub fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         Ok(Self(TlsConnector::from(Arc::new(config_of_flags(asked)?))))
     }

@@ -1,4 +1,4 @@
-//! Compares the state hashes of all members at one log index. This module is pure.
+//! Compares the state hashes of all members at one log index, without I/O.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use witan_machine::member::MemberId;
 pub(super) struct MemberHash {
     pub(super) member: MemberId,
     pub(super) votes: bool,
-    /// `None` if the member does not answer or did not hash its state at this index.
+    /// The hash, or `None` if the member does not answer or has no hash at this index.
     pub(super) found: Option<StateHash>,
 }
 
@@ -22,7 +22,7 @@ pub(super) enum StateAgreement {
         /// Whether all members were compared.
         complete: bool,
     },
-    /// Most voters agree, and some members differ from them.
+    /// Most voters agree, and other members differ from them.
     Outvoted {
         /// Members that agree with each other.
         majority: Vec<MemberId>,
@@ -33,7 +33,7 @@ pub(super) enum StateAgreement {
     Undecided,
 }
 
-/// Compares the states of all members at one log index. Releases may encode records other than keys differently, so these are
+/// Compares the states of all members at one log index. Releases may encode records other than keys differently, so those are
 /// compared only if all members run the same release.
 pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
     let found = || members.iter().filter_map(|member| member.found.as_ref());

@@ -1,5 +1,5 @@
-//! Decides when states are compared, and reacts to a difference: the leader raises alarms, and each corrupt member replaces its
-//! own state.
+//! Schedules comparisons of states, and reacts to a difference: the leader raises alarms, and each corrupt member replaces its
+//! state.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use super::{
     metrics::CorruptionMetrics,
 };
 
-/// Interval at which a member checks whether it has the alarm.
+/// Interval at which a member looks for its CORRUPT alarm.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Number of attempts to replace the state before a member pauses for [`REBUILD_PAUSE`].
+/// Attempts to replace the state before a pause of [`REBUILD_PAUSE`].
 const REBUILD_ATTEMPTS: u32 = 3;
 
 /// Pause after failed attempts to replace the state.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
-/// Member id of an alarm for the whole cluster, as in etcd: no majority shows which state is correct.
+/// Member id of an alarm for the whole cluster, as in etcd.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
-/// A starting member's state differs from others', and no majority shows whose state is right.
+/// A starting member's state differs from other members' states, and no majority agrees on one.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state of this member differs from that of others, and no majority with the leader agrees on one (after \
@@ -55,9 +55,9 @@ enum RebuildError {
 
 /// The result of comparing this member's state with the others.
 enum Standing {
-    /// It equals the state of most voters, or all states are equal.
+    /// The state equals that of most voters, or all states are equal.
     Sound {
-        /// Whether the state had to be replaced first.
+        /// Whether the state was replaced.
         rebuilt: bool,
     },
     /// Most voters have a different state, and replacing this member's state failed.
@@ -66,7 +66,7 @@ enum Standing {
     Unknown(Comparison),
 }
 
-/// Compares this member's state with the others'.
+/// Compares the members' states and repairs this member's state.
 #[derive(Clone, Debug)]
 pub struct CorruptionChecker {
     /// This member's node.
@@ -80,8 +80,9 @@ pub struct CorruptionChecker {
 }
 
 impl CorruptionChecker {
-    /// Compares the states before clients are served, if the settings require it. Replaces a state that differs from the
-    /// majority's state, and fails if that fails. If other members do not answer, the member starts anyway, as in etcd.
+    /// Compares the states before the member serves clients, if the settings require it. Replaces a state that differs from the
+    /// majority's. Fails if no majority agrees or the replacement fails. Unreachable members do not prevent the start, as in
+    /// etcd.
     pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
         if !self.checks.initial || self.is_alone().await {
             return Ok(());
@@ -105,9 +106,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares the members' current states every `--corrupt-check-time`, and their states after compactions every
-    /// `--compact-hash-check-time`. Replaces this member's state when it gets the CORRUPT alarm. Returns when the process
-    /// stops.
+    /// Compares current states every `--corrupt-check-time`, and states after compactions every `--compact-hash-check-time`.
+    /// Replaces this member's state when it has the CORRUPT alarm. Returns when the process stops.
     pub async fn run(self) {
         tokio::select! {
             () = self.node.stopping() => {}
@@ -117,8 +117,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// While this member leads other members, has all members hash their state every `--corrupt-check-time`, compares the
-    /// hashes and raises alarms. Never returns.
+    /// Every `--corrupt-check-time`, while this member leads other members, compares the hashes of their current states and
+    /// raises alarms. Never returns.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;
@@ -135,8 +135,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// While this member leads, compares every `--compact-hash-check-time` the states after the last compaction that all
-    /// members have hashed. Never returns.
+    /// Every `--compact-hash-check-time`, while this member leads other members, compares their states after the last
+    /// compaction that all of them hashed, and raises alarms. Never returns.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
@@ -162,9 +162,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Whenever this member has the CORRUPT alarm, compares its state with the others'. If most members differ, replaces it and
-    /// lowers the alarm. If the state is sound, a client raised the alarm, and it stays. Failures are retried after a pause.
-    /// Never returns.
+    /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and lowers the
+    /// alarm. An alarm on a sound state stays, because a client raised it. Retries failures after a pause. Never returns.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -180,7 +179,7 @@ impl CorruptionChecker {
                 continue;
             }
             match self.repair_state().await {
-                // A client has raised the alarm and must lower it.
+                // A client raised the alarm and must lower it.
                 Ok(Standing::Sound { rebuilt: false }) => handled = true,
                 Ok(Standing::Sound { rebuilt: true }) => {
                     tracing::warn!(
@@ -200,8 +199,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces this member's state until it equals the majority's state, at most [`REBUILD_ATTEMPTS`] times. Returns the
-    /// result of the last comparison.
+    /// Compares this member's state and replaces it until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns
+    /// the result of the last comparison.
     async fn repair_state(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
@@ -238,8 +237,8 @@ impl CorruptionChecker {
         Ok(Standing::Corrupt)
     }
 
-    /// Replaces this member's state with the leader's. If this member leads, first transfers leadership to a voter of
-    /// `majority`. Fails if this member becomes the leader during the replacement.
+    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`. Fails if
+    /// this member becomes the leader during the replacement.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let next = {
@@ -261,7 +260,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises the CORRUPT alarm for the members that the majority contradicts, or for the whole cluster if there is no
+    /// Raises the CORRUPT alarm for the members that differ from the majority, or for the whole cluster if there is no
     /// majority.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
@@ -298,7 +297,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises or lowers an alarm through the log. A failure is only logged, because the next comparison tries again.
+    /// Raises or lowers an alarm through the log. Only logs a failure, because the next comparison tries again.
     async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,

@@ -15,8 +15,8 @@ use super::agreement::{MemberHash, StateAgreement, decide};
 /// Timeout for hashing this member's own state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Maximum wait for other members after this member has hashed its state, in addition to twice its own hashing time. A
-/// restarted member may never have a hash at this index.
+/// Maximum wait for other members after this member has hashed its state, in addition to twice its hashing time. A restarted
+/// member may never have a hash at this index.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause before members without a hash are queried again.
@@ -57,7 +57,6 @@ impl Comparison {
     }
 }
 
-/// The answer of one member.
 enum Answer {
     Hash(StateHash),
     /// The member has no hash at this index yet.
@@ -66,8 +65,7 @@ enum Answer {
     Unreachable,
 }
 
-/// Makes all members hash their state at a new log index, and compares the hashes. Members without a hash are queried again
-/// until they have one, `enough` returns true, or the time is over.
+/// Makes all members hash their state at a new log index, and compares the hashes. See [`at`].
 pub(super) async fn now(
     node: &Node,
     dialer: &PeerDialer,
@@ -78,8 +76,7 @@ pub(super) async fn now(
 }
 
 /// Compares the states of all members after entry `index`, at which they must hash their state. Returns when all reachable
-/// members have answered, when `enough` returns true for the answers so far, or at a timeout. Fails if this member does not
-/// hash its state in time.
+/// members have answered, `enough` returns true, or the time is over. Fails if this member does not hash its state in time.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,
@@ -120,7 +117,7 @@ pub(super) async fn at(
     }
 }
 
-/// Queries members concurrently for their state hash after entry `index`. Skips ids of unknown members.
+/// Queries members concurrently for their state hash after entry `index`. Skips unknown members.
 async fn ask(
     registry: &MemberRegistry,
     dialer: &PeerDialer,
@@ -135,7 +132,7 @@ async fn ask(
     join_all(asking).await
 }
 
-/// Queries a member for its hash at one peer URL after another until one answers.
+/// Queries a member for its hash at its peer URLs until one answers.
 async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {

@@ -1,14 +1,14 @@
 //! Finds members whose state differs from the majority's, and replaces it with the leader's.
 //!
-//! Every member hashes its whole state at certain log indexes: at compactions, and at entries proposed for that purpose.
-//! Members that differ from most voters get the CORRUPT alarm, which stops writes as in etcd, and fetch the leader's state.
-//! Once their state equals the majority's, the alarm is lowered.
+//! Members hash their whole state at compactions and at entries proposed for that purpose. A member that differs from most
+//! voters gets the CORRUPT alarm, which stops writes as in etcd, and fetches the leader's state. Once its state equals the
+//! majority's, the alarm is lowered.
 //!
-//! Hashes are computed in `snapshot` and stored in `node`, `peer::query` queries other members, and `witan_machine::alarm`
-//! defines the effect of an alarm.
+//! `snapshot` computes hashes, `node` stores them, `peer::query` queries other members, and `witan_machine::alarm` defines the
+//! effect of an alarm.
 //!
-//! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
-//! reaction) → `metrics`.
+//! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and reaction) →
+//! `metrics`.
 
 mod agreement;
 mod checker;
@@ -25,7 +25,7 @@ use witan_storage::run_at_low_priority;
 pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;
 
-/// Hashes each state that the replica's thread has frozen, one at a time, and stores the hashes. Returns when that thread ends.
+/// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Returns when that thread ends.
 pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     while let Some(view) = frozen.next().await {
         let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&view))));

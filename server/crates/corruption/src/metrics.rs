@@ -22,7 +22,7 @@ impl CorruptionMetrics {
         }
     }
 
-    /// Counts a comparison under the label of its agreement.
+    /// Counts a comparison by its outcome.
     pub(super) fn compared(&self, agreement: &StateAgreement) {
         let outcome = match agreement {
             StateAgreement::Agreed { complete: true } => "agreed",

@@ -1,4 +1,4 @@
-//! The calls of following. Calls to this cluster are retried until it answers; each call to the source goes to one member.
+//! The calls of a follower: to its own cluster, with retries, and to one member of the source.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 /// Delay before a failed proposal is repeated.
 const PROPOSE_RETRY: Duration = Duration::from_millis(100);
 
-/// This cluster and a session with the source.
+/// This cluster and a session with a member of the source.
 #[derive(Clone)]
 pub(super) struct Calls<'a> {
     pub(super) node: &'a Node,
@@ -41,7 +41,7 @@ impl<'a> Calls<'a> {
         Ok(Self { node, handle, session, source_cluster_id })
     }
 
-    /// Refuses a response from another cluster, whose members may now use these endpoints.
+    /// Fails if a response comes from another cluster, which may now use the source's endpoints.
     pub(super) fn check_cluster(&self, found: u64) -> Result<(), CopyError> {
         let expected = self.source_cluster_id;
         if expected == 0 || found == expected {
@@ -51,9 +51,8 @@ impl<'a> Calls<'a> {
         Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
-    /// Proposes an operation until this cluster has applied it. Repeating an operation has no effect. Fails if the operation
-    /// is refused or too large, or if this node was stopped or removed. Any other error is shown in the status, and the
-    /// proposal is retried.
+    /// Proposes an operation until this cluster has applied it; repeating an operation has no effect. Fails if the operation is
+    /// refused or too large, or if this node was stopped or removed. Shows any other error in the status and retries.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

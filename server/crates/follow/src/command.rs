@@ -1,4 +1,4 @@
-//! `witan follow status`, `cut-over` and `source-gone`: a command line for the `/follow` endpoints of a running member.
+//! `witan follow status`, `cut-over` and `source-gone`: the command line of the `/follow` endpoints.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use witan_transport::exchange;
 /// The word after the program's name.
 pub const FOLLOW: &str = "follow";
 
-/// The subcommands of [`FOLLOW`] that call a running member. Flags start one instead.
+/// The subcommands of [`FOLLOW`], which call a running member. Without a subcommand, the flags start a member.
 pub const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--help"];
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ struct MemberArguments {
     write_out: String,
 }
 
-/// Why a command printed no result.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum FollowCommandError {
@@ -103,8 +103,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     })
 }
 
-/// Formats the fields of the status that `ROWS` names, one line each with a title and a value; `-` for a missing field. Other
-/// fields are left out.
+/// Formats the fields of the status that `ROWS` names, one line each with title and value; `-` stands for a missing field.
 fn status_lines(status: &Value) -> String {
     let text = |name: &str| match &status[name] {
         Value::String(text) => text.clone(),
@@ -137,7 +136,7 @@ fn status_lines(status: &Value) -> String {
 }
 
 impl MemberArguments {
-    /// Sends a request without a body; returns the response, or the message of a refusal.
+    /// Sends a request without a body. Returns the response, or the message of a refusal as an error.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

@@ -10,11 +10,11 @@ use super::{copier::Copier, error::CopyError, source::SourceHash};
 /// Minimum time between two comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Divisor of the time that a member of the source spends on hashes at most, because hashing reads all keys.
+/// A member of the source spends at most 1/20 of its time on hashes, because hashing reads all keys.
 const COMPARE_SHARE: u32 = 20;
 
 impl Copier<'_> {
-    /// Compares unless the last comparison was recent.
+    /// Compares the keys unless the last comparison was recent.
     pub(super) async fn compare_if_due(&mut self) -> Result<(), CopyError> {
         if Instant::now() < self.compare_at {
             return Ok(());
@@ -26,8 +26,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Compacts to the source's compacted revision and compares the hashes at its revision. Returns `None` if the source was
-    /// compacted further before the comparison.
+    /// Compacts this cluster to the source's compacted revision, and compares the hashes at the source's revision. Returns
+    /// whether they are equal, or `None` if the source was compacted further before the comparison.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
@@ -35,7 +35,7 @@ impl Copier<'_> {
         self.compare_with(there).await
     }
 
-    /// Requests the source's hash, and keeps copying until it answers.
+    /// Requests the source's hash, and copies revisions until it arrives.
     async fn source_hash(&mut self) -> Result<SourceHash, CopyError> {
         let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());
@@ -48,7 +48,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares after the cut-over, when the source no longer changes. Failures are logged.
+    /// Compares the keys after the cut-over, when the source no longer changes. Logs failures.
     pub(super) async fn compare_after_cut_over(&self) {
         let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,
@@ -63,7 +63,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Compacts to the source's compacted revision.
+    /// Compacts this cluster to the source's compacted revision.
     async fn compact(&self, compacted: i64) -> Result<(), CopyError> {
         if compacted <= 0 {
             return Ok(());
@@ -72,6 +72,8 @@ impl Copier<'_> {
         self.calls.propose(compact).await
     }
 
+    /// Compares the keys with the source's hash at its revision. Returns whether they are equal, or `None` if the compacted
+    /// revisions differ.
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
         self.calls.node.read().await.map_err(CopyError::Node)?;
         let job = self.calls.node.job(()).await.map_err(CopyError::Node)?;

@@ -1,4 +1,4 @@
-//! Copies the source's writes: the events of its watch become revisions, which are proposed in order.
+//! Copies the source's writes: combines the events of a watch into revisions, and proposes the revisions in order.
 
 use std::time::Instant;
 
@@ -21,22 +21,22 @@ use super::{
 pub(super) struct Copier<'a> {
     pub(super) calls: Calls<'a>,
     watch: Streaming<WatchResponse>,
-    /// Received revisions that are not copied yet.
+    /// Received revisions that are not yet copied.
     received: ReceivedRevisions,
     /// The last copied revision.
     pub(super) revision: i64,
-    /// The fence of another cluster at the source.
+    /// The reason why no cut-over is possible: another cluster's fence at the source.
     pub(super) fenced_by: Option<FenceError>,
-    /// The revision of users and roles that was copied through this session.
+    /// The revision of users and roles that this session has copied.
     pub(super) auth_revision: Option<u64>,
-    /// When the next comparison of hashes is due.
+    /// Earliest time of the next comparison of hashes.
     pub(super) compare_at: Instant,
     /// Earliest time of the next copy of users and roles.
     pub(super) users_at: Instant,
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and watches from the revision after this cluster's own. Fails with `NotFollowing` if this cluster no
+    /// Opens a session and a watch that starts after this cluster's revision. Fails with `NotFollowing` if this cluster no
     /// longer follows.
     pub(super) async fn begin(
         node: &'a Node,
@@ -68,13 +68,14 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Waits for the next revisions, and adds revisions that have already arrived, up to the size of one entry. Cancel-safe.
+    /// Waits for the next revision. Returns it with revisions that have already arrived, up to the size of one entry.
+    /// Cancel-safe.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
         self.revisions_from(answer).await
     }
 
-    /// Takes a message of the watch and all messages that are already available or complete its last revision.
+    /// Takes a watch message and all messages that are available or complete its last revision.
     async fn revisions_from(
         &mut self,
         first: Result<Option<WatchResponse>, Status>,
@@ -92,7 +93,7 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended or was canceled, or if the message is from another
+    /// Adds the revisions of a watch message. Fails if the watch has ended or was canceled, or the message is from another
     /// cluster.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let answer = answer.map_err(|status| self.calls.session.error(status))?;
@@ -114,9 +115,9 @@ impl<'a> Copier<'a> {
         self.received.add(answer.events, answer.fragment)
     }
 
-    /// Proposes revisions and waits until they are applied. Each entry holds up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], or
-    /// one larger revision. Adds missing leases, and retries without a limit. Fails if this node has ended, a revision is
-    /// refused or too large for the log, or the source does not report a lease's TTL.
+    /// Proposes revisions and waits until they are applied. Each entry holds up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], or one
+    /// larger revision. Adds missing leases. Fails if this node has ended, a revision is refused or too large for the log, or
+    /// the source does not report a lease's TTL.
     pub(super) async fn write(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -141,7 +142,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Proposes one entry of revisions. If the state lacks a lease, adds the lease and proposes the entry again.
+    /// Proposes an entry of revisions. If a lease is missing, adds it and proposes the entry again.
     async fn propose_revisions(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -166,7 +167,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Copies until this cluster reaches a revision of the source. Fails if the watch does not deliver it.
+    /// Copies until this cluster reaches the source's `revision`. Fails if the watch does not deliver it.
     pub(super) async fn copy_to(&mut self, revision: i64) -> Result<(), CopyError> {
         let session = self.calls.session.clone();
         while self.revision < revision {

@@ -1,4 +1,4 @@
-//! The cut-over: the source refuses writes, its last writes are copied, and this cluster takes writes.
+//! The cut-over: the source refuses writes, its last writes are copied, and this cluster accepts writes.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,16 @@ use super::{
 /// Maximum number of revisions that are missing before the source stops writes; with more, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
-/// Maximum time for which the source may be fenced before this cluster takes writes. After this time, the cut-over is given
-/// up.
+/// Maximum time for which the source refuses writes before this cluster accepts them. Then the cut-over is given up.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum time that the caller waits while a failed cut-over is given up.
+/// Maximum time for giving up a failed cut-over while its requester waits.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {
-    /// Runs the cut-over and sends its result to the requester, even before it returns an error. Returns whether it is done;
-    /// `false` if it was refused or the requester is gone. After success, compares the keys once more. After an error the
-    /// source may still refuse writes until the next session gives the cut-over up.
+    /// Runs the cut-over and sends its result to the requester. Returns whether it is done, or `false` if it was refused or the
+    /// requester has gone. After success, compares the keys once more. After an error, the source may refuse writes until the
+    /// next session gives the cut-over up.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);
@@ -42,7 +41,7 @@ impl Copier<'_> {
                 (Err(CutOverRefused::Failed(reason)), Err(error))
             }
         };
-        // The requester may be gone.
+        // Ignore that the requester may have gone.
         let _ = to.send(answer);
         if let Ok(true) = done {
             self.compare_after_cut_over().await;
@@ -50,6 +49,8 @@ impl Copier<'_> {
         done
     }
 
+    /// Runs the cut-over for the requester `asked`. The inner error is a refusal, which leaves the source unchanged; the outer
+    /// error ends the session.
     async fn cut_over(
         &mut self,
         asked: &CutOverRequest,
@@ -76,7 +77,7 @@ impl Copier<'_> {
         }
         let recorded = fence::begin(&self.calls).await?;
         if asked.is_closed() {
-            // Without a quorum the proposal can wait so long that the requester is gone.
+            // Without a quorum, the proposal can outlast its requester.
             return Ok(Err(CutOverRefused::Failed(
                 "the requester is gone".to_owned(),
             )));
@@ -84,10 +85,10 @@ impl Copier<'_> {
         let begun = Instant::now();
         let taking = timeout(CUT_OVER_TIMEOUT, self.take_over(&recorded)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
-            // The cut-over may be done although its answer was lost.
+            // The cut-over may have succeeded although its answer was lost.
             match timeout(GIVE_UP_TIMEOUT, self.give_up()).await {
                 Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
-                // If giving up failed, the next session does it.
+                // If giving up failed, the next session repeats it.
                 Ok(_) | Err(_) => return Err(error),
             }
         }
@@ -102,7 +103,7 @@ impl Copier<'_> {
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
-    /// Makes the source refuse writes, copies its last writes, and makes this cluster take writes.
+    /// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes.
     async fn take_over(&mut self, recorded: &MemberRegistry) -> Result<(), CopyError> {
         self.calls.handle.update(|status| status.fenced = true);
         let calls = self.calls.clone();
@@ -117,8 +118,8 @@ impl Copier<'_> {
         fence::take_over(&calls, recorded, copy).await.map(drop)
     }
 
-    /// Gives up every attempt at a cut-over and lets the source take writes again. Returns `NotFollowing` if a cut-over
-    /// was done; the source then stays fenced.
+    /// Gives up all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over was
+    /// done; the source then stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
         fence::give_up(&self.calls).await?;
         tracing::warn!("the cut-over was given up: the source takes writes again");

@@ -1,4 +1,4 @@
-//! Why following stops until the next attempt.
+//! The reasons why following stops until the next session.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use witan_node::NodeError;
 
 use super::{fence::FenceError, seed::SeedError, source::SourceError};
 
-/// The reason why following has stopped for now.
+/// The reason why a session with the source ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
     #[error(transparent)]

@@ -1,12 +1,12 @@
-//! The fence: alarms that stop the source from taking writes. This module orders the steps in which a cut-over raises the
-//! alarms, gives them up, and checks them afterward.
+//! The fence: alarms that stop the source's writes. This module orders the steps in which a cut-over raises the alarms, gives
+//! them up, and checks them afterward.
 //!
 //! An alarm has no owner and no version, and a request can take effect long after its caller has given up. Each attempt
-//! therefore raises alarms under a new id, which the replicated state records first. A cluster only lowers the ids of attempts
-//! that it has given up, and never raises these again. A cut-over raises its own fence first and then looks for others. Of two
-//! clusters, at most one finds no other fence.
+//! therefore raises alarms under a new id, which the replicated state records first. A cluster lowers only the ids of attempts
+//! that it has given up, and never raises these again. A cut-over raises its own fence before it looks for others, so at most
+//! one of two clusters finds no other fence.
 //!
-//! The calls themselves are in `calls`. The tests run these steps against a source with delayed requests (`world`).
+//! `calls` makes the calls. The tests run these steps against a source with delayed requests (`world`).
 
 use witan_api::v3::etcdserverpb::{AlarmMember, AlarmType, alarm_request::AlarmAction};
 use witan_machine::{
@@ -14,7 +14,7 @@ use witan_machine::{
     member::MemberRegistry,
 };
 
-/// The reason why a fence does not work.
+/// The reason why a fence does not protect a cut-over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
     #[error(
@@ -36,10 +36,10 @@ fn list(ids: &[u64]) -> String {
 
 /// The calls that a fence needs, to this cluster and to the source.
 pub(super) trait FenceCalls {
-    /// The error of a failed call. The call may still take effect, now or later.
+    /// The error of a failed call, which may still take effect later.
     type Error: From<FenceError>;
 
-    /// Returns this cluster's members and its last attempt, obtained with a linearizable read.
+    /// Reads this cluster's members and last attempt linearizably.
     async fn recorded(&self) -> Result<MemberRegistry, Self::Error>;
     /// Records an operation in the log of this cluster.
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
@@ -47,24 +47,24 @@ pub(super) trait FenceCalls {
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
     /// Returns the source's alarms that belong to fences.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
-    /// Returns whether the source would accept a deletion, tested with a request that has no effect.
+    /// Returns whether the source would accept a deletion. The test has no effect on the source.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;
-    /// Returns the source's latest revision, obtained with a linearizable read.
+    /// Reads the source's latest revision linearizably.
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
-/// The alarms at a source whose ids are not its members'.
+/// The alarms of the source whose ids do not belong to its members.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fences {
     /// Alarms with ids of this cluster's attempts.
     pub(super) own: Vec<AlarmMember>,
-    /// All other ids.
+    /// Other ids that have alarms.
     pub(super) foreign: Vec<u64>,
 }
 
 impl Fences {
-    /// Classifies the alarms of a source with these members. Ignores the members' own alarms. A cluster without an attempt owns
-    /// none of the other alarms.
+    /// Classifies the alarms of a source with these members, and ignores the members' own alarms. `recorded` contains this
+    /// cluster's attempts.
     pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
         let mut fences = Self::default();
         for alarm in alarms {
@@ -80,7 +80,7 @@ impl Fences {
         fences
     }
 
-    /// Returns whether all alarms of this id are raised.
+    /// Returns whether the fence of this id is complete.
     fn has(&self, id: u64) -> bool {
         let mut alarms = ALARMS.iter();
         alarms.all(|alarm| self.own.contains(&of(id, *alarm)))
@@ -97,15 +97,15 @@ impl Fences {
 
 /// The alarms of a fence, in the order in which they are raised.
 ///
-/// CORRUPT alone is not enough before etcd 3.6. A later NOSPACE alarm replaces it, so that deletions are accepted
-/// again, and lowering NOSPACE removes both. Raising NOSPACE again changes nothing, so NOSPACE comes first here.
+/// Before etcd 3.6, a NOSPACE alarm after CORRUPT allows deletions again, and lowering NOSPACE cancels both. Raising NOSPACE
+/// again has no effect, so NOSPACE comes first.
 const ALARMS: [AlarmType; 2] = [AlarmType::Nospace, AlarmType::Corrupt];
 
 fn of(member_id: u64, alarm: AlarmType) -> AlarmMember {
     AlarmMember { member_id, alarm: alarm as i32 }
 }
 
-/// Records the next attempt at a cut-over, which ends all earlier attempts.
+/// Records the next attempt at a cut-over, which ends all earlier attempts. Returns the registry with this attempt.
 pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C::Error> {
     let mut recorded = calls.recorded().await?;
     recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);
@@ -124,7 +124,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-/// Lowers the alarms of this kind.
+/// Lowers those of the alarms that have this kind.
 async fn lower<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],
@@ -136,7 +136,8 @@ async fn lower<C: FenceCalls>(
     Ok(())
 }
 
-/// Returns the fences once the source refuses writes because of the last attempt's fence.
+/// Returns the source's fences. Fails with `TakesWrites` if the last attempt's fence is incomplete or the source accepts
+/// writes.
 async fn ensure_in_force<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,
@@ -149,9 +150,8 @@ async fn ensure_in_force<C: FenceCalls>(
     Ok(fences)
 }
 
-/// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes. Returns the last
-/// revision of the source. On error, the caller must abandon the attempt ([`give_up`]): the cut-over may nevertheless
-/// have taken effect.
+/// Makes the source refuse writes, copies its writes up to its last revision, and makes this cluster accept writes. Returns
+/// that revision. After an error, the caller must call [`give_up`], because the cut-over may still take effect.
 pub(super) async fn take_over<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,
@@ -166,12 +166,12 @@ pub(super) async fn take_over<C: FenceCalls>(
     Ok(revision)
 }
 
-/// Gives up every attempt at a cut-over, even one whose last entry is in the log and may be applied later, and only
-/// then lowers its alarms. Fails if a cut-over was done; the source then stays fenced.
+/// Gives up all attempts at a cut-over, and then lowers their alarms. Later log entries of these attempts have no effect. Fails
+/// if a cut-over was done; the source then stays fenced.
 pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
-    // Another process may have begun the same attempt and be continuing it.
+    // Keep the alarms of this attempt: another process may have begun an attempt with the same number.
     let present = recorded.fence_id(recorded.cut_over_attempt);
     fences.own.retain(|alarm| alarm.member_id != present);
     for kind in ALARMS.into_iter().rev() {
@@ -185,15 +185,14 @@ pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
 pub(super) enum Guarded {
     /// The source is fenced.
     Holds,
-    /// The source was not fenced, and a new fence was raised.
+    /// The source accepted writes or the fence was incomplete, and a new fence was raised.
     RaisedAgain,
-    /// The fence is not needed yet, or no longer.
+    /// This cluster still follows, or there is no fence to check.
     Ended,
 }
 
-/// Checks the source after the cut-over, and raises a new fence if the last one was lowered. Also returns the source's
-/// revision. `seen` is the last revision at which the source refused writes. Returns `Ended` with revision 0 if this cluster
-/// follows again, or has no fence to check.
+/// Checks the source after the cut-over, and raises a new fence if the last one has no effect. Returns the result and the
+/// source's revision, or `Ended` and 0. `seen` is the last revision at which the source refused writes.
 pub(super) async fn guard<C: FenceCalls>(
     calls: &C,
     seen: Option<i64>,
@@ -205,7 +204,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let fences = calls.fences(&recorded).await?;
     let revision = calls.revision().await?;
     let whole = fences.has(recorded.fence_id(recorded.cut_over_attempt));
-    // The source logs each refused write, so no test write is sent while nothing changes.
+    // The source logs each refused write, so the check sends none while nothing changes.
     if whole && seen == Some(revision) {
         return Ok((Guarded::Holds, revision));
     }
@@ -218,8 +217,8 @@ pub(super) async fn guard<C: FenceCalls>(
     let again = FollowOperation::FenceAgain(FenceAgain { attempt });
     calls.record(again).await?;
     if open {
-        // Before etcd 3.6, a CORRUPT alarm can be raised without effect, and while it is raised the next one may have none
-        // either.
+        // Before etcd 3.6, a raised CORRUPT alarm can have no effect, and the next CORRUPT alarm only has one after it is
+        // lowered.
         lower(calls, &fences.own, AlarmType::Corrupt).await?;
     }
     raise(calls, &recorded).await?;

@@ -2,11 +2,11 @@
 //! Until then the new cluster serves reads and refuses client writes (`witan_machine::follow`).
 //!
 //! Only the member that was started with `--from` follows the source; its proposals reach the other members through the log.
-//! After a restart or an outage of the source, it continues from the cluster's revision. After the cut-over, it checks the
+//! After a restart or an outage of the source, it continues from its cluster's revision. After the cut-over, it checks the
 //! source's fence until an operator declares the source gone.
 //!
-//! Not here: the commands in the log and the state that they change (`witan_machine::follow`), connections (`witan_client`), and
-//! the endpoints at `/follow` (`server/src/api/follow.rs`).
+//! Not here: the commands in the log and the state that they change (`witan_machine::follow`), connections (`witan_client`),
+//! and the `/follow` endpoints (`server/src/api/follow.rs`).
 //!
 //! Reading order: this file (the loop) → `seed` (the first state) → `source` (requests to etcd) → `received`, `copier`
 //! (revisions become entries) → `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (stops writes at the
@@ -52,7 +52,7 @@ use metrics::FollowMetrics;
 use seed::SnapshotFolder;
 use status::CutOverRequest;
 
-/// Delay before the next endpoint is tried. It doubles with each short session.
+/// Delay before the next endpoint is tried. It doubles after each short session.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest delay before the next endpoint is tried; it does not double beyond this.
@@ -61,7 +61,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Interval of copying leases and users, and of checking the fence after the cut-over.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts copying the source.
+/// Starts the task that copies the source, and returns its handle.
 pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
     let metrics = FollowMetrics::register(on);
     let folder = SnapshotFolder::of(config);
@@ -70,8 +70,8 @@ pub fn start(config: &Config, source: Source, node: &Node, on: &Register) -> Fol
     handle
 }
 
-/// Copies the source until the cut-over, then checks its fence until the process stops or the source is gone. Failures are
-/// logged and retried.
+/// Copies the source until the cut-over, then checks its fence until the process stops or the source is gone. Logs and retries
+/// failures.
 async fn run(
     node: Node,
     source: Source,
@@ -98,7 +98,7 @@ async fn run(
         };
         if let Err(error) = outcome {
             handle.failed(&error);
-            // The requesters must not wait until the next session.
+            // Answer waiting requesters now, not in the next session.
             while let Ok(request) = requests.try_recv() {
                 let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
             }
@@ -111,13 +111,13 @@ async fn run(
     }
 }
 
-/// Returns this cluster's members, with the state of the cut-over.
+/// Returns this cluster's members and the state of its cut-over.
 async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     let view = node.view().await?;
     Ok(view.machine.members.clone())
 }
 
-/// Warns, on a member started without `--from`, that it does not check the source.
+/// Logs a warning if this member was started without `--from` but its cluster must check the source's fence.
 pub async fn warn_if_unguarded(node: &Node) {
     if members(node)
         .await
@@ -130,7 +130,7 @@ pub async fn warn_if_unguarded(node: &Node) {
     }
 }
 
-/// Follows over one connection until it fails or the cut-over is done.
+/// Follows through one connection until it fails or the cut-over is done.
 async fn follow(
     node: &Node,
     source: &Source,
@@ -163,8 +163,8 @@ async fn follow(
     }
 }
 
-/// After the cut-over, checks the source through one connection, until the connection fails or an operator declares the source
-/// gone. `members` come from a state after the cut-over.
+/// Checks the source through one connection after the cut-over. Returns when an operator declares the source gone; fails if the
+/// connection fails. `members` comes from a state after the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,
@@ -186,14 +186,14 @@ async fn guard(
         handle.guarded(members.fenced_at, found);
         seen = match found {
             (Guarded::Holds, revision) => Some(revision),
-            // The next check verifies the fence.
+            // Test the new fence at the next check.
             (Guarded::RaisedAgain, _) => None,
             (Guarded::Ended, _) => return Ok(()),
         };
     }
 }
 
-/// The copier's next action. It runs outside of the `select!` that chooses it, because `select!` could drop it halfway.
+/// The copier's next action. It runs outside of the `select!` that chooses it, because `select!` could cancel it.
 enum Next {
     Revisions(Vec<FollowedRevision>),
     Sync,

@@ -18,7 +18,6 @@ pub(super) struct FollowMetrics {
 }
 
 impl FollowMetrics {
-    /// Registers the metrics.
     #[rustfmt::skip]
     pub(super) fn register(on: &Register) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Revisions of the source as they arrive. A large revision arrives in parts. A revision that does not fit in one log entry is
-//! refused before all of it is in memory.
+//! Collects the source's revisions from watch messages. A large revision arrives in parts. A revision that does not fit in a
+//! log entry is refused before all of it is in memory.
 
 use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
 use witan_machine::follow::{FollowedRevision, FollowedWrite};
@@ -20,7 +20,7 @@ const WRITE_BYTES: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct ReceivedRevisions {
     revisions: Vec<FollowedRevision>,
-    /// Whether the next message continues the last revision.
+    /// Whether the next message may continue the last revision.
     continues: bool,
     /// Size in bytes and number of writes of all revisions except the last one.
     before: (usize, usize),
@@ -29,8 +29,8 @@ pub(super) struct ReceivedRevisions {
 }
 
 impl ReceivedRevisions {
-    /// Adds the events of a message. Fails if a revision does not fit in a log entry. `continues` means that the next message
-    /// may have more events of the last revision.
+    /// Adds the events of a message. `continues` says whether the next message may have more events of the last revision. Fails
+    /// if a revision does not fit in a log entry.
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
             let revisions = self.revisions.len();
@@ -60,7 +60,7 @@ impl ReceivedRevisions {
         !self.continues
     }
 
-    /// Returns whether the complete revisions fill an entry.
+    /// Returns whether the complete revisions fill a log entry.
     pub(super) fn is_full(&self) -> bool {
         let (mut bytes, mut writes) = self.before;
         if let (false, Some(last)) = (self.continues, self.revisions.last()) {
@@ -70,7 +70,7 @@ impl ReceivedRevisions {
         bytes >= ENTRY_BYTES || writes >= ENTRY_WRITES
     }
 
-    /// Takes the complete revisions.
+    /// Removes and returns the complete revisions.
     pub(super) fn take(&mut self) -> Vec<FollowedRevision> {
         let whole =
             self.revisions.len() - usize::from(self.continues && !self.revisions.is_empty());
@@ -80,12 +80,12 @@ impl ReceivedRevisions {
     }
 }
 
-/// Returns the size of keys and values in bytes, and the number of writes.
+/// Returns the size in bytes of a revision's keys and values, and its number of writes.
 fn weight(revision: &FollowedRevision) -> (usize, usize) {
     (size(revision), revision.writes.len())
 }
 
-/// Returns the size of keys and values in bytes.
+/// Returns the size in bytes of a revision's keys and values.
 pub(super) fn size(revision: &FollowedRevision) -> usize {
     let writes = revision.writes.iter();
     writes
@@ -93,7 +93,7 @@ pub(super) fn size(revision: &FollowedRevision) -> usize {
         .sum()
 }
 
-/// Adds an event to its revision. Events arrive in order of revision.
+/// Adds an event to its revision. Events must arrive in order of revision.
 pub fn add_event(revisions: &mut Vec<FollowedRevision>, event: Event) {
     let deletes = event.r#type() == EventType::Delete;
     let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(revisions(received.take()), [(3, 3)]);
     }
 
-    /// Without the limit, all parts of a message would be kept in memory.
+    /// Without the limit, the member would keep all parts of a message in memory.
     #[test]
     fn a_source_that_never_ends_a_message_fills_no_memory() {
         let mut received = ReceivedRevisions::default();

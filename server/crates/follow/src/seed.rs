@@ -59,12 +59,12 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// The place where a snapshot is stored until it is read.
+/// The folder in which a snapshot is stored until it is read.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
     /// The data directory.
     dir: PathBuf,
-    /// Number of bytes that must stay free there.
+    /// The disk space that must stay free there.
     disk: SpaceConfig,
 }
 
@@ -75,7 +75,7 @@ impl SnapshotFolder {
 }
 
 /// Reads the source's state from a snapshot, which is temporarily stored in the data directory. Tries each endpoint once. The
-/// state has no members, but it has the source's cluster id.
+/// state has the source's cluster id and no members.
 pub async fn seed(source: &Source, config: &Config) -> Result<StateMachine, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
@@ -95,7 +95,7 @@ pub async fn seed(source: &Source, config: &Config) -> Result<StateMachine, Seed
     Err(last.expect("there is an endpoint"))
 }
 
-/// Reads the state of a source. Refuses a source that is fenced, because another cluster has replaced it or is about to. Alarms
+/// Reads the state of a source. Fails if the source is fenced, because another cluster has replaced it or is about to. Alarms
 /// of the source's own members do not matter.
 async fn first_state(
     session: &SourceSession<'_>,
@@ -105,7 +105,7 @@ async fn first_state(
     state(session, folder).await
 }
 
-/// Reads the source's state from a snapshot of the session's member. Removes the member alarms from the state.
+/// Reads the source's state from a snapshot of the session's member, without alarms.
 pub(super) async fn state(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -119,7 +119,7 @@ pub(super) async fn state(
         source: error.into(),
     };
     let mut machine = read.map_err(failed)??;
-    // The alarms belong to the source's members.
+    // These alarms belong to the source's members.
     machine.alarms = Alarms::default();
     machine.members.source_cluster_id = source.cluster_id;
     Ok(machine)
@@ -129,8 +129,8 @@ pub(super) async fn state(
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    /// Writes a received snapshot to the file, up to the size that its first part announces, if that leaves the disk reserve
-    /// free. Only the owner can read the file, because it holds password hashes.
+    /// Receives a snapshot into the file. Fails if it is larger than its first part announces or leaves too little disk space.
+    /// Only the owner can read the file, because it holds password hashes.
     async fn receive(
         &self,
         session: &SourceSession<'_>,
@@ -177,7 +177,7 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Checks the digest at the end of the file and reads the state. Fails if the file has no digest or a wrong digest.
+    /// Checks the digest at the end of the file and reads the state. Fails if the digest is missing or wrong.
     fn read(&self) -> Result<StateMachine, SeedError> {
         let (length, has_digest) = digest::length("stat", &self.0)?;
         if !has_digest {
@@ -191,7 +191,7 @@ impl SnapshotFile {
 
 impl Drop for SnapshotFile {
     fn drop(&mut self) {
-        // The next snapshot overwrites the file.
+        // If this fails, the next snapshot overwrites the file.
         let _ = fs::remove_file(&self.0);
     }
 }

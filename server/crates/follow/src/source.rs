@@ -1,4 +1,4 @@
-//! The calls to the followed cluster, through one session with one of its members.
+//! The calls to the source through one session with one of its members.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -23,16 +23,16 @@ use witan_replica::limits::COMMAND_BYTES_MAX;
 use super::fence::Fences;
 
 /// Size in bytes of a message of a watch, a snapshot or a list of leases; a longer message ends the session. etcd splits watch
-/// messages at `--max-request-bytes`, and a revision larger than a log entry is not copied.
+/// messages at `--max-request-bytes`. A revision larger than a log entry cannot be copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
 /// Maximum time for which a stream may deliver nothing although the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// As key and range end of a request, selects all keys.
+/// All keys, as the key and range end of a request.
 const ALL_KEYS: &[u8] = b"\0";
 
-/// The reason why a call to a member of the source failed, or why its answer is unusable.
+/// A member of the source failed a call or sent an unusable answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint}: {}", .status.message())]
 pub struct SourceError {
@@ -40,7 +40,7 @@ pub struct SourceError {
     pub(super) status: Status,
 }
 
-/// The etcd cluster that this one follows.
+/// The etcd cluster to follow.
 pub struct Source {
     asked: FollowSource,
     tls: TlsClient,
@@ -60,7 +60,7 @@ impl Source {
         &self.asked.endpoints
     }
 
-    /// Opens a session with the next endpoint. Each call takes the endpoint after the previous call's endpoint.
+    /// Opens a session with the next endpoint in turn.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -71,7 +71,7 @@ impl Source {
     }
 }
 
-/// A session with one member.
+/// A session with one member of the source.
 #[derive(Clone)]
 pub(super) struct SourceSession<'a> {
     pub(super) source: &'a Source,
@@ -94,8 +94,8 @@ impl SourceSession<'_> {
         Ok(answer.into_inner())
     }
 
-    /// Waits for the next message of a stream. Fails if none arrives within [`STALL_TIMEOUT`]: the member may answer pings
-    /// while the stream is stuck.
+    /// Waits for the next message of a stream. Fails if none arrives within [`STALL_TIMEOUT`], because a member with a stuck
+    /// stream may still answer pings.
     pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
         let stalled = |_| {
             let text = format!(
@@ -121,14 +121,14 @@ impl SourceSession<'_> {
         answered.header.ok_or_else(|| self.no_header())
     }
 
-    /// Watches all keys, starting at revision `from`.
+    /// Watches all keys from revision `from`.
     pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, SourceError> {
         let requests = single_watch_requests(WatchCreateRequest {
             key: ALL_KEYS.into(),
             range_end: ALL_KEYS.into(),
             start_revision: from,
             progress_notify: true,
-            // Without it, one message can hold a thousand revisions of any size.
+            // Otherwise, a message can hold a thousand revisions of any size.
             fragment: true,
             ..WatchCreateRequest::default()
         });
@@ -138,15 +138,15 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Returns the hash of all keys at the member's revision, with this revision and the compacted revision. Has no timeout.
+    /// Returns the hash of all keys at the member's revision. Has no timeout.
     pub(super) async fn hash(&self) -> Result<SourceHash, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
-        // No timeout: the member reads all keys.
+        // No timeout, because the member reads all keys.
         let asked = client.hash_kv(self.session.request(HashKvRequest { revision: 0 }));
         let answered = asked.await.map_err(|status| self.error(status))?;
         let HashKvResponse { header, hash, compact_revision, hash_revision } =
             answered.into_inner();
-        // Before etcd 3.6 only the header has the revision.
+        // Before etcd 3.6, only the header has the revision.
         let revision = match hash_revision {
             0 => header.ok_or_else(|| self.no_header())?.revision,
             named => named,
@@ -166,8 +166,8 @@ impl SourceSession<'_> {
         Ok(leases)
     }
 
-    /// Returns the TTL in seconds with which a lease was granted, or `None` if it has ended. An overdue lease has not ended:
-    /// a new leader renews it.
+    /// Returns the TTL in seconds with which a lease was granted, or `None` if it has ended. A lease that is overdue has not
+    /// ended, because a new leader renews it.
     pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = LeaseTimeToLiveRequest { id: lease.0, keys: false };
@@ -176,7 +176,7 @@ impl SourceSession<'_> {
         Ok((answered.granted_ttl > 0).then_some(answered.granted_ttl))
     }
 
-    /// Returns the revision of users and roles. Returns `None` from etcd 3.4, which does not report it.
+    /// Returns the revision of users and roles, or `None` from etcd 3.4, which does not report it.
     pub(super) async fn auth_revision(&self) -> Result<Option<u64>, SourceError> {
         let mut client = self.session.client(AuthClient::with_origin);
         let asked = client.auth_status(self.session.request(AuthStatusRequest {}));
@@ -195,7 +195,8 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Raises or lowers an alarm, or lists all alarms. Returns when the member has applied the request.
+    /// Raises or lowers an alarm, or lists all alarms. Returns the alarms of the answer after the member has applied the
+    /// request.
     pub(super) async fn alarm(
         &self,
         action: AlarmAction,
@@ -224,8 +225,8 @@ impl SourceSession<'_> {
         Ok(Fences::of(alarms, &members, recorded))
     }
 
-    /// Returns whether the member accepts writes of any kind. Requests a compaction to a revision that does not exist: unless
-    /// the CORRUPT alarm refuses it first, the member refuses it for that reason.
+    /// Returns whether the member accepts any write. Requests a compaction to a future revision: the CORRUPT alarm refuses it
+    /// as a write, any other member refuses its revision.
     pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
         let mut client = self.session.client(KvClient::with_origin);
         let asked = CompactionRequest { revision: i64::MAX, physical: false };
@@ -248,7 +249,7 @@ impl SourceSession<'_> {
 /// The hash of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SourceHash {
-    /// The revision of the hash.
+    /// The revision at which the keys were hashed.
     pub(super) revision: i64,
     /// The compacted revision, or -1 if there is none.
     pub(super) compacted: i64,

@@ -1,4 +1,4 @@
-//! The status of following that people and programs read, and the channel on which they request the cut-over.
+//! The status of following, and the channel for requests of the cut-over.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use witan_base::sync::Mutex;
 
 use super::{error::CopyError, fence::Guarded, metrics::FollowMetrics, seed::SnapshotFolder};
 
-/// Progress of this member in following its source.
+/// This member's progress in following its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowStatus {
@@ -16,46 +16,46 @@ pub struct FollowStatus {
     pub following: bool,
     /// The client URLs of the source's members.
     pub source: Vec<String>,
-    /// The endpoint of the member that is being read, or `None` while the source is unreachable.
+    /// The endpoint that is being read, or `None` while the source is unreachable.
     pub endpoint: Option<String>,
     /// The last copied revision.
     pub revision: i64,
     /// The source's last known revision.
     pub source_revision: i64,
-    /// Number of revisions that are not copied yet. After the cut-over, the number of revisions that only the source has.
+    /// Number of revisions that are not yet copied. After the cut-over, the number of revisions that only the source has.
     pub lag: i64,
-    /// Number of comparisons of all keys with equal hashes since this member started.
+    /// Number of comparisons with equal hashes since this member started.
     pub equal: u64,
-    /// Number of comparisons with different hashes.
+    /// Number of comparisons with different hashes since this member started.
     pub different: u64,
     /// Revision of the last comparison with equal hashes.
     pub last_equal_revision: i64,
-    /// Whether the source refuses writes because of a cut-over by this or another cluster, whether in progress, done, or not
-    /// given up yet.
+    /// Whether the source refuses writes because of a cut-over by this or another cluster. The cut-over may be running, done or
+    /// failed.
     pub fenced: bool,
     /// Whether this member checks the fence: from the cut-over until an operator declares the source gone.
     pub guarding: bool,
-    /// Number of times that this member has raised the fence again after the cut-over, since it started.
+    /// Number of times that this member has raised the fence again, since it started.
     pub raised_again: u64,
-    /// The reason why following has stopped for now.
+    /// The reason why following is interrupted.
     pub error: Option<String>,
 }
 
 impl FollowStatus {
-    /// Records the member of the source that is being read.
+    /// Records the endpoint that is being read.
     pub(super) fn connected(&mut self, endpoint: &str, revision: i64) {
         self.endpoint = Some(endpoint.to_owned());
         self.revision = revision;
     }
 
-    /// Records that everything up to a revision is copied.
+    /// Records that all revisions up to this one are copied.
     pub(super) fn copied(&mut self, revision: i64) {
         self.revision = revision;
         self.source_revision = self.source_revision.max(revision);
     }
 }
 
-/// A request for the cut-over, which is the channel for its result.
+/// A request for the cut-over: the channel for its result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
 /// The result of a cut-over.
@@ -64,11 +64,11 @@ pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRe
 pub struct CutOverReport {
     /// The last revision of the source. This cluster continues with the next one.
     pub revision: i64,
-    /// Milliseconds during which neither cluster took writes.
+    /// Milliseconds during which neither cluster accepted writes.
     pub pause_ms: u64,
 }
 
-/// The reason why the cut-over was not done. This cluster still follows the source, which takes writes unless the status
+/// The reason why the cut-over was not done. This cluster still follows the source. The source accepts writes unless the status
 /// reports that it is fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
@@ -85,12 +85,12 @@ pub enum CutOverRefused {
         "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
     )]
     Quota { used: u64, quota: u64 },
-    /// This member does not follow, or the source is unreachable.
+    /// This member does not follow, the source is unreachable, or the attempt failed.
     #[error("{0}")]
     Failed(String),
 }
 
-/// The status, shared by the following task and its readers.
+/// The status and the requests of the following task, shared with other tasks.
 #[derive(Clone, Debug)]
 pub struct FollowHandle(Arc<Inner>);
 
@@ -109,7 +109,7 @@ impl FollowHandle {
         folder: SnapshotFolder,
         metrics: FollowMetrics,
     ) -> (Self, mpsc::Receiver<CutOverRequest>) {
-        // Only one cut-over runs at a time.
+        // One place, because only one cut-over runs at a time.
         let (requests, taken) = mpsc::channel(1);
         let status = FollowStatus {
             following: true,
@@ -129,7 +129,6 @@ impl FollowHandle {
         &self.0.folder
     }
 
-    /// Changes the status and updates the metrics.
     pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
         let mut status = self.0.status.lock();
         change(&mut status);
@@ -155,7 +154,7 @@ impl FollowHandle {
         self.0.metrics.compared(equal);
     }
 
-    /// Records that following has stopped for now.
+    /// Records that following is interrupted.
     pub(super) fn failed(&self, error: &CopyError) {
         let text = error.to_string();
         let before = self.status();
@@ -168,8 +167,8 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result. Fails at once if this cluster does not follow, if its last attempt to
-    /// copy failed, or if a cut-over is running.
+    /// Requests the cut-over and waits for its result. Fails at once if this cluster does not follow, its last session failed,
+    /// or a cut-over is running.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();
@@ -190,7 +189,7 @@ impl FollowHandle {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Records that this cluster has taken over.
+    /// Records that the cut-over is done at this revision.
     pub(super) fn taken_over(&self, revision: i64) {
         self.update(|status| {
             status.following = false;
@@ -199,7 +198,7 @@ impl FollowHandle {
         });
     }
 
-    /// Records the result of a check of the source after the cut-over, and the source's revision.
+    /// Records the result of a check after the cut-over at revision `cut_over`, with the source's revision.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
         if found == Guarded::RaisedAgain {

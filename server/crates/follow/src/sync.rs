@@ -14,20 +14,18 @@ use super::{
     seed,
 };
 
-/// Maximum number of leases in one entry.
 const LEASES_PER_ENTRY: usize = 1000;
 
-/// Divisor of the time that a member of the source spends on snapshots for users and roles at most.
+/// A member of the source spends at most 1/20 of its time on snapshots for users and roles.
 const SNAPSHOT_SHARE: u32 = 20;
 
-/// TTL in seconds for a lease that ended at the source while its keys were being copied. It soon ends here.
+/// TTL in seconds for a lease that ended at the source while its keys were being copied.
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Gives up attempts whose fences are at the source, then copies leases, and users and roles if their revision has changed.
-    /// To limit the number of snapshots, users and roles may be left to a later call. They are not copied here if the source
-    /// does not report their revision. Fails, for example, if a cut-over was done; the source then stays fenced. Records the
-    /// fence of another cluster.
+    /// Gives up attempts that have fences at the source, then copies leases, users and roles, and records another cluster's
+    /// fence. May leave users and roles to a later call, to limit the number of snapshots. Fails if a cut-over was done; the
+    /// source then stays fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
@@ -52,7 +50,7 @@ impl Copier<'_> {
         self.sync_users(false).await
     }
 
-    /// Adds leases that the source has granted, and removes leases that ended there and have no keys left here.
+    /// Adds the source's new leases, and removes leases that ended there and have no keys here.
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
         let there = self.calls.session.leases().await?;
         let (ended, new) = {
@@ -95,8 +93,8 @@ impl Copier<'_> {
         self.calls.propose(FollowOperation::Leases(leases)).await
     }
 
-    /// Copies users and roles if their revision has changed. Only a snapshot has the password hashes. During a cut-over, also
-    /// copies them if the source does not report their revision, and ignores the limit on snapshots.
+    /// Copies users and roles from a snapshot if their revision has changed. A cut-over ignores the limit on snapshots, and
+    /// also copies them if the source does not report their revision.
     pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
         let (told, changed) = self.users_changed().await?;
         let may_ask = in_cut_over || Instant::now() >= self.users_at;
@@ -116,8 +114,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Returns the revision of the source's users and roles, and whether it differs from the copied one. Returns `None` for
-    /// both if the source does not report it.
+    /// Returns the revision of the source's users and roles, and whether it differs from the copied one. Both are `None` if the
+    /// source does not report it.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
         let told = self.calls.session.auth_revision().await?;
         let view = self.calls.node.read().await.map_err(CopyError::Node)?;

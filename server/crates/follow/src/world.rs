@@ -1,7 +1,7 @@
 //! A simulation of cut-overs. The source applies requests late, in any order or never. Several clusters follow it. Processes
 //! stop in the middle of a step, and first members lose their disks. The real state machine applies the recorded operations.
 //!
-//! Invariant: the source takes no write once a cluster has replaced it, and no second cluster replaces it.
+//! Invariant: once a cluster has replaced the source, the source accepts no write and no second cluster replaces it.
 
 use std::{
     cell::RefCell,
@@ -40,7 +40,7 @@ enum Accepts {
 /// An etcd cluster.
 #[derive(Debug, Default)]
 struct Source {
-    /// Whether alarms behave as before etcd 3.6, where the alarm that was first raised or last lowered decides.
+    /// Whether alarms behave as before etcd 3.6, where the last alarm change that had an effect decides.
     old: bool,
     alarms: BTreeSet<(u64, i32)>,
     accepts: Accepts,
@@ -87,7 +87,7 @@ impl Source {
     }
 }
 
-/// A request to the source, or an entry that is being proposed to a cluster.
+/// A request to the source, or a proposal to a cluster.
 #[derive(Clone, Debug)]
 enum Request {
     Alarm(AlarmAction, AlarmMember),
@@ -121,7 +121,7 @@ impl From<FenceError> for Failure {
 
 type Slot = Rc<RefCell<Option<Result<Answer, Failure>>>>;
 
-/// Counts of events.
+/// Numbers of observed events.
 #[derive(Debug, Default)]
 struct Seen {
     cut_over: u32,
@@ -137,7 +137,7 @@ struct World {
     /// The replicated state of each cluster.
     clusters: Vec<StateMachine>,
     requests: Vec<(Request, Slot)>,
-    /// Whether another cluster's alarms were lowered.
+    /// Whether an operator has lowered the source's alarms.
     disarmed: bool,
     seen: Seen,
 }
@@ -177,7 +177,7 @@ impl World {
         }
     }
 
-    /// Starts a cluster that follows the source, and returns its number.
+    /// Starts a cluster that follows the source, and returns its index.
     fn begin(&mut self) -> usize {
         let cluster = self.clusters.len();
         let mut machine = StateMachine::default();
@@ -205,6 +205,7 @@ impl World {
         }
     }
 
+    /// Panics if more than one cluster has replaced the source.
     fn check(&self) {
         let successors = self
             .clusters
@@ -218,7 +219,7 @@ impl World {
     }
 }
 
-/// The calls of one process.
+/// The calls of one process, which serves one cluster.
 #[derive(Clone)]
 struct Calls {
     world: Rc<RefCell<World>>,
@@ -226,6 +227,7 @@ struct Calls {
 }
 
 impl Calls {
+    /// Queues a request and waits for its answer.
     async fn ask(&self, request: Request) -> Result<Answer, Failure> {
         let slot = Slot::default();
         let waiting = (request, slot.clone());
@@ -291,7 +293,8 @@ impl FenceCalls for Calls {
     }
 }
 
-/// Runs one round of a process, like `run` and `sync`: an attempt before the cut-over, a check afterward.
+/// Runs one round like `run` and `sync`: attempts a cut-over, or checks the fence after one. `seen` is the revision of the last
+/// check. Returns the revision to pass to the next round.
 async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure> {
     let recorded = calls.recorded().await?;
     if !recorded.follows {
@@ -316,7 +319,7 @@ async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure>
     Ok(None)
 }
 
-/// Runs a process of a cluster. It starts from a snapshot of the source if it has no state.
+/// Runs a process of `cluster`, or of a new cluster that starts from a snapshot of the source.
 async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
     let cluster = match cluster {
         Some(cluster) => cluster,
@@ -352,7 +355,7 @@ async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
                 None
             }
         };
-        // A round without a request would never yield.
+        // Yield even if the round made no request.
         let _ = calls.ask(Request::Revision).await;
     }
 }
@@ -384,7 +387,7 @@ impl Run {
         self.processes.push((cluster, Box::pin(process)));
     }
 
-    /// Answers a waiting request, or makes its caller give up before the request takes effect, if ever.
+    /// Answers a random waiting request. If it `fails`, its caller gives up first, and the request may take effect later.
     fn request(&mut self, fails: bool) {
         let mut world = self.world.borrow_mut();
         if world.requests.is_empty() {
@@ -403,8 +406,8 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Ends a random process and starts another: half of the time for the same cluster, otherwise for a new cluster or a
-    /// random one, as after the loss of its disk.
+    /// Ends a random process and starts another. Half of the time, the new one serves the same cluster, otherwise a new cluster
+    /// or a random one, as if its disk was lost.
     fn end(&mut self) {
         if self.processes.is_empty() {
             return;
@@ -462,6 +465,7 @@ impl Run {
     }
 }
 
+/// Runs a simulation of `STEPS` steps. If `disarms`, an operator also lowers the source's alarms at random.
 fn run(seed: u64, disarms: bool) -> Run {
     let source = Source {
         old: seed.is_multiple_of(2),
@@ -501,7 +505,7 @@ fn one_cluster_at_most_takes_writes_after_a_cut_over() {
     assert!(total.iter().all(|seen| *seen > 100), "{total:?}");
 }
 
-/// Without further disturbances, the successor fences a source again after an operator has lowered its alarms.
+/// Without further disturbances, the successor fences the source again after an operator has lowered the alarms.
 #[test]
 fn a_source_that_was_opened_is_fenced_again() {
     let mut total = 0;

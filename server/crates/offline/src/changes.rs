@@ -1,4 +1,4 @@
-//! The changes that a restore applies after its snapshot, from the folder that `witan-operator backup fetch` has written.
+//! The changes that a restore applies after its snapshot, from a folder that `witan-operator backup fetch` wrote.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -43,7 +43,6 @@ pub enum ChangesError {
     Refused { path: String, source: FollowError },
 }
 
-/// A folder of changes.
 #[derive(Debug)]
 pub(super) struct ChangesFolder<'a> {
     folder: &'a Path,
@@ -51,7 +50,7 @@ pub(super) struct ChangesFolder<'a> {
 }
 
 impl<'a> ChangesFolder<'a> {
-    /// Reads the target revision of a folder. Fails if the folder has no valid target file.
+    /// Reads a folder's target revision. Fails if the folder has no valid target file.
     pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
         let path = folder.join(TARGET);
         let json = fs::read(&path).map_err(unread(&path))?;
@@ -60,13 +59,12 @@ impl<'a> ChangesFolder<'a> {
         Ok(Self { folder, target })
     }
 
-    /// Returns the revision up to which the snapshot is used, or `None` for all of it.
+    /// Returns the last revision to use from the snapshot, or `None` to use all of it.
     pub(super) fn up_to(&self) -> Option<Revision> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }
 
-    /// Applies the changes after the state's revision, up to the target revision. Fails if the changes start later or end
-    /// earlier.
+    /// Applies the changes from the state's revision to the target revision. Fails if they start later or end earlier.
     pub(super) fn apply(&self, machine: &mut StateMachine) -> Result<(), ChangesError> {
         let target = self.target.revision;
         let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;
@@ -86,7 +84,7 @@ impl<'a> ChangesFolder<'a> {
         {
             return Err(ChangesError::Later { folder: folder(), first, last });
         }
-        // The changes are revisions of the cluster that this state comes from.
+        // The state machine accepts another cluster's revisions only while it follows.
         machine.members.follows = true;
         let mut log = LogReader::default();
         for id in ids {
@@ -109,6 +107,7 @@ impl<'a> ChangesFolder<'a> {
         read.map_err(|why| ChangesError::Unreadable { path, why })
     }
 
+    /// Applies a segment's revisions up to the target revision.
     fn apply_segment(
         &self,
         id: SegmentId,
@@ -129,7 +128,7 @@ impl<'a> ChangesFolder<'a> {
     }
 }
 
-/// Creates [`ChangesError::Read`] for `map_err` with `path`.
+/// Returns a function that creates [`ChangesError::Read`] for `path`, for `map_err`.
 fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     let path = path.display().to_string();
     move |source| ChangesError::Read { path, source }
@@ -144,14 +143,14 @@ fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     revisions
 }
 
-/// Applies a revision. First ends the known leases of keys that it creates. Then grants each missing lease with its TTL in
-/// seconds from `leases`, or the longest TTL without an entry there.
+/// Applies a revision. First ends the leases of keys that it creates, then grants missing leases with their TTL in seconds from
+/// `leases`. A lease without an entry there gets the longest TTL.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,
     leases: &BTreeMap<i64, i64>,
 ) -> Result<(), FollowError> {
-    // A lease that ended and was granted again may have a different TTL. A lease that has keys stays.
+    // A lease that was granted again may have a different TTL. A lease that still has keys stays.
     let created = revision.writes.iter().filter(|write| write.version == 1);
     let leased = created.map(|write| write.lease);
     let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();
@@ -226,7 +225,7 @@ mod tests {
     struct Folder(PathBuf);
 
     impl Folder {
-        /// Creates a folder with the revisions 2 to 5 in two segments, and this target revision.
+        /// Creates a folder with revisions 2 to 5 in two segments, and this target revision.
         fn new(name: &str, target: i64) -> Self {
             let path = format!("witan-changes-{name}-{}", std::process::id());
             let folder = Self(std::env::temp_dir().join(path));

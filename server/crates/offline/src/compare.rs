@@ -1,4 +1,4 @@
-//! Compares the keys of a snapshot with the member's keys at the time of the backup, by the hash in the backup's record.
+//! Compares the restored keys with the member's keys at the time of the backup, by the hash in the backup's record.
 
 use std::{fs, path::Path};
 
@@ -8,11 +8,11 @@ use witan_snapshot as snapshot;
 
 use super::error::OfflineError;
 
-/// The fields that are read from a record. `witan-operator backup save` writes it.
+/// The fields used from a record that `witan-operator backup save` wrote.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
-    /// The snapshot has at least this revision.
+    /// A revision that the snapshot contains.
     revision: i64,
     /// Hash of the keys at that revision.
     keys_hash: Option<KeysHash>,
@@ -22,7 +22,7 @@ struct Record {
 #[serde(rename_all = "camelCase")]
 struct KeysHash {
     hash: u32,
-    /// The compacted revision, which is not positive if the keys were never compacted.
+    /// The compacted revision, or 0 or less if the keys were never compacted.
     compact_revision: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Why an offline command failed, with etcdutl's texts and exit codes.
+//! The errors of offline commands, with etcdutl's texts and exit codes.
 
 use std::{io, path::Path};
 
@@ -18,7 +18,7 @@ const EXIT_BAD_FEATURE: u8 = 4;
 /// etcdutl's exit code for invalid arguments.
 const EXIT_BAD_ARGUMENTS: u8 = 128;
 
-/// Why a command printed no result. All but [`Self::Usage`] are printed after `Error: `.
+/// The reason why a command failed. All except [`Self::Usage`] are printed after `Error: `.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum OfflineError {
@@ -85,19 +85,19 @@ pub enum OfflineError {
 }
 
 impl OfflineError {
-    /// Creates [`Self::Open`] for `map_err` with the snapshot at `path`. `verb` names the system call.
+    /// Returns a function that creates [`Self::Open`] for the snapshot at `path`, for `map_err`. `verb` names the system call.
     pub(super) fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Open { verb, path, source }
     }
 
-    /// Creates [`Self::Broken`] for `map_err` with the snapshot at `path`.
+    /// Returns a function that creates [`Self::Broken`] for the snapshot at `path`, for `map_err`.
     pub(super) fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
     }
 
-    /// Creates [`Self::Export`] for `map_err` with the data directory at `path`.
+    /// Returns a function that creates [`Self::Export`] for the data directory at `path`, for `map_err`.
     pub(super) fn export(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Export { path, source }

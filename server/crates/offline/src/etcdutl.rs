@@ -1,4 +1,4 @@
-//! etcdutl's command line, for a program called by that name.
+//! etcdutl's command line, used when the program is called by that name.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use witan_storage as storage;
 
 use super::{arguments::SnapshotCommand, error::OfflineError, show, snapshot};
 
-/// The oldest version to which etcd's data can be migrated.
+/// The oldest etcd version to which data can be migrated.
 const OLDEST_MIGRATED: versions::Release = (3, 5);
 
 /// Works on the data of etcd and of Witan without a running member.
@@ -97,7 +97,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     }
 }
 
-/// Explains why a Witan data directory needs no work; an error for any other directory.
+/// Returns why a Witan data directory needs no work. Fails for any other directory.
 fn unneeded(dir: &Path, why: &str) -> Result<String, OfflineError> {
     let shown = dir.display();
     match storage::identity(dir)? {

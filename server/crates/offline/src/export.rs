@@ -20,7 +20,8 @@ use super::{
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes the member's state as an etcd data directory. Returns the text to print. Fails if the target exists or lacks space.
+/// Writes the member's state as an etcd data directory and returns the text to print. Fails if the target exists or lacks
+/// space.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
     check_target(from, to).map_err(OfflineError::export(to))?;
@@ -53,14 +54,14 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     ))
 }
 
-/// Refuses a target that exists or is inside the member's directory.
+/// Fails if the target exists or is inside the member's directory.
 fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if fs::symlink_metadata(to).is_ok() {
         return refusal("it exists already; name a path that does not");
     }
     let folder = fs::canonicalize(witan_etcd::parent(to))?;
-    // A missing source is reported when it is read.
+    // The later read reports a missing source.
     match fs::canonicalize(from) {
         Ok(from) if folder.starts_with(&from) => {
             refusal("it is inside the member's data directory; name a path outside of it")
@@ -84,7 +85,7 @@ fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     }
 }
 
-/// Checks that enough space is free where the directory is created.
+/// Fails if less than `bytes` are free where the directory `to` is created.
 fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
     let free = storage::free_bytes(witan_etcd::parent(to));
     if free < bytes {

@@ -1,4 +1,4 @@
-//! `witan info`: summarizes the data directory of a stopped member, to compare it with other members.
+//! `witan info`: summarizes a stopped member's data directory, to compare it with other members.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ struct Info {
     name: String,
     member_id: String,
     cluster_id: String,
-    /// Term of the last log entry, whose index is `index`. Among the members of a cluster, the member with the highest term,
-    /// and then the highest index, has all acknowledged writes that any of them has.
+    /// Term of the last log entry, whose index is `index`. The member with the highest term, and then the highest index, has
+    /// all acknowledged writes of the remaining members.
     term: u64,
     index: u64,
     revision: i64,
     keys: usize,
-    /// The hash of all keys at the revision, as computed by HashKV.
+    /// The hash of all keys at the revision, computed like HashKV.
     hash: u32,
     v2_index: u64,
 }
 
-/// Reads a data directory and returns the text to print. The format is `simple` or `json`; any other format is refused.
+/// Reads a data directory and returns the text to print. Fails for a format other than `simple` and `json`.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

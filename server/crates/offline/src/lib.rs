@@ -1,13 +1,11 @@
 //! Offline commands: `witan snapshot status` and `restore` with etcdutl's texts and exit codes, `witan adopt`, `witan export`,
 //! `witan info` and `witan replay`.
 //!
-//! A command gets its arguments and returns the text to print, or an [`OfflineError`] with an exit code.
-//!
 //! Not here: the snapshot format (`witan_snapshot`), the data directories (`witan_storage`, `witan_etcd`), the conversion of
 //! etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
 //!
-//! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show`
-//! → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands).
+//! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show` →
+//! `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands).
 
 mod adopt;
 mod arguments;
@@ -34,7 +32,7 @@ pub use error::OfflineError;
 /// The program name that selects etcdutl's command line.
 pub const ETCDUTL: &str = "etcdutl";
 
-/// Runs the command of this name and returns the text to print; `None` if there is no such command.
+/// Runs a command and returns the text to print, or `None` if there is no command of this name.
 pub fn run(
     command: &str,
     arguments: impl Iterator<Item = OsString>,
@@ -64,7 +62,6 @@ fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineEr
     }
 }
 
-/// Parses the arguments of `command`.
 fn parse<T: Parser>(
     command: &str,
     arguments: impl Iterator<Item = OsString>,

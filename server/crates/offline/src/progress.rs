@@ -12,7 +12,7 @@ pub(super) struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// Creates a bar, which is shown only if stderr is a terminal.
+    /// Creates a bar that is shown only if stderr is a terminal.
     pub(super) fn new() -> Self {
         Self {
             shown: io::stderr().is_terminal(),
@@ -29,7 +29,7 @@ impl ProgressBar {
         self.draw();
     }
 
-    /// Counts more bytes as done, and redraws the bar if the percentage has changed.
+    /// Adds processed bytes, and redraws the bar if the percentage has changed.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let percent = (self.done * 100 / self.total).min(100);
@@ -39,12 +39,12 @@ impl ProgressBar {
         }
     }
 
-    /// Prints the bar over the previous one if it is shown.
+    /// Prints the bar over the previous one.
     fn draw(&self) {
         if self.shown {
             let full = (self.percent / 4) as usize;
             let bar = format!("{:<25}", "#".repeat(full));
-            // The error is ignored, because the terminal may be closed.
+            // Ignore the error: the terminal may be closed.
             let _ = write!(
                 io::stderr(),
                 "\r{:<8} [{bar}] {:>3} %",
@@ -54,7 +54,7 @@ impl ProgressBar {
         }
     }
 
-    /// Clears the line of the bar.
+    /// Clears the bar's line.
     pub(super) fn end(&self) {
         if self.shown {
             let _ = write!(io::stderr(), "\r\x1b[2K");

@@ -9,11 +9,10 @@ use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
 use super::{arguments::ReplayArguments, error::OfflineError};
 
-/// Formats a turn.
 type Form = fn(&ShownTurn<'_>) -> String;
 
-/// Executes the recordings of a file or folder, and writes their turns to `out`. Returns the results. Fails if a recording is
-/// not reproduced.
+/// Replays the recordings in a file or folder, writes their turns to `out` and returns the results. Fails if a replay differs
+/// from its recording.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,
@@ -24,7 +23,7 @@ pub(super) fn replay(
         _ => return Err(OfflineError::Format),
     };
     let mut written = Ok(());
-    // A panic of the core is reported as a result.
+    // Report a panic of the core as a result.
     let _scope = UnwindScope::begin();
     let replayed = execute(&arguments.recording, &mut |turn| {
         if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
@@ -41,13 +40,13 @@ pub(super) fn replay(
     }
 }
 
-/// Returns the milliseconds from the start of a recording to a turn.
+/// Returns the milliseconds from the start of the recording to the turn.
 fn since_ms(turn: &ShownTurn<'_>) -> i64 {
     turn.at_ns.saturating_sub(turn.head.began_ns) / 1_000_000
 }
 
-/// Formats a turn for `--write-out simple`: one line with its number, its time and whether the replay differs, then one line
-/// for each input (`>`) and each effect (`<`).
+/// Formats a turn for `--write-out simple`: a line with its number, its time and whether the replay differs, then a line for
+/// each input (`>`) and effect (`<`).
 fn simple(turn: &ShownTurn<'_>) -> String {
     let at = since_ms(turn);
     let mark = match turn.equal {

@@ -17,7 +17,7 @@ use super::{
     progress::ProgressBar,
 };
 
-/// Creates a data directory from a snapshot. Returns the text to print.
+/// Creates a data directory from a snapshot and returns the text to print.
 pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {
     if (arguments.bump_revision > 0) != arguments.mark_compacted {
         return Err(OfflineError::Bump);
@@ -80,7 +80,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     Ok(text)
 }
 
-/// Removes the snapshot and its changes if `--remove-snapshot` is set. Missing files are not an error.
+/// Removes the snapshot and its changes if `--remove-snapshot` is set. Ignores missing files.
 fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());
@@ -91,6 +91,7 @@ fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     removed(&arguments.file, fs::remove_file(&arguments.file))
 }
 
+/// Converts the outcome of a removal. A missing file is no error.
 fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -100,14 +101,14 @@ fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
     }
 }
 
-/// Returns the identity of the member, the initial state of its cluster, and the data directory that a start with these flags
-/// would choose. Fails if the flags do not describe a member that can start a cluster.
+/// Returns the member's identity, its cluster's first state, and the data directory that a member with these flags would use.
+/// Fails if a member with these flags cannot start a cluster.
 fn first_member_state(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
     let mut flags = vec![
-        // A restore does not listen. Without this flag, TLS URLs would need a certificate.
+        // Without this flag, TLS URLs would need a certificate, although a restore does not listen.
         flag("peer-auto-tls", "true"),
         flag("name", &arguments.name),
         flag("initial-cluster", &arguments.initial_cluster),

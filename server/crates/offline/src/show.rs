@@ -7,7 +7,7 @@ use witan_snapshot::{self as snapshot, SnapshotStatus, digest};
 use super::error::OfflineError;
 use witan_machine::revision::Revision;
 
-/// etcd's value for the compacted revision if there was no compaction.
+/// etcd's compacted revision if there was no compaction.
 const NEVER_COMPACTED: i64 = -1;
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
@@ -43,7 +43,7 @@ struct KeysHash {
     compact_revision: i64,
 }
 
-/// Computes the hash of the keys in a snapshot or in etcd's backend at `revision`. 0 means the last revision.
+/// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`, or at the last revision if it is 0.
 pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String, OfflineError> {
     let show: fn(&KeysHash) -> Result<String, OfflineError> = match format {
         "simple" => |found| Ok(format!("{}\n", found.cells().join(", "))),

@@ -12,14 +12,14 @@ use super::error::OfflineError;
 /// The state of a stopped member.
 pub(super) struct StoppedMember {
     pub(super) identity: DataIdentity,
-    /// The state after all log entries and the removal of all other members.
+    /// The state after all log entries, with all other members removed.
     pub(super) view: View,
     /// Index and term of the last log entry, for comparing members.
     pub(super) last: (u64, u64),
 }
 
-/// Reads the data directory of a stopped member without writing to it. Fails if it contains no data, no complete state, or the
-/// state of a removed member.
+/// Reads a stopped member's data directory without writing to it. Fails if the directory contains no data, no complete state,
+/// or the state of a removed member.
 pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
     // An offline command has no metrics page.
@@ -38,7 +38,7 @@ pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let view = Replica::state_alone(&recovered, own).map_err(corrupt)?;
     let view = view.ok_or_else(|| OfflineError::NotAMember(shown()))?;
     let last = recovered.records.iter().rev().nth(added);
-    // A received or restored state may have no entries after it.
+    // After a received or restored state, the log may be empty.
     let last = last.map_or(received, |record| (record.index, record.term));
     Ok(StoppedMember { identity, view, last })
 }

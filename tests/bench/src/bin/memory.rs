@@ -1,13 +1,11 @@
 //! Measures the memory of the core's v3 key space, and the duration of its operations.
 //!
-//! `cargo run --release -p witan-bench --bin memory [KEYS]` fills one process per shape and prints
-//! a line each: resident memory above the empty process, and CPU nanoseconds per put and per get
-//! (the process's own, so that other work on the machine does not count). The plain fill of 1M
-//! keys (16 + 256 bytes) above [`PLAIN_MIB_MAX`] ends with an error.
+//! `cargo run --release -p witan-bench --bin memory [KEYS]` fills one process per shape and prints a line for each: resident
+//! memory beyond the empty process, and CPU nanoseconds per put and per get (of the process, so that other work on the machine
+//! does not count). If the plain fill of 1M keys (16 + 256 bytes) needs more than [`PLAIN_MIB_MAX`], the program fails.
 //!
-//! `ascend` is the plain fill; `random` puts keys in random order; `update` puts each key three
-//! times and then compacts; `view` freezes a view after every put, as a server with one client
-//! does; `path` uses long keys with common beginnings.
+//! `ascend` is the plain fill; `random` puts keys in random order; `update` puts each key three times and then compacts; `view`
+//! freezes a view after every put, as a server with one client does; `path` uses long keys with common prefixes.
 
 use std::{
     io::Write as _,
@@ -21,13 +19,13 @@ use witan_machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Maximum memory in MiB for 1M keys of 16 + 256 bytes; above it, the layout of the state has a fault.
+/// Maximum memory in MiB for 1M keys of 16 + 256 bytes.
 const PLAIN_MIB_MAX: f64 = 360.0;
 const KEYS: usize = 1_000_000;
 const VALUE_BYTES: usize = 256;
 /// Number of puts that are prepared and timed together.
 const BATCH: usize = 1000;
-/// Number of puts after a compaction, which exceeds the number that a complete sweep needs.
+/// Number of puts after a compaction, which is more than a complete sweep needs.
 const SWEEP_PUTS: usize = 10_000;
 const GETS: usize = 1_000_000;
 const SHAPES: [&str; 5] = ["ascend", "random", "update", "view", "path"];
@@ -43,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs one process per shape, so that none includes another's memory.
+/// Runs one process per shape, so that no measurement includes another shape's memory.
 fn all(program: &str, keys: usize) -> ExitCode {
     let mut failed = false;
     for shape in SHAPES {
@@ -113,7 +111,7 @@ fn put(key: Bytes, number: u64) -> KvCommand {
 }
 
 fn key(shape: &str, at: usize, keys: usize) -> Bytes {
-    // The multiplier is odd and has no common factor with powers of ten, so this is a permutation.
+    // The multiplier is odd and has no factor in common with powers of ten, so this is a permutation.
     let shuffled = (at * 611_953 + 17) % keys;
     Bytes::from(match shape {
         "ascend" => format!("key-{at:012}"),
@@ -156,7 +154,7 @@ fn restart_ms(kv: &Kv) -> u64 {
     (cpu_ns() - begun) / 1_000_000
 }
 
-/// Commands after the compaction continue the sweep.
+/// Compacts the keys and times it with the puts that follow, which continue the sweep.
 fn compaction(kv: &mut Kv, keys: usize) -> String {
     let compact = Compact { revision: kv.revision().0 };
     let begun = cpu_ns();
@@ -184,7 +182,7 @@ fn resident_mib() -> f64 {
     process::resident_bytes(std::process::id()) as f64 / 1_048_576.0
 }
 
-/// Returns the CPU time of this thread, which is the only one, in nanoseconds.
+/// Returns the CPU time of the process's only thread in nanoseconds.
 fn cpu_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
     stat.split_whitespace()

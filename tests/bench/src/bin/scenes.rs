@@ -1,6 +1,6 @@
-//! Scenes beside etcd: `scenes [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34]
-//! [--witan after=PATH,before=PATH] [--scenes watch-one,…]` plays each of them on a fresh server of
-//! each program and prints a table per scene, with a line for each program and round.
+//! Compares Witan with etcd in scenes: `scenes [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan
+//! after=PATH,before=PATH] [--scenes watch-one,…]` plays each scene on a new server of each program. Prints a table per scene,
+//! with a line for each program and round.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{env, process::ExitCode, time::Duration};

@@ -1,5 +1,5 @@
-//! A follower was down during many writes and returns while clients write. Measures the time until it has applied the
-//! leader's entries, and the effect on the clients.
+//! Measures how long a follower that missed many writes needs to apply the leader's entries while clients write, and the effect
+//! on the clients.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::{load, program::Program, subject::Subject, table, verb::Verb};
 /// Number of clients that write while the member catches up.
 const WRITERS: usize = 64;
 
-/// Maximum number of entries that a follower may lack under load.
+/// Maximum number of entries by which a caught-up follower may lag under load.
 const LAG: u64 = 2000;
 
 /// Pause between two checks of both members, and the timeout of a check.
@@ -61,8 +61,7 @@ async fn one(program: &Program, options: &Options) -> String {
     table::catch_up_line(&quiet, &busy, took)
 }
 
-/// Waits until the second member has applied the first member's entries, except entries in transit. Returns `false` on a
-/// timeout.
+/// Waits until the second member has applied the first member's entries, except the last [`LAG`]. Returns `false` on a timeout.
 pub(super) async fn catches_up(members: [String; 2]) -> bool {
     let channels = members.map(|address| lazy(&address));
     timeout(CATCH_UP_MAX, caught_up(&channels)).await.is_ok()

@@ -1,7 +1,7 @@
 //! Kills the leader repeatedly, and measures the time until a member acknowledges a write.
 //!
-//! In addition to earlier puts, a new put is sent to each survivor every few milliseconds, because otherwise puts that wait for
-//! the dead leader would hide that the cluster serves again.
+//! A new put is sent to each survivor every few milliseconds. Earlier puts that still wait for the dead leader would otherwise
+//! hide that the cluster serves again.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,6 @@ use crate::table;
 /// Interval between two puts to a survivor.
 const PROBE: Duration = Duration::from_millis(2);
 
-/// Maximum duration of a failover.
 const FAILOVER_MAX: Duration = Duration::from_secs(30);
 
 /// Upper bounds of the histogram's bars in milliseconds.
@@ -55,7 +54,7 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// Kills the leader, and restarts it when others serve. Returns the time from the kill to the first acknowledgment.
+/// Kills the leader, and restarts it when the cluster serves. Returns the time from the kill to the first acknowledgment.
 async fn one(cluster: &mut Cluster) -> Duration {
     let leader = cluster.leader();
     let mut survivors = Vec::new();
@@ -66,7 +65,7 @@ async fn one(cluster: &mut Cluster) -> Duration {
         .filter(|(at, _)| *at != leader)
     {
         let channel = grpc::connect(&member.address()).await;
-        // The connection is open and in use.
+        // Open the connection before the kill.
         put(channel.clone()).await.expect("a cluster that serves");
         survivors.push(channel);
     }

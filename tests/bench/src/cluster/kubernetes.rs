@@ -1,5 +1,5 @@
-//! The load of Kubernetes nodes on all members, with more nodes in each step until the server fails: renewals of node leases,
-//! and pods that are created and deleted. Apiservers and watchers of single nodes watch them.
+//! Applies the load of Kubernetes nodes to all members, with more nodes in each step until the server fails: lease renewals,
+//! and pods that are created and deleted. Apiservers watch all objects, and other watchers watch single nodes.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -20,8 +20,8 @@ use crate::{
     watched::{Heard, Watched},
 };
 
-/// A server fails if its p99 exceeds ten times the 10 ms that etcd requires of its disk, or if it completes less than this
-/// share of the requests.
+/// Maximum p99, which is ten times the 10 ms that etcd requires of its disk. A server also fails if it completes less than
+/// [`DONE_MIN`] of the requests.
 const P99_MAX_MS: f64 = 100.0;
 const DONE_MIN: f64 = 0.95;
 
@@ -33,12 +33,12 @@ const FILLERS: usize = 64;
 /// A cluster under load.
 struct Loaded<'a> {
     program: &'a Program,
-    /// The watchers, which end before the cluster.
+    /// The watchers. Dropped before the cluster.
     _hearing: JoinSet<()>,
     cluster: Cluster,
     heard: Rc<Heard>,
     objects: Rc<RefCell<Objects>>,
-    /// The number of nodes at which the cluster failed, and the reasons.
+    /// The reasons why the cluster failed, with the number of nodes.
     broke: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Loaded<'a> {
         let heard = Heard::new();
         let mut hearing = JoinSet::new();
         let addresses = cluster.addresses();
-        // An apiserver next to each member watches these ranges.
+        // Each member serves an apiserver, which watches these ranges.
         for address in &addresses {
             let whole = |prefix| Watched { prev_kv: true, ..Watched::prefix(prefix) };
             heard
@@ -115,7 +115,7 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// Creates the new leases and measures the load.
+    /// Creates the new nodes' leases and measures the load of `nodes` nodes.
     async fn step(&self, nodes: u32, length: Duration) -> Step {
         let call = || Transactions::new(&self.objects);
         let new = self.objects.borrow_mut().grow(nodes as usize);
@@ -140,7 +140,7 @@ impl<'a> Loaded<'a> {
     async fn settle(&self) -> u64 {
         let wanted = self.objects.borrow().events;
         let missing = self.heard.missing(wanted).await;
-        // A change that was answered with an error may have been made.
+        // A change that was answered with an error may have taken effect.
         self.objects.borrow_mut().events = self.heard.events();
         missing
     }
@@ -173,7 +173,7 @@ impl Step {
         self.missing += other.missing;
     }
 
-    /// Returns the reasons why the server fails at this step.
+    /// Returns the reasons why the server fails at this step, or none.
     fn faults(&self, rate: u32) -> Vec<String> {
         let mut faults = Vec::new();
         let p99 = self.measured.quantile(0.99);
@@ -197,8 +197,8 @@ impl Step {
     }
 }
 
-/// Returns watchers of single nodes, alternately of a lease and of the pods of the next node, with the number of watchers of
-/// each lease and of each node's pods.
+/// Returns `watchers` watchers of single nodes, which alternate between a node's lease and its pods, and the numbers of
+/// watchers of each node's lease and of its pods.
 fn watchers_of_nodes(watchers: usize, nodes: usize) -> (Vec<Watched>, (Vec<u64>, Vec<u64>)) {
     let mut counts = (vec![0; nodes], vec![0; nodes]);
     let watched = (0..watchers).map(|at| {

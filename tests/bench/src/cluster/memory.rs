@@ -1,4 +1,4 @@
-//! Puts distinct keys at the leader, and measures the memory of all members.
+//! Puts distinct keys to the leader, and measures the memory of all members.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{FILLERS, MEMBERS, Options};
 use crate::{load, subject::Subject, verb::Verb};
 
-/// Time after filling in which checkpoints and similar work finish.
+/// Time after the fill for checkpoints and similar work.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn measure(options: &Options) {

@@ -1,5 +1,5 @@
-//! Compares three members of each program: requests at the leader, at a follower and at all members, watchers, the load of
-//! Kubernetes nodes, memory, the end of the leader, and a member that catches up.
+//! Compares clusters of three members: requests, watchers, the load of Kubernetes nodes, memory, failover, and a member that
+//! catches up.
 
 mod catch_up;
 mod failover;
@@ -24,7 +24,7 @@ const MEMBERS: usize = 3;
 /// Number of clients that fill a cluster.
 const FILLERS: usize = 256;
 
-/// The parts of the benchmark; each measures one property of a cluster.
+/// A part of the benchmark, which measures one property of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Requests at the leader, at a follower and at all members.
@@ -35,15 +35,15 @@ pub enum Part {
     Watchers,
     /// Large events to many streams at all members.
     WideWatches,
-    /// Leases of nodes, and pods, as in Kubernetes clusters.
+    /// Node leases and pods, as in Kubernetes clusters.
     Kubernetes,
     /// Memory, disk and traffic of puts of distinct keys.
     Memory,
     /// `kill -9` of the leader.
     Failover,
-    /// A member that missed many writes, while clients write.
+    /// A member that catches up after many writes, while clients write.
     CatchUp,
-    /// A member that is lost with its disk and replaced, while clients write.
+    /// A member whose disk is lost and that is replaced, while clients write.
     Replaced,
 }
 
@@ -76,7 +76,7 @@ impl Part {
         }
     }
 
-    /// Measures and prints the results. Must run in a `LocalSet`. Panics if a server refuses a request.
+    /// Measures the part and prints the results. Must run in a `LocalSet`. Panics if a server refuses a request.
     pub async fn measure(self, options: &Options) {
         match self {
             Part::Requests => requests::measure(options).await,
@@ -92,10 +92,10 @@ impl Part {
     }
 }
 
-/// The extent of the measurements.
+/// The settings of the measurements.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The programs. The first is the base of all ratios.
+    /// The programs. The first one is the base of all ratios.
     pub programs: Vec<Program>,
     /// The loads of [`Part::Requests`].
     pub loads: Vec<Load>,
@@ -109,7 +109,7 @@ pub struct Options {
     pub streams: usize,
     /// Puts per second of [`Part::WideWatches`].
     pub puts: u32,
-    /// Size of the values of these puts in bytes.
+    /// Size of a value of [`Part::WideWatches`] in bytes.
     pub value_bytes: usize,
     /// Duration of one measurement.
     pub length: Duration,
@@ -119,7 +119,6 @@ pub struct Options {
     pub keys: u64,
     /// Number of times that the leader is killed.
     pub kills: usize,
-    /// Number of MiB of values that the member of [`Part::CatchUp`] has missed, and that the member of [`Part::Replaced`]
-    /// must receive.
+    /// MiB of values that the member of [`Part::CatchUp`] has missed, or that the member of [`Part::Replaced`] must receive.
     pub behind_mib: u64,
 }

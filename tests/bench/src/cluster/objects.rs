@@ -1,5 +1,4 @@
-//! Leases of nodes, and pods, as the transactions of kube-apiserver for a renewal, and for the creation, the binding and the
-//! deletion of a pod.
+//! Node leases and pods, with kube-apiserver's transactions: renewal of a lease, and creation, binding and deletion of a pod.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -18,12 +17,12 @@ pub(super) const PODS: &str = "/registry/pods/";
 const LEASE_BYTES: usize = 1 << 10;
 const POD_BYTES: usize = 2 << 10;
 
-/// Length of a cycle of transactions: ten renew leases, and the others create, bind and delete a pod.
+/// Length of a cycle of transactions: ten renew leases, three create, bind and delete a pod.
 const CYCLE: u64 = 13;
-/// Step that spreads the nodes, which is a prime that divides no number of nodes.
+/// Step that spreads the transactions over nodes: a prime that divides no number of nodes.
 const SPREAD: u64 = 7919;
 
-/// Size in bytes of flag and length before each gRPC message.
+/// Size in bytes of the flag and the length before each gRPC message.
 const PREFIX_BYTES: usize = 5;
 
 pub(super) fn lease_key(node: u64) -> String {
@@ -35,7 +34,8 @@ pub(super) fn pods_prefix(node: u64) -> String {
     format!("{PODS}node-{node:06}/")
 }
 
-/// Returns the transactions per second of so many nodes: a renewal of each every 10 s, and pods at a tenth of that rate.
+/// Returns the transactions per second of `nodes` nodes: each renews its lease every 10 s, and pods cause three tenths of that
+/// rate.
 pub(super) fn rate(nodes: u32) -> u32 {
     nodes / 100 * 13
 }
@@ -47,7 +47,6 @@ struct Pod {
     revision: i64,
 }
 
-/// One transaction.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Renew { node: u64 },
@@ -65,32 +64,32 @@ impl Change {
     }
 }
 
-/// The objects of a cluster, with the revisions at which they were last changed.
+/// The objects of a cluster, with the revisions of their last changes.
 #[derive(Debug)]
 pub(super) struct Objects {
     clock: Clock,
-    /// The revision of each node's lease; 0 before it is created.
+    /// The revision of each node's lease, or 0 before its creation.
     leases: Vec<i64>,
-    /// Number of nodes whose lease was requested.
+    /// Number of nodes whose lease creation was sent.
     begun: usize,
     turn: u64,
     pods: u64,
     unbound: VecDeque<Pod>,
     bound: VecDeque<Pod>,
-    /// Numbers of watchers of each lease and of each node's pods, in addition to `everywhere` watchers of each kind.
+    /// Numbers of watchers of each node's lease and pods, in addition to `everywhere` watchers of each kind.
     watchers: (Vec<u64>, Vec<u64>),
     everywhere: u64,
     /// Number of events that the watchers must receive for all changes so far.
     pub events: u64,
-    /// Number of transactions that found another revision than the compared one.
+    /// Number of transactions whose comparison failed.
     pub failed: u64,
     /// Number of transactions that were answered with an error.
     pub refused: u64,
 }
 
 impl Objects {
-    /// Creates an empty cluster. `watchers` has the numbers of watchers of each node's lease and pods. `everywhere` is the
-    /// number of watchers of all leases, and of all pods.
+    /// Creates an empty cluster. `watchers` contains the numbers of watchers of each node's lease, and of its pods.
+    /// `everywhere` watchers watch all leases, and as many watch all pods.
     pub(super) fn new(clock: Clock, watchers: (Vec<u64>, Vec<u64>), everywhere: u64) -> Self {
         Self {
             clock,
@@ -108,14 +107,14 @@ impl Objects {
         }
     }
 
-    /// Grows to `nodes` nodes. The next changes create the new leases, whose number is returned.
+    /// Grows to `nodes` nodes, whose leases the next changes create. Returns the number of new nodes.
     pub(super) fn grow(&mut self, nodes: usize) -> u64 {
         let new = nodes.saturating_sub(self.leases.len());
         self.leases.resize(self.leases.len() + new, 0);
         new as u64
     }
 
-    /// Returns the next change. Creates a pod instead of using one that does not exist.
+    /// Returns the next change. Creates a pod if there is none to bind or delete.
     fn next(&mut self) -> Change {
         if self.begun < self.leases.len() {
             self.begun += 1;
@@ -140,7 +139,7 @@ impl Objects {
         })
     }
 
-    /// Returns a transaction that changes the object if it has its last known revision, and otherwise reads it.
+    /// Returns a transaction that makes the change if the object has its last known revision, and otherwise reads the object.
     fn transaction(&self, change: Change) -> TxnRequest {
         let (key, revision) = match change {
             Change::Renew { node } => (lease_key(node), self.leases[index(node)]),
@@ -176,7 +175,7 @@ impl Objects {
         }
     }
 
-    /// Records the result of a change.
+    /// Records the result of a change. `answer` is `None` for an error.
     fn changed(&mut self, change: Change, answer: Option<TxnResponse>) {
         let Some(answer) = answer else {
             self.refused += 1;
@@ -210,7 +209,7 @@ fn index(node: u64) -> usize {
 #[derive(Debug)]
 pub(super) struct Transactions {
     objects: Rc<RefCell<Objects>>,
-    /// The change in each slot, and the bytes of its answer.
+    /// The change in each slot, and the received bytes of its answer.
     slots: Vec<(Option<Change>, Vec<u8>)>,
 }
 

@@ -1,5 +1,4 @@
-//! A cluster without writes but with connected clients: waiting watchers, and leases that are kept alive like etcd's client
-//! does.
+//! A cluster without writes but with connected clients: idle watchers, and leases that etcd's client would keep alive.
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::{
 const WATCHERS: usize = 1000;
 const LEASES: usize = 1000;
 
-/// TTL of a lease in seconds. A client renews it after a third of the TTL.
+/// TTL of a lease in seconds. A client renews the lease after a third of it.
 const TTL_S: i64 = 60;
 
 /// Measures for `length` with watchers and leases at all members.
@@ -52,7 +51,7 @@ pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
     measured
 }
 
-/// Grants `count` leases and renews them evenly on one stream while `clients` exists. Returns their ids.
+/// Grants `count` leases and renews them in turn on one stream while `clients` exists. Returns their ids.
 async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) -> Vec<i64> {
     let mut client = LeaseClient::new(grpc::connect(address).await);
     let mut leases = Vec::new();

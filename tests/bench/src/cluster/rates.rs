@@ -1,4 +1,4 @@
-//! Puts at the rates of real clusters, spread over all members. These rates are far below the servers' maximum.
+//! Puts at the rates of real clusters, far below the servers' maximum, spread over all members.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
     verb::Verb,
 };
 
-/// Numbers of members.
+/// Numbers of members in the compared clusters.
 const SIZES: [usize; 2] = [3, 1];
 
 pub(super) async fn measure(options: &Options) {
@@ -47,7 +47,6 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// The load of a cluster.
 #[derive(Clone, Copy, Debug)]
 enum Load {
     /// Puts per second. 0 means no clients.

@@ -1,5 +1,5 @@
-//! A follower was lost with its disk and removed, and a new member replaces it while clients write at a rate. Measures the
-//! time until it votes, and the effect on the clients.
+//! Replaces a follower whose disk is lost, while clients write at a rate. Measures the time until the new member votes, and the
+//! effect on the clients.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::{floor, load, paced, program::Program, subject::Subject, table, verb:
 /// Puts per second while the member is replaced.
 const RATE: u32 = 5000;
 
-/// Time after filling in which checkpoints and similar work finish.
+/// Time after the fill for checkpoints and similar work.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Pause between two attempts to promote the learner, and their maximum number.
+/// Pause between two attempts to promote the learner.
 const RETRY: Duration = Duration::from_millis(50);
 const ATTEMPTS: u32 = 1000;
 
@@ -76,8 +76,7 @@ async fn replace(cluster: &mut Cluster, leader: usize, program: &Program) -> (Se
     (joining, added.member.expect("the answer names it").id)
 }
 
-/// Waits until the learner, the second member, has applied the leader's entries and is promoted. Returns `false` if that
-/// fails.
+/// Waits until the learner, the second member, has applied the leader's entries and is promoted. Returns `false` if that fails.
 async fn votes(members: [String; 2], id: u64) -> bool {
     let mut client = ClusterClient::new(grpc::connect(&members[0]).await);
     if !catch_up::catches_up(members).await {

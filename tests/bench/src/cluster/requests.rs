@@ -1,4 +1,4 @@
-//! One repeated request, at the leader, at a follower, or at all members of each program in turn.
+//! Repeats one request at the leader, at a follower, or at all members of each program in turn.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use witan_e2e::Cluster;
@@ -19,7 +19,7 @@ pub enum Asked {
     Leader,
     /// One follower.
     Follower,
-    /// All members: the connections use different members.
+    /// All members in turn, by connection.
     All,
 }
 
@@ -75,8 +75,7 @@ impl Load {
         each.chain(own).collect()
     }
 
-    /// Parses a load such as `put:64:leader`, with `follower` or `all` as other members. Fails with the text if it is not a
-    /// load.
+    /// Parses a load such as `put:64:leader`. The last part may also be `follower` or `all`. Fails if the text is not a load.
     pub fn named(text: &str) -> Result<Self, String> {
         let wrong = || format!("no such load: {text}");
         let (load, at) = text.rsplit_once(':').ok_or_else(wrong)?;

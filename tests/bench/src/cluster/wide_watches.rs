@@ -1,4 +1,4 @@
-//! Many watch streams at all members, each of which receives a few large events.
+//! Many watch streams at all members, which receive a few large events each.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use tokio::task::JoinSet;
@@ -12,7 +12,6 @@ use crate::{
     watched::{Heard, SizedPut, Watched},
 };
 
-/// Number of streams per connection.
 const STREAMS_PER_CONNECTION: usize = 100;
 
 pub(super) async fn measure(options: &Options) {

@@ -40,7 +40,7 @@ pub(super) async fn play(server: &Server, length: Duration, chore: Chore) -> Str
     chores_line(&quiet, &busy, times)
 }
 
-/// Repeats the chore until this time. Returns the number of repetitions.
+/// Repeats the chore until `until`. Returns the number of repetitions.
 async fn repeat(address: String, chore: Chore, until: Instant) -> u64 {
     let channel = grpc::connect(&address).await;
     let mut kv = KvClient::new(channel.clone());

@@ -1,4 +1,4 @@
-//! Lease keep-alives: a thousand leases on ten streams, each renewed again after its answer.
+//! Lease keep-alives: a thousand leases on ten streams. Each lease is renewed again after its answer.
 
 use std::{
     cell::RefCell,
@@ -18,7 +18,7 @@ use crate::{load::Measured, stream::Streams, table::latency_line};
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const STREAMS: i64 = 10;
 const LEASES_PER_STREAM: i64 = 100;
-/// TTL in seconds, which is long enough that no lease expires in the scene.
+/// TTL in seconds, which is longer than the scene.
 const TTL_S: i64 = 3600;
 
 pub(super) async fn play(server: &Server, length: Duration) -> String {

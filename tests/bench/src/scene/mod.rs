@@ -1,5 +1,5 @@
-//! Loads that are more than one repeated request: watchers, lease keep-alives, a backup, pauses, TLS. Each
-//! scene plays on one server and gives the cells of its line.
+//! Loads of several kinds of requests: watchers, lease keep-alives, a backup, pauses, TLS. Each scene runs on one server and
+//! returns the cells of its row.
 
 mod backup;
 mod keepalive;
@@ -20,13 +20,13 @@ pub enum Scene {
     WatchOne,
     /// 64 writers of 10,000 keys with one watcher each.
     WatchMany,
-    /// 1,000 clients that each renew a lease as fast as they are answered.
+    /// 1,000 clients that renew a lease each, as fast as they are answered.
     KeepAlive,
     /// A backup of a million keys.
     Backup,
     /// One writer while a member with 2 GiB is compacted, defragmented, backed up and hashed.
     Pauses,
-    /// 64 writers without TLS and with it, then clients that reconnect for each request.
+    /// 64 writers with TLS and without, then clients that reconnect for each request.
     Tls,
 }
 
@@ -53,7 +53,7 @@ impl Scene {
         }
     }
 
-    /// Returns the name of the scene above its table.
+    /// Returns the heading of the scene's table.
     pub fn label(self) -> &'static str {
         match self {
             Scene::WatchOne => "one key, 10,000 watchers",
@@ -65,7 +65,7 @@ impl Scene {
         }
     }
 
-    /// Returns the head of its table in Markdown.
+    /// Returns the head of the scene's table in Markdown.
     pub fn head(self) -> &'static str {
         match self {
             Scene::WatchOne | Scene::WatchMany => {
@@ -84,7 +84,8 @@ impl Scene {
         }
     }
 
-    /// Runs the scene on a new server. Must run in a `LocalSet`. Panics if the server refuses a request.
+    /// Runs the scene on a new server and returns the cells of its row. Must run in a `LocalSet`. Panics if the server refuses
+    /// a request.
     pub async fn play(self, launch: Launch, length: Duration) -> String {
         match self {
             Scene::WatchOne => {

@@ -1,5 +1,5 @@
-//! The puts of a client that writes continuously, while a member with much data is compacted, defragmented, backed up and
-//! hashed. Each of these stops etcd's writers for a while.
+//! The latency of a continuous writer while a member with much data is compacted, defragmented, backed up and hashed. Each of
+//! these operations blocks etcd's writers for a while.
 
 use std::{
     cell::RefCell,
@@ -25,7 +25,7 @@ const FILLERS: usize = 8;
 const PUT_INTERVAL: Duration = Duration::from_millis(2);
 /// Time between the last write of all keys and the first measurement.
 const SETTLING: Duration = Duration::from_secs(15);
-/// Time for which the writer is observed after the answer.
+/// Time for which the writer is observed after the operation's answer.
 const WATCHED: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(server: &Server) -> String {
@@ -51,10 +51,10 @@ pub(super) async fn play(server: &Server) -> String {
     format!("{cells} |")
 }
 
-/// A request for maintenance of a member.
+/// A maintenance operation of a member.
 #[derive(Clone, Copy)]
 enum Chore {
-    /// A compaction up to this revision, which is answered when the versions are removed.
+    /// A compaction up to this revision, which waits until the versions are removed.
     Compaction(i64),
     Defragmentation,
     Snapshot,
@@ -62,7 +62,7 @@ enum Chore {
 }
 
 impl Chore {
-    /// Calls the server on a separate thread, so that the writer does not wait while this program processes the answer.
+    /// Calls the server on a separate thread, so that the writer does not wait for this process.
     async fn beside(self, address: String) {
         let thread = tokio::task::spawn_blocking(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
@@ -127,7 +127,7 @@ async fn fill(address: &str) -> i64 {
 }
 
 fn put(key: usize, value_bytes: usize) -> PutRequest {
-    // The values differ, so that none replaces another in memory.
+    // The values differ, so that memory holds each of them.
     let mut value = format!("{key} ").repeat(value_bytes / 8).into_bytes();
     value.resize(value_bytes, b'.');
     PutRequest {
@@ -137,7 +137,7 @@ fn put(key: usize, value_bytes: usize) -> PutRequest {
     }
 }
 
-/// Puts one key after another, and records the duration of each. Repeats a failed put.
+/// Puts one key after another, and records the duration of each put. Repeats a failed put.
 async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     let mut kv = KvClient::new(channel);
     for key in 0.. {
@@ -148,8 +148,8 @@ async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     }
 }
 
-/// Returns the p99 and the maximum duration of the puts in milliseconds, during an action and for a while after it, because
-/// the work may continue after the answer.
+/// Returns the p99 and the maximum duration of the puts in milliseconds, during `done` and for [`WATCHED`] after it, because
+/// the operation may continue after its answer.
 async fn watched(times: &RefCell<Vec<Duration>>, done: impl Future<Output = ()>) -> String {
     times.borrow_mut().clear();
     done.await;

@@ -1,4 +1,4 @@
-//! Measures the cost of TLS: the same puts on both ports of one server, and connections that serve one request each.
+//! Measures the cost of TLS: the same puts on both ports of a server, and connections that serve one request each.
 
 use std::{
     cell::Cell,
@@ -57,7 +57,7 @@ pub(super) async fn play(launch: Launch, length: Duration) -> String {
     )
 }
 
-/// Makes clients connect, read one key and disconnect repeatedly until `end`. Returns the number of connections.
+/// Clients repeatedly connect, read one key and disconnect until `end`. Returns the number of connections.
 async fn connect_anew(address: &str, end: Instant) -> u32 {
     let connections = Rc::new(Cell::new(0));
     let mut clients = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Events to 10,000 watchers, a hundred on each of a hundred streams.
+//! Events to 10,000 watchers on a hundred streams.
 
 use std::{
     cell::RefCell,
@@ -22,7 +22,7 @@ pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const STREAMS: u64 = 100;
 const WATCHERS_PER_STREAM: u64 = 100;
 const WATCHERS: u64 = STREAMS * WATCHERS_PER_STREAM;
-/// Number of writers of distinct keys on one connection.
+/// Number of writers, which write distinct keys on one connection.
 const WRITERS: usize = 64;
 
 /// The state that watchers and writers share.
@@ -44,14 +44,13 @@ impl Heard {
     }
 }
 
-/// Runs one writer, which writes again when all watchers have received the last value. The delay is the delay of the last
-/// watcher.
+/// Runs one writer, which writes again when all watchers have received its last value. Measures the delay of the last watcher.
 pub(crate) async fn one(subject: &Subject<'_>, readers: &[String], length: Duration) -> String {
     let heard = Rc::new(Heard::default());
     let _streams = watch_all(readers, &heard, |_| 0).await;
     let before = subject.cpu();
     let (asked, begun) = (Rc::clone(&heard), Instant::now());
-    // The next put follows when all events of the last put have arrived.
+    // Send the next put when all events of the last put have arrived.
     let mut rounds = 0;
     while begun.elapsed() < length {
         let put = Instant::now();
@@ -100,7 +99,7 @@ fn finish(subject: &Subject<'_>, heard: &Heard, begun: Instant, before: Duration
     latency_line(&measured)
 }
 
-/// Opens the streams, the same number at each of `readers`, and creates the watchers of the keys that `key` returns.
+/// Opens streams at `readers` in turn, and creates the watchers of the keys that `key` returns.
 async fn watch_all(readers: &[String], heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
     let mut streams = JoinSet::new();
     for (first, reader) in (0..WATCHERS).step_by(100).zip(readers.iter().cycle()) {

@@ -1,4 +1,4 @@
-//! Random calls about leases. There are few leases and keys, so that calls concern the same ones.
+//! Random calls about few leases and keys, so that calls affect each other.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn put(rng: &mut Rng) -> Value {
 fn call(rng: &mut Rng) -> Call {
     let (key, id) = (*rng.pick(&KEYS), *rng.pick(&IDS));
     let (path, body) = match rng.below(100) {
-        // No lease ends during a run. Lists are ordered by end, so each lease has a different TTL.
+        // No lease may expire during a run. Lists are ordered by expiry, so each lease has a different TTL.
         0..=19 => (
             "lease/grant",
             json!({"ID": id, "TTL": 5000 + 1000 * id.abs()}),

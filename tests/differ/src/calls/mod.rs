@@ -1,6 +1,6 @@
 //! Compares calls of the JSON gateway with etcd 3.7: leases, and users with their permissions.
 //!
-//! The key space itself is compared in `v3`, and watches in `watch`.
+//! `v3` compares the key space, and `watch` compares watches.
 //!
 //! Reading order: `step` (a call as a line) → `leases`, `users` (random calls) → `side` (one server) → this file (both
 //! servers).
@@ -22,7 +22,7 @@ use step::Call;
 /// The kinds of calls in a sequence.
 #[derive(Clone, Copy, Debug)]
 pub enum Calls {
-    /// Grants and ends leases with their keys.
+    /// Grants and revokes leases with keys.
     Leases,
     /// Changes users and roles, and reads and writes as users.
     Users,

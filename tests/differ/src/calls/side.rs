@@ -7,7 +7,7 @@ use witan_e2e::{Kind, Launch, Server, http::Connection};
 
 use super::step::Call;
 
-/// Number of seconds of a lease that may have passed before its remaining time is queried.
+/// Number of seconds of a lease's TTL that may have passed before the remaining TTL is queried.
 const LATE_SECONDS: i64 = 60;
 
 /// Returns the code in the table for an answer.
@@ -24,12 +24,12 @@ pub(super) fn code(answer: &str) -> &'static str {
 pub(super) struct Side {
     server: Server,
     tokens: BTreeMap<String, String>,
-    /// The header of the first answer. Every later header has the same ids and term.
+    /// The header of the first answer. Every later header must have the same ids and term.
     header: Value,
 }
 
 impl Side {
-    /// Starts a new cluster of one member with fast password hashing.
+    /// Starts a new single-member cluster with fast password hashing.
     pub(super) fn start(kind: Kind) -> Self {
         let mut side = Self {
             server: Launch::new(kind)
@@ -73,11 +73,11 @@ impl Side {
 
     /// Removes the parts of an answer that differ between servers or change with time.
     fn tidy(&self, fields: &mut Map<String, Value>) {
-        // etcd 3.7 does not repeat the message for clients of the former gateway.
+        // etcd 3.7 does not repeat the message in `error`, as the former gateway does.
         if fields.get("error") == fields.get("message") {
             fields.remove("error");
         }
-        // These fields contain addresses.
+        // Members contain addresses.
         fields.remove("members");
         if let Some(header) = fields.get_mut("header").and_then(Value::as_object_mut) {
             for name in ["cluster_id", "member_id", "raft_term"] {

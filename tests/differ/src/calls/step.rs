@@ -14,7 +14,7 @@ use serde_json::Value;
 /// A call of the gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The calling user; `None` for a call without a token.
+    /// The calling user, or `None` for a call without a token.
     pub(super) caller: Option<String>,
     /// The path below `/v3/`.
     pub(super) path: String,

@@ -1,4 +1,4 @@
-//! Random calls about users, roles and keys. There are few names, so that calls concern the same ones.
+//! Random calls about few users, roles and keys, so that calls affect each other.
 
 use serde_json::{Value, json};
 
@@ -39,14 +39,14 @@ pub(super) const TABLE: &[Row] = &[
 
 /// The callers that present a token.
 const CALLERS: [&str; 3] = ["root", "ann", "ben"];
-/// Names of users. Root is rare, because nothing can change without it.
+/// Names of users. `root` is rare, because nothing can change without it.
 const USERS: [&str; 7] = ["ann", "ben", "ann", "ben", "root", "eve", ""];
 const OTHERS: [&str; 3] = ["ann", "ben", "eve"];
-/// Roles with weights. Root is rare, because it is denied nothing.
+/// Roles with weights. `root` is rare, because it has all permissions.
 const ROLES: [(u64, &str); 5] = [(1, "root"), (1, ""), (1, "none"), (8, "one"), (9, "two")];
 /// The keys a to d in base64.
 const KEYS: [&str; 4] = ["YQ==", "Yg==", "Yw==", "ZA=="];
-/// Ends of ranges: one key, up to c, up to d, all following keys, and all keys with a prefix.
+/// Ends of ranges: a single key, up to c, up to d, all following keys, and up to e.
 const ENDS: [&str; 6] = ["", "", "Yw==", "ZA==", "AA==", "ZQ=="];
 
 /// Returns the calls of a seed. The first calls enable auth.
@@ -85,7 +85,7 @@ fn beginning() -> Vec<Call> {
     calls
 }
 
-/// Draws path and body of a call that changes users or roles.
+/// Draws the path and the body of a call that changes users or roles.
 fn change(rng: &mut Rng) -> (&'static str, Value) {
     let (user, other, role) = (*rng.pick(&USERS), *rng.pick(&OTHERS), rng.weighted(&ROLES));
     let (key, range_end) = (rng.pick(&KEYS), rng.pick(&ENDS));
@@ -125,7 +125,7 @@ fn change(rng: &mut Rng) -> (&'static str, Value) {
     }
 }
 
-/// Draws path and body of a call that users make.
+/// Draws the path and the body of a call that a user makes.
 fn use_of_keys(rng: &mut Rng) -> (&'static str, Value) {
     let (key, range_end) = (rng.pick(&KEYS), rng.pick(&ENDS));
     let put = json!({"key": key, "value": key, "prev_kv": rng.below(3) == 0});

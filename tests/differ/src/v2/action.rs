@@ -10,10 +10,10 @@ const WATCHES: &str = "200 401 201 202 203 209 210 211 212";
 /// The possible events of a watch.
 const EVENTS: &str = "set create update compareAndSwap compareAndDelete delete expire none";
 
-/// The table. It omits codes that no request reaches: 105 and 107 of an in-order create (its name is new, and the root may
-/// have children), 101 and 105 of actions that do not compare or create, 107 of a compare-and-delete (etcd omits the check
-/// and answers 102), 110 (auth is never enabled), 300 (a sole member does not lose its quorum), and all codes of etcd before
-/// 2.0. `HEAD` has no body and therefore no code.
+/// The cells that a run must cover. Omits codes that no request reaches: 105 and 107 of an in-order create (its name is new,
+/// and the root may have children), 101 and 105 of actions that do not compare or create, 107 of a compare-and-delete (etcd
+/// omits the check and answers 102), 110 (auth is never enabled), 300 (a single-member cluster does not lose its quorum), and
+/// all codes of etcd before 2.0. `HEAD` has no body and therefore no code.
 pub(super) const TABLE: &[Row] = &[
     ("get", GETS),
     ("quorum get", GETS),
@@ -47,8 +47,8 @@ pub(super) const TABLE: &[Row] = &[
     ("settled", "expired"),
 ];
 
-/// A request's parameters as a server reads them: the first value of each name, the body before the query, without values
-/// that cannot be decoded.
+/// A request's parameters as a server reads them: the first value of each name, the body before the query, without undecodable
+/// values.
 #[derive(Debug)]
 pub(super) struct Asked(Vec<(String, String)>);
 
@@ -86,7 +86,7 @@ impl Asked {
             .is_some_and(|text| matches!(text, "0" | "f" | "F" | "FALSE" | "false" | "False"))
     }
 
-    /// Returns the number in a parameter, if the server uses it.
+    /// Returns the value of a numeric parameter, or `None` if it is 0 or invalid.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok().filter(|number| *number > 0)
     }
@@ -110,7 +110,7 @@ fn read(text: &str, pairs: &mut Vec<(String, String)>) {
     }
 }
 
-/// Decodes `%XX` and, in a form, `+`.
+/// Decodes `%XX` and, in a `form`, `+`. Returns `None` for an invalid escape.
 pub(super) fn decode(text: &str, form: bool) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut bytes = text.bytes();
@@ -128,7 +128,7 @@ pub(super) fn decode(text: &str, form: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the key of a target as a server prints it. Returns `None` if the target has no key.
+/// Returns the key of a target as a server prints it, or `None` if the target has no key.
 pub(super) fn key(target: &str) -> Option<String> {
     let path = target.split('?').next().unwrap_or_default();
     let path = decode(path, false)?;
@@ -149,7 +149,7 @@ pub(super) fn key(target: &str) -> Option<String> {
     Some(format!("/{}", String::from_utf8_lossy(&key)))
 }
 
-/// Returns the row of a request.
+/// Returns the row of the table for a request.
 pub(super) fn action(request: &Request) -> &'static str {
     let path = request.target.split('?').next().unwrap_or_default();
     if decode(path, false).is_none() {
@@ -176,8 +176,8 @@ pub(super) fn action(request: &Request) -> &'static str {
     }
 }
 
-/// Returns the code of an answer: v2's own code, or the status without one. If 201 is the status and the action also has the
-/// code 201, the result is `201!`.
+/// Returns v2's error code in an answer, or the status if there is none. Returns `201!` for the status 201 of an action that
+/// also has the error code 201.
 pub(super) fn code(action: &str, answer: &Answer) -> String {
     let Some(code) = answer.error_code() else {
         return answer.status.to_string();

@@ -5,18 +5,18 @@ use std::fmt;
 use serde_json::Value;
 use witan_e2e::http::Response;
 
-/// Maximum difference in seconds between the times that two servers print. They are called one after the other, on a machine
-/// with other work.
+/// Maximum difference in seconds between the times that two servers print. A busy machine calls the servers one after the
+/// other.
 const APART_SECONDS: f64 = 3.0;
 
-/// A number above this value is a time; a lower number is a time to live.
+/// A number above this value is a time; a lower number is a TTL.
 const TTL_SECONDS_MAX: f64 = 1e10;
 
-/// Sizes in bytes around the size from which bodies are chunked. A body near that size may fall on either side if it contains
+/// Sizes in bytes around the size from which bodies are chunked. Such a body may be chunked on one server only, if it contains
 /// a time, whose fraction varies in length.
 const CHUNKED_FROM: std::ops::Range<usize> = 1900..2200;
 
-/// The three headers of every answer.
+/// The three CORS headers of every answer.
 const CORS: [(&str, &str); 3] = [
     (
         "Access-Control-Allow-Headers",
@@ -29,14 +29,12 @@ const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Origin", "*"),
 ];
 
-/// An answer to a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// The part that must be equal.
     pub(super) line: String,
     /// The status code, or 0 if there was no answer.
     pub(super) status: u16,
-    /// The received body.
     pub(super) body: String,
     /// The values of `expiration` and `ttl` in seconds, in order.
     pub(super) times: Vec<f64>,
@@ -82,7 +80,7 @@ impl Answer {
         self.json()?["errorCode"].as_u64()
     }
 
-    /// Returns the index of an event.
+    /// Returns the modified index of the node in an event.
     pub(super) fn modified(&self) -> Option<u64> {
         self.json()?["node"]["modifiedIndex"].as_u64()
     }
@@ -102,7 +100,7 @@ impl Answer {
         }
     }
 
-    /// Returns whether the answer of another server is equal.
+    /// Returns whether another server's answer is equal.
     pub(super) fn same(&self, other: &Self) -> bool {
         self.line == other.line
             && self.times.len() == other.times.len()
@@ -130,7 +128,7 @@ pub(super) fn said(body: &str, sorted: bool) -> Answer {
     let mut line = timeless(body, &mut times);
     if !sorted && line.contains("\"nodes\":[") {
         line = in_order(&line);
-        // Sort the times, because the order of arrival assigns them to different nodes.
+        // Sort the times, because nodes of one list may arrive in any order.
         times.sort_by(f64::total_cmp);
     }
     Answer {
@@ -153,7 +151,7 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
         let word = match name.as_str() {
             "Date" => continue,
             "X-Raft-Index" => "raft".into(),
-            // Both servers get the same value here.
+            // Both servers send the same value here.
             "X-Raft-Term" => "term".into(),
             "X-Etcd-Cluster-Id" => "cluster".into(),
             "X-Etcd-Index" => format!("i={value}"),
@@ -161,7 +159,7 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
             // See `excuse::NOT_ASKED`.
             "Content-Length" if response.version == "HTTP/1.0" => continue,
             "Content-Length" | "Transfer-Encoding" if timed => "framed".into(),
-            // The end of the connection marks the end of the body.
+            // The end of the connection marks the end of this body.
             "Content-Length" if closes(response) => continue,
             // The length of a HEAD is compared separately.
             "Content-Length" if method == "HEAD" => continue,
@@ -175,7 +173,7 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
         };
         words.push(word);
     }
-    // The order of these values is not significant.
+    // The order of headers is not significant.
     words.sort();
     if cors != CORS.len() {
         words.push("uncors".into());
@@ -187,7 +185,7 @@ fn closes(response: &Response) -> bool {
     response.header("Connection") == Some("close")
 }
 
-/// Removes expirations and remaining seconds from a body, and adds them to `times`.
+/// Removes expirations and remaining TTLs from a body, and adds them to `times`.
 fn timeless(body: &str, times: &mut Vec<f64>) -> String {
     const EXPIRATION: &str = "\"expiration\":\"";
     const TTL: &str = "\"ttl\":";
@@ -238,7 +236,7 @@ fn timeless(body: &str, times: &mut Vec<f64>) -> String {
     out
 }
 
-/// Converts a time as printed by Go in UTC to seconds since the origin of [`civil_days`]. Returns `None` for any other form.
+/// Converts a time that Go printed in UTC to seconds since the origin of [`civil_days`]. Returns `None` for any other form.
 fn seconds(text: &str) -> Option<f64> {
     let text = text.strip_suffix('Z')?;
     let (whole, fraction) = match text.split_once('.') {
@@ -264,7 +262,7 @@ fn seconds(text: &str) -> Option<f64> {
 
 /// Returns the number of days since a fixed day in the distant past, in the Gregorian calendar.
 fn civil_days(year: f64, month: f64, day: f64) -> f64 {
-    // Years start in March, so that the leap day comes last.
+    // Let years start in March, so that the leap day comes last.
     let year = if month <= 2.0 { year - 1.0 } else { year };
     let month = if month > 2.0 {
         month - 3.0

@@ -1,5 +1,5 @@
-//! The deliberate differences between Witan and etcd. No other difference is excused, and each excuse fits exactly one
-//! pattern of etcd's answers.
+//! The deliberate differences between Witan and etcd. Every other difference is a bug. Each excuse matches exactly one pattern
+//! of etcd's answers.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{
     step::Request,
 };
 
-/// Requests that both servers answer differently, so that no sequence sends or compares them, with the reason.
+/// Requests that both servers answer differently. No sequence sends or compares them.
 pub(super) const NOT_ASKED: [(&str, &str); 6] = [
     (
         "a time to live above 9223372036 s",
@@ -44,7 +44,7 @@ pub(super) const NOT_ASKED: [(&str, &str); 6] = [
 pub(super) enum Excuse {
     /// etcd redirects an unclean path.
     Redirect,
-    /// etcd's stream falls silent after the first event of the past.
+    /// etcd's stream sends no more events after the first past event.
     SilentStream,
     /// etcd's history treats `/w` as a directory of `/wxyz`.
     Prefix,
@@ -78,7 +78,7 @@ impl Excuse {
         }
     }
 
-    /// Returns the number of events that are still compared.
+    /// Returns the number of events that are compared despite the excuse.
     pub(super) fn events_kept(self) -> usize {
         match self {
             Self::SilentStream => 1,
@@ -86,7 +86,7 @@ impl Excuse {
         }
     }
 
-    /// Returns the excuse for etcd's first event on a watch from index `began`, if there is one.
+    /// Returns the excuse that etcd's first event matches on a watch from index `began`, if any.
     pub(super) fn of(request: &Request, began: u64, first: &Answer) -> Option<Self> {
         let event = first.json()?;
         let index = event["node"]["modifiedIndex"].as_u64()?;

@@ -1,5 +1,5 @@
-//! Draws the steps of a seed, as a pure function. Names come from a small set, so that requests concern the same nodes. Every
-//! refusal of the parser is drawn in turn for each action, so that no run misses one.
+//! Draws the steps of a seed, as a pure function. There are few names, so that requests affect the same nodes. Each refusal of
+//! the parser is drawn in turn for each action, so that no run misses one.
 
 use std::collections::VecDeque;
 
@@ -30,11 +30,10 @@ const BURST: std::ops::Range<u64> = 1010..1200;
 
 /// Percentage of steps that the parser must refuse.
 const FAULT_PERCENT: u64 = 11;
-/// Maximum number of watches that are open at once.
 const WATCHES_MAX: usize = 10;
-/// One step in this many starts a group of writes with a short time to live. The run waits for their expiration.
+/// One step in this many starts a group of writes with a short TTL, whose expiration the run awaits.
 const SHORT_ONE_IN: u64 = 250;
-/// Number of steps after it, some of which also write with a short time to live.
+/// Number of steps after it, some of which also write with a short TTL.
 const SHORT_MORE: usize = 6;
 
 /// Number of remembered writes.
@@ -51,7 +50,7 @@ pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
         recent: Vec::new(),
         next: walk().collect(),
     };
-    // Start at a random cell of faults, so that the last cell varies.
+    // Start at a random fault, so that the last one varies.
     maker.faults = maker.rng.below(FAULTS.len() * FAULTY.len());
     let burst_at = count * 2 / 3;
     (0..count)
@@ -67,7 +66,7 @@ pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
         .collect()
 }
 
-/// Returns steps for every answer that random steps rarely reach. A run starts with them.
+/// Returns steps for answers that random steps rarely reach. A run starts with them.
 fn walk() -> impl Iterator<Item = Step> {
     let lines = include_str!("walk.steps").lines();
     lines.map(|line| Step::parse(line).expect("the walk is written down right"))
@@ -81,7 +80,7 @@ struct Maker {
     short_left: usize,
     /// Path and value of recent writes.
     recent: Vec<(String, String)>,
-    /// Steps that precede the next random step.
+    /// Steps to return before the next random step.
     next: VecDeque<Step>,
 }
 
@@ -156,7 +155,7 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// Returns the next request in the round of all faults, which the parser refuses.
+    /// Returns the next of the faulty requests, which take turns.
     fn fault(&mut self) -> Step {
         let cell = self.faults;
         self.faults += 1;
@@ -196,9 +195,9 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// Queues so many events that the history forgets the first ones, and watches before and after that index.
+    /// Queues enough events that the history drops the first ones, and watches before and after the oldest kept index.
     fn past(&mut self) {
-        // etcd closes a stream that lags a hundred events.
+        // etcd closes a stream that lags by a hundred events.
         let open = std::mem::take(&mut self.watches);
         self.next.extend(open.into_iter().map(Step::Reap));
         let long = self.rng.range(BURST.start, BURST.end);
@@ -215,7 +214,7 @@ impl Maker {
         }
     }
 
-    /// Queues a watch on the root as the next step.
+    /// Queues a watch on the root.
     fn wait(&mut self, query: &str) {
         self.opened += 1;
         self.watches.push(self.opened);
@@ -255,7 +254,7 @@ impl Maker {
         self.request(kind, path, asked)
     }
 
-    /// Records the nodes that a write may have left.
+    /// Remembers the nodes that a write may have left.
     fn remember(&mut self, kind: Kind, path: &str, asked: &[String]) {
         let value = asked.iter().find_map(|pair| pair.strip_prefix("value="));
         if let (Kind::Set | Kind::Create | Kind::Swap, Some(value)) = (kind, value) {
@@ -324,7 +323,7 @@ impl Maker {
         asked
     }
 
-    /// Adds parameters that are legal and may have no effect here.
+    /// Adds valid parameters that may have no effect.
     fn noise(&mut self, kind: Kind, asked: &mut Vec<String>) {
         let rng = &mut self.rng;
         if kind == Kind::Other || !rng.chance(45) {
@@ -401,7 +400,7 @@ impl Maker {
         if !asked {
             request.how = How::Plain;
         }
-        // Do not send a GET that waits, because it would not be answered.
+        // Skip a GET that waits, because it would not be answered.
         if matches!(action::action(&request), "watch" | "stream") {
             self.opened += 1;
             self.watches.push(self.opened);

@@ -18,12 +18,11 @@ use super::{
 };
 use crate::report::{Report, Stop};
 
-/// Maximum number of steps after a write with a short time to live, before the run waits for its expiration. It is a number
-/// and not a time, so that a shorter list of steps has the same effect.
+/// Maximum number of steps after a write with a short TTL, before the run waits for its expiration. It is not a time, so that a
+/// shortened sequence has the same effect.
 const SHORT_STEPS: usize = 7;
 
-/// If these steps took longer than this, a node may have expired among them (the shortest time to live is 2 s), and the run
-/// proves nothing.
+/// If these steps took longer, a node may have expired among them, because the shortest TTL is 2 s, and the run proves nothing.
 const SHORT_TIME: Duration = Duration::from_millis(1800);
 
 /// Number of steps between two comparisons of the whole store.
@@ -34,7 +33,7 @@ const AUDIT_STEPS: usize = 250;
 pub(super) struct Pair<'a> {
     etcd: Side,
     witan: Side,
-    /// The watched request of each watch, and the index at which the watch started.
+    /// The request of each watch, and the index at which the watch started.
     opened: BTreeMap<u32, (Request, u64)>,
     short_since: Option<(Instant, usize)>,
     /// The index at the last restart.
@@ -66,7 +65,7 @@ impl<'a> Pair<'a> {
         for (at, step) in steps.iter().enumerate() {
             self.settle_if_due(at, step)?;
             if let Err(stop) = self.step(at, step) {
-                // If the two servers have different indexes, further comparisons are useless.
+                // If the servers' indexes differ, further comparisons are useless.
                 if self.report.survey && self.etcd.look("/") != self.witan.look("/") {
                     return Err(stop);
                 }
@@ -115,7 +114,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Executes the same action on both servers at the same time.
+    /// Executes the same action on both servers at the same time. Returns etcd's answer first.
     fn both(&mut self, act: impl Fn(&mut Side) -> Answer + Sync) -> (Answer, Answer) {
         let (etcd, witan) = (&mut self.etcd, &mut self.witan);
         thread::scope(|scope| {
@@ -271,8 +270,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Reads both watches until they have received equally many events and fall silent. `excused` returns a sufficient number of
-/// events for etcd's answers, if an excuse applies.
+/// Reads both watches until they have received the same number of events and fall silent. `excused` returns the number of
+/// events to compare for etcd's answers, if an excuse applies.
 fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> Option<usize>) {
     let begun = Instant::now();
     let mut known = (usize::MAX, usize::MAX);

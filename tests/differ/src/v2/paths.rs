@@ -1,4 +1,4 @@
-//! Random paths with few names, so that requests concern the same nodes. Some paths are hard to encode.
+//! Random paths of few names, so that requests affect the same nodes. Some paths are hard to encode.
 
 use crate::rng::Rng;
 
@@ -7,7 +7,7 @@ use crate::rng::Rng;
 pub(super) enum Plainness {
     /// Any path that etcd accepts.
     Any,
-    /// A path whose name a test can find in an answer.
+    /// A path whose name can be found in an answer.
     Plain,
     /// A path at which events will happen.
     Watched,
@@ -74,7 +74,7 @@ const ODD: [&str; 36] = [
     "%ed%a0%80",
 ];
 
-/// Raw characters that are invalid in a URL but that Go accepts.
+/// Raw characters that are invalid in a URL but accepted by Go.
 const RAW: [&str; 13] = [
     "\"", "{x}", "|", "^", "[a]", "\\", "`", "<a>", "a>", "é", "中文", "a#b", "#",
 ];

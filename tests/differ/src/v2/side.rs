@@ -18,30 +18,28 @@ use super::{
     step::{How, Request, resolve},
 };
 
-/// Maximum number of redirects per request.
 const REDIRECTS_MAX: u32 = 4;
 
-/// Number of seconds to live below which the run waits for a node's expiration.
+/// TTL in seconds below which the run waits for a node's expiration.
 const SHORT_SECONDS: i64 = 10;
 
 /// Pause between two checks of a node that must expire.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// An open watch.
 #[derive(Debug)]
 pub(super) struct Watch {
     connection: Connection,
-    /// Whether the watch is a stream of many events.
+    /// Whether the watch is a stream of several events.
     pub(super) stream: bool,
     /// The bytes after the last complete line.
     rest: String,
     /// The received lines in their order.
     pub(super) told: Vec<String>,
-    /// Whether no further lines follow.
+    /// Whether the stream has ended.
     pub(super) ended: bool,
 }
 
-/// A server under test.
+/// A server under test with its connections.
 #[derive(Debug)]
 pub(super) struct Side {
     server: Server,
@@ -49,13 +47,13 @@ pub(super) struct Side {
     watches: BTreeMap<u32, Watch>,
     /// The current index of the store.
     pub(super) now: u64,
-    /// The last observed modified index of each key.
+    /// The last seen modified index of each key.
     modified: BTreeMap<String, u64>,
     /// Keys that expire soon.
     pub(super) short: BTreeSet<String>,
     /// Number of followed redirects.
     pub(super) redirected: u64,
-    /// Whether a key must expire at once, because of a TTL of 0 or less.
+    /// Whether a key must expire at once, because its TTL is 0 or less.
     pub(super) urgent: bool,
 }
 
@@ -82,7 +80,7 @@ impl Side {
         side
     }
 
-    /// Reads a key and returns the current index of the store.
+    /// Reads a key and returns the store's current index.
     pub(super) fn look(&mut self, key: &str) -> u64 {
         let answer = self.server.http("GET", &format!("/v2/keys{key}"), "");
         let index = answer.header("X-Etcd-Index");
@@ -90,7 +88,7 @@ impl Side {
         self.now
     }
 
-    /// Replaces the variables in a request by the current indexes.
+    /// Replaces the variables in a request with current indexes.
     pub(super) fn resolved(&self, request: &Request) -> Request {
         let modified = action::key(&request.target)
             .and_then(|key| self.modified.get(&key).copied())
@@ -103,11 +101,11 @@ impl Side {
         }
     }
 
-    /// Sends a request. [`Side::receive`] must follow.
+    /// Sends a request, whose answer [`Side::receive`] must read.
     pub(super) fn send(&mut self, request: &Request) -> io::Result<()> {
         let bytes = wire(request, &self.server.address());
         if self.connection.send_raw(&bytes).is_err() {
-            // The server has closed the connection after an answer that ended it.
+            // The last answer ended the connection.
             self.connection = Connection::open(&self.server.address())?;
             self.connection.send_raw(&bytes)?;
         }
@@ -176,7 +174,7 @@ impl Side {
         answer
     }
 
-    /// Opens a watch and reads its head. Reads a refusal completely.
+    /// Opens a watch and reads the head of its answer, or all of a refusal.
     pub(super) fn watch(&mut self, id: u32, target: &str) -> Answer {
         self.try_watch(id, &Request::get(target))
             .unwrap_or_else(|error| silent(&error))
@@ -218,7 +216,7 @@ impl Side {
         self.watches.remove(&id)
     }
 
-    /// Sets a key many times, and returns the last answer.
+    /// Sets a key `count` times, and returns the last answer.
     pub(super) fn burst(&mut self, count: u32, target: &str) -> Answer {
         let mut last = Answer::default();
         for number in 0..count {
@@ -235,7 +233,7 @@ impl Side {
         last
     }
 
-    /// Kills and restarts the server. Returns its index after it has published itself, which takes an index. All watches end.
+    /// Kills and restarts the server, which ends all watches. Returns the index after the server has published itself.
     pub(super) fn restart(&mut self) -> Answer {
         self.watches.clear();
         let before = self.look("/");
@@ -252,7 +250,7 @@ impl Side {
         }
     }
 
-    /// Waits until all nodes with a short time to live have expired or have a longer one. Returns the index at that time.
+    /// Waits until no node has a short TTL. Returns the index at that time.
     pub(super) fn settle(&mut self) -> Answer {
         let deadline = Instant::now() + wait::PATIENCE;
         self.urgent = false;
@@ -313,8 +311,8 @@ impl Watch {
         self.ended = true;
     }
 
-    /// Returns all received lines in comparable form. If `once`, omits lines that only repeat the previous line. etcd sends
-    /// them when the watched node of a stream is removed.
+    /// Returns all received lines in comparable form. `once` omits repetitions of the previous line, which etcd sends when a
+    /// stream's watched node is removed.
     pub(super) fn lines(&self, once: bool) -> Vec<Answer> {
         let mut told = self.told.clone();
         if once {
@@ -324,14 +322,14 @@ impl Watch {
     }
 }
 
-/// Duration after which a silent watch counts as silent.
+/// Duration without data after which a watch counts as silent.
 pub(super) const GRACE: Duration = Duration::from_millis(24);
 /// Maximum delay between the two servers for the same event.
 pub(super) const LATE: Duration = Duration::from_secs(4);
 
 /// Returns the answer that represents a connection error.
 fn silent(error: &io::Error) -> Answer {
-    // How a connection closes depends on timing.
+    // The form of the error depends on timing.
     let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
     let line = if closed.contains(&error.kind()) {
         "no answer".into()

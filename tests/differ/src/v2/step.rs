@@ -21,9 +21,8 @@ pub struct Request {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
-    /// The content type. By default it is the form's type; an empty type is not sent.
+    /// The content type. `None` means the form's type; an empty type is not sent.
     pub(super) media: Option<String>,
-    /// The body.
     pub(super) body: Option<String>,
     /// How to send the request.
     pub(super) how: How,
@@ -87,13 +86,13 @@ impl How {
 pub enum Step {
     /// Sends a request and waits for the answer.
     Ask(Request),
-    /// Opens a watch on its own connection and reads its head.
+    /// Opens a watch on its own connection and reads the head of its answer.
     Watch(u32, String),
     /// Collects the events of a watch and closes it.
     Reap(u32),
     /// Sets one key this many times. Only the last answer is compared.
     Burst(u32, String),
-    /// Waits until everything with a short time to live has expired.
+    /// Waits until no node has a short TTL.
     Settle,
     /// Kills the server and restarts it with its files.
     Restart,

@@ -1,4 +1,4 @@
-//! The parts of requests: intended kinds of steps, values, flags, faults and content types.
+//! The parts of requests: intended kinds, values, flags, faults and content types.
 
 use crate::rng::Rng;
 
@@ -37,7 +37,7 @@ pub(super) const KINDS: [(u64, Kind); 13] = [
     (1, Kind::Other),
 ];
 
-/// Faulty parameters for each code of the parser, with several variants each.
+/// Faulty parameters for each error code of the parser, in several variants.
 pub(super) const FAULTS: &[&[&str]] = &[
     &["prevValue="],
     &[
@@ -106,7 +106,7 @@ pub(super) const FAULTY: [Kind; 12] = [
     Kind::Post,
 ];
 
-/// Values in the encoding of a form, with weights. `LONG` represents a long value.
+/// Form-encoded values with weights. `LONG` represents a long value.
 pub(super) const VALUES: [(u64, &str); 18] = [
     (30, "1"),
     (20, "2"),
@@ -131,12 +131,12 @@ pub(super) const VALUES: [(u64, &str); 18] = [
 /// Lengths of values that result in bodies of about 2048 bytes.
 const EDGE: std::ops::Range<usize> = 1900..2000;
 
-/// Values that are true.
+/// Spellings of true.
 pub(super) const TRUE: [&str; 8] = ["true", "true", "true", "1", "t", "T", "TRUE", "True"];
-/// Values that are false.
+/// Spellings of false.
 pub(super) const FALSE: [&str; 6] = ["false", "false", "0", "f", "F", "False"];
 
-/// Content types in addition to the form's type. Some are variants of the form's type.
+/// Content types, some of which are variants of the form's type.
 pub(super) const MEDIA: [&str; 16] = [
     "text/plain",
     "",
@@ -156,11 +156,10 @@ pub(super) const MEDIA: [&str; 16] = [
     "application/x-www-form-urlencoded; a=\"b",
 ];
 
-/// Draws a value.
 pub(super) fn value(rng: &mut Rng) -> String {
     match rng.weighted(&VALUES) {
         "LONG" => "long%20".repeat(350),
-        // Bodies of 2048 bytes are framed differently.
+        // Bodies from 2048 bytes are chunked.
         "EDGE" => "x".repeat(rng.below(EDGE.len()) + EDGE.start),
         value => value.into(),
     }
@@ -175,7 +174,7 @@ pub(super) fn flag(rng: &mut Rng) -> &'static str {
     }
 }
 
-/// Adds conditions to compare.
+/// Adds conditions for a comparison.
 pub(super) fn conditions(rng: &mut Rng, asked: &mut Vec<String>) {
     let which = rng.range(1, 4);
     if which != 2 {

@@ -1,4 +1,4 @@
-//! Bodies for the gateway: the same message in the many forms that JSON permits. Some have one oddity that a server accepts
+//! Bodies for the gateway: the same message in the many forms that JSON permits. Some have one oddity, which a server accepts
 //! or refuses.
 
 use std::fmt::Write as _;
@@ -18,8 +18,8 @@ const ODD_PERCENT: u64 = 70;
 /// Maximum number of oddities that are tried until one fits into the body.
 const ODDITY_ATTEMPTS: usize = 6;
 
-/// Returns a body as part of a line, and its oddity. A body that `puts` is not damaged: it could put a key that is unknown to
-/// the sequence, and then there would be too many keys for a defined sort order.
+/// Returns a body as part of a line, and its oddity. A body that `puts` is not damaged: it could put an unknown key, and etcd
+/// sorts more keys in no defined order.
 pub(crate) fn draw(
     rng: &mut Rng,
     era: Era,
@@ -58,7 +58,7 @@ pub(crate) fn plain(rng: &mut Rng, era: Era, drawn: &Drawn) -> String {
     written(rng, era, &drawn.json(), None)
 }
 
-/// Returns every oddity that is tested with this etcd, each in requests that have a place for it.
+/// Returns a body with each oddity that is tested with this etcd.
 pub(crate) fn every(
     rng: &mut Rng,
     era: Era,
@@ -88,7 +88,7 @@ pub(crate) fn every(
         let made = loop {
             let drawn = draw(rng);
             let (text, what) = altered(rng, era, &drawn.json(), how);
-            // A damaged body must not put a key, see above, and some bodies have no name to duplicate.
+            // A damaged body must not put a key (see `draw`), and some bodies have no second name.
             if let Some(what) = what
                 && !(how == CHANGED && drawn.puts())
                 && (how != DOUBLED_BY_BOTH || what == BOTH_NAMES)
@@ -116,7 +116,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
         }
         CHANGED => {
             let at = rng.below(text.len());
-            // No inserted byte begins an escape or a reference of the line.
+            // No inserted byte may begin an escape or a reference of the line.
             text[at] = *rng.pick(b"{}[]:,\"0 x-.etn\x01");
             (lossy(text), Some(DAMAGED))
         }
@@ -129,7 +129,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
                 let mut members = object.clone();
                 members.remove(name.as_str());
                 let mut whole = written(rng, Era::Former, &Value::Object(object.clone()), None);
-                // The first member has its own name, the second member the drawn name.
+                // The first member has its own name, the second one the drawn name.
                 whole.truncate(whole.trim_end().len() - 1);
                 let second = written(rng, Era::Former, member, None);
                 let second = retyped(member, &name, second);
@@ -140,7 +140,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
     }
 }
 
-/// Corrects a single value that was written without its name, because the name determines its type.
+/// Corrects a value that was written without its name, because the name determines its type.
 fn retyped(member: &Value, name: &str, text: String) -> String {
     match kind(name, member) {
         Some(Place::Bytes | Place::Int | Place::Enum | Place::Bool) => refer(&member.to_string()),
@@ -152,7 +152,7 @@ fn lossy(text: Vec<u8>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Returns the kind of value of a member with this name.
+/// Returns the kind of place of a member's value, or `None` if the value is no place for an oddity.
 fn kind(name: &str, value: &Value) -> Option<Place> {
     Some(match name {
         "compare" | "success" | "failure" => Place::List,
@@ -166,7 +166,7 @@ fn kind(name: &str, value: &Value) -> Option<Place> {
     })
 }
 
-/// Returns the number of places in a body for an oddity of this kind.
+/// Returns the number of places of this kind in a body.
 fn places(value: &Value, place: Place) -> usize {
     match place == Place::Whole {
         true => 1,
@@ -190,7 +190,7 @@ fn count(value: &Value, name: &str, place: Place) -> usize {
     }
 }
 
-/// Returns whether an object itself is such a place.
+/// Returns whether an object itself is a place of this kind.
 fn holds(value: &Value, place: Place) -> bool {
     match place {
         Place::Member => value.is_object(),
@@ -207,7 +207,7 @@ fn holds(value: &Value, place: Place) -> bool {
     }
 }
 
-/// Writes a value, with an oddity at the place with this number.
+/// Writes a value, with an oddity at the place of this number.
 fn written(rng: &mut Rng, era: Era, value: &Value, odd: Option<(&Oddity, usize)>) -> String {
     let mut writer = Writer { rng, era, odd, out: String::new() };
     writer.value("", value);
@@ -222,7 +222,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Returns the oddity if its place is reached, and counts places down.
+    /// Counts places down. Returns the oddity's text when its place is reached.
     fn due(&mut self, place: Place) -> Option<&'static str> {
         let (oddity, left) = self.odd?;
         if oddity.place != place {

@@ -135,7 +135,7 @@ fn each(options: &[(bool, &str)], hit: &mut impl FnMut(&str)) {
     given.for_each(|(_, name)| hit(name));
 }
 
-/// Returns whether a code belongs to requests at the size limits, which have no options.
+/// Returns whether a code belongs only to requests at the size limits, which have no options.
 fn sized(code: &str) -> bool {
     matches!(code, "too-large" | "over-max")
 }

@@ -1,4 +1,4 @@
-//! Random requests with few keys and small numbers, so that requests concern each other.
+//! Random requests with few keys and small numbers, so that requests affect each other.
 
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
@@ -11,8 +11,7 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// The keys. Their number is the maximum for one pass of insertion sort: etcd sorts longer lists without a defined order of
-/// equal items.
+/// The keys. etcd sorts more than 12 items in no defined order of equal items.
 const KEYS: &[&[u8]] = &[
     b"a",
     b"aa",
@@ -31,19 +30,18 @@ const KEYS: &[&[u8]] = &[
 const MANY: usize = 300;
 /// Maximum number of operations in a list of a transaction.
 pub(crate) const OPS_MAX: usize = 128;
-/// Revisions are drawn as numbers near this number, and written as references.
+/// Revisions are drawn near this number, which is written as a reference.
 pub(crate) const REVISION: i64 = 7_000_000_000_000_000;
 pub(crate) const COMPACTED: i64 = 8_000_000_000_000_000;
 const NEAR: i64 = 1000;
 
-/// Draws requests.
 pub(crate) struct Draw<'a> {
     rng: &'a mut Rng,
     /// Whether there are many keys. Requests then sort only by key.
     many: bool,
     pub(crate) era: Era,
-    /// Whether puts of this transaction keep the previous value or lease. Then the transaction does not delete all keys from
-    /// a key on. Such a deletion escapes etcd's check for duplicate writes, and etcd panics at a put without a previous key.
+    /// Whether puts of this transaction keep the previous value or lease. The transaction then does not delete "from a key on".
+    /// etcd does not detect that such a deletion overlaps a put, and panics at the put of a missing key.
     keeps: bool,
 }
 
@@ -68,12 +66,12 @@ impl Drawn {
         }
     }
 
-    /// Returns whether the request can leave a new key.
+    /// Returns whether the request can create a key.
     pub(crate) fn puts(&self) -> bool {
         matches!(self, Self::Put(_) | Self::Txn(_))
     }
 
-    /// Returns the request as JSON, still with the numbers that represent revisions.
+    /// Returns the request as JSON. Revisions are still numbers near [`REVISION`].
     pub(crate) fn json(&self) -> serde_json::Value {
         let value = match self {
             Self::Put(message) => serde_json::to_value(message),
@@ -86,7 +84,7 @@ impl Drawn {
     }
 }
 
-/// Replaces the numbers that represent revisions by references.
+/// Replaces drawn revisions with references.
 pub(crate) fn refer(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -142,7 +140,7 @@ impl<'a> Draw<'a> {
         (drawn, message.into())
     }
 
-    /// Draws a key. It is empty in `empty` of a hundred cases.
+    /// Draws a key, which is empty with a probability of `empty` percent.
     fn key(&mut self, empty: u64) -> Vec<u8> {
         if self.rng.chance(empty) {
             Vec::new()
@@ -219,7 +217,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// Draws a range that is often refused: any reason with any options.
+    /// Draws a range that is often refused, for any reason and with any options.
     fn faulty_range(&mut self) -> RangeRequest {
         let mut range = self.range(0);
         match self
@@ -339,7 +337,7 @@ impl<'a> Draw<'a> {
         TxnRequest { compare, success, failure }
     }
 
-    /// Draws a transaction with a comparison and no other reason for a refusal.
+    /// Draws a transaction with a comparison and without another reason for a refusal.
     fn question(&mut self) -> TxnRequest {
         let mut compare = self.compare();
         if compare.key.is_empty() {
@@ -432,7 +430,7 @@ impl<'a> Draw<'a> {
         self.long(form, kind, many)
     }
 
-    /// Creates a transaction with `many` operations of a kind in one of four places.
+    /// Creates a transaction with `many` operations of one kind. `form` selects one of four places for them.
     pub(crate) fn long(&self, form: usize, kind: usize, many: usize) -> TxnRequest {
         // The operations use absent keys, so that the key space stays small.
         let ops = |count: usize| -> Vec<RequestOp> {
@@ -445,7 +443,7 @@ impl<'a> Draw<'a> {
                             ..Default::default()
                         }),
                         1 => Request::RequestRange(RangeRequest { key, ..Default::default() }),
-                        // This operation is refused by itself, if not because of the length.
+                        // This operation is refused even if the transaction is not too long.
                         _ => {
                             Request::RequestPut(PutRequest { key, lease: 7, ..Default::default() })
                         }
@@ -482,7 +480,6 @@ pub(crate) fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Returns the end of the range of all keys with this prefix.
 fn prefix_end(key: &[u8]) -> Vec<u8> {
     let mut end = key.to_vec();
     while let Some(last) = end.pop() {

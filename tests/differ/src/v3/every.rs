@@ -1,5 +1,5 @@
-//! Requests that random drawing alone reaches too rarely: every option with every reason for a refusal, and every comparison
-//! with both results.
+//! Requests that random drawing reaches too rarely: every option with every reason for a refusal, and every comparison with
+//! both results.
 
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
@@ -46,7 +46,7 @@ impl Draw<'_> {
             success: vec![RequestOp { request: None }],
             ..Default::default()
         }));
-        // No key lies beyond all keys.
+        // No key follows this range.
         all.push(Drawn::Delete(DeleteRangeRequest {
             key: b"\xff\xff\xff\xff".to_vec().into(),
             range_end: "\0".into(),
@@ -66,7 +66,7 @@ impl Draw<'_> {
         all
     }
 
-    /// Returns transactions with all kinds of operations, each refused for one reason, in either branch.
+    /// Returns transactions with each kind of operation in either branch, refused for one reason each.
     pub(crate) fn refused_txns(&self) -> Vec<Drawn> {
         let put = |key: &str| PutRequest { key: key.to_owned().into(), ..Default::default() };
         let read = |revision| RangeRequest { key: "a".into(), revision, ..Default::default() };
@@ -157,7 +157,7 @@ impl Draw<'_> {
             11 => range.max_create_revision = REVISION,
             12 | 13 => range.sort_order = option as i32 - 11,
             14..=18 => {
-                // Use few keys, see `KEYS`.
+                // Use few keys (see `KEYS`).
                 (range.key, range.range_end) = ("a".into(), "b".into());
                 range.sort_target = option as i32 - 14;
             }
@@ -173,14 +173,14 @@ impl Draw<'_> {
         range
     }
 
-    /// Returns a put of one key, and every comparison of it with both results, for the key alone and for a range.
+    /// Returns a put of one key, and every comparison of that key and of a range, with both results.
     pub(crate) fn comparisons() -> Vec<Drawn> {
         let key = "a";
         let mut all = vec![
             Drawn::Delete(DeleteRangeRequest { key: key.into(), ..Default::default() }),
             Drawn::Put(PutRequest { key: key.into(), value: "m".into(), ..Default::default() }),
         ];
-        // An unknown relation of a value that is absent.
+        // Compare an absent value by an unknown relation.
         all.push(question(Compare {
             result: 7,
             target: 3,
@@ -219,7 +219,8 @@ impl Draw<'_> {
     }
 }
 
-/// Returns a value below, equal to or above the target of a key that was just put with the value `m`.
+/// Returns a target value below, equal to or above that of a key that was just put with the value `m`. `side` is negative, 0 or
+/// positive.
 fn beside(target: i32, side: i64) -> TargetUnion {
     match target {
         0 => TargetUnion::Version(1 + side),

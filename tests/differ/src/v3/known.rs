@@ -1,15 +1,13 @@
-//! Deliberate differences: the answers that may differ from an etcd release, with the reasons. This is the only such table.
-//! Every other difference is a bug.
+//! Deliberate differences: the answers that may differ from an etcd release, with the reasons. Every other difference is a bug.
 
 use super::{Era, step::Ask};
 
 /// A deliberate difference.
 pub(crate) struct Known {
-    /// The etcd release from which Witan differs; `None` for both releases.
+    /// The etcd release from which Witan differs, or `None` for both.
     pub(crate) era: Option<Era>,
-    /// The reason.
     pub(crate) reason: &'static str,
-    /// Returns whether the difference applies to a request with Witan's answer and etcd's answer.
+    /// Returns whether the difference explains Witan's answer and etcd's answer to a request.
     pub(crate) applies: fn(&Ask, &str, &str) -> bool,
 }
 
@@ -81,7 +79,7 @@ fn undecodable(ask: &Ask, ours: &str, theirs: &str) -> bool {
         && theirs.starts_with("Internal grpc: error unmarshalling request: ")
 }
 
-/// Returns the reason why these two answers may differ, or `None` if they must be equal.
+/// Returns the reason why these answers may differ, or `None` if they must be equal.
 pub(crate) fn reason(era: Era, ask: &Ask, ours: &str, theirs: &str) -> Option<&'static str> {
     KNOWN
         .iter()

@@ -1,7 +1,6 @@
-//! Compares v3's key space over gRPC and JSON. One seeded sequence runs on Witan and etcd 3.7, and a sequence of the same
-//! seed on Witan and etcd 3.4.23, each on new clusters.
+//! Compares v3's key space over gRPC and JSON with etcd 3.7 and with etcd 3.4.23. A sequence of each seed runs on new servers.
 //!
-//! Leases, users and roles are compared in `calls`, and watches in `watch`.
+//! `calls` compares leases, users and roles, and `watch` compares watches.
 //!
 //! Reading order: `step` (a request as a line) → `draw` (random requests) and `every` (requests that are too rare) → `body`
 //! (forms of JSON) with `oddity` → `sequence` (all of them) → `side` (a server and its answers) → `known` (deliberate
@@ -28,7 +27,7 @@ use crate::{
 use side::{Answer, Side};
 use step::{Ask, Now, Step};
 
-/// The etcd release to compare with, which also determines the prefix of the gateway.
+/// The etcd release to compare with. It determines the gateway's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
     /// etcd 3.7, `/v3`.
@@ -45,7 +44,7 @@ impl Keys {
     /// The dialect for each etcd release.
     pub const ALL: [Self; 2] = [Self(Era::Present), Self(Era::Former)];
 
-    /// Returns the etcd that runs next to Witan.
+    /// Returns the kind of etcd to run.
     fn etcd(self) -> Kind {
         match self.0 {
             Era::Present => Kind::Etcd37,
@@ -91,7 +90,7 @@ impl Dialect for Keys {
         step::parse(line, START).map(|_| Step::new(line.into()))
     }
 
-    /// The first line of the reasons names etcd 3.4; otherwise the script is for 3.7.
+    /// A script is for etcd 3.4 if its reason names 3.4, otherwise for 3.7.
     fn owns(&self, script: &Script) -> bool {
         let names = |why: &String| why.contains("3.4") || why.contains(Kind::Etcd34.name());
         script.why.first().is_some_and(names) == (self.0 == Era::Former)

@@ -1,19 +1,19 @@
-//! The oddities of gateway bodies: the place of each, and how each etcd release reads it. `body` creates such bodies.
+//! The oddities of gateway bodies: the place of each, and how each etcd release reads it. `body` writes such bodies.
 
 use super::Era;
 
-/// The kinds of places for an oddity in a body.
+/// A kind of place for an oddity in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Bytes,
     Int,
     Bool,
     Enum,
-    /// A message inside the message.
+    /// A nested message.
     Message,
     /// A list of messages.
     List,
-    /// Another member of an object. The oddity is the member.
+    /// An additional member of an object, which is the oddity.
     Member,
     /// A second alternative of a oneof.
     Alternative,
@@ -28,9 +28,9 @@ pub(crate) enum Read {
     Taken,
     /// The server refuses the request.
     Refused,
-    /// The server accepts or refuses it, depending on the context. The table does not distinguish the two.
+    /// The result depends on the context. The table does not distinguish the cases.
     Either,
-    /// The oddity is not sent: the failure of this server is no model for Witan.
+    /// The oddity is not sent, because Witan must not imitate this server's failure.
     Never,
 }
 
@@ -58,7 +58,7 @@ macro_rules! oddities {
     };
 }
 
-/// All oddities: place, name, text, how etcd 3.7 reads it, and how etcd 3.4 reads it.
+/// All oddities: place, name, text, and how etcd 3.7 and etcd 3.4 read it.
 #[rustfmt::skip]
 pub(crate) const ODDITIES: &[Oddity] = oddities! {
     Bytes "bytes: no base64" "\"!!!!\"" Refused Refused;
@@ -180,7 +180,7 @@ pub(crate) const ODDITIES: &[Oddity] = oddities! {
     Whole "body: wide letters before" "{\"ä€\": 1, \"key\": 5}" Either Either;
 };
 
-/// Alterations of a body's text, in addition to the oddities of the table.
+/// Alterations of a body's text, in addition to [`ODDITIES`].
 pub(crate) const TRUNCATED: &str = "body: truncated";
 pub(crate) const DAMAGED: &str = "body: one byte changed";
 pub(crate) const TWICE: &str = "member: twice";

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// The part of a sequence before its first compaction, as a divisor.
+/// Divisor of a sequence's length for the part before its first compaction.
 const BEFORE_COMPACTION: usize = 20;
-/// The first compaction, which compacts existing revisions.
+/// The first compaction, of existing revisions.
 const FIRST_COMPACTION: [&str; 3] = [
     r#"grpc put {"key":"YQ=="}"#,
     r#"grpc put {"key":"YQ=="}"#,
@@ -32,7 +32,7 @@ pub(super) fn of_seed(era: Era, seed: u64, count: usize) -> Vec<Step> {
             }]
         })
         .collect();
-    // There is a short time without a compacted revision. After that, there always is one.
+    // A short part of the sequence has no compacted revision.
     let first = count / BEFORE_COMPACTION;
     for group in every(&mut rng, many, era) {
         let at = first + rng.below(groups.len() - first + 1);
@@ -50,7 +50,7 @@ fn plain(drawn: &Drawn) -> Step {
     Step::new(format!("grpc {} {json}", drawn.verb()))
 }
 
-/// Returns steps that random drawing alone reaches too rarely, in groups that belong together.
+/// Returns steps that random drawing reaches too rarely, in groups that belong together.
 fn every(rng: &mut Rng, many: bool, era: Era) -> Vec<Vec<Step>> {
     let mut draw = Draw::new(rng, many, era);
     let refusals = draw.refusals();
@@ -103,13 +103,12 @@ fn gateway(rng: &mut Rng, many: bool, era: Era) -> Step {
     Step { oddity, ..step }
 }
 
-/// Draws a message's bytes, cut, damaged or with an unknown field.
+/// Draws a message's bytes and truncates them, damages them, or adds an unknown field.
 fn raw(rng: &mut Rng, many: bool, era: Era) -> Step {
     let (drawn, mut message) = Draw::new(rng, many, era).message();
     let damaged = matches!(drawn, Drawn::Range(_)) && era == Era::Present;
     let how = match !damaged {
-        // A damaged write must not be accepted by only one server, see `known`, and etcd 3.4 panics at an unknown sort
-        // target.
+        // A damaged write must not be accepted by one server only (see `known`), and etcd 3.4 panics at an unknown sort target.
         true => 2 * rng.below(2),
         false => rng.below(3),
     };
@@ -129,7 +128,7 @@ fn raw(rng: &mut Rng, many: bool, era: Era) -> Step {
     Step::new(line)
 }
 
-/// Sizes in bytes: just below and just above the limit of requests, and just below and above the limit of messages.
+/// Sizes in bytes just below and above the limit of requests, and just below and above the limit of messages.
 const SIZES: [usize; 4] = [
     REQUEST_BYTES_MAX - 1500,
     REQUEST_BYTES_MAX + 200,
@@ -137,7 +136,7 @@ const SIZES: [usize; 4] = [
     REQUEST_BYTES_MAX + (512 << 10) + 300,
 ];
 
-/// Returns requests at the limits of size, each with a request that removes its effects.
+/// Returns requests at the size limits, each with a request that removes its effects.
 fn large(rng: &mut Rng, era: Era) -> impl Iterator<Item = [Step; 2]> {
     let prefix = prefix(rng, era);
     let [fits, too_large, still_read, over_max] = SIZES;

@@ -1,5 +1,4 @@
-//! One of the two servers, and its answers as lines. Parts that may differ between clusters (ids, term) are replaced by
-//! names.
+//! One server, and its answers as lines. Names replace parts that may differ between clusters (ids, term).
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message;
@@ -25,17 +24,15 @@ use witan_v3::fuzz::gateway_body;
 
 use super::step::Ask;
 
-/// Maximum size of an answer in bytes. A range may answer with several of the largest values.
+/// Maximum size of an answer in bytes. A range may return several of the largest values.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
-/// The value of `--max-request-bytes`. It is low, so that requests at the limit are created quickly. A gRPC message may be
-/// half a MiB longer.
+/// The value of `--max-request-bytes`. A low limit makes requests at the limit fast. A gRPC message may be half a MiB longer.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// A server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The answer as one line.
     pub(crate) line: String,
     /// The revision in the header, if any.
     pub(crate) revision: Option<i64>,
@@ -59,7 +56,7 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// Starts a new cluster of one member.
+    /// Starts a new single-member cluster.
     pub(crate) async fn start(kind: Kind) -> Self {
         let server = Launch::new(kind)
             .without_fsync()
@@ -161,7 +158,7 @@ impl Side {
         Answer { line: format!("ok {json}{unread}"), revision }
     }
 
-    /// Sends a body with the prefix that this server supports: etcd 3.6 and later only have `v3`, and 3.4 has no `v3alpha`.
+    /// Sends a body with the prefix that this server supports: etcd 3.6 and later have only `v3`, and 3.4 has no `v3alpha`.
     fn gateway(&mut self, prefix: &str, path: &str, body: &[u8]) -> Answer {
         let prefix = match self.kind {
             Kind::Witan => prefix,
@@ -173,7 +170,7 @@ impl Side {
         let first = self.connection.is_none();
         let mut answer = self.exchange(&target, body);
         if answer.is_err() && !first {
-            // The server may have closed the kept connection. A real fault of client or server occurs again.
+            // Retry: the server may have closed the kept connection. A real fault occurs again.
             answer = self.exchange(&target, body);
         }
         match answer {
@@ -226,7 +223,7 @@ impl Side {
     }
 }
 
-/// Encodes a request of this verb as bytes.
+/// Encodes a request of this verb.
 pub(crate) fn message(verb: &str, json: &str) -> Result<Bytes, String> {
     match verb {
         "range" => encoded::<RangeRequest>(json),
@@ -243,12 +240,12 @@ fn encoded<M: Shaped + Default + Message>(json: &str) -> Result<Bytes, String> {
     Ok(message.encode_to_vec().into())
 }
 
-/// Parses a message of a script or a body as etcd 3.7 does.
+/// Parses a message as etcd 3.7 does.
 pub(crate) fn read<M: Shaped + Default + Message>(json: &[u8]) -> Option<M> {
     gateway_body(json, false).ok()
 }
 
-/// A codec that passes messages as bytes.
+/// A codec that passes encoded messages.
 #[derive(Clone, Copy, Debug)]
 struct Whole;
 

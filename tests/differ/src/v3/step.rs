@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 /// A request and its intended oddity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The line.
+    /// The request as a line.
     pub(crate) line: String,
     /// The oddity of a gateway body, for the coverage.
     pub(crate) oddity: Option<&'static str>,
@@ -34,20 +34,20 @@ impl fmt::Display for Step {
 /// How a request is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Verb and message as JSON.
+    /// Verb, and message as JSON.
     Grpc(String, String),
-    /// Verb and message.
+    /// Verb, and encoded message.
     Raw(String, Vec<u8>),
     /// Prefix, path and body of the gateway.
     Json(String, String, Vec<u8>),
 }
 
-/// The state of the sequence to which requests refer.
+/// The state of a sequence to which requests refer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     /// The newest revision.
     pub(crate) revision: i64,
-    /// The compacted revision; 0 before the first compaction.
+    /// The compacted revision, or 0 before the first compaction.
     pub(crate) compacted: i64,
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn fill(text: &str, now: Now) -> String {
         rest = &rest[at + 1..];
         if mark == b'*' {
             let count = digits(&mut rest);
-            // `eHh4` is base64 for three letters x.
+            // `eHh4` is base64 for `xxx`.
             out.push_str(&"eHh4".repeat(usize::try_from(count / 3).unwrap_or(0)));
             continue;
         }
@@ -158,7 +158,7 @@ pub(crate) fn fill(text: &str, now: Now) -> String {
     out
 }
 
-/// Removes the digits at the beginning of a text, and returns their number.
+/// Removes the digits at the beginning of a text, and returns their value.
 fn digits(rest: &mut &str) -> i64 {
     let end = rest.find(|c: char| !c.is_ascii_digit());
     let (number, after) = rest.split_at(end.unwrap_or(rest.len()));

@@ -1,5 +1,5 @@
 //! The cells that a run must cover: every verb and option with each possible answer, every comparison with both results, and
-//! every oddity of a body with how it is read. Impossible combinations are omitted, with the reasons next to them.
+//! every oddity with how it is read. Impossible combinations are omitted.
 
 use super::{
     Era,
@@ -11,7 +11,7 @@ use crate::coverage::Row;
 const PUT: &str = "ok empty-key value-given lease-given no-key no-lease";
 /// The codes of a put with a lease. The lease is checked before the key.
 const PUT_LEASE: &str = "empty-key value-given lease-given no-lease";
-/// The codes of a put with an empty value, which is never an excessive value.
+/// The codes of a put with an empty value, to which `value-given` does not apply.
 const PUT_EMPTY: &str = "ok empty-key lease-given no-key no-lease";
 /// The codes of a range.
 const RANGE: &str = "ok empty-key bad-sort future compacted";
@@ -25,7 +25,7 @@ const PUT_ROWS: &[Row] = &[
     ),
     ("put prev_kv", PUT),
     ("put ignore_value", PUT),
-    // With a lease, the put is refused for the lease. Without one, there is no lease to look for.
+    // With a lease, the put is refused because of the lease. Without a lease, none is looked up.
     (
         "put ignore_lease",
         "ok empty-key value-given lease-given no-key",
@@ -40,7 +40,7 @@ const RANGE_ROWS: &[Row] = &[
     ("range limit", RANGE),
     ("range limit<0", "ok"),
     ("range revision", RANGE),
-    // A revision before the first one means the current revision, so it is never too old.
+    // A negative revision means the current one, which is never compacted.
     ("range revision<0", "ok empty-key bad-sort"),
     ("range serializable", RANGE),
     ("range keys_only", RANGE),
@@ -66,17 +66,17 @@ const OTHER_ROWS: &[Row] = &[
     ("delete from key", "ok nothing empty-key"),
     ("compact", "ok future compacted"),
     ("compact physical", "ok future compacted"),
-    // Revision 0 could only be accepted before the first compaction, where no sequence requests it.
+    // Revision 0 is accepted only before the first compaction, when no sequence requests it.
     ("compact 0", "compacted"),
     ("compact<0", "compacted"),
     ("raw", "ok malformed"),
 ];
-/// The results of a comparison, which alone determines the branch.
+/// The results of a comparison, which selects the branch.
 const COMPARED: &str = "then else";
 pub(crate) const TARGETS: &[&str] = &["version", "create", "mod", "value", "lease"];
 pub(crate) const RESULTS: &[&str] = &["=", ">", "<", "!="];
 
-/// Returns the table. A run creates few tables, which stay until the process ends.
+/// Returns the table. A run creates few tables, which are never freed.
 pub(crate) fn table(era: Era) -> &'static [Row] {
     let mut rows: Vec<Row> = [PUT_ROWS, RANGE_ROWS, OTHER_ROWS].concat();
     if era == Era::Former {
@@ -84,7 +84,7 @@ pub(crate) fn table(era: Era) -> &'static [Row] {
         let ordered = rows.iter_mut().filter(|(name, _)| name.ends_with("scend"));
         ordered.for_each(|(_, codes)| *codes = "ok empty-key future compacted");
     }
-    // etcd 3.4 accepts any sort options, and their effects must not let the two states diverge.
+    // etcd 3.4 accepts any sort options, whose effects would let the two states diverge.
     let txn: &'static str = match era {
         Era::Present => TXN,
         Era::Former => TXN.replace(" bad-sort", "").leak(),

@@ -20,12 +20,12 @@ use super::{
     step::{At, Step},
 };
 
-/// A key that only this module writes: a watcher that has received its last change has received all earlier changes.
+/// A key that only this module writes. A watcher that receives its last change has received all earlier changes.
 const MARKER: &str = "~";
 /// Id of the marker's watcher on every stream.
 const MARKER_ID: i64 = 1000;
 
-/// Metric of the watchers that have not caught up.
+/// Metric of watchers that have not caught up.
 const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total";
 
 pub(super) struct Side {
@@ -37,12 +37,12 @@ pub(super) struct Side {
 
 struct Opened {
     stream: Watching,
-    /// Answers that were read and not returned yet.
+    /// Answers that were read and not yet returned.
     kept: Vec<WatchResponse>,
 }
 
 impl Side {
-    /// Starts a new cluster of one member.
+    /// Starts a new single-member cluster.
     pub(super) async fn start(kind: Kind) -> Self {
         let server = Launch::new(kind).without_fsync().start();
         let channel = grpc::connect(&server.address()).await;
@@ -53,7 +53,7 @@ impl Side {
         Self { server, channel, streams, revision: 1 }
     }
 
-    /// Executes a step. Returns its result if it is known at once.
+    /// Executes a step. Returns its result, or an empty text if the result arrives later.
     pub(super) async fn take(&mut self, step: &Step) -> String {
         match step {
             Step::Put { key, value } => self.put(key, value).await,
@@ -88,14 +88,14 @@ impl Side {
                 String::new()
             }
             Step::Reopen { stream } => {
-                // No watcher receives the events that the old stream has not delivered.
+                // The undelivered events of the old stream are lost.
                 self.streams[*stream] = open(&self.channel).await;
                 String::new()
             }
         }
     }
 
-    /// Returns the events that each watcher received since the last call, after all of them have arrived.
+    /// Waits for all events, and returns the events that each watcher received since the last call.
     pub(super) async fn heard(&mut self) -> BTreeMap<String, Vec<String>> {
         self.settle();
         self.put(MARKER, "").await;
@@ -115,7 +115,7 @@ impl Side {
             }
             let answers = answers.into_iter().filter(|a| a.watch_id != MARKER_ID);
             for mut answer in answers.flat_map(by_revision) {
-                // Whether other watchers receive the marker before or after its own watcher is random.
+                // Other watchers receive the marker in random order.
                 let only_marker = !answer.events.is_empty();
                 answer
                     .events
@@ -227,7 +227,7 @@ impl Side {
         }
     }
 
-    /// Waits until a stream has processed all requests: a further request is refused, and its answer comes last.
+    /// Waits until the server has processed all requests of a stream. Sends a request that is refused, whose answer comes last.
     async fn fence(&mut self, stream: usize) {
         let refused = create(from("b", "a", 0));
         self.streams[stream].stream.send(refused).await;
@@ -245,8 +245,8 @@ impl Side {
     }
 }
 
-/// Splits an answer into one answer per revision, because the number of revisions that a server has applied when it answers
-/// is random. The header of an answer to a synced watcher has the last revision, and every part keeps it.
+/// Splits an answer into one answer per revision, because the server may combine revisions. Every part keeps the header, which
+/// has the last revision for a synced watcher.
 fn by_revision(answer: WatchResponse) -> Vec<WatchResponse> {
     let revision_of = |event: &Event| event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
     let header_revision = answer.header.map_or(0, |header| header.revision);
@@ -270,7 +270,7 @@ fn by_revision(answer: WatchResponse) -> Vec<WatchResponse> {
         .collect()
 }
 
-/// Opens a stream that watches the marker.
+/// Opens a stream with the marker's watcher.
 async fn open(channel: &Channel) -> Opened {
     let marker = WatchCreateRequest { watch_id: MARKER_ID, ..key(MARKER) };
     let mut stream = Watching::open(channel, create(marker)).await;

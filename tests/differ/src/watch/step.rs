@@ -12,10 +12,10 @@ pub(super) const TABLE: &[Row] = &[
     ("progress", "told"),
 ];
 
-/// The revision in a request, relative to the revision at the time of the step.
+/// A revision in a request, relative to the revision at the time of the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// Revision 0, or the current revision for a compaction.
+    /// Revision 0, or for a compaction the current revision.
     Now,
     /// This many revisions before the current one.
     Back(i64),

@@ -1,9 +1,9 @@
-//! Searches for a linearization: one sequence of all calls on a pair in which each call takes effect between its begin and
-//! its end and every answer is correct. (It uses Wing and Gong's search with Lowe's memory of failed states.)
+//! Searches for a linearization: an order of all calls on a pair in which each call takes effect between its begin and its end,
+//! and every answer is correct. Uses Wing and Gong's search with Lowe's memory of failed states.
 //!
-//! A call without an answer may have taken effect at any time until the end of the process that received it, or never.
+//! A call without an answer may take effect at any time until the process that received it ends, or never.
 //!
-//! Revisions and watches are checked in `record`.
+//! `record` checks revisions and watches.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,9 +17,9 @@ use super::model::{Call, Pair};
 pub struct Refusal {
     /// Number of the pair.
     pub pair: usize,
-    /// The longest sequence that was found.
+    /// The longest order that was found.
     pub reached: Vec<Call>,
-    /// The answered calls of which one would have had to come next.
+    /// The answered calls, one of which must come next.
     pub stuck: Vec<Call>,
 }
 
@@ -36,17 +36,17 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Checks each pair separately: the whole history is linearizable exactly if every pair is.
+/// Checks each pair separately, because a history is linearizable exactly if every pair is.
 pub fn check(history: &[Call]) -> Result<(), Refusal> {
     let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
     for call in history {
-        // A read without an answer has no information.
+        // A read without an answer gives no information.
         if call.told.is_some() || call.input.writes() {
             pairs.entry(call.pair).or_default().push(*call);
         }
     }
     pairs.into_iter().try_for_each(|(pair, mut calls)| {
-        // Calls without an answer come last, because they are only used if no other call fits.
+        // Try calls without an answer last, only if no other call fits.
         calls.sort_by_key(|call| (call.told.is_none(), call.begun));
         let mut search = Search::new(&calls);
         if search.run() {
@@ -78,21 +78,21 @@ const REACHED_SHOWN: usize = 20;
 type Set = Box<[u64]>;
 
 struct Search<'a> {
-    /// The calls: first answered calls, then calls without an answer, each ordered by begin.
+    /// The answered calls, then the calls without an answer, each ordered by begin.
     calls: &'a [Call],
     /// Number of answered calls.
     answered: usize,
     done: Set,
     order: Vec<usize>,
     best: Vec<usize>,
-    /// Sets and states from which the search found no complete sequence.
+    /// Sets of calls and states from which the search found no complete order.
     vain: HashSet<(Set, Pair)>,
 }
 
-/// A position in the sequence: the state before it, and the call to try next.
+/// A position in the order: the state before it, and the call to try next.
 struct Level {
     state: Pair,
-    /// The latest begin of the calls in the sequence.
+    /// The latest begin of the calls before this position.
     latest: u64,
     next: usize,
 }
@@ -109,7 +109,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns whether there is a complete sequence.
+    /// Returns whether there is a complete order.
     fn run(&mut self) -> bool {
         let mut levels = vec![Level { state: [0, 0], latest: 0, next: 0 }];
         while let Some(level) = levels.last_mut() {
@@ -141,7 +141,7 @@ impl<'a> Search<'a> {
         false
     }
 
-    /// Returns the first call that is not in the sequence.
+    /// Returns the position of the first call that is not in the order.
     fn first_missing(&self) -> usize {
         let full = self.done.iter().take_while(|word| **word == u64::MAX);
         let words = full.count();
@@ -149,9 +149,8 @@ impl<'a> Search<'a> {
         words * 64 + ones as usize
     }
 
-    /// Returns the first call from `from` on that may come next. It must begin before the end of every call that is not in
-    /// the sequence yet, its answer must be correct in this state, and it must not be lost before a call in the sequence
-    /// began.
+    /// Returns the first call from `from` that may come next, and the state after it. It must begin before every remaining call
+    /// has ended, its answer must be correct in this state, and it must not be lost before `latest`.
     fn candidate(&self, from: usize, state: Pair, latest: u64) -> Option<(usize, Pair)> {
         let mut first_end = u64::MAX;
         let mut until = self.first_missing();
@@ -174,7 +173,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Returns the calls that can no longer follow: calls in the sequence, and calls that were lost earlier.
+    /// Returns the calls that cannot come next: calls in the order, and calls that were lost before `latest`.
     fn used(&self, latest: u64) -> Set {
         let mut used = self.done.clone();
         for at in self.answered..self.calls.len() {

@@ -1,7 +1,7 @@
 //! Clients that put, read, delete, compare and swap until they are stopped, and record their requests and answers. Watchers
-//! resume at their last revision after each restart.
+//! resume at their last revision after each restart of the server.
 //!
-//! The checks of the records are in `checker` and `record`.
+//! `checker` and `record` check the records.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,16 +36,16 @@ pub const PREFIX_END: &str = "linear0";
 /// The state that all clients share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    /// Counter for the begins and ends of calls.
+    /// Logical clock for the begins and ends of calls.
     clock: AtomicU64,
-    /// The last used value.
+    /// The last value that a call has written.
     values: AtomicU64,
     /// Number of answered calls.
     pub answered: AtomicU64,
 }
 
 impl Shared {
-    /// Returns the next time.
+    /// Returns the next time of the logical clock.
     pub fn moment(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
@@ -56,7 +56,7 @@ impl Shared {
     }
 }
 
-/// The channel to the server: a new connection after each start, `None` at the end of the run.
+/// The channel to the server, which changes after each start. It is `None` at the end of the run.
 pub type Gate = watch::Receiver<Option<Channel>>;
 
 /// Returns the key of a slot.
@@ -97,7 +97,7 @@ pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
 
 async fn call(shared: &Shared, client: &mut KvClient<Channel>, pair: usize, input: Input) -> Call {
     let begun = shared.moment();
-    // An error does not prove that nothing was done.
+    // A call that returns an error may have taken effect.
     let answer = ask(client, pair, input).await.ok();
     let told = answer.map(|(output, revision)| Told { ended: shared.moment(), output, revision });
     Call { pair, input, begun, told, lost_by: u64::MAX }
@@ -116,7 +116,7 @@ pub async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
     calls
 }
 
-/// Updates the client's expected state of a pair by an answer, so that some of its swaps succeed.
+/// Updates a client's expected state of a pair from an answer, so that some of its swaps succeed.
 pub fn remember(known: &mut Pair, input: Input, output: Output) {
     match (input, output) {
         (Input::Get(slot) | Input::Cas { slot, .. }, Output::Value(value)) => known[slot] = value,
@@ -139,7 +139,7 @@ impl Choice {
         ((z ^ (z >> 31)) % bound as u64) as usize
     }
 
-    /// Chooses the next call on a pair with the expected state `known`.
+    /// Chooses the next call on a pair. `known` is the pair's expected state.
     pub fn input(&mut self, shared: &Shared, known: Pair) -> Input {
         let slot = self.below(2);
         match self.below(10) {
@@ -153,7 +153,7 @@ impl Choice {
     }
 }
 
-/// Sends a call. Returns the answer and its revision. Fails if the server answers with an error, or not at all.
+/// Sends a call. Returns the answer and its revision. Fails if the server answers with an error or not at all.
 pub async fn ask(
     client: &mut KvClient<Channel>,
     pair: usize,
@@ -220,7 +220,7 @@ fn put(pair: usize, slot: Slot, value: u64) -> PutRequest {
     requests::put(key(pair, slot), value.to_string())
 }
 
-/// Creates the comparison that a key has a value or does not exist.
+/// Creates the comparison that a key has a value, or does not exist if the value is 0.
 fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
     let (target, union) = match value {
         0 => (
@@ -241,7 +241,7 @@ fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
     }
 }
 
-/// Returns the values that the other branch read, or `None` if the swap succeeded.
+/// Returns the values that a failed swap read, or `None` if the swap succeeded.
 fn read(answer: &TxnResponse) -> Option<Pair> {
     (!answer.succeeded).then(|| match answer.responses[0].response.as_ref() {
         Some(response_op::Response::ResponseRange(range)) => values(range),
@@ -272,8 +272,7 @@ fn number(value: &[u8]) -> u64 {
     text.parse().expect("our values are numbers")
 }
 
-/// Watches from the first revision on, across restarts, until revision `end` is known and received. Returns the answers as
-/// received.
+/// Watches from the first revision across restarts, until revision `end` is set and received. Returns the batches as received.
 pub async fn observe(
     mut gate: Gate,
     key: String,
@@ -305,22 +304,22 @@ pub async fn observe(
 /// The reason why a watch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchEnd {
-    /// It received the revision that was set as the end.
+    /// The watch received the revision set as its end.
     Seen,
     /// The stream broke.
     Broken,
-    /// The server ended the watch, with this reason.
+    /// The server canceled the watch for this reason.
     Canceled(String),
 }
 
-/// Watches on one stream until revision `end` is known and received, or the stream ends.
+/// Watches on one stream until revision `end` is set and received, or the stream ends.
 pub async fn follow(
     channel: Channel,
     create: WatchCreateRequest,
     batches: &mut Vec<Batch>,
     end: &mut watch::Receiver<Option<i64>>,
 ) -> WatchEnd {
-    // The stream of requests must stay open; otherwise the server would end the watch.
+    // Keep the request stream open; otherwise the server ends the watch.
     let requests = stream::iter([watching::create(create)]).chain(stream::pending());
     let Ok(answers) = WatchClient::new(channel).watch(requests).await else {
         return WatchEnd::Broken;
@@ -345,7 +344,7 @@ pub async fn follow(
     }
 }
 
-/// Returns the first revision that was not received.
+/// Returns the revision after the last received one.
 pub fn next_revision(batches: &[Batch]) -> i64 {
     let last = batches.iter().flatten().last();
     last.map_or(1, |change| change.revision + 1)

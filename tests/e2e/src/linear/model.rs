@@ -1,9 +1,7 @@
 //! The model of the linearizability check: a pair of keys as two registers, the calls on them, and the correct answer to each
 //! call in each state.
-//!
-//! The search for a sequence is in `checker`, the gRPC calls in `client`.
 
-/// The values of a pair's two keys. 0 means that a key does not exist. Every value is written once.
+/// The values of a pair's two keys. 0 means that a key does not exist. No value is written twice.
 pub type Pair = [u64; 2];
 
 /// Index of one of the two keys of a pair.
@@ -20,7 +18,7 @@ pub enum Input {
     Put(Slot, u64),
     /// Deletes a key and returns whether it existed.
     Delete(Slot),
-    /// Writes `new` if the key has the value `old` (0: does not exist); otherwise reads it.
+    /// Writes `new` if the key has the value `old` (0: does not exist); otherwise reads the key.
     Cas {
         /// The key.
         slot: Slot,
@@ -38,7 +36,7 @@ pub enum Input {
     },
 }
 
-/// The answer to a call.
+/// The content of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The value of one key.
@@ -57,7 +55,7 @@ impl Input {
         !matches!(self, Self::Get(_) | Self::GetBoth)
     }
 
-    /// Returns the state of the pair after the call, and the answer.
+    /// Returns the state of the pair after the call, and the correct answer.
     pub fn step(self, state: Pair) -> (Pair, Output) {
         match self {
             Self::Get(slot) => (state, Output::Value(state[slot])),
@@ -86,12 +84,12 @@ pub struct Call {
     pub pair: usize,
     /// The call.
     pub input: Input,
-    /// Time before the call was sent, on a counter that all clients share.
+    /// Logical time before the call was sent.
     pub begun: u64,
-    /// The answer; `None` if it is unknown whether the call took effect.
+    /// The answer, or `None` if it is unknown whether the call took effect.
     pub told: Option<Told>,
     /// For a call without an answer: the time after which it can no longer take effect, because the process that received it
-    /// had ended.
+    /// has ended.
     pub lost_by: u64,
 }
 
@@ -102,13 +100,13 @@ impl Call {
     }
 }
 
-/// An answer.
+/// An answer and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// Time after the answer arrived.
+    /// Logical time after the answer arrived.
     pub ended: u64,
     /// The content of the answer.
     pub output: Output,
-    /// The revision in its header.
+    /// The revision in the answer's header.
     pub revision: i64,
 }

@@ -1,8 +1,8 @@
 //! The record of changes that watchers received, and its comparison with the clients' answers. All watchers must receive the
-//! same changes in order, each revision completely and once. Every answer must be correct at its revision, and revisions must
-//! follow real time.
+//! same changes in order, and each revision completely and once. Every answer must be correct at its revision, and revisions
+//! must follow real time.
 //!
-//! The search for a sequence without revisions is in `checker`, the gRPC calls in `client`.
+//! `checker` searches for an order without using revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +21,10 @@ pub struct Change {
     pub value: u64,
 }
 
-/// One answer of a watch stream.
+/// The changes in one answer of a watch stream.
 pub type Batch = Vec<Change>;
 
-/// Checks that the changes of a watcher are in order, without repetition, and that no revision is torn.
+/// Checks that a watcher received changes in order, without repetition, and each revision in one batch. Returns the changes.
 pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
     let mut seen: Vec<Change> = Vec::new();
     for batch in batches {
@@ -54,7 +54,7 @@ pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
     Ok(seen)
 }
 
-/// Checks that a watcher saw exactly the recorded changes of the keys that it watched, up to its last revision.
+/// Checks that a watcher saw exactly the recorded changes of its keys, up to its last revision.
 pub fn complete(
     record: &[Change],
     seen: &[Change],
@@ -76,7 +76,7 @@ pub fn complete(
     Ok(())
 }
 
-/// Checks that every answer is correct at its revision, every change has a request, and revisions follow real time.
+/// Checks that every answer is correct at its revision, every change was requested, and revisions follow real time.
 pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     let states = States::of(record);
     for call in history {
@@ -97,7 +97,7 @@ pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     in_time(history)
 }
 
-/// Checks that every change was requested, and that no acknowledged revision belongs to two calls.
+/// Checks that every change was requested, and that no two calls have the same acknowledged revision.
 fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
     let mut asked = BTreeSet::new();
     let mut deletions: BTreeMap<(usize, Slot), usize> = BTreeMap::new();
@@ -145,7 +145,7 @@ fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that no call has an older revision than a call that had ended before it began.
+/// Checks that no call has an older revision than a call that ended before its begin.
 fn in_time(history: &[Call]) -> Result<(), String> {
     let mut begins: Vec<&Call> = history.iter().filter(|call| call.told.is_some()).collect();
     let mut ends: Vec<(u64, i64)> = begins

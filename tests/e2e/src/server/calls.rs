@@ -4,12 +4,12 @@ use super::Server;
 use crate::{Tool, http};
 
 impl Server {
-    /// Sends a request on a new connection.
+    /// Sends a request on a new connection. Panics if there is no complete answer.
     pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
         http::once(&self.address(), method, target, body)
     }
 
-    /// Like [`Self::http`], with the header `Authorization` if `by` is given. Panics if there is no complete answer.
+    /// Like [`Self::http`], with the header `Authorization` if `by` is given.
     pub fn http_as(
         &self,
         by: Option<&str>,
@@ -21,7 +21,7 @@ impl Server {
         self.http_with(header.as_slice(), method, target, body)
     }
 
-    /// Like [`Self::http`], with these headers. Panics if the server does not answer.
+    /// Like [`Self::http`], with these headers.
     pub fn http_with(
         &self,
         headers: &[(&str, &str)],
@@ -33,7 +33,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
-    /// Returns a v3 token of a user. Panics if the user gets none.
+    /// Logs a user in and returns the v3 token. Panics if the login fails.
     #[track_caller]
     pub fn token(&self, name: &str, password: &str) -> String {
         let user = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
@@ -41,7 +41,7 @@ impl Server {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Like [`Self::http`], and panics unless the answer has this status.
+    /// Like [`Self::http`], but panics unless the answer has this status.
     #[track_caller]
     pub fn answers(&self, status: u16, method: &str, target: &str, body: &str) -> http::Response {
         let answer = self.http(method, target, body);
@@ -54,14 +54,14 @@ impl Server {
         answer
     }
 
-    /// Calls the gateway below `/v3/` and returns the answer. Panics if the call is refused.
+    /// Calls the v3 gateway and returns the answer. `call` is the path below `/v3/`. Panics if the call is refused.
     #[track_caller]
     pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {
         let answer = self.answers(200, "POST", &format!("/v3/{call}"), body);
         answer.json()
     }
 
-    /// Adds v3 users (`NAME:PASSWORD`), grants root its role, and enables authentication. Panics if a call is refused.
+    /// Adds v3 users (`NAME:PASSWORD`), grants `root` its role, and enables authentication. Panics if a call is refused.
     #[track_caller]
     pub fn require_users(&self, users: &[&str]) {
         for user in users {
@@ -81,8 +81,8 @@ impl Server {
         said.stdout
     }
 
-    /// Returns the value of a series on `/metrics`, or the sum over all labels if `name` has none. Returns `None` if there is
-    /// no such series. Panics if its value is not a number.
+    /// Returns the value of a series on `/metrics`, or the sum over all labels if `name` has no labels. Returns `None` if there
+    /// is no such series. Panics if the value is not a number.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let page = self.http("GET", "/metrics", "").text();
         let lines = page.lines().filter_map(|line| line.rsplit_once(' '));

@@ -1,4 +1,4 @@
-//! One message to a method of gRPC, whatever it is, and the first message of its answer.
+//! Sends one message to any gRPC method and returns the first message of its answer.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use http::uri::PathAndQuery;
 use tonic::{Status, client::Grpc, transport::Channel};
 use witan_e2e::requests;
 
-/// A method that is admitted and has nothing to say is not waited for.
+/// Timeout of a call. An admitted method may have no message to send.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The first message of the answer; none if there is none.
+/// Returns the first message of the answer, or an empty message if there is none.
 pub(crate) async fn first(
     channel: Channel,
     method: &str,
@@ -31,7 +31,7 @@ pub(crate) async fn first(
 }
 
 mod bytes_codec {
-    //! Messages as they are.
+    //! A codec that passes encoded messages.
 
     use prost::bytes::{Buf as _, BufMut as _};
     use tonic::{

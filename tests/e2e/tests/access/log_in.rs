@@ -1,4 +1,4 @@
-//! Log-ins beside wrong passwords of another connection, and passwords that change.
+//! Log-ins while another connection sends wrong passwords, changed passwords, and tokens over HTTP/1.
 
 use std::time::{Duration, Instant};
 
@@ -11,22 +11,23 @@ use witan_e2e::{
     grpc::{connect, runtime},
 };
 
-/// Wrong passwords at once.
+/// Number of concurrent wrong passwords.
 const CROWD: usize = 150;
 
-/// Hashes that a right password may wait for next to them; without fairness it waits for all.
+/// Maximum duration of a right password among the wrong ones, in log-ins without load. Without fairness, it would wait for all
+/// of them.
 const HASHES_MAX: u32 = 50;
 
-/// Slow enough that a hash is most of a log-in.
+/// A cost at which most of a log-in is the hash.
 const COST: &str = "--bcrypt-cost=9";
 
-/// Users root and others; authentication of v3 and v2 on.
+/// Starts a server with the user root and others. Auth of v3 and v2 is enabled.
 fn start() -> Server {
     let server = Launch::witan().arg(COST).start();
     let names = ["root", "alice", "bob", "carol", "dave", "erin", "frank"];
     let users = names.map(|name| format!("{name}:right"));
     server.require_users(&users.each_ref().map(String::as_str));
-    // the guest may do everything until somebody says otherwise
+    // By default, the guest may do everything.
     let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
     let root = basic("root", "right");
     for (path, body) in [("enable", ""), ("roles/guest", guest)] {
@@ -59,7 +60,7 @@ fn a_right_password_does_not_wait_for_wrong_ones_of_another_connection() {
             connect(&server.address()).await,
             connect(&server.address()).await,
         );
-        // the machine has other work, too
+        // Use the maximum, because the machine has other work too.
         let mut alone = Duration::ZERO;
         for name in ["bob", "erin", "frank"] {
             alone = alone.max(time_of_log_in(&own, name).await);
@@ -67,7 +68,7 @@ fn a_right_password_does_not_wait_for_wrong_ones_of_another_connection() {
         let mut wrong: FuturesUnordered<_> = (0..CROWD)
             .map(|_| log_in(channel.clone(), "alice", "wrong"))
             .collect();
-        // all have been sent when the first was answered
+        // When the first answer arrives, all requests have been sent.
         assert_eq!(wrong.next().await, Some(false));
         let (mut right, mut beside) = (Box::pin(time_of_log_in(&own, "alice")), None);
         while beside.is_none() {
@@ -91,7 +92,7 @@ fn a_password_that_was_changed_is_wrong_at_once() {
         let answer = server.http_as(Some(basic), "GET", "/v2/auth/users", "");
         answer.status
     };
-    // twice: the second time it may be remembered
+    // Authenticate twice, because the second time may use a cached result.
     assert_eq!([users(&root), users(&root)], [200, 200]);
     let change = r#"{"user":"root","password":"other"}"#;
     let changed = server.http_as(Some(&root), "PUT", "/v2/auth/users/root", change);
@@ -105,7 +106,8 @@ fn a_password_that_was_changed_is_wrong_at_once() {
     });
 }
 
-/// The least time of several wrong passwords, of a user and of nobody: what else the machine does lengthens some of them.
+/// Compares the minimum times of wrong passwords for a user and for an unknown name. Other work on the machine lengthens some
+/// of the times.
 #[test]
 fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
     let server = start();

@@ -1,7 +1,7 @@
-//! The permissions of every route of every dialect: each is called as nobody, with a wrong proof, as a
-//! user without rights and as root, while no authentication, v2's, v3's and both are on. The expected
-//! answers follow from the list that the server authorizes by (`witan_api::access`); the descriptors of
-//! gRPC and the gateway's own document show that the list is complete.
+//! The permissions of every route of every dialect. Each route is called anonymously, with an invalid credential, as a user
+//! without permissions and as root. Auth is enabled for neither of v2 and v3, for one of them or for both. The expected answers
+//! follow from the list by which the server authorizes (`witan_api::access`). The gRPC descriptors and the gateway's OpenAPI
+//! document show that the list is complete.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -42,7 +42,7 @@ const SWITCHES: [AuthSwitches; 4] = [
     AuthSwitches { v2: true, v3: true },
 ];
 
-/// Cells of one server that are not as listed.
+/// Returns the calls on one server that were not admitted or refused as listed.
 fn wrong_cells(on: AuthSwitches) -> Vec<String> {
     let mut stage = Stage::set(on);
     let mut wrong = Vec::new();
@@ -89,7 +89,7 @@ fn the_list_has_every_method_and_every_path() {
     ];
     let served: BTreeSet<String> = sets.into_iter().flat_map(methods).collect();
     let listed: BTreeSet<String> = GRPC.iter().map(|route| route.method.to_owned()).collect();
-    // etcd's health service has a method that this release does not serve
+    // etcd's health service has a method that this release does not serve.
     let unserved = BTreeSet::from(["/grpc.health.v1.Health/List".to_owned()]);
     assert_eq!(&served - &unserved, listed);
 

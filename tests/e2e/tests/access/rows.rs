@@ -1,5 +1,5 @@
-//! The rows: every method of HTTP/1 paths, of gRPC, and of the gateway by POST and over a WebSocket.
-//! How each is asked, and whether the answer refuses its caller.
+//! The rows: every method of HTTP/1 paths, of gRPC, and of the gateway over POST and over a WebSocket. A row sends its request
+//! and tells whether the answer refuses the caller.
 
 use std::{fmt, io, time::Duration};
 
@@ -19,31 +19,29 @@ use crate::{
     stage::{Shown, Stage},
 };
 
-/// The texts with which v3 refuses a caller; each is etcd's.
+/// etcd's error texts for a refused caller.
 const REFUSALS: [&str; 3] = [
     "etcdserver: user name is empty",
     "etcdserver: permission denied",
     "etcdserver: invalid auth token",
 ];
 
-/// The gateway's answer for a path that it does not have.
+/// The gateway's answer for an unknown path.
 const UNSERVED: &str = r#""Not Found""#;
 
-/// A token of discovery.
 pub(crate) const TOKEN: &str = "e77afb997af5a84983baa98fd42cf12f";
 
 const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
 
-/// Prefixes of the gateway.
 const PREFIXES: [&str; 3] = ["v3", "v3beta", "v3alpha"];
 
-/// A look at a watch that may have something to tell.
+/// Time to wait for an event of a watch before the next write.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// One row.
+/// A method or path of one dialect, with its sample request and the access it requires.
 pub(crate) struct Row {
     dialect: Dialect,
-    /// A path, or a method of gRPC.
+    /// A path, or a gRPC method.
     name: String,
     sample: Sample,
     access: Access,
@@ -69,7 +67,6 @@ impl fmt::Display for Row {
     }
 }
 
-/// All of them.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     for route in HTTP {
@@ -96,8 +93,8 @@ pub(crate) fn all() -> Vec<Row> {
     rows
 }
 
-/// Returns the rows of a way to call a method. The alarm method has two rows, because changing alarms requires more permissions
-/// than listing them.
+/// Returns the rows of a method in one dialect. The alarm method has two rows, because changing alarms requires more
+/// permissions than listing them.
 fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
     let row = |name: String, sample, access| Row { dialect, name, sample, access };
     let access = GrpcRoute::of(method).unwrap().access;
@@ -108,15 +105,15 @@ fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
     rows
 }
 
-/// Something below a path that there can be something below.
+/// Returns a path to request: a path below `path` if it has any, otherwise `path`.
 fn path(path: &str, method: &str) -> String {
     match (path, method) {
         ("/v2/keys" | "/v1/keys" | "/v1/watch", _) => format!("{path}/secret"),
         ("/v2/members", "PUT" | "DELETE") => format!("{path}/1"),
-        // one that was not made: that it is unknown is said to everybody
+        // The token does not exist. Every caller may learn that.
         ("/<token>", "PUT" | "DELETE") => format!("/{TOKEN}/1"),
         ("/<token>", _) => format!("/{TOKEN}"),
-        // the shortest
+        // Use the shortest duration.
         (top::PATH, _) => format!("{path}?seconds=1"),
         ("/v2/auth/users", "GET") => format!("{path}/root"),
         ("/v2/auth/users" | "/v2/auth/roles", "PUT" | "DELETE") => format!("{path}/somebody"),
@@ -144,7 +141,7 @@ impl Row {
         self.access
     }
 
-    /// Whether a caller is admitted. What the call took or turned is as before afterwards.
+    /// Sends the row's request and returns whether the caller is admitted. Undoes the effects of the call.
     pub(crate) fn ask(&self, stage: &mut Stage, who: CallerKind) -> bool {
         let shown = stage.shown(who);
         let admitted = match self.dialect {
@@ -161,21 +158,21 @@ impl Row {
         admitted
     }
 
-    /// Whether it can turn authentication on or off.
+    /// Returns whether the call can enable or disable auth.
     fn turns(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
         ["enable", "disable"].iter().any(|end| name.ends_with(end))
             && self.dialect != Dialect::Http("GET")
     }
 
-    /// Whether it can take away what others ask for.
+    /// Returns whether the call can remove data that other rows need.
     fn takes(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
         let takes = ["revoke", "deleterange", "unlock", "resign", "proclaim"];
         takes.iter().any(|end| name.ends_with(end))
     }
 
-    /// Whether it waits for a write.
+    /// Returns whether the call waits for a write.
     pub(crate) fn is_woken(&self) -> bool {
         self.name.starts_with("/v1/watch")
     }
@@ -208,7 +205,7 @@ impl Row {
         let (channel, token) = (stage.channel.clone(), shown.token.as_deref());
         let call = calls::first(channel, &self.name, self.sample.bytes.clone(), token);
         let said = match stage.runtime.block_on(call) {
-            // a watch that is refused says so in its first message
+            // The first message of a watch may be a refusal.
             Ok(message) => String::from_utf8_lossy(&message).into_owned(),
             Err(status) => status.message().to_owned(),
         };
@@ -226,7 +223,7 @@ impl Row {
         let body = self.sample.json.as_bytes();
         connection.send("POST", &self.name, &headers, body).unwrap();
         connection.head("POST").unwrap();
-        // a stream goes on; its first message says whether there is one
+        // A stream continues, but its first message may be a refusal.
         let piece = connection.chunk().unwrap().unwrap_or_default();
         let text = String::from_utf8_lossy(&piece);
         assert!(!text.contains(UNSERVED), "{self} is not served");
@@ -244,7 +241,7 @@ impl Row {
             "" => "{}",
             json => json,
         };
-        // the server may close the socket of a refused caller before it reads the message
+        // The server may close the socket of a refused caller before it reads the message.
         let _: io::Result<()> = socket.send(message);
         match socket.receive().unwrap() {
             Frame::Text(text) => !refuses(&text),

@@ -1,5 +1,5 @@
-//! A sample request of each method, so that only the caller decides whether the call is admitted.
-//! A method that needs no fields has an empty message.
+//! A sample request of each method, so that only the caller decides whether the call is admitted. A method that needs no fields
+//! has an empty message.
 
 use prost::Message;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use witan_e2e::requests;
 
 use crate::stage::{ELECTION, KEY, LEASE, OTHER_KEY, ROOT, ROOT_PASSWORD};
 
-/// A message in both forms.
+/// A message in both encodings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) bytes: Vec<u8>,
@@ -33,7 +33,7 @@ fn of(message: impl Message + Serialize) -> Sample {
     }
 }
 
-/// To raise or lower an alarm asks for more than to list them.
+/// Returns a request that lowers an alarm, which requires more permissions than listing alarms.
 pub(crate) fn lower_alarm() -> Sample {
     of(AlarmRequest {
         action: AlarmAction::Deactivate as i32,
@@ -41,7 +41,7 @@ pub(crate) fn lower_alarm() -> Sample {
     })
 }
 
-/// The sample request of this method.
+/// Returns the sample request of a method.
 pub(crate) fn sample(method: &str) -> Sample {
     let (_, method) = method.rsplit_once('/').unwrap();
     keys(method)
@@ -70,7 +70,7 @@ fn keys(method: &str) -> Option<Sample> {
         }),
         "MemberAdd" => of(MemberAddRequest {
             peer_urls: vec!["http://127.0.0.1:1".into()],
-            // with a voter that does not run, the only member would lose quorum
+            // A voter that does not run would cost the only member its quorum.
             is_learner: true,
         }),
         _ => return None,

@@ -1,21 +1,21 @@
-//! The cost of refused callers: no hash, no entry of the log, no alarm.
+//! The cost of refused callers: they cause no password hash, no log entry and no alarm.
 
 use witan_api::access::{AuthSwitches, CallerKind};
 use witan_e2e::{Launch, Server, http};
 
 use crate::{rows, stage::Stage};
 
-/// A hash of this cost takes weeks, so that a request that is answered has waited for none.
+/// A hash of this cost takes weeks, so an answered request has waited for no hash.
 const WEEKS: &str = "--bcrypt-cost=31";
 
-/// Values of the v3 keys may take less than one request has.
+/// A quota that is smaller than one request.
 const SMALL_QUOTA: &str = "--quota-backend-bytes=40000";
 
 fn post(server: &Server, path: &str, token: Option<&str>, body: &str) -> http::Response {
     server.http_as(token, "POST", path, body)
 }
 
-/// Users root and bob with their tokens, both authentications on, hashes that take weeks.
+/// Starts a server with auth of v2 and v3, where hashing takes weeks. Returns it with tokens of root and bob.
 fn start() -> (Server, String, String) {
     let mut server = Launch::witan()
         .arg("--bcrypt-cost=4")
@@ -74,7 +74,7 @@ fn unauthorized_requests_raise_no_alarm() {
     let alarms = post(&server, "/v3/maintenance/alarm", Some(&root), "").json();
     assert!(alarms["alarms"].is_null(), "{alarms}");
     assert_eq!(raft_index(&server, &root), before, "something was proposed");
-    // the quota is as small as it seems: who may write raises the alarm
+    // An authorized write exceeds the quota and raises the alarm.
     let full = post(&server, "/v3/kv/put", Some(&root), &put);
     assert!(
         full.text().contains("database space exceeded"),
@@ -91,7 +91,7 @@ fn refused_requests_are_not_proposed() {
     let mut stage = Stage::set(on);
     let index = |stage: &Stage| stage.v3("maintenance/status", "").json()["raftIndex"].to_string();
     for row in rows::all() {
-        // the watches of v1 are woken by a write of root
+        // A watch of v1 needs a write by root, which is proposed.
         let refused = [CallerKind::Anonymous, CallerKind::Invalid]
             .map(|who| (who, row.access().admits(who, on)));
         for (who, admitted) in refused {

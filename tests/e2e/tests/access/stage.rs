@@ -1,4 +1,4 @@
-//! A server with users, keys, a lease and an election, and who its callers are.
+//! A server with users, keys, a lease and an election, and the credentials of each kind of caller.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use witan_api::access::{AuthSwitches, CallerKind};
@@ -17,7 +17,7 @@ pub(crate) const OTHER_KEY: &str = "other";
 pub(crate) const ELECTION: &str = "election";
 pub(crate) const LEASE: i64 = 77;
 
-/// A server whose authentication stays as it was asked for.
+/// A server whose auth is restored after each call.
 pub(crate) struct Stage {
     pub(crate) server: Server,
     pub(crate) on: AuthSwitches,
@@ -26,12 +26,12 @@ pub(crate) struct Stage {
     tokens: [String; 2],
 }
 
-/// The proof that a caller shows.
+/// The credentials that a caller presents.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
-    /// For calls of v3.
+    /// The token for v3.
     pub(crate) token: Option<String>,
-    /// For HTTP/1.
+    /// The header for HTTP/1.
     pub(crate) authorization: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Stage {
         self.v2("PUT", "/v2/keys/secret", "value=1");
         self.v3("auth/role/add", r#"{"name":"root"}"#);
         self.v3("auth/user/grant", r#"{"user":"root","role":"root"}"#);
-        // the guest may do everything until somebody says otherwise
+        // By default, the guest may do everything.
         self.v2("PUT", "/v2/auth/enable", "");
         let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
         let done = self.v2("PUT", "/v2/auth/roles/guest", guest);
@@ -65,7 +65,7 @@ impl Stage {
         self.v2("DELETE", "/v2/auth/enable", "");
     }
 
-    /// The proof that a caller of this kind shows.
+    /// Returns the credentials of a caller of this kind.
     pub(crate) fn shown(&self, who: CallerKind) -> Shown {
         let [root, bob] = &self.tokens;
         let (token, pair) = match who {
@@ -80,7 +80,7 @@ impl Stage {
         }
     }
 
-    /// Makes what a call may have taken: the lease with a key, the leader of the election.
+    /// Recreates what a call may have removed: the lease with its keys, and the leader of the election.
     pub(crate) fn restock(&self) {
         let lease = format!(r#"{{"ID":{LEASE},"TTL":600}}"#);
         self.v3("lease/grant", &lease);
@@ -91,7 +91,7 @@ impl Stage {
         }
     }
 
-    /// Turns authentication on and off as it was asked for; a call may have turned it.
+    /// Enables and disables auth as in `on`, because a call may have changed it.
     pub(crate) fn restore(&mut self) {
         self.log_in();
         let off = r#"{"enabled":false}"#;
@@ -114,7 +114,7 @@ impl Stage {
         self.restock();
     }
 
-    /// A token of each user; a word that is none while nobody is asked.
+    /// Logs in both users. Uses an invalid token while auth is disabled.
     fn log_in(&mut self) {
         self.tokens = [(ROOT, ROOT_PASSWORD), (BOB, BOB_PASSWORD)].map(|(name, password)| {
             let body = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
@@ -124,7 +124,7 @@ impl Stage {
         });
     }
 
-    /// A request of v2 as root.
+    /// Sends a v2 request as root.
     pub(crate) fn v2(&self, method: &str, path: &str, body: &str) -> Response {
         let shown = self.shown(CallerKind::Root);
         let authorization = shown.authorization.unwrap();
@@ -132,7 +132,7 @@ impl Stage {
             .http_as(Some(&authorization), method, path, body)
     }
 
-    /// A call of the gateway as root.
+    /// Calls the gateway as root.
     pub(crate) fn v3(&self, path: &str, body: &str) -> Response {
         let token = Some(self.tokens[0].as_str()).filter(|token| !token.is_empty());
         self.server

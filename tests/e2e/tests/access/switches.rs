@@ -1,4 +1,4 @@
-//! `--enable-v2` and `--enable-v1`: what is off is not there, and nothing of it is kept or proposed.
+//! `--enable-v2` and `--enable-v1`: a disabled dialect answers like an unknown path and proposes nothing.
 
 use witan_api::access::{HTTP, Resource};
 use witan_e2e::{Launch, Server, http::Response};
@@ -10,7 +10,7 @@ fn ask(server: &Server, method: &str, path: &str) -> Response {
     server.http(method, &path, "value=1")
 }
 
-/// Whether every path of a dialect is as one that nobody serves.
+/// Returns whether every path of the selected resources answers like an unknown path.
 fn is_gone(server: &Server, of: impl Fn(Resource) -> bool) -> bool {
     let rows = HTTP.iter().filter(|route| of(route.resource));
     let mut answers = rows

@@ -1,4 +1,4 @@
-//! Clusters of two to five.
+//! Adopts clusters of two to five members.
 
 use witan_e2e::{
     Cluster, Kind, Launch, Server, Writers, grpc,
@@ -10,7 +10,7 @@ use witan_e2e::{
 
 use super::{adopt, become_witan};
 
-/// The clusters that are adopted: each release, and sizes from two to five members.
+/// The releases and sizes of the adopted clusters.
 const CLUSTERS: [(Kind, usize); 5] = [
     (Kind::Etcd34, 3),
     (Kind::Etcd36, 3),
@@ -25,7 +25,7 @@ fn start(kind: Kind, size: usize) -> Cluster {
     cluster
 }
 
-/// The members have different ends of the log, and none knows what the last leader had told its clients.
+/// The members' logs end at different entries, and no member knows which writes the last leader acknowledged.
 #[test]
 fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
     for (kind, size) in CLUSTERS {
@@ -33,7 +33,7 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
         let members = cluster.member(0).etcdctl(&["member", "list"]);
         let writers = Writers::start(16, &cluster.addresses());
         writers.wait_more(400);
-        // the others still write for a moment
+        // Writers continue until the last kill.
         for at in 0..size {
             cluster.member_mut(at).kill9();
         }
@@ -64,9 +64,8 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
     }
 }
 
-/// Starts three members of 3.4 with users, whose passwords each member salts separately, and stops them. The last
-/// member may not have executed a compaction that removes a deletion at its own revision. Returns the members and that
-/// revision.
+/// Starts three members of etcd 3.4 with users, whose passwords each member salts separately, and stops them. The last member
+/// may not have executed a compaction at the revision of a deletion. Returns the members and that revision.
 fn differing() -> (Cluster, i64) {
     let mut cluster = start(Kind::Etcd34, 3);
     let member = cluster.member(0);
@@ -90,14 +89,15 @@ fn differing() -> (Cluster, i64) {
     (cluster, revision)
 }
 
-/// The output of a command of etcdctl 3.4.
+/// Runs etcdctl 3.4 and returns its output. Panics if it fails.
 fn of_3_4(member: &Server, args: &[&str]) -> String {
     let said = Tool::Etcdctl34V3.run(&member.url(), args);
     assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
     said.stdout
 }
 
-/// The changes of all keys that a member shows between two revisions: revision, key, whether it deletes.
+/// Returns the changes of keys between two revisions, as a member's watch reports them: revision, key, and whether it was
+/// deleted.
 fn changes(member: &Server, first: i64, last: i64) -> Vec<(i64, Vec<u8>, bool)> {
     grpc::runtime().block_on(async {
         let request = create(from("k", "l", first));
@@ -116,8 +116,8 @@ fn changes(member: &Server, first: i64, last: i64) -> Vec<(i64, Vec<u8>, bool)> 
     })
 }
 
-/// Password hashes are compared by the check at the start and the regular one, the records of keys by a watch from the
-/// compaction on.
+/// The check at the start and the regular check compare password hashes. Watches from the compaction compare the history of
+/// keys.
 #[test]
 fn members_that_differ_become_one_state() {
     let (mut cluster, revision) = differing();
@@ -141,7 +141,7 @@ fn members_that_differ_become_one_state() {
             .map(|member| changes(member, revision, last))
             .collect();
         assert!(seen.iter().all(|other| *other == seen[0]), "{seen:?}");
-        // at the first start, the cluster version may be 3.4, which does not support the comparison
+        // At the first start, the cluster version may be 3.4, which does not support the comparison.
         if start == 2 {
             for (member, lines) in cluster.members().iter().zip(lines) {
                 let checked = member.wait_log(lines, "initial corruption checking");
@@ -159,7 +159,7 @@ fn members_that_differ_become_one_state() {
     }
 }
 
-/// The others are made anew: they join the one that was adopted.
+/// Only one member is adopted. The others are new members that join it.
 #[test]
 fn one_member_is_adopted_and_another_joins_it() {
     let mut cluster = start(Kind::Etcd36, 3);

@@ -1,4 +1,4 @@
-//! The way back: `witan export` makes a data directory from which etcd starts.
+//! `witan export` creates a data directory from which etcd starts.
 
 use std::{
     fs,
@@ -10,10 +10,10 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
 use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline};
 
-/// The releases of etcd that start from the directory.
+/// The etcd releases that start from the directory.
 const ETCDS: [Kind; 2] = [Kind::Etcd36, Kind::Etcd37];
 
-/// Runs `witan export` on the data of a server; returns whether it succeeded, and what it said.
+/// Runs `witan export` on a server's data. Returns whether it succeeded, and its output.
 fn try_export(server: &Server, to: &Path) -> (bool, String) {
     offline("export", server, &["--etcd", &to.display().to_string()])
 }
@@ -24,7 +24,7 @@ fn export(server: &Server, to: &Path) -> String {
     said
 }
 
-/// Puts the directory `exported` in the place of the server's own, and starts etcd on it.
+/// Replaces the server's data directory with `exported`, and starts etcd on it.
 fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
     fs::remove_dir_all(data(server)).expect("a folder");
     fs::rename(exported, data(server)).expect("a folder");
@@ -32,7 +32,7 @@ fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
     server.start_again();
 }
 
-/// etcd's data, adopted, changed, and given back.
+/// Adopts etcd's data, changes it, and exports it to etcd.
 #[test]
 fn etcd_goes_on_with_what_was_written_through_witan() {
     for kind in ETCDS {
@@ -64,7 +64,7 @@ fn etcd_goes_on_with_what_was_written_through_witan() {
         assert_eq!(observe(&server, &revisions), before);
         writers::assert_all_there(&server, &written);
 
-        // and back again
+        // Adopt the exported data again.
         server.kill9();
         adopt(&server);
         become_witan(&mut server);
@@ -73,7 +73,7 @@ fn etcd_goes_on_with_what_was_written_through_witan() {
     }
 }
 
-/// Members of Witan that find each other by etcd's flags.
+/// Starts three members of Witan with etcd's flags.
 fn cluster_of_witan(launch: &Launch) -> Cluster {
     let mut cluster = Cluster::prepare_of(launch, "http", 3);
     for at in 0..3 {
@@ -83,7 +83,7 @@ fn cluster_of_witan(launch: &Launch) -> Cluster {
     cluster
 }
 
-/// Exports all members; returns the one whose log ends last, and its exported directory.
+/// Exports all members. Returns the member whose log ends last, and its exported directory.
 fn export_longest(cluster: &Cluster) -> (usize, PathBuf) {
     let path = |at: usize| cluster.member(at).dir().join("exported");
     let ends = [0, 1, 2].map(|at| {
@@ -97,7 +97,7 @@ fn export_longest(cluster: &Cluster) -> (usize, PathBuf) {
     (longest, path(longest))
 }
 
-/// All members are lost but for their disks. The one whose log ends last has all that was acknowledged, and others join it.
+/// Only the members' disks are left. The member whose log ends last has all acknowledged writes, and new members join it.
 #[test]
 fn one_member_of_a_cluster_is_exported_and_others_join_it() {
     for kind in ETCDS {
@@ -115,7 +115,7 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
         let members = member.etcdctl(&["member", "list"]);
         assert_eq!(members.lines().count(), 1, "{members}");
 
-        // each change of a member, also after etcd has executed its log again
+        // Change the members in each way, and check that etcd can replay these entries.
         let id = members.split(',').next().expect("an id").to_owned();
         let peer_url = member.peer_url();
         member.etcdctl(&["member", "update", &id, "--peer-urls", &peer_url]);
@@ -149,7 +149,7 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
     }
 }
 
-/// A member that was alone has voted in many elections, and knows less than the others.
+/// An isolated member has the highest term after many elections, but lacks later writes.
 #[test]
 fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
     let mut cluster = cluster_of_witan(&Launch::new(Kind::Etcd37).arg("--pre-vote=false"));
@@ -188,7 +188,7 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
     assert_eq!(got, "acknowledged\n1\n");
 }
 
-/// The removal of the others is no entry of the log: a state that was restored or received ends where it did.
+/// The export removes the other members without a log entry, so a log without entries ends at the index of the state.
 #[test]
 fn a_log_without_entries_ends_where_the_state_does() {
     let mut server = Launch::witan().start();

@@ -1,4 +1,4 @@
-//! An adoption that is killed at any moment begins again.
+//! An adoption that is killed at any moment can be repeated.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use witan_e2e::{Kind, Launch, Writers, folder::copy, wait, writers};
 
 use super::{adopt, become_witan, data};
 
-/// Kills, spread over the time that an adoption takes; `WITAN_E2E_ROUNDS` sets another number.
+/// Number of kills, spread over the duration of an adoption, unless `WITAN_E2E_ROUNDS` is set.
 const KILLS: u32 = 20;
 
 #[test]
@@ -40,7 +40,7 @@ fn an_adoption_that_is_killed_begins_again() {
         wait::wall_time(whole * kill / kills);
         adopting.kill().expect("an own child can be killed");
         adopting.wait().expect("a child can be waited for");
-        // the identity is the last that is written: with it the kill came too late
+        // The identity is written last. If it exists, the kill was too late.
         if !data(&etcd).join("member/identity").exists() {
             killed += 1;
             adopt(&etcd);

@@ -1,8 +1,7 @@
-//! Data directories of etcd are adopted: Witan goes on with every acknowledged write, the same revisions, leases, users,
-//! members and ids, and etcd can be started again on its files.
+//! Adopts data directories of etcd. Witan must have every acknowledged write, and the same revisions, leases, users, members
+//! and ids, and etcd must still start on its files.
 //!
-//! `member` (one member, in every way to end), `cluster` (several), `kills` (an adoption that is killed), `export` (the way
-//! back).
+//! `member` (one member, stopped in every way), `cluster` (several), `kills` (killed adoptions), `export` (back to etcd).
 
 mod cluster;
 mod export;
@@ -19,7 +18,7 @@ fn data(server: &Server) -> PathBuf {
     server.dir().join("data")
 }
 
-/// Adopts the data directory of a server that does not run; returns what the command said.
+/// Adopts a stopped server's data directory. Returns the command's output.
 fn adopt(server: &Server) -> String {
     let (is_done, said) = try_adopt(server, &[]);
     assert!(is_done, "{said}");
@@ -30,19 +29,19 @@ fn try_adopt(server: &Server, args: &[&str]) -> (bool, String) {
     offline("adopt", server, args)
 }
 
-/// Runs an offline command on the data of a server; returns whether it succeeded, and what it said.
+/// Runs an offline command on a server's data. Returns whether it succeeded, and its output.
 fn offline(command: &str, server: &Server, args: &[&str]) -> (bool, String) {
     let data = data(server).display().to_string();
     let said = witan(&[&[command, "--data-dir", &data], args].concat());
     (said.code == Some(0), said.stdout + &said.stderr)
 }
 
-/// Starts Witan, with etcd's flags, from now on.
+/// Starts Witan with etcd's flags from the next start on.
 fn become_witan(etcd: &mut Server) {
     etcd.use_program(Kind::Witan.binary());
 }
 
-/// What must be the same before and after: keys at revisions, leases, members, users, roles, alarms.
+/// Returns what an adoption must preserve: keys at these revisions, leases, members, users, roles, alarms.
 fn observe(server: &Server, revisions: &[i64]) -> String {
     let mut seen = String::new();
     for revision in revisions {
@@ -58,7 +57,7 @@ fn observe(server: &Server, revisions: &[i64]) -> String {
     ];
     for args in lists {
         let said = server.etcdctl(args);
-        // raft's term moves with each start
+        // Each start can change raft's term.
         let lines = said.lines().filter(|line| !line.contains("RaftTerm"));
         seen.extend(lines.map(|line| format!("{line}\n")));
     }

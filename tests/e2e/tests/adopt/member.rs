@@ -1,4 +1,4 @@
-//! One member, ended in every way.
+//! Adopts one member, stopped in every way.
 
 use std::{fs, time::SystemTime};
 
@@ -6,10 +6,10 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, folder::copy, grpc
 
 use super::{ETCDS, adopt, become_witan, data, observe, try_adopt};
 
-/// Exit code of a member on a directory on which etcd has run since its data were adopted.
+/// Exit code of a member if etcd has run on its directory since the adoption.
 const ETCD_RAN_SINCE: i32 = 39;
 
-/// Writes something of each kind that etcd keeps. Returns a lease's id.
+/// Writes data of each kind that etcd stores. Returns a lease's id.
 pub(super) fn write_all_kinds(etcd: &Server) -> String {
     for key in ["a", "b", "c", "d"] {
         etcd.etcdctl(&["put", key, "1"]);
@@ -35,7 +35,7 @@ pub(super) fn write_all_kinds(etcd: &Server) -> String {
     lease
 }
 
-/// Starts etcd on its own files, observes it, and puts the files back as they were.
+/// Starts etcd on its own files, observes it, and restores the files.
 fn observe_on_a_copy(etcd: &mut Server, revisions: &[i64]) -> String {
     let saved = etcd.dir().join("saved");
     copy(&data(etcd), &saved);
@@ -47,7 +47,7 @@ fn observe_on_a_copy(etcd: &mut Server, revisions: &[i64]) -> String {
     seen
 }
 
-/// Checks that the present directory of `etcd`, which does not run, is adopted and holds the same.
+/// Checks that a stopped etcd's directory can be adopted with the same data.
 fn check_adopted(etcd: &mut Server, revisions: &[i64]) {
     let before = observe_on_a_copy(etcd, revisions);
     let said = adopt(etcd);
@@ -92,7 +92,7 @@ fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
             .contains("\"storageVersion\":\"3.6.0\"")
     });
     etcd.etcdctl(&["put", "a", "of 3.7"]);
-    // the format is in the backend, which is committed later
+    // The backend commits its format later.
     etcd.terminate();
     etcd.use_program(Kind::Etcd36.binary());
     etcd.start_again();
@@ -121,7 +121,7 @@ fn a_stopped_member_is_adopted_and_its_users_sign_in() {
     }
 }
 
-/// The users are in the log alone, and 3.4 logs their passwords instead of hashes.
+/// Only the log contains the users, and etcd 3.4 logs their passwords instead of hashes.
 #[test]
 fn users_that_the_backend_does_not_have_yet_are_adopted() {
     for kind in ETCDS {
@@ -158,7 +158,7 @@ fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
     let ask = |server: &Server, target: &str| server.http("GET", target, "").json();
     let strip = |server: &Server, target: &str| {
         let text = ask(server, target).to_string();
-        // seconds that are left
+        // Remove the remaining TTLs.
         let parts = text.split("\"ttl\":");
         parts
             .map(|part| {
@@ -182,7 +182,7 @@ fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
     assert_eq!(after, before);
 }
 
-/// Starts Witan, told to adopt, on the data of an etcd that has ended with the value `etcd`, and again after a write.
+/// Starts Witan, which adopts the data of a stopped etcd with the value `etcd`, and restarts it after a write.
 fn adopt_at_start(etcd: &mut Server) {
     become_witan(etcd);
     etcd.start_again();
@@ -219,7 +219,7 @@ fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
         assert_eq!(etcd.etcdctl(&["get", "a"]), "a\n1\n");
         etcd.etcdctl(&["put", "a", "2"]);
         etcd.terminate();
-        // what etcd has written since would be lost
+        // Witan must not start, because it would lose etcd's later writes.
         become_witan(&mut etcd);
         etcd.start_unready_again();
         assert_eq!(etcd.wait_exit().code(), Some(ETCD_RAN_SINCE));
@@ -241,7 +241,7 @@ fn a_running_etcd_is_refused() {
     }
 }
 
-/// etcd 3.4 leaves the members of the saved cluster in the backend, in addition to the members that the flags name.
+/// etcd 3.4 leaves the members of the saved cluster in the backend, in addition to the members in the flags.
 #[test]
 fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees() {
     for (kind, tool) in [
@@ -288,7 +288,7 @@ fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees(
     }
 }
 
-/// The log is elsewhere, and the files are older than the adoption by their times.
+/// The log is in another directory, and the files' modification times are older than the adoption.
 #[test]
 fn what_etcd_has_written_since_is_found_by_content() {
     let mut etcd = Launch::new(Kind::Etcd36)
@@ -315,7 +315,7 @@ fn what_etcd_has_written_since_is_found_by_content() {
     assert_eq!(witan.wait_exit().code(), Some(ETCD_RAN_SINCE));
 }
 
-/// The logs of both are in the same directory.
+/// The logs of etcd and Witan are in the same directory.
 #[test]
 fn a_start_adopts_etcd_whose_log_is_elsewhere() {
     for kind in ETCDS {
@@ -325,7 +325,7 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         etcd.add_args(["--adopt-etcd"]);
         adopt_at_start(&mut etcd);
         assert!(etcd.dir().join("logs/log").is_dir());
-        // once more from etcd's data, as the error for an etcd that has run since advises
+        // Adopt etcd's data again, as the error for an etcd that has run since then advises.
         etcd.terminate();
         fs::remove_file(data(&etcd).join("member/identity")).expect("a file");
         etcd.start_again();

@@ -1,4 +1,4 @@
-//! A stream between members breaks, and what was on it is lost.
+//! A stream between members breaks and loses a forwarded write.
 
 use witan_e2e::{
     Cluster, Launch, http,
@@ -8,7 +8,7 @@ use witan_e2e::{
 
 const VALUE_BYTES: usize = 100_000;
 
-/// Three members whose messages pass through a network that can fail.
+/// Starts three members whose messages pass through a network that can fail.
 fn start() -> (Cluster, Network) {
     let (mut cluster, mut network) = Cluster::prepare_behind(&vec![Launch::witan(); 3]);
     for at in 0..3 {
@@ -21,7 +21,7 @@ fn start() -> (Cluster, Network) {
     (cluster, network)
 }
 
-/// Its client does not wait for a timeout: the leader runs, and the stream is open again after milliseconds.
+/// The client must not wait for a timeout, because the leader runs and the stream is open again after milliseconds.
 #[test]
 fn a_forwarded_write_that_a_broken_stream_has_lost_is_answered() {
     let (cluster, network) = start();
@@ -43,7 +43,7 @@ fn a_forwarded_write_that_a_broken_stream_has_lost_is_answered() {
         connection
             .send("PUT", &key, &[], value.as_bytes())
             .expect("it is sent");
-        // much more than heartbeats and their answers
+        // The value is much larger than heartbeats and their answers.
         wait::until_true("the write is on its way", || {
             sent() > before + VALUE_BYTES as f64
         });
@@ -56,7 +56,7 @@ fn a_forwarded_write_that_a_broken_stream_has_lost_is_answered() {
         let twice = cluster.member(leader).http("GET", &key, "").json();
         let node = &twice["node"];
         assert_eq!(node["createdIndex"], node["modifiedIndex"], "{twice}");
-        // the next write goes on a stream, not into the queue of one that is not open yet
+        // The next write must use an open stream, not the queue of one that is still opening.
         member.wait_log(log, r#""opened a stream to a peer","kind":"bulk""#);
     }
     cluster.wait_equal();

@@ -1,4 +1,5 @@
-//! Members whose wall clocks jump: elections and leases do not depend on them; the TTL of v2 keys follows the leader's.
+//! Members whose wall clocks jump. Elections and leases do not depend on the clocks. The TTLs of v2 keys follow the leader's
+//! clock.
 
 use std::{fs::File, io::Write as _, path::PathBuf, process::Command, time::Duration};
 
@@ -7,16 +8,16 @@ use witan_e2e::{Cluster, Folder, Server, binaries::root, cluster::status, wait};
 
 const MEMBERS: usize = 3;
 
-/// How far a clock jumps.
+/// Number of seconds by which a clock jumps.
 const JUMP_S: i64 = 7200;
 
-/// A TTL that ends in a jump.
+/// A TTL that a jump exceeds.
 const TTL_S: i64 = 3600;
 
-/// The time after which everything that ends by a clock has ended: the leader looks every half second.
+/// Time within which the leader, which checks every half second, deletes expired keys.
 const LOOKED: Duration = Duration::from_secs(2);
 
-/// Members with clocks of their own.
+/// Members with simulated clocks.
 struct Clocks {
     cluster: Cluster,
     folder: Folder,
@@ -48,9 +49,9 @@ impl Clocks {
         self.folder.join(format!("{at}"))
     }
 
-    /// Sets a member's clock to so many seconds ahead.
+    /// Sets a member's clock ahead by `seconds`.
     fn set(&self, at: usize, seconds: i64) {
-        // in place: the member maps it
+        // Write in place, because the member maps the file.
         let mut file = File::options();
         let file = file
             .create(true)
@@ -66,7 +67,7 @@ impl Clocks {
     }
 }
 
-/// Grants a lease with a key of the same name (letters of base64).
+/// Grants a lease, and puts a key with it. `key` consists of base64 letters.
 fn grant(member: &Server, id: i64, ttl_s: i64, key: &str) {
     let granted = json!({ "ID": id.to_string(), "TTL": ttl_s.to_string() });
     member.v3("lease/grant", &granted.to_string());
@@ -78,7 +79,7 @@ fn has(member: &Server, key: &str) -> bool {
     member.v3("kv/range", &json!({ "key": key }).to_string())["count"] == "1"
 }
 
-/// Seconds that the long lease has left.
+/// Returns the remaining TTL of the long lease in seconds.
 fn left(member: &Server) -> i64 {
     let answer = member.v3("lease/timetolive", r#"{"ID":"1"}"#);
     let left = answer["TTL"].as_str().and_then(|text| text.parse().ok());
@@ -90,14 +91,14 @@ fn leases_and_elections_do_not_depend_on_wall_clocks() {
     wait::undisturbed(leases_and_leader_stay);
 }
 
-/// Fails with an election, which a disk that is busy for a second causes, too.
+/// Fails if an election occurs, which a disk that is busy for a second also causes.
 fn leases_and_leader_stay() -> Result<(), String> {
     let clocks = Clocks::start();
     let cluster = &clocks.cluster;
     let leader = cluster.leader();
     let before = status(cluster.member(leader)).expect("it runs");
     grant(cluster.member(leader), 1, TTL_S, "long");
-    // forward at the leader, then at the others, then back at all
+    // Move the clock forward on the leader, then on the others, then back on all.
     let forward = [leader].into_iter().chain(clocks.others(leader));
     let jumps = forward.map(|at| (at, JUMP_S));
     for (at, seconds) in jumps.chain((0..MEMBERS).map(|at| (at, -JUMP_S))) {
@@ -139,7 +140,7 @@ fn ttls_of_v2_follow_the_clock_of_the_leader() {
     assert!(there("kept"), "a follower's clock ends nothing");
     clocks.set(leader, JUMP_S);
     wait::until_true("the leader's clock ends it", || !there("kept"));
-    // a key that was set by a clock that is ahead lasts until that time comes again
+    // A key that was set while the clock was ahead expires when the clock reaches that time again.
     set("ahead", 1);
     clocks.set(leader, 0);
     wait::wall_time(LOOKED);

@@ -1,5 +1,5 @@
-//! Members that run on copies of their data directories. An older copy loses no acknowledged write, and a member or a
-//! whole cluster that moves needs no manual step.
+//! Members that run on copies of their data directories. An older copy loses no acknowledged write, and a member or cluster
+//! that moves to another disk needs no manual step.
 
 use std::{fs, path::PathBuf};
 
@@ -8,13 +8,13 @@ use witan_e2e::{Cluster, Server, Writers, folder, wait, writers::assert_all_ther
 
 const WRITERS: usize = 4;
 
-/// Acknowledged writes between two steps.
+/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 100;
 
 const COPIED: &str = "the data directory is a copy";
 const UP_TO_DATE: &str = "the data directory was a copy";
 
-/// Starts members that serve clients soon, even without a leader.
+/// Starts members that soon serve clients even without a leader.
 fn three() -> Cluster {
     Cluster::start_with(3, &["--wait-cluster-ready-timeout", "100ms"])
 }
@@ -36,7 +36,7 @@ fn put_back(member: &Server) {
     fs::remove_dir_all(spare(member)).expect("it is removed");
 }
 
-/// Status of a put of `key`.
+/// Puts `key` and returns the HTTP status.
 fn put(member: &Server, key: &str) -> u16 {
     let body = json!({"key": key, "value": "YQ=="}).to_string();
     member.http("POST", "/v3/kv/put", &body).status
@@ -53,7 +53,7 @@ fn shows(member: &Server, copied: u8) -> bool {
     member.http("GET", "/metrics", "").text().contains(&line)
 }
 
-/// One member holds a write that a second one has acknowledged and lost, and that the third one never got.
+/// One member has an acknowledged write. A second member acknowledged it and lost it, and the third never received it.
 #[test]
 fn an_older_copy_helps_to_elect_nobody_who_lacks_what_was_acknowledged() {
     let mut cluster = three();
@@ -77,7 +77,7 @@ fn an_older_copy_helps_to_elect_nobody_who_lacks_what_was_acknowledged() {
 
     let skip_behind = cluster.member(behind).log().len();
     cluster.member_mut(behind).start_unready_again();
-    // twice: a start alone does not make the copy the member's own directory
+    // Start twice, because one start does not make the copy the member's own directory.
     for _ in 0..2 {
         let skip = cluster.member(copied).log().len();
         cluster.member_mut(copied).start_unready_again();
@@ -102,7 +102,7 @@ fn an_older_copy_helps_to_elect_nobody_who_lacks_what_was_acknowledged() {
     cluster.member(copied).wait_log(skip, UP_TO_DATE);
     assert!(shows(cluster.member(copied), 0));
     cluster.wait_equal();
-    // it votes again, and its next start finds no copy
+    // The member votes again, and its next start finds no copy.
     let skip = cluster.member(copied).log().len();
     cluster.member_mut(copied).kill9();
     cluster.member_mut(copied).start_again();

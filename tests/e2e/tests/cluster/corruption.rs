@@ -1,18 +1,17 @@
-//! A member whose state differs from most members' state is found, gets the CORRUPT alarm, and replaces its state with the
-//! leader's.
+//! A member whose state differs from the majority's is found, gets the CORRUPT alarm, and replaces its state with the leader's.
 //!
-//! `witan-planted alter` changes a value on the disk of a stopped member, with valid checksums.
+//! `witan-planted alter` changes a value on a stopped member's disk and keeps the checksums valid.
 
 use std::process::Command;
 
 use serde_json::Value;
 use witan_e2e::{Cluster, Server, Writers, binaries::planted, http, tool::Said, wait};
 
-/// The same keys on all members, in a checkpoint of each.
+/// Writes the same keys to all members and to their checkpoints.
 fn fill(cluster: &Cluster) {
     let member = cluster.member(0);
     member.answers(201, "PUT", "/v2/keys/two", "value=good-two");
-    // three = good-three
+    // The key is `three`, the value `good-three`.
     member.v3("kv/put", r#"{"key":"dGhyZWU=","value":"Z29vZC10aHJlZQ=="}"#);
     cluster.wait_equal();
     for member in cluster.members() {
@@ -20,7 +19,7 @@ fn fill(cluster: &Cluster) {
     }
 }
 
-/// Stops a member, and changes a value of its state.
+/// Stops a member, and replaces a value in its state.
 pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");
@@ -48,7 +47,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
     fill(&cluster);
     for (at, from, to) in [
         (cluster.follower(), "good-three", "baad-three"),
-        // it may come back as the leader's follower alone
+        // The corrupt leader becomes a follower of the new leader.
         (cluster.leader(), "good-two", "baad-two"),
     ] {
         alter(cluster.member_mut(at), from, to);
@@ -60,7 +59,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
         assert_eq!(alarms(member), 0, "nobody was served from the other state");
         cluster.wait_equal();
     }
-    // a sound one starts as usual
+    // A sound member starts normally.
     let follower = cluster.follower();
     cluster.member_mut(follower).kill9();
     cluster.member_mut(follower).start_again();
@@ -73,7 +72,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     let mut cluster = Cluster::start_with(3, &["--corrupt-check-time", "1s"]);
     fill(&cluster);
     let at = cluster.follower();
-    // not an alarm that a check has raised
+    // The comparisons raised no alarm.
     assert_eq!(alarms(cluster.member(at)), 0);
     alter(cluster.member_mut(at), "good-two", "baad-two");
     cluster.member_mut(at).start_again();
@@ -96,7 +95,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     );
     cluster.wait_equal();
 
-    // etcd's page on the peer port
+    // The peer port serves etcd's page.
     let address = format!("127.0.0.1:{}", member.peer_port());
     let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":2}"#);
     assert_eq!(asked.status, 200, "{}", asked.text());
@@ -115,7 +114,8 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     assert_eq!(probe["OK"], true);
 }
 
-/// The states after compactions are compared, too: here of a leader, which hands over before it replaces its own.
+/// Checks that states are compared after compactions. The corrupt member leads, and transfers leadership before it replaces its
+/// state.
 #[test]
 fn states_are_compared_after_compactions() {
     let args = [
@@ -156,7 +156,7 @@ fn members_that_differ_without_a_majority_do_not_start() {
     member.wait_log(0, "no majority with the leader agrees on one");
 }
 
-/// Everything that a state holds: leases and v2 nodes that end, users, a compaction.
+/// Changes every part of a state: leases and v2 nodes that expire, users, a compaction.
 fn furnish(member: &Server, round: usize) {
     let put = r#"{"key":"bGVhc2Vk","value":"MQ==","lease":"LEASE"}"#;
     let put = put.replace("LEASE", &format!("{}", 70 + round));
@@ -186,7 +186,7 @@ fn furnish(member: &Server, round: usize) {
     member.v3("kv/compaction", &compact);
 }
 
-/// Members that do the same work have the same hash, whatever way they got their state: none is accused.
+/// Members that apply the same entries have the same hash, however they received their state.
 #[test]
 fn sound_members_agree_while_they_work() {
     let args = [

@@ -1,5 +1,5 @@
-//! Witan beside etcd: on a data directory of etcd and among members of etcd it ends with a reason and changes
-//! nothing; after etcd has run on its own directory it still serves its own data.
+//! Witan and etcd: on a data directory of etcd or among etcd members, Witan refuses to start and changes nothing. If etcd has
+//! run on Witan's directory, Witan still serves its own data.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,12 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool};
 /// Exit code of a member on a data directory of etcd.
 const ETCD_DIRECTORY: i32 = 37;
 
-/// Exit code of a member among members of etcd.
+/// Exit code of a member in a cluster with etcd members.
 const ETCD_MEMBERS: i32 = 38;
 
 const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
 
-/// All files below a directory with their contents, and all directories.
+/// Returns all files below a directory with their contents, and all directories.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).expect("a directory") {
@@ -33,7 +33,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
-/// Starts Witan on the data directory of `etcd`, which does not run, and checks that it changes nothing.
+/// Checks that Witan refuses to start on a stopped etcd's data directory and changes nothing.
 fn check_refused(etcd: &Server) {
     let data = etcd.dir().join("data");
     let before = contents(&data);
@@ -46,7 +46,7 @@ fn check_refused(etcd: &Server) {
     witan.add_args(["--listen-peer-urls", &peer_url]);
     witan.add_args(["--initial-advertise-peer-urls", &peer_url]);
     witan.add_args(["--initial-cluster", &format!("default={peer_url}")]);
-    // certificates that it makes itself lie in the data directory, too
+    // Its self-signed certificates would also be in the data directory.
     witan.add_args(["--peer-auto-tls"]);
     witan.start_unready_again();
     assert_eq!(witan.wait_exit().code(), Some(ETCD_DIRECTORY));

@@ -7,16 +7,15 @@ use witan_e2e::{
     writers::{assert_all_there, longest_gap},
 };
 
-/// Clients that write.
 const WRITERS: usize = 16;
 
-/// Acknowledged writes before and after each kill.
+/// Number of acknowledged writes before and after each kill.
 const WRITES: u64 = 300;
 
-/// No election takes so long, not even on two busy cores: etcd's takes up to 2 s.
+/// Maximum duration of an election, even on two busy cores. etcd's takes up to 2 s.
 const GAP_MAX: Duration = Duration::from_secs(10);
 
-/// With three members, which come back, `faults` does so for longer.
+/// `faults` tests longer runs with three members that restart.
 #[test]
 fn no_acknowledged_write_is_lost_when_two_leaders_of_five_die() {
     let mut cluster = Cluster::start(5);
@@ -45,17 +44,17 @@ fn no_acknowledged_write_is_lost_when_two_leaders_of_five_die() {
     cluster.wait_equal();
 }
 
-/// Interval of heartbeats, in milliseconds: what waits for the next one is seen.
+/// Heartbeat interval in milliseconds. It is long, so that a write which waits for a heartbeat is visible.
 const SLOW_HEARTBEAT_MS: u64 = 1000;
 
-/// Acknowledged writes in which it would be seen, and in how many steps they are waited for.
+/// Number of acknowledged writes, and number of steps in which the test waits for them.
 const STEADY_WRITES: u64 = 6000;
 const STEPS: u64 = 20;
 
-/// Pauses of a busy machine; with lost wake-ups there are about 15.
+/// Maximum number of pauses that a busy machine may cause. With lost wake-ups, there are about 15.
 const PAUSES_MAX: usize = 5;
 
-/// Messages of other members wake the replica's thread, even if they arrive while it takes requests.
+/// Messages of other members wake the replica's thread, even if they arrive while it reads requests.
 #[test]
 fn no_write_waits_for_a_heartbeat() {
     let heartbeat = SLOW_HEARTBEAT_MS.to_string();

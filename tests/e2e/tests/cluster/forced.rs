@@ -1,4 +1,4 @@
-//! `--force-new-cluster`: one member of three is left.
+//! `--force-new-cluster` on the only remaining member of three.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use witan_e2e::{Cluster, Writers, http, tool::witan, wait, writers::assert_all_t
 
 const WRITERS: usize = 4;
 
-/// Acknowledged writes before the others are lost.
+/// Number of acknowledged writes before the other members are lost.
 const WRITES: u64 = 200;
 
 fn members(address: &str) -> Vec<Value> {
@@ -15,7 +15,7 @@ fn members(address: &str) -> Vec<Value> {
     listed["members"].as_array().expect("a list").clone()
 }
 
-/// What `witan info` says of the data directory of a stopped member.
+/// Returns the output of `witan info` for a stopped member's data directory.
 fn info(dir: &Path) -> Value {
     let said = witan(&["info", &dir.display().to_string(), "-w", "json"]);
     assert_eq!(said.code, Some(0), "{}", said.all());
@@ -27,7 +27,7 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
     let mut cluster = Cluster::start(3);
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);
-    // it has acknowledged everything; the others die first, so that it cannot hand over
+    // The leader has all acknowledged writes. Kill the others first, so that it cannot transfer leadership.
     let last = cluster.leader();
     let others: Vec<usize> = (0..3).filter(|at| *at != last).collect();
     let before = members(&cluster.member(last).address());
@@ -36,7 +36,7 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
     }
     cluster.member_mut(last).kill9();
     let written = writers.stop();
-    // no other member's log ends later than the leader's
+    // No other member's log may end after the leader's.
     let ends = |at: usize| {
         let found = info(&cluster.member(at).dir().join("data"));
         let number = |name: &str| found[name].as_u64().expect("a number");
@@ -58,14 +58,14 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
         .member(last)
         .answers(201, "PUT", "/v2/keys/a", "value=1");
 
-    // the next start with the flag changes nothing
+    // The next start with the flag changes nothing.
     let ended = cluster.member_mut(last).terminate();
     assert_eq!(ended.code(), Some(0));
     cluster.member_mut(last).start_again();
     assert_eq!(members(&address), alone);
     assert_all_there(cluster.member(last), &written);
 
-    // an old member is refused; it is one of two that say so, so it goes on to try
+    // An old member is refused. It keeps trying, because only one of the two other members refuses it.
     let old = cluster.member_mut(others[0]);
     old.start_unready_again();
     old.wait_log(0, "removed");

@@ -1,13 +1,12 @@
-//! A learner serves its own state and refuses all else, as etcd's does.
+//! A learner serves its own state and refuses all other calls, like etcd's learners.
 
 use witan_e2e::{Cluster, Kind, Launch, Server, http, wait};
 
 use super::membership::add;
 
-/// A serializable read.
 const READ: (&str, &str) = ("kv/range", r#"{"key":"YQ==","serializable":true}"#);
 
-/// The calls of every service, most of them with what they refuse themselves.
+/// Calls of every service, many of which are also invalid for another reason.
 const CALLS: &[(&str, &str)] = &[
     READ,
     ("kv/range", r#"{"key":"YQ=="}"#),
@@ -64,7 +63,7 @@ const CALLS: &[(&str, &str)] = &[
     ("election/observe", r#"{"name":"YQ=="}"#),
 ];
 
-/// Calls about the member's own state, which etcd's learner refuses.
+/// Calls about the member's own state, which etcd's learner refuses but Witan's serves.
 const MORE: &[(&str, &str)] = &[
     ("cluster/member/list", "{}"),
     ("maintenance/defragment", "{}"),
@@ -72,13 +71,13 @@ const MORE: &[(&str, &str)] = &[
     ("maintenance/hashkv", "{}"),
 ];
 
-/// The status of an answer, and what is wrong.
+/// Returns the status of an answer, and its error if any.
 fn answer(member: &Server, (call, body): (&str, &str)) -> (u16, Option<String>) {
     let answer = member.http("POST", &format!("/v3/{call}"), body);
     let page = answer.text();
     let line = page.lines().next().unwrap_or_default();
     let said: serde_json::Value = serde_json::from_str(line).expect("JSON");
-    // streams have it one level deeper
+    // A stream's error is one level deeper.
     let error = [&said, &said["error"]]
         .into_iter()
         .find(|of| of["code"].is_i64());
@@ -86,7 +85,7 @@ fn answer(member: &Server, (call, body): (&str, &str)) -> (u16, Option<String>) 
     (answer.status, error)
 }
 
-/// A voter, and a learner that has its key.
+/// Starts a voter and a learner that has received the voter's key.
 fn cluster_of(kind: Kind) -> Cluster {
     let launch = Launch::new(kind);
     let mut cluster = Cluster::prepare_of(&launch, "http", 1);

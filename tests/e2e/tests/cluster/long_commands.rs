@@ -1,4 +1,4 @@
-//! Commands that take seconds: the leader goes on with heartbeats and keep-alives, and leads on.
+//! While a command takes seconds, the leader sends heartbeats, answers keep-alives and keeps its leadership.
 
 use std::time::{Duration, Instant};
 
@@ -11,23 +11,23 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Cluster, Writers, cluster, grpc, requests, wait, watching};
 
-/// Keys that one command works on: more than a second for a build without optimization.
+/// Number of keys of one command, which takes more than a second in a build without optimization.
 const KEYS: usize = 80_000;
 
-/// The delay of a keep-alive that a busy machine excuses: as long as no election begins by it.
+/// Maximum additional delay of a keep-alive on a busy machine.
 const NOISE: Duration = Duration::from_secs(1);
 
-/// The lease that is revoked, and the one that is kept alive.
+/// The lease to revoke, and the lease to keep alive.
 const REVOKED: i64 = 7;
 const RENEWED: i64 = 8;
 
-/// Keys of one request.
+/// Number of keys in one request.
 const BATCH: usize = 8_000;
 
-/// Clients that write other keys during a long command.
+/// Number of clients that write other keys during a long command.
 const WRITERS: usize = 4;
 
-/// Acknowledged writes of theirs after each command.
+/// Number of acknowledged writes of these clients after each command.
 const WRITES: u64 = 100;
 
 async fn fill(kv: &mut KvClient<Channel>, lease: i64) {
@@ -39,14 +39,14 @@ async fn fill(kv: &mut KvClient<Channel>, lease: i64) {
     }
 }
 
-/// The terms of all members: an election ends one.
+/// Returns the terms of all members, which change at an election.
 fn terms(cluster: &Cluster) -> Vec<u64> {
     let members = cluster.members().iter();
     let status = members.map(|member| cluster::status(member).expect("it runs"));
     status.map(|status| status.term).collect()
 }
 
-/// Longest time that a keep-alive takes until `end`. The leader's thread answers it, after a round of
+/// Returns the longest duration of a keep-alive until `end`. The leader's thread answers a keep-alive after a round of
 /// heartbeats.
 async fn longest_renewal(channel: Channel, end: watch::Receiver<bool>) -> Duration {
     let mut leases = LeaseClient::new(channel);
@@ -66,7 +66,7 @@ async fn longest_renewal(channel: Channel, end: watch::Receiver<bool>) -> Durati
     longest
 }
 
-/// Runs a command, and says whether the leader answers keep-alives during it and keeps its term.
+/// Runs a command. Fails if an election occurs, or if the leader does not answer keep-alives during the command.
 async fn holds(
     cluster: &Cluster,
     writers: &Writers,

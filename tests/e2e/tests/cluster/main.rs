@@ -1,11 +1,12 @@
-//! Clusters of several processes: nothing acknowledged is lost when members die, and a cluster that was
-//! stopped comes back by itself. `tests/faults` has the same promises under every fault at once.
+//! Clusters of several processes: no acknowledged write is lost when members die, and a stopped cluster restarts without help.
+//! `tests/faults` tests the same promises under all faults at once.
 //!
-//! Reading order: `failover` (the leader dies) → `broken_stream` → `restart` (members stop and come back) → `snapshot` (a
-//! member that lags too far) → `long_commands` (work of seconds) → `quorum` (too few run) → `membership` (members come and go)
-//! → `learners` (what members without a vote serve) → `forced` (one is left) → `copied` (disks are copies) → `corruption`
-//! (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
-//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members).
+//! Reading order: `failover` (the leader dies) → `broken_stream` → `restart` (members stop and restart) → `snapshot` (a member
+//! lags too far) → `long_commands` (commands of seconds) → `quorum` (too few members run) → `membership` (members are added and
+//! removed) → `learners` (what members without a vote serve) → `forced` (one member is left) → `copied` (disks are copies) →
+//! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens`
+//! (log-ins) → `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its
+//! members).
 
 #[path = "../tls/authority.rs"]
 mod authority;

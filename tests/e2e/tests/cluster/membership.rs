@@ -1,4 +1,4 @@
-//! Members that come and go while clients write, and what is refused so that the quorum is not lost.
+//! Adds and removes members while clients write, and refuses changes that would lose the quorum.
 
 use std::fs;
 
@@ -7,21 +7,21 @@ use witan_e2e::{
     Cluster, Server, Tool, Writers, cluster::status, folder, http, wait, writers::assert_all_there,
 };
 
-/// Exit code of a member that was removed.
+/// Exit code of a removed member.
 const REMOVED: i32 = 34;
 
 const WRITERS: usize = 4;
 
-/// Acknowledged writes between two steps.
+/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 100;
 
-/// Adds a member through etcdctl.
+/// Adds a member with etcdctl.
 pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
     let peer_urls = format!("--peer-urls={peer_url}");
     change(through, &[&["add", "joining", &peer_urls], args].concat());
 }
 
-/// Changes a member through etcdctl; repeats while members are not connected for long enough.
+/// Changes a member with etcdctl. Retries while members have not been connected for long enough.
 fn change(through: &Server, args: &[&str]) {
     let command = [&["member"], args].concat();
     wait::until("the cluster is healthy", || {
@@ -36,7 +36,7 @@ fn remove(through: &Server, id: u64) {
     change(through, &["remove", &format!("{id:x}")]);
 }
 
-/// Prepares a member that joins the members at `present`, the first of which adds it. Returns its index.
+/// Prepares a member that joins the members `present`, the first of which adds it. Returns its position.
 fn add_joining(cluster: &mut Cluster, present: &[usize], args: &[&str]) -> usize {
     let at = cluster.prepare_joining(present);
     let peer_url = cluster.member(at).peer_url();
@@ -56,14 +56,14 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     for joining in 1..3 {
         let present: Vec<usize> = (0..joining).collect();
         let at = add_joining(&mut cluster, &present, &[]);
-        // with `--initial-cluster-state existing`, as all that the harness lays out to join
+        // The harness passes `--initial-cluster-state existing` to joining members.
         cluster.member_mut(at).start_again();
         writers.wait_more(WRITES);
     }
     let mut written = writers.stop();
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);
-    // the leader goes, too
+    // Remove the leader too.
     let leader = cluster.leader();
     let through = (leader + 1) % 3;
     let id = id_of(cluster.member(leader));
@@ -73,7 +73,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     writers.wait_more(WRITES);
     written.extend(writers.stop());
     assert_all_there(cluster.member(through), &written);
-    // it never comes back under its old identity
+    // The removed member cannot restart under its old id.
     cluster.member_mut(leader).start_unready_again();
     let code = cluster.member_mut(leader).wait_exit().code();
     assert_eq!(code, Some(REMOVED));
@@ -83,7 +83,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
 fn a_joining_member_asks_again_while_nobody_answers() {
     let mut cluster = Cluster::start(1);
     let at = add_joining(&mut cluster, &[0], &["--learner"]);
-    // a member that starts answers before it has applied its log: the addition stands in the checkpoint
+    // A starting member answers before it has applied its log. Write a checkpoint, so that its state contains the addition.
     cluster.member(0).v3("maintenance/defragment", "{}");
     cluster.member_mut(0).kill9();
     let joining = cluster.member_mut(at);
@@ -93,7 +93,7 @@ fn a_joining_member_asks_again_while_nobody_answers() {
     cluster.member_mut(at).wait_ready();
 }
 
-/// It would serve an empty cluster under the id of the running one.
+/// Otherwise, it would serve an empty cluster under the id of the running one.
 #[test]
 fn a_joining_member_cannot_go_on_alone() {
     let mut cluster = Cluster::start(1);
@@ -105,7 +105,7 @@ fn a_joining_member_cannot_go_on_alone() {
     assert_eq!(joining.wait_exit().code(), Some(1));
 }
 
-/// The one that is away knows neither the leader, nor anyone who runs.
+/// The stopped member knows neither the leader nor any other running member.
 #[test]
 fn a_member_catches_up_from_one_that_came_while_it_was_away() {
     let mut cluster = Cluster::start_with(3, &["--strict-reconfig-check=false"]);
@@ -130,7 +130,7 @@ fn a_member_catches_up_from_one_that_came_while_it_was_away() {
         remove(cluster.member(came), id);
         cluster.member_mut(at).kill9();
     }
-    // two members are left: both are needed
+    // Both remaining members are needed for a quorum.
     cluster.member_mut(away).start_unready_again();
     put(&cluster, "after");
     cluster.member_mut(away).wait_ready();
@@ -163,7 +163,7 @@ fn additions_are_refused_while_a_member_has_not_started() {
     let id = unstarted["id"].as_str().expect("an id");
     leader.answers(204, "DELETE", &format!("/v2/members/{id}"), "");
     leader.answers(410, "DELETE", &format!("/v2/members/{id}"), "");
-    // without the check, it needs no healthy members
+    // Without the check, an addition needs no healthy members.
     let mut cluster = Cluster::start_with(3, &["--strict-reconfig-check=false"]);
     let follower = cluster.follower();
     cluster.member_mut(follower).kill9();
@@ -190,8 +190,7 @@ fn a_member_whose_disk_was_emptied_does_not_vote_again() {
     }
 }
 
-/// An older copy of a data directory lacks entries that this member has acknowledged: it may not count for them
-/// again.
+/// An older copy of a data directory lacks entries that the member has acknowledged, so the member must not vote with it.
 #[test]
 fn a_member_that_gets_an_older_copy_of_its_disk_ends_with_a_reason() {
     let mut cluster = Cluster::start(3);

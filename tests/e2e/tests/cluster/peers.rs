@@ -1,4 +1,4 @@
-//! The peer port: what it answers over HTTP, what silence costs. Who may speak there is tried in `server/crates/peer`.
+//! The peer port: its HTTP answers, timeouts and limits. `server/crates/peer` tests who may use it.
 
 use serde_json::Value;
 use witan_e2e::{Cluster, Launch, Server, http, wait};
@@ -12,7 +12,7 @@ fn active(member: &Server, remote: u64) -> Option<u64> {
     value.parse().ok()
 }
 
-/// `--listen-peer-urls`, `--raft-read-timeout` and `--raft-write-timeout`.
+/// Tests `--listen-peer-urls`, `--raft-read-timeout` and `--raft-write-timeout`.
 #[test]
 fn peer_ports_and_their_timeouts() {
     let args = ["--raft-read-timeout", "3s", "--raft-write-timeout", "3s"];
@@ -50,7 +50,7 @@ fn peer_ports_and_their_timeouts() {
     cluster.wait_equal();
 }
 
-/// The peers' thread must be able to wait for the first state after a write, which no client has read.
+/// The first state after a write exists only when it is requested, so the peers' thread must be able to wait for it.
 #[test]
 fn the_peer_port_hashes_a_state_that_nobody_has_read() {
     let member = Launch::witan().start();
@@ -62,7 +62,7 @@ fn the_peer_port_hashes_a_state_that_nobody_has_read() {
     }
 }
 
-/// What a connection of the peer port may send before its sender is known.
+/// An unauthenticated connection to the peer port may send only short requests.
 #[test]
 fn requests_that_are_too_long_are_refused() {
     let member = Launch::witan().start();

@@ -1,4 +1,4 @@
-//! Too few members run: nothing is written, and what can be answered is.
+//! Too few members run: writes fail, but serializable reads are served.
 
 use serde_json::json;
 use witan_e2e::{Cluster, http, wait};
@@ -19,7 +19,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
     wait::until_true("the loss of the leader is seen", || {
         alone.http("GET", "/health", "").status == 503
     });
-    // while these wait for a leader …
+    // These requests wait for a leader.
     let writes = [
         ("POST", "/v3/kv/put", key.as_str()),
         ("PUT", "/v2/keys/a", "value=2"),
@@ -35,7 +35,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         })
         .into_iter()
         .collect();
-    // … these are answered
+    // Meanwhile, these requests are answered.
     let body = json!({"key": "YWFh", "serializable": true}).to_string();
     let read = alone.http("POST", "/v3/kv/range", &body);
     assert_eq!(read.json()["kvs"][0]["value"], "YQ==", "{}", read.text());
@@ -66,7 +66,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         .answers(200, "PUT", "/v2/keys/a", "value=3");
 }
 
-/// A member that waits for a quorum can be stopped all the same, quickly.
+/// SIGTERM quickly stops a member that waits for a quorum.
 #[test]
 fn a_member_that_waits_for_the_others_ends_with_sigterm() {
     let mut cluster = Cluster::prepare(3, &[]);
@@ -74,7 +74,7 @@ fn a_member_that_waits_for_the_others_ends_with_sigterm() {
     alone.start_unready_again();
     alone.wait_log(0, "failed to reach a peer");
     assert_eq!(alone.terminate().code(), Some(0));
-    // and after it began to serve clients without a leader, which another one does not yet
+    // This also holds after the member has begun to serve clients without a leader, and for a member that has not.
     let mut patient = Cluster::prepare(3, &["--wait-cluster-ready-timeout", "1h"]);
     patient.member_mut(0).start_unready_again();
     alone.add_args(["--wait-cluster-ready-timeout", "100ms"]);

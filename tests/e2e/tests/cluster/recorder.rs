@@ -1,4 +1,4 @@
-//! The flight recorder: what members record while they run, and what `witan replay` makes of it.
+//! The flight recorder: the recordings of running members, and their replay by `witan replay`.
 
 use std::{
     fs,
@@ -12,20 +12,20 @@ use witan_e2e::{
     wait,
 };
 
-/// A value that nobody may read in a file.
+/// A value that must not be in any file.
 const SECRET: &str = "nobody-may-read-this-value";
 
-/// The page from which members hand out their recordings.
+/// The page that serves a member's recording.
 const PAGE: &str = "/debug/flight-recorder";
 
-/// Acknowledged writes before and after the leader is killed.
+/// Number of acknowledged writes before and after the leader is killed.
 const WRITES: u64 = 100;
 
 fn folder(server: &Server) -> PathBuf {
     server.dir().join("data/recorder")
 }
 
-/// The bytes of all files of the recorder.
+/// Returns the bytes of all files of the recorder.
 fn files(server: &Server) -> Vec<u8> {
     let files = fs::read_dir(folder(server)).expect("the recorder's folder");
     let paths = files.map(|file| file.expect("an entry").path());
@@ -45,7 +45,7 @@ fn replay(path: &Path, more: &[&str]) -> Said {
     witan(&[&["replay", &path], more].concat())
 }
 
-/// Replays what a member has recorded, which must be reproduced. Returns the turns.
+/// Replays a member's recording, which must be reproduced. Returns the turns.
 fn reproduced(server: &Server) -> Vec<Value> {
     reproduced_from(&folder(server))
 }
@@ -95,7 +95,7 @@ fn a_change_of_the_leader_is_recorded_and_replayed() {
         assert!(!holds(member, SECRET));
     }
 
-    // a file that was altered is used up to there
+    // A damaged file is replayed up to the damage.
     let file = folder(cluster.member(second)).join("00000001.rec");
     let mut bytes = fs::read(&file).expect("the first file");
     let middle = bytes.len() / 2;
@@ -144,7 +144,7 @@ fn values_are_recorded_when_asked_for() {
         .arg("--flight-recorder-values")
         .start();
     server.answers(201, "PUT", "/v2/keys/a", &format!("value={SECRET}"));
-    // nobody gets them who cannot read the disk
+    // Only a user who can read the disk gets plaintext values.
     let refused = server.http("GET", PAGE, "");
     assert!(
         refused.status == 404 && refused.text().contains("plaintext values"),

@@ -1,4 +1,4 @@
-//! Members that stop and come back, one after the other. Members that are killed: `tests/faults`.
+//! Rolling restarts of members. `tests/faults` kills members.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use witan_e2e::{
 
 const WRITERS: usize = 8;
 
-/// Acknowledged writes between two steps.
+/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 200;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_rolling_restart_fails_no_request_of_a_client_that_retries() {
     let mut cluster = Cluster::start(3);
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);
-    // the leader last, and whoever it hands over to has restarted before
+    // Restart the leader last, so that it transfers leadership to a restarted member.
     let leader = cluster.leader();
     let begun = Instant::now();
     for at in (0..3).filter(|at| *at != leader).chain([leader]) {
@@ -41,8 +41,7 @@ fn a_rolling_restart_fails_no_request_of_a_client_that_retries() {
     cluster.wait_equal();
 }
 
-/// Whether etcd's client sends the request again by itself to another member: there was no connection,
-/// or it was closed before the request was sent.
+/// Returns whether etcd's client retries the request with another member, because no connection was open when it was sent.
 fn may_retry(refusal: &str) -> bool {
     [
         "transport error",

@@ -1,4 +1,4 @@
-//! A member that was away for longer than the others keep their log for: it gets the leader's state.
+//! A member that was stopped for longer than the others keep their log receives the leader's state.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -11,26 +11,25 @@ use witan_e2e::{
 
 const WRITERS: usize = 4;
 
-/// Acknowledged writes between two steps.
+/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 100;
 
-/// Bytes of a value of what fills the log.
+/// Size in bytes of a value that fills the log.
 const FILLER_BYTES: usize = 1 << 20;
 
-/// Values that are written first; then twice as many, until the log does not reach back.
+/// Number of values to write first. It doubles until the log no longer contains the member's position.
 const FILLERS: usize = 96;
 const FILLERS_MAX: usize = 768;
 
-/// A leader keeps more of its log for a member that it has heard of within an election timeout (1 s).
+/// Time after which a leader no longer keeps its log for a silent member: more than an election timeout (1 s).
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
-/// Keys that the fillers overwrite.
 const FILLER_KEYS: usize = 48;
 
-/// Snapshots that a member has received.
+/// Metric of the snapshots that a member has received.
 const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
-/// Writes large values at a member.
+/// Writes `count` large values to a member.
 fn fill(member: &Server, count: usize) {
     let value = STANDARD.encode(vec![b'f'; FILLER_BYTES]);
     for number in 0..count {
@@ -40,14 +39,14 @@ fn fill(member: &Server, count: usize) {
     }
 }
 
-/// All that a member says about state beside v3's keys: the v2 tree and users.
+/// Returns a member's state other than v3's keys: users and the v2 tree.
 fn beside(member: &Server) -> [String; 2] {
     let users = member.v3("auth/user/list", "{}");
     let tree = member.http("GET", "/v2/keys/?recursive=true&sorted=true", "");
     [users["users"].to_string(), tree.json()["node"].to_string()]
 }
 
-/// The number of keys that are bound to the lease, as this member has them.
+/// Returns the number of keys with the lease in a member's own state.
 fn leased(member: &Server) -> String {
     let key = STANDARD.encode("leased");
     let body = format!(r#"{{"key":"{key}","serializable":true}}"#);
@@ -55,7 +54,7 @@ fn leased(member: &Server) -> String {
     answer["count"].as_str().unwrap_or("0").to_owned()
 }
 
-/// Puts something of each kind into the cluster.
+/// Writes data of each kind.
 fn furnish(member: &Server) {
     for (method, target, body) in [
         ("PUT", "/v2/keys/dir/leaf", "value=v2"),
@@ -74,7 +73,7 @@ fn furnish(member: &Server) {
     member.v3("kv/put", &body);
 }
 
-/// A follower that was killed, and whose place in the log the others have given up.
+/// Starts a cluster, kills a follower, and fills the log until the other members have dropped the follower's position.
 fn cluster_that_left_one_behind() -> (Cluster, usize) {
     let mut cluster = Cluster::start(3);
     let lagging = cluster.follower();
@@ -86,7 +85,7 @@ fn cluster_that_left_one_behind() -> (Cluster, usize) {
     (cluster, lagging)
 }
 
-/// Waits until a snapshot has reached the member, with more and more log if there was none.
+/// Waits until the member has received a snapshot. Without one, writes more log and tries again.
 fn assert_snapshot(cluster: &mut Cluster, lagging: usize) {
     let mut fillers = FILLERS;
     loop {
@@ -122,7 +121,7 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
         cluster.member(leader).metric(&series).unwrap_or_default()
     };
     assert!(sent("success") >= 1.0 && sent("inflights_total") == 0.0);
-    // killed now, it starts from the snapshot and the log behind it
+    // After a kill, the member starts from the snapshot and the log after it.
     for _ in 0..2 {
         cluster.member_mut(lagging).kill9();
         cluster.member_mut(lagging).start_again();
@@ -131,7 +130,7 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
     let furnished = beside(cluster.member(lagging));
     assert_eq!(furnished, beside(cluster.member(leader)));
     assert!(furnished[0].contains("alice") && furnished[1].contains("/dir/leaf"));
-    // the lease came with its key
+    // The snapshot contains the lease of the key.
     assert_eq!(leased(cluster.member(lagging)), "1");
     cluster.member(leader).v3("lease/revoke", r#"{"ID":"77"}"#);
     wait::until_true("the leased key is deleted", || {
@@ -140,7 +139,7 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
     cluster.wait_equal();
 }
 
-/// Bytes of the runs of a member's checkpoint, and of what it receives.
+/// Returns the size in bytes of a member's checkpoint, including a snapshot that it receives.
 fn checkpoint_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir.join("data/member/checkpoint")) else {
         return 0;
@@ -158,7 +157,7 @@ fn a_member_killed_while_it_receives_or_installs_a_snapshot_catches_up() {
     let (mut cluster, lagging) = cluster_that_left_one_behind();
     let before = checkpoint_bytes(cluster.member(lagging).dir());
     cluster.member_mut(lagging).start_unready_again();
-    // some runs of the snapshot are there, or it was so fast that all are
+    // The member has received a part of the snapshot, or all of it.
     wait::until_true("the first runs of a snapshot", || {
         checkpoint_bytes(cluster.member(lagging).dir()) > before + (8 << 20)
     });
@@ -166,7 +165,7 @@ fn a_member_killed_while_it_receives_or_installs_a_snapshot_catches_up() {
     let began = "receiving a snapshot";
     let log = cluster.member(lagging).log();
     assert!(log.iter().any(|line| line.contains(began)));
-    // and once more, as soon as it has the state
+    // Kill the member again as soon as it has installed the snapshot.
     cluster.member_mut(lagging).start_unready_again();
     let installed = "installed a snapshot of the leader";
     cluster.member(lagging).wait_log(log.len(), installed);
@@ -182,7 +181,7 @@ fn a_member_killed_while_it_receives_or_installs_a_snapshot_catches_up() {
     assert!(runs < 400 << 20, "{runs} bytes stay");
 }
 
-/// Changes of a key that is watched.
+/// Number of changes of the watched key.
 const CHANGES: usize = 40;
 
 #[test]
@@ -223,7 +222,7 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     assert!(cluster.member(lagging).metric(RECEIVED) >= Some(1.0));
 }
 
-/// The leader, as a member says that runs.
+/// Returns the position of a leader that runs, according to the running members.
 fn running_leader(cluster: &Cluster, stopped: usize) -> usize {
     let others = (0..cluster.members().len()).filter(|at| *at != stopped);
     let said = wait::until("a leader that runs", || {

@@ -1,4 +1,4 @@
-//! TLS between members: who is heard, with which certificates, and that files are read anew.
+//! TLS between members: accepted certificates, and files that are reloaded.
 
 use std::{fs, process::Command};
 
@@ -15,11 +15,11 @@ const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 /// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
-/// Where each member has its certificate, below its own folder.
+/// Names of the certificate files in a member's folder.
 const CERT: &str = "peer.crt";
 const KEY: &str = "peer.key";
 
-/// A folder of certificates.
+/// An authority and the folder of its certificates.
 struct Certificates {
     dir: Folder,
     authority: Authority,
@@ -39,7 +39,7 @@ impl Certificates {
     }
 }
 
-/// Gives a member this certificate.
+/// Writes a certificate and its key to these files of a member.
 fn give(member: &Server, pair: &Pair, [cert, key]: [&str; 2]) {
     pair.replace(&Pair {
         cert: member.dir().join(cert),
@@ -48,13 +48,13 @@ fn give(member: &Server, pair: &Pair, [cert, key]: [&str; 2]) {
     });
 }
 
-/// Handshakes that a member refused.
+/// Returns the number of handshakes that a member refused.
 fn refusals(member: &Server) -> f64 {
     let count = member.metric("witan_peer_tls_handshake_failures_total");
     count.unwrap_or(0.0)
 }
 
-/// All members answer and have the same.
+/// Checks that all members accept writes and have the same state.
 fn assert_works(cluster: &Cluster) {
     for (at, member) in cluster.members().iter().enumerate() {
         let put = member.http("PUT", &format!("/v2/keys/m{at}"), "value=1");
@@ -63,8 +63,8 @@ fn assert_works(cluster: &Cluster) {
     cluster.wait_equal();
 }
 
-/// Starts member 0, which the other members refuse; they continue without it. The log of member 0 contains `own`, and another
-/// member's log contains `others`.
+/// Starts member 0, which the other members refuse. They continue without it. The log of member 0 must contain `own`, and
+/// another member's log `others`.
 fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     let before: f64 = cluster.members()[1..].iter().map(refusals).sum();
     let log = cluster.member(0).log().len();
@@ -82,7 +82,7 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     wait::until_true("the others refuse it", || {
         cluster.members()[1..].iter().map(refusals).sum::<f64>() > before
     });
-    // it may have been the leader
+    // Member 0 may have been the leader.
     wait::until_true("the others go on", || {
         let other = cluster.member(1);
         let put = other.http("PUT", "/v2/keys/without", "value=1");
@@ -94,7 +94,7 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     cluster.member_mut(0).kill9();
 }
 
-/// `--peer-cert-file`, `--peer-key-file`, `--peer-trusted-ca-file`, `--peer-client-cert-auth`.
+/// Tests `--peer-cert-file`, `--peer-key-file`, `--peer-trusted-ca-file` and `--peer-client-cert-auth`.
 #[test]
 fn members_speak_tls_and_nobody_else_is_heard() {
     let certificates = Certificates::new();
@@ -125,7 +125,7 @@ fn members_speak_tls_and_nobody_else_is_heard() {
     let without = Said::by(curl.args(["-sS", "--cacert", &certificates.ca, &url]));
     let refused = CURL_REFUSED.contains(&without.code);
     assert!(refused, "a caller without a certificate: {without:?}");
-    // a certificate of another authority with the right names
+    // Use a certificate of another authority with the right names.
     cluster.member_mut(0).kill9();
     let foreign = Authority::new("another authority");
     let foreign = foreign.issue(&certificates.dir, "member", &HOSTS);
@@ -135,7 +135,7 @@ fn members_speak_tls_and_nobody_else_is_heard() {
         "remote error: tls: unknown certificate authority",
         "x509: certificate signed by unknown authority",
     );
-    // a new one of their own, which the others learn of without a restart
+    // The other members reload a renewed certificate without a restart.
     let renewed = certificates.issue("renewed", &HOSTS);
     for member in cluster.members() {
         give(member, &renewed, [CERT, KEY]);
@@ -144,7 +144,7 @@ fn members_speak_tls_and_nobody_else_is_heard() {
     assert_works(&cluster);
 }
 
-/// `--peer-client-cert-file`, `--peer-client-key-file`, `--peer-cert-allowed-cn` and `--peer-crl-file`;
+/// Tests `--peer-client-cert-file`, `--peer-client-key-file`, `--peer-cert-allowed-cn`, `--peer-crl-file`,
 /// `--peer-cert-allowed-hostname` and `--peer-skip-client-san-verification`.
 #[test]
 fn names_and_revocations_of_members() {
@@ -175,7 +175,7 @@ fn names_and_revocations_of_members() {
     let mut cluster = prepare(&["--peer-cert-allowed-cn", "somebody,member"], &member);
     cluster.start_all();
     assert_works(&cluster);
-    // another common name
+    // Use another common name.
     cluster.member_mut(0).kill9();
     let other = certificates.issue("other", &HOSTS);
     give(cluster.member(0), &other, client);
@@ -184,7 +184,7 @@ fn names_and_revocations_of_members() {
         "remote error: tls: bad certificate",
         r#""common_name":"other","allowed":"somebody, member""#,
     );
-    // the right name, and revoked
+    // Use the right name in a revoked certificate.
     let revoked = certificates.issue("member", &HOSTS);
     give(cluster.member(0), &revoked, client);
     for other in &cluster.members()[1..] {
@@ -199,14 +199,14 @@ fn names_and_revocations_of_members() {
     cluster.start_all();
     assert_works(&cluster);
 
-    // a name that leads nowhere is allowed, and the address is not looked at
+    // Allow a name that does not resolve, and skip the check of the address.
     let elsewhere = certificates.issue("member", &["member.invalid"]);
     let hostname = ["--peer-cert-allowed-hostname", "member.invalid"];
     let skip = "--peer-skip-client-san-verification";
     let mut cluster = prepare(&[hostname[0], hostname[1], skip], &elsewhere);
     cluster.start_all();
     assert_works(&cluster);
-    // another name
+    // Use another name.
     cluster.member_mut(0).kill9();
     give(cluster.member(0), &member, client);
     assert_refused(
@@ -216,7 +216,7 @@ fn names_and_revocations_of_members() {
     );
 }
 
-/// A certificate whose names are not the caller's address is refused.
+/// A certificate whose names do not match the caller's address is refused.
 #[test]
 fn a_member_calls_from_where_its_certificate_says() {
     let certificates = Certificates::new();
@@ -236,7 +236,7 @@ fn a_member_calls_from_where_its_certificate_says() {
     ];
     let mut cluster = Cluster::prepare_on("https", 3, &args);
     for (member, hosts) in cluster.members().iter().zip([&HOSTS[..], &HOSTS[1..], &[]]) {
-        // an address, a name that leads to it, and no name at all
+        // The hosts are an address, a name that resolves to it, or none.
         give(member, &certificates.issue("member", hosts), client);
     }
     cluster.start_all();
@@ -263,14 +263,14 @@ fn without_a_file_of_authorities_those_of_the_system_count() {
     }
     cluster.start_all();
     assert_works(&cluster);
-    // alone it calls nobody
+    // A single member calls no other.
     let mut lone = Cluster::prepare_on("https", 1, &pair);
     lone.start_all();
     lone.member(0)
         .wait_log(0, "are verified with the CA certificates of the system");
 }
 
-/// Members that show the certificate that is their authority, as `openssl req -x509` makes it.
+/// Members use a certificate that is its own authority, as `openssl req -x509` creates it.
 #[test]
 fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
     let dir = Folder::new("own-authority");
@@ -289,7 +289,7 @@ fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
     assert_works(&cluster);
 }
 
-/// `--peer-auto-tls`.
+/// Tests `--peer-auto-tls`.
 #[test]
 fn members_make_their_own_certificates() {
     let mut cluster = Cluster::prepare_on("https", 3, &["--peer-auto-tls"]);
@@ -299,7 +299,7 @@ fn members_make_their_own_certificates() {
         let folder = member.dir().join("data/fixtures/peer");
         assert!(folder.join("cert.pem").is_file() && folder.join("key.pem").is_file());
     }
-    // one that joins them asks them first
+    // A joining member queries the others before it starts.
     let at = cluster.prepare_joining_of(&Launch::witan(), "https", &[0, 1, 2]);
     let peer_url = format!("https://127.0.0.1:{}", cluster.member(at).peer_port());
     add(cluster.member(0), &peer_url, &[]);

@@ -1,4 +1,4 @@
-//! Simple tokens: what one member gives, every member takes, until it ends everywhere.
+//! Simple tokens: every member accepts a token of one member until the token ends on all members.
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use witan_e2e::{Cluster, Server, Tool, grpc, http, requests, wait::PATIENCE};
 
 const MEMBERS: usize = 3;
 
-/// The refusal of a token that has ended.
+/// The error for a token that has ended.
 const INVALID: &str = "invalid auth token";
 
 type Answered<T> = Result<tonic::Response<T>, tonic::Status>;
@@ -20,7 +20,7 @@ fn with<T>(token: &str, message: T) -> Request<T> {
     requests::with_token(Some(token), message)
 }
 
-/// Users root and alice, who may do all that root may, and authentication.
+/// Adds users root and alice, both with the role root, and enables auth.
 fn enable(member: &Server) {
     member.v3("auth/user/add", r#"{"name":"alice","password":"pw"}"#);
     member.v3("auth/user/grant", r#"{"user":"alice","role":"root"}"#);
@@ -33,7 +33,7 @@ async fn log_in(channel: &Channel, name: &str) -> String {
     answer.expect("a token").into_inner().token
 }
 
-/// A read of the state of the member that is asked: no other member judges the token.
+/// Reads from the member's own state, so that only this member checks the token.
 async fn use_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
     let range = RangeRequest { serializable: true, ..requests::range("k", "") };
     KvClient::new(channel.clone())
@@ -50,7 +50,7 @@ fn gateway(member: &Server, token: &str, path: &str, body: &Value) -> http::Resp
     member.http_as(Some(token), "POST", path, &body.to_string())
 }
 
-/// Uses a token in every way at every member that runs.
+/// Uses a token in every way at every running member.
 async fn use_everywhere(cluster: &Cluster, token: &str) {
     for member in cluster.members().iter().filter(|m| m.is_started()) {
         let channel = grpc::connect(&member.address()).await;
@@ -65,7 +65,7 @@ async fn use_everywhere(cluster: &Cluster, token: &str) {
     }
 }
 
-/// A token has ended at every member as soon as that member has applied what ended it.
+/// Checks that a token has ended at every member that has applied the operation which ended it.
 async fn ended_everywhere(cluster: &Cluster, token: &str) {
     for member in cluster.members() {
         let channel = grpc::connect(&member.address()).await;
@@ -88,7 +88,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
         for member in cluster.members() {
             let channel = grpc::connect(&member.address()).await;
             for name in ["root", "alice"] {
-                // at once, wherever it is: also where the log-in is not applied
+                // Use the token at once, even on members that have not applied the log-in.
                 let token = log_in(&channel, name).await;
                 use_everywhere(&cluster, &token).await;
                 tokens.push(token);
@@ -98,7 +98,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
         for token in &tokens {
             use_everywhere(&cluster, token).await;
         }
-        // given without the third, which learns of it from the log
+        // The killed member did not see this log-in, and learns of the token from the log.
         let channel = grpc::connect(&cluster.member(survivor).address()).await;
         let later = log_in(&channel, "alice").await;
         cluster.member_mut(leader).start_again();
@@ -114,7 +114,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
             assert!(!tokens.iter().any(|token| line.contains(token)), "{line}");
         }
     }
-    // etcdctl logs in at one of the endpoints and goes on at another one
+    // etcdctl logs in at one endpoint and may continue at another.
     let urls: Vec<String> = cluster.members().iter().map(Server::url).collect();
     for tool in [Tool::Etcdctl36, Tool::Etcdctl34V3] {
         for _ in 0..MEMBERS {

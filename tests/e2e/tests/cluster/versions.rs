@@ -1,5 +1,5 @@
-//! Members of several releases: the leader asks all of them which version they run, and decides the
-//! cluster's version; commands that are newer than it are refused; a member whose clock differs is seen.
+//! Members of several releases. The leader asks all members for their version and decides the cluster version. Commands that
+//! are newer than the cluster version are refused. Differences between clocks are detected.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -13,17 +13,17 @@ use witan_e2e::{Cluster, Launch, Server, Tool, http, wait};
 
 use super::corruption::alter;
 
-/// A stream of another kind has no lines.
+/// Maximum length of the request line in bytes. A stream of another kind has no lines.
 const LINE_BYTES_MAX: u64 = 256;
 
-/// By how much the clock of the other program is ahead.
+/// The other program's clock is ahead by this time.
 const AHEAD: &str = "5 seconds";
 
-/// Another program on the peer port of a member, which says which version it runs, and ends every stream.
+/// A program on a member's peer port that reports a version and ends every stream.
 struct OtherRelease(Arc<Mutex<String>>);
 
 impl OtherRelease {
-    /// In the place of `member`; it has the cluster's id from another member.
+    /// Starts the program in place of `member`. It reads the cluster's id from `another` member.
     fn start(member: &Server, another: &Server) -> Self {
         let another = format!("127.0.0.1:{}", another.peer_port());
         let listener = TcpListener::bind(("127.0.0.1", member.peer_port())).expect("a free port");
@@ -33,7 +33,7 @@ impl OtherRelease {
             for stream in listener.incoming().map_while(Result::ok) {
                 let version = said.lock().expect("no panic").clone();
                 let another = another.clone();
-                // the other side may have closed the connection
+                // The other side may have closed the connection.
                 thread::spawn(move || drop(answer(stream, &another, &version)));
             }
         });
@@ -60,7 +60,7 @@ fn answer(mut stream: TcpStream, another: &str, version: &str) -> std::io::Resul
     write!(stream, "{head}\r\n\r\n{body}")
 }
 
-/// The page with the clock.
+/// Returns the page with the clock.
 fn probe() -> String {
     let date = Command::new("date")
         .args(["-u", "-d", AHEAD, "+%Y-%m-%dT%H:%M:%S.%NZ"])
@@ -75,7 +75,7 @@ fn cluster_version(member: &Server) -> String {
     page["etcdcluster"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Waits until these members say so.
+/// Waits until all `members` report this cluster version.
 fn until(members: &[Server], version: &str) {
     for member in members {
         wait::until_true(&format!("the cluster has version {version}"), || {
@@ -84,7 +84,7 @@ fn until(members: &[Server], version: &str) {
     }
 }
 
-/// Two members beside another program, which runs version 3.5.21 at first.
+/// Starts two members and the other program, which first reports version 3.5.21.
 fn beside_another(args: &[&str]) -> (Cluster, OtherRelease) {
     let mut cluster = Cluster::prepare(3, args);
     let other = OtherRelease::start(cluster.member(2), cluster.member(0));
@@ -98,7 +98,7 @@ fn beside_another(args: &[&str]) -> (Cluster, OtherRelease) {
     (cluster, other)
 }
 
-/// The differences of clocks that a member shows.
+/// Returns the clock differences in a member's metrics.
 fn clocks(member: &Server) -> Vec<f64> {
     let page = member.http("GET", "/metrics", "").text();
     let lines = page.lines();
@@ -120,7 +120,7 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     until(&cluster.members()[..2], "3.5.0");
     let again = run(&["downgrade", "enable", "3.5"]);
     assert!(again.stderr.contains("in progress"), "{}", again.all());
-    // two members run a later one still
+    // The two members still run a later version.
     other.runs("3.5.21");
     let canceled = run(&["downgrade", "cancel"]);
     assert!(canceled.stdout.contains("success"), "{}", canceled.all());
@@ -128,7 +128,7 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     until(&cluster.members()[..2], "3.6.0");
 
     for member in &cluster.members()[..2] {
-        // a look takes its time on a busy machine
+        // A check of the clock takes a while on a busy machine.
         wait::until_true("the clock of one of both others is ahead", || {
             let clocks = clocks(member);
             let near = |seconds: f64| {
@@ -150,13 +150,13 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     }
 }
 
-/// How often the members' states were compared.
+/// Returns how often the members' states were compared.
 fn comparisons(members: &[Server]) -> f64 {
     let compared = |member: &Server| member.metric("witan_corruption_checks_total");
     members.iter().filter_map(compared).sum()
 }
 
-/// Lines about comparisons that the version of the cluster forbade.
+/// Returns the number of log lines about comparisons that the cluster version does not allow.
 fn refusals(members: &[Server]) -> usize {
     let refused = |line: &String| {
         line.contains("failed to compare the members' states")
@@ -192,7 +192,7 @@ fn a_downgrade_ends_when_it_is_looked_at() {
     let mut member = Launch::witan().start();
     wait::until_true("it has a version", || cluster_version(&member) == "3.7.0");
     member.v3("maintenance/defragment", "{}");
-    // as a later release leaves it
+    // Set the version of a later release.
     alter(&mut member, "3.7.0", "3.8.0");
 
     member.add_args(["--downgrade-check-time", "0"]);
@@ -204,7 +204,7 @@ fn a_downgrade_ends_when_it_is_looked_at() {
     let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "3.7"]);
     assert!(enabled.stdout.contains("success"), "{}", enabled.all());
     wait::until_true("the version falls", || cluster_version(&member) == "3.7.0");
-    // an older release does not know all commands of the log before
+    // An older release does not know all commands in the earlier log.
     wait::until_true("a checkpoint is written", || checkpoints() > before);
     assert!(downgrades(&member));
     assert_eq!(member.terminate().code(), Some(0));

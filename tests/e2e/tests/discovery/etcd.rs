@@ -1,5 +1,5 @@
 //! Clusters of real etcd that start with a registry on Witan: 3.4 through the service and through the URL of v2's keys, 3.6
-//! through v3 discovery. Also contains helpers to start any cluster.
+//! through v3 discovery. Also contains helpers that start any cluster.
 
 use witan_e2e::{
     Kind, Launch, Server,
@@ -9,10 +9,9 @@ use witan_e2e::{
 
 use super::{error, new_token, path};
 
-/// Number of members of each cluster.
 const SIZE: usize = 3;
 
-/// Prepares a member with its own ports, which finds the others with these flags.
+/// Prepares a member with its own ports and these discovery flags.
 pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     let mut server = cluster::alone(&Launch::new(kind), "http", name);
     if kind == Kind::Etcd34 {
@@ -22,14 +21,14 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     server
 }
 
-/// Starts the first member of a cluster with these flags, without waiting for it.
+/// Starts the first member of a cluster with these flags, without waiting until it is ready.
 pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
     let mut member = member(kind, "m0", flags);
     member.start_unready_again();
     member
 }
 
-/// Starts a whole cluster with these flags, and waits until each member is healthy.
+/// Starts a cluster with these flags, and waits until each member is healthy.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))
@@ -46,7 +45,7 @@ pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     members
 }
 
-/// Returns the sorted ids of the members as reported by their cluster.
+/// Returns the sorted ids of a cluster's members.
 pub(crate) fn ids(of: &Server) -> Vec<String> {
     let said = of.etcdctl(&["member", "list"]);
     let lines = said.lines();
@@ -71,7 +70,7 @@ pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     ]
 }
 
-/// Checks that a further member finds the cluster full and ends.
+/// Checks that another member finds the cluster full and ends.
 pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     let mut late = member(kind, "late", flags);
     if kind == Kind::Etcd34 {
@@ -83,7 +82,7 @@ pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     late.wait_log(0, "cluster is full");
 }
 
-/// Starts members through v3 discovery on a service. Each registers once, and a further member is refused.
+/// Starts members through v3 discovery. Each must register once, and another member is refused.
 pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
     let token = format!("token{size}");
     set_size(service, &token, &size.to_string());
@@ -111,7 +110,7 @@ pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
     found
 }
 
-/// Starts three members of etcd 3.4 through a URL whose registry is at a path of the service.
+/// Starts three members of etcd 3.4 with a registry's `url`. `shown` is the registry's path on the service.
 fn by_v2(service: &Server, url: &str, shown: &str) {
     let flags = [format!("--discovery={url}")];
     let members = begin(Kind::Etcd34, SIZE, &flags);
@@ -146,7 +145,7 @@ fn etcd_3_4_begins_by_a_service_of_three_members() {
     by_v2(follower, &url, &path(&url));
 }
 
-/// A member that starts without its data ends as a duplicate. A member with an unknown token ends, too.
+/// A member that restarts without its data is a duplicate and ends. So does a member with an unknown token.
 #[test]
 fn etcd_3_4_ends_by_the_refusals_of_the_service() {
     let service = Launch::witan().start();

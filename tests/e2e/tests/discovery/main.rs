@@ -18,7 +18,7 @@ use std::{
 
 use witan_e2e::{Server, http::Response};
 
-/// Creates a token for `size` members. Returns the URL that the service prints.
+/// Creates a token for `size` members and returns its URL.
 fn new_token(server: &Server, size: u32) -> String {
     let made = server.answers(200, "GET", &format!("/new?size={size}"), "");
     made.text()
@@ -38,7 +38,7 @@ fn error(answer: &Response) -> (u16, u64, String) {
     (answer.status, code, cause.to_owned())
 }
 
-/// Serves connections with `each`, one after the other. Returns the address.
+/// Passes connections to `each`, one after the other. Returns the address.
 fn serve(each: impl FnMut(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();

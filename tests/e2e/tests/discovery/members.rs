@@ -14,7 +14,7 @@ use super::{
     head, new_token, path, serve,
 };
 
-/// The registry is on etcd. The tests in `etcd` use Witan's registry with etcd's members.
+/// The registry is on etcd. `etcd` tests the opposite.
 #[test]
 fn witan_begins_by_a_registry_on_etcd_3_4() {
     let service = &Launch::new(Kind::Etcd34).start();
@@ -87,13 +87,13 @@ fn a_member_that_lost_its_data_is_a_duplicate() {
     let mut first = started(Kind::Witan, &[format!("--discovery={url}")]);
     first.wait_log(0, "waiting for the other members to register");
     let id = registered(&service, &path(&url)).remove(0);
-    // The member waits without limit, and ends when it is stopped.
+    // The member waits without a limit until it is stopped.
     assert_eq!(first.terminate().code(), Some(0));
     let skip = first.log().len();
     first.start_unready_again();
     assert_eq!(first.wait_exit().code(), Some(1));
     assert!(first.wait_log(skip, "duplicate").contains(&id));
-    // It starts anew when its registration is removed.
+    // It can start when its registration has been removed.
     let gone = service.http("DELETE", &format!("{}/{id}", path(&url)), "");
     assert_eq!(error(&gone).0, 200);
     let skip = first.log().len();
@@ -130,7 +130,7 @@ fn members_may_start_before_the_service() {
     }
 }
 
-/// Starts a proxy that forwards any request and sends its first lines to `lines`.
+/// Starts a proxy that forwards any request, and sends its first lines to `lines`.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
         // The other side may have closed the connection.

@@ -1,4 +1,4 @@
-//! The service: tokens, registrations, waiting requests, limits, the page for browsers.
+//! The discovery service: tokens, registrations, waiting requests, limits, and the page for browsers.
 
 use serde_json::{Value, json};
 use witan_e2e::{
@@ -9,16 +9,16 @@ use witan_e2e::{
 
 use super::{error, new_token, path};
 
-/// Lifetime of a token in seconds, which is seven days.
+/// TTL of a token in seconds: seven days.
 const LIFETIME_S: i64 = 7 * 24 * 60 * 60;
 
 /// Number of tokens that a member creates per minute.
 const TOKENS_A_MINUTE: usize = 300;
 
-/// Number of nodes that are listed without another thread.
+/// Number of nodes that the server lists without another thread.
 const NODES_INLINE: usize = 2048;
 
-/// Number of registrations of a token for one member.
+/// Number of registrations that a token has room for per member.
 const REGISTRATIONS: usize = 2;
 
 fn register(server: &Server, token: &str, id: &str, value: &str) -> Response {
@@ -82,7 +82,7 @@ fn sizes_are_bounded() {
     assert_eq!(tokens["node"]["nodes"].as_array().map(Vec::len), Some(1));
 }
 
-/// The transcripts from a page about etcd 2.3 and the public service of its time.
+/// The transcripts come from a page about etcd 2.3 and the public service of its time.
 #[test]
 fn lists_look_as_those_of_the_public_service() {
     let server = Launch::witan().start();
@@ -117,7 +117,7 @@ fn lists_look_as_those_of_the_public_service() {
         let fields: Vec<&String> = node.as_object().expect("a node").keys().collect();
         assert_eq!(fields, ["key", "value", "modifiedIndex", "createdIndex"]);
     }
-    // The answer equals v2's answer byte for byte, except for the end of the directory.
+    // The answer equals v2's byte for byte, except for the end of the directory.
     let of_v2 = server
         .http("GET", &format!("/v2/keys{registry}"), "")
         .json();
@@ -162,7 +162,7 @@ fn refusals_are_those_of_v2() {
     assert_eq!((status, code), (412, 105));
     assert_eq!(cause, format!("/_etcd/registry{token}/1"));
     let long = "x".repeat(1025);
-    // The name counts, too.
+    // The length of the name counts too.
     for (id, value) in [("2", &long[1..]), (&long[..1013], "a=http://b:1")] {
         let (status, code, cause) = error(&register(&server, &token, id, value));
         assert_eq!((status, code), (400, 209), "{cause}");
@@ -212,7 +212,7 @@ fn members_wait_for_each_other() {
         waiting.head("GET").expect("a wait begins at once").status,
         200
     );
-    // Another token has no effect.
+    // A registration for another token has no effect.
     register(&server, &path(&new_token(&server, 2)), "9", "z=http://z:1");
     let second = register(&server, &token, "2", "b=http://b:1");
     let seen = waiting.chunk().expect("the wait ends").expect("an event");
@@ -227,7 +227,7 @@ fn a_token_is_a_directory_of_v2_that_expires() {
     let shown = server.http("GET", &directory, "").json();
     let ttl = shown["node"]["ttl"].as_i64().expect("a TTL");
     assert!((LIFETIME_S - 60..=LIFETIME_S).contains(&ttl), "{ttl}");
-    // A write through v2 registers a member, too.
+    // A write through v2 also registers a member.
     server.answers(201, "PUT", &format!("{directory}/1"), "value=a=http://a:1");
     let list = server.http("GET", &token, "").json();
     assert_eq!(list["node"]["nodes"][0]["value"], "a=http://a:1");
@@ -279,7 +279,7 @@ fn tokens_are_below_the_url_of_the_flag() {
         assert_eq!(server.wait_exit().code(), Some(1), "{wrong}");
         server.wait_log(0, "discovery-service-url");
     }
-    // Without the flag, the URL has the name in the request.
+    // Without the flag, the URL contains the host name of the request.
     let plain = Launch::witan().start();
     let ask = |host: &str| plain.http_with(&[("Host", host)], "GET", "/new", "");
     assert!(
@@ -320,11 +320,11 @@ fn a_browser_sees_who_is_missing() {
     assert!(!text.contains("<script"), "{text}");
     let unknown = ask(&format!("/{}", "0".repeat(32)));
     assert_eq!(error(&unknown).1, 100);
-    // Below the token, every client gets JSON.
+    // Below the token, browsers also get JSON.
     assert_eq!(ask(&format!("{token}/1")).json()["action"], "get");
 }
 
-/// The service's own bounds hold although v2 writes into a token's directory without bounds.
+/// v2 can write any number of keys to a token's directory, but the service's own bounds hold.
 #[test]
 fn a_directory_that_v2_has_filled_is_no_registry() {
     let server = Launch::witan().without_fsync().start();
@@ -353,7 +353,7 @@ fn a_directory_that_v2_has_filled_is_no_registry() {
     }
 }
 
-/// A starting member has no user yet: the token is its credential, and root creates it.
+/// A starting member has no user: the token is its credential, and only root can create a token.
 #[test]
 fn a_token_opens_its_own_registry_alone() {
     let server = Launch::witan().arg("--bcrypt-cost=4").start();

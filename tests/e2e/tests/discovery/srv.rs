@@ -1,4 +1,4 @@
-//! Witan finds its first members by SRV records of a name server within the test.
+//! Witan finds its first members by SRV records from a name server of the test.
 
 use std::{
     io,
@@ -14,15 +14,15 @@ use witan_e2e::{Kind, Launch, Server};
 
 use super::etcd::{ids, member, started};
 
-/// Domain of all records.
+/// The domain of all records.
 const DOMAIN: &str = "example.test";
 
-/// Records by the names of their services. Each contains the ports on localhost.
+/// The service names, each with the ports on localhost of its records.
 type Zone = Vec<(&'static str, Vec<u16>)>;
 
-/// Starts a name server. Over UDP, it reports truncated answers if `truncates`.
+/// Starts a name server. If it `truncates`, its UDP answers are truncated.
 fn name_server(zone: Zone, truncates: bool) -> String {
-    // Use one port for both protocols.
+    // Find one free port for both protocols.
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = udp.local_addr().expect("it is bound");
@@ -99,7 +99,7 @@ fn url(of: &Server) -> String {
     format!("http://localhost:{}", of.peer_port())
 }
 
-/// The id depends on the target's name, not on the address that the member advertises.
+/// A member's id depends on the record's target, not on the address that the member advertises.
 #[test]
 fn ids_come_from_the_names_of_the_targets() {
     for truncates in [false, true] {

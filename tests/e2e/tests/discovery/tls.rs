@@ -1,4 +1,4 @@
-//! Registries over TLS: certificates, users, and a proxy in between.
+//! Registries over TLS, with certificates, users and a proxy.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use super::{
     head, new_token, path, serve,
 };
 
-/// The user of a registry, and the password.
+/// The registry's user and password.
 const USER: [&str; 2] = ["root", "secret"];
 
-/// An authority, and its certificate for clients and servers.
+/// The files of an authority, and of its certificate for clients and servers.
 struct Files {
     ca: String,
     cert: String,
@@ -38,7 +38,7 @@ impl Files {
     }
 }
 
-/// Starts a registry that serves the test without TLS and members with TLS. Returns it with its TLS port.
+/// Starts a registry with a plain URL for the test and a TLS URL for members. Returns it with its TLS port.
 fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     let port = ports::free();
     let mut registry = Launch::new(kind).bare().prepare();
@@ -61,11 +61,11 @@ fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     (registry, port)
 }
 
-/// Prepares a member of a cluster of one with these flags for v3 discovery.
+/// Prepares a single-member cluster with these flags for v3 discovery.
 fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     flags.push(format!("--discovery-token={token}"));
-    // The first endpoint does not answer; the second has no scheme.
+    // The first endpoint does not answer, and the second has no scheme.
     let dead = ports::free();
     flags.push(format!(
         "--discovery-endpoints=127.0.0.1:{dead},127.0.0.1:{port}"
@@ -73,7 +73,7 @@ fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     started(Kind::Witan, &flags)
 }
 
-/// Creates tokens for clusters of one, then a user with the role root, and enables authentication.
+/// Creates tokens for single-member clusters, then a user with the role root, and enables auth.
 fn populate(registry: &Server, tokens: &[&str]) {
     for token in tokens {
         set_size(registry, token, "1");
@@ -104,7 +104,7 @@ fn v3_discovery_over_tls_with_a_user() {
                 &[tls, skip, cert, key, user, password],
                 server::READY,
             ),
-            // These errors may be corrected while the member waits.
+            // The member waits, because an operator may correct these errors.
             (
                 "foreign",
                 &[foreign, cert, key, user, password],
@@ -134,7 +134,7 @@ fn v3_discovery_over_tls_with_a_user() {
     }
 }
 
-/// The endpoints accept connections and do not answer.
+/// The endpoints accept connections but do not answer.
 #[test]
 fn v3_discovery_gives_up_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -169,7 +169,7 @@ fn v3_discovery_gives_up_in_time() {
     }
 }
 
-/// Starts a proxy that connects clients to their targets, and sends these to `lines`.
+/// Starts a proxy that connects clients to their targets, and sends the targets to `lines`.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
         let lines = lines.clone();

@@ -1,5 +1,5 @@
-//! Runs the shell commands of `README.md`, `docs/start` and `docs/operating` on a real member. Each document is one session
-//! in which its blocks are run from top to bottom.
+//! Runs the shell commands of `README.md`, `docs/start` and `docs/operating` on a real member. Each document is one session,
+//! whose blocks run from top to bottom.
 //!
 //! `tests/tidy/tests/documents.rs` checks names in prose (flags, metrics, paths).
 //!
@@ -13,10 +13,10 @@ use std::{fs, path::PathBuf, thread};
 use markdown::{Block, Mark};
 use witan_e2e::binaries;
 
-/// Folders whose pages are run, in addition to `README.md`.
+/// Folders with pages to run, in addition to `README.md`.
 const FOLDERS: [&str; 2] = ["docs/start", "docs/operating"];
 
-/// Blocks that are not run: document and first line. The document contains the reason.
+/// Blocks that are not run: document and first line. The document gives the reason.
 const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "cargo run --release --bin witan"),
     ("README.md", "tests/run"),
@@ -178,7 +178,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
 ];
 
-/// Returns all pages with their paths relative to the root.
+/// Returns all pages with their paths below the root.
 fn pages() -> Vec<(String, String)> {
     let root = binaries::root();
     let folder = |folder: &&str| fs::read_dir(root.join(folder)).expect("the folder is there");
@@ -197,7 +197,6 @@ fn pages() -> Vec<(String, String)> {
     paths.iter().map(page).collect()
 }
 
-/// Runs a page. Fails with the error of the page.
 fn run(name: &str, text: &str) -> Result<(), String> {
     session::run(name, &markdown::blocks(text)?)
 }
@@ -240,7 +239,7 @@ fn blocks_that_are_not_run_are_listed() {
     assert_eq!(found, listed);
 }
 
-/// Tests the runner itself: each of these pages has one mistake.
+/// Each of these pages has one mistake, which the runner must detect.
 #[test]
 fn a_wrong_command_fails() {
     let server = "<!-- run: server -->\n```sh\nwitan --data-dir data\n```\n";

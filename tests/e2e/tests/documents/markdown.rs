@@ -9,10 +9,10 @@
 //! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order;
 //!   a line between two `…` is part of one.
 
-/// Languages of blocks without commands.
+/// Languages of fenced blocks that contain no commands.
 const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
 
-/// Minimum number of letters of a reason.
+/// Minimum length of a reason.
 const REASON_MIN: usize = 3;
 
 /// How a session handles a block.
@@ -41,7 +41,7 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
-/// Returns the blocks of a page with commands or their output.
+/// Returns a page's blocks of commands and of output. Fails if a mark is invalid.
 pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut found = Vec::new();
     let mut before = "";
@@ -72,7 +72,7 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     Ok(found)
 }
 
-/// Returns the mark of a block by its language and the previous line. Returns `None` for a block without commands.
+/// Returns the mark of a block with this language after the line `before`, or `None` if the block contains no commands.
 fn mark(language: &str, before: &str) -> Result<Option<Mark>, String> {
     let comment = before
         .strip_prefix("<!-- ")

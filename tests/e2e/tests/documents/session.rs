@@ -1,5 +1,4 @@
-//! Runs the blocks of a page in one shell, in a separate folder and on separate ports. Programs have their usual names.
-//! `curl` also fails when the answer is an error.
+//! Runs the blocks of a page in one shell, in a separate folder and on separate ports. `curl` also fails for an error response.
 
 use std::{
     fs,
@@ -18,7 +17,7 @@ const SECONDS_MAX: &str = "120";
 /// Beginning of the line that the shell prints before each block.
 const BLOCK: &str = "@@@ block ";
 
-/// The beginning of the script: it starts and stops the member, and ends at the first command that fails.
+/// The beginning of the script, which starts and stops the member and ends at the first failed command.
 const HEAD: &str = r#"
 set -euo pipefail
 member= shell=
@@ -74,8 +73,8 @@ await_jobs() {
 }
 "#;
 
-/// A wrapper of the program. It passes the session's ports to a member unless the command has ports, and records the process
-/// id.
+/// A wrapper of the program. It passes the session's ports to a member unless the command contains ports, and records the
+/// process id.
 const WITAN: &str = r#"#!/bin/sh
 case " $* " in
 *" snapshot "* | *" replay "* | *" --version "* | *" --help "*) exec "$WITAN" "$@" ;;
@@ -100,7 +99,8 @@ const ETCDUTL: &str = "#!/bin/sh\nexec \"$TOOLS/etcdutl36\" \"$@\"\n";
 const CURL: &str =
     "#!/bin/sh\nexec \"$CURL\" --fail-with-body --silent --show-error --max-time 60 \"$@\"\n";
 
-/// Returns the script's lines for a block. The text of the block is in `file`, and the next block in `next`.
+/// Returns the script's lines for a block with its text in `file` and the next block in `next`, or `None` for a block that is
+/// not run.
 fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     let (file, next) = (file.display(), next.display());
     match mark {
@@ -114,7 +114,7 @@ fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     }
 }
 
-/// Runs all blocks. Fails with the output of the page.
+/// Runs all blocks. Fails with the page's output.
 pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     let dir = Folder::new("page");
     let ports = [
@@ -180,7 +180,7 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     compare(page, blocks, &own, &said)
 }
 
-/// Returns the variables with which the wrapper gets the session's ports for clients and for peers.
+/// Returns the environment variables that pass the session's client and peer ports to the wrapper.
 fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String); 2] {
     [
         ("PORT", client.1.to_string()),
@@ -188,7 +188,7 @@ fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String
     ]
 }
 
-/// Installs the programs under their usual names, and the files of the repository that pages use.
+/// Installs the programs under their usual names, and the repository's files that pages use.
 fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
     for folder in [
         "bin",
@@ -224,7 +224,7 @@ fn lay_out(dir: &Path, own: &dyn Fn(&str) -> String) {
     }
 }
 
-/// Checks that the block before each output block printed its lines in this order.
+/// Checks that the block before each output block printed its lines in order.
 fn compare(
     page: &str,
     blocks: &[Block],

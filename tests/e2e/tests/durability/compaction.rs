@@ -1,5 +1,4 @@
-//! Old revisions go: by themselves when flags say so, and with them the memory and the disk that
-//! they took.
+//! Compactions, also automatic ones, remove old revisions and free their memory and disk space.
 
 use std::time::{Duration, Instant};
 
@@ -35,17 +34,17 @@ fn old_revisions_go_by_themselves() {
     assert_eq!(said[0].1, "c\n");
 }
 
-/// Bytes of a value, and how many keys take turns.
+/// Size of a value in bytes, and number of keys that are overwritten in turn.
 const VALUE_BYTES: usize = 64 << 10;
 const KEYS: usize = 16;
-/// Puts at a time.
+/// Number of concurrent puts.
 const CLIENTS: usize = 16;
-/// How long the log and the checkpoint may take to follow a compaction on a busy disk: outdated files stay for a minute.
+/// Maximum time until the log and the checkpoint shrink after a compaction on a busy disk. Outdated files stay for a minute.
 const SHRINKS_WITHIN: Duration = Duration::from_secs(90);
 
 type Kv = KvClient<tonic::transport::Channel>;
 
-/// Overwrites the same few keys and answers the last revision.
+/// Overwrites the same few keys. Returns the last revision.
 async fn overwrite(kv: &Kv, puts: usize) -> i64 {
     let revisions = stream::iter(0..puts).map(|at| {
         let mut kv = kv.clone();
@@ -72,7 +71,7 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
     let server = Launch::witan().start();
     grpc::runtime().block_on(async {
         let kv = KvClient::new(grpc::connect(&server.address()).await);
-        // the half of it is more than two segments of the log, which every member keeps
+        // Half of this data exceeds two segments of the log, which every member keeps.
         let overwritten = 6144;
         let revision = overwrite(&kv, overwritten).await;
         let (memory, disk) = (
@@ -84,8 +83,8 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
             "all of it is kept: {memory} bytes"
         );
         compact(&kv, revision).await;
-        // memory that one thread frees comes back with the next work of the thread that allocated it, the log
-        // is cut and the checkpoint written anew while writes go on
+        // A thread's freed memory becomes available when the thread that allocated it works again. Later writes cut the log and
+        // cause a new checkpoint.
         let begun = Instant::now();
         while process::resident_bytes(server.pid()) > memory / 2
             || process::folder_bytes(server.dir()) > disk / 2

@@ -1,5 +1,5 @@
-//! Copies of the data directory of a running member, under writers, compactions and defragmentations: each starts with
-//! everything that was acknowledged before the copy began.
+//! Copies the data directory of a running member during writes, compactions and defragmentations. A member on a copy must have
+//! every write that was acknowledged before the copy began.
 
 use std::{
     env, fs,
@@ -19,7 +19,7 @@ use witan_e2e::{
     writers::{Writers, assert_all_there},
 };
 
-/// Number of copies. `WITAN_E2E_ROUNDS` sets another number.
+/// Number of copies, unless `WITAN_E2E_ROUNDS` is set.
 const ROUNDS: u64 = 20;
 const WRITERS: usize = 8;
 /// Number of acknowledged writes before a copy starts.
@@ -61,16 +61,16 @@ fn each_copy_of_a_running_member_has_what_was_acknowledged_before_it_began() {
     maintenance.stop();
 }
 
-/// The exit code does not matter: files that are removed after `cp` has listed them are outdated.
+/// Copies a folder with `cp`. Ignores its exit code, because files that are removed during the copy are outdated.
 fn cp(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     status.expect("cp runs");
 }
 
-/// Lists each folder, and copies its entries in the order of `sort`.
+/// Copies a folder slowly, and each folder's entries in the order of `sort`.
 fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) {
     fs::create_dir_all(to).expect("the temporary folder is writable");
-    // A folder that is removed after it was listed is outdated.
+    // A folder that was removed after it was listed is outdated.
     let mut paths: Vec<PathBuf> = fs::read_dir(from)
         .into_iter()
         .flatten()
@@ -82,7 +82,7 @@ fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) 
         if path.is_dir() {
             copy_slowly(&path, &target, sort);
         } else {
-            // Files that are being written may have been renamed.
+            // A file that was being written may have been renamed.
             let _ = fs::copy(&path, &target);
             wait::wall_time(PAUSE);
         }
@@ -96,7 +96,7 @@ fn delete_all(server: &Server) {
     });
 }
 
-/// Large puts, compactions and defragmentations without a pause.
+/// A client that runs large puts, compactions and defragmentations in a loop.
 struct Maintenance {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,

@@ -1,5 +1,5 @@
-//! Repeated kill -9 on one data folder during a thousand concurrent writers. Afterwards, no acknowledged write is missing,
-//! and no number decreases.
+//! Repeated kill -9 on one data folder with a thousand concurrent writers. No acknowledged write may be missing, and no number
+//! may decrease.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,13 +16,13 @@ use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{RangeResponse, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http, requests, wait};
 
-/// Number of kills and restarts. `WITAN_E2E_ROUNDS` sets another number.
+/// Number of kills and restarts, unless `WITAN_E2E_ROUNDS` is set.
 const ROUNDS: u64 = 20;
 
 /// Number of connections of the gRPC writers.
 const CONNECTIONS: usize = 30;
 
-/// Number of gRPC writers per connection. With the v2 writers, there are a thousand writers.
+/// Number of gRPC writers per connection. With the v2 writers, there are a thousand.
 const WRITERS_PER_CONNECTION: usize = 30;
 
 /// Number of v2 writers, each with its own connection.
@@ -34,7 +34,7 @@ const ACKNOWLEDGED_MIN: u64 = 1000;
 /// Maximum number of further writes, which varies by round.
 const ACKNOWLEDGED_SPREAD: u64 = 3000;
 
-/// The acknowledgments of v2 writers: from writer to last value and its index.
+/// The last acknowledged value of each v2 writer, and its index.
 type Told = BTreeMap<usize, (u64, u64)>;
 
 #[test]
@@ -71,7 +71,7 @@ fn acknowledged_writes_survive_kill_9() {
     }
 }
 
-/// Starts 900 writers that put new keys until the server has ended. Each returns its keys with the acknowledged revisions.
+/// Starts 900 writers that put new keys until the server ends. Each returns its acknowledged keys with their revisions.
 async fn write_v3(
     server: &Server,
     round: u64,
@@ -108,8 +108,7 @@ async fn write_v3(
     writers
 }
 
-/// Starts a writer that counts up in one v2 key until the server has ended. It returns the last acknowledged number and its
-/// index.
+/// Starts a writer that counts up in one v2 key until the server ends. It returns the last acknowledged number and its index.
 fn write_v2(
     server: &Server,
     round: u64,
@@ -145,7 +144,7 @@ fn write_v2(
     })
 }
 
-/// The state that earlier rounds left.
+/// The state after the earlier rounds.
 #[derive(Default)]
 struct Past {
     revision: i64,
@@ -219,6 +218,6 @@ impl Past {
 }
 
 async fn keys_of(channel: &Channel, round: u64) -> RangeResponse {
-    // The byte 0 follows '/'.
+    // `0` is the character after `/`.
     grpc::keys(channel, &format!("r{round}/"), &format!("r{round}0")).await
 }

@@ -1,18 +1,18 @@
-//! Data directories that contradict their `identity` file, copies that share the log of `--wal-dir`, and members that run
-//! with a different directory than before.
+//! Data directories that contradict their `identity` file, copies that share the log of `--wal-dir`, and members that restart
+//! with another directory.
 
 use std::{fs, path::Path};
 
 use witan_e2e::{Cluster, Launch, Server, folder, http, tool::witan, wait};
 
-/// Returns exit code and last line of a refused start.
+/// Starts a server that must end. Returns its exit code and last log line.
 fn refused(server: &mut Server) -> (Option<i32>, String) {
     server.start_unready_again();
     let status = server.wait_exit();
     (status.code(), server.tail())
 }
 
-/// Returns the message of `witan info` for a directory that it refuses.
+/// Returns the error of `witan info` for a directory.
 fn info(data: &Path) -> String {
     let said = witan(&["info", &data.display().to_string()]);
     assert_ne!(said.code, Some(0), "{}", said.all());
@@ -92,7 +92,7 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
     original.start_again();
     original.answers(200, "GET", "/v2/keys/kept", "");
     original.terminate();
-    // The directory moves to another disk.
+    // Move the directory to another disk.
     fs::remove_dir_all(original.dir().join("data")).expect("its directory");
     copy.start_again();
     copy.answers(200, "GET", "/v2/keys/kept", "");
@@ -106,7 +106,7 @@ fn has_refused(member: &Server, reason: &str) -> bool {
     line.is_some_and(|line| !line.ends_with(" 0"))
 }
 
-/// With the vote of the emptied member, the member that lacks the write would be elected.
+/// The vote of the emptied member would elect the member that lacks the write.
 #[test]
 fn a_member_with_an_emptied_directory_elects_nobody() {
     let mut cluster = Cluster::start(3);
@@ -120,7 +120,7 @@ fn a_member_with_an_emptied_directory_elects_nobody() {
     let data = cluster.member(emptied).dir().join("data");
     fs::remove_dir_all(data).expect("the data is removed");
     let mark = cluster.member(emptied).log().len();
-    // The other members do not report whether this member was started before.
+    // The other members do not tell whether this member was started before.
     cluster.member_mut(emptied).start_unready_again();
     cluster
         .member(emptied)
@@ -158,7 +158,7 @@ fn a_copy_takes_the_place_of_its_original_for_good() {
     cluster.member_mut(follower).terminate();
     folder::copy(&data, &other);
     exchange();
-    // The copy replaces its original from its first start on, also after the next start.
+    // The copy replaces its original, and the next start accepts it too.
     for _ in 0..2 {
         cluster.member_mut(follower).start_again();
         let member = cluster.member(follower);

@@ -1,5 +1,5 @@
-//! Linearizability of one member through kill -9: the answers to concurrent clients have one order, and every watcher
-//! received all changes in that order over all restarts.
+//! Linearizability of one member through kill -9: the answers to concurrent clients have one order, and every watcher receives
+//! all changes in that order through all restarts.
 //!
 //! Reading order: `witan_e2e::linear` → `refusals` (wrong histories that its checker must refuse) → this file.
 
@@ -21,7 +21,6 @@ use witan_e2e::{
     wait,
 };
 
-/// Number of concurrent clients.
 const CLIENTS: u64 = 10;
 
 /// Number of rounds of `WITAN_E2E_ROUNDS` (20 by default) per kill.

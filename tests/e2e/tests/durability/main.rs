@@ -1,4 +1,4 @@
-//! What one member keeps: through kill -9, in copies of its directory, and through compactions.
+//! Durability of one member: through kill -9, in copies of its directory, and through compactions.
 
 mod compaction;
 mod copies;

@@ -1,4 +1,4 @@
-//! A generated history of clients of a correct store. It needs no processes and is the same each time.
+//! Generates the same history of a correct store's clients each time, without processes.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
 /// Number of calls of each dialect.
 pub(crate) const CALLS: usize = 240;
 
-/// One of this many calls has no answer, and every second one of these has no effect.
+/// One of this many calls has no answer, and every second unanswered call has no effect.
 pub(crate) const UNANSWERED: usize = 12;
 
 /// A correct store with the clock of its clients.
@@ -39,7 +39,7 @@ impl Store {
         if matches!(output, Output::Written | Output::Deleted(true)) {
             self.revision += 1;
             let revision = self.revision;
-            // Each value is written once, so that every write changes the state.
+            // No value is written twice, so every write changes the state.
             let slots = [0, 1]
                 .into_iter()
                 .filter(|slot| before[*slot] != after[*slot]);
@@ -96,7 +96,7 @@ impl Store {
     }
 }
 
-/// Returns the history of all clients without a fault.
+/// Returns a correct history of all clients.
 pub(crate) fn told() -> Told {
     let mut store = Store { revision: 1, ..Store::default() };
     let mut choice = Choice(1);

@@ -1,4 +1,4 @@
-//! Leases that are kept alive for a while. No lease ends before its acknowledged time, and all end finally.
+//! Clients that keep leases alive for a while. No lease may end before its acknowledged time, and all must end finally.
 
 use std::{
     sync::Arc,
@@ -18,31 +18,30 @@ use crate::load::{CALL_TIMEOUT, Load, pace};
 /// Prefix of all keys with a lease.
 pub(crate) const PREFIX: &str = "leased/";
 
-/// The first key after all of them.
+/// The first key after this prefix.
 pub(crate) const PREFIX_END: &str = "leased0";
 
-/// TTL of a lease in seconds. Some faults last longer.
+/// TTL of a lease in seconds, which is shorter than some faults.
 const TTL_S: i64 = 3;
 
 /// Time between two keep-alives.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-/// Maximum number of keep-alives of a lease.
 const KEEP_ALIVES: usize = 20;
 
-/// A lease from the view of its client.
+/// A client's view of its lease.
 pub(crate) struct Lease {
     id: i64,
     key: String,
     /// Time at which the last acknowledged grant or keep-alive was sent.
     renewed: Instant,
     ttl: Duration,
-    /// Whether the key of the lease was written.
+    /// Whether a key with the lease was written.
     attached: bool,
 }
 
 impl Lease {
-    /// Creates a lease that was granted by a request sent at `sent`.
+    /// Creates the view of a lease whose grant was sent at `sent`.
     pub(crate) fn granted(id: i64, sent: Instant, ttl_s: i64) -> Self {
         let mut lease = Self {
             id,
@@ -121,7 +120,7 @@ async fn grant(channel: &Channel, id: i64) -> Option<i64> {
     Some(granted.ttl)
 }
 
-/// Renews the lease once, and reads its key. Returns whether the lease still exists.
+/// Renews the lease and reads its key. Returns whether the lease still exists.
 async fn step(load: &Load, channel: &Channel, lease: &mut Lease) -> Result<bool, Status> {
     let sent = Instant::now();
     match keep_alive(channel, lease.id).await? {

@@ -1,6 +1,4 @@
-//! The shared state of all clients in a run, and the v3 clients: calls on pairs of keys, and watches of them.
-//!
-//! Leases are in `leases`, v2 in `tree`, and the measurement of pauses in `probes`.
+//! The shared state of all clients in a run, and the v3 clients: calls on pairs of keys, and watches of the pairs.
 
 use std::{
     sync::{
@@ -26,10 +24,10 @@ use witan_e2e::{
 
 use crate::probes::Acknowledged;
 
-/// Number of pairs in use at a time. Each step of the schedule has its own pairs, so that histories stay short.
+/// Number of pairs in use. Each step of the schedule has its own pairs, so that histories stay short.
 pub(crate) const PAIRS: usize = 6;
 
-/// Pause between two calls of a client, because the members need time for other work.
+/// Pause between two calls of a client, which leaves time for the members' other work.
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// Time after which a call counts as unanswered. It is longer than an election.
@@ -38,7 +36,6 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before a watch is opened on another member.
 const WATCH_AGAIN: Duration = Duration::from_millis(50);
 
-/// The state that all clients share.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     /// The shared clock and values.
@@ -51,7 +48,7 @@ pub(crate) struct Load {
     acknowledged: Mutex<Vec<Acknowledged>>,
     wrong: Mutex<Vec<String>>,
     late_us: AtomicU64,
-    /// Index of the last v2 write; 0 while v2 clients run.
+    /// Index of the last v2 write, or 0 while v2 clients run.
     last_tree_index: AtomicU64,
 }
 
@@ -60,7 +57,7 @@ impl Load {
         Arc::new(Self { addresses, ..Self::default() })
     }
 
-    /// Starts the next step, which uses other keys.
+    /// Starts the next step, which uses other pairs.
     pub(crate) fn next_step(&self) {
         self.step.fetch_add(1, Relaxed);
     }
@@ -70,7 +67,7 @@ impl Load {
         self.step.load(Relaxed) * PAIRS + choice.below(PAIRS)
     }
 
-    /// Makes all clients end after their current calls.
+    /// Stops all clients after their current calls.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
@@ -79,7 +76,7 @@ impl Load {
         self.stopped.load(Relaxed)
     }
 
-    /// Returns the index of the last v2 write, which every v2 watch must receive as its last change.
+    /// Returns the index of the last v2 write, at which v2 watches end, or `None` while v2 clients run.
     pub(crate) fn last_tree_index(&self) -> Option<u64> {
         Some(self.last_tree_index.load(Relaxed)).filter(|index| *index > 0)
     }
@@ -89,14 +86,13 @@ impl Load {
         self.last_tree_index.store(index, Relaxed);
     }
 
-    /// Returns the acknowledged writes of the probes.
     pub(crate) fn acknowledged(&self) -> MutexGuard<'_, Vec<Acknowledged>> {
         self.acknowledged
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the delay of a task.
+    /// Records by how much a task was delayed.
     pub(crate) fn late(&self, by: Duration) {
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.late_us.fetch_max(by, Relaxed);
@@ -113,13 +109,12 @@ impl Load {
         wrong.push(what);
     }
 
-    /// Returns all violations.
     pub(crate) fn all_wrong(&self) -> Vec<String> {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.clone()
     }
 
-    /// Returns a channel to each member. None is connected before its first call.
+    /// Returns a channel to each member, which connects at its first call.
     pub(crate) fn channels(&self) -> Vec<Channel> {
         self.addresses
             .iter()
@@ -128,15 +123,15 @@ impl Load {
     }
 }
 
-/// Returns an interval whose ticks keep this distance even after a late tick.
+/// Returns an interval that keeps its distance between ticks after a late tick.
 pub(crate) fn pace(pause: Duration) -> Interval {
     let mut pace = interval(pause);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
 }
 
-/// Runs a client until the load stops, and returns its calls. It uses one member until that member does not answer, then the
-/// next member.
+/// Runs a client until the load stops, and returns its calls. The client changes to the next member when its member does not
+/// answer.
 pub(crate) async fn work(load: Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let channels = load.channels();
     let mut choice = Choice(seed);
@@ -164,7 +159,7 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
     let begun = load.calls.moment();
     let mut kv = KvClient::new(channel.clone());
     let asked = timeout(CALL_TIMEOUT, client::ask(&mut kv, pair, input)).await;
-    // Neither an error nor a timeout proves that nothing was done.
+    // A call that ends with an error or a timeout may have taken effect.
     let answer = asked.ok().and_then(Result::ok);
     let told =
         answer.map(|(output, revision)| Told { ended: load.calls.moment(), output, revision });
@@ -178,7 +173,7 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
     }
 }
 
-/// Puts until a put is acknowledged, which every watch must receive as its last change. Returns all puts.
+/// Puts until a put is acknowledged, at which every watch ends. Returns all puts.
 pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
     let channels = load.channels();
     let mut calls: Vec<Call> = Vec::new();
@@ -192,7 +187,7 @@ pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
     calls
 }
 
-/// Watches all pairs on one member until its stream ends, then continues on the next member.
+/// Watches all pairs on one member until its stream ends, then on the next member.
 pub(crate) async fn observe(
     load: Arc<Load>,
     mut at: usize,
@@ -212,7 +207,7 @@ pub(crate) async fn observe(
         let channel = channels[at % channels.len()].clone();
         match client::follow(channel, create, &mut batches, &mut end).await {
             WatchEnd::Seen => return batches,
-            // Watches that removed members end are reopened on other members.
+            // A removed member ends its watches. Reopen them on another member.
             WatchEnd::Broken | WatchEnd::Canceled(_) => at += 1,
         }
     }

@@ -1,10 +1,10 @@
 //! Members under faults of processes, disks and networks, while clients of v3 and v2 use all of them. After all faults, every
 //! guarantee is checked, and a table shows how long no write was acknowledged.
 //!
-//! A usual run has one seed. `WITAN_FAULTS_MINUTES=30` runs seeds for this time, starting with `WITAN_FAULTS_SEED`, and every
-//! third seed has five members. `WITAN_FAULTS_MEMBERS=5` sets the number for every seed. `WITAN_FAULTS_SERVER=etcd36` tests
-//! etcd without v2, and prints its violations. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program and rolls
-//! them to the current program and back, instead of all faults.
+//! By default, a run has one seed. `WITAN_FAULTS_MINUTES=30` runs seeds for this time, starting with `WITAN_FAULTS_SEED`, and
+//! every third seed has five members. `WITAN_FAULTS_MEMBERS=5` sets the number for every seed. `WITAN_FAULTS_SERVER=etcd36`
+//! tests etcd without v2, and prints its violations. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program and
+//! rolls them to the current program and back, instead of all faults.
 //!
 //! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the clients),
 //! `tree_watch` (v2 watches) → `verdict` (the guarantees) → `table`. `planted` shows that each check detects a violation.
@@ -43,7 +43,7 @@ use witan_e2e::{Kind, grpc};
 /// Number of v3 clients per member.
 const CLIENTS: usize = 2;
 
-/// Minimum number of answered calls. A run with fewer calls proves nothing.
+/// Minimum number of answered calls. A run with fewer proves nothing.
 const ANSWERED_MIN: usize = 300;
 
 fn number(name: &str) -> Option<u64> {
@@ -87,7 +87,7 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
     }
 }
 
-/// Runs one cluster through all faults. Fails with the violations.
+/// Runs one cluster through all faults. Returns the effects of the faults, or the violations as an error.
 fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
     let before = env::var_os("WITAN_FAULTS_BEFORE").map(PathBuf::from);
     let runtime = grpc::runtime();
@@ -136,7 +136,6 @@ fn folder(seed: u64) -> PathBuf {
     folder
 }
 
-/// All clients of a run.
 #[derive(Default)]
 struct Clients {
     calls: JoinSet<Vec<witan_e2e::linear::Call>>,

@@ -1,4 +1,4 @@
-//! Tests the checks: records of a correct store pass, and with each planted violation, the check of that guarantee fails.
+//! Tests the checks: the records of a correct store pass. With each planted violation, the check of that guarantee fails.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use crate::{
     verdict::{CHECKS, States, Told, none_lost},
 };
 
-/// Returns the first call after `from` that fits, with its answer.
+/// Returns the first call from `from` that `fits`, with its answer.
 fn find(
     calls: &mut [Call],
     from: usize,
@@ -33,7 +33,7 @@ fn answer(call: &mut Call) -> &mut Answer {
     call.told.as_mut().expect("it was answered")
 }
 
-/// Creates a read after all calls with this answer.
+/// Creates a read after all calls that returns this value and revision.
 fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64) -> Call {
     let ends = calls.iter().filter_map(|call| call.told);
     let begun = ends.map(|told| told.ended).max().unwrap_or_default() + 1;
@@ -46,7 +46,7 @@ fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64)
     }
 }
 
-/// Appends a read that returns the first acknowledged value, although the key was written again since.
+/// Appends a read that returns the first acknowledged value, although the key was written again.
 fn stale_read(calls: &mut Vec<Call>) {
     let first = find(calls, 0, |input, _| matches!(input, Input::Put(0, _))).1;
     let (pair, Input::Put(slot, value)) = (first.pair, first.input) else {
@@ -81,7 +81,7 @@ fn lost_write(calls: &mut Vec<Call>) {
     calls.push(last_read(calls, pair, slot, 0, 0));
 }
 
-/// Returns the first transaction that swaps a pair.
+/// Returns the position of the first batch with two changes, which come from one transaction.
 fn swap(told: &Told) -> usize {
     let mut batches = told.fresh.iter();
     let found = batches.position(|batch| batch.len() == 2);

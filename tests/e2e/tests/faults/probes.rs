@@ -1,5 +1,5 @@
-//! Puts at every member at a steady rate, independent of earlier results. They show how long no write is acknowledged, and
-//! which writes were.
+//! Puts to every member at a steady rate, independent of their results. They show which writes are acknowledged, and for how
+//! long none is.
 
 use std::{
     sync::Arc,
@@ -15,26 +15,22 @@ use witan_e2e::requests;
 
 use crate::load::{CALL_TIMEOUT, Load};
 
-/// Prefix of all keys of a probe.
+/// Prefix of the keys of all probes.
 pub(crate) const PREFIX: &str = "probe/";
 
-/// The first key after all of them.
+/// The first key after this prefix.
 pub(crate) const PREFIX_END: &str = "probe0";
 
 /// Time between two probes of a member.
 const INTERVAL: Duration = Duration::from_millis(40);
 
-/// Maximum number of probes of a member that wait for an answer.
+/// Maximum number of unanswered probes of a member.
 const WAITING_MAX: usize = 100;
 
-/// An acknowledged probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
-    /// The time of the acknowledgement.
     pub(crate) at: Instant,
-    /// The member that acknowledged it.
     pub(crate) member: usize,
-    /// The written key.
     pub(crate) key: String,
 }
 
@@ -77,7 +73,7 @@ pub(crate) fn longest_pause(load: &Load, from: Instant, to: Instant) -> Duration
     pauses.max().unwrap_or_default()
 }
 
-/// Returns whether every member has acknowledged a write since then.
+/// Returns whether every member has acknowledged a write since `since`.
 pub(crate) fn all_serve(load: &Load, since: Instant) -> bool {
     let all = load.acknowledged();
     let recent = || all.iter().rev().take_while(|one| one.at >= since);

@@ -1,4 +1,4 @@
-//! The faults: their beginnings, durations, ends, and order for each seed.
+//! The faults, their durations, and their order for each seed.
 
 use std::{
     path::Path,
@@ -13,17 +13,17 @@ use crate::{
     stage::{RECOVERY_MAX, Stage},
 };
 
-/// Duration of a fault. It is longer than an election, which takes one to two seconds.
+/// Duration of a fault, which is longer than an election of one to two seconds.
 const LENGTH: Duration = Duration::from_millis(2500);
 
-/// Duration for which a leader receives no messages. It sends heartbeats until its next quorum check, and only then do the
-/// others start to wait.
+/// Duration for which a leader receives no messages. It sends heartbeats until its next quorum check, after which the others
+/// start an election.
 const DEAF_LENGTH: Duration = Duration::from_secs(5);
 
 /// Duration of each cut of a flapping link, and of the pause after it.
 const FLAP: Duration = Duration::from_millis(250);
 
-/// Number of these cuts.
+/// Number of cuts of a flapping link.
 const FLAPS: u32 = 6;
 
 /// Delay of every message on a slow network.
@@ -35,7 +35,6 @@ const LOST_PERCENT: u8 = 15;
 /// Time between the first and the second of two faults.
 const APART: Duration = Duration::from_millis(800);
 
-/// The faults of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     KillLeader,
@@ -63,7 +62,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The faults of every seed, which exclude the change of the program.
+    /// The faults of every seed, without the rolls to another program.
     pub(crate) const ALL: [Self; 20] = [
         Self::KillLeader,
         Self::KillFollower,
@@ -87,7 +86,6 @@ impl Fault {
         Self::CutOffAndStopped,
     ];
 
-    /// The name of the fault in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KillLeader => "kill -9 of the leader",
@@ -198,7 +196,7 @@ pub(crate) struct Outcome {
     pub(crate) fault: Fault,
     /// The longest time without an acknowledged write, until every member has acknowledged a write again.
     pub(crate) pause: Duration,
-    /// Number of new terms.
+    /// Number of new raft terms.
     pub(crate) terms: u64,
     /// The maximum delay of this process, which also simulates the network.
     pub(crate) late: Duration,
@@ -227,7 +225,7 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
 /// Number of times that a cluster rolls forward and back.
 const ROLLS: usize = 2;
 
-/// Restarts members one by one with the usual program, and then with the older one, while all clients continue.
+/// Restarts members one by one with the current program, then with the program `before`, while all clients continue.
 pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for _ in 0..ROLLS {
@@ -239,7 +237,7 @@ pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome
                 stage.cluster.member_mut(at).use_program(program.clone());
                 let leader = stage.cluster.leader();
                 outcomes.push(one(stage, load, fault, (leader, at)));
-                // Members of both programs serve for a while.
+                // Members with both programs serve for a while.
                 wait::wall_time(LENGTH);
             }
         }
@@ -247,7 +245,7 @@ pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome
     outcomes
 }
 
-/// Runs one fault, until every member has acknowledged a write again.
+/// Runs one fault. Returns its effect when every member has acknowledged a write again.
 fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Outcome {
     load.next_step();
     load.take_late();

@@ -1,15 +1,14 @@
-//! Members that are connected by a network that can fail. One of them is on a small disk.
+//! Members behind a network that can fail, one of them on a small disk.
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, http, wait};
 
-/// Size of the small disk.
+/// Size of the small disk in MiB.
 const DISK_MIB: usize = 256;
 
-/// Maximum time until members serve again: their timeouts take seconds, and other programs may use the processors for a
-/// while.
+/// Maximum time until members serve again. Their timeouts take seconds, and other programs may use the processors.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
 /// Position of the member on the small disk.
@@ -23,12 +22,12 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     /// Whether each member was started as a new member of an existing cluster.
     joined: Vec<bool>,
-    /// The member's disk, which is unmounted after the members have ended.
+    /// The small disk, which is unmounted after the members have ended.
     pub(crate) disk: Option<Disk>,
 }
 
 impl Stage {
-    /// Starts `count` members, with another program than the usual one if `program` is given.
+    /// Starts `count` members with `program`, or with the default program.
     pub(crate) fn start(kind: Kind, count: usize, program: Option<&PathBuf>) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
@@ -61,7 +60,6 @@ impl Stage {
         self.cluster.members().len()
     }
 
-    /// Returns the term of the members.
     pub(crate) fn term(&self) -> u64 {
         wait::within(RECOVERY_MAX, "a member names its term", || {
             let members = self.cluster.members().iter();
@@ -71,7 +69,7 @@ impl Stage {
         })
     }
 
-    /// Kills a member. From then on, its port refuses connections.
+    /// Kills a member. Its port then refuses connections.
     pub(crate) fn kill(&mut self, at: usize) {
         self.network.close(at);
         self.cluster.member_mut(at).kill9();
@@ -84,7 +82,7 @@ impl Stage {
         self.network.runs_as(at, member.pid());
     }
 
-    /// Stops a member like an operator, and restarts it.
+    /// Stops a member with SIGTERM and restarts it.
     pub(crate) fn restart(&mut self, at: usize) {
         self.cluster.member_mut(at).terminate();
         self.network.close(at);
@@ -105,7 +103,7 @@ impl Stage {
         assert!(ready, "member {at} has ended:\n{}", member.tail());
     }
 
-    /// Removes a member, wipes its disk, and makes it join as a learner, which is then promoted.
+    /// Removes a member, wipes its disk, and adds it as a learner, which is then promoted.
     pub(crate) fn replace(&mut self, at: usize, through: usize) {
         let through = self.cluster.member(through).address();
         let id = status(self.cluster.member(at)).expect("it runs").id;
@@ -126,8 +124,8 @@ impl Stage {
         change(&through, "promote", &learner);
     }
 
-    /// Waits until all members run and report the same leader. etcd's members end when their disk is full; they are
-    /// restarted. Panics if a member of Witan has ended.
+    /// Waits until all members run and report the same leader. Restarts members of etcd, which end when their disk is full.
+    /// Panics if a member of Witan has ended.
     pub(crate) fn wait_whole(&mut self) {
         for at in 0..self.count() {
             if !self.cluster.member_mut(at).runs() {
@@ -170,13 +168,13 @@ fn change(through: &str, verb: &str, id: &str) {
                 said = answer.text();
                 eprintln!("{verb}: {said}");
             }
-            // An absent member was removed by a request whose answer was lost.
+            // A missing member was removed by a request whose answer was lost.
             (answer.status == 200 || answer.status == 404 && verb == "remove").then_some(())
         },
     );
 }
 
-/// Adds a learner with this URL, and returns its id. If the answer was lost, the learner already exists at the next attempt.
+/// Adds a learner with this URL, and returns its id. After a lost answer, the next attempt finds the learner.
 fn add(through: &str, url: &str) -> String {
     let mut said = String::new();
     wait::within(RECOVERY_MAX, "the cluster can add a member", || {

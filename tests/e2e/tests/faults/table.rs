@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use crate::schedule::{Fault, Outcome};
 
-/// If the network itself was later than this, a row proves little about the members.
+/// Maximum delay of the simulated network. With a longer delay, a row proves little about the members.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// Returns the table with a row for each fault.

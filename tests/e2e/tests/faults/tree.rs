@@ -11,13 +11,13 @@ use witan_e2e::{
 
 use crate::load::{Load, PAIRS};
 
-/// The folder of all keys.
+/// The directory of all keys.
 pub(crate) const FOLDER: &str = "/v2/keys/faults";
 
 /// Pause between two calls.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
-/// Codes of "compare failed" and "key not found".
+/// v2's error codes "compare failed" and "key not found".
 const COMPARE_FAILED: u64 = 101;
 const NOT_FOUND: u64 = 100;
 
@@ -28,8 +28,8 @@ struct Known {
     modified_index: u64,
 }
 
-/// Runs a client until the load stops, and returns its calls. It uses one member until that member does not answer, then the
-/// next member.
+/// Runs a client until the load stops, and returns its calls. The client changes to the next member when its member does not
+/// answer.
 pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let mut choice = Choice(seed);
     let mut calls = Vec::new();
@@ -102,12 +102,12 @@ fn ask(address: &str, pair: usize, input: Input, index: Option<u64>) -> Option<R
 
 enum Answer {
     Told(Told),
-    /// The call had no effect, and the answer does not contain the value of the key.
+    /// The call had no effect, and the answer does not contain the key's value.
     Refused,
     Unknown,
 }
 
-/// Converts an answer. `by_value` is set if a comparison used the value.
+/// Converts an answer. `by_value` says whether the request compared the value.
 fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_value: bool) -> Answer {
     let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
         return Answer::Unknown;
@@ -152,7 +152,7 @@ fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_valu
     })
 }
 
-/// Returns the value of a key in a refusal such as `[7 != 9]`.
+/// Returns a key's value in a refusal such as `[7 != 9]`.
 fn actual(cause: &str) -> Option<u64> {
     let (_, actual) = cause.strip_suffix(']')?.split_once(" != ")?;
     actual.parse().ok()

@@ -1,5 +1,5 @@
-//! Watches of v2: long polls below the folder of all keys. Each poll starts after the last received change, on one member
-//! until it falls silent, then on the next member. The watchers must receive every change once and in order.
+//! Watches of v2: long polls of the directory of all keys. Each poll starts after the last received change, on one member until
+//! it times out, then on the next. A watcher must receive every change once and in order.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,25 +17,24 @@ use witan_e2e::{
 
 use crate::{load::Load, stage::RECOVERY_MAX, tree::FOLDER};
 
-/// Time after which a waiting poll is repeated on another member.
+/// Time after which an unanswered poll is repeated on another member.
 const POLL_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Pause before a poll on another member.
 const POLL_AGAIN: Duration = Duration::from_millis(50);
 
-/// Number of changes that a member keeps, like etcd. A poll for an older change is refused.
+/// Number of changes that a member keeps, as in etcd. A poll for an older change is refused.
 const HISTORY: u64 = 1000;
 
-/// Code of "the event in requested index is outdated and cleared".
+/// v2's error code "the event in requested index is outdated and cleared".
 const CLEARED: u64 = 401;
 
-/// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TreeChange {
     pub(crate) index: u64,
     pub(crate) pair: usize,
     pub(crate) value: u64,
-    /// Value and index before the change.
+    /// Value and index of the key before the change.
     pub(crate) before: Option<(u64, u64)>,
 }
 
@@ -43,7 +42,7 @@ pub(crate) struct TreeChange {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TreeWatch {
     pub(crate) changes: Vec<TreeChange>,
-    /// Cleared indexes for which the watcher waited, each with the next index for which it waited.
+    /// Cleared indexes at which the watcher polled, each with the index of its next poll.
     pub(crate) cleared: Vec<(u64, u64)>,
 }
 
@@ -54,7 +53,7 @@ impl TreeWatch {
         (told + 1).max(skipped)
     }
 
-    /// Returns whether the watcher could not receive this index.
+    /// Returns whether a cleared history prevented the watcher from receiving this index.
     fn has_skipped(&self, index: u64) -> bool {
         let mut skipped = self.cleared.iter();
         skipped.any(|(from, to)| (*from..*to).contains(&index))
@@ -148,7 +147,7 @@ pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String>
     acknowledged(calls, watches, &all)
 }
 
-/// Checks that a watcher's changes ascend, and that it missed no change that was still kept.
+/// Checks that a watcher's changes ascend, and that no index was cleared while the history had to contain it.
 fn orderly(watch: &TreeWatch) -> Result<(), String> {
     if let Some(pair) = watch
         .changes
@@ -169,7 +168,7 @@ fn orderly(watch: &TreeWatch) -> Result<(), String> {
     }
 }
 
-/// Checks that a watcher has every change that any watcher received, up to its own last change.
+/// Checks that a watcher received every change that any watcher received, up to its own last change.
 fn complete(watch: &TreeWatch, all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     let last = watch.changes.last().map_or(0, |change| change.index);
     let told: HashSet<u64> = watch.changes.iter().map(|change| change.index).collect();
@@ -193,7 +192,7 @@ fn chained(all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that each change was requested once.
+/// Checks that each change was requested exactly once.
 fn asked_for(calls: &[Call], all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     let asked = calls.iter().filter_map(|call| match call.input {
         Input::Put(_, new) | Input::Cas { new, .. } => Some((call.pair, new)),
@@ -209,7 +208,7 @@ fn asked_for(calls: &[Call], all: &BTreeMap<u64, TreeChange>) -> Result<(), Stri
     })
 }
 
-/// Checks that each acknowledged write was received at its index, unless no watcher could receive it.
+/// Checks that each acknowledged write was received at its index, unless it was cleared for all watchers.
 fn acknowledged(
     calls: &[Call],
     watches: &[TreeWatch],

@@ -1,4 +1,4 @@
-//! The conditions after all faults: no acknowledged write is lost, every history is linearizable, every watch received every
+//! The guarantees after all faults: no acknowledged write is lost, every history is linearizable, every watch received every
 //! change once and in order, leases have ended, and all members have the same state.
 
 use std::{
@@ -41,7 +41,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Returns the history as text, to examine a violation.
+    /// Returns the history as text, for the analysis of a violation.
     pub(crate) fn history(&self) -> String {
         let mut text = String::new();
         for (title, calls) in [("v3", &self.calls), ("v2", &self.tree_calls)] {
@@ -72,7 +72,6 @@ impl Told {
 /// A check of the clients' records.
 type Check = fn(&Told) -> Result<(), String>;
 
-/// All checks with their names.
 pub(crate) const CHECKS: [(&str, Check); 6] = [
     ("watches", watches),
     ("record", recorded),
@@ -148,8 +147,8 @@ fn observed(calls: &[Call]) -> HashSet<u64> {
     values
 }
 
-/// Returns the calls without unanswered calls whose values do not occur. These had no observed effect, and a search that
-/// tries them at all positions takes long.
+/// Returns the calls without unanswered calls whose values never occur. These had no visible effect, and trying them at all
+/// positions takes long.
 fn with_effect(calls: &[Call], values: &HashSet<u64>) -> Vec<Call> {
     let had = |call: &&Call| match (call.told, call.input) {
         (None, Input::Put(_, new) | Input::Cas { new, .. }) => values.contains(&new),
@@ -164,7 +163,7 @@ fn linearizable(title: &str, calls: &[Call]) -> Result<(), String> {
     checker::check(calls).map_err(|refusal| format!("{title}: {refusal}"))
 }
 
-/// Waits until the members' states agree and all leases have ended; fails with the difference at the deadline.
+/// Waits until the members' states are equal and all leases have ended. Fails with the difference at the deadline.
 pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), String> {
     let runtime = grpc::runtime();
     let _context = runtime.enter();
@@ -223,7 +222,7 @@ pub(crate) struct States {
 }
 
 impl States {
-    /// Checks the states, which must be equal soon after all clients have stopped.
+    /// Checks that the states are equal and no key has a lease.
     pub(crate) fn judge(&self) -> Result<(), String> {
         if self.leased.iter().any(|count| *count > 0) {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! Three members follow a cluster of three, while clients write and members are killed.
+//! Three members follow a cluster of three while clients write and members are killed.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -16,8 +16,8 @@ const WRITES: u64 = 6000;
 /// Number of writers on the source, in addition to [`disturb`].
 const WRITERS: usize = 32;
 
-/// Sends transactions with many keys, deletions, expiring leases and compactions, until `stop`. Refusals are expected,
-/// because members are killed at the same time.
+/// Sends large transactions, deletions, expiring leases and compactions until `stop`. Ignores refusals, which killed members
+/// cause.
 fn disturb(source: &[Server], stop: &AtomicBool) {
     let mut round = 0;
     while !stop.load(Relaxed) {
@@ -44,7 +44,7 @@ fn disturb(source: &[Server], stop: &AtomicBool) {
     }
 }
 
-/// Adds two members to the following cluster, which are started without `--from`.
+/// Adds two members, started without `--from`, to the following cluster.
 pub(super) fn grow(cluster: &mut Cluster) {
     for _ in 0..2 {
         let present: Vec<usize> = (0..cluster.members().len()).collect();

@@ -1,4 +1,4 @@
-//! The address of the source, and how its clients find the new cluster.
+//! The address of the source, and how the source's clients find the new cluster.
 
 use std::{fs, process::Command};
 
@@ -6,7 +6,7 @@ use witan_e2e::{Kind, Launch, Tool, wait};
 
 use super::{cut_over, follow, no_cut_over, revision, run, status, wait_copied};
 
-/// The other cluster's revisions would continue the copied revisions.
+/// Otherwise, the other cluster's revisions would continue the copied ones.
 #[test]
 fn another_cluster_at_the_same_address_is_not_copied() {
     let mut source = Launch::new(Kind::Etcd37).start();
@@ -29,7 +29,7 @@ fn another_cluster_at_the_same_address_is_not_copied() {
     run(&source, &["put", "b", "5"]);
 }
 
-/// The documented way for clients whose endpoints cannot be changed: etcd's own gateway at the source's address.
+/// For clients whose endpoints cannot be changed, the documents recommend etcd's own gateway at the source's address.
 #[test]
 fn etcds_gateway_leads_clients_of_the_source_to_the_new_cluster() {
     let mut source = Launch::new(Kind::Etcd37).start();

@@ -1,5 +1,5 @@
-//! A fence belongs to the attempt that raised it. No other attempt lowers it, no other cluster starts while it is raised, and
-//! members check it after the cut-over.
+//! A fence belongs to the attempt that raised it. No other attempt lowers it, no other cluster starts to follow while it is
+//! raised, and a member checks it after the cut-over.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn wait_fenced(source: &Server) -> Vec<String> {
     alarms(source)
 }
 
-/// The first follower is a rehearsal, or a forgotten attempt.
+/// The first follower stands for a rehearsal or a forgotten attempt.
 #[test]
 fn a_second_follower_lowers_no_fence_and_takes_no_place() {
     for kind in KINDS {
@@ -66,7 +66,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
     }
 }
 
-/// Its unit still passes `--from`, as the documents permit.
+/// The member's systemd unit still passes `--from`, as the documents permit.
 #[test]
 fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     let source = source(Kind::Etcd34);
@@ -85,7 +85,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     assert_eq!(alarms(&source), fence);
     run(target.member(1), &["put", "k", "new"]);
 
-    // No member checks the source after an operator opens it. The others know that the new cluster is a different one.
+    // No member checks the source after an operator opens it. The other members refuse the new cluster, whose id differs.
     run(&source, &["alarm", "disarm"]);
     let first = target.member_mut(0);
     first.start_again();
@@ -101,7 +101,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     refuses(target.member(0), &["put", "k", "1"], "follows another one");
 }
 
-/// A script or a delayed request lowers an alarm.
+/// A script or a delayed request may lower an alarm.
 #[test]
 fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
     for kind in KINDS {
@@ -123,7 +123,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
         assert!(counted >= Some(1.0), "{counted:?}");
         assert_eq!(member.metric("witan_follow_guarding"), Some(1.0));
 
-        // The cluster remembers the fence, and CORRUPT alone is only half of it.
+        // The cluster's state contains the fence, and CORRUPT alone is not a complete fence.
         member.kill9();
         alarm(&source, "DEACTIVATE", &second[0], "CORRUPT");
         assert_eq!(run(&source, &["del", "a"]), "1\n");
@@ -146,7 +146,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
     }
 }
 
-/// The member acts on the source with privileges that a page does not have.
+/// A page must not use the member's privileges at the source.
 #[test]
 fn no_page_cuts_over() {
     let source = source(Kind::Etcd37);

@@ -1,4 +1,4 @@
-//! A cut-over that is not completed, and how the source is prevented from accepting writes at the same time as this cluster.
+//! Cut-overs that are given up. The source and this cluster must never accept writes at the same time.
 
 use witan_e2e::{Cluster, Kind, Launch, Tool, wait};
 
@@ -7,7 +7,7 @@ use super::{
     refuses, run, status, wait_copied,
 };
 
-/// Before 3.6, a NOSPACE alarm raised after CORRUPT replaces it, and deletions are accepted again.
+/// Before etcd 3.6, a NOSPACE alarm raised after CORRUPT replaces it, and deletions are accepted again.
 #[test]
 fn a_source_that_runs_out_of_space_stays_fenced() {
     for kind in ETCDS {
@@ -22,7 +22,7 @@ fn a_source_that_runs_out_of_space_stays_fenced() {
     }
 }
 
-/// Before 3.6, a later NOSPACE alarm cancels CORRUPT, and the next CORRUPT has no effect either. The source would accept
+/// Before etcd 3.6, a later NOSPACE alarm cancels CORRUPT, and the next CORRUPT has no effect either. The source would accept
 /// deletions after the cut-over.
 #[test]
 fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
@@ -44,7 +44,7 @@ fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
         alarm(&source, "DEACTIVATE", own, kind);
     }
     run(&source, &["put", "a", "2"]);
-    // The first attempt was given up. Its requests may still arrive.
+    // The first attempt was given up, but its requests may still arrive.
     let given_up = cluster_id(&member) >> 32 << 32 | 1;
     for kind in ["NOSPACE", "CORRUPT"] {
         alarm(&source, "ACTIVATE", &given_up.to_string(), kind);
@@ -62,7 +62,7 @@ fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
     assert_eq!(member.metric("witan_follow_source_fenced"), Some(1.0));
 }
 
-/// After the cut-over, the first put would raise an alarm, and neither cluster would accept writes.
+/// Otherwise, the first put after the cut-over would raise an alarm, and neither cluster would accept writes.
 #[test]
 fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     let source = Launch::new(Kind::Etcd37).start();
@@ -87,7 +87,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     run(&member, &["put", "a", "2"]);
 }
 
-/// The source continues, and the cut-over is completed once there is a quorum again.
+/// The source continues, and the cut-over succeeds when there is a quorum again.
 #[test]
 fn a_cluster_without_a_quorum_does_not_take_over() {
     let source = Launch::new(Kind::Etcd37).start();

@@ -1,5 +1,5 @@
-//! A cluster follows a running etcd and replaces it with the same revisions, leases, users and hashes. No acknowledged write
-//! is lost, and exactly one of the two clusters accepts writes at any time.
+//! A cluster follows a running etcd and replaces it with the same revisions, leases, users and hashes. No acknowledged write is
+//! lost, and exactly one of the two clusters accepts writes at any time.
 //!
 //! Modules: `member` (copied data and refusals), `cluster` (three members each, killed and restarted under load), `given_up`
 //! (an abandoned cut-over), `fenced` (who may lower a fence, and who checks it), `endpoints` (addresses of the source and of
@@ -30,19 +30,19 @@ fn run(server: &Server, args: &[&str]) -> String {
     said.stdout
 }
 
-/// Checks that a command is refused with these words.
+/// Checks that etcdctl fails with this text.
 #[track_caller]
 fn refuses(server: &Server, args: &[&str], why: &str) {
     let said = Tool::Etcdctl37.run(&server.url(), args);
     assert!(said.stderr.contains(why), "{args:?}: {}", said.all());
 }
 
-/// Returns the member's status of following.
+/// Returns the member's answer to `/follow`.
 fn status(member: &Server) -> Value {
     member.http("GET", "/follow", "").json()
 }
 
-/// Requests a cut-over in a way that requires a preflight request from pages of other origins.
+/// Requests a cut-over with the content type JSON.
 fn ask_cut_over(member: &Server) -> http::Response {
     member.http_with(&http::JSON, "POST", "/follow/cut-over", "")
 }
@@ -81,7 +81,7 @@ fn cluster_id(server: &Server) -> u64 {
     id.and_then(|id| id.parse().ok()).expect("a header")
 }
 
-/// Returns the last revision of a server's keys, by a linearizable read.
+/// Returns the last revision of a server's keys by a linearizable read.
 fn revision(server: &Server) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
@@ -91,14 +91,14 @@ fn revision(server: &Server) -> i64 {
     })
 }
 
-/// Checks that both have the same keys at a revision and the same compacted revision.
+/// Checks that both servers have the same keys at a revision and the same compacted revision.
 #[track_caller]
 fn same_hash(member: &Server, source: &Server, revision: i64) {
     let [ours, theirs] = [member, source].map(|server| grpc::hash_kv(server, revision));
     assert!(ours.is_some() && ours == theirs, "{ours:?} of {theirs:?}");
 }
 
-/// Waits until the member has copied everything that the source currently has.
+/// Waits until the member has copied all current revisions of the source.
 fn wait_copied(member: &Server, source: &Server) {
     let wanted = revision(source);
     wait::until_true("all is copied", || {

@@ -1,4 +1,4 @@
-//! One member follows another: copied data and refusals.
+//! A single member follows another: copied data and refusals.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
         assert_eq!(status(&member)["different"], 0);
         run(&member, &["put", "own", "1"]);
         assert_eq!(revision(&member), last + 1);
-        // A watcher of the source continues here after its last event.
+        // A watcher of the source resumes here after its last event.
         let mut watch = Tool::Etcdctl37.follow(
             &member.url(),
             &["watch", "", "--prefix", "--rev", &last.to_string()],
@@ -101,7 +101,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
     }
 }
 
-/// Leases end only at the source. Here, none ends before the cut-over, and each has its full time after it.
+/// Until the cut-over, leases end only at the source. After it, each lease has its full TTL.
 #[test]
 fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
     let source = etcd(Kind::Etcd37);

@@ -1,4 +1,4 @@
-//! A source that answers calls and pings, but whose streams have stopped.
+//! A source that answers calls and pings while its streams are stuck.
 
 use std::{
     collections::HashSet,
@@ -15,14 +15,15 @@ use witan_e2e::{Kind, Launch, Server, wait};
 
 use super::{run, status, wait_copied};
 
-/// Length of an HTTP/2 frame's head in bytes, and the type of a data frame.
+/// Length of an HTTP/2 frame's head in bytes, and the type of a DATA frame.
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 
 /// A frame with more bytes stops its stream.
 const SMALL_BYTES: usize = 4096;
 
-/// Forwards connections to a server. Once enabled, drops large data frames of the server and all later frames of that stream.
+/// Forwards connections to a server. Once enabled, drops large DATA frames of the server and all later frames of the same
+/// stream.
 struct Proxy {
     url: String,
     stalls: Arc<AtomicBool>,
@@ -71,7 +72,7 @@ fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io
     }
 }
 
-/// Without an error, the status would report that everything is copied, and a cut-over would wait forever.
+/// Otherwise, the status would report that everything is copied, and a cut-over would wait forever.
 #[test]
 fn a_watch_that_brings_nothing_is_noticed() {
     let source = Launch::new(Kind::Etcd37).start();

@@ -15,11 +15,11 @@ const BODY_BYTES: usize = 100_000_000;
 /// Number of concurrent clients of each kind.
 const CLIENTS: usize = 4;
 
-/// Maximum memory in bytes that such a client may make the server hold. V2 reads a form up to 10 MiB, which briefly exists
-/// twice when its buffer grows.
+/// Maximum memory in bytes that such a client may occupy. v2 reads a form of up to 10 MiB, which exists twice while its buffer
+/// grows.
 const CLIENT_BYTES: u64 = 24 << 20;
 
-/// A way to send a body: the beginning, the repeated piece, and the frame of each piece.
+/// A way to send a body: its beginning, its repeated piece, and the frame of each piece.
 struct Way {
     name: &'static str,
     begin: Vec<u8>,
@@ -83,7 +83,7 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// Sends on a separate thread until the server stops reading, and returns the server's answer.
+/// Sends on a separate thread until the server stops reading. Returns the server's answer.
 fn send(server: &Server, way: &Way) -> String {
     let mut stream = connect(server);
     stream
@@ -94,7 +94,7 @@ fn send(server: &Server, way: &Way) -> String {
         scope.spawn(|| write_all(writer, &way.piece));
         if way.begin.starts_with(h2::PREFACE) {
             let end = grpc_verdict(&mut stream);
-            // Nothing more is sent.
+            // The client sends nothing more.
             let _ = stream.shutdown(std::net::Shutdown::Both);
             end
         } else {
@@ -111,7 +111,7 @@ fn write_all(mut stream: TcpStream, piece: &[u8]) {
     }
 }
 
-/// Returns the result of the call: its trailers or a reset, or the end of the connection.
+/// Returns the result of the call: its trailers, a reset, or the end of the connection.
 fn grpc_verdict(stream: &mut TcpStream) -> String {
     while let Ok((kind, _, id, payload)) = h2::read(stream) {
         if id != 1 {

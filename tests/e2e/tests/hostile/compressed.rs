@@ -1,4 +1,4 @@
-//! Compressed requests are accepted as in etcd, and are never larger than a message may be.
+//! Compressed requests are accepted as in etcd, but a decompressed message must not exceed the limit.
 
 use std::{
     io::{Read as _, Write as _},
@@ -24,7 +24,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("a vector grows")
 }
 
-/// Returns a call whose message has the compression flag.
+/// Returns the frames of a call whose message has the compression flag.
 fn call(stream: u32, path: &str, encoding: &str, message: &[u8]) -> Vec<u8> {
     let mut block = h2::call(path);
     block.extend(h2::literal("grpc-encoding", encoding));
@@ -35,7 +35,7 @@ fn call(stream: u32, path: &str, encoding: &str, message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads the frames of a call until its stream ends, or until the server starts to answer.
+/// Reads the frames of a call until its stream ends or the server starts to answer.
 fn answer(stream: &mut TcpStream, id: u32) -> String {
     let mut text = String::new();
     loop {
@@ -49,7 +49,7 @@ fn answer(stream: &mut TcpStream, id: u32) -> String {
     }
 }
 
-/// Runs the same call on a server.
+/// Runs one call on a new connection. Returns its answer.
 fn one(server: &Server, path: &str, encoding: &str, message: &[u8]) -> String {
     let mut stream = h2::open(server, None);
     stream
@@ -97,7 +97,7 @@ fn every_kind_of_call_takes_gzip() {
     }
 }
 
-/// Size of a bomb in bytes after decompression.
+/// Size of a compression bomb in bytes after decompression.
 const BOMB_BYTES: u64 = 200 << 20;
 
 const BOMBS: u32 = 50;

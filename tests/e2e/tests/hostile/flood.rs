@@ -1,4 +1,4 @@
-//! Floods: many small frames that cost a client nothing, and headers without an end.
+//! Floods of small frames that cost a client nothing, and headers without an end.
 
 use std::{io::Write as _, net::TcpStream};
 
@@ -12,16 +12,15 @@ use crate::{
 /// Number of times that each frame is sent.
 const FLOOD: usize = 200_000;
 
-/// Number of frames in one write.
 const BATCH: usize = 1000;
 
-/// Maximum memory in bytes that one hostile connection may make the server hold: windows, buffers, tables.
+/// Maximum memory in bytes that one hostile connection may occupy: windows, buffers, tables.
 const CONNECTION_BYTES: u64 = 16 << 20;
 
 /// Number of concurrent connections of each kind.
 const CONNECTIONS: usize = 4;
 
-/// Sends the results of `batch` until all are sent or the server ends the connection. Returns whether all were sent.
+/// Sends batches until all are sent or the server ends the connection. Returns whether all were sent.
 fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
     for i in 0..FLOOD / BATCH {
         if stream.write_all(&batch(i)).is_err() {
@@ -31,7 +30,7 @@ fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
     true
 }
 
-/// Returns how a flood ended: the error of the connection, or success if the connection still works.
+/// Returns how a flood ended: the connection's error, or success if the connection still works.
 fn end_of(stream: &mut TcpStream, poured: bool) -> String {
     // A server that accepted the whole flood must still answer.
     if poured
@@ -55,7 +54,7 @@ fn end_of(stream: &mut TcpStream, poured: bool) -> String {
     }
 }
 
-/// Floods some connections at once. Returns the distinct ends.
+/// Floods several connections at once. Returns their distinct ends.
 fn flood(server: &Server, batch: &(impl Fn(usize) -> Vec<u8> + Sync)) -> String {
     let ends = ends(CONNECTIONS, || {
         let mut stream = h2::open(server, None);
@@ -100,7 +99,7 @@ pub(crate) fn streams_that_are_never_ended() {
     });
 }
 
-/// Returns bytes that are no request, with the server's answers.
+/// Returns invalid requests with the server's answers.
 fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     let head = b"GET /version HTTP/1.1\r\nHost: a\r\n".to_vec();
     let many: Vec<u8> = (0..100_000)
@@ -125,7 +124,7 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Maximum memory in bytes of a connection before its head is complete.
+/// Maximum memory in bytes of a connection without a complete head.
 const HEAD_BYTES: u64 = 2 << 20;
 
 /// Number of connections for each invalid input.
@@ -140,7 +139,7 @@ fn nonsense_of_many_kinds() {
         for (name, bytes) in &kinds {
             let ends = ends(TALKERS, || {
                 let mut stream = connect(server);
-                // The server may have closed the connection before everything was sent.
+                // The server may close the connection early.
                 let _ = stream.write_all(bytes);
                 verdict(&mut stream)
             });

@@ -1,4 +1,4 @@
-//! Requests with an ambiguous end, and requests for another protocol: they are refused, or answered with their own body.
+//! Requests with an ambiguous end, and requests to switch to another protocol. They are refused, or answered by their own body.
 
 use std::{
     io::Write as _,
@@ -26,7 +26,8 @@ fn value(server: &Server, key: &str) -> Option<String> {
     value.filter(|_| answer.status == 200)
 }
 
-/// Creates a body that becomes longer when its `<` are escaped, so that a wrong reader would take the rest for a request.
+/// Creates a body that grows when its `<` are escaped, so that a reader with the wrong length would take its rest for a
+/// request.
 fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
     let inner = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: xy\r\nContent-Length: 0\r\n\r\n";
     let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));
@@ -92,7 +93,7 @@ fn a_wish_for_another_protocol_leaves_the_body() {
                 txn.len()
             );
             let told = said(&server, txn.as_bytes());
-            // etcd answers 405 to a WebSocket that is requested by POST.
+            // etcd answers 405 to a POST that requests a WebSocket.
             let asked = wish.starts_with("Connection") && wish.ends_with("websocket");
             let refused = kind == Kind::Etcd34 && asked;
             assert_eq!(told.contains("response_put"), !refused, "{wish}: {told}");
@@ -103,7 +104,7 @@ fn a_wish_for_another_protocol_leaves_the_body() {
     assert_eq!(both[0], [2; 5]);
 }
 
-/// A content type with many parameters costs as much as any header of its length.
+/// Parsing a content type with many parameters must not take long.
 #[test]
 fn a_long_content_type_costs_little() {
     const REQUESTS: usize = 10;
@@ -126,10 +127,10 @@ fn a_long_content_type_costs_little() {
     );
 }
 
-/// A server that reads on after it has announced the end does so for five seconds.
+/// Time for which a server continues to read after it has announced the end of the connection.
 const LINGERING: Duration = Duration::from_secs(5);
 
-/// Sends a request. Returns the answer once the connection has ended.
+/// Sends a request. Returns the answer after the connection has ended.
 fn answer_and_end(server: &Server, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).expect("it is sent");

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand, with frames that no client library would send.
+//! HTTP/2 frames that no client library would send.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -23,7 +23,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Maximum size of a payload in bytes. Every peer refuses larger frames.
+/// Maximum size of a frame's payload in bytes.
 pub(crate) const PAYLOAD_MAX: usize = 16_384;
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -35,7 +35,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     out
 }
 
-/// Opens a connection after the preface, with this initial window.
+/// Opens a connection and sends the preface, with this initial window.
 pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     let mut stream = connect(server);
     let mut settings = Vec::new();
@@ -56,7 +56,7 @@ pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
 pub(crate) fn open_wide(server: &Server) -> TcpStream {
     const WINDOW_MAX: u32 = (1 << 31) - 1;
     let mut stream = open(server, Some(WINDOW_MAX));
-    // This is added to the initial window of a connection.
+    // The update adds to the connection's initial window.
     let more = (WINDOW_MAX - 65_535).to_be_bytes();
     stream
         .write_all(&frame(WINDOW_UPDATE, 0, 0, &more))
@@ -64,17 +64,17 @@ pub(crate) fn open_wide(server: &Server) -> TcpStream {
     stream
 }
 
-/// Returns the preface and empty settings.
+/// Returns the preface and empty SETTINGS.
 pub(crate) fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Returns the headers of a gRPC call in a frame.
+/// Returns the HEADERS frame of a gRPC call.
 pub(crate) fn begin(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &call(path))
 }
 
-/// Encodes a header without a table entry.
+/// Encodes a header as a literal without indexing.
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0];
     for text in [name, value] {
@@ -100,7 +100,7 @@ pub(crate) fn call(path: &str) -> Vec<u8> {
     .collect()
 }
 
-/// Returns a whole unary call in frames.
+/// Returns the frames of a unary call.
 pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> {
     let mut out = begin(stream, path);
     let mut body = vec![0];
@@ -117,7 +117,7 @@ pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> 
     out
 }
 
-/// Reads the next frame. Returns kind, flags, stream, payload.
+/// Reads the next frame. Returns its kind, flags, stream and payload.
 pub(crate) fn read(stream: &mut TcpStream) -> io::Result<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head)?;
@@ -128,7 +128,7 @@ pub(crate) fn read(stream: &mut TcpStream) -> io::Result<(u8, u8, u32, Vec<u8>)>
     Ok((head[3], head[4], id, payload))
 }
 
-/// Reads until the connection ends. Returns the code of a GOAWAY frame, if any.
+/// Reads until the connection ends. Returns the error code of a GOAWAY frame, if any.
 pub(crate) fn farewell(stream: &mut TcpStream) -> Option<u32> {
     let mut code = None;
     while let Ok((kind, _, _, payload)) = read(stream) {

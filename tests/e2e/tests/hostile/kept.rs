@@ -1,4 +1,4 @@
-//! Small puts that keep a large value: each stores the value again.
+//! Small puts that keep a large value, each of which stores the value again.
 
 use witan_api::v3::etcdserverpb::PutRequest;
 use witan_e2e::{Launch, Server};
@@ -9,10 +9,9 @@ use crate::{
     stage::{SLACK_BYTES, grown, load_on, patiently},
 };
 
-/// Size of the value in bytes.
 const VALUE_BYTES: usize = 1_000_000;
 
-/// Number of puts that keep it, which is 40 times the quota.
+/// Number of puts that keep the value. Together they write 40 times the quota.
 const KEPT: u32 = 2_560;
 
 /// The value of `--quota-backend-bytes`.
@@ -21,10 +20,10 @@ const QUOTA_BYTES: u64 = 64 << 20;
 /// Maximum size in bytes of commands in flight when the quota is used up (`Resource::Proposals`).
 const IN_FLIGHT_BYTES: u64 = 64 << 20;
 
-/// Memory in bytes of the request and the value, which are read, decoded and stored.
+/// Memory in bytes of the request and the value, which exist in several forms.
 const DATA_BYTES: u64 = 32 << 20;
 
-/// Returns how often a metric of the puts was incremented.
+/// Returns the number of puts in the server's metrics.
 fn puts_handled(server: &Server) -> f64 {
     let metrics = server.http("GET", "/metrics", "").text();
     let puts = metrics

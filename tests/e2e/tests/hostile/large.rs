@@ -1,5 +1,5 @@
-//! One request with many bytes or parts, in every dialect whose text a worker reads and writes. Other clients of the same
-//! worker are answered during it.
+//! One request with many bytes or parts, in every dialect that reads and writes text on a worker. Other clients of the worker
+//! must be answered during the request.
 
 use std::{
     io::{Read as _, Write as _},
@@ -42,7 +42,7 @@ fn large_bodies_are_parsed_on_another_thread() {
     }
 }
 
-/// Number of empty operations in a transaction. Each has two bytes, and a hundred times as many once it is decoded.
+/// Number of empty operations in a transaction. Each has two bytes, and 200 once it is decoded.
 const EMPTY_OPS: usize = 200_000;
 
 /// Number of concurrent transactions.
@@ -74,7 +74,7 @@ fn large_messages_are_decoded_a_few_at_a_time() {
     });
 }
 
-/// Number of values in a list, and the size of each.
+/// Number of values in a list, and the size of each in bytes.
 const LISTED: usize = 250;
 const LISTED_BYTES: usize = 1 << 20;
 
@@ -156,7 +156,7 @@ fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
 /// Number of long values that differ only in their last bytes.
 const ALIKE: usize = 1200;
 
-/// Step between values, so that keys and values are ordered differently: sorting ordered values takes few comparisons.
+/// Step between values, so that keys and values are ordered differently. Sorting ordered values takes few comparisons.
 const STEP: usize = 7919;
 
 #[test]

@@ -1,5 +1,4 @@
-//! Cases that last as long as the server's timeouts, mostly a minute. They mostly wait, and each has its own server, so they
-//! run in parallel.
+//! Cases that last as long as the server's timeouts, mostly a minute. Each has its own server, so they run in parallel.
 
 use std::thread;
 

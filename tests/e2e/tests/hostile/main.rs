@@ -1,6 +1,5 @@
-//! Hostile or broken clients against a real server. Each ends with an error or a closed connection, the server's memory stays
-//! within a stated bound, and another client continues its puts and gets. Each case writes one row to the error output,
-//! uncaptured.
+//! Hostile or broken clients against a real server. Each must end with an error or a closed connection, the server's memory
+//! must stay within a bound, and another client must be served. Each case writes one row to stderr.
 
 mod bodies;
 mod compressed;

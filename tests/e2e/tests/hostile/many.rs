@@ -1,4 +1,4 @@
-//! Very many connections: idle and waiting ones.
+//! Very many idle and waiting connections.
 
 use std::{
     io::{Read as _, Write as _},
@@ -22,13 +22,13 @@ const CONNECTION_BYTES: u64 = 32 << 10;
 /// Number of descriptors that this process and the server need for themselves.
 const OWN_DESCRIPTORS: u64 = 400;
 
-/// Lets one case run at a time, because the sockets of two cases exceed the limit of this process.
+/// Lets one case run at a time, because two cases need more sockets than this process may open.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns `wanted`, or the number that the machine allows if it is lower.
+/// Returns `wanted`, or the number that the machine allows if that is lower.
 fn allowed(wanted: usize) -> usize {
     let hard = raise_descriptors();
     usize::try_from(hard.saturating_sub(OWN_DESCRIPTORS)).map_or(wanted, |may| may.min(wanted))
@@ -55,7 +55,7 @@ fn ten_thousand_idle() {
     case("idle connections", bound(count), |server| {
         let ask = "GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut streams = connections(server, count, ask);
-        // All connections were served and stay open. The last ones are served again.
+        // All connections were served and are open. Send another request on the last ones.
         for stream in &mut streams {
             let mut answer = [0; 15];
             stream.read_exact(&mut answer).expect("an answer");
@@ -90,7 +90,6 @@ fn fifteen_thousand_waiting() {
     });
 }
 
-/// There are more connections than the server's own limit of descriptors.
 #[test]
 fn more_connections_than_descriptors() {
     let launch = witan_e2e::Launch::witan().files_soft(300);

@@ -1,6 +1,6 @@
-//! More concurrent writes than the server may hold: some are refused with etcd's text, no answered write is lost, and
-//! afterwards the server works as before. `server/crates/node/src/tests.rs` proves that writes beyond the bounds are refused
-//! at once, because the replica can be stopped there.
+//! More concurrent writes than the server may hold. Some are refused with etcd's error, no answered write is lost, and
+//! afterwards the server works as before. `server/crates/node/src/tests.rs` proves that writes beyond the bounds are refused at
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use witan_e2e::{grpc, requests};
 
 use crate::stage::{SLACK_BYTES, load};
 
-/// The server's own bounds in bytes (`account`): for requests that are read, and for commands in flight.
+/// The server's bounds in bytes (`account`): for requests that are read, and for commands in flight.
 const REQUESTS_BYTES: u64 = 256 << 20;
 const PROPOSALS_BYTES: u64 = 64 << 20;
 
-/// Number of copies of a command: itself and its log entry.
+/// Number of copies of a command: the command and its log entry.
 const COPIES: u64 = 2;
 
-/// Number of concurrent writes, of connections, and size of a write in bytes. Together they exceed the bound in flight.
+/// Number of concurrent writes, number of connections, and size of a write in bytes. Together, the writes exceed the bound on
+/// commands in flight.
 const WRITES: usize = 240;
 const CONNECTIONS: usize = 8;
 const VALUE_BYTES: usize = 1 << 20;
 
-/// Memory in bytes that completed writes still occupy, in the state and in checkpoints.
+/// Memory in bytes of completed writes in the state and in checkpoints.
 const KEPT_BYTES: u64 = 2 * (WRITES * VALUE_BYTES) as u64;
 
-/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Done,

@@ -6,10 +6,10 @@ use witan_e2e::{Kind, Launch, Server};
 
 use crate::h2;
 
-/// Number of pings. Fewer suffice to be disconnected.
+/// Number of pings. The server disconnects after fewer.
 const PINGS: usize = 12;
 
-/// Sends pings, each after the answer to the previous one. Returns the number of answers, and the reason for the end.
+/// Sends pings, each after the answer to the previous one. Returns the number of answers, and the reason for the disconnection.
 fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
     let mut stream = h2::open(server, None);
     if with_call {
@@ -51,7 +51,7 @@ fn too_many_pings_end_the_connection() {
             ping(&strict, true),
             ping(&strict, false),
             ping(&lenient, true),
-            // Without a call, a client has no reason to send pings.
+            // Without a call, pings are excessive.
             ping(&lenient, false),
         ]
     });

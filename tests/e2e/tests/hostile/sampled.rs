@@ -1,5 +1,5 @@
-//! More prefixes than `/debug/top` has rows for, in requests and in watchers. Memory and the answer are bounded, and other
-//! clients continue while requests are counted.
+//! Requests and watchers of more prefixes than `/debug/top` has rows. Memory and the answer are bounded, and other clients
+//! continue.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     watchers::watch,
 };
 
-/// Number of prefixes, which is many times the number of rows that a member keeps.
+/// Number of prefixes, which far exceeds the number of rows that a member keeps.
 const PREFIXES: usize = 100_000;
 
 /// Maximum wait of another client on the same worker.

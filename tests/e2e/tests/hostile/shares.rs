@@ -17,16 +17,16 @@ use crate::{
     stage::{SLACK_BYTES, at_once, case, connect, patiently},
 };
 
-/// The server's own bound in bytes for answers that wait for their clients (`Resource::Answers`).
+/// The server's bound in bytes on answers that wait for their clients (`Resource::Answers`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
 /// Memory of the data itself in bytes.
 const DATA_BYTES: u64 = 16 << 20;
 
-/// Size in bytes of a value that makes a large answer.
+/// Size in bytes of a value for a large answer.
 const LARGE_BYTES: usize = 1 << 20;
 
-/// Size in bytes of a value that fits into a frame with its overhead.
+/// Size in bytes of a value that fits in a frame with its overhead.
 const SMALL_BYTES: usize = 16_000;
 
 fn put(server: &Server, key: &str, bytes: usize) {
@@ -37,7 +37,7 @@ fn put(server: &Server, key: &str, bytes: usize) {
     server.v3("kv/put", &body);
 }
 
-/// Makes the same call on many streams with few bytes, because the headers enter the table.
+/// Makes the same call on many streams. Each takes few bytes, because its headers are in the dynamic table.
 pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl Message) -> bool {
     let mut first = b"\x83\x86\x41\x01x\x44".to_vec();
     first.push(u8::try_from(path.len()).expect("short"));
@@ -63,7 +63,7 @@ fn range() -> RangeRequest {
     requests::range("key", "")
 }
 
-/// Like [`range`], with a write, so that it is answered after later requests were read.
+/// Like [`range`], with a write, so that later requests are read before the answer.
 fn write_and_range() -> TxnRequest {
     let put = Request::RequestPut(requests::put("x", ""));
     requests::txn([put, Request::RequestRange(range())])
@@ -101,7 +101,7 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
     });
 }
 
-/// Number of clients that each take half of the remaining memory.
+/// Number of clients, each of which takes half of the remaining memory.
 const HOGS: usize = 12;
 
 #[test]
@@ -133,7 +133,7 @@ const STREAMS: usize = 64;
 #[test]
 fn answers_of_gateway_streams_count_too() {
     let deleted = u64::from(DELETED) * LARGE_BYTES as u64;
-    // An answer exists in several forms while it is created.
+    // While an answer is created, it exists in several forms.
     let bound = SLACK_BYTES + DATA_BYTES + 2 * ANSWERS_BYTES;
     case("gateway streams unread", bound, |server| {
         for at in 0..DELETED {
@@ -185,7 +185,7 @@ fn answers_of_gateway_streams_count_too() {
     });
 }
 
-/// Returns the line of the server's metrics with the number of started transactions.
+/// Returns the metrics line with the number of started transactions.
 fn begun(server: &Server) -> String {
     let metrics = server.http("GET", "/metrics", "").text();
     let mut lines = metrics.lines();
@@ -231,7 +231,7 @@ const JUNK: usize = 10_000;
 /// Maximum additional wait of another client next to busy connections.
 const WAIT_MAX: Duration = Duration::from_millis(1500);
 
-/// Returns the longest duration of `rounds` consecutive requests.
+/// Returns the longest duration of `rounds` successive requests.
 fn longest_wait(server: &Server, rounds: usize) -> Duration {
     let rounds = (0..rounds).map(|_| {
         let began = Instant::now();
@@ -246,7 +246,7 @@ fn busy_connections_let_others_have_their_turn() {
     let bound = SLACK_BYTES + DATA_BYTES;
     case("busy connections", bound, |server| {
         let quiet = longest_wait(server, 20);
-        // A header block that is too large has the highest cost per byte.
+        // An oversized header block has the highest cost per byte.
         let mut large = h2::call("/etcdserverpb.KV/Range");
         large.extend([0x90; 16_000]);
         let junk = h2::frame(0x42, 0, 0, &[]).repeat(JUNK);

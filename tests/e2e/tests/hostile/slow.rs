@@ -1,4 +1,4 @@
-//! Clients that send one byte per second, and clients that disconnect in the middle of a request.
+//! Clients that send one byte per second, and clients that disconnect during a request.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ const CLIENTS: usize = 20;
 /// Maximum memory in bytes for a client that has sent almost nothing.
 const CLIENT_BYTES: u64 = 64 << 10;
 
-/// The bytes of a slow client: some at once, then byte by byte until the server ends the connection.
+/// The bytes of a slow client. It sends some at once, then one byte at a time until the server ends the connection.
 struct Slow {
     name: &'static str,
     at_once: Vec<u8>,
@@ -60,7 +60,7 @@ fn kinds() -> Vec<Slow> {
         Slow {
             name: "gRPC message",
             at_once: begun,
-            // The head of a frame takes nine of ten bytes per second.
+            // Nine of ten bytes are heads of frames.
             then: Vec::new(),
         },
     ]
@@ -142,7 +142,7 @@ pub(crate) fn one_byte_a_second() {
     });
 }
 
-/// Returns beginnings of requests after which a client disconnects.
+/// Returns the beginnings of requests after which a client disconnects.
 fn halves() -> Vec<(&'static str, Vec<u8>)> {
     let mut frame = h2::hello();
     frame.extend(&h2::begin(1, "/x")[..20]);
@@ -181,7 +181,7 @@ fn leaving_in_the_middle() {
                 }
             }
         }
-        // The other client has a few descriptors of its own.
+        // The other client has a few descriptors.
         patiently("their descriptors are given back", || {
             descriptors(server) <= before + 5
         });
@@ -197,14 +197,14 @@ fn leave_rudely(stream: &TcpStream) {
     let _ = stream.shutdown(std::net::Shutdown::Read);
 }
 
-/// Number of values of one MiB. The answer with them is much larger than a kernel's buffers.
+/// Number of values of 1 MiB. An answer with them far exceeds a kernel's buffers.
 const VALUES: usize = 24;
 
-/// Size of the client's receive buffer in bytes. Linux doubles it for its own bookkeeping.
+/// Size of the client's receive buffer in bytes. Linux doubles it.
 const CLIENT_KERNEL_BYTES: usize = 128 << 10;
 
-/// Maximum number of bytes before the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and the data
-/// in the client's own kernel. Without a bound for the server's kernel, the first attempt had 3 MB.
+/// Maximum number of bytes before the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and the data in
+/// the client's kernel. Without a bound on the server's kernel, this was 3 MB.
 const BEFORE_PING_BYTES_MAX: usize = 1 << 20;
 
 /// Returns the number of bytes that the server's kernel holds for a client.
@@ -234,8 +234,8 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
             server.v3("kv/put", &put);
         }
         let mut stream = h2::open_wide(server);
-        // A buffer of a set size does not grow. A kernel that adapts the size to the reader would take megabytes of the
-        // answer, which would hide the data in the server's kernel.
+        // A buffer of a set size does not grow. A buffer that adapts to the reader would take megabytes of the answer and hide
+        // the data in the server's kernel.
         let fixed = SockRef::from(&stream).set_recv_buffer_size(CLIENT_KERNEL_BYTES);
         fixed.expect("an open socket");
         let range = requests::range("k", "l");

@@ -15,21 +15,21 @@ use std::{
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
 
-/// Allowance in bytes for the growth of the process for other reasons: the allocator keeps pages, the other client adds
-/// history, and a checkpoint is written.
+/// Allowance in bytes for memory that grows for other reasons: pages that the allocator keeps, the other client's history, and
+/// a checkpoint.
 pub(crate) const SLACK_BYTES: u64 = 48 << 20;
 
 /// Time that another client may wait on a busy machine, independent of a request's cost.
 pub(crate) const NOISE: Duration = Duration::from_millis(250);
 
-/// Minimum number of rounds that the other client must complete after a case has started.
+/// Minimum number of rounds that the other client must complete during a case.
 const ROUNDS_MIN: usize = 3;
 
 /// A time that is longer than every timeout of the server.
 pub(crate) const LONG: Duration = Duration::from_secs(240);
 
-/// Runs `act` on a new server, and checks that the server's memory grew by at most `bound_bytes`. `act` returns a description
-/// of the result.
+/// Runs `act` on a new server next to another client, and checks that the server's memory grows by at most `bound_bytes`. `act`
+/// returns a description of the result.
 pub(crate) fn case(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
     case_on(Launch::witan(), name, bound_bytes, act);
 }
@@ -47,7 +47,7 @@ pub(crate) fn case_on(
     });
 }
 
-/// Like [`case`], without the other client, for loads that delay well-behaved clients too.
+/// Like [`case`], without the other client, for loads that also delay well-behaved clients.
 pub(crate) fn load(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
     load_on(Launch::witan(), name, bound_bytes, act);
 }
@@ -73,7 +73,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
     assert!(server.runs(), "{name}: the server died\n{}", server.tail());
     let peak = memory(&server, "VmHWM:");
     let mib = |bytes: u64| bytes >> 20;
-    // Write to the stream directly, because the test harness would capture printed output.
+    // Write to stderr directly, because the test harness captures printed output.
     let _ = writeln!(
         io::stderr(),
         "| {name} | {happened} | peak {} MiB, {} MiB more (bound {}) |",
@@ -95,7 +95,7 @@ pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
     (done, memory(server, "VmHWM:").saturating_sub(before))
 }
 
-/// Raises the limit of sockets to the hard limit for this process and the servers that it starts.
+/// Raises the soft limit of open files to the hard limit, for this process and the servers that it starts. Returns the limit.
 pub(crate) fn raise_descriptors() -> u64 {
     let (_, hard) = rlimit::Resource::NOFILE
         .get()
@@ -110,7 +110,7 @@ pub(crate) fn memory(server: &Server, label: &str) -> u64 {
     process::status_bytes(server.pid(), label)
 }
 
-/// Resets `VmHWM`.
+/// Resets the peak of the server's memory (`VmHWM`).
 fn forget_peak(server: &Server) {
     fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own child");
 }
@@ -120,8 +120,8 @@ pub(crate) fn cpu(server: &Server) -> Duration {
     process::cpu(server.pid())
 }
 
-/// Runs `act`. Returns its result and the longest wait of several other clients during it. There are more clients than
-/// workers, so that some share a worker with `act`.
+/// Runs `act`. Returns its result and the longest wait of several other clients. There are more clients than workers, so that
+/// some share a worker with `act`.
 pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, Duration) {
     const OTHERS: usize = 6;
     let stop = AtomicBool::new(false);
@@ -153,7 +153,7 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
     })
 }
 
-/// Runs `act` and checks that other clients wait for at most a quarter of its duration, plus an allowance for a busy machine.
+/// Runs `act`, and checks that other clients wait for at most a quarter of its duration plus an allowance for a busy machine.
 pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     wait::undisturbed(|| {
         let begun = Instant::now();
@@ -196,12 +196,12 @@ impl Drop for Stops<'_> {
     }
 }
 
-/// Returns the number of descriptors that the server has open.
+/// Returns the number of the server's open descriptors.
 pub(crate) fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count)
 }
 
-/// Checks `condition` until it is true, for longer than every timeout of the server.
+/// Checks `condition` until it is true. Panics with `what` after [`LONG`].
 pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
@@ -213,7 +213,7 @@ pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Another client: it puts and gets in three dialects, on new connections and on a lasting one.
+/// Another client, which puts and gets in three dialects, on new connections and on a lasting one.
 struct Bystander {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<usize>,
@@ -227,7 +227,7 @@ impl Bystander {
         Self { stop, thread }
     }
 
-    /// Stops the client. Returns the number of complete rounds.
+    /// Stops the client. Returns the number of its complete rounds.
     fn end(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         match self.thread.join() {
@@ -286,7 +286,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Reads to the end. Returns the data, and whether the connection ended (not only a timeout).
+/// Reads until the connection ends or a read times out. Returns the data, and whether the connection ended.
 pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {

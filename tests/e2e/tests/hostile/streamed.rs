@@ -1,4 +1,4 @@
-//! JSON in very many pieces: each byte is read once before the sender is known, and other clients are not delayed.
+//! JSON in very many pieces. Each byte is read once before the sender is authenticated, and other clients are not delayed.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,10 +13,10 @@ use crate::stage::{connect, cpu, longest_wait};
 /// Number of pieces of one byte.
 const PIECES: usize = 60_000;
 
-/// Maximum wait of another client for an answer on a busy machine.
+/// Maximum wait of another client on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// A message that every stream answers or ignores.
+/// A message that every stream accepts or ignores.
 const CREATE: &str = r#"{"create_request":{"key":"YQ=="}}"#;
 
 /// Sends a JSON value whose string is in pieces of one byte, then [`CREATE`]. Returns the beginning of the answer.
@@ -51,7 +51,7 @@ fn a_value_in_many_chunks_is_scanned_once() {
         };
         let few = spent(PIECES / 10);
         let (many, waited) = longest_wait(&server, || spent(PIECES));
-        // Other clients also use CPU time during it.
+        // Other clients use CPU time too.
         let bound = few * 30 + Duration::from_secs(2);
         assert!(
             many <= bound,

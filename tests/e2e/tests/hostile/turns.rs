@@ -1,4 +1,4 @@
-//! Clients that send more to the log at once than it accepts in a while only delay themselves.
+//! Clients that send more to the log than it accepts at once delay only themselves.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -21,7 +21,7 @@ const FLOODS: usize = 4;
 /// Number of puts that each connection sends at once.
 const PUTS: u32 = 2_000;
 
-/// Size of a value in bytes, which fits into a frame with its overhead.
+/// Size of a value in bytes, which fits in a frame with its overhead.
 const VALUE_BYTES: usize = 16_000;
 
 /// Maximum memory in bytes of requests, commands, log and history together.
@@ -44,7 +44,7 @@ fn flood(server: &Server, number: usize) -> Duration {
     begun.elapsed()
 }
 
-/// Puts one after the other until `left` is 0. Returns the longest wait and the number of puts.
+/// Puts one key after another until `left` is 0. Returns the longest wait and the number of puts.
 fn bystander(server: &Server, left: &AtomicUsize) -> (Duration, usize) {
     let runtime = grpc::runtime();
     let mut client = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
@@ -60,7 +60,7 @@ fn bystander(server: &Server, left: &AtomicUsize) -> (Duration, usize) {
     (longest, puts)
 }
 
-/// Returns the shortest duration of a flood and the longest duration of a put next to the floods.
+/// Returns the shortest duration of a flood, the longest duration of a concurrent put, and a description.
 fn floods_beside_a_put(server: &Server) -> (Duration, Duration, String) {
     let left = AtomicUsize::new(FLOODS);
     let (own, longest, puts) = thread::scope(|scope| {

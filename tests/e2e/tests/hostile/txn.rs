@@ -1,5 +1,4 @@
-//! Transactions with excessive work: deeply nested, with repeated reads of the same keys, or with many puts and deletes to
-//! compare.
+//! Transactions with excessive work: deep nesting, repeated reads of the same keys, or many puts and deletes to compare.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use witan_e2e::{
 
 use crate::stage::{SLACK_BYTES, case, case_on};
 
-/// Number of puts whose comparison is tested. There are half as many deletes.
+/// Number of puts to compare with half as many deletes.
 const WRITES: usize = 60_000;
 
 fn range(key: &str, end: &str) -> RequestOp {
@@ -25,7 +24,7 @@ fn range(key: &str, end: &str) -> RequestOp {
     )))
 }
 
-/// Nests operations in transactions with at most `width` operations each.
+/// Nests operations in transactions of at most `width` operations each.
 fn nested(mut ops: Vec<RequestOp>, width: usize) -> TxnRequest {
     while ops.len() > width {
         ops = ops
@@ -98,7 +97,7 @@ fn key(at: usize) -> String {
         .collect()
 }
 
-/// Returns deletes of ranges above all puts, so that each must be compared with each.
+/// Returns deletes of ranges above all puts, which must be compared with each put.
 fn writes() -> TxnRequest {
     let deletes = (0..WRITES / 2).map(|at| {
         Request::RequestDeleteRange(requests::delete(format!("~~{}", key(at)), "~~\x7f"))
@@ -107,8 +106,8 @@ fn writes() -> TxnRequest {
     requests::txn(deletes.chain(puts))
 }
 
-/// The limit on operations is disabled. Comparing each put with each delete would take 1.8 billion steps, which is half an
-/// hour in the build that tests run.
+/// The limit on operations is disabled. Comparing each put with each delete would take 1.8 billion steps: half an hour in a
+/// debug build.
 #[test]
 fn puts_and_deletes_are_compared_in_little_time() {
     let launch = Launch::witan()
@@ -129,7 +128,7 @@ fn puts_and_deletes_are_compared_in_little_time() {
     );
 }
 
-/// The puts would fill the quota, in a transaction with too many operations.
+/// The puts would exceed the quota, but the transaction has too many operations.
 #[test]
 fn a_request_that_cannot_be_done_raises_no_alarm() {
     let launch = Launch::witan().arg("--quota-backend-bytes=600000");

@@ -9,26 +9,25 @@ use crate::{
     stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently},
 };
 
-/// The server's own bound in bytes for answers that wait for their clients (`Resource::Answers`).
+/// The server's bound in bytes on answers that wait for their clients (`Resource::Answers`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
-/// Bound in bytes for HTTP/1 clients with consecutive requests. One answer exists per client, and briefly a second time: as
-/// its parts and as bytes of the connection.
+/// Memory bound in bytes for HTTP/1 clients with successive requests. Each client has one answer, which briefly exists a second
+/// time, in parts and as bytes of the connection.
 const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES) as u64;
 
-/// Bound in bytes for HTTP/2 clients with concurrent requests. All answers exist, as far as the bound permits.
+/// Memory bound in bytes for HTTP/2 clients with concurrent requests. All their answers exist, up to the server's bound.
 const HTTP2_BYTES: u64 = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
 
-/// Size of a value in bytes. An answer with a few of them is large.
 const VALUE_BYTES: usize = 256 << 10;
 
 /// Number of values in each requested answer.
 const VALUES: usize = 4;
 
-/// Size in bytes of an answer with all values. Base64 adds a third.
+/// Size in bytes of an answer with all values in base64.
 const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
 
-/// Memory of the data in bytes, in both key spaces, with log, history and checkpoint.
+/// Memory in bytes of the data in both key spaces, with log, history and checkpoint.
 const DATA_BYTES: u64 = 48 << 20;
 
 /// Number of clients that do not read, and of consecutive requests of each.
@@ -46,7 +45,7 @@ fn fill(server: &Server) {
     }
 }
 
-/// Checks that the server finally closes all these connections, although no client reads.
+/// Checks that the server finally closes all these connections.
 fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
     patiently("connections that take nothing are closed", || {
         descriptors(server) <= before + 5
@@ -117,7 +116,7 @@ pub(crate) fn http2_without_a_window() {
                 stream
             })
             .collect();
-        // Connections that hold answers are dropped, and their memory becomes available to others.
+        // Connections that hold answers are closed, and their memory becomes available to others.
         patiently("a large answer is given to somebody else", || {
             let body = br#"{"key":"AA==","range_end":"AA=="}"#;
             http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body)

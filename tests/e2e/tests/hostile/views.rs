@@ -1,5 +1,5 @@
-//! Waiting calls and slow readers while everything is overwritten repeatedly: none of them pins a state for long. Waiting
-//! scans do not delay large messages of other clients, although both run on other threads.
+//! Waiting calls and slow readers while all values are overwritten repeatedly. None of them may pin a state for long. Waiting
+//! scans must not delay other clients' large messages, although both run on other threads.
 
 use std::{
     io::{Read as _, Write as _},
@@ -50,7 +50,7 @@ impl Writer {
         Self { runtime, kv: KvClient::new(channel) }
     }
 
-    /// Rewrites all values and compacts the old ones. Returns the oldest remaining revision, which is not the current one.
+    /// Overwrites all values and compacts the old ones. Returns the oldest remaining revision, which is not the current one.
     fn overwrite(&mut self, generation: usize) -> i64 {
         let Self { runtime, kv } = self;
         runtime.block_on(async {
@@ -78,7 +78,7 @@ fn launch() -> Launch {
     Launch::witan().arg(format!("--quota-backend-bytes={QUOTA_BYTES}"))
 }
 
-/// Keeps calls waiting while everything is overwritten. `call` creates a call for the revision of each generation.
+/// Keeps calls waiting while all values are overwritten. `call` creates a call for the revision of each generation.
 fn waiting_calls_keep_no_state<M: Message>(
     (what, path): (&str, &str),
     keys: usize,
@@ -110,7 +110,7 @@ fn hashes_that_wait_keep_no_state() {
     waiting_calls_keep_no_state(call, 1, 400, |_| HashKvRequest::default());
 }
 
-/// Number of keys, whose count at an older revision takes a while.
+/// Number of keys. Counting them at an older revision takes a while.
 const COUNTED: usize = 30_000;
 
 fn count(revision: i64) -> RangeRequest {
@@ -123,7 +123,7 @@ fn counts_that_wait_keep_no_state() {
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
 }
 
-/// Starts a snapshot and reads only its head.
+/// Starts a snapshot and reads only the head of the answer.
 fn snapshot(server: &Server) -> TcpStream {
     let mut stream = connect(server);
     let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";
@@ -161,7 +161,7 @@ fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
     });
 }
 
-/// Tests a reader of 32 KiB per second. It runs in `long`.
+/// Tests a reader of 32 KiB per second. `long` runs it.
 pub(crate) fn a_snapshot_that_is_read_slowly() {
     case_on(launch(), "a slow snapshot", 4 * SLACK_BYTES, |server| {
         Writer::new(server).overwrite(0);
@@ -183,8 +183,8 @@ pub(crate) fn a_snapshot_that_is_read_slowly() {
 /// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
-/// Runs `act` and checks that another client's large puts are delayed little: by at most a quarter of its duration,
-/// plus an allowance for a busy machine.
+/// Runs `act`, and checks that another client's large puts are delayed by at most a quarter of its duration plus an allowance
+/// for a busy machine.
 fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     let address = server.address();
     let put = |stop: &AtomicBool| {
@@ -248,7 +248,7 @@ fn large_puts_do_not_wait_behind_counts() {
 const LISTED: usize = 8;
 const LISTED_BYTES: usize = 64 << 10;
 
-/// Number of connections that each request a listing.
+/// Number of connections that request a listing.
 const LISTINGS: usize = 100;
 
 fn listed() -> Server {

@@ -1,4 +1,4 @@
-//! Many watchers of one client that all match a change of many keys: the wait of other clients is bounded.
+//! Many watchers of one client that all match a change of many keys. Other clients wait for a bounded time.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::{
     work::{admit_a_user, fill},
 };
 
-/// Maximum wait of another client. The work for so many watchers is bounded but not negligible, above all in a debug build.
+/// Maximum wait of another client. The bounded work for the watchers is not negligible, above all in a debug build.
 const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 
 /// Number of measured puts.
@@ -43,7 +43,7 @@ pub(crate) async fn watch(
     answers
 }
 
-/// Returns the longest duration of some puts.
+/// Returns the longest duration of several puts.
 async fn longest_put(client: &mut KvClient<Channel>) -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..PUTS {
@@ -62,7 +62,7 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
         fill(&mut client, KEYS, 0).await;
-        // The ranges overlap: all end after every key.
+        // The ranges overlap: all of them end after every key.
         let range = |at| from(&format!("a{at:06}"), "z", 0);
         let address = server.address();
         let many = watch(grpc::connect(&address).await, None, WATCHERS, range).await;
@@ -84,21 +84,21 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     });
 }
 
-/// Returns one of many ranges in which nothing is written.
+/// Returns a watch of one of many ranges in which nothing is written.
 fn unwanted(at: usize, revision: i64) -> WatchCreateRequest {
     let [first, end] = ["", "x"].map(|last| format!("k000000/{at:06}{last}"));
     from(&first, &end, revision)
 }
 
-/// A stream whose watchers match no change has no answer at which it would stop reading changes.
+/// A stream whose watchers match no change has no answer after which it would stop reading changes.
 #[test]
 fn a_deletion_of_many_keys_that_hardly_a_watcher_wants() {
     const WATCHERS: usize = 20_000;
-    /// Number of matching watchers. With them, a turn has more matches than the server records, so each watcher reads the
-    /// changes of the turn.
+    /// Number of matching watchers. They have more matches in a turn than the server records, so each watcher reads the turn's
+    /// changes.
     const MATCHING: usize = 30;
     const KEYS: usize = 20_000;
-    /// Number of other clients, some for each worker.
+    /// Number of other clients, several per worker.
     const OTHERS: usize = 4;
     let server = Launch::witan().start();
     let address = server.address();
@@ -146,13 +146,13 @@ async fn fill_with_values(client: &mut KvClient<Channel>, keys: usize, bytes: us
     }
 }
 
-/// The events of a revision are in one answer of any size. The answer is created in steps, between which the worker serves
-/// other clients. All of them wait for the deletion.
+/// One answer of any size contains the events of a revision. The server creates it in steps, between which the worker serves
+/// other clients.
 #[test]
 fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
     const KEYS: usize = 100_000;
     const BYTES: usize = 700;
-    /// Number of other clients, some for each worker.
+    /// Number of other clients, several per worker.
     const OTHERS: usize = 4;
     let server = Launch::witan().start();
     let address = server.address();
@@ -196,7 +196,7 @@ fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
 #[test]
 fn many_watchers_that_lose_their_permission_at_once() {
     const WATCHERS: usize = 200_000;
-    /// Maximum memory in bytes for the ids of the watchers. Prepared messages for all of them took 60 MiB.
+    /// Maximum memory in bytes for the watchers' ids. Prepared messages for all watchers took 60 MiB.
     const BOUND_BYTES: u64 = 16 << 20;
     let server = Launch::witan().start();
     let token = admit_a_user(&server);
@@ -207,7 +207,7 @@ fn many_watchers_that_lose_their_permission_at_once() {
         let one_key = |at| key(&format!("k{at:06}"));
         watch(channel, Some(&token), WATCHERS, one_key).await
     });
-    // The process frees the memory of the creation before the measurement.
+    // The process frees the memory of the watchers' creation before the measurement.
     let revoke = || {
         let body = r#"{"role":"r","key":"aw==","range_end":"bA=="}"#;
         let revoked = server.http_as(Some(&root), "POST", "/v3/auth/role/revoke", body);

@@ -22,14 +22,14 @@ use crate::{
     stage::{LONG, grown, others_go_on},
 };
 
-/// Number of ranges in one transaction, which is the maximum.
+/// Maximum number of ranges in one transaction.
 const RANGES: usize = 127;
 
-/// Additional time for another client's large read, beyond three times its duration without load, because the machine has
-/// other work.
+/// Additional time for another client's large read, beyond three times its duration without load, because the machine has other
+/// work.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Puts keys from `k000000` on, in nested transactions with as many operations as the default allows.
+/// Puts keys from `k000000` on, in nested transactions with the maximum number of operations.
 pub(crate) async fn fill(
     client: &mut KvClient<tonic::transport::Channel>,
     many: usize,
@@ -88,7 +88,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
     let token = admit_a_user(&server);
     let keep_alive = || async {
         let asked = stream::iter(vec![LeaseKeepAliveRequest { id: 7 }; KEEP_ALIVES]);
-        // The stream of requests stays open until all are answered.
+        // The request stream stays open until all requests are answered.
         let asked = requests::with_token(Some(&token), asked.chain(stream::pending()));
         let answers = leases
             .clone()
@@ -115,7 +115,7 @@ async fn large_read(address: &str) -> Duration {
     begun.elapsed()
 }
 
-/// Sends this request ten times on a connection that does not read, and checks that another client waits little.
+/// Sends a request ten times on a connection that does not read, and checks that another client waits little.
 fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
     let runtime = grpc::runtime();
     let address = server.address();
@@ -137,7 +137,7 @@ fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
     let waited = *others.iter().max().expect("three");
     let mib = grown >> 20;
     let row = format!("| {what} | others waited {waited:?}, alone {quiet:?} | {mib} MiB more |\n");
-    // Write to the stream directly, because the test harness would capture printed output.
+    // Write to stderr directly, because the test harness captures printed output.
     let _ = io::stderr().write_all(row.as_bytes());
     assert!(
         waited <= quiet * 3 + SLACK,

@@ -1,9 +1,9 @@
-//! Commands of etcdctl 3.4 and 3.7, typed at Witan and at etcd: each must say the same. `tests/differ` compares the answers
-//! themselves, and etcd's own cases use etcdctl, too (`tests/upstream/cases`).
+//! Commands of etcdctl 3.4 and 3.7 on Witan and on etcd, which must have the same output. `tests/differ` compares the answers
+//! themselves, and etcd's own cases also use etcdctl (`tests/upstream/cases`).
 
 use witan_e2e::{Kind, Launch, Server, Tool, tool::Said};
 
-/// The commands. `{lease}` is the lease that was granted last, and the text after ` << ` comes from standard input.
+/// The commands. `{lease}` is the id of the last granted lease, and the text after ` << ` is standard input.
 const COMMANDS: &[&str] = &[
     "put a 1 -w json",
     "put a 2 --prev-kv -w json",
@@ -55,7 +55,7 @@ const COMMANDS: &[&str] = &[
     "auth disable --user=root:secret -w json",
 ];
 
-/// After these words comes a time or a size, which no two servers share.
+/// Words before a time or a size, which differs between servers.
 const VARYING: [&str; 6] = [
     "remaining(",
     "TTL(",
@@ -65,10 +65,10 @@ const VARYING: [&str; 6] = [
     "\"took\":\"",
 ];
 
-/// Digits or hexadecimal digits from this length on are an id.
+/// Minimum length of an id in decimal or hexadecimal digits.
 const ID_LENGTH: usize = 11;
 
-/// The exit code and both streams, with masks over what no two servers share.
+/// Returns the exit code and both streams, with masks for values that differ between servers.
 fn masked(said: &Said, address: &str) -> String {
     let own_words = |line: &&str| !line.starts_with("{\"level\"");
     let stderr: Vec<&str> = said.stderr.lines().filter(own_words).collect();
@@ -94,7 +94,8 @@ fn masked(said: &Said, address: &str) -> String {
     shown
 }
 
-/// Types all commands at a server. `lease 694d5765fc71500b granted with TTL(60s)` names the lease of the next ones.
+/// Runs all commands on a server. Later commands use the lease in output such as `lease 694d5765fc71500b granted with
+/// TTL(60s)`.
 fn typed(tool: Tool, server: &Server) -> Vec<String> {
     let mut lease = String::new();
     let said = COMMANDS.iter().map(|command| {
@@ -116,7 +117,7 @@ fn typed(tool: Tool, server: &Server) -> Vec<String> {
 #[test]
 fn etcdctl_says_the_same_of_both() {
     for tool in [Tool::Etcdctl34V3, Tool::Etcdctl37] {
-        // what a password costs is not what is compared
+        // Make passwords cheap to hash.
         let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
             let server = Launch::new(kind).same_ids().arg("--bcrypt-cost=4").start();
             typed(tool, &server)

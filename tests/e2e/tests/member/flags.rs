@@ -1,5 +1,5 @@
-//! Flags, environment variables and the configuration file on the running server. The rows of the flag table with support
-//! name tests of this file or of another file in this folder.
+//! Flags, environment variables and the configuration file of a running server. A supported flag's row in the flag table names
+//! a test in this folder.
 
 use std::{
     fs,
@@ -85,7 +85,7 @@ fn unix_listen_client_urls() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    // The socket file of a killed server is no obstacle.
+    // The socket file of a killed server does not prevent a start.
     server.kill9();
     server.start_again();
     UnixStream::connect(&socket).expect("the socket is there again");
@@ -100,7 +100,7 @@ fn http_and_metrics_urls_of_their_own() {
     let mut server = quiet();
     server.add_args(["--listen-client-http-urls", &format!("http://{http_only}")]);
     server.add_args(["--listen-metrics-urls", &format!("http://{metrics}")]);
-    // The first port now only speaks gRPC, so readiness is checked on the others.
+    // The first port now serves only gRPC, so check readiness on the others.
     server.start_unready_again();
     wait::until_true("HTTP on its own port", || {
         http::try_once(&http_only, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
@@ -272,7 +272,7 @@ fn a_new_member_must_fit_its_initial_cluster() {
         server.start_unready_again();
         assert!(!server.wait_exit().success());
         server.wait_log(0, text);
-        // The failed start left nothing, so a correct start can follow.
+        // The failed start must leave no files, so that a correct start can follow.
         assert!(!server.dir().join("default.etcd").exists());
     }
 }

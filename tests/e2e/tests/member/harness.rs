@@ -1,4 +1,4 @@
-//! The harness: nothing of a server outlives it. The other tests cover the rest of the harness.
+//! Tests that the harness leaves no process or file of a server behind.
 
 use witan_e2e::{Kind, Launch, http, wait};
 

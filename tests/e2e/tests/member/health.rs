@@ -1,4 +1,4 @@
-//! Compares `/health`, `/livez`, `/readyz` and their counters with etcd 3.6, byte for byte.
+//! Compares `/health`, `/livez`, `/readyz` and their metrics with etcd 3.6, byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,8 @@ const TARGETS: &[&str] = &[
     "/readyz/nothing",
 ];
 
-/// Returns status, significant headers and body. etcd runs its checks in arbitrary order.
+/// Sends a request. Returns status, significant headers, and the sorted lines of the body, because etcd runs its checks in any
+/// order.
 fn ask(address: &str, method: &str, target: &str) -> (u16, Vec<(String, String)>, Vec<String>) {
     let answer = http::try_once(address, method, target, &[], b"").expect("it answers");
     let mut lines: Vec<String> = answer.text().lines().map(str::to_owned).collect();
@@ -59,7 +60,7 @@ fn ask(address: &str, method: &str, target: &str) -> (u16, Vec<(String, String)>
     (answer.status, headers, lines)
 }
 
-/// Returns the differences of all targets and methods, on the client URL and on the URL for metrics.
+/// Returns the differences for all targets and methods, on the client URL and on the metrics URL.
 fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for (ours, theirs) in ours.iter().zip(theirs) {
@@ -75,7 +76,7 @@ fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     found
 }
 
-/// Starts a server with a URL for metrics. Returns it with both addresses.
+/// Starts a server with a metrics URL. Returns it with both addresses.
 fn start(kind: Kind) -> (Server, Vec<String>) {
     let metrics = format!("127.0.0.1:{}", ports::free());
     let server = Launch::new(kind)
@@ -85,7 +86,7 @@ fn start(kind: Kind) -> (Server, Vec<String>) {
     (server, addresses)
 }
 
-/// Returns the series about health with their values.
+/// Returns the health metrics with their values.
 fn series(server: &Server) -> BTreeMap<String, String> {
     let text = server.http("GET", "/metrics", "").text();
     let lines = text

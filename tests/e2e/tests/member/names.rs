@@ -1,4 +1,4 @@
-//! The program under etcd's names: as `etcd` it is a member, as `etcdutl` it answers like etcd's own tool.
+//! The program under etcd's names: as `etcd` it is a member, and as `etcdutl` it has the output of etcd's own tool.
 
 use std::{
     os::unix::fs::symlink,
@@ -47,7 +47,7 @@ fn as_etcd_it_starts_a_member() {
     assert!(version.starts_with("etcd Version: 3."), "{version}");
 }
 
-/// Keys with a lease are omitted, because etcd's own etcdutl panics on them.
+/// Omits keys with a lease, on which etcd's own etcdutl panics.
 #[test]
 fn as_etcdutl_it_answers_as_etcds() {
     let theirs = binaries::cached("etcdutl37", "tests/tools/etcd.sh 37");

@@ -1,5 +1,5 @@
-//! Flags that change the behavior of the running server: limits, connections, elections, logs, hosts. `flags.rs` tests flags
-//! of ports, folders and sources.
+//! Flags that change the behavior of the running server: limits, connections, elections, logs, hosts. `flags.rs` tests flags of
+//! ports, folders and configuration sources.
 
 use std::{
     fs,
@@ -61,11 +61,11 @@ fn limits_of_requests() {
     assert_eq!(said[0][0].1, "Error: etcdserver: request is too large");
 }
 
-/// HTTP/2 frame types of the test below.
+/// HTTP/2 frame types that the next test uses.
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 
-/// Reads one HTTP/2 frame: its type, its flags and its payload. Returns `None` at the end.
+/// Reads one HTTP/2 frame. Returns its type, flags and payload, or `None` at the end.
 fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
@@ -92,7 +92,7 @@ fn connection_settings() {
         .expect("send");
     let mut streams = None;
     let mut pinged = false;
-    // Answer nothing: a ping arrives, and without an answer the connection ends.
+    // The client answers nothing, so the server sends a ping and then ends the connection.
     while let Some((kind, flags, payload)) = frame(&mut stream) {
         pinged |= kind == PING;
         if kind == SETTINGS && flags == 0 {
@@ -138,7 +138,7 @@ fn elections_and_warnings() {
     server.wait_log(0, "apply request took too long");
     const SLOW: &str = "\"msg\":\"request took too long\"";
     server.wait_log(0, SLOW);
-    // A stall of the disk makes thousands of requests slow at once: some lines per second are logged, the others are counted.
+    // A stall of the disk makes thousands of requests slow at once. The server logs some per second and counts the others.
     let skip = server.log().len();
     let (runtime, address) = (grpc::runtime(), server.address());
     let kv = KvClient::new(runtime.block_on(grpc::connect(&address)));
@@ -159,7 +159,7 @@ fn elections_and_warnings() {
         metrics.lines().any(|line| line == never),
         "something was synced"
     );
-    // A kill still loses nothing; only a power cut can.
+    // A kill loses nothing. Only a power cut can.
     server.kill9();
     server.start_again();
     assert_eq!(
@@ -203,7 +203,7 @@ fn logs_go_where_they_are_sent() {
 #[test]
 fn log_files_rotate() {
     let dir = Folder::new("rotate");
-    // The test needs a megabyte of warnings. Each write causes a warning.
+    // The test needs a megabyte of warnings, and each write causes one.
     let server = Launch::witan()
         .arg(format!("--log-outputs={}", dir.join("witan.log").display()))
         .arg("--enable-log-rotation")
@@ -267,7 +267,7 @@ fn browsers_and_hosts() {
     assert_eq!(seen[0][3].0, 421);
 }
 
-/// A browser sends a page's forms and texts to any server; etcd executes them.
+/// A browser sends a page's forms and texts to any server. etcd executes them.
 #[test]
 fn pages_of_other_origins_write_nothing() {
     let allowed = "http://allowed.example:80";
@@ -293,8 +293,8 @@ fn pages_of_other_origins_write_nothing() {
     }
 }
 
-/// A token takes a place for a week, and counting affects all requests for seconds. No foreign page may cause either, not
-/// even by loading an image.
+/// A token takes a place for a week, and counting affects all requests for seconds. No foreign page may cause either, even by
+/// loading an image.
 #[test]
 fn pages_of_other_origins_get_nothing_that_costs() {
     let allowed = "http://allowed.example:80";
@@ -318,7 +318,7 @@ fn pages_of_other_origins_get_nothing_that_costs() {
     );
 }
 
-/// A browser opens a page's WebSockets to any server; etcd accepts every origin.
+/// A browser opens a page's WebSockets to any server. etcd accepts every origin.
 #[test]
 fn pages_of_other_origins_open_no_websocket() {
     let opens = |server: &witan_e2e::Server, origin: Option<&str>| {

@@ -1,5 +1,5 @@
-//! How the server stops: answers in flight are completed, long answers end, the exit code is 0, and a second signal stops it
-//! at once.
+//! How the server stops: it completes answers in flight, ends long answers and returns exit code 0. A second signal stops it at
+//! once.
 
 use std::{
     io::ErrorKind,
@@ -13,10 +13,10 @@ use witan_e2e::{Launch, http, wait};
 /// Number of clients that write while the server stops.
 const WRITERS: u64 = 32;
 
-/// Number of answers before the signal, so that the signal arrives under full load.
+/// Number of answers before the signal, which must arrive under full load.
 const ANSWERS_BEFORE: u64 = 500;
 
-/// Maximum duration of a stop without waiting on two busy cores. A stop that waits takes ten seconds.
+/// Maximum duration of an immediate stop on two busy cores. A stop that waits takes ten seconds.
 const PROMPT: Duration = Duration::from_secs(9);
 
 #[test]
@@ -60,8 +60,8 @@ fn answers_in_flight_complete_and_stay() {
     }
 }
 
-/// Writes 1, 2, 3 … until the server has ended. Returns the last acknowledged number. A truncated answer is a failure; a
-/// connection that ends before an answer is not.
+/// Writes 1, 2, 3 … until the server ends. Returns the last acknowledged number. A truncated answer is a failure, but a
+/// connection may end without an answer.
 fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
     let Ok(mut connection) = http::Connection::open(address) else {
         return 0;
@@ -81,7 +81,7 @@ fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
                     response.body.extend(piece);
                 }
                 if response.status >= 400 {
-                    // The server refused the write because it stops. That is an answer, not an acknowledgment.
+                    // A refusal by the stopping server is no acknowledgment.
                     return acknowledged;
                 }
                 response.json();
@@ -151,7 +151,7 @@ fn a_second_signal_stops_at_once() {
     server.signal("TERM");
     server.wait_log(0, "received signal; shutting down");
     let begun = Instant::now();
-    // A second signal shortly after the first counts as the same request, so send it until it has an effect.
+    // A second signal shortly after the first has no effect, so repeat it.
     wait::until_true("a second signal ends it", || {
         let runs = server.runs();
         if runs {

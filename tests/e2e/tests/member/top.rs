@@ -1,4 +1,4 @@
-//! `/debug/top`: which keys of a member are read, written and watched. `hostile` tests its cost for other clients and the
+//! `/debug/top`: the keys that a member's clients read, write and watch. `hostile` tests its cost for other clients and the
 //! size of its answer, `access` its permissions.
 
 use std::{thread, time::Duration};
@@ -19,7 +19,7 @@ use witan_e2e::{
     watching::{Watching, cancel, create, from},
 };
 
-/// Maximum number of rounds that are counted in part, at the beginning and at the end of a sample.
+/// Maximum number of rounds that a sample counts only in part, at its beginning and its end.
 const PARTS: u64 = 2;
 
 /// Pause between two checks for an answer.
@@ -49,7 +49,7 @@ fn range(key: &'static str) -> RangeRequest {
     requests::range(key, "")
 }
 
-/// Sends each kind of operation in each dialect.
+/// Sends an operation of each kind in each dialect.
 async fn round(server: &Server, client: &mut KvClient<Channel>) {
     client.put(put("/top/a/1")).await.expect("a put");
     client.range(range("/top/a/1")).await.expect("a range");
@@ -141,7 +141,7 @@ fn requests_are_counted_by_prefix_while_somebody_asks() {
     assert_eq!(prefixes.count(), 5, "{page:?}");
 }
 
-/// Opens a stream with these ranges, and waits until all are watched.
+/// Opens a stream and waits until all `ranges` are watched.
 async fn watch(channel: &Channel, ranges: &[(&str, &str)]) -> Watching {
     let mut requests = ranges.iter().map(|(key, end)| create(from(key, end, 0)));
     let mut stream = Watching::open(channel, requests.next().expect("a range")).await;
@@ -221,13 +221,13 @@ fn one_asks_at_a_time_and_for_few_seconds() {
     let mut first = longest();
     wait::until_true("another one is refused", || {
         if first.ready(LOOK).expect("it lives") {
-            // Another request came first, and this request was refused.
+            // Another request came first, and this one was refused.
             first = longest();
         }
         status(1) == 429
     });
     assert!(!first.ready(LOOK).expect("it lives"));
-    // A client that no longer waits blocks no other client.
+    // A client that disconnects does not block others.
     drop(first);
     wait::until_true("the next one is answered", || status(1) == 200);
     let refused = server.http("POST", PATH, "");

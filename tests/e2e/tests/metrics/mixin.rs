@@ -1,4 +1,4 @@
-//! The series that etcd's alerts and dashboard (`contrib/mixin`) use, and the series that Witan's own use.
+//! The series that the alerts and dashboards of etcd (`contrib/mixin`) and of Witan use.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, wait};
 
 use super::scrape::scrape;
 
-/// Series of a single member with etcd's labels. The member must show them from its start, so that a rate includes the first
+/// Series of a single member with etcd's labels. A member must show them from its start, so that a rate includes the first
 /// failure.
 const ALONE: [&str; 17] = [
     "etcd_server_has_leader",
@@ -29,7 +29,7 @@ const ALONE: [&str; 17] = [
     "etcd_network_client_grpc_sent_bytes_total",
 ];
 
-/// Series that start with the first connection to another member, and their labels.
+/// Series that exist from the first connection to another member, and their labels.
 const PEERS: [(&str, &str); 4] = [
     ("etcd_network_peer_sent_failures_total", "To"),
     ("etcd_network_peer_round_trip_time_seconds_bucket", "To"),
@@ -90,7 +90,7 @@ const OURS: [&str; 2] = [
     include_str!("../../../../charts/witan-operator/files/dashboards/members.json"),
 ];
 
-/// Returns the members' series in a text.
+/// Returns the names of members' series in a text.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| {
@@ -99,7 +99,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A rule without a series gives the same result as a satisfied rule.
+/// An alert without its series would never fire.
 #[test]
 fn what_our_alerts_and_dashboards_ask_for_is_there_from_the_start() {
     let cluster = Cluster::start(3);

@@ -14,7 +14,7 @@ const SHOWN_MIN: usize = 70;
 fn the_page_has_types_and_labels() {
     let path = binaries::root().join("docs/reference/metrics.md");
     let page = fs::read_to_string(path).expect("the page is in the repository");
-    // From name to type and labels.
+    // Maps names to types and labels.
     let rows: BTreeMap<&str, (&str, Vec<&str>)> = page
         .lines()
         .filter_map(|line| {

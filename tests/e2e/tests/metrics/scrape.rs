@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use witan_e2e::Server;
 
-/// A parsed scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
-    /// From family to type.
+    /// Types by family.
     pub(crate) types: BTreeMap<String, String>,
-    /// From series (name and labels as printed) to value.
+    /// Values by series (name and labels as printed).
     pub(crate) series: BTreeMap<String, f64>,
 }
 
@@ -68,7 +67,7 @@ impl Scrape {
     }
 }
 
-/// Returns names and values of the labels of a series. No value here contains a comma.
+/// Returns the names and values of a series' labels. No value here contains a comma.
 fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
     let (_, labels) = series.split_once('{').unwrap_or_default();
     let labels = labels.trim_end_matches('}').split(',');
@@ -76,7 +75,7 @@ fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|(name, value)| (name, value.trim_matches('"')))
 }
 
-/// Parses the text format. Fails on anything that it does not permit.
+/// Parses the text format. Panics if the text violates the format.
 fn parse(text: &str) -> Scrape {
     assert!(text.ends_with('\n'), "the last line is complete");
     let mut scrape = Scrape::default();

@@ -1,4 +1,4 @@
-//! Compares types with both etcds, and checks histograms and counters.
+//! Compares types with etcd 3.4 and 3.7, and checks histograms and counters.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::scrape::scrape;
 #[test]
 fn families_of_etcd_have_etcds_types() {
     let server = Launch::witan().start();
-    // Some families appear with their first use.
+    // Some families appear at their first use.
     server.http("PUT", "/v2/keys/k", "value=v");
     Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
     let ours = scrape(&server);
@@ -30,7 +30,7 @@ fn families_of_etcd_have_etcds_types() {
         match known.get(name) {
             Some(theirs) if theirs == kind => {}
             Some(theirs) => differences.push(format!("{name} is a {theirs} on etcd, not {kind}")),
-            // A metric without a counterpart in etcd has its own prefix. The kernel's metrics are common to all.
+            // A metric that etcd lacks has its own prefix, or belongs to the process.
             None if name.starts_with("witan_") || name.starts_with("process_") => {}
             None => differences.push(format!("{name} is not etcd's")),
         }

@@ -1,4 +1,4 @@
-//! Compares an answer with the recorded one. Only times, remaining seconds and the order of an unsorted listing may differ.
+//! Compares an answer with the recorded one. Only times, remaining TTLs and the order of an unsorted listing may differ.
 
 use serde_json::Value;
 
@@ -16,12 +16,12 @@ const HEADERS: &[&str] = &[
 ];
 /// Headers that must be present if they were recorded, with any value.
 const PRESENT: &[&str] = &["X-Raft-Index", "X-Raft-Term"];
-/// Maximum difference of remaining seconds.
+/// Maximum difference of remaining TTLs in seconds.
 const TTL_SLACK: i64 = 2;
-/// Pairs whose body describes the process and not its state.
+/// Pairs whose body describes the process instead of its state.
 const BODY_IS_OWN: &[&str] = &["F054"];
 
-/// Returns the differences between the recorded and the given answer, one per line.
+/// Returns the differences between the recorded answer and the given one, one per line.
 pub(crate) fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     let recorded = &pair.answer;
     let mut found = Vec::new();
@@ -110,7 +110,7 @@ fn is_time(text: &str) -> bool {
     date || (text.ends_with('s') && text.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Replaces the text after each `mark`. `with` returns the number of bytes and their replacement.
+/// Replaces the text after each `mark`. `with` returns the number of bytes to replace and their replacement.
 fn replaced(text: &str, mark: &str, mut with: impl FnMut(&str) -> (usize, String)) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,6 +1,6 @@
-//! Replays the recorded answers of etcd 3.4.23 in their order on a new member. A table contains every difference with its
-//! reason. The test fails for a difference that is not in the table, and for a row whose difference does not occur. The
-//! record is also replayed on etcd itself, to verify the actions that it omits (see `script`).
+//! Replays the recorded answers of etcd 3.4.23 in order on a new member. A table contains every deliberate difference with its
+//! reason. The test fails for a difference that is not in the table, and for a row whose difference does not occur. A replay on
+//! etcd itself verifies the actions that the record omits (see `script`).
 //!
 //! Reading order: this file → `pair` (the record) → `script` → `replay` → `compare`.
 
@@ -23,7 +23,7 @@ use witan_e2e::{Kind, Launch, wait};
 struct Difference {
     id: &'static str,
     reason: &'static str,
-    /// Number of events of Witan's watch, if it differs.
+    /// Number of events that Witan's watch receives, if it differs.
     lines: Option<usize>,
 }
 
@@ -45,7 +45,6 @@ const LEVEL: &str = "the version is the level of our v3 API";
 const REASON: &str = "health gives a reason, empty when healthy, since etcd 3.5";
 const PROBES: &str = "etcd 3.6 serves this probe";
 
-/// The deliberate differences.
 const DIFFERENCES: &[Difference] = &[
     differs("A028", CLEAN),
     differs("A029", CLEAN),
@@ -194,7 +193,7 @@ fn run(kind: Kind, meant: &[Difference]) -> (usize, Found) {
         .filter(|id| !SKIPPED.iter().any(|(skipped, _)| skipped == id))
     {
         match id.as_str() {
-            // This pair writes, which would shift every later index.
+            // This pair writes on Witan, which would shift every later index.
             "A028" if ours => continue,
             // Delete the key that etcd considered expired.
             "D021" if ours => run.replay.act(Act::Send("DELETE", "/ttl/big3", "")),
@@ -226,8 +225,8 @@ fn begin_restart(replay: &mut Replay) {
     replay.shift = RECORDED_INDEX - index;
 }
 
-/// Replays the record and returns the number of equal pairs. Fails with the unexpected differences, and with the expected
-/// differences that do not occur.
+/// Replays the record. Returns the number of equal pairs. Fails with unexpected differences, and with expected differences that
+/// do not occur.
 fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     let (asked, found) = run(kind, meant);
     let is_meant = |id: &str| meant.iter().any(|difference| difference.id == id);
@@ -256,7 +255,7 @@ fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     Ok(format!("{equal}, {} differ as meant", found.len()))
 }
 
-/// A member that stalls while a time to live ends answers differently. The replay is then repeated on a new member.
+/// Repeats the replay on a new member if the answers differ, because a member that stalls while a TTL ends answers differently.
 fn answers_as_recorded(kind: Kind, meant: &[Difference]) {
     wait::undisturbed(|| {
         let equal = check(kind, meant)?;
@@ -270,7 +269,7 @@ fn witan_answers_as_recorded() {
     answers_as_recorded(Kind::Witan, DIFFERENCES);
 }
 
-/// Verifies the script.
+/// Verifies the script against etcd.
 #[test]
 fn etcd_answers_as_recorded() {
     let meant = [differs("F039", "the replay asks some reads more than once")];

@@ -4,43 +4,37 @@ use serde_json::Value;
 
 const RECORD: &str = include_str!("../../data/v2-pairs.jsonl");
 
-/// The byte that fills bodies which the record contains only as a length.
+/// The byte that fills a body of which the record contains only the length.
 const FILLER: u8 = b'x';
 
-/// Length in bytes at which the record cut a long answer.
+/// Length in bytes at which the record truncated a long answer.
 const CUT_BYTES: usize = 6000;
 
 /// A recorded exchange.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
-    /// Section letter and number.
+    /// Letter of the section, and number.
     pub(crate) id: String,
-    /// Request method.
     pub(crate) method: String,
-    /// Request target.
     pub(crate) target: String,
-    /// Request body.
     pub(crate) body: Option<Vec<u8>>,
-    /// Content type of the request.
     pub(crate) content_type: Option<String>,
     /// The sender's `Authorization` header.
     pub(crate) authorization: Option<String>,
-    /// The answer.
     pub(crate) answer: Answer,
-    /// Whether the answer was cut in the record.
+    /// Whether the record truncated the answer.
     pub(crate) cut: bool,
 }
 
-/// An answer, recorded or given.
+/// A recorded or received answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The status, such as `200 OK`.
     pub(crate) status: String,
-    /// The headers as sent.
     pub(crate) headers: Vec<(String, String)>,
     /// The body without its framing.
     pub(crate) body: String,
-    /// Whether the connection stayed open (a stream).
+    /// Whether the connection stayed open, as for a stream.
     pub(crate) open: bool,
 }
 
@@ -104,7 +98,7 @@ fn string(value: &Value) -> String {
     value.as_str().expect("a header is text").to_owned()
 }
 
-/// Expands a body such as `(2097158 bytes) value=xxx…` to that many bytes.
+/// Expands a body such as `(2097158 bytes) value=xxx…` to that length.
 fn expand(body: String) -> Vec<u8> {
     let counted = body
         .strip_prefix('(')

@@ -1,4 +1,4 @@
-//! Sends the recorded requests, including watches, to a running server. It does not know the expected answers.
+//! Sends the recorded requests, including watches, to a running server. Does not know the expected answers.
 
 use std::time::Duration;
 
@@ -18,15 +18,14 @@ const RECORDED_CLIENT: &str = "http://127.0.0.1:42379";
 const RECORDED_PEER: &str = "http://127.0.0.1:42380";
 const RECORDED_MEMBER: &str = "667880157b8812c8";
 const RECORDED_CLUSTER: &str = "dc50b8daae93b3e0";
-/// Time after which a silent watch is considered complete.
+/// Time without data after which a watch counts as complete.
 const SILENCE: Duration = Duration::from_millis(250);
 const SPAM: usize = 1100;
 
 /// A server under replay.
 pub(crate) struct Replay {
-    /// The server.
     pub(crate) server: Server,
-    /// The recorded index minus the server's own index, for sections that start at another index.
+    /// The recorded index minus the server's index, for sections that start at another index.
     pub(crate) shift: i64,
     names: Vec<(&'static str, String)>,
 }
@@ -38,7 +37,6 @@ pub(crate) struct Watch {
 }
 
 impl Replay {
-    /// Creates a replay on a new server.
     pub(crate) fn new(server: Server) -> Self {
         let list = server.http("GET", "/v2/members", "");
         let member = list.json()["members"][0]["id"]
@@ -58,7 +56,7 @@ impl Replay {
         Self { server, shift: 0, names }
     }
 
-    /// Sends the request of a pair and reads the whole answer.
+    /// Sends a pair's request and reads the whole answer.
     pub(crate) fn ask(&self, pair: &Pair) -> Answer {
         let mut connection = self.send(pair);
         let response = connection.response(&pair.method);
@@ -66,7 +64,7 @@ impl Replay {
         self.answer(response, false)
     }
 
-    /// Sends the request of a watch and reads its head.
+    /// Sends a watch's request and reads the head of its answer.
     pub(crate) fn open(&self, pair: &Pair) -> Watch {
         let mut connection = self.send(pair);
         let head = connection.head(&pair.method);
@@ -74,7 +72,7 @@ impl Replay {
         Watch { connection, head }
     }
 
-    /// Reads `lines` events from a watch, then whether it ends or continues, and further data.
+    /// Reads `lines` events from a watch. Then determines whether the watch ends, and reads further data.
     pub(crate) fn settle(&self, pair: &Pair, mut watch: Watch, lines: usize) -> Answer {
         let mut open = true;
         let mut patience = wait::PATIENCE;
@@ -142,7 +140,7 @@ impl Replay {
         connection
     }
 
-    /// Replaces the recorded names by the server's own names.
+    /// Replaces recorded names with the server's own names.
     fn own(&self, text: &str) -> String {
         let rename = |text: String, (recorded, own): &(&str, String)| text.replace(recorded, own);
         self.names.iter().fold(text.to_owned(), rename)

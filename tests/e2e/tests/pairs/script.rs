@@ -1,5 +1,5 @@
-//! The actions that the record omits: the writes for its watches, and the times of the watches. They are derived from the
-//! indexes in the answers, and verified by a replay of the record on etcd itself.
+//! The actions that the record omits: the writes that its watches report, and the times of the watches. They are derived from
+//! the indexes in the answers, and a replay on etcd itself verifies them.
 
 /// An action around a pair.
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +17,15 @@ use Act::{Open, Send, Spam};
 /// The actions around a pair.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Around {
-    /// Actions before its request.
+    /// Actions before the pair's request.
     pub(crate) before: &'static [Act],
-    /// Actions after its watch was accepted.
+    /// Actions after the pair's watch was accepted.
     pub(crate) after: &'static [Act],
-    /// Whether its watch is read together with the next watch.
+    /// Whether the pair's watch is read together with the next watch.
     pub(crate) joint: bool,
 }
 
-/// Pairs that are repeated until they answer as recorded, because time must pass.
+/// Pairs that depend on time and are repeated until they answer as recorded.
 pub(crate) const PATIENT: &[&str] = &["D003", "D016", "D021", "M003"];
 
 const NOTHING: Around = Around { before: &[], after: &[], joint: false };
@@ -42,7 +42,7 @@ const fn after(acts: &'static [Act]) -> Around {
 /// Returns the actions around a pair.
 pub(crate) fn around(id: &str) -> Around {
     match id {
-        // These pairs observe the same expirations as the watch after them.
+        // These pairs observe the same expirations as the next watch.
         "D004" | "D044" | "D045" | "D046" => JOINT,
         "D025" => before(&[Open("D028")]),
         "D049" => before(&[

@@ -1,5 +1,4 @@
-//! A used-up quota: refused and accepted requests, notifications, and its end. The same requests are sent to etcd 3.6, and
-//! the answers are compared.
+//! A used-up quota: refused and accepted requests, notifications, and its end. Compares the answers with etcd 3.6.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -8,7 +7,7 @@ use witan_e2e::{Kind, Launch, Server, Tool};
 /// Size in bytes of each value that fills the quota.
 const VALUE_BYTES: usize = 7000;
 
-/// Number of values that exceeds the quota, also in etcd, whose size only grows when it writes a batch to its file.
+/// Number of values that exceeds the quota, also on etcd, whose size grows only when it writes a batch to its file.
 const VALUES: usize = 5000;
 
 /// Returns the base64 encoding of one letter.
@@ -16,8 +15,8 @@ fn letter(letter: char) -> String {
     STANDARD.encode([letter as u8])
 }
 
-/// Returns status and answer of a call without headers, because revisions differ. Witan repeats an error's text in a second
-/// field for clients of older gateways.
+/// Returns the status and the answer of a call without its header, because revisions differ. Removes the field in which Witan
+/// repeats an error for clients of older gateways.
 fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     let answer = server.http("POST", &format!("/v3/{path}"), &body.to_string());
     let mut json = answer.json();
@@ -39,7 +38,7 @@ fn behead(json: &mut Value) {
     }
 }
 
-/// Returns the member's id as written in JSON and in metrics.
+/// Returns the member's id in the forms of JSON and of metrics.
 fn own_id(server: &Server) -> (String, String) {
     let status = server.v3("maintenance/status", "{}");
     let id = status["header"]["member_id"].as_str().expect("an id");
@@ -68,7 +67,7 @@ fn line_of(text: &str, begin: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns all answers to a client during the alarm, with the member's id replaced by `ME`.
+/// Returns all answers to a client during the alarm. `ME` replaces the member's id.
 fn while_full(server: &Server) -> Vec<String> {
     let (id, hex) = own_id(server);
     let put = json!({ "request_put": { "key": letter('a'), "value": letter('v') } });
@@ -111,7 +110,7 @@ fn while_full(server: &Server) -> Vec<String> {
     said.push(format!("{} {}", status["errors"], status["dbSizeQuota"]));
     let metrics = server.http("GET", "/metrics", "").text();
     said.extend(line_of(&metrics, "etcd_server_quota_backend_bytes "));
-    // etcd counts how often an alarm was raised; Witan only shows whether it is raised.
+    // etcd counts how often an alarm was raised. Witan shows only whether it is raised.
     let alarms = line_of(&metrics, "etcd_debugging_server_alarms{");
     said.extend(
         alarms
@@ -128,7 +127,7 @@ fn while_full(server: &Server) -> Vec<String> {
 
 #[test]
 fn a_full_quota_refuses_what_grows() {
-    // The quota is small enough to be used up at once, but larger than an empty store.
+    // The quota is small enough to be used up quickly, but larger than an empty store.
     let quota = "--quota-backend-bytes=150000";
     let servers = [Kind::Witan, Kind::Etcd37].map(|kind| Launch::new(kind).arg(quota).start());
     let [ours, theirs] = servers.each_ref().map(|server| {
@@ -165,7 +164,7 @@ fn a_full_quota_refuses_what_grows() {
         "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
     );
 
-    // Disarmed without space, the alarm is raised again by the next put.
+    // Without free space, the next put raises a lowered alarm again.
     let disarmed = Tool::Etcdctl36.run(&server.url(), &["alarm", "disarm"]);
     assert_eq!(disarmed.code, Some(0), "{}", disarmed.all());
     assert!(
@@ -179,7 +178,7 @@ fn a_full_quota_refuses_what_grows() {
     assert_eq!(call(&server, "kv/put", &large).0, 429);
     server.answers(503, "GET", "/health", "");
 
-    // With space, all requests are accepted again.
+    // With free space, all requests are accepted again.
     let all = json!({ "key": "AA==", "range_end": "AA==" });
     assert_eq!(call(&server, "kv/deleterange", &all).0, 200);
     let status = server.v3("maintenance/status", "{}");

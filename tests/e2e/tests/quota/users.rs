@@ -1,10 +1,9 @@
-//! The quota and the stored data about users and members: names cannot fill a disk through any dialect, and their deletion
-//! makes space available again.
+//! The quota also counts data about users and members. Names cannot fill a disk through any dialect, and their deletion frees
+//! space.
 
 use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, Tool, http};
 
-/// Maximum length of a name in bytes. The letters represent themselves.
 const NAME_BYTES: usize = 4096;
 
 /// Maximum length in bytes of a key in a permission.

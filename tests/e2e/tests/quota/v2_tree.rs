@@ -1,5 +1,5 @@
-//! The quota and the v2 tree. Once both key spaces together have used up the quota, growing requests are refused in every
-//! dialect. Expirations and removals continue and make space available again.
+//! The quota counts the v2 tree too. When both key spaces have used it up, every dialect refuses growing requests. Expirations
+//! and removals continue and free space.
 
 use serde_json::json;
 use witan_e2e::{Launch, Server, Tool, wait};

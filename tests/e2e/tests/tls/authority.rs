@@ -27,7 +27,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Replaces other files with these files.
+    /// Overwrites the files of `other` with these files.
     pub(crate) fn replace(&self, other: &Self) {
         fs::copy(&self.cert, &other.cert).expect("a certificate and its file can be made");
         fs::copy(&self.key, &other.key).expect("a certificate and its file can be made");
@@ -72,7 +72,7 @@ impl Authority {
         path.display().to_string()
     }
 
-    /// Writes its own certificate and key to `dir`.
+    /// Writes the authority's own certificate and key to `dir`.
     pub(crate) fn own(&self, dir: &Path) -> Pair {
         let pair = Pair {
             cert: dir.join("own.crt"),
@@ -88,7 +88,7 @@ impl Authority {
         pair
     }
 
-    /// Issues a certificate for clients and servers with these hosts in `dir`.
+    /// Issues a certificate for clients and servers with these hosts, and writes it to `dir`.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Authority {
         pair
     }
 
-    /// Returns the list of revoked certificates in DER.
+    /// Returns a revocation list with these serial numbers in DER.
     pub(crate) fn revoke(&self, serials: &[u64]) -> Vec<u8> {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),

@@ -53,7 +53,7 @@ impl Client {
         self
     }
 
-    /// Connects and completes the handshake. The server may refuse the client's certificate after that.
+    /// Connects and completes the handshake. The server may still refuse the client's certificate.
     pub(crate) fn connect(&self, port: u16) -> io::Result<Stream> {
         let mut roots = RootCertStore::empty();
         for ca in CertificateDer::pem_file_iter(Path::new(&self.ca)).expect("a CA file") {
@@ -90,7 +90,7 @@ impl Client {
     }
 }
 
-/// Sends one request on a connection, which ends with it. Returns the response.
+/// Sends one request on a connection and closes it. Returns the response.
 pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
@@ -104,7 +104,7 @@ pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     }
 }
 
-/// Returns the certificate of the server.
+/// Returns the server's certificate.
 pub(crate) fn shown(stream: &Stream) -> Vec<u8> {
     let chain = stream.conn.peer_certificates().expect("a certificate");
     chain[0].to_vec()

@@ -1,4 +1,4 @@
-//! Which clients are accepted.
+//! The clients that a TLS port accepts.
 
 use std::fs;
 
@@ -107,13 +107,13 @@ fn revoked_certificates_are_refused_on_every_listener() {
     };
     assert_eq!((served(&good), served(&bad)), ([true; 3], [false; 3]));
     stage.server.wait_log(0, "revoked");
-    // The list is reloaded, and PEM is read as well.
+    // The list is reloaded, and PEM is accepted too.
     let both = stage.authority.revoke(&[bad.serial, good.serial]);
     fs::write(&list, text("X509 CRL", &both)).unwrap();
     assert_eq!(served(&good), [false; 3]);
     fs::write(&list, stage.authority.revoke(&[])).unwrap();
     assert_eq!((served(&good), served(&bad)), ([true; 3], [true; 3]));
-    // A list is effective even while the other files cannot be read.
+    // The list takes effect even while the other files are unreadable.
     let key = fs::read(&stage.pair.key).unwrap();
     fs::write(&stage.pair.key, "torn").unwrap();
     fs::write(&list, stage.authority.revoke(&[bad.serial])).unwrap();

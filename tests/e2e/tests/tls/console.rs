@@ -1,4 +1,4 @@
-//! The console: its files with their headers, which a flag enables. `tests/console` tests the page in a browser.
+//! The console's files and their headers, which a flag enables. `tests/console` tests the page in a browser.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::stage::Stage;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Texts that no file contains: markup or code created from text, and other hosts.
+/// Texts that no file may contain: code that creates markup or code from text, and other hosts.
 const BANNED: [&str; 12] = [
     "innerHTML",
     "outerHTML",
@@ -32,7 +32,7 @@ fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> R
     server.http_with(headers, method, path, "")
 }
 
-/// Returns the names that a file refers to: attributes of HTML, imports of scripts.
+/// Returns the names to which a file refers: attributes of HTML, imports of scripts.
 fn references(text: &str) -> Vec<&str> {
     let after = |mark: &'static str| {
         text.split(mark)
@@ -44,7 +44,7 @@ fn references(text: &str) -> Vec<&str> {
     attributes.chain(after("from \"./")).collect()
 }
 
-/// Returns all files that the page leads to, by name.
+/// Returns all files that the page refers to, by name.
 fn crawl(server: &Server) -> BTreeMap<String, Response> {
     let mut found = BTreeMap::new();
     let mut wanted = vec![String::new()];
@@ -107,7 +107,7 @@ fn every_file_of_the_console_is_served_and_harmless() {
             assert!(!text.contains(word), "{name} has {word}");
         }
     }
-    // The policy would refuse handlers and styles within the markup.
+    // The content security policy refuses handlers and styles in the markup.
     let page = files[""].text();
     for word in [" on", " style", "<style"] {
         let found = page.split(word).skip(1).any(|rest| {

@@ -1,4 +1,4 @@
-//! Files that change under a running server, and a certificate that the server generates.
+//! Certificate files that change under a running server, and a certificate that the server creates.
 
 use std::fs;
 
@@ -38,7 +38,7 @@ fn certificates_change_without_a_restart() {
     assert_ne!(first, second);
     // An open connection continues.
     assert!(ask(&mut open, "/health").is_ok());
-    // Half of a change has no effect, and neither does a truncated file.
+    // A changed certificate without its key has no effect, and neither has a truncated file.
     let other = stage.authority.issue(stage.server.dir(), "other", &HOSTS);
     fs::copy(&other.cert, &stage.pair.cert).unwrap();
     assert_eq!(serial(&client, stage.port), second);

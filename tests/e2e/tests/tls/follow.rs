@@ -1,10 +1,10 @@
-//! A cluster follows etcd over TLS, as a user.
+//! A cluster follows etcd over TLS as a user.
 
 use witan_e2e::{Kind, Launch, Server, Tool, tool::witan, wait};
 
 use super::stage::Stage;
 
-/// Starts etcd with TLS, client certificates and authentication. Returns it with the files of a client.
+/// Starts etcd with TLS, client certificates and auth. Returns it with the files of a client.
 fn source() -> (Stage, [String; 6]) {
     let source = Stage::mutual(Kind::Etcd37, &[]);
     source.server.etcdctl(&["put", "a", "1"]);
@@ -44,7 +44,7 @@ fn a_source_that_does_not_know_the_client_is_not_followed() {
     unverified.start_again();
 }
 
-/// Clients of the member log in as they did at the source.
+/// Clients log in to the member as they did to the source.
 #[test]
 fn a_source_with_tls_and_users_is_followed() {
     let (source, files) = source();

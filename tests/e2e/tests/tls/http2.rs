@@ -81,7 +81,7 @@ fn comparable(answer: &str, target: &str) -> Vec<String> {
 }
 
 fn ask(stage: &Stage, version: &str, args: &[&str], target: &str) -> Vec<String> {
-    // Curl's default header would hide the difference.
+    // curl's default header would hide the difference.
     let common = [version, "-i", "-HExpect:", "--path-as-is", "-g"];
     let (code, answer) = stage.curl(&[&common, args].concat(), target);
     assert_eq!(code, Some(0), "{version} {target}");
@@ -111,7 +111,7 @@ fn every_dialect_answers_as_over_http1() {
     }
 }
 
-/// Replaces times and numbers of more than four digits, decimal or hexadecimal, in a text.
+/// Masks times, and numbers of more than four decimal or hexadecimal digits.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
@@ -146,7 +146,7 @@ fn a_client_that_offers_both_gets_h2() {
                 of(&[], "/health"),
                 of(&post, "/etcdserverpb.KV/Range"),
                 of(&["-XPOST"], "/etcdserverpb.KV/Range"),
-                // Curl omits fields that HTTP/2 forbids, as browsers do.
+                // curl omits fields that HTTP/2 forbids, as browsers do.
                 of(&["-HUpgrade: websocket"], "/v3/watch"),
             ]
         });
@@ -158,7 +158,7 @@ fn a_client_that_offers_both_gets_h2() {
     assert_eq!(said[0].1[1][0], "2 200");
 }
 
-/// A request whose response does not end, and the lines of that response.
+/// A request whose response does not end, and the lines of the response.
 struct Streaming {
     curl: Child,
     lines: BufReader<ChildStdout>,

@@ -1,4 +1,4 @@
-//! The services of each listener, and their protocols.
+//! The services and protocols of each listener.
 
 use std::{
     io::{Read as _, Write as _},
@@ -56,7 +56,7 @@ fn http_and_https_on_one_port() {
         let secure = stage.curl(&["--cert", &cert, "--key", &key], "/health");
         let address = format!("127.0.0.1:{}", stage.port);
         let health = http::once(&address, "GET", "/health", "").text();
-        // A TLS client must present a certificate there, too.
+        // This listener also requires a client certificate over TLS.
         let stranger = stage.etcdctl(None, &["get", "k"]).code;
         (put.stdout, get.stdout, secure, health, stranger)
     });
@@ -100,7 +100,7 @@ fn urls_of_http_and_metrics_with_tls() {
     assert!(refused.is_err());
 }
 
-/// A page in a browser cannot present a certificate, so host names are only checked without TLS.
+/// A page in a browser cannot use a client certificate, so the server checks host names only without TLS.
 #[test]
 fn any_host_name_is_good_inside_tls() {
     let codes = beside(Kind::Etcd37, |kind| {
@@ -136,7 +136,7 @@ fn the_wrong_protocol_is_reported() {
     let mut noise = TcpStream::connect(&secure).unwrap();
     noise.write_all(b"\x16\x03\x01\x00\x05hello").unwrap();
     let mut alert = Vec::new();
-    // The server sends an alert or nothing. Only the end matters.
+    // The server may send an alert. Only the end matters.
     let _ = noise.read_to_end(&mut alert);
     assert!(alert.len() < 64, "{alert:?}");
     stage.failures("not_tls", 2);

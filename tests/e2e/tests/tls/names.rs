@@ -48,7 +48,7 @@ fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
         let [cert, key] = root.paths();
         let shown = ["--cert", &cert, "--key", &key, "-d", r#"{"key":"YXBw"}"#];
         let refused = stage.curl(&shown, "/v3/kv/range").1;
-        // etcd does not serve such a call, see docs/reference/differences.md.
+        // etcd does not serve such a call (see docs/reference/differences.md).
         let expected = match kind {
             Kind::Witan => r#"{"code":3,"message":"etcdserver: user name is empty","error":"#,
             Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37 => {

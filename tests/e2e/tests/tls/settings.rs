@@ -31,7 +31,7 @@ fn versions_of_tls() {
 #[test]
 fn cipher_suites() {
     let name = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
-    // The second suite is not supported, which is no reason to refuse the first.
+    // The unsupported second suite is ignored, because the first is supported.
     let flag = format!("--cipher-suites={name},TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
     let agreed = beside(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &[&flag]);
@@ -39,7 +39,7 @@ fn cipher_suites() {
             let client = stage.client().only(version).alpn(&["h2"]);
             let stream = client.connect(stage.port).unwrap();
             stream.conn.negotiated_cipher_suite().map(|suite| {
-                // Suites of TLS 1.3 cannot be configured. Check only that it is available.
+                // TLS 1.3 suites cannot be configured. Check only that TLS 1.3 is available.
                 let tls13 = suite.tls13().is_some();
                 (tls13, (!tls13).then(|| format!("{:?}", suite.suite())))
             })
@@ -50,7 +50,7 @@ fn cipher_suites() {
     assert_eq!(agreed[0], [Some((false, chosen)), Some((true, None))]);
 }
 
-/// Starts a server on a URL with TLS. It must fail with these words.
+/// Starts a server with a TLS URL, which must fail with these texts.
 fn refused(args: &[&str], parts: [&str; 2]) {
     let mut server = Launch::witan().prepare();
     let url = format!("https://127.0.0.1:{}", ports::free());

@@ -1,4 +1,4 @@
-//! Clients that start a handshake without completing it, and clients that never start one.
+//! Clients that do not complete a handshake, and clients that never start one.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,7 +13,7 @@ use super::stage::Stage;
 /// Number of waiting clients, which exceeds the number of workers.
 const CLIENTS: usize = 64;
 
-/// Maximum duration of a handshake. The server may not end it much earlier.
+/// Maximum duration of a handshake. The server must not end it much earlier.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The beginning of a ClientHello.
@@ -44,7 +44,7 @@ fn unfinished_handshakes_block_no_other_client_and_time_out() {
     assert_eq!(stage.failures("timeout", all), all);
 }
 
-/// Every client that reaches the port can cause any number of failed handshakes.
+/// Any client that reaches the port can cause failed handshakes.
 #[test]
 fn failed_handshakes_do_not_fill_the_log() {
     const FAILURES: u64 = 300;
@@ -69,7 +69,7 @@ fn failed_handshakes_do_not_fill_the_log() {
     let logged = lines("rejected connection");
     let bound = LINES_A_SECOND * (seconds + 1);
     assert!((1..=bound).contains(&logged), "{logged} in {seconds} s");
-    // A later line contains the number of failures in between.
+    // A later line contains the number of failures since then.
     witan_e2e::wait::until_true("a line after the silence", || {
         fail();
         lines("rejected connection") > logged

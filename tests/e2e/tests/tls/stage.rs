@@ -1,4 +1,4 @@
-//! A server with a TLS URL and a plain URL, and usual clients.
+//! A server with a TLS URL and a plain URL, and its clients.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use super::{
     client::Client,
 };
 
-/// A server that was prepared and may be running.
+/// A prepared server, which may be running.
 pub(crate) struct Stage {
     pub(crate) server: Server,
     pub(crate) authority: Authority,
@@ -17,15 +17,14 @@ pub(crate) struct Stage {
     pub(crate) ca: String,
     /// The server's certificate and key.
     pub(crate) pair: Pair,
-    /// The port with TLS.
     pub(crate) port: u16,
 }
 
-/// Host names that tests use for a server.
+/// The host names in the server's certificate.
 pub(crate) const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
 
 impl Stage {
-    /// Prepares a server with its certificate.
+    /// Prepares a server and its certificate.
     pub(crate) fn prepare(kind: Kind) -> Self {
         let mut server = Launch::new(kind).prepare();
         let dir = server.dir();
@@ -40,7 +39,7 @@ impl Stage {
         Self { server, authority, ca, pair, port }
     }
 
-    /// Starts a server with these further arguments.
+    /// Starts a server with additional arguments.
     pub(crate) fn start(kind: Kind, args: &[&str]) -> Self {
         let mut stage = Self::prepare(kind);
         stage.add(args);
@@ -52,7 +51,7 @@ impl Stage {
         self.server.add_args(args.iter().copied());
     }
 
-    /// Starts a server that requires certificates of its authority.
+    /// Starts a server that requires client certificates of its authority.
     pub(crate) fn mutual(kind: Kind, args: &[&str]) -> Self {
         let mut stage = Self::prepare(kind);
         let ca = stage.ca.clone();
@@ -76,7 +75,7 @@ impl Stage {
         self.authority.issue(self.server.dir(), name, &[])
     }
 
-    /// Runs etcdctl 3.6 on the URL with TLS.
+    /// Runs etcdctl 3.6 on the TLS URL, with a client certificate if given.
     pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> Said {
         self.run(Tool::Etcdctl36, pair, args)
     }
@@ -92,7 +91,7 @@ impl Stage {
         tool.run(&self.url(), &all)
     }
 
-    /// Runs curl on the URL with TLS. Returns exit code and output.
+    /// Runs curl on the TLS URL. Returns its exit code and output.
     pub(crate) fn curl(&self, args: &[&str], target: &str) -> (Option<i32>, String) {
         let url = format!("{}{target}", self.url());
         let mut command = Command::new("curl");
@@ -101,8 +100,8 @@ impl Stage {
         (said.code, said.stdout)
     }
 
-    /// Waits until at least `least` handshakes failed for this reason, because a connection is closed before it is counted.
-    /// Returns the number.
+    /// Waits until at least `least` handshakes have failed for this reason, because a failure is counted after the connection
+    /// is closed. Returns the number.
     pub(crate) fn failures(&self, reason: &str, least: u64) -> u64 {
         let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}}");
         let count = || self.server.metric(&series).map_or(0, |count| count as u64);

@@ -1,4 +1,4 @@
-//! Each rule of v1's keys with its exact answer, and the effects that are visible in v2.
+//! The rules of v1's keys with their exact answers, and the effects in v2.
 
 use witan_e2e::{Cluster, Launch, Server, http, wait};
 
@@ -64,7 +64,7 @@ const REFUSALS: &str = "
     GET /v1/keys/_etcd/machines/x - 404 100 Key Not Found|/_etcd/machines/x
 ";
 
-/// Returns the lines of a table as their first words and the rest.
+/// Returns each line of a table as its first words and the rest.
 fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| {
@@ -167,7 +167,7 @@ fn v2_sees_what_v1_writes_and_the_other_way_round() {
     assert_eq!(seen["node"]["modifiedIndex"], index);
     let left = seen["node"]["ttl"].as_i64().expect("seconds");
     assert!((1..=100).contains(&left), "{left}");
-    // V1 rounds down where v2 rounds up.
+    // v1 rounds a TTL down, and v2 rounds it up.
     let ttl = server.http("GET", "/v1/keys/a", "").json()["ttl"].as_i64();
     assert!(ttl.is_some_and(|ttl| ttl < left), "{ttl:?} {left}");
     server.answers(200, "PUT", "/v2/keys/a?prevValue=1", "value=2");

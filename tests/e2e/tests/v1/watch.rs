@@ -1,4 +1,4 @@
-//! V1's two kinds of watch: for later changes (GET), and from an index of the history (POST).
+//! v1's two kinds of watch: for later changes (GET), and from an index of the history (POST).
 
 use std::thread;
 

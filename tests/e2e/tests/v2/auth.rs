@@ -1,4 +1,4 @@
-//! Users and roles of v2 that etcdctl 3.4 creates: after a kill, and with patterns.
+//! v2 users and roles that etcdctl 3.4 creates: after a kill, and with patterns.
 
 use witan_e2e::{Kind, Launch, Server, Tool};
 

@@ -1,4 +1,4 @@
-//! Changes of members: changes that one member can decide alone, on Witan and on etcd 3.4, and changes of a cluster.
+//! Membership changes of a single member, on Witan and on etcd 3.4, and of a cluster.
 
 use witan_e2e::{
     Cluster, Kind, Launch, Server, Tool,
@@ -53,7 +53,7 @@ fn peer_urls_can_be_changed() {
 /// Number of members of the cluster.
 const SIZE: usize = 3;
 
-/// Tests changes that one member cannot decide alone, and the cluster's reports about itself.
+/// Tests changes that need several members, and the cluster's statistics.
 #[test]
 fn members_of_a_cluster_are_counted_changed_removed_and_added() {
     let mut cluster = Cluster::start(SIZE);
@@ -109,7 +109,7 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
     assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
 }
 
-/// Returns the ids in v2's form, in the order of the members.
+/// Returns the members' ids in v2's form, in the order of the members.
 fn ids(cluster: &Cluster) -> Vec<String> {
     let members = cluster.members().iter();
     members
@@ -117,7 +117,7 @@ fn ids(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// Checks that the leader counts messages for its followers, and each member its sent or received messages.
+/// Checks that the leader counts messages to its followers, and that each member counts its sent or received messages.
 fn statistics(cluster: &Cluster, leader: usize, ids: &[String]) {
     let said = cluster
         .member(leader)

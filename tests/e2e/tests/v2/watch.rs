@@ -1,5 +1,4 @@
-//! Watches beyond the record of etcd's answers: many events, slow clients, clients that disconnect, and clients with older
-//! protocols.
+//! Watches beyond the recorded answers: many events, slow clients, clients that disconnect, and older protocols.
 
 use witan_e2e::{
     Launch, Server,
@@ -38,7 +37,7 @@ fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     }
 }
 
-/// Returns the indexes of the events in a stream.
+/// Returns the indexes of a stream's events.
 fn indexes(bytes: &[u8]) -> Vec<u64> {
     let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     let events = lines.map(|line| serde_json::from_slice(line).expect("a line is an event"));
@@ -104,7 +103,7 @@ fn a_stream_that_falls_too_far_behind_ends() {
     let server = Launch::witan().without_fsync().start();
     let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
     let begin = head.etcd_index();
-    // This exceeds any socket buffer and the history.
+    // The values exceed any socket buffer and the history.
     let value = "x".repeat(BIG_BYTES);
     let target = "/s?noValueOnSuccess=true";
     put_many(&server, target, (0..HISTORY + 500).map(|_| value.clone()));

@@ -1,5 +1,5 @@
 //! Raw HTTP requests to Witan and to etcd 3.4: targets with any bytes, clients that close their side and wait for the answer,
-//! and requests that are too large. The answers to the latter may differ, but other clients must be served during them.
+//! and requests that are too large. Answers to oversized requests may differ, but other clients must be served during them.
 
 use witan_e2e::{
     Kind, Launch, Server,
@@ -131,7 +131,7 @@ fn a_form_may_have_ten_mebibytes() {
     }
 }
 
-/// Sends an excessive request, which may be interrupted. Returns the status of the answer, if any.
+/// Sends an oversized request, during which the server may close the connection. Returns the status of the answer, if any.
 fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut connection = open(server);
     let _ = connection.send_raw(bytes);
@@ -186,7 +186,7 @@ fn large_requests_are_refused_and_others_are_served() {
         ),
     ];
     for (what, bytes, statuses) in table {
-        // A client that is still sending when the connection closes may miss the answer.
+        // A client that still sends when the server closes the connection may miss the answer.
         if let Some(status) = overdo(&server, &bytes) {
             assert!(statuses.contains(&status), "{what}: {status}");
         }
@@ -238,7 +238,7 @@ fn a_read_sees_every_write_that_was_answered_on_whichever_connection() {
     }
 }
 
-/// Returns how often the replica's thread has slept.
+/// Returns how often the replica's thread has gone to sleep.
 fn waits_of_the_replica(pid: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let threads = tasks.map(|task| task.expect("a thread").path());

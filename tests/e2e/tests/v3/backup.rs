@@ -9,7 +9,7 @@ use witan_e2e::{Kind, Launch, Tool, grpc, linear::client::Choice, requests, wait
 
 use super::{gateway, pair, start};
 
-/// etcd also lowers its storage version, which Witan does not, so only the first steps are the same.
+/// Only the first steps are the same, because etcd also lowers its storage version.
 #[test]
 fn a_downgrade_is_recorded_and_called_off() {
     let server = start(Kind::Witan);
@@ -27,7 +27,7 @@ fn a_downgrade_is_recorded_and_called_off() {
         again.contains("Error: etcdserver: cluster has a downgrade job in progress"),
         "{again}"
     );
-    // The leader may have lowered the cluster's version before the cancellation, as in etcd.
+    // As in etcd, the leader may have lowered the cluster version before the cancellation.
     let canceled = run(&["downgrade", "cancel"]).stdout;
     assert!(
         canceled.starts_with("Downgrade cancel success, cluster version 3."),
@@ -37,7 +37,7 @@ fn a_downgrade_is_recorded_and_called_off() {
     assert!(status.ends_with(", , , false\n"), "{status}");
 }
 
-/// Fields with the sizes of data and logs, which differ between servers.
+/// Fields with sizes of data and logs, which differ between servers.
 const SIZES: [&str; 4] = ["dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex"];
 
 #[test]
@@ -135,7 +135,7 @@ fn delete(choice: &mut Choice) -> DeleteRangeRequest {
     requests::delete(key(choice), range_end)
 }
 
-/// Returns an operation on a store at `revision`, or `None` for a compaction of a future revision.
+/// Returns a random operation on a store at `revision`, or `None` for a compaction of a future revision.
 pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> Option<Step> {
     Some(match choice.below(20) {
         0..=9 => Step::Put(put(choice)),
@@ -234,7 +234,7 @@ fn hashes_of_the_same_operations_are_etcds() {
             ];
             assert_eq!(after[0], after[1], "round {round}: {step:?}");
             revision = after[0];
-            // At a compacted revision, etcd answers the hash from before its compaction.
+            // At its compacted revision, etcd returns the hash from before the compaction.
             let between = between(&mut choice, revision, compacted);
             let asked = [0, between.min(revision), revision + 1];
             let asked: Vec<i64> = asked.into_iter().filter(|r| *r != compacted).collect();

@@ -1,5 +1,5 @@
-//! Compares locks and elections with etcd 3.6, over gRPC and as JSON. Etcdctl and etcd's Go client implement the two services
-//! themselves: see `tests/upstream/cases`, `tests/e2e/go`.
+//! Compares locks and elections with etcd 3.6, over gRPC and as JSON. etcdctl and etcd's Go client implement both services
+//! themselves (see `tests/upstream/cases` and `tests/e2e/go`).
 
 use std::future::Future;
 
@@ -22,7 +22,7 @@ use super::{gateway, pair, start};
 /// The answers and events of one run as text.
 type Told = Vec<String>;
 
-/// Runs the calls on both servers. The results must be the same.
+/// Runs the calls on both servers, which must have the same results. Returns the results.
 fn both<F: Future<Output = Told>>(calls: impl Fn(Channel) -> F) -> Told {
     let servers = pair();
     let [ours, theirs] = servers.each_ref().map(|server: &Server| {

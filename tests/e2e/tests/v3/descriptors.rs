@@ -1,5 +1,5 @@
-//! Witan's messages and services have etcd's names, numbers and types. The test compiles etcd's own .proto files without
-//! their options and compares them with the descriptors that the server reflects.
+//! Witan's messages and services have etcd's names, numbers and types. The test compiles etcd's own .proto files without their
+//! options, and compares them with the descriptors that the server reflects.
 
 use std::{collections::BTreeMap, fs};
 
@@ -11,7 +11,7 @@ use protox::{
 };
 use witan_e2e::binaries;
 
-/// etcd's files, by the names under which they import each other.
+/// etcd's files, with the names under which they import each other.
 const FILES: [(&str, &str); 5] = [
     ("etcd/api/etcdserverpb/rpc.proto", "rpc.proto"),
     ("etcd/api/mvccpb/kv.proto", "kv.proto"),
@@ -49,7 +49,7 @@ fn strip(source: &str) -> String {
     without(&code, "[", &[']'])
 }
 
-/// Removes everything from `start` up to one of `ends` outside of braces.
+/// Removes everything from each `start` to the next of `ends` outside of braces.
 fn without(code: &str, start: &str, ends: &[char]) -> String {
     let mut out = String::new();
     let mut rest = code;
@@ -70,7 +70,7 @@ fn without(code: &str, start: &str, ends: &[char]) -> String {
     out
 }
 
-/// The wire format, one line per item: its name and its properties.
+/// The wire format: the properties of each item by its name.
 type Facts = BTreeMap<String, String>;
 
 fn facts(set: &FileDescriptorSet) -> Facts {

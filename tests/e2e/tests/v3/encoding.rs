@@ -1,5 +1,4 @@
-//! `?encoding=utf8`, which etcd lacks: plain strings for bytes on the gateway's routes. Unit tests cover the encoding of each
-//! message.
+//! `?encoding=utf8`, which etcd lacks: plain strings for bytes on the gateway's routes. Unit tests cover each message.
 
 use serde_json::{Value, json};
 use witan_e2e::{
@@ -43,7 +42,7 @@ fn keys_and_values_are_strings() {
     // Read all keys from the first one on.
     let all = json!({ "key": "\0", "range_end": "\0" });
     assert_eq!(plain(&server, "kv/range", &all), both);
-    // Without the parameter, or with its default, the key is the same.
+    // Without the parameter, or with its default, bytes are in base64.
     let body = json!({ "key": "YS8x" });
     for path in ["/v3/kv/range", "/v3/kv/range?encoding=base64&other=1"] {
         let answer = call(&server, path, &body).json();
@@ -69,7 +68,7 @@ fn keys_and_values_are_strings() {
     assert!(blob.chars().all(in_base64));
 }
 
-/// Returns the first event of a line.
+/// Returns the key and the value of the first event in a line.
 fn event(line: &Value) -> [&Value; 2] {
     let pair = &line["result"]["events"][0]["kv"];
     [&pair["key"], &pair["value"]]

@@ -79,7 +79,7 @@ const METHODS: &[Ask] = &[
 
 #[test]
 fn members_paths_and_methods() {
-    // In 3.4, alarms have no header.
+    // In etcd 3.4, alarms have no header.
     let alarms: &[Call] = &[
         ("maintenance/alarm", "{}"),
         ("maintenance/alarm", r#"{"action":"GET"}"#),
@@ -89,7 +89,7 @@ fn members_paths_and_methods() {
     same_at(&pair(), "v3", posts.chain(METHODS.iter().copied()));
 }
 
-/// Compares with etcd 3.4, whose older prefixes have different answers. `tests/differ` compares its keys.
+/// Compares with etcd 3.4, whose older prefixes have different answers. `tests/differ` compares calls about keys.
 #[test]
 fn members_paths_and_methods_of_the_former_gateway() {
     let servers = [Kind::Witan, Kind::Etcd34].map(start);

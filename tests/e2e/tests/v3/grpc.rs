@@ -79,7 +79,7 @@ async fn unknown(channel: &Channel) -> Vec<(Code, String)> {
     outcomes
 }
 
-/// Checks the health service, which only supports the whole server.
+/// Calls the health service, which supports only the server as a whole.
 async fn health(channel: &Channel) -> Vec<(Code, String)> {
     let mut health = HealthClient::new(channel.clone());
     let check = |service: &str| HealthCheckRequest { service: service.into() };

@@ -1,5 +1,5 @@
-//! Compares leases with etcd 3.7 through the gateway. `tests/commands` compares etcdctl's output; `tests/differ` compares
-//! random calls about leases and keys, and remaining times.
+//! Compares leases with etcd 3.7 through the gateway. `tests/commands` compares etcdctl's output. `tests/differ` compares
+//! random calls about leases and keys, and remaining TTLs.
 
 use witan_e2e::http::Connection;
 

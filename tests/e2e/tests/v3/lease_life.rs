@@ -1,5 +1,5 @@
-//! How leases end on Witan: by time, never early, also across a kill -9, and with the right notifications. `tests/e2e/go`
-//! tests them with etcd's own client, including hundreds of ends at once.
+//! How leases end on Witan: after their TTL and never early, also across a kill -9, and with the right notifications.
+//! `tests/e2e/go` tests leases with etcd's own client, including hundreds that end at once.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use witan_e2e::{Kind, Server, Tool, wait};
 
 use super::{pair, start};
 
-/// Maximum delay of a lease's end: a check of the leader, and a busy machine.
+/// Maximum delay of a lease's end: the leader's check, and a busy machine.
 const LATE: Duration = Duration::from_secs(10);
 
 fn call(server: &Server, path: &str, body: &Value) -> Value {
@@ -95,7 +95,7 @@ fn remaining_time_survives_kill_9() {
     put(&server, "MDAy", 8);
     put(&server, "MDAz", 9);
     wait::until_true("the short one ends", || left(&server, 8) == -1);
-    // The remaining time of a lease is recorded after half of its TTL.
+    // The remaining TTL of a lease is recorded after half of its TTL.
     wait::until_true("half of it is over", || left(&server, 7) < 4);
     call(&server, "lease/keepalive", &json!({"ID": 9}));
     server.kill9();

@@ -21,12 +21,11 @@ mod websocket;
 
 use witan_e2e::{Kind, Launch, Server, wait};
 
-/// Starts a new server of this kind.
 fn start(kind: Kind) -> Server {
     Launch::new(kind).same_ids().start()
 }
 
-/// Starts Witan and etcd. Both states contain the cluster version, which a leader sets after its start.
+/// Starts Witan and etcd. Waits until both states contain the cluster version, which a leader sets after its start.
 fn pair() -> [Server; 2] {
     let pair = [start(Kind::Witan), start(Kind::Etcd37)];
     for server in &pair {

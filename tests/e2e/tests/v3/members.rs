@@ -1,5 +1,5 @@
-//! Compares learners with etcd 3.6. They do not count toward the quorum, so one member can add, show, change and remove them
-//! alone, as etcd does.
+//! Compares learners with etcd 3.6. Learners do not count for the quorum, so a single member can add, list, change and remove
+//! them.
 
 use serde_json::Value;
 use witan_e2e::{Kind, Launch, Server, Tool, wait};
@@ -10,7 +10,7 @@ const LEARNER: &str = "http://127.0.0.1:1";
 
 fn run(server: &Server, args: &[&str]) -> (Option<i32>, String) {
     let said = Tool::Etcdctl36.run(&server.url(), args);
-    // Before the error, etcdctl logs its attempt.
+    // etcdctl logs its attempt before the error.
     let error = said.stderr.lines().last().unwrap_or_default();
     (said.code, said.stdout + error)
 }
@@ -26,7 +26,7 @@ fn own_id(server: &Server) -> u64 {
     members(server)[0]["ID"].as_u64().expect("an id")
 }
 
-/// Returns the learner's id, which depends on the second of its addition.
+/// Returns the learner's id, which depends on the second at which it was added.
 fn learner(server: &Server) -> Option<u64> {
     let members = members(server);
     let learner = members.iter().find(|member| member["isLearner"] == true)?;
@@ -38,8 +38,8 @@ fn add(server: &Server, url: &str) -> (Option<i32>, String) {
     run(server, &["member", "add", "new", "--learner", &urls])
 }
 
-/// Adds a learner whose id is greater than the member's own id, so that lists are ordered the same on both servers. Returns
-/// the output, its URL and its id.
+/// Adds a learner whose id is greater than the member's, so that lists are ordered the same on both servers. Returns the
+/// output, its URL and its id.
 fn add_behind_own(server: &Server) -> ((Option<i32>, String), String, u64) {
     let own = own_id(server);
     for port in 1000..2000 {
@@ -65,7 +65,7 @@ fn learners_come_and_go_as_in_etcd() {
                 said.push(run(&server, &["member", "list", "-w", format]));
             }
         }
-        // Within the same second, the id is also the same, and that error has priority.
+        // Within the same second, the id is the same too, and that error has priority.
         said.push(wait::until("the URL is what is refused", || {
             let refused = add(&server, &url);
             (!refused.1.contains("member ID already exist")).then_some(refused)
@@ -120,7 +120,7 @@ fn a_learner_outlives_kill_9() {
     server.kill9();
     server.start_again();
     assert_eq!(learner(&server), None);
-    // The same URL in the same second would lead to the same id, which was removed.
+    // In the same second, the same URL leads to the same id, which was removed.
     let (code, _) = add(&server, "http://127.0.0.1:3");
     assert_eq!(code, Some(0));
 }

@@ -1,4 +1,4 @@
-//! RangeStream, which etcd 3.6 lacks: its combined parts equal the answer of Range.
+//! RangeStream, which etcd 3.6 lacks. Its combined parts must equal the answer of Range.
 
 use tonic::Code;
 use witan_api::v3::etcdserverpb::{

@@ -1,4 +1,4 @@
-//! Snapshots between Witan and etcd: etcd starts from Witan's, and Witan from etcd's and its own.
+//! Snapshots between Witan and etcd: etcd starts from Witan's snapshot, and Witan from etcd's and its own.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn tool(kind: Kind, args: &[&str]) -> Said {
     }
 }
 
-/// Executes random operations on one server. Returns the revision after them.
+/// Executes random operations on a server. Returns the last revision.
 fn fill(server: &Server, rounds: usize) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = Client::connect(&server.address()).await;
@@ -86,7 +86,7 @@ fn people(server: &Server) {
     }
 }
 
-/// Returns the users and roles of a server, and whether a password is still correct.
+/// Returns a server's users and roles, and whether a password still works.
 fn shown_people(server: &Server) -> Vec<String> {
     let url = server.url();
     let run = |line: &str| {
@@ -146,7 +146,7 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     lease(&ours);
     people(&ours);
     let snapshot = save(&ours);
-    // The previous release supports the layout, too.
+    // The previous release reads the layout too.
     let former = restored(Kind::Etcd36, &snapshot, &[]);
     assert_eq!(view(&ours), view(&former));
     drop(former);
@@ -169,11 +169,11 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     assert_eq!(node["node"]["value"], "1");
 }
 
-/// A snapshot has the state of one time, however much is written while it is sent.
+/// A snapshot contains the state of one moment, regardless of writes while it is sent.
 #[test]
 fn writes_go_on_beside_a_snapshot() {
     let server = start(Kind::Witan);
-    // This exceeds the size that may wait for a client.
+    // The values exceed the size that may wait for a client.
     let value = "YmFy".repeat(30_000);
     for at in 0..40 {
         let body = format!(r#"{{"key":"bGFyZ2U{}","value":"{value}"}}"#, at % 10);
@@ -324,7 +324,7 @@ fn v2_moves_with_its_history() {
     ] {
         let [before, after] = [&first, &second].map(|server| server.http("GET", target, ""));
         let shown = |mut json: serde_json::Value| {
-            // The remaining time decreases.
+            // The remaining TTL decreases.
             if let Some(nodes) = json["node"]["nodes"].as_array_mut() {
                 for node in nodes {
                     node.as_object_mut().map(|node| node.remove("ttl"));
@@ -371,7 +371,7 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
         let said = tool(Kind::Witan, &args);
         assert!(!Path::new(&data).exists(), "{case:?}");
         let theirs = tool(Kind::Etcd37, &args);
-        // Etcdutl leaves a partial result.
+        // etcdutl leaves a partial result.
         let _ = fs::remove_dir_all(&data);
         assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");
         assert_ne!(said.code, Some(0));
@@ -391,7 +391,7 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The init container of a pod may run again. The restored directory stays, with the member's later writes.
+/// A pod's init container may run again. The restored directory must stay, with the member's later writes.
 #[test]
 fn a_restore_that_runs_again_leaves_the_directory_alone() {
     let server = start(Kind::Witan);
@@ -426,7 +426,7 @@ fn a_restore_that_runs_again_leaves_the_directory_alone() {
     assert_ne!(tool(Kind::Witan, &args).code, Some(0));
 }
 
-/// The certificates are only needed for the later start.
+/// Only the later start needs the certificates.
 #[test]
 fn a_member_whose_peers_speak_tls_is_restored_without_its_certificate() {
     let server = start(Kind::Witan);
@@ -456,7 +456,7 @@ fn a_member_whose_peers_speak_tls_is_restored_without_its_certificate() {
     }
 }
 
-/// JSON lines with one chunk each contain the same file.
+/// The JSON lines, each with one chunk, contain the same file.
 #[test]
 fn json_carries_the_same_file() {
     let server = start(Kind::Witan);

@@ -1,4 +1,4 @@
-//! The gateway over a WebSocket, on Witan and on etcd 3.6. The client sends further requests while it receives answers.
+//! The gateway over a WebSocket, on Witan and on etcd 3.6. The client sends requests while it receives answers.
 
 use witan_e2e::{
     Kind,
@@ -70,7 +70,7 @@ fn a_token_stands_among_the_protocols() {
     );
 }
 
-/// etcd waits for the end of the body, which arrives when the answer is no longer read.
+/// etcd waits for the end of the body, which arrives when no client reads the answer any more.
 #[test]
 fn other_calls_take_one_message() {
     let server = start(Kind::Witan);
@@ -86,7 +86,7 @@ fn other_calls_take_one_message() {
     }
 }
 
-/// An invalid message, path or query is answered with an error, and the socket is closed properly.
+/// An invalid message, path or query gets an error, and the socket is closed properly.
 #[test]
 fn a_call_that_fails_is_answered() {
     let mut server = start(Kind::Witan);

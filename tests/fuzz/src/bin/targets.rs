@@ -1,4 +1,4 @@
-//! Prints the table of targets for `tests/fuzz/million`: name, longest input, files.
+//! Prints the table of targets for `tests/fuzz/million`: name, maximum input length, files.
 
 use std::io::{self, Write as _};
 

@@ -1,5 +1,4 @@
-//! Files of bbolt: reading ends for any contents of their pages, and data that was read is the same after it is written and
-//! read again.
+//! bbolt files: reading ends for any page contents, and data survives being written and read again.
 
 use std::{fs, path::PathBuf, thread};
 
@@ -10,13 +9,12 @@ use witan_bolt::{
 
 use crate::input::Input;
 
-/// Maximum number of pages in an input.
 const PAGES_MAX: usize = 16;
 
 type Buckets = Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>;
 
-/// The chunks are the beginnings of the pages after the meta pages, of which the first is the root. The target generates the
-/// meta pages, because their checksums would reject any other input.
+/// The chunks are the beginnings of the pages after the meta pages; the first one is the root. The target generates the meta
+/// pages, because their checksums would reject any other input.
 pub(super) fn file(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let chunks: Vec<&[u8]> = std::iter::from_fn(|| input.chunk())

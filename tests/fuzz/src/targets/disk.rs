@@ -11,7 +11,7 @@ use witan_storage::fuzz::{current, line, owner};
 use super::machine::{compared, records, used};
 use crate::input::{Input, push_chunk};
 
-/// The input is the lines of `identity`, of `owner` or of `current`, or the bytes of the line record.
+/// The input is the text of `identity`, `owner` or `current`, or the bytes of its line record.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Some(again) = witan_storage::fuzz::identity(text) {
@@ -39,8 +39,8 @@ fn pairs(input: &mut Input<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     pairs
 }
 
-/// The chunks are keys and contents of records. The target generates their checksums, because damage that checksums detect is
-/// a separate case: with a first byte above 127, it leaves them unchanged.
+/// The chunks are keys and contents of records. The target adds valid checksums, so that damage reaches the parser. With a
+/// first byte above 127, it leaves the contents unchanged.
 pub(super) fn checkpoint(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let seal = input.byte() < 0x80;
@@ -54,7 +54,7 @@ pub(super) fn checkpoint(bytes: &[u8]) {
     let again = View::restore(records_of(&view).into_iter().map(Ok::<_, CorruptRecord>));
     let again = again.expect("a restored view makes a checkpoint");
     compared(&view.machine, &again.machine);
-    // Versions with wrong links are only detected at a compaction, which refuses them.
+    // Only a compaction detects versions with wrong links, and refuses them.
     let _ = used(view.machine);
 }
 
@@ -62,7 +62,7 @@ fn records_of(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
     records(|emit| view.changes(None, emit))
 }
 
-/// Adds the checksum of a valid checkpoint.
+/// Adds the checksum that a checkpoint needs.
 fn sealed(key: &[u8], mut contents: Vec<u8>) -> Vec<u8> {
     let crc = match key.split_first() {
         Some((&record::KV, _)) => crc32fast::hash(&contents),

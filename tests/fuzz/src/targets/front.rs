@@ -5,7 +5,7 @@ use witan_v3::fuzz::gateway_path;
 
 use super::escaped;
 
-/// The input is an escaped path or a part of a form.
+/// The input is an escaped path or part of a form.
 pub(super) fn path(text: &[u8]) {
     for plus in [Plus::IsPlus, Plus::IsSpace] {
         match unescape(text, plus) {

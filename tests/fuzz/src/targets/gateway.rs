@@ -1,4 +1,4 @@
-//! V3 requests as JSON and as protobuf: decoded to the public message, checked, and converted to the core's command.
+//! V3 requests as JSON and as protobuf: each is decoded to the public message, checked, and converted to the core's command.
 
 use std::fmt::Debug;
 
@@ -20,12 +20,12 @@ use crate::input::{Input, split_at};
 
 /// The default of `--max-txn-ops`.
 const OPS_MAX: usize = 128;
-/// Factor by which a message may be longer than its JSON: etcd 3.4 replaces an invalid UTF-8 byte by a replacement character.
+/// Factor by which a message may be longer than its JSON: etcd 3.4 replaces an invalid UTF-8 byte with a replacement character.
 const MESSAGE_BYTES_TIMES: usize = 3;
-/// Additional bytes for messages with the shortest fields. All other messages are smaller than their JSON.
+/// Bytes by which a message with very short fields may be longer than its JSON.
 const MESSAGE_BYTES_MORE: usize = 16;
 
-/// A request that the core may receive.
+/// A request for the core.
 enum Asked {
     Range(pb::RangeRequest),
     Put(pb::PutRequest),
@@ -60,7 +60,8 @@ fn other<Q>(_: Q) -> Asked {
     Asked::Other
 }
 
-/// Decodes a body as 3.6 does. 3.4 may decode another message or none, and so may a reader that treats bytes as text.
+/// Decodes a body as etcd 3.6 does, as etcd 3.4 does, and as a reader that treats bytes as text. Returns the first decoded
+/// message.
 fn read<Q>(body: &[u8]) -> Option<Q>
 where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,
@@ -101,7 +102,7 @@ where
     );
 }
 
-/// The input is a byte that selects the message, and its bytes.
+/// The input is a byte that selects the message type, and the message's bytes.
 pub(super) fn protobuf(request: &[u8]) {
     let mut input = Input::new(request);
     let kind = input.byte();
@@ -129,7 +130,7 @@ where
     let bytes = message.encode_to_vec();
     assert_eq!(Q::decode(bytes.as_slice()).as_ref(), Ok(&message));
     let json = serde_json::to_vec(&message).expect("memory does not fail");
-    // JSON permits less nesting.
+    // JSON permits less nesting than protobuf.
     for v34 in [false, true] {
         if let Ok(read) = gateway_body::<Q>(&json, v34) {
             assert_eq!(read, message, "JSON, {v34}");
@@ -138,7 +139,7 @@ where
     Some(message)
 }
 
-/// Checks that the log can hold and the machine can execute every request that the checks let pass.
+/// Checks that a request that passes the checks fits in the log and can be executed by the machine.
 fn serve(asked: Asked) {
     let verb = match asked {
         Asked::Range(request) => {
@@ -168,7 +169,7 @@ fn serve(asked: Asked) {
         "an entry comes back from the log"
     );
     let mut machine = StateMachine::default();
-    // Run the request again, when there is data to find.
+    // Run the request again on the resulting data.
     for _ in 0..2 {
         if let Reply::Kv(Ok(reply)) = machine.apply(&entry).reply {
             let answer = answer(reply);

@@ -1,4 +1,4 @@
-//! Go's text forms: every written text can be read again.
+//! Go's text forms: each written text can be read again.
 
 use std::time::Duration;
 

@@ -14,11 +14,11 @@ use witan_storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until}
 
 use crate::input::Input;
 
-/// The beginning of every file of the engine: magic, version 2, alignment 0.
+/// The beginning of every log file: magic, version 2, alignment 0.
 const HEADER: &[u8] =
     b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
 
-/// The first byte selects the test. The rest is a file's bytes, or chunks from which a file is created.
+/// The first byte selects the test. The rest is a file, or chunks for a file.
 pub(super) fn file(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (kind, seq) = (input.byte(), u64::from(input.byte()));
@@ -37,14 +37,14 @@ fn judged(file: &[u8], seq: u64, last: bool) {
         Ok(kept) => {
             assert_eq!(kept, whole.unwrap_or(0), "what is whole is kept");
             assert!(last || kept == file.len(), "a closed file is whole");
-            // The kept part must be accepted as complete.
+            // The kept part must be a complete file.
             assert!(kept == 0 || log_kept(&file[..kept], seq, false) == Ok(kept));
         }
         Err(_) => assert_ne!(whole, Some(file.len()), "what is whole is not refused"),
     }
 }
 
-/// Creates a file of whole records and flips one byte. No record from there on may count.
+/// Creates a file of complete records and flips one byte. The reader must not accept the damaged record or a later one.
 fn damaged(input: &mut Input<'_>, seq: u64, last: bool) {
     let (place, change) = (usize::from(input.short()), input.byte());
     let mut file = HEADER.to_vec();
@@ -81,7 +81,7 @@ pub fn file_of(seq: u8, records: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Appends a record whose entries are the first half of `content` and whose footer is the rest.
+/// Appends a record. The first half of `content` is its entries, the second half its footer.
 fn push_record(file: &mut Vec<u8>, seq: u64, content: &[u8]) {
     let (entries, footer) = content.split_at(content.len() / 2);
     let sign = u32::try_from(seq & u64::from(u32::MAX)).expect("masked");
@@ -101,10 +101,10 @@ fn push_record(file: &mut Vec<u8>, seq: u64, content: &[u8]) {
 
 /// Id of the member that owns the disk.
 const ID: u64 = 7;
-/// Maximum distance of terms and indexes between records from a disk.
+/// Maximum distance of terms and indexes between successive records.
 const STEP: u64 = 4;
 
-/// The input is a hard state and records from a disk. They are refused, or the member runs.
+/// The input is a hard state and records from a disk. The member refuses them or runs with them.
 pub(super) fn entry(bytes: &[u8]) {
     if let Some(record) = entry_unframe(bytes.to_vec()) {
         assert_eq!(entry_frame(&record), bytes);
@@ -130,7 +130,7 @@ pub(super) fn entry(bytes: &[u8]) {
     run(hard_state, records);
 }
 
-/// Returns a sole member at its first start, which the corpus also uses.
+/// Returns a single-member cluster's configuration and state at its first start.
 pub fn sole_member() -> (Config, Recovered) {
     let member = Member { id: ID, ..Member::default() };
     let config = Config {
@@ -160,7 +160,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
         return;
     };
     let mut host = Disk::default();
-    // An unknown command ends the member.
+    // An unknown command stops the member.
     if replica.turn(&mut host).is_err() {
         return;
     }
@@ -171,7 +171,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     );
 }
 
-/// A host in which every call succeeds. Its disk keeps the log.
+/// A host in which every call succeeds, and whose disk keeps the log.
 #[derive(Debug, Default)]
 pub struct Disk(pub Recovered);
 

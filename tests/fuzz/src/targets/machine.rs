@@ -13,7 +13,7 @@ use witan_machine::{
 
 use crate::input::Input;
 
-/// Maximum number of entries in an input. More would only be slower.
+/// Maximum number of entries in an input; more would only cost time.
 const ENTRIES_MAX: usize = 64;
 
 /// Each chunk is the bytes of an entry without its version byte.
@@ -57,7 +57,7 @@ pub(super) fn apply(bytes: &[u8]) {
     assert_eq!(used(one), Ok(()), "it makes a checkpoint");
 }
 
-/// Returns the emitted records by key.
+/// Returns the records that `changes` puts, by key. Panics at a deletion or a repeated key.
 pub(super) fn records(
     changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -69,7 +69,7 @@ pub(super) fn records(
     records
 }
 
-/// Compares two machines that must be the same.
+/// Panics if two machines differ.
 pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
     assert_eq!(fingerprint::of(&one.kv), fingerprint::of(&two.kv));
     assert_eq!(fingerprint::of(&one.tree), fingerprint::of(&two.tree));
@@ -88,11 +88,10 @@ pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
     assert_eq!(one.tree.index(), two.tree.index());
 }
 
-/// Uses a machine that was accepted as valid: reads, writes, a compaction and an expiration. Fails if its later checkpoint is
-/// refused.
+/// Runs reads, writes, a compaction and an expiration on an accepted machine. Fails if its later checkpoint is refused.
 pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
     let everything = kv::Range {
-        // No client can put the empty key, but the machine accepts any logged key.
+        // No client can put the empty key, but the machine accepts any key in the log.
         key: Bytes::new(),
         range_end: Bytes::from_static(&[0]),
         ..kv::Range::default()

@@ -19,7 +19,7 @@ use crate::Target;
 pub use disk::checkpoint_input;
 pub use log::{Disk, file_of as log_file, sole_member};
 
-/// Default maximum length of an input in bytes, which is libFuzzer's default.
+/// Default maximum length of an input in bytes, as in libFuzzer.
 const BYTES_MAX: usize = 4096;
 
 pub(crate) const ALL: &[Target] = &[
@@ -273,7 +273,7 @@ pub(crate) const ALL: &[Target] = &[
     },
 ];
 
-/// Escapes a text for a URL or form: every byte with a special meaning.
+/// Escapes every byte with a special meaning in a URL or form.
 fn escaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text {

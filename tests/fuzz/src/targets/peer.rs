@@ -6,7 +6,7 @@ use witan_peer::fuzz::{
 
 use crate::input::Input;
 
-/// Decodes the same bytes as each of them.
+/// Decodes the same bytes as each kind of input.
 pub(super) fn stream(bytes: &[u8]) {
     let (again, left) = frames(bytes);
     assert!(bytes.starts_with(&again), "encode(decode(x))");
@@ -24,7 +24,7 @@ pub(super) fn stream(bytes: &[u8]) {
     }
 }
 
-/// The input is a step, then a part of a snapshot. Its rest is also a stream of records, which is split every `step` bytes.
+/// The input is a step, then a part of a snapshot. The part is also read as a stream of records, split every `step` bytes.
 pub(super) fn snapshot(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let step = usize::from(input.byte()).max(1);

@@ -1,6 +1,4 @@
-//! The client port as a whole: a member in this process that receives any bytes on a new connection.
-//!
-//! The port itself detects HTTP/2, so this target covers the detection.
+//! The client port as a whole: a member in this process receives any bytes on a new connection. The port itself detects HTTP/2.
 
 use std::{
     fs,
@@ -21,15 +19,15 @@ use witan::boot;
 use witan_config::{Config, Environment, Invocation};
 use witan_logging as logging;
 
-/// Maximum wait for an answer without a visible end. Most of them never arrive, because the request is incomplete.
+/// Maximum wait for the next bytes of an answer. Most requests are incomplete and get no answer.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// Maximum size of an answer in bytes. Small requests have no larger answers than `/metrics` or a listing of all data.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
-/// Interval of complete requests, which show that other clients are still served.
+/// Interval of complete requests, which check that other clients are still served.
 const HEALTH_EVERY: u64 = 256;
-/// Maximum time for the member to start or to answer such a request.
+/// Maximum time for the member to start or to answer a complete request.
 const START: Duration = Duration::from_secs(60);
-/// Prefix of the folders of members in this process. The process id follows.
+/// Prefix of a member's folder, before the process id.
 const FOLDER: &str = "fuzz-port-";
 
 /// The socket of the running member.
@@ -38,7 +36,7 @@ static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| start().expect("a member sta
 static PANICKED: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// Sends the bytes of a client to the member and reads its answer.
+/// Sends the bytes to the member and reads its answer.
 pub(super) fn connection(bytes: &[u8]) {
     let mut stream = UnixStream::connect(&*SOCKET).expect("the port accepts");
     let patience = stream.set_read_timeout(Some(PATIENCE));
@@ -59,7 +57,7 @@ pub(super) fn connection(bytes: &[u8]) {
     assert!(!PANICKED.load(Ordering::SeqCst), "no thread panics");
 }
 
-/// Reads until the connection or an answer ends, or no more bytes arrive.
+/// Reads until the connection or an answer ends, or no more bytes arrive in time.
 fn answer(stream: &mut UnixStream) -> Vec<u8> {
     let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
     while !whole(&answer) {
@@ -72,7 +70,7 @@ fn answer(stream: &mut UnixStream) -> Vec<u8> {
     answer
 }
 
-/// Returns whether an answer is complete according to the length in its head.
+/// Returns whether an answer has the length that its head announces.
 fn whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, _)) = text.split_once("\r\n\r\n") else {
@@ -135,7 +133,7 @@ fn start() -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// Creates a folder next to the running program. Removes the folders of ended processes.
+/// Creates a folder next to the running program, and removes the folders of processes that have ended.
 fn folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or(io::ErrorKind::NotFound)?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use witan_config::{Config, Environment, Invocation, Url, fuzz};
 use witan_gocompat::text::parse_duration;
 
-/// Maximum duration in seconds: the range of a `u64` of nanoseconds, with a margin.
+/// Maximum duration in seconds. It is below the range of a `u64` in nanoseconds.
 const DURATION_SECONDS_MAX: u64 = 1 << 35;
 
 /// The input is the text of a `--config-file`.
@@ -30,10 +30,10 @@ pub(super) fn file(bytes: &[u8]) {
     }
 }
 
-/// Each line is an argument. Lines that begin with `ETCD_` are variables.
+/// Each line is an argument. Lines that begin with `ETCD_` are environment variables.
 pub(super) fn arguments(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    // The text of a file is a separate target, and no file of this machine may be read.
+    // Skip `--config-file`, so that no file of this machine is read.
     if text
         .to_ascii_lowercase()
         .replace('_', "-")

@@ -5,7 +5,7 @@ use witan_v1::fuzz::v1_request;
 
 use crate::input::split_at;
 
-/// Additional bytes of a request as text, beyond its escaped fields: the names.
+/// Bytes that a request's text has in addition to its escaped fields.
 const TEXT_BYTES_MORE: usize = 256;
 
 /// The input is `METHOD TARGET`, a line feed and the form.

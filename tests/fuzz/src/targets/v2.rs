@@ -15,7 +15,7 @@ use crate::input::split_at;
 
 /// The clock of the member in Unix nanoseconds.
 const NOW_NS: i64 = 1_800_000_000_000_000_000;
-/// Maximum size of a refusal's cause in bytes: it shows at most one invalid escape, and the rest is fixed text.
+/// Maximum size of a refusal's cause in bytes: fixed text and at most one invalid escape.
 const CAUSE_BYTES_MAX: usize = 64;
 
 /// The input is `METHOD TARGET`, a line feed and the form.
@@ -91,7 +91,7 @@ fn written(verb: TreeOperation, path: &Bytes) {
     assert_eq!(read, Ok(entry), "decode(encode(x))");
 }
 
-/// The input is the body of a membership change. Each URL in it is tested, or the whole as one URL.
+/// The input is the body of a membership change. Each URL in it is tested, or the whole body as one URL.
 pub(super) fn members(body: &[u8]) {
     let judged = json::check(body);
     if serde_json::from_slice::<serde_json::Value>(body).is_ok() {

@@ -1,4 +1,4 @@
-//! Clauses that require a conversation: windows, settings, tables, shutdown.
+//! Clauses of RFC 9113 that need a conversation: windows, settings, tables, shutdown.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 fn an_invalid_preface_ends_the_connection() {
     for bytes in [
         [PREFACE, b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0"].concat(),
-        // An acknowledgment alone is no greeting.
+        // An acknowledgment alone is no preface.
         [
             PREFACE,
             b"\0\0\0\x04\x01\0\0\0\0",
@@ -44,7 +44,7 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
     let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
     own.send(&[request(1, HEADS, &without(":path"))]);
     assert_eq!(own.verdict(), STREAM_PROTOCOL);
-    // Dropped bytes are returned to the window, even many times its size.
+    // Dropped bytes return to the window, even many times its size.
     for _ in 0..1000 {
         own.send(&[Frame::new(kind::DATA, 0, 1, vec![0; 1 << 14])]);
         if own.verdict() != STREAM_PROTOCOL {
@@ -56,7 +56,7 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
         .iter()
         .map(|f| f.number_at(0))
         .sum();
-    // The server may end a client that never stops, but not because of flow control.
+    // The server may disconnect a client that never stops, but not because of flow control.
     assert!(![FLOW].contains(&own.verdict()), "{:?}", own.verdict());
     assert!(window > 0);
     assert_eq!(own.wrong, None);
@@ -66,7 +66,7 @@ fn data_for_a_stream_that_was_reset_by_the_server_is_dropped_and_counts_for_the_
 fn values_with_blanks_around_are_refused() {
     for value in [" x", "x ", "\tx", "x\t"] {
         let frame = request(1, HEADS, &with("a", value));
-        // H2 leaves this to the reader of the value.
+        // h2 leaves this check to the reader of the value.
         judged_apart(&[frame], &[STREAM_PROTOCOL], &[Fine]);
     }
 }
@@ -103,7 +103,7 @@ fn a_shutdown_says_goodbye_twice_and_answers_what_it_promised() {
         ((1 << 31) - 1, code::NO_ERROR)
     );
     let ping = own.of(kind::PING, 0)[0].clone();
-    // The frame was sent before the client knew.
+    // The client sent this frame before it knew.
     own.send(&echo(3));
     own.send(&[Frame::new(kind::PING, flag::ACK, 0, ping.payload)]);
     assert_eq!(own.of(kind::GOAWAY, 0)[1].number_at(0), 3);

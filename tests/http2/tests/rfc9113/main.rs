@@ -1,10 +1,8 @@
-//! Clauses of RFC 9113 that bind a server and that h2spec does not test. Each is tested with frames and the permitted
-//! reactions, on the HTTP/2 code and on h2. There is also a test for each error code, because h2spec accepts the end of a
-//! connection for any of them. `server/crates/http2/docs/rfc9113.md` maps clauses to tests.
+//! Clauses of RFC 9113 that bind a server and that h2spec does not test, with frames and the permitted reactions of the HTTP/2
+//! code and of h2. Each error code also has a test, because h2spec accepts the end of a connection for any code.
+//! `server/crates/http2/docs/rfc9113.md` maps clauses to tests.
 //!
-//! Tests with several checks of the server are in `conversations`.
-//!
-//! `check` contains the rules for every frame of a server. These tests apply it to all received frames.
+//! `check` contains the rules for every frame of a server, and all tests apply them.
 
 mod conversations;
 
@@ -29,7 +27,7 @@ const END: u8 = flag::END_STREAM;
 const HEADS: u8 = flag::END_HEADERS;
 const STREAMS_MAX: u32 = 8;
 
-/// Returns the headers of a call that is not answered and continues.
+/// Returns the HEADERS frame of a call that gets no answer, without its end.
 fn open(stream: u32) -> Frame {
     request(stream, HEADS, &head(Call::Never.path()))
 }
@@ -47,7 +45,7 @@ fn echo(stream: u32) -> [Frame; 2] {
     ]
 }
 
-/// Returns the fields of a call, with one field changed, added or removed.
+/// Returns the fields of a call. The field `name` has the value `value`.
 fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
     let mut fields = head(Call::Never.path());
     match fields.iter_mut().find(|(known, _)| *known == name) {
@@ -76,8 +74,8 @@ fn judged(frames: &[Frame], allowed: &[Verdict]) {
     judged_apart(frames, allowed, allowed);
 }
 
-/// Like [`judged`], for cases in which h2 differs for a permitted reason. Only the kind of h2's reaction is checked, because
-/// it reports PROTOCOL_ERROR for most connection errors.
+/// Like [`judged`], for cases in which h2 may differ. Checks only the kind of h2's reaction, because h2 reports PROTOCOL_ERROR
+/// for most connection errors.
 #[track_caller]
 fn judged_apart(frames: &[Frame], allowed: &[Verdict], by_h2: &[Verdict]) {
     let mut own = play(Subject::new(STREAMS_MAX), frames);
@@ -92,7 +90,7 @@ fn judged_apart(frames: &[Frame], allowed: &[Verdict], by_h2: &[Verdict]) {
         h2.verdict(),
         h2.seen
     );
-    // The connection continues unless it failed.
+    // The connection must still work unless it failed.
     if let Fine | Stream(..) = verdict {
         if frames.contains(&open(1)) {
             own.send(&[Frame::number(kind::RST_STREAM, 1, code::CANCEL)]);
@@ -181,7 +179,7 @@ clauses! {
         [request(1, HEADS, &with("proxy-connection", "close"))] => [STREAM_PROTOCOL];
 }
 
-/// H2 treats an invalid name or value as an internal error and ends the connection.
+/// h2 treats an invalid name or value as an internal error and ends the connection.
 #[test]
 fn names_and_values_with_forbidden_bytes_are_refused() {
     let cases: [(&[u8], &[u8]); 8] = [
@@ -206,14 +204,14 @@ fn names_and_values_with_forbidden_bytes_are_refused() {
     }
 }
 
-/// H2 accepts it.
+/// h2 accepts an empty scheme.
 #[test]
 fn an_empty_scheme_is_refused() {
     let frame = request(1, HEADS, &with(":scheme", ""));
     judged_apart(&[frame], &[STREAM_PROTOCOL], &[Fine]);
 }
 
-/// H2 leaves this to the reader of the authority.
+/// h2 leaves this check to the reader of the authority.
 #[test]
 fn an_authority_with_a_line_feed_is_refused() {
     let frame = request(1, HEADS, &with(":authority", "a\nb"));

@@ -43,7 +43,7 @@ fn the_caller_is_the_one_whom_etcd_has_noted() {
     assert_eq!(of_user("anne").caller, Some(caller));
 }
 
-/// With Witan's limits it would be refused, because it reads more than one request may read.
+/// Witan would refuse this transaction, because it reads more than one request may read.
 #[test]
 fn a_transaction_that_etcd_has_executed_has_no_bound() {
     let delete = DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() };
@@ -93,7 +93,7 @@ fn reads_and_logins_change_nothing() {
     }
 }
 
-/// etcd 3.4 logs the password, and all members must compute the same hash.
+/// etcd 3.4 logs the password, so all members must compute the same hash.
 #[test]
 fn a_password_in_the_log_gets_the_same_hash_at_each_member() {
     let asked = AuthUserAddRequest {

@@ -39,7 +39,6 @@ pub enum DnsError {
     NoRecords(String),
 }
 
-/// One SRV record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SrvRecord {
     /// The target, without a trailing dot.
@@ -83,7 +82,7 @@ fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     Ok(servers.map(|address| (address, DNS_PORT).into()).collect())
 }
 
-/// Queries a name server for the SRV records of a name by UDP, and by TCP if the answer is truncated. Has no timeout.
+/// Queries a name server for SRV records over UDP, and over TCP if the answer is truncated. Has no timeout.
 async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> {
     let mut id = [0; 2];
     let drawn = SystemRandom::new().fill(&mut id);
@@ -105,7 +104,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let mut answer = vec![0; DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // Any host can send packets, so packets that do not match the query are ignored.
+        // Anyone can send packets to this socket: ignore those that do not match the query.
         match read(&answer[..length], id, name) {
             Ok(Answer::Records(records)) => return Ok(records),
             Ok(Answer::Truncated) => break,
@@ -122,7 +121,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     }
 }
 
-/// Sends a DNS query over TCP, prefixed with its length, and returns the answer without the length.
+/// Sends a length-prefixed DNS query over TCP and returns the answer without its prefix.
 async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -135,11 +134,11 @@ async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The relation of a message to a query.
+/// How a message answers a query.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Records(Vec<SrvRecord>),
-    /// The answer is truncated, and the full answer needs TCP.
+    /// The answer is truncated: repeat the query over TCP.
     Truncated,
     /// The message answers another query.
     Foreign,

@@ -1,4 +1,4 @@
-//! Why discovery ended without the members of the cluster.
+//! The reasons why discovery fails.
 
 use witan_client::ClientTlsError;
 use witan_config::MembersError;

@@ -1,9 +1,8 @@
-//! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`,
-//! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips it.
+//! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`, `--discovery-srv`.
+//! The result is used as `--initial-cluster`. A member with data skips discovery.
 //!
 //! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns` →
 //! `error`.
-//! Connections come from `witan_client`.
 
 mod dns;
 mod error;
@@ -23,8 +22,8 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the first members of the cluster. It is unchanged if the directory has an identity or
-/// discovery is not configured.
+/// Returns the configuration with the discovered members. Returns it unchanged if the directory has an identity or discovery is
+/// off.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -80,8 +79,8 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses registered values, each of which contains one or more `NAME=URL`. Sorts the members and their URLs. Fails if a value
-/// is invalid.
+/// Parses registered values, each a list of `NAME=URL`, into members sorted by name with sorted URLs. Fails if a value is
+/// invalid.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {

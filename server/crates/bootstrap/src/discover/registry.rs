@@ -1,7 +1,7 @@
-//! Registers a member and waits for the others, in etcd's order: check whether the cluster is full, register, wait until
-//! enough members have registered. The first members to register become the members of the cluster.
+//! Registers a member in etcd's order: check whether the cluster is full, register, wait until enough members have registered.
+//! The first members to register become the members of the cluster.
 //!
-//! An unreachable registry is retried forever, with a log line each time, because members may start before the registry.
+//! An unreachable registry is retried forever, because members may start before the registry. Each retry is logged.
 
 use std::time::Duration;
 
@@ -25,40 +25,38 @@ pub(super) struct Registration {
 
 /// A place where members register.
 pub(super) trait Registry {
-    /// Returns the cluster size and all registrations.
+    /// Reads the cluster size and all registrations.
     async fn look(&mut self) -> Result<Look, Failure>;
     /// Registers a member whose id is not registered.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
-    /// Returns when the registrations may have changed since `since`, or after a bounded time.
+    /// Waits until the registrations may have changed since `since`, or for a bounded time.
     async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
 }
 
-/// The registrations.
+/// The cluster size and the registrations that one read returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
-    /// Number of members of the new cluster, which is above 0.
+    /// Number of members of the new cluster, at least 1.
     pub(super) size: u64,
-    /// All registrations.
     pub(super) entries: Vec<Entry>,
-    /// The index or revision of this state.
+    /// The registry's index or revision at the read.
     pub(super) index: u64,
 }
 
-/// One registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The member's id in hexadecimal.
     pub(super) id: String,
     /// `NAME=URL` for each peer URL.
     pub(super) value: String,
-    /// Creation index, which orders the registrations.
+    /// Index or revision at which the registration was created. It orders the registrations.
     pub(super) created: u64,
 }
 
-/// The reason why a step failed.
+/// The reason why a request to the registry failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The registry did not answer, or failed temporarily.
+    /// The registry did not answer or failed temporarily.
     Retry(String),
     /// A retry would not help.
     Final(DiscoverError),
@@ -70,7 +68,7 @@ impl From<DiscoverError> for Failure {
     }
 }
 
-/// Registers a member and waits for the others. Returns the values of the first members.
+/// Registers a member and waits until the cluster is complete. Returns the values of the first members.
 pub(super) async fn join(
     registry: &mut impl Registry,
     own: &Registration,
@@ -117,8 +115,7 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member, and retries after each temporary failure. A duplicate after a failed attempt means that the attempt
-/// succeeded.
+/// Registers this member, and retries temporary failures. Treats `Duplicate` after a failed attempt as success.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
@@ -128,7 +125,7 @@ async fn register(
     loop {
         match registry.register(own).await {
             Ok(()) => break,
-            // An earlier attempt succeeded although its answer was lost.
+            // The earlier attempt succeeded, but its answer was lost.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
                 pause.wait_after(failure).await?;
@@ -163,8 +160,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Waits after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Fails with the error of a final
-    /// failure.
+    /// Sleeps after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Returns the error of a final failure.
     async fn wait_after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),
@@ -202,13 +198,13 @@ mod tests {
     #[derive(Default)]
     struct Script {
         look: Look,
-        /// Registrations that each wait adds.
+        /// Registrations that successive waits add.
         others: Vec<Entry>,
-        /// Results of the attempts to register, the last one first.
+        /// Results of the attempts to register, last attempt first.
         tries: Vec<Failure>,
         /// Whether a failed attempt still registers the member.
         arrives: bool,
-        /// Number of calls to `look` that fail first.
+        /// Number of initial calls to `look` that fail.
         silent: usize,
     }
 

@@ -1,6 +1,6 @@
 //! Finds members by SRV records: `_etcd-server-ssl._tcp.DOMAIN` for https, `_etcd-server._tcp.DOMAIN` for http. A member's URL,
-//! and therefore its id, comes from the target's name. The record with an address of this member gets its name. The others get
-//! numbers until they publish their names.
+//! and therefore its id, comes from the record's target. The record that resolves to this member's address gets its name. Other
+//! records get numbers as names until the members publish their names.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -8,7 +8,7 @@ use witan_config::{Address, Config, SrvDiscovery, Url};
 
 use super::{dns, error::DiscoverError};
 
-/// The SRV services to look up, with the scheme of their URLs.
+/// The SRV services to look up, and the URL scheme of each.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
 /// Finds all members by SRV records. Fails if this member is not among them.
@@ -37,8 +37,8 @@ pub(super) async fn members(
     name_members(urls, config).await
 }
 
-/// Gives each URL from the SRV records a member name: this member's name if both resolve to the same address and port, else a
-/// number. Fails if no URL belongs to this member.
+/// Names the member of each URL: this member's name if the URL resolves to one of its addresses, otherwise a number. Fails if
+/// no URL belongs to this member.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,
@@ -61,7 +61,7 @@ async fn name_members(
             own_urls.push(url);
             continue;
         }
-        // This member's name may itself be a number.
+        // Skip the number that is this member's name.
         let mut names = next.by_ref().map(|number: u32| number.to_string());
         let name = names.find(|name| *name != config.name);
         cluster.push((name.unwrap_or_default(), vec![url]));
@@ -81,7 +81,7 @@ async fn name_members(
     Ok(cluster)
 }
 
-/// Resolves a URL's host to all its addresses. Returns none if it does not resolve.
+/// Resolves a URL's host. Returns an empty list if that fails.
 async fn addresses(url: &Url) -> Vec<SocketAddr> {
     let Address::Tcp(host, port) = url.address() else {
         return Vec::new();

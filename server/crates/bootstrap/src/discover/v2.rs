@@ -1,4 +1,4 @@
-//! The registry of a discovery service, or of v2 keys: a v2 directory at the path of a URL.
+//! The registry of v2 discovery: a directory of v2 keys, given by its URL.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
 
 /// Timeout of a request, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time after which a wait without an event is repeated, to detect a service that has vanished.
+/// Timeout of a wait, after which it is repeated to detect a vanished service.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Number of characters of a response that an error shows.
 const SHOWN_CHARS: usize = 200;
@@ -31,7 +31,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// A token's URL and the way to reach it.
+/// The URL of a discovery token and the settings to reach it.
 pub(super) struct Registry {
     uri: Uri,
     /// The token's path, without a trailing slash.
@@ -67,7 +67,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// Parses a registry's response. Server errors can be retried; an invalid response is a final error.
+    /// Parses a response. A server error or 429 can be retried; an unreadable response is final.
     fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Retry(format!("{target}: {}", self.shown())));
@@ -83,7 +83,7 @@ impl Answered {
         }
     }
 
-    /// Returns the HTTP status and the first [`SHOWN_CHARS`] characters of the body, for errors.
+    /// Returns the HTTP status and the first [`SHOWN_CHARS`] characters of the body, for error texts.
     fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
@@ -92,7 +92,7 @@ impl Answered {
 }
 
 impl Registry {
-    /// Prepares requests to the URL of v2 discovery without connecting. Fails if the URL does not parse.
+    /// Creates a registry from the URL of v2 discovery without connecting. Fails if the URL is invalid.
     pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
         let uri: Uri = asked
             .url
@@ -143,7 +143,7 @@ impl Registry {
         Ok(Answered { status: head.status, index: index.unwrap_or(0), body })
     }
 
-    /// Sends a request and reads its response within [`REQUEST_TIMEOUT`]. Returns it with its index.
+    /// Sends a request and reads its response within [`REQUEST_TIMEOUT`]. Returns the response and its index.
     async fn request(
         &self,
         method: Method,
@@ -197,11 +197,11 @@ impl registry::Registry for Registry {
             self.path,
             since.index + 1
         );
-        // The result does not matter, because the next look reads the current state.
+        // The answer does not matter: the next `look` reads the current state.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
             Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
-                // The history no longer has this index. The next look starts from the current index.
+                // The history no longer has this index. The next `look` starts from the current one.
                 match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
                     true => Ok(()),
                     false => answer.check(&target),

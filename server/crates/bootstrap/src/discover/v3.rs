@@ -19,20 +19,20 @@ use super::{
     registry::{self, Entry, Failure, Look, Registration},
 };
 
-/// Time after which a watch without an event is repeated, to detect a registry that has vanished.
+/// Timeout of a watch, after which it is repeated to detect a vanished registry.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A token's keys and the way to reach them.
+/// The keys of a discovery token and the settings to reach them.
 pub(super) struct Registry {
     asked: V3Discovery,
     tls: TlsClient,
-    /// Index of the current endpoint, which is incremented after a failure.
+    /// Index of the current endpoint; a failure increments it.
     at: usize,
     session: Option<Session>,
 }
 
 impl Registry {
-    /// Reads the TLS files in the flags. The first request connects.
+    /// Reads the TLS files without connecting.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
             tls: TlsClient::of_flags(&asked.client)?,
@@ -57,7 +57,7 @@ impl Registry {
         Ok(self.session.insert(session).clone())
     }
 
-    /// Waits for the answer to a call until the request timeout. A timeout can be retried.
+    /// Waits for the answer to a call up to the request timeout. A timeout can be retried.
     async fn in_time<T>(
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
@@ -67,7 +67,7 @@ impl Registry {
     }
 
     /// Drops the session, so that the next request uses the next endpoint, and converts a gRPC status to a failure. A refusal
-    /// of the request itself is final; anything else can be retried.
+    /// of the request is final; anything else can be retried.
     fn failed(&mut self, status: &Status) -> Failure {
         (self.session, self.at) = (None, self.at + 1);
         let said = format!("{:?}: {}", status.code(), status.message());
@@ -86,14 +86,14 @@ impl Registry {
 
     /// Returns the key range of all registrations.
     fn members(&self) -> (String, String) {
-        // The character `0` follows `/`.
+        // `0` is the character after `/`.
         (self.key("members/"), self.key("members0"))
     }
 }
 
 impl registry::Registry for Registry {
-    /// Reads the cluster size and then the registrations, unchecked and in key order, with their revision. Fails finally if
-    /// the size is missing, invalid or zero.
+    /// Reads the cluster size and all registrations in key order, with their revision. The values are not checked. Returns a
+    /// final failure if the size is missing, invalid or zero.
     async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
@@ -128,8 +128,8 @@ impl registry::Registry for Registry {
         })
     }
 
-    /// Writes this member's registration over any earlier one with its id. After a restart key and value are the same, and etcd
-    /// 3.6 overwrites them too.
+    /// Writes this member's registration and overwrites an earlier one of the same id, as etcd 3.6 does. A restarted member
+    /// writes the same value.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {
@@ -143,7 +143,7 @@ impl registry::Registry for Registry {
     }
 
     /// Watches the registrations after `since`. Returns at the first change, when the watch is canceled, or after
-    /// [`WAIT_TIMEOUT`]. Fails if the stream breaks or ends.
+    /// [`WAIT_TIMEOUT`]. Fails if the stream ends.
     async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
@@ -157,7 +157,7 @@ impl registry::Registry for Registry {
         let events = async {
             let mut answers = client.watch(session.request(requests)).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                // A watch can be canceled, for instance by a compaction. The next look reads the current state.
+                // A compaction can cancel the watch. The next `look` reads the current state.
                 if !answer.events.is_empty() || answer.canceled {
                     return Ok(());
                 }

@@ -1,9 +1,9 @@
-//! Tests the checker with constructed histories, some with each kind of wrong answer. `faults/planted` tests the checks of
-//! the record.
+//! Tests the checker with constructed histories, some of which contain a wrong answer of each kind. `faults/planted` tests the
+//! checks of the record.
 
 use witan_e2e::linear::{Call, Input, Output, Told, checker};
 
-/// Creates a call between two times. Its revision is not checked.
+/// Creates a call that lasts from `begun` to `ended`, with an unchecked revision.
 fn call(begun: u64, ended: u64, input: Input, output: Output) -> Call {
     Call {
         pair: 0,

@@ -77,13 +77,13 @@ fn auth_settings() {
         let mut client = Client::of(&server).await;
         let token = client.token("alice", "a").await;
         assert_eq!(client.get("a", &token).await, Ok(1));
-        // Only an unused token ends, so wait before the next use.
+        // Only an unused token expires, so wait before the next use.
         wait::wall_time(std::time::Duration::from_millis(1100));
         assert_eq!(client.get("a", &token).await, invalid());
     });
 }
 
-/// These texts come from a library below etcd.
+/// These error texts come from a library that etcd uses.
 #[test]
 fn empty_passwords_never_match() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
@@ -105,7 +105,7 @@ fn empty_passwords_never_match() {
             };
             let hashed = client.auth.user_change_password(request).await;
             let hashed = hashed.unwrap_err();
-            // A token is not checked while auth is disabled.
+            // While auth is disabled, no token is checked.
             let put = requests::with_token(Some("nonsense"), requests::put("k", ""));
             client.kv.put(put).await.unwrap();
             let login = AuthenticateRequest::default();

@@ -1,6 +1,6 @@
 //! Compares v3 auth with etcd: the answers to real clients about users, roles and denied calls.
 //!
-//! The individual rules are tested in `server/crates/machine/testdata/auth`, and v2 auth in `v2/auth.rs`.
+//! `server/crates/machine/testdata/auth` tests the individual rules, and `v2/auth.rs` v2 auth.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -17,8 +17,8 @@ fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
 }
 
-/// Creates users root (everything), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (nothing), and enables
-/// auth.
+/// Creates users root (all permissions), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (no permissions), and
+/// enables auth.
 fn populate(server: &Server) {
     for (path, body) in [
         ("auth/user/add", r#"{"name":"alice","password":"a"}"#),

@@ -22,7 +22,7 @@ fn login(server: &Server) -> (u16, String) {
     (answer.status, told.unwrap().to_owned())
 }
 
-/// Returns the statuses of a permitted call and a denied call of alice.
+/// Returns the statuses of a permitted and of a denied call of alice.
 fn tried(server: &Server, token: &str) -> [u16; 2] {
     ["YQ==", "eA=="].map(|key| {
         let body = format!(r#"{{"key":"{key}"}}"#);

@@ -1,4 +1,5 @@
-//! A watcher gets no event that its user may not read. Permissions are checked at its creation and after each change.
+//! A watcher gets no event that its user may not read. Permissions are checked when it is created and after each change of
+//! users and roles.
 
 use witan_api::v3::etcdserverpb::WatchResponse;
 use witan_e2e::{
@@ -29,7 +30,7 @@ async fn add(watch: &mut Watching, key: &str, range_end: &str) -> WatchResponse 
     watch.next().await
 }
 
-/// etcd once had this vulnerability (GHSA-xg4h-6gfc-h4m8): an open end was treated as a single key.
+/// etcd once treated an open end as a single key (GHSA-xg4h-6gfc-h4m8).
 #[test]
 fn only_permitted_ranges_are_watched() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {

@@ -1,4 +1,4 @@
-//! Sends the same requests to Witan and to etcd: all answers must be the same, in the same order. `tests/differ` compares
+//! Sends the same requests to Witan and to etcd, which must send the same answers in the same order. `tests/differ` compares
 //! watchers with any options from any revision.
 
 use std::future::Future;
@@ -10,7 +10,7 @@ use witan_e2e::{
     watching::{Watching, cancel, create, delete, from, key, put},
 };
 
-/// Runs a scene on both servers. The results must be the same.
+/// Runs a scene on both servers, which must have the same results.
 fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl Fn(Channel) -> F) {
     let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = Launch::new(kind).same_ids().without_fsync().start();

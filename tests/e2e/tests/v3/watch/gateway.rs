@@ -18,7 +18,7 @@ fn open(server: &Server, path: &str, body: &str) -> Connection {
     connection
 }
 
-/// Reads one chunk, which is one line and one document. Returns it without ids.
+/// Reads one chunk, which is one line and one JSON document. Returns it without ids.
 fn line(connection: &mut Connection) -> Value {
     let chunk = connection.chunk().expect("a chunk").expect("no end");
     assert_eq!(chunk.last(), Some(&b'\n'), "{chunk:?}");
@@ -50,7 +50,7 @@ fn lines_are_etcds() {
             head.header("transfer-encoding"),
         ])];
         let mut lines: Vec<Value> = (0..3).map(|_| line(&mut connection)).collect();
-        // The order of past events and the next creation is undefined.
+        // Past events and the next creation may arrive in any order.
         lines.sort_by_key(|line| line["result"]["watch_id"] == "5");
         told.extend(lines);
         put(&server, A, "Mg==");

@@ -1,5 +1,5 @@
-//! The guarantees of watches: no event is missed or repeated, also with slow clients and under compaction. Also tests the
-//! limits and the counters. `linear` and `faults` test watchers that read the past under load.
+//! The guarantees of watches: no event is missed or repeated, even by slow clients and under compaction. Also tests limits and
+//! metrics. `linear` and `faults` test watchers that read past revisions under load.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use witan_e2e::{
     watching::{Watching, compact, create, delete, from, key, put},
 };
 
-/// Maximum duration of a stop without waiting on two busy cores.
+/// Maximum duration of an immediate stop on two busy cores.
 const PROMPT: Duration = Duration::from_secs(8);
 
 fn run<T>(server: &Server, scene: impl AsyncFnOnce(Channel) -> T) -> T {
@@ -20,7 +20,7 @@ fn run<T>(server: &Server, scene: impl AsyncFnOnce(Channel) -> T) -> T {
     grpc::runtime().block_on(async move { scene(grpc::connect(&address).await).await })
 }
 
-/// Returns key and revision of each event.
+/// Returns the key and the revision of each event.
 fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
     let kvs = answer.events.iter().filter_map(|event| event.kv.as_ref());
     kvs.map(|kv| {
@@ -32,8 +32,7 @@ fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
     .collect()
 }
 
-/// A watcher of a key or a range that starts while other clients write receives every change after the revision at which it
-/// was created.
+/// A watcher that starts while other clients write receives every change after the revision at which it was created.
 #[test]
 fn watchers_that_begin_under_load_miss_nothing() {
     const WRITERS: usize = 4;
@@ -111,7 +110,7 @@ fn an_unread_stream_does_not_block_others() {
                 assert_eq!(answer.events.len(), 1);
             }
         }
-        // 16 MiB wait for the client, of which the server holds one batch. The client still receives everything.
+        // 16 MiB wait for the client, but the server holds only one batch. The client still receives everything.
         let mut got = 0;
         while got < ROUNDS * BUSY / 10 {
             got += unread.next().await.events.len();
@@ -234,7 +233,7 @@ fn a_stop_waits_for_no_stream() {
     let begun = run(&server, async |channel| {
         let mut unread = Watching::open(&channel, create(key("a"))).await;
         unread.next().await;
-        // This exceeds the client's window.
+        // The values exceed the client's window.
         for _ in 0..4 {
             put(&channel, "a", vec![b'x'; 1 << 20]).await;
         }

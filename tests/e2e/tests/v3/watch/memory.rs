@@ -1,4 +1,4 @@
-//! The memory that idle watchers and idle streams cost.
+//! The memory of idle watchers and idle streams.
 
 use witan_e2e::{
     Launch, Server, grpc, process,
@@ -7,11 +7,11 @@ use witan_e2e::{
 
 /// Number of watchers on one stream, each of a different key.
 const WATCHERS: usize = 100_000;
-/// Maximum memory of such a watcher in bytes, in any build.
+/// Maximum memory of a watcher in bytes, in any build.
 const WATCHER_BYTES_MAX: usize = 800;
 /// Number of streams with one watcher each.
 const STREAMS: usize = 2000;
-/// Maximum memory of such a stream in bytes.
+/// Maximum memory of a stream in bytes.
 const STREAM_BYTES_MAX: usize = 40 << 10;
 
 /// Returns the private memory of the process in bytes.

@@ -1,4 +1,4 @@
-//! Creates files and entries in the core's formats: log entries, log files, checkpoints.
+//! Creates corpus files in the core's formats: log entries, log files, checkpoints.
 
 use bytes::Bytes;
 use prost::Message;
@@ -185,7 +185,7 @@ fn stamped(command: Command, at: usize) -> Entry {
     Entry { stamp: Some(stamp), command: Some(command), caller: None }
 }
 
-/// Returns the log of a sole member after these commands, in the form of the target `log-entry`.
+/// Returns the log of a single-member cluster after these commands, as an input of the target `log-entry`.
 fn log_of(commands: &[Command]) -> Vec<u8> {
     let (config, start) = sole_member();
     let mut disk = Disk::default();
@@ -274,7 +274,7 @@ fn blocks() -> View {
     View { machine, ..View::default() }
 }
 
-/// Returns a key with many versions, whose links lead far back.
+/// Returns an input in which one key has many versions with links far back.
 fn one_key() -> Vec<u8> {
     let mut entries = Vec::new();
     for at in 0..40 {

@@ -1,5 +1,5 @@
-//! Writes the part of the corpus that a program can generate: recorded requests from `tests/e2e/data/v2-pairs.jsonl`, data
-//! that the core writes to a disk, and HTTP/2 conversations. Other files (found crashes, minimized inputs) stay unchanged.
+//! Writes the generated part of the corpus: recorded requests from `tests/e2e/data/v2-pairs.jsonl`, data that the core writes
+//! to a disk, and HTTP/2 conversations. Other files (found crashes, minimized inputs) stay unchanged.
 
 mod core;
 mod peer;

@@ -1,4 +1,4 @@
-//! Creates frames, handshakes, requests and parts of snapshots for the peer port.
+//! Creates corpus files for the peer port: frames, handshakes, requests and parts of snapshots.
 
 use witan_peer::fuzz::{message, snapshot_stream};
 
@@ -32,7 +32,7 @@ pub(crate) fn add(corpus: &mut Corpus) {
     ] {
         corpus.insert(("peer", name.into()), bytes);
     }
-    // The values are a step, a kind and an index.
+    // A step, a kind and an index.
     let mut records = vec![7, 3];
     records.extend_from_slice(&0_u64.to_be_bytes());
     let pairs = [("ka", "counters"), ("kb", ""), ("v", "position")];
