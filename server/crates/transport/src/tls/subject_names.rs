@@ -47,7 +47,7 @@ pub(super) async fn check(
     Err(words::mismatch(&names, &remote.to_string()))
 }
 
-/// A connecting member's verified certificate, if it also allows the member to act as a server.
+/// The verified certificate of a connecting member. It names hosts and is also valid for a server.
 #[derive(Debug)]
 pub struct MemberCertificate(CertificateDer<'static>);
 
