@@ -1,4 +1,4 @@
-//! Converts a replica's inputs to the format of a recording and back, and describes them for people.
+//! Converts a replica's inputs to the format of a recording and back, and describes them.
 
 use std::sync::Arc;
 
@@ -103,8 +103,8 @@ fn note_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Converts a recorded input back. Fails with the reason if it cannot be executed. Does not accept the result of a long
-/// command, which is not recorded.
+/// Converts a recorded input back, or returns why it cannot be executed. The result of a long command is not recorded, so it is
+/// an error.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },
