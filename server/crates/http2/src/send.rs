@@ -123,10 +123,12 @@ impl FrameWriter {
         }
     }
 
+    /// Writes RST_STREAM for a stream.
     pub(crate) fn reset(&mut self, id: u32, reason: Reason) {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }
 
+    /// Returns a stream's send window in bytes, which may be negative.
     pub(crate) fn window<S: Service>(&self, stream: &Stream<S>) -> i64 {
         self.initial_window + stream.send_credit
     }

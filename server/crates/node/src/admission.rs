@@ -1,6 +1,6 @@
-//! Admission checks a command before it reaches the replica's thread: its length, whether this member is a learner, whether the
-//! cluster follows another one, the quota and its alarm, memory, and the capacity of the inbox. Every dialect proposes through
-//! it, so none can skip a check.
+//! Admission checks a command before it reaches the replica's thread. It checks the command's length, the member (no learner),
+//! the cluster (no follower of another one), the quota and its alarm, and memory. All dialects propose through it, so none can
+//! skip a check.
 //!
 //! The dialects check the sender's permissions (access in `witan_v3` and `witan_dialect`), and the state machine checks them
 //! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
@@ -68,9 +68,9 @@ async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
 }
 
 impl Node {
-    /// Checks a command and returns how much it may grow the state. Fails if it is too long, if the member is a learner, if the
-    /// cluster follows another one, or if the quota (`--quota-backend-bytes`) is used up. The latter raises the alarm NOSPACE,
-    /// so authorize the caller first. Writes the maximum length of kept values into the command.
+    /// Checks a command and returns how much it may grow the state. Writes the maximum length of kept values into the command.
+    /// Fails if the command is too long, the member is a learner, or the cluster follows another one. An exhausted quota
+    /// (`--quota-backend-bytes`) is also an error and raises the alarm NOSPACE, so authorize the caller first.
     pub(super) async fn admit(&self, command: &mut Command) -> Result<Growth, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()

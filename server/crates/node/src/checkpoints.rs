@@ -1,5 +1,5 @@
-//! Decides when the state is written as a checkpoint: after a certain size of log, after a compaction has freed as much, when
-//! the cluster version falls, and on request.
+//! Decides when the state is written as a checkpoint: after a certain size of log, after a large compaction, when the cluster
+//! version falls, and on request.
 
 use witan_machine::{
     member::MemberRegistry,
@@ -43,6 +43,7 @@ impl Checkpoints {
         }
     }
 
+    /// Counts `bytes` bytes that were appended to the log.
     pub(super) fn appended(&mut self, bytes: u64) {
         self.appended_bytes += bytes;
     }
@@ -67,9 +68,9 @@ impl Checkpoints {
         self.appended_bytes = 0;
     }
 
-    /// Offers a view to the checkpointer if a checkpoint is due: after enough log, or after a compaction of the v3 key space
-    /// (now `kv_bytes` bytes), because the previous checkpoint keeps the compacted data in memory and on disk. On an almost
-    /// full disk, less of either is enough.
+    /// Offers a view to the checkpointer if a checkpoint is due. One is due after enough log, or after a large compaction,
+    /// whose data the previous checkpoint keeps in memory and on disk. On an almost full disk, less is enough. `kv_bytes` is
+    /// the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {

@@ -1,7 +1,6 @@
-//! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped, but an older state that a
-//! reader holds still contains. They count against the quota together with the current state. If the sum exceeds the quota, the
-//! oldest reader must end. A snapshot for another member counts but does not end: the member would have to start over and might
-//! never catch up.
+//! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped and an older state still
+//! contains. They count against the quota together with the current state. If the sum exceeds the quota, the oldest reader must
+//! end. A snapshot for another member counts but does not end: the member would have to start over and might never catch up.
 //!
 //! The figures are upper bounds. A reader pins at most the bytes dropped since it started, and at most the size of its state.
 //! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.

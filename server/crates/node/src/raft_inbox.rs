@@ -58,8 +58,8 @@ impl RaftInbox {
         self.put(|queued| queued.executed = Some(executed));
     }
 
-    /// Queues a member's event after all other events, in place of an equal event: if a process ends and starts again, the last
-    /// event is the current one.
+    /// Queues a member's event after all other events, in place of an equal event. If a process ends and starts again, the last
+    /// event is therefore the current one.
     pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         self.put(|queued| {
             queued.events.retain(|queued| *queued != (member, event));
@@ -67,6 +67,7 @@ impl RaftInbox {
         });
     }
 
+    /// Records that the checkpoint at `index` is durable.
     pub(super) fn durable(&self, index: u64) {
         self.put(|queued| queued.durable = queued.durable.max(index));
     }

@@ -334,6 +334,7 @@ impl ReplicaLoop {
         self.measure_log_room();
     }
 
+    /// Reports to the replica how many bytes the log can still grow.
     fn measure_log_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });

@@ -65,6 +65,7 @@ impl NodeOfStates {
         self.node.shared.watch_streams.expire_old_states();
     }
 
+    /// Publishes a state whose key space is `kv`.
     fn publish(&self, kv: &Kv) {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         let view = View { machine, ..View::default() };

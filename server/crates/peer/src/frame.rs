@@ -1,5 +1,5 @@
-//! Frames on a stream between members: one byte for the kind, three for the length, four for the checksum of both and the
-//! contents, then the opaque contents.
+//! Frames on a stream between members. A frame is one byte for the kind, three for the length, four for the checksum of both
+//! and the contents, then the opaque contents.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -87,6 +87,7 @@ impl From<FrameError> for io::Error {
     }
 }
 
+/// Computes the CRC-32C of a frame's kind, length and contents.
 fn checksum(start: &[u8], contents: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(start), contents)
 }
@@ -128,6 +129,7 @@ pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>,
     Ok(Some(Frame { kind, contents }))
 }
 
+/// Returns the length in bytes of the contents, from a frame's header.
 fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }

@@ -1,6 +1,6 @@
 //! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream, and the
-//! other side accepts or refuses the stream. Both sides compare the store id of the other's data directory with the registered
-//! one, because a member with an emptied directory keeps its member id.
+//! other side accepts or refuses the stream. Both sides compare each other's store id with the registered one, because a member
+//! with an emptied directory keeps its member id.
 //!
 //! TLS comes before the handshake, messages come after it.
 

@@ -90,11 +90,13 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
 /// A complete answer of a peer port.
 type Answer = Response<Bytes>;
 
+/// Returns the cluster id in an answer's header, or `None` if it is missing or invalid.
 fn cluster_id(answer: &Answer) -> Option<u64> {
     let id = answer.headers().get("x-etcd-cluster-id")?;
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
 }
 
+/// Fails if the answer comes from a cluster other than `wanted`.
 fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     match cluster_id(answer) == Some(wanted) {
         true => Ok(()),

@@ -30,6 +30,7 @@ pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     true
 }
 
+/// Returns the length in bytes of the first frame, with its header.
 pub(crate) fn first_frame(frames: &[u8]) -> usize {
     let header = frames.first_chunk();
     let length = header.map_or(usize::MAX, |header| HEADER_BYTES + fields(*header).0);
@@ -87,6 +88,7 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     }
 }
 
+/// Reads the next item.
 pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     let mut header = [0; HEADER_BYTES];
     match fill(from, &mut header)? {

@@ -86,6 +86,7 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
+/// Converts a message to its recorded form.
 fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));
@@ -97,6 +98,7 @@ fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
     }
 }
 
+/// Converts members to a recorded state that contains only them.
 fn note_members(members: &MemberRegistry) -> crate::format::State {
     let mut view = View::default();
     view.machine.members = members.clone();

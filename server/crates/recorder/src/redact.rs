@@ -53,6 +53,7 @@ impl Redaction {
         redacted.freeze()
     }
 
+    /// Replaces secrets, and also values and discovery tokens unless they are recorded in clear.
     fn redact(self, entry: &mut Entry) {
         redact_secrets(entry);
         if !self.values_in_clear {

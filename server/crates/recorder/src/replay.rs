@@ -130,6 +130,7 @@ impl Run {
         }
     }
 
+    /// Stops executing turns, because the next ones can only be shown.
     fn shown(&mut self, why: String) {
         self.end(Verdict::Shown { why });
     }
@@ -139,6 +140,7 @@ impl Run {
         self.result.faults.extend(self.result.cut.take());
     }
 
+    /// Records why a file cannot be read to its end.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; what is before was used", file.display());
         match fault {

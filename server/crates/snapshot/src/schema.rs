@@ -207,6 +207,7 @@ fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.record(TERM.as_bytes(), &position.term.to_be_bytes())
 }
 
+/// Returns the ids in ascending order.
 fn sorted(ids: &[u64]) -> Vec<u64> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();

@@ -95,6 +95,7 @@ impl V2Store {
         named.collect()
     }
 
+    /// Returns the value of the file at `path`, or `None` if it does not exist.
     fn value(&self, path: &str) -> Option<Bytes> {
         self.tree.get(path.as_bytes(), false, 0).ok()?.node.value
     }

@@ -474,6 +474,7 @@ impl Checkpoint {
         }
     }
 
+    /// Returns the numbers of the runs in the published and in the previous chain.
     fn published(&self) -> impl Iterator<Item = u64> {
         let Manifest { chain, before, .. } = &self.manifest;
         chain.numbers().chain(before.numbers())
@@ -524,6 +525,7 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Returns whether runs of `bytes` bytes fit on the disk in addition to the log.
     fn has_room(&self, bytes: u64) -> bool {
         self.folder.ledger.has_room(&self.folder.dir, bytes)
     }

@@ -161,6 +161,7 @@ impl CheckpointFolder {
         sync_dir(&self.dir)
     }
 
+    /// Returns the number of snapshots that this process has published.
     pub(super) fn installs(&self) -> u64 {
         self.state().installs
     }

@@ -28,7 +28,7 @@ pub(super) struct LogFiles<F> {
     pub(super) zeros: bool,
 }
 
-/// Writes one file of the log, ahead of which it writes zeros.
+/// Writes one file of the log, and zeros ahead of the written bytes.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,

@@ -1,6 +1,6 @@
 //! The file `owner` in the raft log's folder. It names the member, so that an `identity` file from another directory is
-//! detected. With `--wal-dir`, it also names the link in the data directory: a copy of the directory has its own link to the
-//! same folder, and must not write there.
+//! detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data directory has its own link to
+//! the folder and must not write there.
 
 use std::{
     fs, io,
@@ -75,11 +75,13 @@ impl LogOwner {
         owner.map(Some).ok_or_else(damaged)
     }
 
+    /// Writes the file durably.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
         let text = format::seal(&self.lines());
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
     }
 
+    /// Encodes the owner as lines of text.
     pub(super) fn lines(&self) -> String {
         let ids = format!(
             "cluster {:016x}\nmember {:016x}\n",

@@ -57,6 +57,7 @@ impl<'a> RangeCrc<'a> {
         self.up_to(range.end) ^ multiply(self.up_to(range.start), factor)
     }
 
+    /// Returns the CRC-32 of the bytes before `at`.
     fn up_to(&self, at: usize) -> u32 {
         let block = at / BLOCK_BYTES;
         let rest = &self.bytes[block * BLOCK_BYTES..at];

@@ -237,6 +237,7 @@ impl IncomingSnapshot {
         })
     }
 
+    /// Restores the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
         let chain = Chain { links: vec![self.durable.runs.clone()] };
         let (view, _) = read_chain(&self.folder.dir, &chain)?;

@@ -275,6 +275,7 @@ impl SpaceMonitor {
         self.ledger.floor_bytes()
     }
 
+    /// Measures the free space on both file systems.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
         self.free = measure(&self.dir).free.min(self.free_for_log);

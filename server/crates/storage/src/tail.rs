@@ -4,8 +4,8 @@
 //! Every write is synced before the next one starts, and a file is synced and closed before the next one is created. A crash
 //! can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
 //! complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's value inside
-//! the torn record.) Nor can a crash cause a single wrong bit in a last record with all its sectors. That record was complete
-//! and may have been acknowledged, so it is repaired.
+//! the torn record.) A single wrong bit in a last record with all its sectors cannot come from a crash, either. That record was
+//! complete and may have been acknowledged, so it is repaired.
 
 use std::{
     collections::HashSet,

@@ -234,6 +234,7 @@ impl PeerListener {
     }
 }
 
+/// Binds the socket of a URL. `reuse_port` sets `SO_REUSEPORT` on a TCP socket.
 fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     let socket = match url.address() {
         Address::Tcp(host, port) => tcp(host, *port, reuse_port),

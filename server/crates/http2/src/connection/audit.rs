@@ -20,7 +20,7 @@ pub struct Audit {
     pub output: usize,
     /// Number of streams in the queue for the connection's window.
     pub send_queue: usize,
-    /// Number of failed streams, minus that of successful streams.
+    /// Number of failed streams, minus the number of successful streams.
     pub faults: u32,
     /// The connection's receive window in bytes.
     pub receive_window: i64,

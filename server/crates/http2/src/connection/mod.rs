@@ -2,7 +2,7 @@
 //! to send, calls, and wake-ups.
 //!
 //! A turn does a bounded amount of work. The connection processes input while its output has capacity, even if the client does
-//! not read its answers, so that resets, pings and window updates never wait behind an answer.
+//! not read its answers. Resets, pings and window updates therefore never wait behind an answer.
 
 mod audit;
 mod call;
@@ -71,7 +71,7 @@ pub struct Connection<S: Service> {
     credit_high: i64,
     /// Whether the initial window has grown, so that blocked streams must run.
     window_grown: bool,
-    /// Number of failed streams, minus that of successful streams.
+    /// Number of failed streams, minus the number of successful streams.
     faults: u32,
     /// Number of empty DATA frames since the last complete request.
     empty: u32,

@@ -24,6 +24,7 @@ pub(super) struct OpenBlock<S: Service> {
 }
 
 impl<S: Service> OpenBlock<S> {
+    /// Returns the bytes of the block that are charged to the connection.
     pub(super) fn charged(&self) -> usize {
         self.charge.bytes()
     }

@@ -4,16 +4,16 @@
 //! ```text
 //! sender                                  receiver
 //! begin: format, cluster, index, term →
-//!                                       ← resume: what is durable already
+//!                                       ← resume: durable records
 //! records, in chunks …                  →   written as runs; the sender waits for the disk
-//! end: totals                           →   the state is built, and the replica asked
+//! end: totals                           →   the state is built, and the replica decides
 //!                                       ← alive, every second
-//!                                       ← outcome: installed, not needed, or refused and why
+//!                                       ← outcome: installed, not needed, or refused with a reason
 //! ```
 //!
 //! The sender reads the view as fast as its chunks are taken. It holds a few chunks and the view, but no second copy of the
-//! state. The receiver holds the new state in addition to its own. A broken stream is resumed while both sides still have their
-//! part.
+//! state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps the
+//! view and the receiver its records.
 //!
 //! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
 

@@ -36,6 +36,7 @@ struct Attributes {
     client_urls: Option<Vec<String>>,
 }
 
+/// Parses a member's published attributes.
 pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
@@ -48,6 +49,7 @@ pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2Store
     })
 }
 
+/// Returns the path of a member's directory.
 fn path_of(id: u64) -> String {
     format!("{MEMBERS}/{id:x}")
 }

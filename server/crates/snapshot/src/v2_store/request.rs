@@ -81,6 +81,7 @@ pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperatio
     Some(operation)
 }
 
+/// Returns whether the request sets a node unconditionally.
 fn is_set(request: &RequestV2) -> bool {
     let conditional = request.prev_index != 0 || !request.prev_value.is_empty();
     request.method == "PUT" && request.prev_exist.is_none() && !conditional

@@ -1,5 +1,5 @@
-//! A disk that drops unsynced data at random. It observes every sync below a folder (the storage's through `files`, the log
-//! engine's through its file system), and computes what a power cut at that moment would leave.
+//! A disk that drops unsynced data at random. It observes every sync below a folder: the storage's through `files`, the log
+//! engine's through its file system. It computes the state of the folder after a power cut at that moment.
 //!
 //! It records each file's last synced content and each folder's last synced names. After a cut, each page and each name is at
 //! random either the synced or the current version.
@@ -130,7 +130,7 @@ impl Disk {
         kept.keep(&self.root);
     }
 
-    /// Writes what a power cut at this moment would leave to the folder `to`; see [`Kept::cut`].
+    /// Writes the state after a power cut at this moment to the folder `to`; see [`Kept::cut`].
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         lock(&self.kept).cut(to, chance);
     }
@@ -178,8 +178,7 @@ impl Kept {
         self.names.insert(dir.to_owned(), names);
     }
 
-    /// Writes what a power cut at this moment would leave to the folder `to`. `chance` returns a random number below its
-    /// argument.
+    /// Writes the state after a power cut at this moment to the folder `to`. `chance` returns a random number below its argument.
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         let mut live = HashMap::new();
         find(&self.root, &mut live);

@@ -111,8 +111,8 @@ const ME: DataIdentity = DataIdentity {
     format: super::FORMAT,
 };
 
-/// Held for writing while a process starts. A child shares all locks of this process until it runs its program, so no test
-/// opens a directory meanwhile.
+/// Held for writing while a process starts, so that no test opens a directory at that time. Until a child runs its program, it
+/// shares all locks of this process.
 static STARTING: RwLock<()> = RwLock::new(());
 /// How long the kernel may keep a child's copied locks after the child has ended.
 const LATE: Duration = Duration::from_secs(10);

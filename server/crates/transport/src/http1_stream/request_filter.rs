@@ -312,8 +312,8 @@ impl RequestFilter {
         NO_HEADER.to_vec()
     }
 
-    /// Refuses the rest of a body. For actix, the stream then ends as if the client had closed its side: actix would report any
-    /// other error in a body as a failed socket, without an answer.
+    /// Refuses the rest of a body. For actix, the stream then ends as if the client had closed its side. Any other error in a
+    /// body would look like a failed socket to actix, which would not answer.
     fn refuse_body(&mut self, rest: &[u8]) -> FilterAction {
         self.state = FilterState::RefusedBody;
         FilterAction::Replace(rest.len(), Vec::new())
@@ -369,7 +369,7 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns how many of the bytes belong to a part of which `left` bytes remain, and how many bytes remain after them.
+/// Returns how many of the bytes belong to a part with `left` remaining bytes, and how many then remain.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {

@@ -1,5 +1,5 @@
-//! The authorities that verify certificates. As in Go, a certificate that is in the authorities' file itself is accepted
-//! without a chain, even one that is its own authority, which webpki refuses.
+//! The authorities that verify certificates. As in Go, a certificate in the authorities' file is accepted without a chain. It
+//! may even be its own authority, which webpki refuses.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -95,7 +95,7 @@ pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<b
     Some(listed.0.iter().any(|id| wanted.contains(id)))
 }
 
-/// Returns the system's authorities, or those in the file `SSL_CERT_FILE`. Skips unreadable certificates.
+/// Returns the system's authorities, or the authorities in the file `SSL_CERT_FILE`. Skips unreadable certificates.
 pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

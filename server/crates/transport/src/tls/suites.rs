@@ -1,4 +1,4 @@
-//! Maps Go's names of cipher suites and TLS versions to those of rustls.
+//! Maps Go's names of cipher suites and TLS versions to rustls.
 
 use std::sync::Arc;
 
@@ -55,6 +55,7 @@ pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     Ok(SuiteChoice { provider, versions })
 }
 
+/// Returns rustls's name of a suite, which for TLS 1.2 is also Go's.
 fn name(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite())
 }
@@ -65,6 +66,7 @@ fn is(suite: &SupportedCipherSuite, asked: &str) -> bool {
     name == asked || name.strip_suffix("_SHA256") == Some(asked) && asked.ends_with("_POLY1305")
 }
 
+/// Returns whether a suite with this name belongs to TLS 1.3.
 fn is_of_13(name: &str) -> bool {
     !name.contains("_WITH_")
 }
