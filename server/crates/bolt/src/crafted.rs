@@ -1,4 +1,4 @@
-//! Tests crafted files that would make the reader use more memory than the file's size.
+//! Tests crafted files that could make the reader use more memory than the file's size.
 
 use std::{fs, path::PathBuf};
 
@@ -11,15 +11,14 @@ use super::{
 
 const PAGES: u64 = 64;
 
-/// A file that consists of empty pages and whose root is page 2.
+/// A file of empty pages whose root is page 2.
 struct Crafted {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
 impl Crafted {
-    /// Builds the file in memory: a meta page whose root is page 2, followed by empty pages. [`Self::open`] writes it to the
-    /// temporary directory.
+    /// Builds the file in memory. [`Self::open`] writes it to the temporary directory.
     fn new(name: &str) -> Self {
         let id = std::process::id();
         let mut bytes = vec![0; PAGES as usize * PAGE_BYTES];
@@ -37,7 +36,7 @@ impl Crafted {
         }
     }
 
-    /// Writes a page: its header, its elements, and the bytes after the elements.
+    /// Writes a page: its header, its elements, and the bytes `rest` after them.
     fn page(&mut self, header: PageHeader, elements: &[[u32; 4]], rest: &[u8]) {
         let mut page = header.encode().to_vec();
         for number in elements.iter().flatten() {
@@ -87,7 +86,7 @@ fn a_page_counts_with_its_overflow() {
     );
 }
 
-/// Each branch refers to the next branch, and the last branch to a leaf, so the tree's depth equals the number of pages.
+/// Each branch refers to the next one, and the last to a leaf, so the tree is as deep as the file has pages.
 #[test]
 fn a_tree_is_as_deep_as_it_is() {
     let mut crafted = Crafted::new("deep");
@@ -106,7 +105,7 @@ fn a_tree_is_as_deep_as_it_is() {
     assert_eq!(read, [(b"a".to_vec(), b"b".to_vec())]);
 }
 
-/// The queue of page numbers is never longer than the number of pages.
+/// The queue of page numbers never exceeds the number of pages.
 #[test]
 fn a_branch_has_no_more_pages_below_it_than_there_are() {
     let mut crafted = Crafted::new("wide");
@@ -171,7 +170,7 @@ fn the_newer_valid_meta_page_counts() {
         let rest = [&name[..], &3_u64.to_le_bytes(), &[0; 8]].concat();
         crafted.page(header, &[[IS_BUCKET, ELEMENT_BYTES as u32, 1, 16]], &rest);
     }
-    // a value on page 4 that looks like a newer meta page of a file with larger pages
+    // A value on page 4 that looks like a newer meta page of a file with larger pages.
     crafted.bytes[4 * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(&meta(
         99,
         7,
@@ -183,7 +182,7 @@ fn the_newer_valid_meta_page_counts() {
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES..2 * PAGE_BYTES].copy_from_slice(&meta(7, 3, page_bytes));
     assert_eq!(root(&crafted), Some(b'b'));
-    // damaged, as if the process had ended while it wrote the page
+    // Damaged, as if the process had ended while it wrote the page.
     crafted.bytes[PAGE_BYTES + 60] ^= 1;
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES + 60] ^= 1;

@@ -1,9 +1,9 @@
-//! The layout of pages. Numbers are little-endian; bbolt uses the machine's byte order.
+//! The layout of pages. Numbers are little-endian; bbolt itself uses the machine's byte order.
 
 /// Page size in bytes of files that this crate writes.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Size in bytes of a page's header: id, kind, count, number of overflow pages.
+/// Size in bytes of a page's header: id, kind, number of elements, number of overflow pages.
 pub const HEADER_BYTES: usize = 16;
 
 /// Size in bytes of an element in a branch or a leaf.
@@ -21,16 +21,16 @@ pub const FREE: u16 = 16;
 /// Flag of a leaf element whose value is a bucket.
 pub const IS_BUCKET: u32 = 1;
 
-/// Size in bytes of a bucket's value: root page and a counter. A longer value continues with an inline page.
+/// Size in bytes of a bucket's value: its root page and a counter. A longer value continues with an inline page.
 pub const BUCKET_BYTES: usize = 16;
 
-/// Number of meta pages. The valid meta page with the highest transaction is used.
+/// Number of meta pages. The valid one with the higher transaction counts.
 pub const METAS: u64 = 2;
 
 /// Magic number of a bbolt file.
 pub const MAGIC: u32 = 0xED0C_DAED;
 
-/// The only version of the layout.
+/// The only version of the format.
 pub const VERSION: u32 = 2;
 
 /// Size in bytes of a meta page's contents, including the checksum.
@@ -53,7 +53,7 @@ pub struct PageHeader {
 }
 
 impl PageHeader {
-    /// Returns the number of occupied pages, including the overflow.
+    /// Returns the number of pages, with the overflow.
     pub fn pages(self) -> u64 {
         u64::from(self.overflow) + 1
     }
@@ -68,7 +68,7 @@ impl PageHeader {
         bytes
     }
 
-    /// Decodes the header at the start of a page. Returns `None` if there are too few bytes.
+    /// Decodes the header at the start of a page, or returns `None` if there are too few bytes.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id: u64_at(bytes, 0)?,
@@ -86,15 +86,15 @@ pub struct MetaPage {
     pub root: u64,
     /// Page of the freelist.
     pub free: u64,
-    /// Number of pages in the file, which is the last page's number plus one.
+    /// Number of pages in the file.
     pub end: u64,
     /// Transaction that wrote the meta page.
     pub transaction: u64,
-    /// Page size of the file in bytes, which is the page size of the machine that created it.
+    /// Page size of the file in bytes: the page size of the machine that created it.
     pub page_bytes: u64,
 }
 
-/// Page sizes that a file can have. This crate writes [`PAGE_BYTES`].
+/// Page sizes that a file may have. This crate writes [`PAGE_BYTES`].
 pub const PAGE_SIZES: [u64; 7] = [
     1 << 10,
     1 << 11,
@@ -106,7 +106,7 @@ pub const PAGE_SIZES: [u64; 7] = [
 ];
 
 impl MetaPage {
-    /// Encodes the meta page. The lowest bit of the transaction is the page's number.
+    /// Encodes the meta page. The lowest bit of the transaction is the number of the page.
     pub fn page(self) -> [u8; PAGE_BYTES] {
         let header = PageHeader {
             id: self.transaction % METAS,
@@ -130,8 +130,8 @@ impl MetaPage {
         page
     }
 
-    /// Decodes a meta page after checking magic number, version, checksum and page size, but not the page header. The error
-    /// describes the defect.
+    /// Decodes a meta page. Checks magic number, version, checksum and page size, but not the page's header. Returns the defect
+    /// as the error.
     pub fn parse(page: &[u8]) -> Result<Self, &'static str> {
         let body = page
             .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)
@@ -165,19 +165,19 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Reads the little-endian 16-bit number at an offset. Returns `None` if the bytes end earlier.
+/// Reads the little-endian 16-bit number at an offset, or returns `None` if the bytes end earlier.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let part = bytes.get(at..at.checked_add(2)?)?;
     part.try_into().ok().map(u16::from_le_bytes)
 }
 
-/// Reads the little-endian 32-bit number at an offset. Returns `None` if the bytes end earlier.
+/// Reads the little-endian 32-bit number at an offset, or returns `None` if the bytes end earlier.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let part = bytes.get(at..at.checked_add(4)?)?;
     part.try_into().ok().map(u32::from_le_bytes)
 }
 
-/// Reads the little-endian 64-bit number at an offset. Returns `None` if the bytes end earlier.
+/// Reads the little-endian 64-bit number at an offset, or returns `None` if the bytes end earlier.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let part = bytes.get(at..at.checked_add(8)?)?;
     part.try_into().ok().map(u64::from_le_bytes)
@@ -189,10 +189,10 @@ mod tests {
 
     #[test]
     fn a_meta_page_is_bbolts() {
-        // copied from a real file
+        // Copied from a real file.
         let meta = MetaPage {
             root: 3,
-            // no freelist
+            // No freelist.
             free: u64::MAX,
             end: 5,
             transaction: 4,

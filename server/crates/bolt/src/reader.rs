@@ -1,9 +1,8 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file is untrusted: every number is checked before it is used. The number of pages limits a walk, both in pages read
-//! (including their overflow) and in queued page numbers. Keys must ascend and records must not overlap, so a file yields no
-//! more bytes and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`] with its
-//! position.
+//! A file is untrusted: every number is checked before it is used. The number of pages bounds a walk, in pages read (with their
+//! overflow) and in queued page numbers. Keys must ascend and records must not overlap, so a file yields no more bytes and
+//! buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`] with its position.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -12,7 +11,7 @@ use super::page::{
     PAGE_SIZES, PageHeader, u32_at, u64_at,
 };
 
-/// The reason why a file cannot be read.
+/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BoltError {
     /// The file cannot be opened or read.
@@ -24,17 +23,17 @@ pub enum BoltError {
     /// A page is invalid.
     #[error("page {page}: {what}")]
     Page {
-        /// Number of the page; 0 for an inline page.
+        /// Number of the page, or 0 for an inline page.
         page: u64,
         /// The defect.
         what: &'static str,
     },
-    /// The caller has refused a record.
+    /// The caller has rejected a record.
     #[error("{0}")]
     Record(String),
 }
 
-/// Callback for each record, with its key and value.
+/// Callback for records, with a key and its value.
 pub type VisitRecord<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), BoltError> + 'a;
 
 /// An opened file.
@@ -44,7 +43,7 @@ pub struct BoltFile {
     meta: MetaPage,
 }
 
-/// The location of a bucket's records.
+/// Where the records of a bucket are.
 #[derive(Clone, Debug)]
 pub enum Bucket {
     /// In the tree below this page.
@@ -54,8 +53,8 @@ pub enum Bucket {
 }
 
 impl BoltFile {
-    /// Opens a file and reads its meta pages. Only the first `length` bytes belong to the file. Fails if they contain fewer
-    /// pages than the newest meta page states.
+    /// Opens a file and reads its meta pages. Bytes after the first `length` do not belong to the file. Fails if the file has
+    /// fewer pages than the newest meta page says.
     pub fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = fs::File::open(path)?;
         let meta = newest_meta(&file, length)?;
@@ -72,7 +71,7 @@ impl BoltFile {
         Ok(Self { file, meta })
     }
 
-    /// Returns the size of all pages of the file in bytes.
+    /// Returns the size in bytes of all pages of the file.
     pub fn bytes(&self) -> u64 {
         self.meta.end * self.meta.page_bytes
     }
@@ -101,8 +100,7 @@ impl BoltFile {
         self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records in a bucket. With `of_buckets`, every record must be a bucket; without it, no record can
-    /// be a bucket.
+    /// Calls `each` with all records of a bucket. With `of_buckets`, every record must be a bucket; otherwise, none may be.
     fn walk(
         &self,
         bucket: &Bucket,
@@ -128,7 +126,7 @@ impl BoltFile {
         }
     }
 
-    /// Reads a page's header, and checks that the page and its overflow are inside the file.
+    /// Reads a page's header. Fails if the page or its overflow is not inside the file.
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "its page number is out of range"));
@@ -147,7 +145,6 @@ impl BoltFile {
         Ok(header)
     }
 
-    /// Reads a page with its overflow.
     fn read(&self, page: u64, header: &PageHeader) -> Result<Vec<u8>, BoltError> {
         let mut bytes = vec![0; (header.pages() * self.meta.page_bytes) as usize];
         self.file
@@ -156,9 +153,9 @@ impl BoltFile {
     }
 }
 
-/// Finds the valid meta page with the higher transaction. The offset of the second meta page is the page size, which only
-/// meta pages contain. If the first meta page is damaged, takes the lowest offset that equals the page size in the page at
-/// this offset, because a later value can look like a meta page. The error describes the defect of the first meta page.
+/// Finds the valid meta page with the higher transaction. The second meta page is one page size after the first, but only meta
+/// pages contain that size. If the first meta page is damaged, takes the first offset with a valid meta page whose page size is
+/// that offset: a later value may look like a meta page. If both are damaged, returns the defect of the first.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];
@@ -184,7 +181,6 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     first.map_err(|reason| BoltError::File(reason.into()))
 }
 
-/// Number of bytes that are read from a meta page.
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
 /// Creates the error for a page; `what` describes the defect.
@@ -192,12 +188,12 @@ fn wrong(page: u64, what: &'static str) -> BoltError {
     BoltError::Page { page, what }
 }
 
-/// Creates the error for a page with fewer bytes than its header requires.
+/// Creates the error for a page that is shorter than its header requires.
 fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
 
-/// Returns the numbers of the pages below a branch. Fails if the page is too short.
+/// Returns the numbers of a branch's child pages. Fails if the page is too short.
 fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> {
     (0..usize::from(count))
         .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
@@ -206,7 +202,7 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
 
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
-    /// Whether all records must be buckets. Otherwise, no record can be a bucket.
+    /// Whether all records must be buckets. Otherwise, none may be.
     of_buckets: bool,
     pages_left: u64,
     last: Option<Vec<u8>>,
@@ -214,8 +210,8 @@ struct TreeWalk<'a, 'e> {
 }
 
 impl TreeWalk<'_, '_> {
-    /// Visits the records on a page and on all pages below it, at any depth. The queue of page numbers never exceeds the
-    /// number of remaining pages.
+    /// Visits the records on a page and on all pages below it, at any depth. Fails if more page numbers are queued than pages
+    /// are left.
     fn tree(&mut self, root: u64) -> Result<(), BoltError> {
         let mut waiting = vec![root];
         while let Some(page) = waiting.pop() {
@@ -231,7 +227,7 @@ impl TreeWalk<'_, '_> {
                     if (waiting.len() + children.len()) as u64 > self.pages_left {
                         return Err(wrong(page, "it has too many child pages"));
                     }
-                    // the first child is next
+                    // The first child is next.
                     waiting.extend(children.into_iter().rev());
                 }
                 _ => return Err(wrong(page, "it is neither branch nor leaf")),
@@ -240,7 +236,8 @@ impl TreeWalk<'_, '_> {
         Ok(())
     }
 
-    /// Visits a leaf's records and checks their bounds and order. `count` is the number of records in the page's header.
+    /// Visits the records of a leaf, and checks their bounds and order. `count` is the number of records according to the
+    /// page's header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {

@@ -1,7 +1,7 @@
 //! Writes a bbolt file in one pass, page by page. Only one page per level of the tree is in memory.
 //!
-//! The first two pages contain the root and the length of the file. A first pass without output therefore computes the layout
-//! ([`Layout::of`]). The second pass must add the same records.
+//! The first two pages contain the root and the length of the file. Therefore, a first pass without output computes the layout
+//! ([`Layout::of`]), and the second pass must add the same records.
 
 use std::io;
 
@@ -10,25 +10,24 @@ use super::page::{
     PAGE_BYTES, PageHeader,
 };
 
-/// Receives the file's bytes.
+/// Receives bytes of the file in order.
 pub type WriteBytes<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// The root and the length of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     root: u64,
-    /// Number of pages in the file.
     end: u64,
 }
 
-/// Size in bytes to which a leaf is filled, including overflow pages. On average, half a record's space stays empty at the
-/// end of a leaf. Records of 2 KiB are common, so leaves of one page would waste much space.
+/// Size in bytes to which a leaf is filled, with overflow pages. Half a record's space stays empty at the end of a leaf on
+/// average. Records of 2 KiB are common, so leaves of one page would waste much space.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
-/// Page of the freelist, which is always empty.
+/// Page of the freelist, which is empty.
 const FREE_PAGE: u64 = METAS;
 
-/// Transaction of the first meta page. The second meta page has the previous transaction.
+/// Transaction of the first meta page. The second one has the previous transaction.
 const TRANSACTION: u64 = 2;
 
 impl Layout {
@@ -45,7 +44,7 @@ impl Layout {
         self.end * PAGE_BYTES as u64
     }
 
-    /// Writes the file. `fill` must add the same buckets and records as in [`Layout::of`]; otherwise, `write` fails.
+    /// Writes the file. Fails if `fill` does not add the same buckets and records as in [`Layout::of`].
     pub fn write(
         self,
         out: &mut WriteBytes<'_>,
@@ -77,17 +76,15 @@ impl Layout {
     }
 }
 
-/// Writes buckets one after the other, ordered by name, each with its records ordered by key.
+/// Writes buckets in the order of their names, each with its records in the order of their keys.
 pub struct Writer<'a> {
     out: &'a mut WriteBytes<'a>,
-    /// Number of the next page.
     next: u64,
-    /// Open pages of the current bucket.
+    /// The current bucket's pages that are being filled.
     tree: OpenPages,
     name: Option<Vec<u8>>,
     /// Names and encoded values of the finished buckets.
     done: Vec<(Vec<u8>, [u8; BUCKET_BYTES])>,
-    /// Buffer for one page with its overflow.
     buffer: Vec<u8>,
 }
 
@@ -116,7 +113,7 @@ impl<'a> Writer<'a> {
         self.leaf_element(0, key, value)
     }
 
-    /// Adds an element to the leaf. First writes the leaf if it has no space for the element.
+    /// Adds an element to the leaf. Writes the leaf first if the element does not fit.
     fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
         let leaf = &self.tree.leaf;
         if !leaf.fits(key.len() + value.len(), LEAF_BYTES) {
@@ -126,7 +123,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the leaf and adds it to the branch above, which may also fill a page.
+    /// Writes the leaf and adds it to the branch above, which is also written if it is full.
     fn flush_leaf(&mut self) -> io::Result<()> {
         let mut id = put(
             &self.tree.leaf,
@@ -141,7 +138,7 @@ impl<'a> Writer<'a> {
                 self.tree.branches.push(OpenPage::default());
             }
             let branch = &mut self.tree.branches[level];
-            // branches with a single child would make the tree endlessly deep
+            // Branches with a single child would make the tree endlessly deep.
             if branch.count() < 2 || branch.fits(first.len(), PAGE_BYTES) {
                 branch.push(id, &first, &[]);
                 return Ok(());
@@ -154,7 +151,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Finishes the tree: writes its open pages and returns the number of its root page.
+    /// Writes the tree's remaining pages and returns the number of its root page.
     fn root(&mut self) -> io::Result<u64> {
         if self.tree.branches.is_empty() {
             return self.flush_only_leaf();
@@ -167,7 +164,7 @@ impl<'a> Writer<'a> {
             let last = level + 1 == self.tree.branches.len();
             let branch = &mut self.tree.branches[level];
             if last && branch.count() == 1 {
-                // the only child contains the whole tree and is the root
+                // The only child contains the whole tree and is its root.
                 let root = branch.elements[0].0;
                 self.tree = OpenPages::default();
                 return Ok(root);
@@ -183,7 +180,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the only leaf of a bucket, and returns its number, which is the root.
+    /// Writes the only leaf of a bucket, and returns its number: the leaf is the root.
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
         let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
@@ -203,7 +200,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Ends the last bucket, writes the bucket that contains all other buckets, and returns the layout.
+    /// Ends the last bucket, writes the root bucket, which contains all buckets, and returns the layout.
     fn finish(mut self) -> io::Result<Layout> {
         self.close()?;
         for (name, value) in std::mem::take(&mut self.done) {
@@ -215,19 +212,17 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A bucket's open pages: a leaf, and one branch for each level above it.
+/// A bucket's pages that are being filled: a leaf, and one branch per level above it.
 #[derive(Default)]
 struct OpenPages {
     leaf: OpenPage,
     branches: Vec<OpenPage>,
 }
 
-/// A page that is being filled.
 #[derive(Default)]
 struct OpenPage {
-    /// For each element: its flags (in a leaf) or its page (in a branch), and the lengths of key and value.
+    /// For each element, its flags (in a leaf) or its page (in a branch), and the lengths of key and value.
     elements: Vec<(u64, u32, u32)>,
-    /// Keys and values.
     data: Vec<u8>,
 }
 
@@ -236,14 +231,14 @@ impl OpenPage {
         self.elements.len()
     }
 
-    /// Returns whether an element whose key and value have `bytes` bytes fits into a page of `of` bytes. An empty page
-    /// accepts any element, with overflow pages.
+    /// Returns whether an element with `bytes` bytes of key and value fits into a page of `of` bytes. An empty page takes any
+    /// element, with overflow pages.
     fn fits(&self, bytes: usize, of: usize) -> bool {
         let elements = (self.count() + 1) * ELEMENT_BYTES;
         self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
     }
 
-    /// Adds an element. `about` is a leaf element's flags or a branch element's page.
+    /// Adds an element. `about` is the flags of a leaf element or the page of a branch element.
     fn push(&mut self, about: u64, key: &[u8], value: &[u8]) {
         self.elements
             .push((about, key.len() as u32, value.len() as u32));
@@ -281,7 +276,7 @@ fn put(
     buffer.extend_from_slice(&header.encode());
     let mut at = HEADER_BYTES + page.count() * ELEMENT_BYTES;
     for (about, key, value) in &page.elements {
-        // relative to the element itself
+        // Relative to the element itself.
         let position = (at - buffer.len()) as u32;
         if kind == LEAF {
             buffer.extend_from_slice(&(*about as u32).to_le_bytes());

@@ -1,4 +1,4 @@
-//! The request body that a call receives: one message, or a stream of messages.
+//! The request body of a call: one message, or a stream of messages.
 
 use std::{
     collections::VecDeque,
@@ -22,7 +22,7 @@ pub enum Body {
     Stream(RequestStream),
 }
 
-/// The client has reset the stream, or the connection has ended.
+/// The error of a request that the client has reset, or whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
 
@@ -34,40 +34,40 @@ impl fmt::Display for Aborted {
 
 impl std::error::Error for Aborted {}
 
-/// A request's messages on their way to the call, each with its prefix.
+/// A request's messages, each with its prefix, which the call reads as they arrive.
 #[derive(Debug)]
 pub struct RequestStream(Arc<RequestQueue>);
 
-/// The connection's end of a [`RequestStream`].
+/// The connection's half of a [`RequestStream`].
 #[derive(Debug)]
 pub(crate) struct RequestSender(Arc<RequestQueue>);
 
 #[derive(Debug)]
 struct RequestQueue {
     queue: Mutex<QueueState>,
-    /// Wakes the connection when the call has taken messages or dropped the queue.
+    /// Wakes the connection after the call has taken messages or dropped its half.
     connection: Waker,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     messages: VecDeque<Bytes>,
-    /// Memory in bytes that `messages` use. The stream's window and the largest message limit it.
+    /// Memory in bytes of `messages`, bounded by the stream's window and the largest message.
     held: usize,
-    /// Number of bytes that the call has taken since it last woke the connection.
+    /// Bytes that the call has taken since it last woke the connection.
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,
-    /// Whether the call has dropped the stream.
+    /// Whether the call has dropped its half.
     dropped: bool,
 }
 
-/// Returns the memory in bytes that a queued message uses.
+/// Returns the memory in bytes of a queued message.
 fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
-/// Creates both ends of a message queue. Wakes `connection` when the call has taken messages.
+/// Creates both halves of a message queue. `connection` is woken when the call has taken messages.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });
@@ -96,7 +96,7 @@ impl RequestSender {
         }
     }
 
-    /// Ends the stream of messages; only the first call has an effect. `Aborted` drops the messages that were not taken.
+    /// Ends the stream of messages. `Aborted` also drops the queued messages. Only the first call has an effect.
     pub(crate) fn end(&self, how: Result<(), Aborted>) {
         let mut queue = self.0.queue();
         if queue.ended.is_some() {
@@ -114,19 +114,18 @@ impl RequestSender {
         }
     }
 
-    /// Returns whether the queue holds messages that the call has not taken.
+    /// Returns whether messages wait for the call.
     pub(crate) fn waits(&self) -> bool {
         !self.0.queue().messages.is_empty()
     }
 
-    /// Returns the memory in bytes that the queued messages use.
+    /// Returns the memory in bytes of the queued messages.
     pub(crate) fn held(&self) -> usize {
         self.0.queue().held
     }
 }
 
 impl Drop for RequestSender {
-    /// Aborts an incomplete request.
     fn drop(&mut self) {
         self.end(Err(Aborted));
     }
@@ -157,7 +156,7 @@ impl http_body::Body for RequestStream {
         if let Some(message) = queue.messages.pop_front() {
             queue.held -= cost(&message);
             queue.taken += message.len();
-            // the connection reopens the client's window when the queue is empty
+            // The connection reopens the client's window when the queue is empty.
             let wake = queue.messages.is_empty() || queue.taken >= WINDOW_BYTES as usize / 4;
             if wake {
                 queue.taken = 0;

@@ -1,26 +1,26 @@
-//! The settings that the server chooses for its connections. `limits` has the fixed limits.
+//! The configurable settings of connections. `limits` has the fixed limits.
 
 use std::time::Duration;
 
 /// Settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Maximum number of concurrent streams of a client; at most [`crate::limits::STREAMS_MAX`].
+    /// Maximum number of a client's concurrent streams, at most [`crate::limits::STREAMS_MAX`].
     pub streams_max: u32,
     /// Maximum size in bytes of a request message after decompression.
     pub message_bytes_max: usize,
-    /// Pings to a silent client; `None` disables them.
+    /// Pings to a silent client, or `None` for no pings.
     pub keepalive: Option<KeepAlive>,
-    /// Minimum interval between a client's pings while it has calls in progress and the server sends it nothing.
+    /// Minimum interval between a client's pings while it has calls in progress and gets nothing from the server.
     pub ping_interval_min: Duration,
 }
 
-/// Times of the pings to a silent client.
+/// Timing of pings to a silent client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// Time without received bytes before a ping is sent.
+    /// Time without received bytes after which a ping is sent.
     pub interval: Duration,
-    /// Further time without received bytes before the connection ends.
+    /// Time without received bytes after the ping before the connection ends.
     pub timeout: Duration,
 }
 

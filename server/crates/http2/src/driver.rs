@@ -1,7 +1,7 @@
 //! Drives a connection on a tokio stream: reads, writes and timers.
 //!
-//! Each poll does a bounded amount of work and then lets the runtime poll its sockets. A busy connection therefore does not
-//! block the other connections of its thread.
+//! Each poll does a bounded amount of work and then lets the runtime poll its sockets, so that a busy connection does not block
+//! others on its thread.
 
 use std::{
     cell::Cell,
@@ -23,11 +23,10 @@ use crate::{Config, Connection, Service, limits::LINGER_BYTES};
 /// Size in bytes of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
 
-/// Time in one poll after which the connection yields to the other connections of its thread. A turn of the state machine is
-/// shorter.
+/// Time after which a poll yields to the other connections of its thread. A turn of the state machine is shorter.
 const POLL_TIME: Duration = Duration::from_millis(1);
 
-/// Maximum time for reading and dropping input after a failure; see [`LINGER_BYTES`].
+/// Time limit for reading and dropping input after a failure; see [`LINGER_BYTES`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -35,8 +34,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Serves one connection until it ends. When `stopped` resolves, the connection accepts no new calls and ends after the
-/// current calls. Fails if `io` fails.
+/// Serves one connection until it ends. When `stopped` completes, the connection accepts no new calls and ends after the
+/// current ones. Fails if `io` fails.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,
@@ -50,7 +49,7 @@ where
     let mut driver = Driver::new(io, service, config);
     let mut stopped = pin!(stopped);
     let mut stopping = false;
-    // the driver yields explicitly
+    // The driver yields explicitly.
     let served = unconstrained(poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -59,13 +58,12 @@ where
         driver.poll(cx)
     }));
     if served.await? == ConnectionEnd::ByServer {
-        // drop the connection if the client does not read
+        // Drop the connection if the client does not read.
         let _ = timeout(LINGER_TIMEOUT, unconstrained(linger(&mut driver.io))).await;
     }
     Ok(())
 }
 
-/// The side that ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
     ByServer,
@@ -75,7 +73,7 @@ enum ConnectionEnd {
 struct Driver<IO, S: Service> {
     io: IO,
     connection: Connection<S>,
-    /// Received bytes that the connection has not processed.
+    /// Received bytes that the connection has not processed yet.
     left: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -98,8 +96,8 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. When nothing is left to send or receive, resolves to the
-    /// side that ended the connection.
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Returns the side that ended the connection when nothing is
+    /// left to send or receive.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
@@ -121,13 +119,13 @@ where
             }
             time = now();
         }
-        // yield, so that the runtime polls its sockets
+        // Yield, so that the runtime polls its sockets.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
-    /// Writes as much pending output as the socket accepts and flushes it. Returns whether any bytes were written, in which
-    /// case the connection should run again.
+    /// Writes as much output as the socket accepts, and flushes it. Returns whether bytes were written, so that the connection
+    /// should run again.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut sent = false;
         while !self.connection.output().is_empty() {
@@ -139,14 +137,14 @@ where
             }
             sent = true;
         }
-        // TLS buffers bytes that the socket did not accept
+        // TLS buffers bytes that the socket has not accepted.
         if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
             flushed?;
         }
         Ok(sent)
     }
 
-    /// Reads bytes and passes them to the connection. Returns the number of bytes; 0 means the end of the stream.
+    /// Reads bytes and passes them to the connection. Returns their number, or 0 at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;
@@ -165,13 +163,13 @@ where
         })
     }
 
-    /// Resolves when the connection's next timer is due. Stays pending without a timer.
+    /// Completes when the connection's next timer is due. Stays pending if no timer is set.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.connection.wake_at().map(Instant::from_std) else {
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // a timer that fires too early is reset
+        // Reset a timer that fires too early.
         if timer.deadline() > at || timer.is_elapsed() {
             timer.as_mut().reset(at);
         }
@@ -180,7 +178,7 @@ where
     }
 }
 
-/// Reads bytes and passes them to `take`, if any arrived. Returns the number of bytes; 0 means the end of the stream.
+/// Reads bytes and passes them to `take`, unless there are none. Returns their number, or 0 at the end of the stream.
 fn poll_bytes(
     io: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
@@ -199,7 +197,7 @@ fn poll_bytes(
     Poll::Ready(Ok(read))
 }
 
-/// Closes our side of the stream, then reads and drops input until the client closes its side.
+/// Closes this side of the stream, then reads and drops input until the client closes its side.
 async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;
     let mut lingered = 0;

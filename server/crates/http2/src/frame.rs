@@ -1,6 +1,6 @@
-//! Frames of HTTP/2 (RFC 9113, sections 4 and 6): parses them, and writes their heads and small frames.
+//! Frames of HTTP/2 (RFC 9113, sections 4 and 6): parses frames, and writes frame headers and small frames.
 
-/// Size in bytes of a frame's head.
+/// Size in bytes of a frame's header.
 pub const HEAD_BYTES: usize = 9;
 
 /// Size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size, and the server
@@ -52,7 +52,7 @@ pub const MAX_FRAME_SIZE: u16 = 5;
 /// `MAX_HEADER_LIST_SIZE`.
 pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// The reason why a stream or a connection ends (RFC 9113, section 7). Contains only the codes that the server sends.
+/// Why a stream or a connection ends (RFC 9113, section 7). Contains only the error codes that the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Graceful end, without an error.
@@ -89,8 +89,8 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the length in bytes of the first frame, including its head. Returns `None` if the head is incomplete, and an
-    /// error if the frame is too long.
+    /// Returns the length in bytes of the first frame with its header, or `None` if the header is incomplete. Fails if the
+    /// frame is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
@@ -102,8 +102,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the first frame in `input` and returns it with its total length in bytes. Returns `None` if the frame is
-    /// incomplete, and an error if it is too long.
+    /// Parses the first frame in `input` and returns it with its length in bytes, or `None` if it is incomplete. Fails if the
+    /// frame is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);
@@ -124,7 +124,7 @@ impl<'a> Frame<'a> {
         self.flags & flag != 0
     }
 
-    /// Returns the payload without padding. Fails if the padding is longer than the payload.
+    /// Returns the payload without padding. Fails if the padding exceeds the payload.
     pub fn unpadded(&self) -> Result<&'a [u8], Reason> {
         if !self.has(PADDED) {
             return Ok(self.payload);
@@ -134,14 +134,14 @@ impl<'a> Frame<'a> {
         Ok(&rest[..length.ok_or(Reason::Protocol)?])
     }
 
-    /// Returns the payload as a 32-bit number. Fails if it has another length.
+    /// Returns the payload as a 32-bit number. Fails if the payload has another length.
     pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))
     }
 }
 
-/// Appends a frame's head.
+/// Appends a frame's header.
 pub fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
     debug_assert!(length <= PAYLOAD_MAX, "a frame of {length} bytes");
     let [_, a, b, c] = (length as u32).to_be_bytes();

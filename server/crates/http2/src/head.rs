@@ -6,7 +6,7 @@ use http::{HeaderMap, header, request};
 
 use crate::{Refusal, message::Encoding};
 
-/// The way in which a call receives its request.
+/// How a call receives its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMode {
     /// The call starts when its only message is complete.
@@ -15,7 +15,7 @@ pub enum RequestMode {
     Streaming,
 }
 
-/// The head of a request. All requests that repeat it share it.
+/// The head of a request, shared by all requests that repeat it.
 #[derive(Debug)]
 pub struct Head<M> {
     pub(crate) parts: request::Parts,
@@ -24,7 +24,7 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// The reason for refusing every call with this head.
+    /// Why every call with this head is refused.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) content_length: Option<u64>,
     /// Size of the header list in bytes, as HTTP/2 counts it.

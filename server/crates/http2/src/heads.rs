@@ -1,4 +1,4 @@
-//! Parses header blocks of requests. Equal blocks are parsed once.
+//! Parses the header blocks of requests. Equal blocks are parsed once.
 
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// The result of parsing a header block.
+/// The request in a header block.
 #[derive(Debug)]
 pub(crate) enum HeaderBlock<M> {
     Request(Rc<Head<M>>),
@@ -27,10 +27,10 @@ pub(crate) enum HeaderBlock<M> {
     TooLarge,
 }
 
-/// A cached block: its bytes, the table's generation, and the head.
+/// A cached block: its bytes, the generation of the table at that time, and the head.
 type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
-/// Parses a connection's header blocks and caches the latest heads.
+/// Parses a connection's header blocks, and caches the latest heads.
 #[derive(Debug)]
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,
@@ -43,7 +43,7 @@ impl<M> HeadCache<M> {
         Self { decoder: Decoder::default(), remembered: Vec::new(), next: 0 }
     }
 
-    /// Parses the complete header block of a request, or finds its head in the cache.
+    /// Parses a request's complete header block, or finds its head in the cache.
     pub(crate) fn read<S: Service<Method = M>>(
         &mut self,
         block: &[u8],
@@ -66,7 +66,7 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // a block that changes the table has another meaning next time
+        // A block that changes the table means something else next time.
         if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES {
             let entry = (block.to_vec(), generation, head.clone());
             if self.remembered.len() < CACHED_HEADS {
@@ -79,7 +79,7 @@ impl<M> HeadCache<M> {
         Ok(HeaderBlock::Request(head))
     }
 
-    /// Parses a complete block of trailers. Returns `false` if they are invalid or too large.
+    /// Parses a complete block of trailers. Returns `false` if they are malformed or too large.
     pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, HpackError> {
         let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| match field.known {
@@ -108,7 +108,7 @@ struct RequestFields {
 }
 
 impl RequestFields {
-    /// Counts a field and adds it. After an invalid field, or above the maximum size, only counts fields.
+    /// Counts a field's size and adds the field. After an invalid field or above the maximum size, only counts.
     fn take(&mut self, field: &HeaderField) {
         self.bytes = self.bytes.saturating_add(field.bytes());
         if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
@@ -117,7 +117,7 @@ impl RequestFields {
         self.wrong = self.keep(field).is_none();
     }
 
-    /// Adds a field. Returns `None` if the field makes the request malformed.
+    /// Adds a field. Returns `None` if it makes the request malformed.
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = field.value();
         let pseudo_is_late = !self.headers.is_empty();
@@ -128,7 +128,7 @@ impl RequestFields {
             }
             FieldName::Scheme => {
                 Scheme::try_from(value.as_ref()).ok()?;
-                // `Scheme` accepts an empty value
+                // `Scheme` accepts an empty value.
                 if value.is_empty() {
                     return None;
                 }
@@ -136,7 +136,7 @@ impl RequestFields {
             }
             FieldName::Path => self.path.replace(value.clone()).is_some() || pseudo_is_late,
             FieldName::Authority => {
-                // the service validates the value
+                // The service validates the value.
                 let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
                 self.authority.replace(value).is_some() || pseudo_is_late
             }
@@ -146,7 +146,7 @@ impl RequestFields {
                     &header::TE => value.as_ref() == b"trailers",
                     other => other != "keep-alive" && other != "proxy-connection",
                 };
-                // no whitespace is allowed around a value (RFC 9113, 8.2.1)
+                // A value must not begin or end with whitespace (RFC 9113, 8.2.1).
                 let padded = |byte: &u8| matches!(byte, b' ' | b'\t');
                 if value.first().is_some_and(padded) || value.last().is_some_and(padded) {
                     return None;
@@ -160,7 +160,7 @@ impl RequestFields {
         (!twice).then_some(())
     }
 
-    /// Builds a head from the fields. Returns `None` if they do not form a valid request.
+    /// Builds a head from the fields, or returns `None` if they are not a valid request.
     fn request<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;
@@ -172,7 +172,7 @@ impl RequestFields {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
         let (mut parts, ()) = request.into_parts();
-        // gRPC ignores the authority
+        // gRPC ignores the authority.
         if let Some(authority) = self.authority.filter(|_| !grpc) {
             parts.headers.insert(header::HOST, authority);
         }
@@ -180,8 +180,8 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query. Returns `None` for any other text. Accepts the same paths as Go's HTTP library, which
-/// are more than gRPC needs.
+/// Parses a path with an optional query, or returns `None` for any other text. Unless the request is gRPC (`grpc`), accepts all
+/// paths that Go's HTTP library accepts.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
@@ -193,7 +193,7 @@ fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     Some(path)
 }
 
-/// Builds a head from the request's parts and the service's data. Returns `None` if `content-length` is invalid.
+/// Builds a head from a request without its body, and the service's data. Returns `None` if `content-length` is invalid.
 pub(crate) fn head<S: Service>(
     mut parts: request::Parts,
     bytes: usize,
@@ -205,7 +205,7 @@ pub(crate) fn head<S: Service>(
         Some(b"gzip") => Encoding::Gzip,
         Some(_) => Encoding::Unknown,
     };
-    // calls receive messages uncompressed
+    // Calls receive messages uncompressed.
     if encoding == Encoding::Gzip {
         parts.headers.remove(ENCODING);
     }
@@ -231,7 +231,8 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// Returns the value of `content-length`, if the header exists. The outer `None` means that the value is not a single number.
+/// Returns the value of `content-length`, or `Some(None)` without the header. Returns `None` if the value is not a single
+/// number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -248,7 +249,6 @@ fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     Some(length)
 }
 
-/// Returns whether the content type belongs to gRPC.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -260,7 +260,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the value of `grpc-timeout`. Returns `None` if the header is missing or invalid.
+/// Returns the value of `grpc-timeout`, or `None` if the header is missing or invalid.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
 }
@@ -356,7 +356,7 @@ mod tests {
             assert_eq!(head.timeout, Some(Duration::from_secs(n as u64)));
         }
         assert!(heads.remembered.len() <= CACHED_HEADS);
-        // the field `x: y` is added to the table
+        // The block adds the field `x: y` to the table.
         let entering = [first.as_slice(), b"\x40\x01x\x01y"].concat();
         let entered = request(&mut heads, &entering);
         assert!(!Rc::ptr_eq(&entered, &request(&mut heads, &entering)));

@@ -1,15 +1,14 @@
-//! HTTP/2 (RFC 9113) for gRPC and HTTP servers, as a state machine without I/O and a thin driver for tokio.
+//! HTTP/2 (RFC 9113) for gRPC and HTTP servers: a state machine without I/O, and a thin driver for tokio.
 //!
-//! [`Connection`] receives bytes and the time, runs the calls that a [`Service`] answers, and returns bytes to send and the
-//! time of its next run. It opens no socket, reads no clock and spawns no task; a call is a future that the connection polls.
-//! [`driver`] connects it to a tokio stream.
+//! [`Connection`] receives bytes and the time, polls the calls that a [`Service`] runs, and returns bytes to send and when to
+//! run next. It opens no socket, reads no clock and spawns no task. [`driver`] connects it to a tokio stream.
 //!
-//! The crate does not contain TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`]
-//! for its own work around calls: metrics, budgets and error texts.
+//! The crate has no TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`] for its own
+//! work around calls: metrics, memory budgets and error messages.
 //!
-//! Reading order: `service` (the server's side) → `config` → `connection` (the state machine: `receive` frames, run a `call`,
-//! `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests), `target` → `send` (outgoing frames,
-//! windows) → `meter` (held resources) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` → `driver`.
+//! Reading order: `service` is the server's side. `connection` is the state machine: it handles frames in `receive`, runs calls
+//! in `call`, and has `timers`. `stream` and `ready` keep its streams, `message` and `body` receive requests, and `send` writes
+//! frames. `meter` counts resources. `heads`, `hpack` and `frame` are the formats.
 
 mod body;
 mod config;
@@ -39,7 +38,7 @@ pub use head::{Head, RequestMode};
 pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
 pub use status::{Code, Status};
 
-/// The response body for a request that is not gRPC.
+/// The response body to a request that is not gRPC.
 pub const NOT_GRPC: &str = "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
 
 /// The first bytes that every client sends.

@@ -6,92 +6,92 @@ use std::time::Duration;
 /// limit.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
-/// Number of header blocks that a connection caches. A client repeats the few methods that it calls.
+/// Number of header blocks that a connection caches: clients repeat a few methods.
 pub(crate) const CACHED_HEADS: usize = 4;
 
-/// Size in bytes of the largest header block that is cached.
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
-/// Size in bytes of the largest head that is not charged to its request. A head that several requests share is never charged.
+/// Size in bytes up to which a head is not charged to its request. A head that several requests share is never charged.
 pub(crate) const HEAD_FREE_BYTES: usize = 1 << 10;
 
 /// Open streams of one connection, regardless of the configured number; further streams are refused.
 pub const STREAMS_MAX: usize = 32_768;
 
-/// Number of streams of one connection that do not count as calls of the whole server.
+/// Number of a connection's calls that do not count against the server's budget of calls.
 pub const STREAMS_FREE: usize = 64;
 
-/// Number of recorded streams that ended before their requests were complete. Late frames for them are ignored.
+/// Number of remembered streams that ended before their requests were complete. Frames that arrive later for them are ignored.
 pub(crate) const ENDED_EARLY_REMEMBERED: usize = 1024;
 
-/// Flow-control window in bytes of a stream and of a connection. A large message needs one round trip.
+/// Flow-control window in bytes of each stream and each connection. It is large, so that a large message needs only one round
+/// trip.
 pub const WINDOW_BYTES: u32 = 1 << 20;
 
 /// Interval between checks for slow messages and stalled clients.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time in which a request message must be complete, in addition to the time that [`PROGRESS_BYTES_MIN`] allows for its size.
+/// Time limit for a request message, in addition to the time that [`PROGRESS_BYTES_MIN`] allows for its size.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes per second of a message that takes longer than [`BODY_TIMEOUT`]; a slower message is refused. A client has stalled
 /// if it reads fewer bytes in [`STALL_TIMEOUT`] while responses wait.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
-/// Time in which a client can read almost nothing of pending responses before the connection ends.
+/// How long a client may read almost nothing of waiting responses before the connection ends.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Maximum time that a failed connection needs to close.
+/// Time limit for closing a failed connection.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of unsent output; beyond this, no call runs. Beyond twice this size, including acknowledgments and resets, the
 /// connection reads nothing.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
-/// Bytes of each kind that a connection holds without a reservation.
+/// Units of each resource in bytes that a connection may hold without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
 /// Number of bytes that the connection reserves at once.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 
-/// Memory in bytes that a queued request message uses in addition to its content.
+/// Memory in bytes of a queued request message besides its content.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Number of bytes that are read and dropped after a failure. Closing a socket with unread bytes would discard the last
-/// frames for the client.
+/// Number of bytes that are read and dropped after a failure. Closing a socket with unread bytes could discard the last frames
+/// to the client.
 pub const LINGER_BYTES: usize = 4 << 20;
 
 /// Faults of a client; beyond this number, its connection ends. A fault is a stream that ends in error, less the successful
 /// streams, or an empty DATA frame between two complete requests.
 pub const FAULTS_MAX: u32 = 4096;
 
-/// Number of SETTINGS frames that a client can send at once.
+/// Number of SETTINGS frames that a client may send at once.
 pub const SETTINGS_BURST: u32 = 256;
 
-/// Average number of SETTINGS frames that a client can send per second.
+/// Average number of SETTINGS frames that a client may send per second.
 pub const SETTINGS_PER_SECOND: u32 = 16;
 
 /// Work units of one turn; the remaining work waits for the next turn. A frame counts [`FRAME_WORK`], a new call
 /// [`CALL_WORK`], and a decoded byte or a byte of a large response 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
-/// Work units of a frame; see [`TURN_WORK`].
+/// Work units of a frame (see [`TURN_WORK`]).
 pub(crate) const FRAME_WORK: usize = 64;
 
-/// Work units of a new call; see [`TURN_WORK`].
+/// Work units of a new call (see [`TURN_WORK`]).
 pub(crate) const CALL_WORK: usize = 256;
 
-/// Number of calls that are polled in one turn; the remaining calls wait for the next turn.
+/// Number of calls that a turn polls; the others wait for the next turn.
 pub(crate) const TURN_CALLS: usize = 512;
 
 /// Capacity in bytes above which an empty output buffer is freed.
 pub(crate) const IDLE_OUTPUT_BYTES: usize = 4 << 10;
 
-/// Number of bytes that a stream sends before the next stream in the queue. With half of this, a response of 3 MB costs 6 %
-/// more CPU, because each write wakes the client.
+/// Number of bytes that a stream sends before the next queued stream. At half of this, a response of 3 MB costs 6 % more CPU,
+/// because each write wakes the client.
 pub(crate) const VISIT_BYTES: usize = 128 << 10;
 
-/// Number of stream slots that a connection without streams keeps allocated.
+/// Number of stream slots that a connection keeps when it has no streams.
 pub(crate) const SLOTS_KEPT: usize = 64;
 
-/// Number of recorded streams that ended after complete requests. They determine why a late frame is an error.
+/// Number of remembered streams that ended after their requests were complete. They determine which error a later frame is.
 pub(crate) const ENDED_REMEMBERED: usize = 32;

@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 
 use crate::Refusal;
 
-/// Size in bytes of a message's prefix: flag and length.
+/// Size in bytes of a message's prefix: a flag and the length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// The compression of a request's messages.
@@ -19,19 +19,19 @@ pub(crate) enum Encoding {
     Unknown,
 }
 
-/// Assembles messages from chunks.
+/// Assembles messages from chunks of a request body.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     encoding: Encoding,
-    /// The received part of a message, including its prefix.
+    /// The received part of a message, with its prefix.
     buffer: Vec<u8>,
 }
 
 /// Result of [`Assembler::push`].
 pub(crate) struct Assembled<'a> {
-    /// The message that the content completed, decompressed, with its prefix.
+    /// The complete message, decompressed and with its prefix, if the content completed it.
     pub(crate) message: Option<Bytes>,
-    /// Content after the end of the message.
+    /// Content after the message's end.
     pub(crate) rest: &'a [u8],
     /// Number of decompressed bytes.
     pub(crate) inflated: usize,
@@ -42,7 +42,7 @@ impl Assembler {
         Self { encoding, buffer: Vec::new() }
     }
 
-    /// Returns the memory in bytes that the incomplete message uses.
+    /// Returns the memory in bytes of the incomplete message.
     pub(crate) fn held(&self) -> usize {
         self.buffer.capacity()
     }
@@ -52,9 +52,9 @@ impl Assembler {
         mem::take(&mut self.buffer).into()
     }
 
-    /// Appends the content of a DATA frame to the current message, up to the message's end. Decompresses a complete message
-    /// if it is flagged. Refuses a message above `max` bytes (before and after decompression), a compressed message without
-    /// an encoding, an unknown flag, and corrupt gzip data.
+    /// Appends content to the current message, up to its end. Decompresses a complete message if its flag says so. Refuses a
+    /// message above `max` bytes (before or after decompression), a compressed message without `grpc-encoding`, an unknown
+    /// flag, and corrupt gzip data.
     pub(crate) fn push<'a>(
         &mut self,
         content: &'a [u8],
@@ -94,8 +94,8 @@ impl Assembler {
         self.whole(&message, None, after, max)
     }
 
-    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes. Grows to at most twice the received size and
-    /// never beyond the message, so that a client cannot reserve memory by sending a prefix.
+    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes. At most doubles it, and never beyond the message,
+    /// so that a client cannot reserve memory by sending a prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);
@@ -103,13 +103,13 @@ impl Assembler {
         }
     }
 
-    /// Checks a message's prefix and returns the message's length in bytes, including the prefix. Returns the prefix's length
-    /// while the prefix is incomplete. Refuses a message above `max`, or with a flag that the encoding does not allow.
+    /// Checks a message's prefix and returns the message's length in bytes with the prefix, or the length of the prefix if that
+    /// is incomplete. Refuses a message above `max` bytes, or with an unsupported flag.
     fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
         };
-        // usize has at least 32 bits on all targets
+        // `usize` has at least 32 bits on all targets.
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         match (flag, self.encoding) {
             (0, _) | (1, Encoding::Gzip | Encoding::Unknown) => {}
@@ -122,7 +122,7 @@ impl Assembler {
         Ok(PREFIX_BYTES + length)
     }
 
-    /// Returns the result for a complete message in a slice or a buffer. Decompresses the message if it is flagged.
+    /// Returns a complete message: `owned`, if that is set, or else a copy of `slice`, decompressed if its flag says so.
     fn whole<'a>(
         &self,
         slice: &[u8],
@@ -143,7 +143,7 @@ impl Assembler {
     }
 }
 
-/// Decompresses a message and returns it with a prefix. Stops and refuses the message when it exceeds `max` bytes.
+/// Decompresses a message and returns it with a prefix. Stops and refuses the message above `max` bytes.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;
@@ -160,7 +160,7 @@ fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     Ok(out)
 }
 
-/// Tracks the length prefixes of messages through arbitrary chunks.
+/// Tracks the length prefixes of messages in arbitrary chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     prefix: [u8; PREFIX_BYTES],
@@ -169,7 +169,7 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Calls `begun` with the length in bytes of each message that starts in this chunk.
+    /// Calls `begun` with the length in bytes of each message that begins in this chunk.
     pub(crate) fn follow(&mut self, mut chunk: &[u8], mut begun: impl FnMut(usize)) {
         loop {
             let skip = self.left.min(chunk.len());
@@ -184,7 +184,7 @@ impl Messages {
             chunk = &chunk[take..];
             if self.have == self.prefix.len() {
                 let [_compressed, a, b, c, d] = self.prefix;
-                // usize has at least 32 bits on all targets
+                // `usize` has at least 32 bits on all targets.
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
                 self.have = 0;
                 begun(self.left);
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(refused(identity, &message(0, &[0; MAX + 1])[..6]), large);
         assert_eq!(refused(identity, &message(1, b"")), Refusal::NoEncoding);
         assert_eq!(refused(identity, &message(2, b"")), Refusal::UnknownFlag(2));
-        // a gzip bomb is not decompressed beyond the limit
+        // A gzip bomb is not decompressed beyond the limit.
         let bomb = gzip(&vec![0; 300 * MAX]);
         assert!(bomb.len() < MAX);
         assert_eq!(refused(Encoding::Gzip, &message(1, &bomb)), large);

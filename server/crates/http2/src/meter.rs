@@ -1,28 +1,26 @@
-//! Counts the resources that a connection holds, and reserves them from the service's budgets.
-//!
-//! Each unit belongs to a [`ResourceCharge`], which releases it on drop. The count therefore always equals the sum of the
-//! charges.
+//! Counts the resources that a connection holds, and reserves them from the service's budgets. Each unit belongs to a
+//! [`ResourceCharge`], which releases it on drop, so the count always equals the sum of the charges.
 
 use std::{cell::Cell, rc::Rc};
 
 use crate::{Resource, Service};
 
-/// Units of one resource that one connection holds. The units are bytes, or calls for [`Resource::Calls`].
+/// Units of one resource that a connection holds: calls for [`Resource::Calls`], otherwise bytes.
 #[derive(Debug)]
 pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,
     what: Resource,
     /// Number of units that need no reservation.
     free: usize,
-    /// Smallest number of units that is reserved at once, so that small charges rarely call the service.
+    /// Minimum number of units that is reserved at once, so that small charges rarely call the service.
     step: usize,
     used: Cell<usize>,
     reserved: Cell<usize>,
 }
 
 impl<S: Service> ResourceMeter<S> {
-    /// Creates an unused meter. The first `free` units need no reservation; further units are reserved in steps of at least
-    /// `step`.
+    /// Creates a meter without charges. The first `free` units need no reservation; more units are reserved in steps of at
+    /// least `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
@@ -38,8 +36,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds to the used amount. If the reservation does not cover it, reserves a whole step. If the service refuses the step,
-    /// reserves exactly the missing amount. Returns `false`, without a change, if the service also refuses this.
+    /// Adds `bytes` units. If they exceed the reservation, reserves a whole step or, if the service refuses that, just the
+    /// missing units. Returns `false`, and changes nothing, if the service refuses that, too.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -59,8 +57,7 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts from the used amount. Releases the unused reservation if no reservation is needed or if it exceeds four
-    /// steps.
+    /// Subtracts `bytes` units. Releases the unused reservation if none is needed, or if it exceeds four steps.
     fn release(&self, bytes: usize) {
         let used = self.used.get() - bytes;
         self.used.set(used);
@@ -81,7 +78,7 @@ impl<S: Service> Drop for ResourceMeter<S> {
     }
 }
 
-/// A holder's share of a meter, released on drop.
+/// The units that one holder uses, released on drop.
 #[derive(Debug)]
 pub(crate) struct ResourceCharge<S: Service> {
     meter: Rc<ResourceMeter<S>>,
@@ -97,7 +94,7 @@ impl<S: Service> ResourceCharge<S> {
         self.bytes
     }
 
-    /// Changes the charge to `bytes` units. Returns `false`, without a change, if the reservation fails.
+    /// Changes the charge to `bytes` units. Returns `false`, and changes nothing, if a reservation is refused.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.meter.take(bytes - self.bytes) {

@@ -1,19 +1,19 @@
-//! Counts a client's pings as grpc-go does. A client is disconnected if it pings more often than the server allows while the
-//! server sends it nothing.
+//! Counts a client's pings as grpc-go does. Disconnects a client that pings more often than allowed while the server sends it
+//! nothing.
 
 use std::time::{Duration, Instant};
 
-/// Debug data in the GOAWAY frame. It tells gRPC libraries to ping less often.
+/// Debug data of a GOAWAY frame that makes gRPC libraries ping less often.
 pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 
-/// Content of the server's pings, which identifies their acknowledgments.
+/// Contents of the server's pings, which identify their acknowledgments.
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
 /// Pings that arrive too early; the next early ping ends the connection.
 const STRIKES_MAX: u32 = 2;
 
-/// Minimum interval between the pings of a client without a call.
+/// Minimum interval between pings of a client without calls.
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Counts the pings of one client.
@@ -29,8 +29,8 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` tells whether headers or data were sent since the previous ping, and `calls` whether a call
-    /// is in progress. Returns `false` if the connection must end.
+    /// Counts a ping. `answered` means that headers or data were sent since the previous ping, and `calls` that a call is in
+    /// progress. Returns `false` if the connection must end.
     pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
@@ -44,7 +44,7 @@ impl Pings {
         !self.too_many()
     }
 
-    /// Returns whether the client has pinged too often, so that its connection must end.
+    /// Returns whether the client has pinged too often, so that the connection must end.
     pub(crate) fn too_many(&self) -> bool {
         self.strikes > STRIKES_MAX
     }
@@ -59,20 +59,20 @@ mod tests {
         let min = Duration::from_secs(5);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        // long enough intervals with a call
+        // Long enough intervals with a call.
         let mut pings = Pings::new(min);
         assert!((0..10).all(|n| pings.received(at(n * 5), false, true)));
         // the third early ping ends the connection
         let mut pings = Pings::new(min);
         let stays: Vec<bool> = (0..4).map(|n| pings.received(at(n), false, true)).collect();
         assert_eq!(stays, [true, true, true, false]);
-        // the same pings without a call
+        // The same pings without a call.
         let mut pings = Pings::new(min);
         let stays: Vec<bool> = (0..4)
             .map(|n| pings.received(at(n * 60), false, false))
             .collect();
         assert_eq!(stays, [true, true, true, false]);
-        // sending a frame between pings resets the count
+        // Sending a frame between pings resets the count.
         let mut pings = Pings::new(min);
         assert!((0..20).all(|n| pings.received(at(n), n % 3 == 0, true)));
     }

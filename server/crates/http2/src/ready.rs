@@ -1,4 +1,4 @@
-//! A connection's ready streams: the wakers of calls, and the list that they fill.
+//! A connection's ready streams: the wakers of calls, and the list of slots that they fill.
 
 use std::{
     mem,
@@ -9,7 +9,7 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// The slots whose calls were woken since the connection last drained the list. Each slot appears once.
+/// The slots whose calls were woken since the last drain. Each slot appears once.
 #[derive(Debug, Default)]
 pub(crate) struct ReadyList(Mutex<Ready>);
 
@@ -20,7 +20,7 @@ struct Ready {
 }
 
 impl ReadyList {
-    /// Sets the waker that is called when a call is woken.
+    /// Sets the waker to call when a call is woken.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut ready = self.ready();
         match &mut ready.connection {
@@ -29,7 +29,7 @@ impl ReadyList {
         }
     }
 
-    /// Moves the listed slots into `slots`, which must be empty.
+    /// Moves the slots into `slots`, which must be empty.
     pub(crate) fn drain(&self, slots: &mut Vec<usize>) {
         mem::swap(&mut self.ready().slots, slots);
     }
@@ -39,7 +39,7 @@ impl ReadyList {
     }
 }
 
-/// Wakes one slot. The waker outlives the calls in the slot, so a late wake-up is spurious for the next call.
+/// Wakes one slot. It outlives the slot's calls, so a late wake-up of one call may wake the next call.
 #[derive(Debug)]
 pub(crate) struct StreamWaker {
     slot: usize,
@@ -53,7 +53,7 @@ impl StreamWaker {
         Arc::new(Self { slot, listed: AtomicBool::new(false), list: list.clone() })
     }
 
-    /// Records that the slot was removed from the list, so that the next wake-up lists it again. Call it before the slot's
+    /// Records that the slot was removed from the list, so that the next wake-up adds it again. Call this before the slot's
     /// call runs.
     pub(crate) fn unlisted(&self) {
         self.listed.store(false, Ordering::Release);
@@ -71,7 +71,7 @@ impl Wake for StreamWaker {
         }
         let mut ready = self.list.ready();
         ready.slots.push(self.slot);
-        // a connection that is awake polls all listed slots
+        // A connection that is awake polls all slots in the list.
         let waker = match ready.slots.len() {
             1 => ready.connection.clone(),
             _ => None,

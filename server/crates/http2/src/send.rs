@@ -1,4 +1,4 @@
-//! A connection's output: frames that are ready to be sent, and flow-control windows.
+//! A connection's output: frames to be sent, and flow-control windows.
 
 use std::collections::VecDeque;
 
@@ -16,14 +16,14 @@ use crate::{
 /// Size in bytes of a flow-control window; a larger window is a client error.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
-/// Initial size in bytes of every window, before settings change it.
+/// Initial size in bytes of every window, until settings change it.
 pub(crate) const WINDOW_DEFAULT: i64 = 65_535;
 
 /// Writes frames for one connection.
 #[derive(Debug)]
 pub(crate) struct FrameWriter {
     pub(crate) output: Vec<u8>,
-    /// Number of bytes of `output` that were sent.
+    /// Number of bytes of `output` that have been sent.
     written: usize,
     /// Whether headers or data were sent since the client's last ping.
     pub(crate) answered: bool,
@@ -32,16 +32,17 @@ pub(crate) struct FrameWriter {
     /// Initial send window of a stream in bytes.
     pub(crate) initial_window: i64,
     pub(crate) receive_window: i64,
-    /// Number of bytes of queued responses that were written to `output`.
+    /// Number of bytes of queued responses that have been written to `output`.
     pub(crate) sent: u64,
-    /// Number of received bytes that no WINDOW_UPDATE for the connection has acknowledged.
+    /// Number of received bytes that no WINDOW_UPDATE for the connection has returned to the client.
     pub(crate) unacknowledged: usize,
-    /// Streams that wait for the connection's window or for capacity in `output`.
+    /// Slots of streams that wait for the connection's window or for capacity in `output`.
     pub(crate) send_queue: VecDeque<usize>,
 }
 
 impl FrameWriter {
-    /// Creates a writer whose output starts with our settings and a WINDOW_UPDATE that enlarges the connection's window.
+    /// Creates a writer whose output starts with the server's settings and a WINDOW_UPDATE that enlarges the connection's
+    /// window.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [
@@ -71,7 +72,7 @@ impl FrameWriter {
         &self.output[self.written..]
     }
 
-    /// Removes the first `bytes` of the output after they were sent.
+    /// Removes the first `bytes` bytes of the output, which have been sent.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written == self.output.len() {
@@ -96,8 +97,8 @@ impl FrameWriter {
         self.ready().len() >= 2 * OUTPUT_MAX
     }
 
-    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens the window
-    /// independently of the streams: other limits bound the memory, and an unread stream does not block other streams.
+    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens that window even if a
+    /// stream is not read, so that the stream does not block others; other limits bound the memory.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -106,7 +107,7 @@ impl FrameWriter {
         self.unacknowledged += bytes;
         if self.unacknowledged >= WINDOW_BYTES as usize / 2 {
             self.receive_window += self.unacknowledged as i64;
-            // at most one window
+            // At most one window.
             let bytes = std::mem::take(&mut self.unacknowledged) as u32;
             frame::number(&mut self.output, frame::WINDOW_UPDATE, 0, bytes);
         }
@@ -122,16 +123,18 @@ impl FrameWriter {
         }
     }
 
+    /// Writes RST_STREAM for a stream.
     pub(crate) fn reset(&mut self, id: u32, reason: Reason) {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }
 
+    /// Returns a stream's send window in bytes, which may be negative.
     pub(crate) fn window<S: Service>(&self, stream: &Stream<S>) -> i64 {
         self.initial_window + stream.send_credit
     }
 
-    /// Writes headers, message and trailers of a successful unary response if all of them fit into the windows and the
-    /// output. Otherwise writes nothing and returns `false`.
+    /// Writes headers, message and trailers of a successful unary response, if all of them fit into the windows and the output.
+    /// Otherwise writes nothing and returns `false`.
     pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
         let length = message.len() as i64;
         let large = message.len() > PAYLOAD_MAX || self.is_full();
@@ -153,22 +156,22 @@ impl FrameWriter {
         true
     }
 
-    /// Writes the headers of a successful response whose message follows later.
+    /// Writes the headers of a successful response whose message follows.
     pub(crate) fn ok_headers(&mut self, id: u32) {
         let mut block = Vec::new();
         self.encoder.plain_headers(&mut block);
         self.block(id, &block, false);
     }
 
-    /// Writes the headers of a response. With `end`, they end the stream.
+    /// Writes a response's headers, which end the stream if `end` is set.
     pub(crate) fn headers(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
         let mut block = Vec::new();
         self.encoder.headers(status, headers, &mut block);
         self.block(id, &block, end);
     }
 
-    /// Writes pending content within the windows. Returns whether all content was written. Queues the stream if the
-    /// connection's window or output blocks it.
+    /// Writes pending content, as much as the windows allow. Returns whether all of it was written. If the connection's window
+    /// or the output blocks the stream, queues the stream.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {
@@ -192,12 +195,12 @@ impl FrameWriter {
             stream.pending.advance(length);
         }
         stream.pending = Bytes::new();
-        // reducing a charge never fails
+        // Reducing a charge never fails.
         stream.answer.set(stream.body.as_ref().map_or(0, unsent));
         true
     }
 
-    /// Adds a stream to the queue for the connection's window or output, unless it is already queued.
+    /// Queues a stream for the connection's window or the output, unless it is queued already.
     pub(crate) fn enqueue<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
         if !std::mem::replace(&mut stream.queued, true) {
             self.send_queue.push_back(slot);

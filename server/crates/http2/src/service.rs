@@ -1,4 +1,4 @@
-//! The interface to the server: calls, refusals, budgets, error texts and metrics.
+//! The interface to the server: calls, refusals, memory budgets, error messages and metrics.
 
 use std::{fmt, rc::Rc, time::Duration};
 
@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode, request};
 
 use crate::{Body, Code, Head, RequestMode, RequestStream, Status};
 
-/// A request that a call receives.
+/// A request, as a call gets it.
 #[derive(Debug)]
 pub struct CallRequest<M> {
     /// Head of the request.
@@ -16,7 +16,7 @@ pub struct CallRequest<M> {
     pub body: Body,
 }
 
-/// An answer to a call.
+/// The answer to a call.
 #[derive(Debug)]
 pub enum CallResponse<B> {
     /// The message of a successful unary response, with its 5-byte prefix.
@@ -28,21 +28,20 @@ pub enum CallResponse<B> {
 /// A resource that a connection holds and reserves for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Request bytes: the messages of a stream until the call takes them, or the message of a unary call until it has a
-    /// response.
+    /// Request bytes: messages of a stream that the call has not taken, or the message of a unary call without a response.
     Requests,
-    /// Response bytes that are unsent because the client does not read them.
+    /// Response bytes that wait for the client to read.
     Answers,
     /// Calls beyond a connection's first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) calls.
     Calls,
 }
 
-/// The reason why a connection answers a call without the service. [`Service::refuse`] chooses the status.
+/// Why a connection answers a call without the service. [`Service::refuse`] chooses the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The call's deadline has passed.
     Deadline,
-    /// The server is shutting down, and the call can run forever.
+    /// The server is shutting down, and the call may run forever.
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {
@@ -63,16 +62,16 @@ pub enum Refusal {
     NotPost,
     /// The value of `grpc-timeout` is invalid.
     BadTimeout,
-    /// The message is flagged as compressed, but there is no `grpc-encoding`.
+    /// The message's flag says that it is compressed, but there is no `grpc-encoding`.
     NoEncoding,
-    /// The flag of the message is neither 0 nor 1.
+    /// The message's flag is neither 0 nor 1.
     UnknownFlag(u8),
     /// The message cannot be decompressed.
     Corrupt,
 }
 
 impl Refusal {
-    /// Returns the HTTP status of the response. It is 200 for most refusals, as for every gRPC response.
+    /// Returns the HTTP status of the response, which is 200 for most refusals, as for every gRPC response.
     pub(crate) fn http_status(self) -> StatusCode {
         match self {
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
@@ -91,19 +90,19 @@ impl Refusal {
     }
 }
 
-/// The server's side of a connection: runs the calls, grants memory and chooses error texts.
+/// The server's side of a connection: runs calls, grants memory and chooses error messages.
 pub trait Service {
-    /// The result of [`Service::method`], computed once per distinct head.
+    /// What [`Service::method`] returns, once per distinct head.
     type Method: fmt::Debug;
-    /// Data about one call in progress. It is dropped without [`Service::ended`] if the client cancels the call.
+    /// Data about a call in progress. If the client cancels the call, it is dropped without [`Service::ended`].
     type Call;
     /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;
     /// The body of a response. Its error is the status that ends the call.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not in the cache, and can change it. Returns data about the method, and the way in which the
-    /// call receives its request.
+    /// Examines a head that is not cached, and may change it. Returns data about the method, and how the call receives its
+    /// request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
     /// Called when a call starts, before its request is complete.
@@ -112,8 +111,8 @@ pub trait Service {
     /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
 
-    /// Runs a request that is not gRPC. Its content, if any, arrives as a stream. Returns `None` if the service does not
-    /// accept such requests, which then get status 415.
+    /// Runs a request that is not gRPC. Its content, if any, arrives as a stream. Returns `None` if the service does not accept
+    /// such requests, which are then answered with status 415.
     ///
     /// No other method of this trait is called for such a request. A refusal or a failed body resets its stream.
     fn exchange(
@@ -130,17 +129,16 @@ pub trait Service {
     /// Called for each response message with its size in bytes.
     fn sent(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called before a response's headers are sent. Can change them.
+    /// Called before the headers of a response are sent, and may change them.
     fn answered(&self, call: &mut Self::Call, headers: &mut HeaderMap);
 
     /// Called when a call has ended, with its status code and duration.
     fn ended(&self, call: Self::Call, code: Code, took: Duration);
 
-    /// Returns whether a call of this method can run forever. A shutdown ends such calls.
+    /// Returns whether a call of this method may run forever. A shutdown ends such calls.
     fn may_run_forever(&self, method: &Self::Method) -> bool;
 
-    /// Reserves an amount of a resource. Returns `false` to refuse. The connection releases granted amounts with
-    /// [`Service::release`].
+    /// Reserves an amount of a resource, or returns `false`. The connection releases granted amounts with [`Service::release`].
     fn reserve(&self, what: Resource, amount: usize) -> bool;
 
     /// Releases an amount that [`Service::reserve`] has granted.

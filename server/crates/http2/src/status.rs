@@ -1,4 +1,4 @@
-//! The gRPC status of a call, and its encoding in trailers.
+//! The gRPC status of a call, and its trailers.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// message can quote a client's input.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
-/// A status code of gRPC.
+/// A gRPC status code.
 pub type Code = i32;
 
-/// The result of a call.
+/// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The code; 0 for success.
@@ -27,7 +27,7 @@ pub struct Status {
 impl Status {
     /// Code of a successful call.
     pub const OK: Code = 0;
-    /// Code of a call whose response has no status.
+    /// Code of a call whose response has no status code.
     pub const UNKNOWN: Code = 2;
 
     /// Creates a status.
@@ -35,8 +35,8 @@ impl Status {
         Self { code, message: message.into() }
     }
 
-    /// Returns the code in the trailers. Returns `None` if they have no code or it is not ASCII, and [`Self::UNKNOWN`] if it
-    /// is not a number.
+    /// Returns the code in a response's trailers, or `None` if there is no code or it is not ASCII. A code that is not a number
+    /// is [`Self::UNKNOWN`].
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))
@@ -53,7 +53,7 @@ impl Status {
     }
 }
 
-/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes `%` and all characters except printable ASCII.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes everything except printable ASCII other than `%`.
 fn encode(text: &str) -> HeaderValue {
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];

@@ -1,4 +1,4 @@
-//! A connection's streams, found by id for frames and by slot for wake-ups.
+//! A connection's streams. Frames find them by id, and wake-ups by slot.
 
 use std::{collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
@@ -14,33 +14,32 @@ use crate::{
     ready::{ReadyList, StreamWaker},
 };
 
-/// A call with its request head.
 pub(crate) type ActiveCall<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
 
-/// An open stream: a request whose response was not sent completely.
+/// An open stream: a request whose response has not been sent completely.
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
     pub(crate) began: Instant,
-    /// Time at which the first bytes of the current message arrived, for a stream of messages.
+    /// When the first bytes of the current message arrived, for a stream of messages.
     pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
     /// The queue to a call that reads a stream of messages.
     pub(crate) sender: Option<RequestSender>,
-    /// Number of body bytes that are still missing according to `content-length`.
+    /// Number of body bytes that are still missing, according to `content-length`.
     pub(crate) content_left: Option<u64>,
     pub(crate) receive_window: i64,
-    /// Number of received bytes that no WINDOW_UPDATE for the stream has acknowledged.
+    /// Number of received bytes that no WINDOW_UPDATE for the stream has returned to the client.
     pub(crate) unacknowledged: usize,
     /// The charge for the request's bytes.
     pub(crate) request: ResourceCharge<S>,
-    /// Size of the request's head in bytes, which is part of `request`.
+    /// Size in bytes of the request's head, which is part of `request`.
     pub(crate) head_bytes: usize,
     pub(crate) call: Option<ActiveCall<S>>,
     /// Whether the request is not gRPC. Its response then has no gRPC status.
     pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
-    /// The reason why the connection will end the call at its next turn.
+    /// Why the connection will end the call at its next turn.
     pub(crate) refusal: Option<Refusal>,
     /// The stream's send window minus the connection's initial window.
     pub(crate) send_credit: i64,
@@ -50,33 +49,32 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) pending: Bytes,
     /// The charge for the response's bytes.
     pub(crate) answer: ResourceCharge<S>,
-    /// The end of the response, which is sent after `pending`.
+    /// The end of the response, to be sent after `pending`.
     pub(crate) end: Option<ResponseEnd>,
-    /// Charge against the server's budget of calls.
+    /// The charge for the call, against the server's budget of calls.
     pub(crate) call_charge: ResourceCharge<S>,
-    /// Whether the stream waits in the send queue.
     pub(crate) queued: bool,
 }
 
-/// State of the request, which determines the frames that the client may send.
+/// What arrives next of the request, which determines the frames that the client may send.
 #[derive(Debug)]
 pub(crate) enum Receiving {
-    /// The connection collects the only request message of a unary call. `message` is set when the message is complete.
+    /// The only message of a unary call. `message` is set when it is complete.
     Message {
         assembler: Assembler,
         message: Option<Bytes>,
     },
-    /// The call reads a stream of messages.
+    /// Messages that the call reads as they arrive.
     Stream {
         assembler: Assembler,
     },
-    /// The request is not gRPC, and its content is passed on as it arrives.
+    /// The content of a request that is not gRPC, passed on as it arrives.
     Content,
-    /// The request is not gRPC and is refused when it is complete. The refusal of a HEAD request has no body.
+    /// The content of a request that is not gRPC and is refused when it is complete. With `head_only`, the refusal has no body.
     Foreign {
         head_only: bool,
     },
-    /// The connection drops the content, because the response does not depend on it.
+    /// Content that is dropped, because the response does not depend on it.
     Unwanted,
     Ended,
 }
@@ -91,13 +89,13 @@ pub(crate) enum ResponseEnd {
     Plain,
 }
 
-/// Returns the number of bytes left in a body according to its size hint, or 0 if unknown. A body that produces its bytes
-/// while they are sent counts as if it held all of them.
+/// Returns how many bytes are left in a body according to its size hint, or 0 if unknown. A body that produces its bytes while
+/// they are sent counts as if it held all of them.
 pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-/// The meters of a connection. Its streams charge them.
+/// A connection's meters, which its streams charge.
 pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) requests: Rc<ResourceMeter<S>>,
     pub(crate) answers: Rc<ResourceMeter<S>>,
@@ -105,7 +103,7 @@ pub(crate) struct ResourceMeters<S: Service> {
 }
 
 impl<S: Service> Stream<S> {
-    /// Creates a stream without a call. If its request has not `ended`, drops the content until `receiving` is set.
+    /// Creates a stream without a call. If its request has not `ended`, its content is dropped until `receiving` is set.
     pub(crate) fn new(
         id: u32,
         began: Instant,
@@ -143,7 +141,7 @@ impl<S: Service> Stream<S> {
         })
     }
 
-    /// Returns the number of bytes that the request holds: head, incomplete message, and messages that wait for the call.
+    /// Returns the memory in bytes of the request: its head, its incomplete message, and the messages that wait for the call.
     pub(crate) fn request_bytes(&self) -> usize {
         self.head_bytes
             + self.sender.as_ref().map_or(0, RequestSender::held)
@@ -159,7 +157,7 @@ impl<S: Service> Stream<S> {
             }
     }
 
-    /// Returns whether the response's headers were written.
+    /// Returns whether the response's headers have been written.
     pub(crate) fn answered(&self) -> bool {
         self.body.is_some() || self.end.is_some()
     }
@@ -196,7 +194,7 @@ impl<S: Service> Streams<S> {
         self.by_id.is_empty()
     }
 
-    /// Reserves a slot for a new stream. The caller fills it with [`Streams::keep`].
+    /// Reserves a slot for a new stream, which must be filled with [`Streams::keep`].
     pub(crate) fn reserve(&mut self, id: u32) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();
@@ -229,13 +227,13 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.wake_by_ref();
     }
 
-    /// Takes a stream out of its slot. Returns `None` if the slot is empty. The caller must then call [`Streams::keep`] or
-    /// [`Streams::release`].
+    /// Takes a stream out of its slot, or returns `None` if the slot is empty. [`Streams::keep`] or [`Streams::release`] must
+    /// follow.
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
     }
 
-    /// Puts a stream into its slot.
+    /// Puts a stream back into its slot.
     pub(crate) fn keep(&mut self, slot: usize, stream: Box<Stream<S>>) {
         self.slots[slot].stream = Some(stream);
     }
@@ -261,7 +259,7 @@ impl<S: Service> Streams<S> {
             .filter_map(|(slot, kept)| Some((slot, kept.stream.as_deref()?)))
     }
 
-    /// Calls `act` with all streams that are not taken out and their slots.
+    /// Calls `act` with each stream that is not taken out, and its slot.
     pub(crate) fn each(&mut self, mut act: impl FnMut(usize, &mut Stream<S>)) {
         for (slot, kept) in self.slots.iter_mut().enumerate() {
             if let Some(stream) = &mut kept.stream {

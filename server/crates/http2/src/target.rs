@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, percent_encode};
 
-/// The ASCII characters to escape. All other bytes above ASCII are also escaped.
+/// The ASCII characters to escape, in addition to all bytes above ASCII.
 const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'"')
     .add(b'#')
@@ -17,7 +17,7 @@ const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'|')
     .add(b'}');
 
-/// Escapes the characters in `ESCAPED` in a target. Borrows the target if it contains none of them.
+/// Percent-encodes the bytes of a target that [`http::Uri`] rejects. Borrows the target if there are none.
 pub fn escaped(target: &[u8]) -> Cow<'_, [u8]> {
     let escaped = Cow::from(percent_encode(target, ESCAPED));
     if escaped.len() == target.len() {

@@ -1,10 +1,10 @@
-//! Admission checks a command before it is passed to the replica's thread. It checks the command's length, whether this
-//! member is a learner, whether the cluster follows another cluster, the quota and its alarm, the memory, and the inbox's
-//! capacity. All dialects propose through it, so no dialect can skip a check.
+//! Admission checks a command before it reaches the replica's thread. It checks the command's length, the member (no learner),
+//! the cluster (no follower of another one), the quota and its alarm, and memory. All dialects propose through it, so none can
+//! skip a check.
 //!
 //! The dialects check the sender's permissions (access in `witan_v3` and `witan_dialect`), and the state machine checks them
 //! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
-//! `witan_machine::alarm` defines the commands that an alarm blocks when they are applied.
+//! `witan_machine::alarm` defines the commands that an alarm blocks.
 
 use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
 
@@ -22,31 +22,30 @@ use super::{
     replica_loop::Proposal,
 };
 
-/// Size in bytes that users, roles and members can use even if the quota is exhausted, so that permissions can also be
-/// changed on a full member. etcd does not count them against the quota.
+/// Size in bytes that users, roles and members may use even if the quota is exhausted, so that permissions can be changed on a
+/// full member. etcd does not count them at all.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-/// How an admitted command grows the state.
+/// How much an admitted command may grow the state.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Growth {
-    /// Whether it may increase the usage that counts against the quota.
+    /// Whether the command may increase the usage that counts against the quota.
     grows: bool,
-    /// Bytes of the values that it keeps.
+    /// Size in bytes of the stored values that the command keeps (`ignore_value`).
     kept_bytes: u64,
 }
 
-/// Returns whether adding `bytes` bytes would exceed the quota. Copied data, and small changes of users or members, never
-/// exceed it. Fails with `NoSpace` while an alarm is raised, except for key and lease commands, whose alarm check is in the
-/// state machine.
+/// Returns whether adding `bytes` bytes would exceed the quota. Commands that copy data, and small changes of users or members,
+/// never exceed it. Fails with `NoSpace` while an alarm is raised, except for key and lease commands, which the state machine
+/// checks.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
-    // copied data is always accepted, because the other cluster's quota may be larger
+    // Copied data is always accepted, because the other cluster's quota may be larger.
     let follows = matches!(command, Command::Follow(_));
     if follows || bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
     }
-    // the state machine refuses puts and grants itself, because an alarm that another member has lowered may still be raised
-    // here
+    // The state machine refuses puts and grants: an alarm that another member has already disarmed may still be raised here.
     let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
     if !alarm_is_checked && node.shared.status.any_no_space.load(Relaxed) {
         return Err(NodeError::NoSpace);
@@ -56,7 +55,7 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     Ok(quota.is_some_and(|quota| size.saturating_add(bytes) >= quota))
 }
 
-/// Stores in a command the maximum length of its kept values. Returns their present size in bytes.
+/// Writes the maximum length of the stored values that a command keeps into the command. Returns their present size in bytes.
 async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
     let Command::Kv(command) = command else {
         return Ok(0);
@@ -69,9 +68,9 @@ async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
 }
 
 impl Node {
-    /// Admits a command, or refuses it: it is too long, the member is a learner, the cluster copies another one, or the quota
-    /// (`--quota-backend-bytes`) is used up, which raises the alarm NOSPACE. Notes in it how long the values may be that it
-    /// keeps. Call it when the caller is authorized, so that an unauthorized caller cannot raise the alarm.
+    /// Checks a command and returns how much it may grow the state. Writes the maximum length of kept values into the command.
+    /// Fails if the command is too long, the member is a learner, or the cluster follows another one. An exhausted quota
+    /// (`--quota-backend-bytes`) is also an error and raises the alarm NOSPACE, so authorize the caller first.
     pub(super) async fn admit(&self, command: &mut Command) -> Result<Growth, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
@@ -87,15 +86,15 @@ impl Node {
         let kept_bytes = limit_kept_values(self, command).await?;
         let growth = command.growth();
         if exceeds_quota(self, command, growth.saturating_add(kept_bytes))? {
-            // Boxed, so that the futures of all other commands stay small.
+            // Boxed, to keep the futures of other commands small.
             Box::pin(self.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }
         Ok(Growth { grows: growth > 0, kept_bytes })
     }
 
-    /// Charges the memory of a proposal to the connection's account until the command is applied. Charges only if the command
-    /// and the values it keeps exceed [`SMALL_BYTES`]. Returns `TooMany` if the account refuses.
+    /// Charges a proposal's memory to the connection's account until the command is applied. Returns `None` without a charge if
+    /// the command and the values that it keeps do not exceed [`SMALL_BYTES`]. Fails with `TooMany` if the account refuses.
     fn charge(&self, command_bytes: usize, kept_bytes: u64) -> Result<Option<Charge>, NodeError> {
         let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
         let stored = command_bytes.saturating_add(kept_bytes);
@@ -106,7 +105,7 @@ impl Node {
         memory.map(Some).ok_or(NodeError::TooMany)
     }
 
-    /// Refuses requests that a learner does not serve, as etcd does, because a learner may lag far behind.
+    /// Fails with `Learner` on a learner, which may lag far behind. Call this for requests that etcd's learners do not serve.
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.learner.load(Relaxed) {
             true => Err(NodeError::Learner),
@@ -114,7 +113,8 @@ impl Node {
         }
     }
 
-    /// Refuses requests that a following cluster does not accept before the cut-over.
+    /// Fails with `Follows` before the cut-over of a following cluster. Call this for requests that such a cluster does not
+    /// accept.
     pub fn refuse_while_following(&self) -> Result<(), NodeError> {
         match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
@@ -122,7 +122,7 @@ impl Node {
         }
     }
 
-    /// Raises this member's alarm NOSPACE. If this fails, the next refused request tries again.
+    /// Raises this member's alarm NOSPACE. If this fails, the next refused request retries.
     async fn raise_no_space(&self) {
         if self.no_space() {
             return;
@@ -145,20 +145,21 @@ impl Node {
         }
     }
 
-    /// Proposes an alarm command. It does not count against the quota, and learners can also propose it. Returns the raft
-    /// index of its entry.
+    /// Proposes an alarm command, on which neither the quota nor being a learner has any effect. Returns the raft index of its
+    /// entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let entry = UnstampedEntry::new(command.into(), None);
         let answer = self.send_command(entry, Growth::default(), now_ns())?;
         Ok(answer.await?.index)
     }
 
-    /// Makes all members hash their state at one point of the log. Returns the raft index of that entry.
+    /// Makes all members hash their state at the same log entry. Returns the raft index of that entry.
     pub async fn request_state_hashes(&self) -> Result<u64, NodeError> {
         self.report_alarm(AlarmCommand::hash_state()).await
     }
 
-    /// Passes an admitted command to the replica's thread. The future completes when the command is applied or has timed out.
+    /// Queues an admitted command for the replica's thread. The future completes when the command was applied, failed or timed
+    /// out.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,
@@ -178,8 +179,8 @@ impl Node {
         Ok(answer)
     }
 
-    /// Queues a request for the replica's thread without waiting. Returns `TooMany` if the queue is full, and `Removed` or
-    /// `Stopped` if the thread has ended.
+    /// Queues a request for the replica's thread without blocking. Fails with `TooMany` if the queue is full, and with
+    /// `Removed` or `Stopped` if the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let sent = self.shared.inbox.try_send(inbound);
         sent.map_err(|refused| match refused {

@@ -1,5 +1,5 @@
-//! Measures apply durations by command. The entries of a turn are applied together, so each entry counts with its share of
-//! the turn's duration.
+//! Measures apply durations by command. A turn applies its entries together, so each entry counts with an equal share of the
+//! turn's duration.
 
 use std::{array, time::Duration};
 
@@ -12,7 +12,7 @@ use witan_machine::{
 
 use super::request_durations::{RequestType, TYPES};
 
-/// The types of measured commands. A failed command has no type and is not counted.
+/// Types of the measured commands. The reply of a failed command has no type, so it is not counted.
 const MEASURED: [RequestType; 12] = [
     RequestType::Put,
     RequestType::DeleteRange,
@@ -28,7 +28,7 @@ const MEASURED: [RequestType; 12] = [
     RequestType::Authenticate,
 ];
 
-/// The series of the types in [`MEASURED`], indexed by type.
+/// The series of the [`MEASURED`] types, indexed by type.
 #[derive(Debug)]
 pub(super) struct ApplySeries([Option<Histogram>; TYPES]);
 
@@ -50,11 +50,11 @@ impl ApplySeries {
     }
 }
 
-/// Collects observations of one thread locally, until [`ApplyTally::show`].
+/// Observations of one thread, which [`ApplyTally::show`] adds to the series.
 pub(super) struct ApplyTally([Option<LocalHistogram>; TYPES]);
 
 impl ApplyTally {
-    /// Records the apply duration of the entry with this reply.
+    /// Records the apply duration of an entry with this reply.
     pub(super) fn applied(&self, reply: &Reply, took: Duration) {
         if let Some(series) = op(reply).and_then(|op| self.0[op as usize].as_ref()) {
             series.observe(took.as_secs_f64());
@@ -89,10 +89,10 @@ fn op(reply: &Reply) -> Option<RequestType> {
         Reply::ClusterVersionSet => RequestType::ClusterVersionSet,
         Reply::DowngradeSet => RequestType::DowngradeInfoSet,
         Reply::Auth(Ok(auth::AuthReply::Authenticated { .. })) => RequestType::Authenticate,
-        // the other auth commands are rare, and their replies do not distinguish them
+        // Other auth commands are rare, and their replies are the same.
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
-        // v2 has its own series, and etcd 3.6 does not measure the others
+        // v2 has its own series, and etcd 3.6 does not measure the other commands.
         Reply::Tree(_) | Reply::MembershipChanged(_) | Reply::Nothing => return None,
         Reply::Followed(_) => return None,
     })

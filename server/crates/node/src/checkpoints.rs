@@ -1,5 +1,5 @@
-//! Decides when the state is written as a checkpoint: after a certain size of log, when a compaction has freed as much, when
-//! the cluster version falls, and when a client requests it.
+//! Decides when the state is written as a checkpoint: after a certain size of log, after a large compaction, when the cluster
+//! version falls, and on request.
 
 use witan_machine::{
     member::MemberRegistry,
@@ -8,25 +8,25 @@ use witan_machine::{
 };
 use witan_storage::{Checkpointer, OnDurable, SpaceLevel};
 
-/// Factor by which checkpoints are more frequent on an almost full disk.
+/// Factor by which checkpoints are more frequent while the disk is almost full.
 const LOW_SPACE_FACTOR: u64 = 16;
 
 pub(super) struct Checkpoints {
     pub(super) checkpointer: Checkpointer,
-    /// Size in bytes of the log between two checkpoints, chosen for the disk.
+    /// Size in bytes of the log between two checkpoints, derived from the disk's size.
     log_bytes: u64,
-    /// Number of bytes appended to the log since the last checkpoint was taken.
+    /// Size in bytes of the log since the last checkpoint.
     appended_bytes: u64,
-    /// The largest size of the v3 key space since then, in bytes.
+    /// The largest size in bytes of the v3 key space since the last checkpoint.
     kv_bytes: u64,
     /// Whether a checkpoint is due regardless of the log's size.
     due: bool,
-    /// The cluster version in the state; `None` before it is decided.
+    /// The cluster version in the state, or `None` before it is decided.
     cluster_version: Option<Release>,
 }
 
 impl Checkpoints {
-    /// Creates the schedule. `replayed_bytes` is the size of the log after the last checkpoint.
+    /// Creates the schedule. `replayed_bytes` is the size in bytes of the log after the last checkpoint.
     pub(super) fn new(
         checkpointer: Checkpointer,
         log_bytes: u64,
@@ -43,38 +43,39 @@ impl Checkpoints {
         }
     }
 
+    /// Counts `bytes` bytes that were appended to the log.
     pub(super) fn appended(&mut self, bytes: u64) {
         self.appended_bytes += bytes;
     }
 
-    /// Records the cluster version. When it falls, a checkpoint is due: from now on, an older release can start on this
-    /// directory, and it does not support all commands in the earlier log.
+    /// Records the cluster version. If it falls, a checkpoint becomes due: an older release may then start on this directory,
+    /// and it does not support all commands in the earlier log.
     pub(super) fn follow_version(&mut self, members: &MemberRegistry) {
         let version = release(&members.cluster_version);
         self.due |= version < self.cluster_version;
         self.cluster_version = version;
     }
 
-    /// Records that a state that is already on disk has replaced the state.
+    /// Records that an installed snapshot, which is already on disk, has replaced the state.
     pub(super) fn installed(&mut self, members: &MemberRegistry) {
         self.appended_bytes = 0;
         self.cluster_version = release(&members.cluster_version);
     }
 
-    /// Makes the checkpointer write a state as a new base. Calls `done` when it is durable.
+    /// Writes a state as a new base without outdated records. Calls `done` when the base is durable.
     pub(super) fn rewrite(&mut self, view: View, done: OnDurable) {
         self.checkpointer.rewrite(view, done);
         self.appended_bytes = 0;
     }
 
-    /// Offers a frozen view to the checkpointer if enough log was written since the last offer, or if a compaction has freed
-    /// enough memory. The previous checkpoint keeps compacted data in memory and on disk. On an almost full disk, a smaller
-    /// log is enough. `kv_bytes` is the size of the v3 key space.
+    /// Offers a view to the checkpointer if a checkpoint is due. One is due after enough log, or after a large compaction,
+    /// whose data the previous checkpoint keeps in memory and on disk. On an almost full disk, less is enough. `kv_bytes` is
+    /// the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let enough = match space {
             SpaceLevel::Enough => self.log_bytes,
-            // A checkpoint makes the earlier log unnecessary.
+            // A checkpoint allows the earlier log to be deleted.
             SpaceLevel::Low | SpaceLevel::None => self.log_bytes / LOW_SPACE_FACTOR,
         };
         let due = std::mem::take(&mut self.due);

@@ -1,8 +1,8 @@
-//! The wall clock for requests, and a monotonic clock.
+//! The wall clock and a monotonic clock.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Returns the wall clock in Unix nanoseconds; 0 before 1970.
+/// Returns the wall-clock time in Unix nanoseconds, or 0 before 1970.
 pub fn now_ns() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -10,17 +10,16 @@ pub fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Returns the wall clock in whole Unix seconds; 0 before 1970.
+/// Returns the wall-clock time in whole Unix seconds, or 0 before 1970.
 pub fn now_s() -> i64 {
     now_ns() / 1_000_000_000
 }
 
-/// A monotonic clock.
+/// A monotonic clock that starts at zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MonotonicClock(Instant);
 
 impl MonotonicClock {
-    /// Creates a clock whose current time is zero.
     pub(super) fn new() -> Self {
         Self(Instant::now())
     }

@@ -1,12 +1,11 @@
-//! Completion queues: replies reach the waiting tasks of a worker in one batch per turn.
+//! Completion queues: in one batch per turn, replies reach the tasks of a worker that wait for them.
 //!
-//! A task that is woken from another thread runs alone. tokio's local set prefers tasks that were woken on its own thread. The
-//! first reply wakes the connection's task, which would write to its socket before the second reply is handled. Therefore, all
-//! completions of a turn go into the worker's queue, and one local task delivers them. All waiting tasks run before the
-//! connection's task, and one `writev` sends their answers (figures in docs/internals/decisions.md).
+//! A task that is woken from another thread runs alone, because tokio's local set prefers tasks that were woken on its own
+//! thread. The first reply would wake the connection's task, which would write to its socket before the second reply is
+//! handled. Therefore, all completions of a turn go into the worker's queue, and one local task delivers them. All waiting
+//! tasks then run before the connection's task, and one `writev` sends their answers (figures in docs/internals/decisions.md).
 //!
-//! A waiting task has a slot on its worker instead of a channel and a timer, because setting a timer would wake the worker's
-//! loop each time.
+//! A waiting task has a slot on its worker instead of a channel and a timer, because setting a timer wakes the worker's loop.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -27,7 +26,7 @@ use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines, replica::Transfer
 
 use super::{AppliedCommand, NodeError};
 
-/// Interval between checks for timed-out requests.
+/// Interval between checks for requests that have timed out.
 const TIMEOUT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -35,7 +34,7 @@ thread_local! {
     static SLOTS: RefCell<CompletionSlots> = const { RefCell::new(CompletionSlots::new()) };
 }
 
-/// Completions for one worker. The number of waiting requests on this worker limits them.
+/// Completions for one worker. Their number is bounded by the requests that wait on the worker.
 #[derive(Debug, Default)]
 pub(super) struct CompletionQueue {
     completions: Mutex<Vec<Completion>>,
@@ -50,7 +49,7 @@ pub(super) trait CompletionValue: Sized {
 
 macro_rules! contents {
     ($($name:ident($value:ty)),+) => {
-        /// The closed list of answers that slots and queues can contain.
+        /// A value of any kind that a slot or a queue can contain.
         #[derive(Debug)]
         pub(super) enum AnyContent {
             $($name($value)),+
@@ -81,27 +80,26 @@ contents!(
     Decided(bool)
 );
 
-/// A completed request with its slot, or a watch stream to wake.
+/// A request's completion for its slot, or a watch stream to wake.
 #[derive(Debug)]
 enum Completion {
     Reply(SlotId, Result<AnyContent, NodeError>),
     Wake(Arc<Notify>),
 }
 
-/// The index of a slot and its generation.
+/// A slot's index, and its generation to detect reuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SlotId {
     slot: usize,
     round: u64,
 }
 
-/// Slots of the requests that wait on one worker. The requests of its connections limit their number.
+/// Slots of the requests that wait on one worker. Their number is bounded by the requests of the worker's connections.
 struct CompletionSlots {
     slots: Vec<(u64, SlotState)>,
     free: Vec<usize>,
-    /// Number of timeout checks so far.
     timeout_checks: u64,
-    /// Whether timeouts are checked. They are not checked without a waiting request, so that an idle worker sleeps.
+    /// Whether timeouts are checked, which an idle worker does not do so that it can sleep.
     checks: bool,
 }
 
@@ -121,7 +119,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Opens a slot. If no other completion arrives within `timeout`, rounded up to [`TIMEOUT_CHECK_INTERVAL`], it completes
+    /// Opens a slot. If no completion arrives within `timeout`, rounded up to [`TIMEOUT_CHECK_INTERVAL`], the slot completes
     /// with [`NodeError::Timeout`].
     fn open(&mut self, timeout: Duration) -> SlotId {
         let timeout_checks = timeout
@@ -138,13 +136,13 @@ impl CompletionSlots {
         SlotId { slot, round: *round }
     }
 
-    /// Returns a slot's state, or `None` if the slot was closed after it got this id.
+    /// Returns a slot's state, or `None` if the slot was closed since it got this id.
     fn get_mut(&mut self, slot_id: SlotId) -> Option<&mut SlotState> {
         let (round, state) = self.slots.get_mut(slot_id.slot)?;
         (*round == slot_id.round).then_some(state)
     }
 
-    /// Frees a slot for another request. Completions for its old id are dropped.
+    /// Frees a slot for another request, and drops later completions for this id.
     fn close(&mut self, slot_id: SlotId) {
         let Some((round, state)) = self.slots.get_mut(slot_id.slot) else {
             return;
@@ -156,7 +154,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Completes the slot of a completion, or wakes its watch stream. Drops the completion if the slot was closed.
+    /// Completes a slot or wakes a watch stream. Drops the completion if the slot was closed.
     fn deliver(&mut self, completion: Completion) {
         match completion {
             Completion::Reply(slot_id, value) => {
@@ -168,8 +166,8 @@ impl CompletionSlots {
         }
     }
 
-    /// Counts a timeout check and completes all overdue slots with [`NodeError::Timeout`]. If no slot is in use, stops the
-    /// checks until a slot is opened.
+    /// Counts a timeout check, and completes all overdue slots with [`NodeError::Timeout`]. Stops the checks while no slot is
+    /// in use.
     fn expire_timed_out(&mut self) {
         self.timeout_checks += 1;
         self.checks = self.free.len() < self.slots.len();
@@ -182,7 +180,7 @@ impl CompletionSlots {
     }
 }
 
-/// Completes a slot and wakes its waiter. Only the first completion has an effect.
+/// Completes a slot and wakes the task that waits for it. Does nothing if the slot is already complete.
 fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
     if let SlotState::Pending { waker, .. } = state {
         let waker = waker.take();
@@ -191,16 +189,16 @@ fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
     }
 }
 
-/// The sending half of a completion. If it is dropped, the request completes with [`NodeError::Stopped`].
+/// The sending half of a completion. Dropping it completes the request with [`NodeError::Stopped`].
 #[derive(Debug)]
 pub(super) struct Waiter {
     slot_id: SlotId,
     completion_queue: Option<Arc<CompletionQueue>>,
-    /// Memory of the request, released when it is completed.
+    /// Charged memory of the request, released when the request completes.
     pub(super) memory: Option<Charge>,
 }
 
-/// A [`Waiter`] for a value of one kind.
+/// A [`Waiter`] for a value of type `T`.
 #[derive(Debug)]
 pub(super) struct CompletionSender<T> {
     pub(super) waiter: Waiter,
@@ -208,7 +206,7 @@ pub(super) struct CompletionSender<T> {
 }
 
 impl<T> CompletionSender<T> {
-    /// Opens a slot on the calling worker, with a timeout.
+    /// Opens a slot on the calling worker. The future fails with [`NodeError::Timeout`] after `timeout`.
     pub(super) fn new(timeout: Duration) -> (Self, CompletionFuture<T>) {
         let completion_queue = CompletionQueue::current();
         let (slot_id, checked) = SLOTS.with_borrow_mut(|slots| {
@@ -227,19 +225,19 @@ impl<T> CompletionSender<T> {
         (Self { waiter, value: PhantomData }, answer)
     }
 
-    /// Completes with an error at once.
+    /// Completes the request with an error at once.
     pub(super) fn refuse(self, fault: NodeError) {
         self.waiter.refuse(fault);
     }
 }
 
 impl Waiter {
-    /// Completes with an error at once.
+    /// Completes the request with an error at once.
     pub(super) fn refuse(mut self, fault: NodeError) {
         self.send(Err(fault));
     }
 
-    /// Queues the completion for the waiting worker and wakes it. Does nothing after the first call.
+    /// Queues the completion for the waiting worker and wakes the worker. Does nothing after the first call.
     fn send(&mut self, value: Result<AnyContent, NodeError>) {
         if let Some(completion_queue) = self.completion_queue.take() {
             completion_queue
@@ -257,7 +255,7 @@ impl Drop for Waiter {
     }
 }
 
-/// Resolves to the completion. Poll it on the worker that created it.
+/// Resolves to the completion. Poll this on the worker that created it.
 #[derive(Debug)]
 pub(super) struct CompletionFuture<T> {
     slot_id: SlotId,
@@ -298,14 +296,14 @@ impl<T: CompletionValue> Future for CompletionFuture<T> {
 impl<T> Drop for CompletionFuture<T> {
     fn drop(&mut self) {
         if self.open {
-            // an error means that the worker is ending
+            // An error means that the worker is ending.
             let _ = SLOTS.try_with(|slots| slots.borrow_mut().close(self.slot_id));
         }
     }
 }
 
 impl CompletionQueue {
-    /// Returns the completion queue of the calling worker. The worker must run a local set.
+    /// Returns the completion queue of the calling worker, which must run a local set.
     pub(super) fn current() -> Arc<Self> {
         COMPLETIONS.with(|completion_queue| {
             let open = || {
@@ -318,7 +316,7 @@ impl CompletionQueue {
     }
 }
 
-/// Delivers completions until the worker ends, and ends requests that have timed out.
+/// Delivers completions and expires timed-out requests until the worker ends.
 async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
     let mut look = interval(TIMEOUT_CHECK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -330,7 +328,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
                 std::mem::swap(&mut *completion_queue.completions.lock(), &mut completions);
                 SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
                 if !checks {
-                    // after a pause, the first request waits for whole intervals
+                    // After a pause, the first request waits for whole intervals.
                     look.reset();
                 }
             }
@@ -339,18 +337,18 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
     }
 }
 
-/// Completions of one turn that were not flushed to the queues yet.
+/// Completions of one turn that are not in the workers' queues yet.
 #[derive(Debug, Default)]
 pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
 impl CompletionBatch {
-    /// Collects a reply for the worker that waits; [`CompletionBatch::flush`] delivers it.
+    /// Adds a reply to the batch.
     pub(super) fn push<T: CompletionValue>(&mut self, to: CompletionSender<T>, value: T) {
         self.complete(to.waiter, value);
     }
 
-    /// Collects a reply like [`Self::push`]. The request completes with [`NodeError::Internal`] if it waits for a value of
-    /// another kind.
+    /// Adds a reply to the batch. If `waiter` waits for a value of another type, the request completes with
+    /// [`NodeError::Internal`].
     pub(super) fn complete(&mut self, mut waiter: Waiter, value: impl CompletionValue) {
         if let Some(completion_queue) = waiter.completion_queue.take() {
             self.add(
@@ -360,14 +358,13 @@ impl CompletionBatch {
         }
     }
 
-    /// Adds a wake-up of a watch stream. [`CompletionBatch::flush`] performs it.
+    /// Adds a wake-up of a watch stream to the batch.
     pub(super) fn wake(&mut self, completion_queue: Arc<CompletionQueue>, notify: Arc<Notify>) {
         self.add(completion_queue, Completion::Wake(notify));
     }
 
-    /// Adds a completion to the list of its queue.
     fn add(&mut self, completion_queue: Arc<CompletionQueue>, completion: Completion) {
-        // one queue per worker: a linear search is cheaper than a map
+        // There is one queue per worker, so a linear search is cheaper than a map.
         match self
             .0
             .iter_mut()
@@ -378,7 +375,7 @@ impl CompletionBatch {
         }
     }
 
-    /// Moves the completions into their workers' queues, and wakes each worker once.
+    /// Moves the completions into the workers' queues, and wakes each worker once.
     pub(super) fn flush(&mut self) {
         for (completion_queue, completions) in self
             .0
@@ -401,7 +398,7 @@ mod tests {
         let (first, lost) = CompletionSender::<AppliedCommand>::new(timeout);
         let (second, complete) = CompletionSender::<AppliedCommand>::new(timeout);
         drop(lost);
-        // reuses the slot of the request that gave up
+        // Reuses the slot of the request that was given up.
         let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
         assert_eq!(first.waiter.slot_id.slot, third.waiter.slot_id.slot);
         let worker = std::thread::spawn(move || {

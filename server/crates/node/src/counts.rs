@@ -1,4 +1,4 @@
-//! Counts applied commands, and reads that were served from a view.
+//! Counts applied commands, and ranges that were read from a view.
 
 use witan_machine::{
     Outcome, Reply,
@@ -40,7 +40,6 @@ impl NodeMetrics {
         }
     }
 
-    /// Counts an applied lease command: grants, with their TTL, and revocations.
     fn lease_done(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {
@@ -53,7 +52,7 @@ impl NodeMetrics {
         }
     }
 
-    /// Adds a request's ranges, puts and deletions to the counters. If the request has more than one of them, also counts a
+    /// Adds a request's ranges, puts and deletions, in this order, to the counters. More than one of them also counts as a
     /// transaction.
     pub(super) fn kv_counted(&self, sum: [u64; 3]) {
         let [ranges, puts, deletes] = sum;
@@ -72,7 +71,7 @@ impl NodeMetrics {
     }
 }
 
-/// Adds up the ranges, puts and deletions in a reply and its nested replies.
+/// Adds the ranges, puts and deletions of a reply and its nested replies to `sum`.
 fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
     match reply {
         OpReply::Range(_) => sum[0] += 1,

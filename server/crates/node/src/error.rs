@@ -1,12 +1,11 @@
-//! The reasons why a request got no reply from the state machine. Domain errors are replies and not in this file. Each
-//! dialect maps these errors in one file.
+//! The reasons why a request got no reply from the state machine. Domain errors are replies and not in this file.
 
 use witan_replica::{
     host::Unanswered,
     replica::{ProposalRejected, TransferRefused},
 };
 
-/// An error between a dialect and the state machine.
+/// Why a request got no reply from the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// No leader is known.
@@ -21,10 +20,10 @@ pub enum NodeError {
     /// The request timed out like [`Self::Timeout`], and the leader was unreachable while it waited.
     #[error("request timed out, possibly due to connection lost")]
     ConnectionLost,
-    /// The learner to promote has not received enough of the log.
+    /// The learner to promote lags too far behind the leader.
     #[error("can only promote a learner member which is in sync with leader")]
     LearnerNotReady,
-    /// The cluster version is too low, because some members do not support the command.
+    /// Some members are too old for the command, as the cluster version shows.
     #[error("the version of the cluster is too low for this request")]
     ClusterVersion,
     /// This member is a learner, which serves only its own state.
@@ -36,7 +35,7 @@ pub enum NodeError {
     /// A bounded queue is full. The client can retry later.
     #[error("too many requests")]
     TooMany,
-    /// The request exceeds the size of a log entry.
+    /// The command exceeds the maximum size of a log entry.
     #[error("request is too large")]
     TooLarge,
     /// The quota or the disk space is exhausted.
@@ -53,7 +52,7 @@ pub enum NodeError {
     Internal,
 }
 
-/// The reason why an operation was not executed.
+/// Why an operation was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError<E> {
     /// The operation got no answer from the state machine.
@@ -64,7 +63,7 @@ pub enum ProposeError<E> {
     Refused(E),
 }
 
-/// The reason why leadership was not transferred.
+/// Why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
     /// The request got no answer.
@@ -76,7 +75,7 @@ pub enum TransferError {
 }
 
 impl NodeError {
-    /// Returns etcd's text for this error, for dialects without a code for it.
+    /// Returns etcd's message for this error, for dialects without an error code.
     pub fn of_etcd(self) -> String {
         if self == Self::NoSpace {
             "etcdserver: mvcc: database space exceeded".into()

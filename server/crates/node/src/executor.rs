@@ -1,5 +1,5 @@
-//! The thread that executes long commands, so that the replica's thread continues with raft, and frees the states that these
-//! commands replace. The replica decides which commands are long.
+//! The thread that executes long commands and frees the states that they replace, so that the replica's thread can continue
+//! with raft. The replica decides which commands are long.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -21,18 +21,18 @@ enum Work {
     Free(Box<StateMachine>),
 }
 
-/// The thread that executes long commands. It ends when this value is dropped.
+/// Handle of the thread, which ends when this value is dropped.
 pub(super) struct Executor(SyncSender<Work>);
 
 impl Executor {
-    /// Starts the thread. It puts results into the raft inbox of `node`.
+    /// Starts the thread. It passes results to the raft inbox of `node`, and logs commands that take longer than `slow_apply`.
     pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
         let (sender, work) = sync_channel(QUEUE_MAX);
         panics::start_thread("executor", move || run(&work, &node, slow_apply))?;
         Ok(Self(sender))
     }
 
-    /// Passes a command to the thread. Returns it as the error if the thread does not accept it.
+    /// Passes a command to the thread. Returns the command as the error if the thread's queue is full or the thread has ended.
     pub(super) fn execute(&self, command: Box<LongCommand>) -> Result<(), Box<LongCommand>> {
         use std::sync::mpsc::TrySendError::{Disconnected, Full};
         match self.0.try_send(Work::Execute(command)) {
@@ -44,14 +44,14 @@ impl Executor {
         }
     }
 
-    /// Frees a state on the thread, or on the caller's thread if the queue is full.
+    /// Frees a state on the thread, or on the calling thread if the queue is full.
     pub(super) fn free(&self, machine: StateMachine) {
         drop(self.0.try_send(Work::Free(Box::new(machine))));
     }
 }
 
-/// Executes long commands and frees states, one after the other, until all senders are dropped. Logs a warning for a command
-/// that takes longer than `slow_apply`.
+/// Executes long commands and frees states, one by one, until all senders are dropped. Logs a warning for each command that
+/// takes longer than `slow_apply`.
 fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     for work in work {
         match work {
@@ -70,7 +70,7 @@ fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     }
 }
 
-/// Counts and logs a slow apply of `entries` entries, from one long command or from one turn.
+/// Counts and logs a slow apply of `entries` entries: one long command, or one turn.
 pub(super) fn warn_slow(metrics: &NodeMetrics, took: Duration, entries: u64) {
     metrics.slow_apply.inc();
     tracing::warn!(?took, entries, "apply request took too long");

@@ -1,11 +1,9 @@
-//! Accounts for the memory that jobs and snapshots pin: bytes that the present state has dropped while readers still hold an
-//! older state. These bytes count against the quota together with the present state. If the sum exceeds the quota, the oldest
-//! reader ends. A snapshot for another member counts but does not end, because the member would need a new snapshot from the
-//! start and might never catch up.
+//! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped and an older state still
+//! contains. They count against the quota together with the current state. If the sum exceeds the quota, the oldest reader must
+//! end. A snapshot for another member counts but does not end: the member would have to start over and might never catch up.
 //!
-//! The figures are upper bounds, not measurements. A reader pins at most the bytes dropped since it started, and at most the
-//! size of its state. Bytes dropped after the next reader started are charged to that reader, so that shared bytes count
-//! once.
+//! The figures are upper bounds. A reader pins at most the bytes dropped since it started, and at most the size of its state.
+//! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,7 +11,7 @@ use tokio::sync::watch;
 use witan_base::sync::Mutex;
 use witan_machine::StateMachine;
 
-/// Size in bytes that readers can pin in addition to the quota that the present state leaves.
+/// Size in bytes that readers may pin even if the current state uses up the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
 /// The readers and the memory that they pin. Clones share the state.
@@ -28,9 +26,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Number of bytes that the present state has dropped since the process started.
+    /// Number of bytes that the current state and its predecessors have dropped since the process started.
     dropped_bytes: u64,
-    /// The part of `dropped_bytes` that the present state itself has counted. An installed state starts at 0.
+    /// The part of `dropped_bytes` that the current state has counted. An installed state starts at 0.
     of_machine: u64,
     /// The readers, oldest first.
     readers: VecDeque<Reader>,
@@ -48,7 +46,7 @@ struct Reader {
     end: watch::Sender<bool>,
 }
 
-/// A registered reader of a state. Dropping it ends the registration.
+/// A registered reader of a state, until dropped.
 #[derive(Debug)]
 pub struct HeldView {
     views: HeldViews,
@@ -56,7 +54,7 @@ pub struct HeldView {
     end: ViewEnd,
 }
 
-/// Notifies a reader that it pins too much memory and must release its state.
+/// The signal to a reader that it pins too much memory and must release its state.
 #[derive(Clone, Debug)]
 pub struct ViewEnd(watch::Receiver<bool>);
 
@@ -66,12 +64,12 @@ impl ViewEnd {
         *self.0.borrow()
     }
 
-    /// Passes items on until the reader must release its state.
+    /// Returns an iterator that ends when the reader must release its state.
     pub fn until_told<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
         items.take_while(move |_| !self.is_told())
     }
 
-    /// Completes when the reader must release its state. Never completes after the reader has ended.
+    /// Completes when the reader must release its state. After the reader has ended, never completes.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|end| *end).await.is_err() {
             std::future::pending::<()>().await;
@@ -97,7 +95,7 @@ impl HeldViews {
         Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
     }
 
-    /// Registers a reader of the present state. `may_end` is false for a snapshot for another member.
+    /// Registers a reader of the current state. `may_end` is false for a snapshot for another member.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.held.lock();
@@ -109,7 +107,7 @@ impl HeldViews {
         HeldView { views: self.clone(), id, end: ViewEnd(ended) }
     }
 
-    /// Records the bytes that a turn has dropped, and ends the oldest readers while all readers together pin too much.
+    /// Records the bytes that a turn has dropped. Ends the oldest readers while all readers together pin too much.
     pub(super) fn follow(&self, machine: &StateMachine) {
         let mut held = self.0.held.lock();
         let of_machine = machine.dropped_bytes();
@@ -118,7 +116,7 @@ impl HeldViews {
         held.enforce(self.0.quota_bytes, machine);
     }
 
-    /// Records that another state has replaced a state of `bytes` bytes.
+    /// Records that the state `machine` has replaced a state of `bytes` bytes.
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
         held.dropped_bytes += bytes;
@@ -128,14 +126,14 @@ impl HeldViews {
 }
 
 impl Held {
-    /// Ends the oldest readers while all readers together pin more than the quota that the present state leaves.
+    /// Ends the oldest readers while all readers together pin more than the quota allows in addition to the current state.
     fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
         if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
         }
     }
 
-    /// Returns the maximum number of bytes that all readers pin, except the readers that must already end.
+    /// Returns an upper bound of the bytes that readers pin, without the readers that must already end.
     fn kept_bytes(&self) -> u64 {
         let mut until = self.dropped_bytes;
         let mut kept = 0;
@@ -146,7 +144,7 @@ impl Held {
         kept
     }
 
-    /// Ends the oldest readers until the others pin at most `kept_max` bytes.
+    /// Ends the oldest readers until the other readers pin at most `kept_max` bytes.
     fn end_beyond(&self, kept_max: u64) {
         while self.kept_bytes() > kept_max
             && let Some(oldest) = self
@@ -200,7 +198,7 @@ mod tests {
             readers: readers.into(),
             ..Held::default()
         };
-        // nothing was dropped between the first two readers; the last two hold no more than their states
+        // Nothing was dropped between the first two readers. The last two pin no more than their states.
         assert_eq!(held.kept_bytes(), 70 + 100 + 60);
     }
 

@@ -1,4 +1,4 @@
-//! The replica's host in the member process: the log on disk, waiting requests, watchers.
+//! The replica's host in a member process: the log on disk, waiting requests, and watchers.
 
 use std::{
     sync::Arc,
@@ -28,28 +28,23 @@ pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
     pub(super) checkpoints: Checkpoints,
-    /// The snapshot that the replica can install in this turn.
+    /// The received snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
-    /// The tasks that wait for the requests that the replica has taken. The replica bounds these requests, and answers each.
+    /// Tasks that wait for requests which the replica has taken. The replica bounds and answers these requests.
     pub(super) waiters: TicketMap<Waiter>,
-    /// Queue of states to hash.
     pub(super) frozen: FrozenStates,
-    /// Answers of the current turn.
     pub(super) completions: CompletionBatch,
-    /// Bytes appended to the log in the current turn.
     pub(super) appended_bytes: u64,
-    /// Measures applied commands.
     pub(super) tally: ApplyTally,
-    /// Time at which the current turn started to apply.
+    /// When the current turn started to apply entries.
     pub(super) applying: Instant,
     pub(super) executor: Executor,
     pub(super) message_faults: MessageFaults,
     /// Duration of the last synced append in nanoseconds.
     pub(super) sync_ns: u64,
-    /// Duration of the executor's last command.
     pub(super) executed_took: Duration,
-    /// The v2 index up to which watchers were woken.
+    /// The v2 index up to which watchers have been woken.
     pub(super) tree_index: u64,
 }
 
@@ -60,8 +55,8 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Publishes the facts about this member in a new state. Call it before any other part of the state is published, so that
-    /// a client that sees its write also sees its index. Returns whether users or roles have changed.
+    /// Publishes the facts about this member in a new state. Call this before publishing anything else of the state, so that a
+    /// client that sees its write also sees its index. Returns whether users or roles have changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);
@@ -69,8 +64,8 @@ impl NodeHost {
         self.shared.status.store_state(&view.machine, member_id)
     }
 
-    /// Publishes a state that has replaced the state with `before`: updates status, members, tokens and watches, and clears
-    /// the latest view.
+    /// Publishes a state that has replaced the state with the key space `before`: updates status, members, tokens and watches,
+    /// and clears the latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;
@@ -101,7 +96,7 @@ impl Host for NodeHost {
             let position = &incoming.received.view.position;
             (position.index, position.term) == (index, snapshot.position.term)
         }) else {
-            // without its files, the state would be lost at the next startup
+            // Without its files, the state would be lost at the next startup.
             tracing::error!(
                 index,
                 "the replica installs a snapshot that was not received"
@@ -191,7 +186,7 @@ impl Host for NodeHost {
         self.tally.show();
         self.completions.flush();
         if auth_changed {
-            // their permissions may have changed
+            // The permissions of watching users may have changed.
             self.shared.watch_streams.wake_all(&mut self.completions);
         }
         self.shared.watch_streams.notify(kv, &mut self.completions);

@@ -1,8 +1,8 @@
 //! States for readers: [`CurrentView`] for short work, [`Job`] for long work.
 //!
-//! A view that a waiting reader holds pins all data that is replaced while it waits, and each waiting reader may pin a
-//! different state. A job therefore gets its state when it starts, after it has waited for its permit. A job that holds an
-//! earlier state does not compile, because a [`CurrentView`] cannot be sent to another thread:
+//! A view that a waiting reader holds pins all data that is replaced in the meantime, and each waiting reader may pin a
+//! different state. A job therefore gets its state only after it has its permit. Passing an earlier state to a job does not
+//! compile, because a [`CurrentView`] cannot be sent to another thread:
 //!
 //! ```compile_fail,E0277
 //! # async fn count(node: &witan_node::Node) {
@@ -29,8 +29,8 @@ use super::{
     held_views::{HeldView, ViewEnd},
 };
 
-/// This member's state, for short work. It cannot be sent to another thread, and clippy rejects keeping it across an `await`
-/// (see `clippy.toml` at the root).
+/// This member's state, for short work. It cannot be sent to another thread, and clippy rejects holding it across an `await`
+/// (see `clippy.toml` in the root folder).
 #[derive(Debug)]
 pub struct CurrentView {
     view: Arc<View>,
@@ -69,7 +69,7 @@ impl<P> Deref for Job<P> {
 }
 
 impl Node {
-    /// Starts a job on this member's present state. The job holds `permit` until it ends.
+    /// Starts a job on this member's current state. The job holds `permit` until it ends.
     pub async fn job<P>(&self, permit: P) -> Result<Job<P>, NodeError> {
         let view = self.shared_view().await?;
         let held = self.shared.held_views.hold(&view.machine, true);
@@ -83,8 +83,8 @@ impl Node {
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job to its end on another thread, even if the caller stops waiting. Returns the result of [`Job::run_here`],
-    /// or `Stopped` if the runtime ends first.
+    /// Runs the job on another thread, to its end even if the caller stops waiting. Returns the result of [`Job::run_here`], or
+    /// `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -93,13 +93,13 @@ impl<P: Send + 'static> Job<P> {
         done.await.map_err(|_| NodeError::Stopped)?
     }
 
-    /// Returns the signal that the job pins too much memory. Long work must stop early when it arrives.
+    /// Returns the signal that the job pins too much memory and must stop early.
     pub fn end(&self) -> ViewEnd {
         self.held.end().clone()
     }
 
-    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job pins too much memory. Its
-    /// result may then be incomplete, and may also pin the state.
+    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job was told to stop: its result may
+    /// be incomplete and may pin the state, too.
     pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> Result<(T, P), NodeError> {
         let done = work(&self.view);
         match self.held.end().is_told() {

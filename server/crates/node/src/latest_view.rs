@@ -1,15 +1,15 @@
-//! The published state after the last turn. Between writes, a worker reads it without a request to the replica's thread.
+//! The published state after the last turn. Workers read it without a request to the replica's thread.
 //!
-//! Only the replica's thread publishes a state. It withdraws the state before any client can learn of a later state. A client
-//! that has received the answer to a write therefore never reads an older state. The published state is linearizable if this
-//! member is the only voter.
+//! Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a later one. A client
+//! that has received the answer to a write therefore never reads an older state. If this member is the only voter, the
+//! published state is linearizable.
 
 use std::sync::Arc;
 
 use witan_base::sync::Mutex;
 use witan_machine::view::View;
 
-/// The published state after the last turn. It is empty until a read requests it, so that a write-only load copies no data.
+/// The published state after the last turn, or none until a read requests it, so that a write-only load copies no data.
 #[derive(Debug, Default)]
 pub(super) struct LatestView(Mutex<Option<PublishedView>>);
 
@@ -20,7 +20,7 @@ struct PublishedView {
 }
 
 impl LatestView {
-    /// Returns the state after the last turn, or `None` if no read has requested it since.
+    /// Returns the published state, or `None` if no read has requested one since the last turn.
     pub(super) fn get(&self) -> Option<Arc<View>> {
         self.0
             .lock()
@@ -28,22 +28,22 @@ impl LatestView {
             .map(|published| published.view.clone())
     }
 
-    /// Returns the state after the last turn if linearizable reads can use it, otherwise `None`.
+    /// Returns the published state if it is linearizable, otherwise `None`.
     pub(super) fn linearizable(&self) -> Option<Arc<View>> {
         let slot = self.0.lock();
         let published = slot.as_ref().filter(|published| published.linearizable);
         published.map(|published| published.view.clone())
     }
 
-    /// Publishes a state. Only the replica's thread calls this function, between turns.
+    /// Publishes a state. Only the replica's thread calls this, between turns.
     pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
         *self.0.lock() = Some(PublishedView { view, linearizable });
     }
 
-    /// Withdraws the published state before the replica changes its own state.
+    /// Withdraws the published state. The replica's thread calls this before it changes its state.
     pub(super) fn clear(&self) {
         let taken = self.0.lock().take();
-        // outside the lock, because it can hold the last reference to much memory
+        // Dropped after the unlock: it can hold the last reference to much memory.
         drop(taken);
     }
 }

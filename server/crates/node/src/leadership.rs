@@ -1,4 +1,4 @@
-//! Leadership from the view of requests: transferring it, and the reasons for timeouts.
+//! Transfers leadership, decides as the leader, and explains timeouts.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{
 };
 
 impl Node {
-    /// Transfers leadership to a member, or to the member that lags least, and waits until it leads. Waits at most as long as
-    /// an election takes. Returns the new leader.
+    /// Transfers leadership to a member, or to the member that lags least if `member` is `None`. Waits until the new leader is
+    /// elected, at most for an election's duration, and returns it.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,
@@ -33,7 +33,7 @@ impl Node {
     }
 
     /// Proposes a command that this leader has derived from `members`. Returns whether the command entered the leader's log
-    /// before any change to these members. If it did not, the leader must decide again.
+    /// before any change to these members. Otherwise, the leader must decide again.
     pub async fn decide(
         &self,
         command: Command,
@@ -44,8 +44,8 @@ impl Node {
         answer.await
     }
 
-    /// Returns a more exact error for the timeout of a request that started at `begun_ns`: the leader has failed or is not
-    /// connected, as in etcd. Returns other errors unchanged.
+    /// Converts the timeout of a request that started at `begun_ns` to a more exact error, as etcd does: the leader has failed
+    /// or is not connected. Returns other errors unchanged.
     pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

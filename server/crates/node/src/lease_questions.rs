@@ -1,4 +1,4 @@
-//! Lease requests that a node sends to the leader.
+//! Lease requests that the leader answers without a log entry.
 
 use witan_machine::lease::LeaseId;
 use witan_replica::{
@@ -9,7 +9,7 @@ use witan_replica::{
 use super::{LoopRequest, Node, NodeError, completions::CompletionSender};
 
 impl Node {
-    /// Renews a lease on the leader, without a log entry.
+    /// Renews a lease on the leader.
     pub async fn renew(&self, lease: LeaseId) -> Result<Renewal, NodeError> {
         match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
             LeaseAnswer::Renewal(renewal) => Ok(renewal),
@@ -17,8 +17,8 @@ impl Node {
         }
     }
 
-    /// Returns the remaining time of a lease on the leader in nanoseconds, which is negative when the lease is overdue.
-    /// Returns `None` if the lease is unknown.
+    /// Asks the leader for the remaining time of a lease. Returns it in nanoseconds, negative if the lease is overdue, or
+    /// `None` if the lease is unknown.
     pub async fn lease_left_ns(&self, lease: LeaseId) -> Result<Option<i64>, NodeError> {
         match self
             .ask_about_lease(lease, LeaseQuestion::Remaining)
@@ -29,8 +29,8 @@ impl Node {
         }
     }
 
-    /// Sends a lease request to the leader through the replica's thread, and waits for the answer. Fails on a learner, and on
-    /// a member of a following cluster, because leases expire at the source.
+    /// Sends a lease request to the leader through the replica's thread, and waits for the answer. Fails on a learner, and in a
+    /// following cluster, whose leases expire at the source.
     async fn ask_about_lease(
         &self,
         lease: LeaseId,
@@ -43,7 +43,7 @@ impl Node {
         answer.await
     }
 
-    /// Returns the end of each lease. Fails unless this member is the leader.
+    /// Returns the deadline of each lease. Fails unless this member is the leader.
     pub async fn deadlines(&self) -> Result<LeaseDeadlines, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Deadlines { to })?;

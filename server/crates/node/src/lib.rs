@@ -1,13 +1,10 @@
-//! [`Node`] is the clonable handle through which every dialect uses the replica. Dialects access raft, the disk and the
-//! threads only through its methods.
+//! [`Node`] is the clonable handle through which every dialect uses the replica. Dialects have no other access to raft, the
+//! disk or the threads.
 //!
-//! Reading order: this file → `replica_loop` (the loop that owns the replica, and its requests) → `raft_inbox` (inputs that
-//! it takes first), `waker` (wakes it) → `host` (its effects) → `checkpoints` (when the state is written) → `executor` (long
-//! commands) → `post` (sends messages), `message_faults` (dropped messages), `peer_links`, `leadership`, `reconfiguration` →
-//! `completions` (answers) → `latest_view` (reads without the replica's thread) → `jobs` (states for readers, long reads),
-//! `held_views` (memory that readers pin) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` →
-//! `state_hashes` (compares members) → `tokens` → `admission` (the only check before a proposal) → `metrics` (series),
-//! `counts`, `applies` (update the series), `peer_stats` (for v2).
+//! Reading order: `replica_loop` owns the replica; `raft_inbox` and `waker` are its inputs, `host` its effects. `checkpoints`
+//! decides when the state is written, and `executor` runs long commands. `completions` returns answers to waiting tasks.
+//! `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the watches of v2 and
+//! v3. `admission` is the only check before a proposal.
 
 use witan_machine::revision::Revision;
 
@@ -97,7 +94,7 @@ const KEPT_VALUE_ATTEMPTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    /// The account of the connection that uses this handle.
+    /// The account that is charged for requests through this handle.
     account: Account,
 }
 
@@ -131,19 +128,19 @@ struct Shared {
     removed: watch::Sender<bool>,
 }
 
-/// The shared parts of a node's handles that have an initial value.
+/// Initial values of the state that all handles share.
 pub struct SharedParts {
     /// The identity of this process.
     pub identity: ProcessIdentity,
     /// `--election-timeout`.
     pub election_timeout: Duration,
-    /// Time after which a request without an answer fails.
+    /// How long a request waits for its answer before it fails.
     pub request_timeout: Duration,
-    /// Time after which an unused simple token expires.
+    /// How long a simple token may stay unused before it expires.
     pub token_ttl: Duration,
-    /// Turns true when the process starts to stop.
+    /// Becomes true when the process starts to stop.
     pub stopping: watch::Receiver<bool>,
-    /// The node's series.
+    /// The node's metrics.
     pub metrics: NodeMetrics,
     /// The account for this member's own requests.
     pub account: Account,
@@ -185,7 +182,7 @@ impl Shared {
     }
 }
 
-/// The identity of this process. It is fixed at startup.
+/// The identity of this process, fixed at startup.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessIdentity {
     /// This member's id.
@@ -207,7 +204,7 @@ struct AppliedCommand {
     index: u64,
 }
 
-/// An applied operation.
+/// The result of an applied operation.
 #[derive(Clone, Debug)]
 pub struct Applied<T> {
     /// The state machine's answer.
@@ -223,7 +220,7 @@ pub type Proposed<O> =
     Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
 
 impl Node {
-    /// Returns a handle for a connection's requests.
+    /// Returns a handle whose requests are charged to a connection's account.
     pub fn of_connection(&self, account: &Account) -> Self {
         Self { shared: self.shared.clone(), account: account.clone() }
     }
@@ -233,25 +230,24 @@ impl Node {
         &self.account
     }
 
-    /// Replicates an operation and waits until it is applied on this member. Fails with a timeout error when the request
-    /// timeout expires.
+    /// Replicates an operation and waits until it is applied on this member. Fails with a timeout error if that takes longer
+    /// than the request timeout.
     pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
         self.propose_for(operation, None)
     }
 
-    /// Replicates an operation like `Node::propose`, for a caller. The caller's permissions are checked when the operation is
-    /// applied.
+    /// Replicates an operation like [`Node::propose`], on behalf of `caller`, whose permissions are checked when the operation
+    /// is applied.
     pub fn propose_for<O: Operation>(
         &self,
         operation: O,
         caller: Option<Caller>,
     ) -> impl Future<Output = Proposed<O>> {
-        // an `async fn` would keep memory for the operation in addition to its command
+        // An `async fn` would keep memory for the operation in addition to the command.
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
-    /// Replicates a command and waits until it is applied on this member. Fails with a timeout error when the request timeout
-    /// expires.
+    /// Replicates a command and waits until it is applied on this member, or until the request timeout.
     async fn replicate(
         &self,
         command: Command,
@@ -263,8 +259,8 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Replicates a command that keeps values. Repeats it while a value has grown too much since the proposal, at most
-    /// [`KEPT_VALUE_ATTEMPTS`] times.
+    /// Replicates a command that keeps stored values. Retries if a value has grown too much since the proposal, up to
+    /// [`KEPT_VALUE_ATTEMPTS`] attempts.
     async fn replicate_kept(
         &self,
         command: Command,
@@ -280,8 +276,7 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Admits a command, replicates it and waits until it is applied on this member. Counts failures. Fails with a timeout
-    /// error when the request timeout expires.
+    /// Admits and replicates a command once, and waits until it is applied on this member. Counts failures.
     async fn replicate_once(
         &self,
         mut command: Command,
@@ -305,8 +300,8 @@ impl Node {
         done
     }
 
-    /// Returns a linearizable view, which contains all commits before the call. On a sole voter, the view is available
-    /// without a round between writes. Learners refuse.
+    /// Returns a linearizable view, which contains all commits before the call. A sole voter may serve it without a ReadIndex
+    /// round. Fails on a learner.
     pub async fn read(&self) -> Result<CurrentView, NodeError> {
         self.refuse_learner()?;
         match self.shared.latest.linearizable() {
@@ -315,8 +310,8 @@ impl Node {
         }
     }
 
-    /// Returns a linearizable view after a round of raft's ReadIndex, also on a sole voter. It therefore proves that the
-    /// replica's thread runs.
+    /// Returns a linearizable view after a ReadIndex round, even on a sole voter. Success proves that the replica's thread
+    /// runs.
     pub async fn read_index(&self) -> Result<CurrentView, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Read { to })?;
@@ -329,18 +324,18 @@ impl Node {
         view.map(CurrentView::new)
     }
 
-    /// Returns this member's present state, which is serializable. Does not use the replica's thread if nothing was written
+    /// Returns this member's current state, which is serializable. Uses the replica's thread only if something was written
     /// since the last call.
     pub async fn view(&self) -> Result<CurrentView, NodeError> {
         self.shared_view().await.map(CurrentView::new)
     }
 
-    /// Returns this member's present state from the replica's thread, which proves that the thread runs.
+    /// Returns this member's current state from the replica's thread. Success proves that the thread runs.
     pub async fn fresh_view(&self) -> Result<CurrentView, NodeError> {
         self.view_of_replica().await.map(CurrentView::new)
     }
 
-    /// Returns the same state as [`Node::view`], for this crate.
+    /// Returns the state of [`Node::view`], which this crate can send to other threads.
     async fn shared_view(&self) -> Result<Arc<View>, NodeError> {
         match self.shared.latest.get() {
             Some(view) => Ok(view),
@@ -354,19 +349,19 @@ impl Node {
         answer.await
     }
 
-    /// Rewrites the checkpoint without outdated records, while reads and writes continue. Has no timeout.
+    /// Rewrites the checkpoint without outdated records, while reads and writes continue. Does not time out.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         let done: OnDurable = Box::new(move || {
-            // the requester may have stopped waiting
+            // The requester may have stopped waiting.
             let _ = tell.send(());
         });
         self.send(LoopRequest::Rewrite { done })?;
         told.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Registers a watcher. It wakes after every applied change that `watch` may match. Take a view after the registration,
-    /// so that no event is missed.
+    /// Registers a v2 watcher, which wakes after every applied change that `watch` may match. Take a view after the
+    /// registration to miss no event.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
         self.shared.watchers.register(watch)
@@ -377,28 +372,28 @@ impl Node {
         self.shared.watch_streams.add_stream()
     }
 
-    /// Calls `visit` with the first key of each v3 range that a stream watches, and the number of its watchers in this range.
-    /// There can be millions of ranges, so call it on a thread that can block for long.
+    /// Calls `visit` with the first key of each v3 range that a stream watches, and the number of the stream's watchers of that
+    /// range. There may be millions of ranges, so call this on a thread that may block for long.
     pub fn visit_watchers(&self, visit: impl FnMut(&[u8], u32)) {
         self.shared.watch_streams.visit(visit);
     }
 
-    /// Calls `visit` with the path of each v2 watcher. It can also block for long, like [`Node::visit_watchers`].
+    /// Calls `visit` with the path of each v2 watcher. May block for long, like [`Node::visit_watchers`].
     pub fn visit_tree_watchers(&self, visit: impl FnMut(&[u8])) {
         self.shared.watchers.visit(visit);
     }
 
-    /// Completes when the process starts to stop, so that long responses (watches, snapshots) can end.
+    /// Completes when the process starts to stop, so that long responses such as watches and snapshots can end.
     pub async fn stopping(&self) {
         let mut stopping = self.shared.stopping.clone();
-        // an error means that the sender was dropped, because the process stops
+        // An error means that the sender was dropped, because the process stops.
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
     /// Completes when this member was removed from the cluster and its replica's thread has ended.
     pub async fn removed(&self) {
         let mut removed = self.shared.removed.subscribe();
-        // this node holds the sender, so there is no error
+        // This node holds the sender, so there is no error.
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
@@ -412,33 +407,33 @@ impl Node {
         self.shared.metrics.kv_counted([ranges as u64, 0, 0]);
     }
 
-    /// Sets the series that reflect the state to their present values.
+    /// Sets the gauges that reflect the state to their current values.
     pub async fn show_metrics(&self) {
-        // a stopping member has no view but still reports counters
+        // A stopping member has no view but still reports counters.
         let view = self.view().await.ok();
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues another member's snapshot message with the received state for the next turn. Replaces a snapshot that is still
-    /// queued. Drops the state if the replica does not install it.
+    /// Queues a snapshot message of another member, with the received state, for the next turn. Replaces a queued snapshot. The
+    /// state is dropped if the replica does not install it.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();
     }
 
-    /// Reports a transport event to the replica.
+    /// Reports an event of the transport to the replica.
     pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();
     }
 
-    /// Reports to the replica's thread that the checkpoint at `index` is durable.
+    /// Reports to the replica's thread that the checkpoint at raft index `index` is durable.
     pub fn durable(&self, index: u64) {
         self.shared.raft_inbox.durable(index);
         self.wake();
     }
 
-    /// Makes the replica's thread finish its turn and end.
+    /// Makes the replica's thread end after its current turn.
     pub fn stop(&self) {
         self.shared.raft_inbox.stop();
         self.wake();
@@ -450,7 +445,7 @@ impl Node {
     }
 }
 
-/// Converts the reply to a command into the output of operation `O`. The reply of another operation is an internal error.
+/// Converts a command's reply to the output of operation `O`. The reply of another operation becomes an internal error.
 fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
     let AppliedCommand { outcome, index } = done?;
     match O::output(outcome.reply) {

@@ -1,4 +1,4 @@
-//! Facts about this member that are available without the replica's thread: the state after the last turn, the disk and the
+//! Facts about this member that need no request to the replica's thread: the state after the last turn, the disk and the
 //! process.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
@@ -34,7 +34,7 @@ impl Node {
         self.shared.status.auth_bytes.load(Relaxed)
     }
 
-    /// Returns the total size in bytes that counts against the quota.
+    /// Returns the size in bytes that counts against the quota.
     pub fn quota_used_bytes(&self) -> u64 {
         self.size_bytes() + self.tree_bytes() + self.auth_bytes()
     }
@@ -49,8 +49,8 @@ impl Node {
         &self.shared.disk
     }
 
-    /// Returns the alarms in a view, all or of one kind. Adds NOSPACE for this member while its disk space is low, because
-    /// that alarm is not part of the state.
+    /// Returns the alarms in a view, of one kind or of all (`None`). Adds this member's NOSPACE while its disk space is low,
+    /// because that alarm is not part of the state.
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);
@@ -61,13 +61,13 @@ impl Node {
         alarms.into_iter()
     }
 
-    /// Returns whether this member is a learner.
+    /// Returns whether this member is a learner in the state `view`.
     pub fn is_learner(&self, view: &View) -> bool {
         let own = self.identity().member_id;
         view.machine.members.is_learner(own)
     }
 
-    /// Returns whether this member's NOSPACE alarm was raised after the last turn.
+    /// Returns whether this member's NOSPACE alarm was active after the last turn.
     pub fn no_space(&self) -> bool {
         self.shared.status.no_space.load(Relaxed)
     }
@@ -82,8 +82,7 @@ impl Node {
         self.shared.status.paths.load(Relaxed)
     }
 
-    /// Returns whether v2 or v3 authentication is enabled. Administrators must then authenticate, because both share the
-    /// users.
+    /// Returns whether v2 or v3 authentication is enabled. Both share the users, so administrators must then authenticate.
     pub fn any_auth_enabled(&self) -> bool {
         self.auth_enabled() || self.v2_auth_enabled()
     }
@@ -103,7 +102,7 @@ impl Node {
         &self.shared.identity
     }
 
-    /// Returns the time at which the present leader was first seen, in Unix nanoseconds. Returns 0 without a leader.
+    /// Returns when the current leader was first seen, in Unix nanoseconds, or 0 without a leader.
     pub fn leader_since_ns(&self) -> i64 {
         self.shared.status.leader_since_ns.load(Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Counts messages that the replica drops because no correct member sends them, by reason, and logs some of them. The replica
-//! decides which messages are faulty.
+//! Counts, by reason, the messages that the replica drops because no correct member sends them, and logs some of them. The
+//! replica decides which messages are faulty.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,9 @@ use prometheus::{IntCounter, IntCounterVec};
 use witan_machine::member::MemberId;
 use witan_replica::replica::MessageFault;
 
-/// Minimum interval between two log lines. A leader repeats an unacknowledged append.
+/// Minimum interval between two log lines, because a leader repeats an unacknowledged append.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The series for each reason.
 #[derive(Clone, Debug)]
 pub(super) struct MessageFaultSeries {
     malformed: IntCounter,
@@ -20,7 +19,7 @@ pub(super) struct MessageFaultSeries {
 }
 
 impl MessageFaultSeries {
-    /// Creates the counters for all reasons. They exist from startup with the value 0.
+    /// Creates the counters for all reasons, so that they exist from startup with the value 0.
     pub(super) fn new(series: &IntCounterVec) -> Self {
         let of = |reason| series.with_label_values(&[reason]);
         Self {
@@ -41,7 +40,7 @@ impl MessageFaultSeries {
     }
 }
 
-/// The faulty messages that the replica's thread counts and logs.
+/// Counts and logs faulty messages for the replica's thread.
 #[derive(Debug)]
 pub(super) struct MessageFaults {
     series: MessageFaultSeries,
@@ -51,13 +50,13 @@ pub(super) struct MessageFaults {
 }
 
 impl MessageFaults {
-    /// Creates a counter that also increments the metrics in `series`.
+    /// Creates a counter without dropped messages.
     pub(super) fn new(series: MessageFaultSeries) -> Self {
         Self { series, logged: None, since: 0 }
     }
 
     /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, including
-    /// this message. Returns `None` in all other cases.
+    /// this one. Otherwise returns `None`.
     fn count(&mut self, fault: MessageFault, now: Instant) -> Option<u64> {
         self.series.of(fault).inc();
         self.since += 1;
@@ -69,7 +68,7 @@ impl MessageFaults {
         Some(std::mem::take(&mut self.since))
     }
 
-    /// Counts a dropped message from member `from`. Logs a warning if the last one is at least [`LOG_INTERVAL`] ago.
+    /// Counts a dropped message from member `from`. Logs a warning unless it logged one within [`LOG_INTERVAL`].
     pub(super) fn report(&mut self, from: MemberId, fault: MessageFault) {
         if let Some(messages) = self.count(fault, Instant::now()) {
             let remote_peer_id = from.to_string();

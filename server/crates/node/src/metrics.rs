@@ -1,5 +1,5 @@
 //! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape. Other
-//! modules update the metrics for their own reads through [`Node`].
+//! modules update the metrics of their own reads through [`Node`].
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
@@ -37,11 +37,11 @@ pub struct NodeMetrics {
     pub(super) tree_expires: IntCounter,
     pub(super) tree_watch_requests: IntCounter,
     state: StateSeries,
-    /// Counters with etcd's old names, each with the counter whose value it shows.
+    /// Counters with old names of etcd, each with the counter that it mirrors.
     aliases: [(IntCounter, IntCounter); 4],
 }
 
-/// Series that each scrape sets.
+/// Gauges that are set at each scrape.
 #[derive(Debug)]
 struct StateSeries {
     has_leader: IntGauge,
@@ -109,14 +109,14 @@ impl NodeMetrics {
         }
     }
 
-    /// Sets the series that reflect the state. Without a view, the series of the state are 0 or empty.
+    /// Sets the gauges that reflect the state. Without a view, they become 0 or empty.
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
         self.state.set_view(node, view);
         self.show_twins();
     }
 
-    /// Sets each counter with an old etcd name to the value of its current counter.
+    /// Sets each counter with an old etcd name to the value of the counter that it mirrors.
     pub(super) fn show_twins(&self) {
         for (source, twin) in &self.aliases {
             twin.inc_by(source.get().saturating_sub(twin.get()));
@@ -161,7 +161,7 @@ impl StateSeries {
             db_size: [
                 on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."),
                 on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."),
-                // a compaction leaves no free pages
+                // A compaction leaves no free pages.
                 on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of the v3 key space in bytes. Equal to etcd_mvcc_db_total_size_in_bytes."),
             ],
             live_bytes: on.gauge("witan_v3_live_bytes", "Size of the v3 key space in bytes, without old revisions."),
@@ -192,7 +192,7 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
-    /// Sets the gauges that reflect a view. Without a view, they become 0, and gauges with labels disappear.
+    /// Sets the gauges that reflect a view. Without a view, they become 0, and those with labels disappear.
     fn set_view(&self, node: &Node, view: Option<&View>) {
         let kv = view.map(|view| &view.machine.kv);
         let size = kv.map_or(0, |kv| gauge(kv.size_bytes()));
@@ -215,7 +215,7 @@ impl StateSeries {
             return;
         };
         let own = node.identity().member_id.to_string();
-        // the series exist before an alarm is raised, so that alert rules find them
+        // The series exist before an alarm is raised, so that alert rules find them.
         for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
             let labels = [own.clone(), alarm_type(kind as i32)];
             self.alarms.with_label_values(&labels).set(0);
@@ -237,7 +237,7 @@ impl StateSeries {
     }
 }
 
-/// Returns the value of etcd's label for the alarm type.
+/// Returns etcd's label value for an alarm type.
 fn alarm_type(kind: i32) -> String {
     match AlarmType::try_from(kind) {
         Ok(AlarmType::None) => "NONE".into(),

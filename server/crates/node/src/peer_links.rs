@@ -1,5 +1,5 @@
-//! Records which other members are connected and since when. This determines why a request timed out, and whether a
-//! membership change is safe.
+//! Records which other members are connected, and since when. This explains timeouts and shows whether a membership change is
+//! safe.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,30 +12,29 @@ use super::{
     reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
 };
 
-/// Time for which a member must be connected to count as healthy in a membership change, as in etcd.
+/// How long a member must be connected to count as healthy in a membership change, as in etcd.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// The connections to other members.
 #[derive(Debug, Default)]
 pub(super) struct PeerLinks {
-    /// Time since which each connected member is connected.
+    /// Start of each connected member's connection, in Unix nanoseconds.
     since: Mutex<BTreeMap<MemberId, i64>>,
     pub(super) stats: Mutex<PeerStats>,
 }
 
 impl PeerLinks {
-    /// Records that a member is connected since `now_ns`. Keeps the earlier time if it was already connected.
+    /// Records that a member is connected, unless that is already known.
     pub(super) fn connected(&self, member: MemberId, now_ns: i64) {
         self.since.lock().entry(member).or_insert(now_ns);
     }
 
-    /// Records that a member is no longer connected. Does nothing if it was not connected.
+    /// Records that a member is no longer connected.
     pub(super) fn lost(&self, member: MemberId) {
         self.since.lock().remove(&member);
     }
 
-    /// Returns a member's connection: `Settled` if it exists since `before_ns` or earlier, `Recent` if it is newer, or
-    /// `Lost`.
+    /// Returns a member's connection: `Settled` if it has existed since `before_ns`, `Recent` if it is newer, otherwise `Lost`.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
         match self.since.lock().get(&member) {
             None => Connection::Lost,
@@ -46,7 +45,7 @@ impl PeerLinks {
 }
 
 impl Node {
-    /// Records that a member is connected, or no longer connected, from now on.
+    /// Records that a member is now connected or no longer connected.
     pub fn peer_link(&self, member: MemberId, connected: bool) {
         if connected {
             self.shared.peer_links.connected(member, now_ns());
@@ -55,8 +54,8 @@ impl Node {
         }
     }
 
-    /// Checks that a membership change is safe for the quorum, as this member sees the other members. Returns `Refused` if it
-    /// is not. Callers skip it if `--strict-reconfig-check` is disabled.
+    /// Checks that a membership change is safe for the quorum, given this member's connections. Fails with `Refused` if it is
+    /// not. Not called if `--strict-reconfig-check` is disabled.
     pub async fn check_reconfiguration(
         &self,
         change: Reconfiguration,

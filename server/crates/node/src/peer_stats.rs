@@ -1,6 +1,5 @@
-//! The part of `/v2/stats` about other members: append messages by result, their rates, and round-trip times.
-//!
-//! The links update the series in `/metrics` themselves.
+//! Statistics of other members for `/v2/stats`: append messages by result, their rates, and round-trip times. The links update
+//! the series in `/metrics` themselves.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +14,7 @@ use super::Node;
 /// Number of batches over which rates are measured, as in etcd.
 const RATE_BATCHES: usize = 200;
 
-/// Age of the last batch above which rates are 0, as in etcd.
+/// Age of the last batch above which all rates are 0, as in etcd.
 const RECENT_AGE: Duration = Duration::from_secs(1);
 
 /// Statistics about other members.
@@ -26,7 +25,7 @@ pub(super) struct PeerStats {
     followers: BTreeMap<MemberId, FollowerCounts>,
 }
 
-/// Append messages in one direction, for measuring rates.
+/// Append messages in one direction.
 #[derive(Debug, Default)]
 struct Traffic {
     messages: u64,
@@ -40,7 +39,7 @@ struct Batch {
     bytes: u64,
 }
 
-/// The number and the rates of append messages in one direction.
+/// Number and rates of append messages in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TrafficStats {
     /// Number of messages since startup.
@@ -51,14 +50,14 @@ pub struct TrafficStats {
     pub byte_rate: f64,
 }
 
-/// A leader's counts for a follower.
+/// A leader's statistics of a follower.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FollowerCounts {
     /// Number of append messages that were written to the follower's stream.
     pub sent: u64,
-    /// Number of append messages that were dropped, and of streams that ended.
+    /// Number of dropped append messages and of ended streams.
     pub failed: u64,
-    /// Round-trip times; may be empty.
+    /// Round-trip times, if any were measured.
     pub trips: RoundTrips,
 }
 
@@ -110,7 +109,7 @@ impl RoundTrips {
 }
 
 impl Traffic {
-    /// Counts a batch's messages, and keeps the last [`RATE_BATCHES`] batches for the rates.
+    /// Adds a batch of messages, and keeps the last [`RATE_BATCHES`] batches for the rates.
     fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
         self.messages += messages;
         if self.recent.len() == RATE_BATCHES {
@@ -120,8 +119,8 @@ impl Traffic {
         self.recent.push_back(batch);
     }
 
-    /// Returns the number of messages, and the messages and bytes per second over the kept batches. The rates are 0 if the
-    /// last batch is older than [`RECENT_AGE`].
+    /// Returns the number of messages, and the rates over the kept batches. The rates are 0 if the last batch is older than
+    /// [`RECENT_AGE`].
     #[expect(clippy::cast_precision_loss, reason = "rates need no more precision")]
     fn stats(&self, now: Instant) -> TrafficStats {
         let mut stats = TrafficStats { messages: self.messages, ..TrafficStats::default() };
@@ -140,8 +139,7 @@ impl Traffic {
 }
 
 impl Node {
-    /// Counts messages with entries that were written to another member as append messages. Counts only while this member is
-    /// the leader.
+    /// Counts messages with entries that were written to another member, if this member is the leader.
     pub fn entries_sent(&self, to: MemberId, messages: u64, bytes: u64) {
         if self.status().role == Role::Leader {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -150,13 +148,13 @@ impl Node {
         }
     }
 
-    /// Counts a failure to send entries to another member: they were dropped, or the stream ended.
+    /// Counts a failure to send entries to another member: dropped messages or an ended stream.
     pub fn entries_lost(&self, to: MemberId) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(to).or_default().failed += 1;
     }
 
-    /// Counts a message with entries from another member as an append message if that member is the leader.
+    /// Counts a message with entries from another member, if that member is the leader.
     pub fn entries_received(&self, from: MemberId, bytes: u64) {
         if self.status().leader == from {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -177,14 +175,14 @@ impl Node {
         links.stats.lock().followers.remove(&member);
     }
 
-    /// Returns the statistics of sent and received append messages, in this order.
+    /// Returns the statistics of sent and of received append messages, in this order.
     pub fn append_traffic(&self) -> [TrafficStats; 2] {
         let counts = self.shared.peer_links.stats.lock();
         let now = Instant::now();
         [&counts.sent, &counts.received].map(|traffic| traffic.stats(now))
     }
 
-    /// Returns the statistics of the other members by member id.
+    /// Returns the statistics of followers by member id.
     pub fn followers(&self) -> BTreeMap<MemberId, FollowerCounts> {
         self.shared.peer_links.stats.lock().followers.clone()
     }

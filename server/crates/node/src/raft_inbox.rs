@@ -1,5 +1,5 @@
 //! The inbox that the replica's thread empties before client requests: events of other members, a received snapshot, an
-//! executed command, durable checkpoints, and the stop. Messages of other members do not go through it, because the thread
+//! executed command, durable checkpoints, and the stop request. Messages of other members do not pass through it: the thread
 //! reads them itself (`post`).
 
 use std::{
@@ -15,52 +15,51 @@ use witan_machine::member::MemberId;
 use witan_replica::{host::Envelope, long_command::ExecutedCommand, replica::PeerEvent};
 use witan_storage::ReceivedSnapshot;
 
-/// The inbox. The number of members limits the number of events.
+/// The inbox. The number of members bounds the number of events.
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
     queued: Mutex<RaftBatch>,
-    /// Whether an input was added since the thread's last check.
+    /// Whether an input was added since the thread last took the inputs.
     filled: AtomicBool,
 }
 
-/// A command that the executor has executed, and its duration.
+/// A command that the executor has executed, and how long that took.
 pub(super) type Executed = (Box<ExecutedCommand>, Duration);
 
-/// A snapshot message and the state that it delivered. There is one at a time, because the storage accepts no other snapshot
-/// until this one is dropped or installed.
+/// A snapshot message and the received state. At most one exists, because the storage accepts no other snapshot until this one
+/// is dropped or installed.
 #[derive(Debug)]
 pub(super) struct ReceivedState {
     pub(super) envelope: Envelope,
     pub(super) snapshot: ReceivedSnapshot,
 }
 
-/// The events and results for the next turn.
 #[derive(Debug, Default)]
 pub(super) struct RaftBatch {
     pub(super) events: Vec<(MemberId, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
     pub(super) executed: Option<Executed>,
-    /// Index of the last durable checkpoint; 0 if there is no new one.
+    /// Index of the newest durable checkpoint, or 0 if there is no new one.
     pub(super) durable: u64,
     pub(super) stop: bool,
 }
 
 impl RaftInbox {
-    /// Stores a received snapshot for the next turn. Replaces a snapshot that was not taken yet. Does not wake the thread.
+    /// Queues a received snapshot for the next turn, in place of a queued one. Does not wake the thread.
     pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         let received = Box::new(ReceivedState { envelope, snapshot });
         let before = self.put(|queued| queued.snapshot.replace(received));
-        // dropped outside the lock
+        // Dropped after the unlock.
         drop(before);
     }
 
-    /// Stores the result of an executed command for the next turn. There is one at a time.
+    /// Queues an executed command for the next turn. At most one is in progress.
     pub(super) fn executed(&self, executed: Executed) {
         self.put(|queued| queued.executed = Some(executed));
     }
 
-    /// Queues a member's event for the next turn, after all other events. Replaces an equal event in the queue: if a process
-    /// ends and starts again, the last event is the current one.
+    /// Queues a member's event after all other events, in place of an equal event. If a process ends and starts again, the last
+    /// event is therefore the current one.
     pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         self.put(|queued| {
             queued.events.retain(|queued| *queued != (member, event));
@@ -68,6 +67,7 @@ impl RaftInbox {
         });
     }
 
+    /// Records that the checkpoint at `index` is durable.
     pub(super) fn durable(&self, index: u64) {
         self.put(|queued| queued.durable = queued.durable.max(index));
     }
@@ -76,7 +76,7 @@ impl RaftInbox {
         self.put(|queued| queued.stop = true);
     }
 
-    /// Returns whether an input was added since the thread's last check.
+    /// Returns whether an input was added since the thread last took the inputs.
     pub(super) fn is_filled(&self) -> bool {
         self.filled.load(Acquire)
     }

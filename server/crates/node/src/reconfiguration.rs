@@ -1,11 +1,10 @@
 //! Decides whether a membership change is safe for the quorum (`--strict-reconfig-check`), by the rules of etcd's
-//! `isConfChangeAllowed`. Pure: the caller passes the connections.
-//!
-//! Applying the change decides whether it is possible (unknown ids, used URLs).
+//! `isConfChangeAllowed`. Pure: the caller passes the connections. Whether the change is possible at all, for example with a
+//! used URL, is decided when it is applied.
 
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 
-/// A change of membership.
+/// A membership change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconfiguration {
     /// Adds a member.
@@ -19,29 +18,29 @@ pub enum Reconfiguration {
     Promote(MemberId),
 }
 
-/// The reason why a change might cause quorum loss.
+/// Why a change may cause quorum loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsafeReconfiguration {
-    /// After the change, fewer voters than a quorum have ever started.
+    /// After the change, a quorum would need voters that have never started.
     #[error("re-configuration failed due to not enough started members")]
     NotEnoughStarted,
-    /// Voters are not connected, or only recently.
+    /// Too many voters are disconnected, or have only just connected.
     #[error("unhealthy cluster")]
     Unhealthy,
 }
 
-/// The state of the connection to another member.
+/// How long another member has been connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
     /// The member is not connected.
     Lost,
-    /// The member has been connected for less time than a healthy member.
+    /// The member is connected, but not for long enough to count as healthy.
     Recent,
-    /// The member has been connected for long enough to be healthy.
+    /// The member has been connected for long enough to count as healthy.
     Settled,
 }
 
-/// Checks a change against `members`. `connection` returns each member's connection; this member must count as settled.
+/// Checks a change of `members`. `connection` returns each member's connection, and `Settled` for this member.
 pub(super) fn check(
     change: Reconfiguration,
     members: &MemberRegistry,
@@ -55,12 +54,12 @@ pub(super) fn check(
     match change {
         Reconfiguration::Add { learner } => {
             let started = voters.iter().filter(|voter| is_started(voter)).count();
-            // a cluster of one can grow to two members, which both must be up
+            // A cluster of one may grow to two members, which must then both be up.
             let grows_to_two = started == 1 && voters.len() == 1;
             if !learner && !grows_to_two && started < quorum(voters.len() + 1) {
                 return Err(UnsafeReconfiguration::NotEnoughStarted);
             }
-            // the new member counts as down; a single member has no connections
+            // The new member counts as down. A single member has no connections.
             match voters.len() == 1 || settled >= quorum(voters.len() + 1) {
                 true => Ok(()),
                 false => Err(UnsafeReconfiguration::Unhealthy),
@@ -82,7 +81,7 @@ pub(super) fn check(
             if voters.len() == 1 || started < quorum(voters.len() - 1) {
                 return Err(UnsafeReconfiguration::NotEnoughStarted);
             }
-            // a member that is down does not belong to the present quorum
+            // A member that is down does not belong to the current quorum.
             if connection(id) == Connection::Lost {
                 return Ok(());
             }
@@ -94,7 +93,7 @@ pub(super) fn check(
     }
 }
 
-/// Returns whether a member has published its attributes.
+/// Returns whether a member has ever started: it then has published its attributes.
 fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
 }
@@ -120,7 +119,7 @@ mod tests {
         Reconfiguration::Promote(MemberId(id))
     }
 
-    /// Creates members 1, 2 and so on: `s` is a started voter, `u` a voter that has never started, `l` a learner.
+    /// Creates members 1, 2 and so on: `s` is a started voter, `u` an unstarted voter, `l` a learner.
     fn members(kinds: &str) -> MemberRegistry {
         let mut members = MemberRegistry::default();
         for (id, kind) in (1..).zip(kinds.chars()) {

@@ -1,4 +1,4 @@
-//! The thread that owns the replica. Its loop takes inputs, ticks, runs a turn, and publishes the results.
+//! The thread that owns the replica: its loop takes inputs, ticks, runs a turn and publishes the results.
 
 mod requests;
 
@@ -40,10 +40,10 @@ use super::{
 
 pub(super) use requests::{LoopRequest, Proposal};
 
-/// Number of ticks that are made up for after a stall. More ticks would start unnecessary elections.
+/// Maximum number of missed ticks to make up for after a stall. More would start unnecessary elections.
 const TICKS_MADE_UP: u32 = 2;
 
-/// Number of ticks between two clean-ups, which drop old states that no watcher reads and outdated log entries.
+/// Ticks between two clean-ups, which drop outdated log entries and old states that no watcher reads.
 const CLEAN_UP_TICKS: u64 = 50;
 
 /// Exit code of a member whose log contains a command that this release does not support.
@@ -58,16 +58,16 @@ pub const EXIT_LOG_LOST: i32 = 35;
 /// Exit code of a member whose committed entries contradict the leader's.
 const EXIT_FORKED: i32 = 40;
 
-/// Exit code of a member whose log cannot be decoded, as at startup.
+/// Exit code of a member whose log cannot be decoded, the same as at startup.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
 
-/// The parts from which a node starts.
+/// What a node needs to start.
 pub struct NodeParts {
     /// The recovered or fresh replica.
     pub replica: RecordedReplica,
     /// The replica's log on disk.
     pub log: RaftLog,
-    /// Size in bytes of the log between two checkpoints, chosen for the disk.
+    /// Size in bytes of the log between two checkpoints, derived from the disk's size.
     pub checkpoint_log_bytes: u64,
     /// Monitors the disk's free space.
     pub space: SpaceMonitor,
@@ -77,16 +77,16 @@ pub struct NodeParts {
     pub tick: Duration,
     /// Duration above which a turn is logged as slow.
     pub slow_apply: Duration,
-    /// Queue of states to hash.
+    /// Queue of states to be hashed.
     pub frozen: FrozenStates,
-    /// Keeps other processes out of the data directory while the thread runs.
+    /// The data directory's lock, held while the thread runs.
     pub lock: DirectoryLock,
     /// Set if the data directory is a copy.
     pub copy: Option<DirectoryCopy>,
 }
 
-/// Starts the replica's thread. `checkpointer` receives the node, to which it reports durable checkpoints. `post` receives
-/// the node and the receiver of snapshots, and passes other members' messages to the node.
+/// Starts the replica's thread, and returns its handle with the node. `checkpointer` gets the node, to report durable
+/// checkpoints. `post` gets the node and the receiver of snapshots, and carries messages of other members.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
@@ -158,7 +158,7 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     _hold: DirectoryLock,
-    /// Set if the data directory is a copy that was not marked as up to date yet.
+    /// Set while the data directory is a copy that is not up to date.
     copy: Option<DirectoryCopy>,
     /// `Replica::registrations_in_log` after the last turn.
     registrations: u64,
@@ -171,15 +171,14 @@ struct ReplicaLoop {
     ticks: u64,
     tick: Duration,
     slow_apply: Duration,
-    /// The leader at the last check; 0 for none.
+    /// The last known leader, or 0.
     leader: MemberId,
-    /// Index of the last durable checkpoint that was reported to the replica.
+    /// Index of the last durable checkpoint reported to the replica.
     durable: u64,
 }
 
 impl ReplicaLoop {
-    /// Takes requests, messages and ticks, and runs the replica's turns, until the node stops or this member is removed. Then
-    /// closes the checkpointer and the log.
+    /// Takes inputs and runs turns until the node stops or this member is removed, then closes the checkpointer and the log.
     fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
         self.check_disk();
@@ -209,7 +208,7 @@ impl ReplicaLoop {
                 break;
             }
             if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
-                // the next reads take the published view
+                // The next reads use the published view.
                 self.latest();
             }
             let size = self.shared.status.size_bytes.load(Relaxed);
@@ -219,14 +218,14 @@ impl ReplicaLoop {
         if removed {
             self.end_removed(&requests);
         }
-        // waiting requests get an answer at once; other members propose their forwarded requests again in a later term
+        // Waiting requests get an answer at once. Other members propose their forwarded requests again in a later term.
         drop(requests);
         self.host.checkpoints.checkpointer.stop();
         self.host.log.close();
     }
 
-    /// Refuses the waiting writes that were not executed, because this member was removed. Its clients can send them to
-    /// another member.
+    /// Ends the waiting writes that were not executed, because this member was removed. Clients can send them to another
+    /// member.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
@@ -244,8 +243,8 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Waits for work, at most until the next tick, and adds the messages that have arrived to `messages`. If a request arrived
-    /// before the thread slept, returns the request without waiting.
+    /// Waits for work, but not past the next tick, and adds the messages that have arrived to `messages`. If a request is
+    /// already queued, returns it without waiting.
     fn wait_for_work(
         &mut self,
         requests: &Receiver<LoopRequest>,
@@ -255,7 +254,7 @@ impl ReplicaLoop {
         let waker = &self.shared.waker;
         let mut first = requests.try_recv().ok();
         if first.is_none() {
-            // while the thread is busy, other threads need no system call to wake it
+            // While the thread is busy, other threads need no system call to wake it.
             waker.prepare();
             first = requests.try_recv().ok();
         }
@@ -268,7 +267,7 @@ impl ReplicaLoop {
         first
     }
 
-    /// Returns the time until the next tick, or until the replica needs a turn.
+    /// Returns the time until the next tick, or less if the replica needs a turn earlier.
     fn time_until(&self, next_tick: Instant) -> Duration {
         let wait = next_tick.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
@@ -277,7 +276,7 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Ticks once for each interval that has passed, at most [`TICKS_MADE_UP`] + 1 times. Returns the time of the next tick.
+    /// Ticks once for each interval that has passed, at most [`TICKS_MADE_UP`] + 1 times. Returns when the next tick is due.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
@@ -293,8 +292,8 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Passes events, a snapshot, an executed command and the durable index to the replica. Call it after passing the
-    /// messages that have arrived, because an event may mean that no more will follow.
+    /// Passes events, a snapshot, an executed command and the durable index to the replica. Call this after passing the
+    /// messages that have arrived, because an event may mean that no more messages follow.
     fn take_raft(&mut self, raft: RaftBatch) {
         for (member, event) in raft.events {
             self.replica.take(Input::Peer { member, event });
@@ -313,7 +312,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Passes a received snapshot to the replica. The next turn installs or drops it.
+    /// Passes a received snapshot to the replica, whose next turn installs or drops it.
     fn offer_snapshot(&mut self, received: ReceivedState) {
         let ReceivedState { mut envelope, snapshot } = received;
         envelope.snapshot = Some(Box::new(snapshot.view.clone()));
@@ -322,7 +321,7 @@ impl ReplicaLoop {
         self.replica.take(Input::Message(envelope));
     }
 
-    /// Returns the present state, and publishes it for reads before the next turn.
+    /// Returns the current state, and publishes it for reads until the next turn.
     fn latest(&self) -> Arc<View> {
         self.shared.latest.get().unwrap_or_else(|| {
             let view = Arc::new(self.replica.view());
@@ -338,12 +337,13 @@ impl ReplicaLoop {
         self.measure_log_room();
     }
 
+    /// Reports to the replica how many bytes the log can still grow.
     fn measure_log_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
     }
 
-    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed; no turn may follow
+    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed: no turn may follow
     /// then.
     fn turn(&mut self) -> bool {
         let begun = Instant::now();
@@ -351,11 +351,11 @@ impl ReplicaLoop {
         self.host.applying = begun;
         self.host.completions.flush();
         if std::mem::take(&mut self.proposed) {
-            // a write would copy a state that is still published
+            // If the state were still published, a write would copy it.
             self.shared.latest.clear();
         }
         let halted = self.replica.turn(&mut self.host).err();
-        // the replica did not need the snapshot
+        // The replica did not install the snapshot.
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended, self.replica.held_bytes());
@@ -386,7 +386,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Marks a copied data directory as up to date when the member votes again.
+    /// Marks a copied data directory as up to date once the member may vote again.
     fn end_copy(&mut self) {
         if self.replica.is_copied() {
             return;
@@ -395,14 +395,14 @@ impl ReplicaLoop {
         self.shared.metrics.copied.set(0);
         match copy.mark_up_to_date() {
             Ok(()) => tracing::info!("the data directory was a copy; this member is up to date"),
-            // A member must also run on a full disk. The next startup recognizes the copy again.
+            // A member must run even on a full disk. The next startup recognizes the copy again.
             Err(error) => {
                 tracing::warn!(%error, "failed to mark the copied data directory as up to date");
             }
         }
     }
 
-    /// Publishes the raft status to other threads. Logs a leader change and records its time.
+    /// Publishes the raft status to other threads. Logs a change of the leader and records its time.
     fn publish(&mut self, status: &Status) {
         let mut since = self.shared.status.leader_since_ns.load(Relaxed);
         if status.leader != self.leader {
@@ -431,7 +431,7 @@ impl ReplicaLoop {
     }
 }
 
-/// Logs why the replica cannot continue, and ends the process with the reason's exit code. All answered requests are durable.
+/// Logs why the replica cannot continue, and ends the process with the matching exit code. All answered requests are durable.
 fn halt_process(halt: Halt) -> ! {
     tracing::error!("{halt}");
     let exit_code = match halt {

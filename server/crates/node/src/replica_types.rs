@@ -1,5 +1,5 @@
-//! The types of the replica that dialects receive from [`Node`](crate::Node) or pass to it. Dialects take them from here, so
-//! that no dialect depends on the replica's crate, and the list shows all that a dialect can see of it.
+//! The replica's types that dialects get from [`Node`](crate::Node) or pass to it. No dialect depends on the replica's crate,
+//! so this list shows all that dialects see of it.
 
 pub use witan_replica::{
     lessor::{LeaseDeadlines, Renewal},

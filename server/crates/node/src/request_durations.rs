@@ -1,4 +1,4 @@
-//! Measures the durations of v3 requests, by etcd's names for their types.
+//! Measures the durations of v3 requests by type, with etcd's type names.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -8,7 +8,7 @@ use witan_machine::{
     auth::AuthOperation, command::Command, kv::KvOperation, lease::LeaseOperation,
 };
 
-/// The types of requests. A type's label is its variant's name, which is etcd's.
+/// Request types. A variant's name is the type's label in etcd's metric.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     missing_docs,
@@ -42,14 +42,13 @@ pub enum RequestType {
     DowngradeInfoSet,
 }
 
-/// Number of request types.
 pub(super) const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
 
-/// The series `etcd_server_request_duration_seconds`. A labeled series exists from its first value.
+/// The series `etcd_server_request_duration_seconds`. A series with labels exists from its first value.
 #[derive(Debug)]
 pub(super) struct RequestDurations {
     all: StripedVec<HistogramVec>,
-    /// Series by type and success, because looking up a series by labels takes longer than observing a value.
+    /// Series by type and success, because looking a series up by its labels takes longer than observing a value.
     known: [[OnceLock<Striped<Histogram>>; 2]; TYPES],
 }
 
@@ -61,7 +60,7 @@ impl RequestDurations {
         }
     }
 
-    /// Records a request's duration. As in etcd, an answer with a domain error is a success.
+    /// Records a request's duration. As in etcd, an answer with a domain error counts as a success.
     pub(super) fn observe(&self, request: RequestType, success: bool, took: Duration) {
         let series = || {
             let success = if success { "true" } else { "false" };
@@ -74,7 +73,7 @@ impl RequestDurations {
     }
 }
 
-/// Returns the type of the request that proposes a command. Returns `None` for a command that etcd lacks or does not measure.
+/// Returns the type of the request that proposes a command, or `None` if etcd lacks the command or does not measure it.
 pub(super) fn request_type(command: &Command) -> Option<RequestType> {
     match command {
         Command::Kv(command) => command.operation.as_ref().and_then(of_kv),
@@ -84,12 +83,12 @@ pub(super) fn request_type(command: &Command) -> Option<RequestType> {
         Command::Publish(_) => Some(RequestType::ClusterMemberAttrSet),
         Command::ClusterVersion(_) => Some(RequestType::ClusterVersionSet),
         Command::Downgrade(_) => Some(RequestType::DowngradeInfoSet),
-        // etcd does not measure membership changes, and had no v2 when it added this series
+        // etcd does not measure membership changes, and had no v2 when it added this series.
         Command::Members(_) | Command::PeerUrls(_) | Command::Tree(_) | Command::Follow(_) => None,
     }
 }
 
-/// Returns the request type of a key space operation; `None` for a sweep, which is not a client request.
+/// Returns the request type of a key space operation, or `None` for a sweep, which no client requests.
 fn of_kv(operation: &KvOperation) -> Option<RequestType> {
     Some(match operation {
         KvOperation::Put(_) => RequestType::Put,

@@ -1,5 +1,5 @@
-//! Hashes of this member's state at points of the log where all members hash their state: after compactions, and at entries
-//! that request it.
+//! Hashes of this member's state after certain log entries: compactions, and entries that request a hash. All members hash
+//! their state after the same entries.
 //!
 //! `witan_snapshot` computes the hashes, and `corruption` reacts to differences.
 
@@ -22,11 +22,11 @@ const HASHES_KEPT: usize = 16;
 /// member.
 const FROZEN_MAX: usize = 8;
 
-/// Time limit for receiving and installing the leader's state.
+/// Maximum time for receiving and installing the leader's state.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Node {
-    /// Returns whether this member had the alarm CORRUPT after the last turn.
+    /// Returns whether this member's CORRUPT alarm was active after the last turn.
     pub fn has_corrupt_alarm(&self) -> bool {
         self.shared.status.corrupt.load(Relaxed)
     }
@@ -36,7 +36,8 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state with the leader's. Returns when it is installed, or `Timeout` after `REBUILD_TIMEOUT`.
+    /// Replaces this member's state with the leader's. Returns when it is installed, or fails with `Timeout` after
+    /// `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;
@@ -48,7 +49,7 @@ impl Node {
     }
 }
 
-/// The sending end of the queue of states to hash.
+/// The sending half of the queue of states to hash.
 #[derive(Clone, Debug)]
 pub struct FrozenStates {
     to: broadcast::Sender<View>,
@@ -57,27 +58,28 @@ pub struct FrozenStates {
 }
 
 impl FrozenStates {
-    /// Creates both ends of the queue. Without `compactions`, states after compactions are not queued.
+    /// Creates both halves of the queue. Without `compactions`, states after compactions are not queued.
     pub fn new(compactions: bool) -> (Self, StatesToHash) {
         let (to, frozen) = broadcast::channel(FROZEN_MAX);
         (Self { to, compactions }, StatesToHash(frozen))
     }
 
-    /// Queues the state after an entry with this reply for hashing. Drops the oldest state if [`FROZEN_MAX`] states wait.
+    /// Queues the state after an entry for hashing. `reply` is the entry's reply. Drops the oldest state if [`FROZEN_MAX`]
+    /// states wait.
     pub(super) fn offer(&self, view: View, reply: &Reply) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
-            // an error means that the process ends
+            // An error means that the process ends.
             let _ = self.to.send(view);
         }
     }
 }
 
-/// The receiving end of the queue of states to hash.
+/// The receiving half of the queue of states to hash.
 #[derive(Debug)]
 pub struct StatesToHash(broadcast::Receiver<View>);
 
 impl StatesToHash {
-    /// Takes the oldest waiting state, or waits for the next one. Returns `None` when the replica's thread has ended.
+    /// Takes the oldest queued state, or waits for one. Returns `None` if the replica's thread has ended.
     pub async fn next(&mut self) -> Option<View> {
         loop {
             match self.0.recv().await {
@@ -89,14 +91,14 @@ impl StatesToHash {
     }
 }
 
-/// The last hashes, oldest first.
+/// The last `HASHES_KEPT` hashes, oldest first.
 #[derive(Debug, Default)]
 pub struct StateHashes {
     kept: watch::Sender<VecDeque<StateHash>>,
 }
 
 impl StateHashes {
-    /// Adds a hash. Drops the oldest hash if there are `HASHES_KEPT`.
+    /// Adds a hash, and drops the oldest one if there are more than `HASHES_KEPT`.
     pub fn add(&self, hash: StateHash) {
         self.kept.send_modify(|kept| {
             if kept.len() == HASHES_KEPT {
@@ -106,13 +108,13 @@ impl StateHashes {
         });
     }
 
-    /// Returns the hash of the state after entry `index`, or `None` if it is not kept.
+    /// Returns the hash of the state after the entry `index`, or `None` if it is not kept.
     pub fn at(&self, index: u64) -> Option<StateHash> {
         find(&self.kept.borrow(), index)
     }
 
-    /// Waits for the hash of the state after entry `index`. Returns `None` only if the source of hashes is dropped. Never
-    /// completes if that state is not hashed or its hash was dropped, so callers need a timeout.
+    /// Waits for the hash of the state after the entry `index`. Returns `None` if no further hash can arrive. If that state is
+    /// never hashed or its hash was dropped, does not complete, so use a timeout.
     pub async fn wait_for(&self, index: u64) -> Option<StateHash> {
         let mut kept = self.kept.subscribe();
         let found = kept.wait_for(|kept| find(kept, index).is_some()).await;

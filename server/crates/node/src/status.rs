@@ -1,5 +1,5 @@
-//! A copy of the replica's status for all threads, without locks. Its fields may come from two adjacent turns, so they must
-//! not be combined.
+//! A lock-free copy of the replica's status for all threads. Its fields may come from two adjacent turns, so do not combine
+//! them.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -30,9 +30,7 @@ pub(super) struct PublishedStatus {
     role: AtomicU8,
     /// Size of the v3 key space in bytes.
     pub(super) size_bytes: AtomicU64,
-    /// Revision of the v3 key space.
     pub(super) revision: AtomicI64,
-    /// Size of the v2 tree in bytes.
     pub(super) tree_bytes: AtomicU64,
     /// Size of users, roles and members in bytes.
     pub(super) auth_bytes: AtomicU64,
@@ -42,13 +40,11 @@ pub(super) struct PublishedStatus {
     pub(super) any_no_space: AtomicBool,
     /// Whether this member has the alarm CORRUPT.
     pub(super) corrupt: AtomicBool,
-    /// The doubled auth revision, plus one while authentication is enabled.
+    /// Twice the auth revision, plus one while authentication is enabled.
     auth: AtomicU64,
     /// Whether v2 authentication is enabled.
     pub(super) paths: AtomicBool,
-    /// Whether this member is a learner.
     pub(super) learner: AtomicBool,
-    /// Whether the cluster follows another cluster.
     pub(super) follows: AtomicBool,
 }
 
@@ -86,12 +82,13 @@ impl PublishedStatus {
         auth_changed
     }
 
+    /// Returns whether v3 authentication is enabled, and the auth revision.
     pub(super) fn auth(&self) -> AuthState {
         let auth = self.auth.load(Relaxed);
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
     }
 
-    /// Publishes that all entries up to `index` are committed and applied. The end of the turn publishes the rest.
+    /// Publishes that all entries up to `index` are committed and applied. The end of the turn publishes the other fields.
     pub(super) fn advance(&self, index: u64) {
         self.committed.fetch_max(index, Relaxed);
         self.applied.fetch_max(index, Relaxed);

@@ -1,4 +1,4 @@
-//! A node without a replica, for tests of its callers and of code that reads its states.
+//! Nodes without a replica, for tests of code that sends requests to a node or reads its states.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -8,24 +8,24 @@ use witan_replica::limits::INBOX_MAX;
 use super::{completions::CompletionBatch, *};
 use witan_machine::{StateMachine, kv::Kv};
 
-/// Creates a node without a replica, for tests of code that sends it messages.
+/// Creates a node without a replica.
 pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
     let (node, _) =
         stalled_as(ProcessIdentity { member_id, cluster_id, ..ProcessIdentity::default() });
     node
 }
 
-/// Takes the queued events of a node without a replica.
+/// Takes the queued transport events of a node without a replica.
 pub fn events(node: &Node) -> Vec<(MemberId, PeerEvent)> {
     node.shared.raft_inbox.take().events
 }
 
-/// Returns the waker of the replica's thread.
+/// Returns the node's waker of the replica's thread.
 pub fn waker(node: &Node) -> &Waker {
     &node.shared.waker
 }
 
-/// A node without a replica, whose states the test creates.
+/// A node without a replica. The test sets its state.
 #[derive(Debug)]
 pub struct NodeOfStates {
     /// The node.
@@ -35,7 +35,7 @@ pub struct NodeOfStates {
 }
 
 impl NodeOfStates {
-    /// Creates a node that starts with a state of the key space.
+    /// Creates a node whose state contains the key space `kv`.
     pub fn begin(kv: &Kv) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (node, requests) = stalled_until(ProcessIdentity::default(), stopping);
@@ -60,11 +60,12 @@ impl NodeOfStates {
         self.advance(kv);
     }
 
-    /// Runs the periodic check, which drops old pre-compaction states.
+    /// Runs the periodic clean-up, which drops old pre-compaction states.
     pub fn expire_old_states(&self) {
         self.node.shared.watch_streams.expire_old_states();
     }
 
+    /// Publishes a state whose key space is `kv`.
     fn publish(&self, kv: &Kv) {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         let view = View { machine, ..View::default() };
@@ -72,7 +73,7 @@ impl NodeOfStates {
     }
 }
 
-/// Creates a node without a running replica's thread. Its requests go to the returned receiver.
+/// Creates a node whose replica's thread is not running. Its requests go to the returned receiver.
 pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let (_, stopping) = watch::channel(false);
     stalled_until(identity, stopping)

@@ -1,5 +1,5 @@
-//! Tests a node whose replica's thread is stalled. Requests beyond the limits are refused at once, and all works again when
-//! the thread continues. Also tests more waiting requests than any port has sockets.
+//! Tests a node whose replica's thread is stalled: requests beyond the limits are refused at once, and all requests work again
+//! when the thread continues. Also tests a very large number of waiting requests.
 
 use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
 
@@ -21,7 +21,7 @@ use witan_tree::{Set, Tree};
 
 use super::{replica_loop::Proposal, testing::stalled_as, *};
 
-/// Creates a node without a replica's thread, and the receiver of the thread's requests.
+/// Creates a node and the receiver of its requests to the replica's thread, which does not run.
 fn stalled() -> (Node, Receiver<LoopRequest>) {
     stalled_as(ProcessIdentity::default())
 }
@@ -34,14 +34,14 @@ fn put(value_bytes: usize) -> kv::Put {
     }
 }
 
-/// Offers commands until one is refused. Returns the waiting proposals.
+/// Offers commands until one is refused. Returns the proposals that wait.
 async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
     let mut waiting: Vec<Waiting> = Vec::new();
     for _ in 0..2 * INBOX_MAX {
         let node = node.clone();
         let put = put(value_bytes);
         let mut proposal: Waiting = Box::pin(async move { node.propose(put).await });
-        // poll once, so that it is offered
+        // Poll once, so that the command is offered.
         match proposal.as_mut().now_or_never() {
             None => waiting.push(proposal),
             Some(done) => {
@@ -74,13 +74,13 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
         let (node, requests) = stalled();
         let size = 1 << 20;
         let done = Reply::Kv(Ok(kv::KvReply::Op(OpReply::Put(kv::PutReply::default()))));
-        // a connection leaves half to other connections
+        // A connection leaves half of the memory to other connections.
         let share = Resource::Proposals.limit() / 2;
         for (value_bytes, fit) in [
             (size, share / (size + 64)..share / size + 1),
             (0, INBOX_MAX..INBOX_MAX + 1),
         ] {
-            // twice, to check that charged memory is released
+            // Twice, to check that charged memory is released.
             for _ in 0..2 {
                 let waiting = offer(&node, value_bytes).await;
                 assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
@@ -157,7 +157,7 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
             let asked = matches!(requests.try_recv(), Ok(LoopRequest::Read { .. }));
             assert_eq!(asked, !linearizable);
         }
-        // after a later state, readers wait for the replica's thread
+        // After a later state, readers wait for the replica's thread.
         node.shared.latest.clear();
         for mut read in [
             Box::pin(node.view()) as Pin<Box<dyn Future<Output = _>>>,
@@ -169,13 +169,13 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
     });
 }
 
-/// Number of waits; it exceeds the sockets of any machine.
+/// Number of waiting requests, more than a machine has sockets.
 const WAITS: usize = 100_000;
 
-/// Maximum size of one wait in bytes.
+/// Maximum size in bytes of one waiting request.
 const WAIT_BYTES: u64 = 1024;
 
-/// Runs in a separate process, because it would also count the memory of other tests.
+/// Runs in a separate process, so that the memory of other tests is not counted.
 #[test]
 fn a_hundred_thousand_waits() {
     if !std::env::args().any(|argument| argument == "--exact") {
@@ -232,7 +232,7 @@ fn a_hundred_thousand_waits() {
     assert_eq!(watchers.len(), 0);
 }
 
-/// Returns the seconds that the removal of a stream with this many unread watcher groups takes.
+/// Returns the time in seconds to remove a stream with this many unread watcher groups.
 fn removal(groups: usize) -> f64 {
     let mut registry = WatcherGroups::default();
     let stream = registry.add_stream();
@@ -249,7 +249,7 @@ fn removal(groups: usize) -> f64 {
 
 #[test]
 fn a_stream_with_many_unread_groups_ends_in_linear_time() {
-    // take the quickest run, because another process may have used the core
+    // Take the fastest run, because other processes may have used the core.
     let quickest = |groups| {
         (0..3)
             .map(|_| removal(groups))

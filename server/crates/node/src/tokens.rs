@@ -1,11 +1,9 @@
-//! Simple tokens in memory. A log-in's entry assigns the token on every member, and each member counts how long the token was
-//! unused there. A token ends when its user is deleted or changes the password, when authentication is disabled, and with the
-//! process. Entries that were in the log at startup assign no token, because it may be older than its lifetime.
+//! Simple tokens in memory. The entry of a log-in assigns the token on every member, and each member measures how long the
+//! token is unused there. A token ends when its user is deleted or changes the password, when authentication is disabled, and
+//! with the process. Entries that were in the log at startup assign no token, because it may have expired.
 //!
-//! If there are too many tokens, the user with the most tokens loses the least recently used one. One user's log-ins
-//! therefore do not end the tokens of users with few tokens.
-//!
-//! A log-in runs on the replica's thread, so no step here visits all tokens.
+//! At the limit, the user with the most tokens loses the least recently used one, so one user's log-ins do not end the tokens
+//! of others. Log-ins run on the replica's thread, so no step here visits all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,32 +20,31 @@ use witan_machine::auth::AuthReply;
 /// Simple tokens of one member; beyond this, the user with the most tokens loses the least recently used one.
 const TOKENS_MAX: usize = 262_144;
 
-/// Number of expired tokens that one log-in removes. It is more than a log-in adds.
+/// Number of expired tokens that one log-in removes, which is more than it adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
-/// A used token moves to the end of the order once in this fraction of its lifetime, which is the precision of the order.
+/// A used token moves to the end of the order at most once in this fraction of its lifetime, which is the order's precision.
 const ORDER_PARTS: u32 = 64;
 
-/// The simple tokens of a member. `Debug` does not print them.
+/// A member's simple tokens. `Debug` does not print them.
 pub struct Tokens {
     ttl: Duration,
     known: Mutex<TokenTable>,
     /// Index of the last entry in the log at startup.
     replayed: u64,
-    /// Index of the last entry whose token is assigned here.
+    /// Index of the last entry whose tokens are assigned here.
     assigned: AtomicU64,
 }
 
 #[derive(Default)]
 struct TokenTable {
     by_token: HashMap<Arc<str>, TokenOwner>,
-    /// All tokens by their position in the order of expiration.
+    /// All tokens by position. The least recently used token comes first.
     order: BTreeMap<u64, Arc<str>>,
-    /// Each user's token positions.
+    /// Positions of each user's tokens.
     by_user: HashMap<Arc<str>, BTreeSet<u64>>,
-    /// All users by their number of tokens.
+    /// All users with their number of tokens, fewest first.
     by_count: BTreeSet<(usize, Arc<str>)>,
-    /// The next position in the order.
     next: u64,
 }
 
@@ -55,12 +52,12 @@ struct TokenOwner {
     user: Arc<str>,
     ends: Instant,
     place: u64,
-    /// Time at which the token got its position.
+    /// When the token got its position.
     placed: Instant,
 }
 
 impl TokenTable {
-    /// Adds a token that ends after `ttl`, at the end of the order.
+    /// Adds a token at the end of the order. The token expires after `ttl`.
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
         let place = self.next;
         self.next += 1;
@@ -82,7 +79,6 @@ impl TokenTable {
         });
     }
 
-    /// Ends all tokens of a user.
     fn remove_user(&mut self, user: &str) {
         let Some((user, places)) = self.by_user.remove_entry(user) else {
             return;
@@ -95,7 +91,7 @@ impl TokenTable {
         }
     }
 
-    /// Changes the positions of a user's tokens, and updates the order of users by token count.
+    /// Changes the positions of a user's tokens and updates the user's token count.
     fn change_places(&mut self, user: &Arc<str>, change: impl FnOnce(&mut BTreeSet<u64>)) {
         let places = self.by_user.entry(user.clone()).or_default();
         let before = places.len();
@@ -110,7 +106,7 @@ impl TokenTable {
         }
     }
 
-    /// Removes the first expired tokens in the order, at most [`SWEPT_PER_LOGIN`]. Stops at a valid token.
+    /// Removes expired tokens from the start of the order, up to [`SWEPT_PER_LOGIN`].
     fn sweep(&mut self, now: Instant) {
         for _ in 0..SWEPT_PER_LOGIN {
             let first = self.order.values().next().cloned();
@@ -121,7 +117,7 @@ impl TokenTable {
         }
     }
 
-    /// Removes the oldest token of the user with the most tokens. If no user has more than `user`, removes one of `user`.
+    /// Removes the oldest token of the user with the most tokens, or of `user` if no other user has more.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user).map_or(0, BTreeSet::len);
         let most = self.by_count.last().filter(|(count, _)| *count > own);
@@ -141,8 +137,8 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Creates an empty set of tokens. A token ends when it is unused for `ttl`. `replayed` is the index of the last entry in
-    /// the log at startup.
+    /// Creates an empty set. A token expires after `ttl` without use. `replayed` is the index of the last entry in the log at
+    /// startup.
     pub(super) fn new(ttl: Duration, replayed: u64) -> Self {
         Self {
             ttl,
@@ -152,18 +148,18 @@ impl Tokens {
         }
     }
 
-    /// Returns whether the entry that assigned a token may not be applied here yet, by the index in the token.
+    /// Returns whether the entry that assigned a token, whose index the token contains, may not be applied here yet.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)
     }
 
-    /// Records that all entries up to `index` are applied and their tokens are assigned.
+    /// Records that all entries up to `index` are applied and their tokens assigned.
     pub(super) fn assigned(&self, index: u64) {
         self.assigned.fetch_max(index, Relaxed);
     }
 
-    /// Returns a token's user and extends the token's life by `ttl`. Returns `None` if the token is unknown or has ended.
+    /// Returns a token's user and renews the token, or returns `None` if the token is unknown or has expired.
     pub fn user(&self, token: &str) -> Option<String> {
         let now = Instant::now();
         let mut known = self.known.lock();
@@ -181,7 +177,7 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Assigns or ends tokens after an applied command on users. `index` is the index of its entry.
+    /// Assigns or removes tokens after an applied auth command. `index` is the index of its entry.
     pub(super) fn applied(&self, reply: &AuthReply, index: u64) {
         match reply {
             AuthReply::Authenticated { user, prefix }
@@ -200,12 +196,12 @@ impl Tokens {
         }
     }
 
-    /// Ends all tokens, because users may have changed unnoticed.
+    /// Removes all tokens, because users may have changed unnoticed.
     pub(super) fn end_all(&self) {
         *self.known.lock() = TokenTable::default();
     }
 
-    /// Stores a user's token after removing some expired tokens. At [`TOKENS_MAX`] tokens, evicts another one.
+    /// Adds a user's token after removing some expired ones. With [`TOKENS_MAX`] tokens, evicts one first.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known.lock();
@@ -304,7 +300,7 @@ mod tests {
         assert_eq!(tokens.user("bob.2"), None, "its oldest");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
         assert_eq!(tokens.user(&last).as_deref(), Some("bob"));
-        // a user with few tokens gets another one, and the user with the most loses one
+        // A user with few tokens gets another one, for which the user with the most loses one.
         log_in("alice", 2);
         assert!(tokens.user("alice.1").is_some() && tokens.user("alice.2").is_some());
         assert_eq!(tokens.known.lock().by_token.len(), TOKENS_MAX);
@@ -323,7 +319,7 @@ mod tests {
             tokens.applied(&authenticated("alice", "abc"), index);
         }
         {
-            // as if the token had been assigned earlier
+            // As if the token had been used earlier.
             let mut known = tokens.known.lock();
             let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
             known.by_token.get_mut("abc.1").unwrap().placed = early;

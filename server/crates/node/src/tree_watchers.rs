@@ -1,5 +1,5 @@
-//! The v2 watchers of this process. The node wakes them, but does not queue events for them: each watcher reads events from a
-//! view's history with its own cursor (I7).
+//! The v2 watchers of this process. The node only wakes them: each watcher reads events from a view's history with its own
+//! cursor (I7).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use witan_tree::{Tree, Watch};
 
 use super::NodeError;
 
-/// The registered watchers, and the handles that wake them. The lock is held only for look-ups, never across an await.
+/// The registered watchers, and how to wake them. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 
@@ -21,11 +21,11 @@ struct TreeWatchState {
     wakers: HashMap<WatcherId, Arc<Notify>>,
 }
 
-/// Number of watchers that are visited before the registry is unlocked.
+/// Number of watchers visited before the lock is released.
 const VISITED_AT_ONCE: usize = 1024;
 
 impl TreeWatchers {
-    /// Registers a watcher. Fails with `TooMany` if there are too many watchers.
+    /// Registers a watcher, or fails with `TooMany` if there are too many.
     pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.0.lock();
@@ -63,8 +63,8 @@ impl TreeWatchers {
         }
     }
 
-    /// Calls `visit` with the path of each watcher. The registry is unlocked while `visit` runs, because the replica's thread
-    /// also needs it.
+    /// Calls `visit` with the path of each watcher. The lock is not held while `visit` runs, because the replica's thread needs
+    /// it.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8])) {
         let mut last = None;
         loop {
@@ -85,7 +85,7 @@ impl TreeWatchers {
     }
 }
 
-/// A registered watcher. Dropping it removes the registration.
+/// A registered watcher, until dropped.
 #[derive(Debug)]
 pub struct TreeWatcher {
     id: WatcherId,
@@ -94,8 +94,7 @@ pub struct TreeWatcher {
 }
 
 impl TreeWatcher {
-    /// Resolves after a change that the watch may match, or at once if one happened since the last call. Spurious wake-ups
-    /// are possible.
+    /// Completes after a change that the watch may match, or at once if one occurred since the last call. May wake spuriously.
     pub async fn woken(&mut self) {
         self.notify.notified().await;
     }

@@ -1,4 +1,4 @@
-//! Wakes the replica's thread, which waits on descriptors: on the waker's own descriptor and on the sockets of other members.
+//! Wakes the replica's thread, which waits on the waker's file descriptor and on the sockets of other members.
 
 use std::{
     io,
@@ -12,16 +12,15 @@ use std::{
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Wakes the thread. A sleeping thread needs a system call; a running thread checks its queues before it sleeps.
+/// Wakes the replica's thread. Only a sleeping thread needs a system call: a running thread checks its queues before it sleeps.
 #[derive(Debug)]
 pub struct Waker {
     event: OwnedFd,
-    /// Whether the thread sleeps, or is about to sleep after a last check of its queues.
+    /// Whether the thread sleeps, or checks its queues a last time before it sleeps.
     asleep: AtomicBool,
 }
 
 impl Waker {
-    /// Opens the descriptor.
     pub(super) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { event, asleep: AtomicBool::new(false) })
@@ -29,16 +28,15 @@ impl Waker {
 
     /// Wakes the thread if it sleeps. Call it after queueing an input.
     pub(super) fn wake(&self) {
-        // either this thread sees that the replica's thread sleeps, or that thread sees the queued input
+        // Either this thread sees that the replica's thread sleeps, or that thread sees the queued input.
         fence(SeqCst);
         if self.asleep.load(Relaxed) && self.asleep.swap(false, SeqCst) {
-            // fails only if the descriptor is already readable
+            // Fails only if the descriptor is already readable.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Makes every thread that queues an input from now on wake this thread. The caller must check its queues after this call
-    /// and before it sleeps.
+    /// Makes each thread that queues an input from now on wake this thread. After this call, check the queues before sleeping.
     pub(super) fn prepare(&self) {
         self.asleep.store(true, Relaxed);
         fence(SeqCst);
@@ -49,10 +47,9 @@ impl Waker {
         self.asleep.store(false, SeqCst);
     }
 
-    /// Clears past wake-ups, so that the descriptor is not readable until the next one. Call it when the descriptor is
-    /// readable.
+    /// Makes the descriptor unreadable until the next wake-up. Call this when the descriptor is readable.
     pub fn drain(&self) {
-        // fails only if the descriptor is not readable
+        // Fails only if the descriptor is not readable.
         let _ = rustix::io::read(&self.event, &mut [0_u8; 8]);
     }
 }

@@ -1,9 +1,8 @@
-//! The v3 watch streams of this process. The node wakes them, but does not queue events for them: each stream reads a state's
-//! history with its own cursors (I7).
+//! The v3 watch streams of this process. The node only wakes them: each stream reads a state's history with its own cursors
+//! (I7).
 //!
-//! There are two revisions. Clients may already know the published revision, so a new watch starts after it. Changes up to
-//! the notified revision were noted for all streams that they match. The notified revision reaches the published one within
-//! the same turn.
+//! Clients may know the published revision, so a new watch starts after it. Changes up to the notified revision are noted for
+//! all streams that they match. The notified revision reaches the published one within the same turn.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,21 +20,21 @@ use witan_replica::watch::{
 
 use super::completions::{CompletionBatch, CompletionQueue};
 
-/// Number of periodic checks after which states from before a compaction are dropped. Synced streams have read them by then,
-/// and they hold memory that the compaction should free.
+/// Number of periodic checks after which pre-compaction states are dropped. Synced streams have read them by then, and they
+/// hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
 /// Matches of changes and watcher groups in one turn; beyond this, streams read further changes from the history. Without this
 /// bound, deleting many keys under many overlapping ranges would occupy the replica's thread for minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
-/// Number of watcher groups that are unregistered before the registry is unlocked.
+/// Number of watcher groups unregistered before the lock is released.
 const UNREGISTERED_AT_ONCE: usize = 1024;
 
-/// Number of watcher group slots that are visited before the registry is unlocked.
+/// Number of watcher group slots visited before the lock is released.
 const VISITED_AT_ONCE: usize = 1024;
 
-/// The watcher groups, and the handles that wake their streams. The lock is held only for look-ups, never across an await.
+/// The watcher groups, and how to wake their streams. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WatchStreams(Arc<Mutex<WatchState>>);
 
@@ -45,14 +44,14 @@ struct WatchState {
     wakers: HashMap<WatchStreamId, StreamWaker>,
     published: Revision,
     notified_revision: Revision,
-    /// Location after the last notified change.
+    /// Location after the last noted change.
     end: Option<HistoryLocation>,
-    /// The state after the last turn with matching changes, while it is current.
+    /// The state after the last turn that woke streams, while no later state exists.
     current: Option<Arc<Kv>>,
-    /// States from before the last compactions, oldest first.
+    /// Pre-compaction states, oldest first.
     older: Vec<Arc<Kv>>,
     older_checks: u32,
-    /// Streams that wait for a later notified revision.
+    /// Streams that wait for a higher notified revision.
     waiting: Vec<WatchStreamId>,
 }
 
@@ -83,13 +82,13 @@ impl WatchStreams {
         WatchStream { id, notify, streams: self.clone() }
     }
 
-    /// Sets the revision that clients may know. Call it before any answer reveals this revision.
+    /// Sets the published revision. Call this before any answer reveals the revision.
     pub(super) fn publish(&self, revision: Revision) {
         self.0.lock().published = revision;
     }
 
-    /// Notes all matching changes since the last call for each stream, and wakes the streams. `kv` is the state after the
-    /// round, and still contains the states before the round's compactions.
+    /// Notes all matching changes since the last call for each stream, and wakes the streams. `kv` is the state after the turn,
+    /// with its pre-compaction states.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
         let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;
@@ -119,8 +118,8 @@ impl WatchStreams {
         }
     }
 
-    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes. They
-    /// find these changes by revision, because the new state has them at other locations. Afterward, call
+    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes. Streams
+    /// then look changes up by revision, because their locations in the new state differ. Afterward, call
     /// [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.0.lock();
@@ -131,15 +130,14 @@ impl WatchStreams {
         }
     }
 
-    /// Wakes all streams.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
         for waker in self.0.lock().wakers.values() {
             completions.wake(waker.completion_queue.clone(), waker.notify.clone());
         }
     }
 
-    /// Calls `visit` with the first key of each watched range, and the number of its watchers in one stream. The registry is
-    /// unlocked while `visit` runs, because the replica's thread also needs it.
+    /// Calls `visit` with the first key of each watched range, and the number of one stream's watchers of the range. The lock
+    /// is not held while `visit` runs, because the replica's thread needs it.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], u32)) {
         let mut from = 0;
         loop {
@@ -160,7 +158,7 @@ impl WatchStreams {
         }
     }
 
-    /// Drops the states from before compactions after [`OLDER_STATE_CHECKS`] calls. Call it periodically.
+    /// Drops pre-compaction states after [`OLDER_STATE_CHECKS`] calls. Call this periodically.
     pub(super) fn expire_old_states(&self) {
         let mut watch_state = self.0.lock();
         watch_state.older_checks += 1;
@@ -170,7 +168,7 @@ impl WatchStreams {
     }
 }
 
-/// Notes changes. Returns whether any stream must be woken, which is also the case if not all changes could be noted.
+/// Notes changes. Returns whether a stream must be woken: one matches, or not all changes could be noted.
 fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut matched = 0;
     let mut from = watch_state.end;
@@ -187,7 +185,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     for state in states.iter().chain([kv]) {
         for (place, written) in state.changes_from(watch_state.notified_revision.next(), from) {
             let (groups, revision) = (&mut watch_state.groups, written.revision());
-            // the location of a revision may be preceded by older revisions
+            // Older revisions may precede a revision's location.
             if revision <= watch_state.notified_revision {
                 continue;
             }
@@ -202,7 +200,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     matched > 0
 }
 
-/// Copies the key space without the states from before its last compactions, because they hold memory.
+/// Copies the key space without its pre-compaction states, which hold memory.
 fn without_compacted_states(kv: &Kv) -> Arc<Kv> {
     let mut kv = kv.clone();
     kv.clear_states_before_compaction();
@@ -212,16 +210,15 @@ fn without_compacted_states(kv: &Kv) -> Arc<Kv> {
 /// The unread changes of a stream.
 #[derive(Debug)]
 pub struct StreamChanges {
-    /// The revision up to which all matching changes were noted.
+    /// Revision up to which all matching changes are noted.
     pub notified_revision: Revision,
-    /// The revision that clients may already know.
+    /// Revision that clients may know.
     pub published: Revision,
     /// The watcher groups that the stream must read, in no particular order.
     pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
 
-/// A registered watch stream. Dropping it removes the registration. Its groups must be removed first
-/// ([`WatchStream::unregister`]).
+/// A registered watch stream. Remove its groups with [`WatchStream::unregister`] before dropping it.
 #[derive(Debug)]
 pub struct WatchStream {
     id: WatchStreamId,
@@ -237,19 +234,19 @@ impl WatchStream {
         (id, watch_state.published)
     }
 
-    /// Adds one watcher to a group's count. Returns the published revision.
+    /// Adds a watcher to a group. Returns the published revision.
     pub fn join(&self, id: WatcherGroupId) -> Revision {
         let mut watch_state = self.streams.0.lock();
         watch_state.groups.join(id);
         watch_state.published
     }
 
-    /// Subtracts one watcher from a group's count. The group must have other watchers.
+    /// Removes a watcher from a group that has others.
     pub fn leave(&self, id: WatcherGroupId) {
         self.streams.0.lock().groups.leave(id);
     }
 
-    /// Removes watcher groups in batches, because the replica's thread also needs the registry.
+    /// Removes watcher groups in batches, because the replica's thread needs the lock.
     pub fn unregister<'a>(&self, ended: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
         let mut ended = ended.peekable();
         while ended.peek().is_some() {
@@ -258,18 +255,18 @@ impl WatchStream {
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
             if ended.peek().is_some() {
-                // a thread that waits for the lock was just woken and would find it locked again
+                // A thread that waits for the lock has just been woken and would find it locked again.
                 std::thread::yield_now();
             }
         }
     }
 
-    /// Returns the revision that clients may already know.
+    /// Returns the revision that clients may know.
     pub fn published(&self) -> Revision {
         self.streams.0.lock().published
     }
 
-    /// Takes the unread changes. If the notified revision is below `wanted`, the stream is woken when it advances.
+    /// Takes the unread changes. If the notified revision is below `wanted`, wakes the stream when it rises.
     pub fn take(&self, wanted: Revision) -> StreamChanges {
         let mut watch_state = self.streams.0.lock();
         if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
@@ -282,8 +279,8 @@ impl WatchStream {
         }
     }
 
-    /// Returns a state that contains all changes up to `revision`, if one is available, and the states from before the last
-    /// compactions, oldest first. Do not keep them, because they hold memory.
+    /// Returns a state with all changes up to `revision`, if one is available, and the pre-compaction states, oldest first. Do
+    /// not keep them, because they hold memory.
     pub fn states(&self, revision: Revision) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
         let watch_state = self.streams.0.lock();
         let fresh = watch_state.current.as_ref();
@@ -291,7 +288,7 @@ impl WatchStream {
         (current, watch_state.older.clone())
     }
 
-    /// Resolves when unread changes may exist, or at once if they arose since the last call.
+    /// Completes when unread changes may exist, or at once if some arose since the last call.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }
@@ -319,7 +316,7 @@ mod tests {
         kv.revision()
     }
 
-    /// Locations in a replaced state are meaningless in the new state, so new changes are found by revision.
+    /// Locations in a replaced state mean nothing in the new state, so new changes are found by revision.
     #[test]
     fn a_snapshot_notes_only_what_was_not_noted_before() {
         actix_rt::System::new().block_on(async {
@@ -346,7 +343,7 @@ mod tests {
         });
     }
 
-    /// More watchers than are visited at once, some of which have ended.
+    /// More watchers than are visited under one lock, some of which have ended.
     #[test]
     fn all_watchers_are_visited() {
         const MANY: usize = 2 * VISITED_AT_ONCE + 1;

@@ -1,5 +1,5 @@
-//! Streams that carry one snapshot each: opens one to the member that needs a snapshot, and receives the snapshots of other
-//! members. `snapshot` defines the contents of such a stream after its raft message.
+//! Streams that carry one snapshot each: sends a snapshot to a lagging member, and receives snapshots of other members.
+//! `snapshot` defines the contents of such a stream after its raft message.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,14 +25,14 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// Number of attempts to send one view. Each stream continues where the previous stream broke. After the last attempt, the
-/// core sends a newer view.
+/// Number of attempts to send a view. Each stream continues where the previous one broke. After the last attempt, the replica
+/// sends a newer view.
 const ATTEMPTS: u32 = 6;
 
-/// The delay before the second attempt. Each further attempt doubles it.
+/// Delay before the second attempt. It doubles with each further attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The reason why a stream did not deliver its snapshot.
+/// Why a snapshot was not delivered.
 #[derive(Debug, thiserror::Error)]
 enum DeliverError {
     #[error(transparent)]
@@ -42,7 +42,7 @@ enum DeliverError {
 }
 
 impl DeliverError {
-    /// Returns whether the same snapshot can be sent again.
+    /// Returns whether sending the same snapshot again may succeed.
     fn may_retry(&self) -> bool {
         match self {
             Self::Dial(_) => true,
@@ -51,7 +51,7 @@ impl DeliverError {
     }
 }
 
-/// Sends a snapshot to a member in at most [`ATTEMPTS`] attempts, and reports to the replica whether the member has it.
+/// Sends a snapshot to a member, with up to [`ATTEMPTS`] attempts, and reports to the replica whether the member has it.
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
     let member = peer.id.to_string();
     let _held = shared.node.hold_for_member(&view);
@@ -75,7 +75,7 @@ pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, messa
     shared.node.peer_event(peer.id, event);
 }
 
-/// Opens a stream to the member and sends the message and the state on it. Returns when the receiver has installed the state or
+/// Opens a stream to the member and sends the raft message and the state. Returns when the receiver has installed the state or
 /// already has it.
 async fn send_once(
     shared: &Arc<Shared>,
@@ -99,7 +99,7 @@ fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     }
 }
 
-/// Receives another member's snapshot with its message, passes both to the replica, and answers with the replica's decision.
+/// Receives another member's snapshot and its raft message, passes both to the replica, and answers with the outcome.
 pub(super) async fn receive_snapshot(
     shared: &Shared,
     mut stream: Box<dyn PeerStream>,
@@ -117,7 +117,7 @@ pub(super) async fn receive_snapshot(
     let mut received = received.map_err(io::Error::other)?;
     let (installed, decided) = oneshot::channel();
     received.on_installed(Box::new(move || {
-        // the stream may have ended
+        // The stream may have ended.
         let _ = installed.send(());
     }));
     let envelope = Envelope {
@@ -129,7 +129,7 @@ pub(super) async fn receive_snapshot(
     };
     shared.node.receive_snapshot(envelope, received);
     let decided = async {
-        // an error means that the replica did not need the snapshot
+        // An error means that the replica did not need the snapshot.
         let _ = decided.await;
     };
     snapshot::answer(&mut stream, decided).await

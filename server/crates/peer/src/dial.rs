@@ -1,4 +1,4 @@
-//! Opens a stream to another member: connects and performs the handshake.
+//! Opens a stream to another member: connects and exchanges handshakes.
 
 use std::{
     io,
@@ -19,10 +19,10 @@ use super::{
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, decode_answer},
 };
 
-/// Time limit for the other member to accept a connection.
+/// Time limit for connecting and the handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The reason why a stream could not be opened.
+/// Why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// The member has no usable URL.
@@ -42,12 +42,12 @@ pub(super) enum DialError {
 }
 
 impl DialError {
-    /// Returns whether the error means that nothing listens at the address.
+    /// Returns whether the error shows that nothing listens at the address.
     pub(super) fn nothing_listens(&self) -> bool {
         match self {
             Self::Io(error) => matches!(
                 error.kind(),
-                // `NotFound` for a Unix socket whose file was removed
+                // `NotFound` means that the file of a Unix socket was removed.
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
             ),
             Self::NoUrl | Self::NoCertificate | Self::Refused(_) => false,
@@ -58,16 +58,15 @@ impl DialError {
 /// Opens streams to other members.
 #[derive(Clone, Debug, Default)]
 pub struct PeerDialer {
-    /// TLS between members.
+    /// TLS between members, if configured.
     pub tls: Option<PeerTls>,
-    /// The source address; `None` lets the system choose.
+    /// The source address, or `None` to let the system choose.
     pub local_address: Option<IpAddr>,
 }
 
-/// A stream to a member.
 pub(super) struct PeerConnection {
     pub(super) stream: Box<dyn PeerStream>,
-    /// The writer for the replica's thread, if the stream is a TCP stream.
+    /// The replica thread's writer, if the stream is a TCP stream.
     pub(super) writer: Option<DirectWriter>,
 }
 
@@ -83,7 +82,7 @@ impl PeerConnection {
 }
 
 impl PeerDialer {
-    /// Opens a stream. Fails with `TimedOut` after [`DIAL_TIMEOUT`].
+    /// Opens a stream and exchanges handshakes. Fails with `TimedOut` after [`DIAL_TIMEOUT`].
     pub(super) async fn open(
         &self,
         url: &Url,
@@ -119,7 +118,7 @@ impl PeerDialer {
         })
     }
 
-    /// Returns the TLS for a URL that requires it. Fails if TLS is not configured.
+    /// Returns the TLS settings if the URL requires TLS. Fails if TLS is required but not configured.
     fn tls_for(&self, url: &Url) -> Result<Option<&PeerTls>, DialError> {
         match url.is_tls() {
             true => self.tls.as_ref().map(Some).ok_or(DialError::NoCertificate),
@@ -127,8 +126,8 @@ impl PeerDialer {
         }
     }
 
-    /// Tries the host's addresses in order and connects to the first address that accepts. If none accepts, fails with the last
-    /// error. With a local address, tries only addresses of its family.
+    /// Connects to the first of the host's addresses that accepts. With a local address, tries only addresses of its family. If
+    /// no address accepts, fails with the last error.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the host name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
@@ -155,8 +154,8 @@ impl PeerDialer {
     }
 }
 
-/// Sends the stream's magic bytes and handshake, and reads the answer. Returns [`DialError::Refused`] if the member refuses
-/// the stream.
+/// Sends the magic bytes and the handshake, and reads the answer. Fails with [`DialError::Refused`] if the member refuses the
+/// stream.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

@@ -1,5 +1,5 @@
-//! Frames on a stream between members: one byte for the kind, three for the length, four for the checksum over both and the
-//! contents, then the contents, which are opaque here.
+//! Frames on a stream between members. A frame is one byte for the kind, three for the length, four for the checksum of both
+//! and the contents, then the opaque contents.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -10,7 +10,6 @@ use tokio::{
 };
 use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Size in bytes of a frame's header.
 pub(super) const HEADER_BYTES: usize = 8;
 
 /// Size in bytes of a frame's contents; a longer frame ends the stream. Three bytes encode the length.
@@ -24,28 +23,27 @@ const _: () = assert!(
     "a message with the largest command behind as many small ones as it takes fits in a frame"
 );
 
-/// Number of bytes that a reader reserves at once. It reserves more for a longer frame as the bytes arrive, so that an
-/// announced length alone uses no memory.
+/// Number of bytes that a reader reserves at once. For a longer frame, it reserves more as bytes arrive, so that an announced
+/// length alone costs no memory.
 const READ_BYTES: usize = 64 << 10;
 
 /// Number of bytes that a reader reserves at once for the rest of a long frame.
 const LONG_READ_BYTES: usize = 1 << 20;
 
-/// Size in bytes up to which contents are copied into a shared buffer. Longer contents are written without a copy.
+/// Size in bytes up to which contents are copied into a shared buffer. Longer contents are not copied.
 const COPIED_BYTES: usize = 4 << 10;
 
-/// The kind of a frame's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
     /// The opener's handshake.
     Handshake = 1,
     /// The answer to a handshake.
     Answer = 2,
-    /// An opaque message of the core.
+    /// A raft message, opaque here.
     Message = 3,
-    /// Requests a [`FrameKind::Pong`] with the same contents.
+    /// A request for a [`FrameKind::Pong`] with the same contents.
     Ping = 4,
-    /// Answers a ping.
+    /// The answer to a ping.
     Pong = 5,
     /// A part of a snapshot.
     Snapshot = 6,
@@ -72,7 +70,7 @@ pub(super) struct Frame {
     pub(super) contents: Bytes,
 }
 
-/// The reason why bytes are not a frame. The rest of the stream is unreadable.
+/// Why bytes are not a frame. The rest of the stream is then unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("a frame of unknown kind {0}")]
@@ -89,11 +87,12 @@ impl From<FrameError> for io::Error {
     }
 }
 
+/// Computes the CRC-32C of a frame's kind, length and contents.
 fn checksum(start: &[u8], contents: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(start), contents)
 }
 
-/// Builds the header of a frame. Its contents have at most [`FRAME_BYTES_MAX`] bytes.
+/// Builds the header of a frame with `contents`, which have at most [`FRAME_BYTES_MAX`] bytes.
 fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
     let mut header = [0; HEADER_BYTES];
@@ -108,7 +107,7 @@ pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
 
-/// Takes the first frame from `buffer`. Returns `None` while it is incomplete.
+/// Takes the first frame from `buffer`, or returns `None` if it is incomplete. Fails if its contents exceed `max` bytes.
 pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, FrameError> {
     let Some(start) = buffer.first_chunk::<HEADER_BYTES>().copied() else {
         return Ok(None);
@@ -130,11 +129,11 @@ pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>,
     Ok(Some(Frame { kind, contents }))
 }
 
+/// Returns the length in bytes of the contents, from a frame's header.
 fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }
 
-/// Reads frames from a stream.
 #[derive(Debug)]
 pub(super) struct FrameReader<S> {
     stream: S,
@@ -143,7 +142,7 @@ pub(super) struct FrameReader<S> {
 }
 
 impl<S: AsyncRead + Unpin> FrameReader<S> {
-    /// Creates a reader of frames whose contents have at most `max` bytes.
+    /// Creates a reader that accepts frames with contents of at most `max` bytes.
     pub(super) fn new(stream: S, max: usize) -> Self {
         Self { stream, buffer: BytesMut::new(), max }
     }
@@ -173,7 +172,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         }
     }
 
-    /// Reserves memory for the rest of the buffer's first frame, at most [`LONG_READ_BYTES`] at a time.
+    /// Reserves memory for the rest of the first frame in the buffer, at most [`LONG_READ_BYTES`] at a time.
     fn make_room(&mut self) {
         let whole = self.buffer.first_chunk().map_or(0, length_of) + HEADER_BYTES;
         let missing = whole.saturating_sub(self.buffer.len());
@@ -184,8 +183,8 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Reads exactly one frame. Reserves memory only for received bytes, like [`FrameReader`]. Fails if the frame is longer than
-/// `max`, or if the stream ends early.
+/// Reads one frame and no byte after it. Reserves memory only as bytes arrive. Fails if the contents exceed `max` bytes, or if
+/// the stream ends early.
 pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,
@@ -199,22 +198,22 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     let mut whole = BytesMut::with_capacity(HEADER_BYTES + length.min(READ_BYTES));
     whole.put_slice(&start);
     let mut contents = stream.take(length as u64);
-    // until the end of the frame or the stream
+    // Until the end of the frame or of the stream.
     while contents.read_buf(&mut whole).await? > 0 {}
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Collects frames, to write them with few system calls.
+/// Collects frames to write them with few system calls.
 #[derive(Debug, Default)]
 pub(super) struct FrameBatch {
     chunks: VecDeque<Bytes>,
-    /// Headers and short contents that were collected.
+    /// Headers and copied contents at the end of the batch.
     tail: BytesMut,
     bytes: usize,
 }
 
 impl FrameBatch {
-    /// Adds a frame. Does not copy contents of more than [`COPIED_BYTES`] bytes.
+    /// Adds a frame. Copies contents of up to [`COPIED_BYTES`] bytes.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();
         self.tail.put_slice(&header(kind, contents));
@@ -227,7 +226,7 @@ impl FrameBatch {
         }
     }
 
-    /// Completes the batch. The caller must then read it as a [`Buf`].
+    /// Completes the batch, which must then be read as a [`Buf`].
     pub(super) fn seal(&mut self) {
         if !self.tail.is_empty() {
             let rest = self.tail.split().freeze();
@@ -315,7 +314,7 @@ mod tests {
             let mut changed = BytesMut::from(&whole[..]);
             changed[bit / 8] ^= 1 << (bit % 8);
             let read = decode(&mut changed, FRAME_BYTES_MAX);
-            // a larger length waits for bytes, and the checksum then rejects them
+            // A greater length waits for more bytes, which the checksum then rejects.
             assert!(!matches!(read, Ok(Some(_))), "bit {bit}: {read:?}");
         }
     }
@@ -330,7 +329,7 @@ mod tests {
         let silent = reader.next(Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
         assert!(reader.buffer.capacity() <= LONG_READ_BYTES + READ_BYTES);
-        // and a length beyond the limit is refused at once
+        // A length beyond the limit is refused at once.
         let mut reader = BytesMut::from(&start[..]);
         let refused = decode(&mut reader, 100).unwrap_err();
         assert_eq!(

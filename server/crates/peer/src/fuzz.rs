@@ -10,8 +10,8 @@ use super::{
     snapshot::{Part, RecordParser},
 };
 
-/// Reads the frames at the start of `bytes` and encodes them again. Also returns the number of bytes after them, or an error
-/// if these cannot start a frame.
+/// Decodes the frames at the start of `bytes` and encodes them again. Also returns the number of bytes after them, or an error
+/// if those bytes cannot start a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
     let mut batch = FrameBatch::default();
@@ -28,13 +28,13 @@ pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     (again, left)
 }
 
-/// Encodes a message frame with these contents.
+/// Encodes a message frame.
 pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// Decodes a handshake. Returns its new encoding, and whether a member would accept the stream. Returns `None` if it is
-/// invalid.
+/// Decodes a handshake, or returns `None` if it is invalid. Returns it encoded again, and whether a member would accept the
+/// stream.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
     let own = (hello.to, &hello.store);
@@ -42,12 +42,12 @@ pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((hello.encode(), taken))
 }
 
-/// Decodes an answer and encodes it again. Returns `None` if it is invalid.
+/// Decodes an answer and encodes it again, or returns `None` if it is invalid.
 pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
 }
 
-/// Decodes a part of a snapshot and encodes it again. Returns `None` if it is invalid.
+/// Decodes a part of a snapshot and encodes it again, or returns `None` if it is invalid.
 pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
     Part::decode(Bytes::copy_from_slice(contents)).map(|part| part.encode())
 }
@@ -55,7 +55,7 @@ pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// Parses a stream's records from pieces. Returns the records, and whether the stream ends at the end of a record. Fails if a
+/// Parses records from pieces of a stream. Returns the records, and whether the stream ends at the end of a record. Fails if a
 /// record is too long.
 pub fn snapshot_records<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -70,7 +70,7 @@ pub fn snapshot_records<'a>(
     Ok((records, parser.is_empty()))
 }
 
-/// Encodes a stream that contains these records.
+/// Encodes these records as a stream.
 pub fn snapshot_stream(records: &[Pair]) -> Vec<u8> {
     let mut stream = Vec::new();
     for (key, value) in records {

@@ -1,8 +1,8 @@
-//! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream. The
-//! other side accepts or refuses the stream before it reads further. Both sides compare the data directories (store ids) with
-//! the registered directories, because a member with an emptied directory has the same ids as before.
+//! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream, and the
+//! other side accepts or refuses the stream. Both sides compare each other's store id with the registered one, because a member
+//! with an emptied directory keeps its member id.
 //!
-//! TLS comes before the handshake, and the messages come after it.
+//! TLS comes before the handshake, messages come after it.
 
 use std::fmt;
 
@@ -13,21 +13,20 @@ use witan_storage::ANCESTORS_MAX;
 /// The first bytes of every stream between members. No HTTP request starts with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 
-/// The protocol's version, which follows [`MAGIC`].
+/// Version of the protocol, which follows [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
 /// Size in bytes of a handshake, its answer, a pong or a request body; a longer message is refused. A handshake omits URLs
 /// that do not fit.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
-/// The kind of messages on a stream.
+/// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKind {
     /// Heartbeats, votes, and other short, urgent messages.
     Control = 1,
     /// Entries and forwarded proposals.
     Bulk = 2,
-    /// One snapshot.
     Snapshot = 3,
 }
 
@@ -47,7 +46,7 @@ impl StreamKind {
         }
     }
 
-    /// Returns the lane of the stream's messages.
+    /// Returns the lane whose messages the stream carries.
     pub(super) fn lane(self) -> Lane {
         match self {
             Self::Control => Lane::Control,
@@ -56,7 +55,6 @@ impl StreamKind {
     }
 }
 
-/// A stream's handshake: opener, target and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub(super) cluster_id: u64,
@@ -64,16 +62,16 @@ pub(super) struct Handshake {
     pub(super) to: MemberId,
     /// The lineage of the opener's data directory.
     pub(super) store: StoreLineage,
-    /// The target's store id according to the opener; 0 for none.
+    /// The target's store id as the opener knows it, or 0.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
-    /// The opener's program version, for logs and for later versions of the protocol.
+    /// The opener's program version, for logs and for later protocol versions.
     pub(super) release: String,
-    /// The opener's URLs, for a target that does not know the opener yet.
+    /// The opener's peer URLs, for a target that does not know the opener yet.
     pub(super) peer_urls: Vec<String>,
 }
 
-/// Size in bytes of a handshake up to and including the number of ancestors of the opener's data directory.
+/// Size in bytes of the handshake's fixed fields, including the number of ancestors of the opener's data directory.
 const FIXED_BYTES: usize = 42;
 
 impl Handshake {
@@ -100,7 +98,7 @@ impl Handshake {
         out
     }
 
-    /// Decodes the contents of a handshake's frame. Returns `None` if they are invalid.
+    /// Decodes the contents of a handshake's frame, or returns `None` if they are invalid.
     pub(super) fn decode(contents: &[u8]) -> Option<Self> {
         if contents.len() > HANDSHAKE_BYTES_MAX {
             return None;
@@ -131,8 +129,7 @@ impl Handshake {
         })
     }
 
-    /// Checks whether the member `own` with the data directory `store` accepts this stream. Returns the reason for a refusal as
-    /// the error.
+    /// Checks whether the member `own` with the data directory `store` accepts this stream. Returns a refusal as the error.
     pub(super) fn check(
         &self,
         (own, store): (MemberId, &StoreLineage),
@@ -167,20 +164,20 @@ impl Handshake {
     }
 }
 
-/// The reason why a stream is refused.
+/// Why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// This member uses another version of the protocol.
     Protocol(u8),
     /// The opener belongs to another cluster.
     ClusterId(u64),
-    /// A member other than the opener's target listens at this address.
+    /// Another member than the target listens at this address.
     WrongTarget(MemberId),
-    /// The opener claims the identity of the member that it connects to.
+    /// The opener claims to be the member that it connects to.
     ForeignIdentity,
     /// The opener was removed from the cluster.
     Removed,
-    /// The cluster does not contain this member, or its addition is not applied yet.
+    /// The opener is not in the cluster, or its addition is not applied here yet.
     Unknown,
     /// The opener's handshake is invalid.
     Malformed,
@@ -190,14 +187,14 @@ pub(super) enum Refusal {
     Certificate,
     /// Another data directory is registered for the opener.
     Store(u64),
-    /// This member uses a data directory other than the registered one.
+    /// This member does not use its registered data directory.
     TargetStore(u64),
-    /// The opener uses a copy of a data directory while a stream of the original is open.
+    /// The opener uses a copy of a data directory, and a stream from the original is open.
     Copy,
 }
 
 impl Refusal {
-    /// Returns a refusal's code on the wire, its value (0 for most), and its name in metrics and logs.
+    /// Returns a refusal's code on the wire, its value (0 for most refusals), and its name in metrics and logs.
     fn parts(self) -> (u8, u64, &'static str) {
         match self {
             Self::Protocol(version) => (1, version.into(), "protocol"),
@@ -220,7 +217,7 @@ impl Refusal {
         self.parts().2
     }
 
-    /// Returns the event that reports a permanent refusal to the replica, or `None` for other refusals.
+    /// Returns the event that reports a permanent refusal to the replica, or `None` for any other refusal.
     pub(super) fn event(self) -> Option<PeerEvent> {
         match self {
             Self::Removed => Some(PeerEvent::RemovedHere),
@@ -317,7 +314,7 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of an answer's frame. Returns `None` if they are invalid. Ignores fields that a later version
+/// Decodes the contents of an answer's frame, or returns `None` if they are invalid. Ignores fields that a later version
 /// appends.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
@@ -374,7 +371,7 @@ mod tests {
             (with_store(store(22, &[21])), Err(Refusal::Store(20))),
             (with_store(store(22, &[21, 20])), Ok(())),
             (to_store(11), Err(Refusal::TargetStore(10))),
-            // before this member was found to be a copy, and before it was registered
+            // Before this member was found to be a copy, and before it was registered.
             (to_store(9), Ok(())),
             (to_store(0), Ok(())),
             (other_cluster, Err(Refusal::ClusterId(7))),

@@ -1,5 +1,5 @@
-//! Serves hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, which members
-//! use to detect different states (`corruption`).
+//! Serves hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, by which members
+//! detect corruption (`corruption`).
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -9,7 +9,7 @@ use witan_snapshot as snapshot;
 
 use super::page::Page;
 
-/// Limits concurrent key hashes for other members, because each hash reads all keys.
+/// Allows one key hash for another member at a time, because each hash reads all keys.
 static HASHING: Semaphore = Semaphore::const_new(1);
 
 #[derive(Deserialize)]
@@ -18,7 +18,7 @@ struct KeysRequest {
     revision: i64,
 }
 
-/// etcd's `HashKVResponse` as Go prints it.
+/// etcd's `HashKVResponse`, as Go encodes it.
 #[derive(Serialize)]
 struct KeysHash {
     header: KeysHeader,
@@ -37,7 +37,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Answers with the hash of the keys at a revision, as etcd does. Answers with an error while another hash is computed.
+/// Answers with the hash of the keys at a revision, as etcd does. Answers with an error while another request is being hashed.
 pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
         return Page::bad_request("error unmarshalling request");
@@ -71,7 +71,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     })
 }
 
-/// Answers with the hash of the whole state after the entry in the query, or 404 if this hash is not kept.
+/// Answers with the hash of the whole state after the entry that `query` names, or with 404 if this hash is not kept.
 pub(super) fn of_state(node: &Node, query: &str) -> Page {
     let index = query.strip_prefix("index=");
     let index = index.and_then(|index| index.parse().ok());

@@ -1,5 +1,5 @@
-//! Serves HTTP/1 on the peer port, as in etcd: the members, the running version, and hashes of the state (`hash`). Each
-//! connection serves one request.
+//! Serves HTTP/1 on the peer port, as in etcd: members, the running version, and hashes of the state (`hash`). Each connection
+//! serves one request.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use witan_transport::PeerHttp;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
-/// Creates the service that answers requests, for the thread that calls it.
+/// Creates the service that answers requests on the calling thread.
 pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
     let handler = move |request: HttpRequest, body: Payload| {
         let shared = shared.clone();
@@ -30,7 +30,7 @@ pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
     PeerHttp::new(handler).await
 }
 
-/// Answers a request. The error is a refusal.
+/// Answers a request. A refusal is returned as the error.
 async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Result<Page, Page> {
     let (method, path) = (request.method(), request.uri().path());
     let members = shared.members();
@@ -49,7 +49,7 @@ async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Resul
     })
 }
 
-/// Refuses all methods except GET.
+/// Fails with an error page unless the method is GET.
 fn check_method(method: &Method) -> Result<(), Page> {
     match method == Method::GET {
         true => Ok(()),
@@ -60,7 +60,7 @@ fn check_method(method: &Method) -> Result<(), Page> {
     }
 }
 
-/// Refuses a request for another cluster.
+/// Fails with an error page if the request is for another cluster.
 fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     let asked = headers.get("x-etcd-cluster-id");
     let asked = asked.filter(|id| !id.is_empty());
@@ -73,12 +73,12 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     }
 }
 
-/// Answers `/members`, `/version` or `/raft/probing`. Returns the error page for another path or an unsupported method.
+/// Answers `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method.
 fn page(method: &Method, path: &str, members: &MemberRegistry) -> Result<Page, Page> {
     let body = match path {
         "/members" => list(members),
         "/version" => version(members),
-        // etcd's probe of the round-trip time
+        // etcd's probe of the round-trip time.
         "/raft/probing" => probe(witan_node::now_ns()),
         _ => return Err(Page::not_found("404 page not found")),
     };
@@ -89,14 +89,14 @@ fn probe(now_ns: i64) -> String {
     format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", text::time(now_ns))
 }
 
-/// Returns the members as JSON, the body of `/members`.
+/// Returns the body of `/members`: the members as JSON.
 fn list(members: &MemberRegistry) -> String {
     let members = members.by_id.values().cloned();
     let list: Vec<_> = members.map(snapshot::shown_member).collect();
     serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
 }
 
-/// Returns the body of `/version`. It contains [`NOT_DECIDED`] while the cluster has no version.
+/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version.
 fn version(members: &MemberRegistry) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,

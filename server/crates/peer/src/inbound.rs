@@ -1,5 +1,5 @@
-//! The streams of other members after their handshake. The replica's thread reads them itself. It waits on their sockets and
-//! for its other work at the same time, so that a message wakes no second thread.
+//! Streams from other members after their handshakes. The replica's thread reads them itself, and waits for them and for its
+//! other work at the same time. A message therefore wakes no second thread.
 
 use std::{
     io,
@@ -24,33 +24,33 @@ use super::{
     metrics::PeerSeries,
 };
 
-/// Maximum number of bytes to read from a stream in one turn, so that heartbeats are answered while a member catches up. The
-/// rest stays in the socket.
+/// Maximum number of bytes read from a stream in one turn, so that heartbeats are answered while a member catches up. The rest
+/// stays in the socket.
 const TURN_BYTES: usize = 16 << 20;
 
 /// Maximum number of bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
 
-/// A stream of another member with messages for this member's replica.
+/// A stream that carries another member's messages to the replica.
 #[derive(Debug)]
 pub(super) struct InboundStream {
     pub(super) stream: Box<dyn PolledStream>,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
-    /// The link to the same member; `None` if this member does not know it yet.
+    /// The link to the sender, or `None` if this member does not know the sender yet.
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) lane: Lane,
     pub(super) series: PeerSeries,
-    /// Receives the result when the stream ends. Dropping the receiver closes the stream.
+    /// Gets the result when the stream ends. The stream is closed if the receiver is dropped.
     pub(super) ended: oneshot::Sender<io::Result<()>>,
 }
 
-/// Streams that were accepted since the replica thread's last check.
+/// Streams that the replica's thread has not picked up yet.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals(Mutex<Vec<InboundStream>>);
 
 impl Arrivals {
-    /// Passes a stream to the replica's thread without waking it. Drops streams that were closed since they were added.
+    /// Hands a stream over to the replica's thread without waking it. Drops streams that have been closed since.
     pub(super) fn add(&self, stream: InboundStream) {
         let mut arrivals = self.0.lock();
         arrivals.retain(|stream| !stream.ended.is_closed());
@@ -62,7 +62,7 @@ impl Arrivals {
 #[derive(Debug)]
 pub(super) struct Inbound {
     streams: Vec<OpenStream>,
-    /// The buffer for all reads. It is reused, so that no read clears memory.
+    /// The buffer for all reads, reused so that no read has to clear memory.
     target: Box<[u8]>,
 }
 
@@ -71,9 +71,9 @@ struct OpenStream {
     inbound: InboundStream,
     /// The received part of an incomplete frame.
     buffer: BytesMut,
-    /// Time at which bytes were last received.
+    /// When bytes were last received.
     heard: Instant,
-    /// Whether bytes were left when the last turn ended.
+    /// Whether the last turn left bytes unread.
     more: bool,
 }
 
@@ -82,7 +82,7 @@ impl Inbound {
         Self { streams: Vec::new(), target: vec![0; READ_BYTES].into() }
     }
 
-    /// Implements `Post::wait`. Drops streams that have ended or have been silent for the read timeout.
+    /// Implements `Post::wait`. Drops streams that have ended, or were silent for the read timeout.
     pub(super) fn wait(
         &mut self,
         shared: &Shared,
@@ -109,14 +109,14 @@ impl Inbound {
                 Ok(true) => at += 1,
                 end => {
                     let ended = self.streams.remove(at).inbound.ended;
-                    // an error means that this member has closed the stream
+                    // An error means that this member has closed the stream.
                     let _ = ended.send(end.map(drop));
                 }
             }
         }
     }
 
-    /// Adds newly accepted streams, and drops streams whose receiver was dropped.
+    /// Picks up new streams, and drops streams whose receiver was dropped.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams
             .retain(|stream| !stream.inbound.ended.is_closed());
@@ -130,7 +130,7 @@ impl Inbound {
             .sort_by_key(|stream| stream.inbound.lane == Lane::Bulk);
     }
 
-    /// Waits until a stream has bytes or the thread is woken. Returns for each stream whether it has bytes.
+    /// Waits until a stream has bytes or the thread is woken. Returns, for each stream, whether it has bytes.
     fn poll(&self, timeout: Duration, waker: &Waker) -> Vec<bool> {
         let streams = self.streams.iter();
         let sockets = streams
@@ -138,7 +138,7 @@ impl Inbound {
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
-        // an error, such as an interruption, counts as a wake-up: reading the sockets reports the problem
+        // Ignore errors such as an interruption: reading the sockets reports a lasting problem.
         let _ = poll(&mut polled, Some(&timeout));
         let woken = polled
             .pop()
@@ -156,7 +156,7 @@ impl Inbound {
 impl OpenStream {
     fn new(inbound: InboundStream) -> Self {
         Self {
-            // the TLS record with the handshake can contain further bytes
+            // The TLS record with the handshake may contain further bytes.
             more: inbound.stream.keeps_bytes(),
             inbound,
             buffer: BytesMut::new(),
@@ -164,8 +164,8 @@ impl OpenStream {
         }
     }
 
-    /// Reads about [`TURN_BYTES`], where each frame and each call counts at least [`SMALL_BYTES`].
-    /// Returns whether the stream is still open.
+    /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each call. Returns whether
+    /// the stream is still open.
     fn read(
         &mut self,
         now: Instant,
@@ -202,7 +202,7 @@ impl OpenStream {
             }
         };
         if let Some(ping) = ping {
-            // answers only the last ping of a turn, because a correct member sends one per second
+            // Answer only the last ping of a turn: a correct member sends one per second.
             let pong = frame::encode(FrameKind::Pong, &ping);
             self.inbound.stream.write_all(&pong)?;
             self.inbound.stream.flush()?;
@@ -213,7 +213,7 @@ impl OpenStream {
         }
     }
 
-    /// Records that the other side has sent bytes.
+    /// Records that the other member has sent bytes.
     fn on_heard(&mut self, now: Instant, shared: &Shared) {
         self.heard = now;
         if let Some(peer) = &self.inbound.peer {
@@ -221,7 +221,7 @@ impl OpenStream {
         }
     }
 
-    /// Fails if no bytes were received for longer than `silence`.
+    /// Returns `true`, or fails if no bytes were received for longer than `silence`.
     fn check_silence(&self, now: Instant, silence: Duration) -> io::Result<bool> {
         match now.saturating_duration_since(self.heard) > silence {
             true => Err(io::Error::new(
@@ -232,7 +232,7 @@ impl OpenStream {
         }
     }
 
-    /// Adds a message to the turn. Returns the contents of a ping.
+    /// Adds a message to `messages`, or returns the contents of a ping.
     fn take(
         &self,
         Frame { kind, contents }: Frame,

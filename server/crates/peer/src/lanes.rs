@@ -1,26 +1,24 @@
-//! Derives from the streams to another member whether its process has ended: the other side closed both streams, and a new
-//! stream was refused.
+//! Derives from the streams to another member whether its process has ended: the other side closed both streams, and then
+//! refused a new one.
 
 use witan_replica::host::Lane;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum LaneState {
-    /// The stream was never open, or this member closed it.
+    /// The stream was never open, or this member has closed it.
     #[default]
     Unknown,
     Open,
-    /// The other side closed the stream.
     Closed,
-    /// The other side closed the stream, and its port refuses connections.
+    /// The other side closed the stream, and its port now refuses connections.
     Refused,
 }
 
 /// The state of both streams to a member.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    /// The state of each lane.
     states: [LaneState; 2],
-    /// Whether the process has ended, as far as this member knows. Reset when a stream opens.
+    /// Whether the process is known to have ended. Reset when a stream opens.
     gone: bool,
 }
 
@@ -29,18 +27,18 @@ impl Lanes {
         self.states[lane as usize] == LaneState::Open
     }
 
-    /// Records that a stream is open, so that the process runs. Returns whether it was considered ended.
+    /// Records that a stream is open. Returns whether the process was believed to have ended.
     pub(super) fn on_opened(&mut self, lane: Lane) -> bool {
         self.states[lane as usize] = LaneState::Open;
         std::mem::take(&mut self.gone)
     }
 
-    /// Returns whether the process has ended and no stream has opened since.
+    /// Returns whether the process is known to have ended, and no stream has opened since.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Records that a stream has ended. Returns whether this shows that the process has ended.
+    /// Records that a stream has ended. Returns whether that shows that the process has ended.
     pub(super) fn on_ended(&mut self, lane: Lane, by_other_side: bool) -> bool {
         self.states[lane as usize] = match by_other_side {
             true => LaneState::Closed,
@@ -49,8 +47,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Records that a stream could not be opened, and whether the port refused the connection. Returns whether this shows that
-    /// the process has ended.
+    /// Records that a stream could not be opened; `refused` means that the port refused the connection. Returns whether that
+    /// shows that the process has ended.
     pub(super) fn on_failed(&mut self, lane: Lane, refused: bool) -> bool {
         let state = &mut self.states[lane as usize];
         *state = match (*state, refused) {
@@ -61,8 +59,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Returns whether the process has newly ended since a stream was open: the other side closed both streams, and a new
-    /// stream was refused.
+    /// Returns whether the process is newly known to have ended: the other side closed both streams, and then refused a new
+    /// one.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);
@@ -116,7 +114,7 @@ mod tests {
         assert!(!lanes.on_ended(Control, true));
         assert!(!lanes.on_ended(Bulk, true));
         assert!(!lanes.on_failed(Control, false), "a timeout");
-        // a member that was never reached
+        // A member that was never reached.
         let mut lanes = Lanes::default();
         assert!(!lanes.on_failed(Control, true));
         assert!(!lanes.on_failed(Bulk, true));

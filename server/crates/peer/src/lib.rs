@@ -1,14 +1,14 @@
-//! The network between members. It carries the core's messages to other members, and their messages to the node. The core
-//! interprets messages and decides what a lost connection implies.
+//! The network between members: carries raft messages to other members, and their messages to the node. The replica interprets
+//! the messages and decides what a lost connection means.
 //!
-//! A member opens two streams to each other member and sends only on these: control (heartbeats, votes: short, urgent
-//! messages) and bulk (entries). One thread opens all streams and writes to them. The replica's thread writes short messages
-//! to idle streams itself (`queue`), and reads the streams of other members (`inbound`).
+//! A member opens two streams to each other member, and sends only on these: control (heartbeats, votes and other short, urgent
+//! messages) and bulk (entries). One thread opens all streams and writes to them. The replica's thread writes short messages to
+//! idle streams itself (`queue`), and reads the streams from other members (`inbound`).
 //!
-//! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a stream) →
-//! `link` (streams to other members) → `listener`, `inbound` (streams of other members) → `http`, `hash` and `page` (HTTP on
-//! the peer port) → `remotes` (members that this member does not know yet) → `deliver` (streams that carry a snapshot) and
-//! `snapshot` (their contents) → `monitor` (versions and clocks of other members) → `query`, `dial`, `lanes`, `metrics`.
+//! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, with
+//! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members; `http` answers requests.
+//! `remotes` are members that this member does not know yet. `deliver` and `snapshot` carry snapshots. `monitor` watches
+//! versions and clocks.
 
 mod deliver;
 mod dial;
@@ -66,7 +66,6 @@ pub use snapshot::SnapshotMetrics;
 /// Time limit for sending the last messages when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// State that all streams share.
 #[derive(Debug)]
 struct Shared {
     node: Node,
@@ -77,7 +76,6 @@ struct Shared {
     started: Instant,
     metrics: PeerMetrics,
     settings: PeerSettings,
-    /// Receives snapshots from other members.
     receiver: SnapshotReceiver,
     snapshot_metrics: SnapshotMetrics,
     dialer: PeerDialer,
@@ -88,12 +86,12 @@ impl Shared {
         self.node.identity().member_id
     }
 
-    /// Returns the members after the last applied change.
+    /// Returns the members after the last applied membership change.
     fn members(&self) -> Arc<MemberRegistry> {
         self.members.lock().clone()
     }
 
-    /// Returns the hosts of the peer URLs of all members.
+    /// Returns the hosts in the peer URLs of all members.
     fn hosts(&self) -> Vec<String> {
         self.members().by_id.values().flat_map(hosts).collect()
     }
@@ -102,7 +100,7 @@ impl Shared {
         self.peers.lock().get(&id).cloned()
     }
 
-    /// Writes or queues a message in its lane. Reports the member as unreachable if the message is dropped.
+    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable.
     fn send(&self, peer: &Peer, envelope: Envelope) {
         let lane = envelope.lane;
         match peer.queue(lane).push(envelope.message) {
@@ -118,7 +116,7 @@ impl Shared {
         }
     }
 
-    /// Counts the messages that were written to a lane's stream, and their size including headers.
+    /// Counts messages that were written to a lane's stream, and their size in bytes with headers.
     fn on_written(&self, peer: &Peer, lane: Lane, messages: u64, bytes: u64) {
         peer.series.sent_bytes.inc_by(bytes);
         if lane == Lane::Bulk && messages > 0 {
@@ -126,14 +124,14 @@ impl Shared {
         }
     }
 
-    /// Removes the metrics and counters of a member whose streams have ended permanently.
+    /// Removes the metrics and statistics of a member that left the cluster.
     fn forget(&self, id: MemberId) {
         self.metrics.remove(self.own_id(), id);
         self.node.forget_peer(id);
     }
 }
 
-/// The running thread of all streams.
+/// Handle of the thread that runs all streams.
 #[derive(Debug)]
 pub struct Peers {
     shared: Arc<Shared>,
@@ -141,7 +139,7 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// Passes the replica thread's messages to the streams, and other members' messages to the replica's thread.
+/// Passes the replica's messages to the streams, and other members' messages to the replica.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
@@ -165,9 +163,9 @@ impl Drop for LinkTasks {
     }
 }
 
-/// Starts the peer network: accepts connections on `sockets` and opens streams to every other member in `members`. Returns
-/// the handle that monitors and stops it, and the [`PeerPost`] for the replica's thread. Fails if the runtime cannot be
-/// created, a socket cannot be registered with it, or the thread cannot be spawned.
+/// Starts the peer network: accepts connections on `sockets` and opens streams to all other members in `members`. Returns the
+/// handle that monitors and stops the network, and the [`PeerPost`] for the replica's thread. Fails if the runtime, a socket's
+/// registration with it, or the thread cannot be created.
 pub fn start(
     node: Node,
     sockets: Vec<BoundPeer>,
@@ -209,14 +207,14 @@ pub fn start(
     let (stop, stopped) = oneshot::channel();
     let of_http = shared.clone();
     let thread = panics::start_thread("peers", move || {
-        // actix's service stays on one thread
+        // actix's service stays on one thread.
         let local = LocalSet::new();
         local.block_on(&runtime, async {
             let http = http::service(of_http).await;
             for (url, socket) in sockets {
                 spawn_local(listener.clone().accept(url, socket, http.clone()));
             }
-            // an error means that the sender was dropped because the process stops
+            // An error means that the sender was dropped, because the process stops.
             let _ = stopped.await;
         });
     })?;
@@ -225,13 +223,13 @@ pub fn start(
 }
 
 impl Peers {
-    /// Monitors the versions and clocks of the other members until the process stops. Runs on a worker, because it proposes
+    /// Monitors the versions and clocks of the other members until the process stops. Run this on a worker, because it proposes
     /// commands.
     pub fn monitor(&self) -> impl Future<Output = ()> + use<> {
         Monitor::new(self.shared.clone()).run()
     }
 
-    /// Waits until queued messages are written, for a limited time, and then ends all streams.
+    /// Waits for a limited time until queued messages are written, then ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = self.shared.peers.lock().values().cloned().collect();
         let flushed = async {
@@ -242,7 +240,7 @@ impl Peers {
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::debug!("failed to send all queued messages to other members");
         }
-        // an error means that the thread has ended
+        // An error means that the thread has ended.
         let _ = self.stop.send(());
         if self.thread.join().is_err() {
             tracing::error!("the peers' thread panicked");
@@ -254,7 +252,7 @@ impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
             let Some(link) = self.links.get_mut(&envelope.to) else {
-                // a removed member, or a member whose addition is not applied yet
+                // The target was removed, or its addition is not applied yet.
                 let remotes = self.shared.remotes.lock();
                 if let Some(link) = remotes.0.get(&envelope.to)
                     && envelope.snapshot.is_none()
@@ -264,7 +262,7 @@ impl Post for PeerPost {
                 continue;
             };
             if let Some(view) = envelope.snapshot {
-                // drop the message if a transfer is running, because the transfer reports its own end
+                // Drop the message if a transfer is running: the transfer reports its own end.
                 if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
                     let (shared, peer) = (self.shared.clone(), link.peer.clone());
                     let sending = deliver::send(shared, peer, *view, envelope.message);
@@ -283,8 +281,8 @@ impl Post for PeerPost {
             self.shared.metrics.remove(own, id);
             let node = self.shared.node.clone();
             self.runtime.spawn(async move {
-                // The last message tells the member that its removal is committed. If it does not arrive, the member receives
-                // the refusal when it opens a stream.
+                // The last message tells the member that its removal is committed. If the message is lost, the member learns of
+                // the removal when its next stream is refused.
                 let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
                 drop(link);
                 node.forget_peer(id);
@@ -327,7 +325,7 @@ impl Post for PeerPost {
     }
 }
 
-/// Starts the tasks that open the control and the bulk stream to a member and keep them open.
+/// Starts the tasks that keep the control and the bulk stream to a member open.
 fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: MemberId, urls: Vec<Url>) -> LinkTasks {
     let series = shared.metrics.of(shared.own_id(), id);
     let peer = Arc::new(Peer::new(id, urls, series));
@@ -348,7 +346,7 @@ fn hosts(member: &Member) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns a member's valid peer URLs. Logs invalid URLs.
+/// Returns a member's valid peer URLs, and logs invalid ones.
 fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();

@@ -32,37 +32,36 @@ use super::{
     queue::LaneQueue,
 };
 
-/// Interval of pings, which measure round-trip times and show that the other side still reads.
+/// Interval between pings, which measure round-trip times and show that the other side still reads.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// First delay between attempts, after an immediate second attempt. It is short because an ending process can accept a
-/// connection and reset it shortly before its port refuses connections, and failover waits for the refusal.
+/// First delay between attempts, after an immediate second attempt. A shorter delay lets failover start earlier: an ending
+/// process may accept and reset a connection just before its port refuses connections.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 
-/// Longest delay between attempts. A restarting member opens streams itself, which ends all delays.
+/// Longest delay between attempts. A restarting member opens streams itself, which ends the delay.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// Time after which an open stream counts as stable, so that the next attempt follows at once.
+/// Age at which an open stream counts as stable: the next attempt then follows at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Another member, with the state that its two streams share.
+/// Another member, and the state that both streams to it share.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: MemberId,
     urls: Mutex<Vec<Url>>,
-    /// The queue of each lane.
     queues: [LaneQueue; 2],
     lanes: Mutex<Lanes>,
-    /// Notified to end the delay before the next attempt.
+    /// Ends the delay before the next attempt.
     retry: Notify,
-    /// Time at which the member last sent bytes on its own streams, in milliseconds since startup.
+    /// When the member last sent bytes on its own streams, in milliseconds since startup.
     heard_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
 
 impl Peer {
     pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
-        // export the series from startup
+        // Export the series from startup.
         series.active.set(0);
         Self {
             id,
@@ -75,12 +74,12 @@ impl Peer {
         }
     }
 
-    /// Returns the queue of messages for the stream of a lane.
+    /// Returns the queue of messages for a lane's stream.
     pub(super) fn queue(&self, lane: Lane) -> &LaneQueue {
         &self.queues[lane as usize]
     }
 
-    /// Replaces the member's URLs. If they have changed, tries them at once.
+    /// Replaces the member's URLs. Tries new URLs at once.
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
         let mut known = self.urls.lock();
         if *known != urls {
@@ -90,28 +89,28 @@ impl Peer {
         }
     }
 
-    /// Ends the delay of links that wait for their next attempt, because the member is alive.
+    /// Makes links to the member retry now, because it is alive.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
     }
 
-    /// Records that the member has sent bytes on its own streams. `since_start` is the time since startup.
+    /// Records that the member has sent bytes on its own streams, `since_start` after startup.
     pub(super) fn on_heard(&self, since_start: Duration) {
         let ms = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(ms, Relaxed);
     }
 
-    /// Returns the time since startup at which the member last sent bytes on its own streams.
+    /// Returns when the member last sent bytes on its own streams, as the time since startup.
     fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Relaxed))
     }
 
-    /// Returns whether the member's process has ended, as far as this member knows.
+    /// Returns whether the member's process is known to have ended.
     pub(super) fn is_gone(&self) -> bool {
         self.lanes.lock().is_gone()
     }
 
-    /// Completes when the queues of all open streams are written.
+    /// Completes when all messages queued for open streams are written.
     pub(super) async fn flushed(&self) {
         for lane in [Lane::Control, Lane::Bulk] {
             if self.lanes.lock().is_open(lane) {
@@ -137,9 +136,9 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     kind: StreamKind,
-    /// The member's name for logs.
+    /// The member's id as text, for logs.
     name: String,
-    /// The last failure that was logged as a warning.
+    /// The last error that was logged as a warning.
     warned: String,
 }
 
@@ -154,7 +153,7 @@ impl Link {
         }
     }
 
-    /// Opens the stream repeatedly until the task is aborted, with delays between attempts.
+    /// Keeps the stream open, with delays between attempts, until the task is aborted.
     pub(super) async fn run(mut self) {
         let mut delays = Delays::new();
         loop {
@@ -179,7 +178,7 @@ impl Link {
         }
     }
 
-    /// Tries to open the stream once at each URL. If all fail, prefers an error other than a refused connection.
+    /// Tries each URL once until a stream opens. If all fail, prefers an error other than a refused connection.
     pub(super) async fn open(&self) -> Result<PeerConnection, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
@@ -199,7 +198,7 @@ impl Link {
         for url in self.peer.urls() {
             match self.shared.dialer.open(&url, &hello).await {
                 Ok(stream) => return Ok(stream),
-                // the process listens if any URL accepts connections
+                // If any URL accepts connections, the process runs.
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}
                 Err(error) => worst = error,
             }
@@ -212,8 +211,7 @@ impl Link {
     fn on_opened(&mut self) {
         self.peer.queue(self.kind.lane()).open();
         if self.peer.lanes.lock().on_opened(self.kind.lane()) {
-            // wake the other lane's link, so that its queue opens before the replica receives a message from the member and
-            // replies
+            // Let the other lane's link retry, so that its queue opens before the replica replies to a message from the member.
             self.peer.retry_now();
         }
         self.warned.clear();
@@ -229,7 +227,7 @@ impl Link {
         tracing::info!(kind, remote_peer_id, "opened a stream to a peer");
     }
 
-    /// Records that an open stream has ended with this error, and reports it to the replica.
+    /// Records and reports to the replica that an open stream has ended with this error.
     fn on_ended(&self, end: &io::Error) {
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
         tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
@@ -243,7 +241,7 @@ impl Link {
             .lanes
             .lock()
             .on_ended(self.kind.lane(), by_other_side(end));
-        // the batch that was being written may be lost
+        // The batch that was being written may be lost.
         self.report(gone);
     }
 
@@ -290,7 +288,7 @@ impl Link {
         }
     }
 
-    /// Writes and reads an open stream until one of them fails. Returns the error.
+    /// Writes to and reads from an open stream until either fails. Returns the error.
     async fn serve(&self, PeerConnection { stream, writer }: PeerConnection) -> io::Error {
         let _attached = self.peer.queue(self.kind.lane()).attach(writer);
         let (reading, writing) = tokio::io::split(stream);
@@ -301,10 +299,10 @@ impl Link {
         }
     }
 
-    /// Writes queued messages until writing fails, and every [`PING_INTERVAL`] a ping with the time since `begun`. Returns
-    /// the error.
+    /// Writes queued messages, and a ping with the time since `begun` every [`PING_INTERVAL`], until a write fails. Returns the
+    /// error.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
-        // ping at the same moments on all streams, so that one wake-up serves them
+        // Ping on all streams at the same moment, so that one wake-up serves them.
         let mut pings = interval_at(self.shared.started, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let queue = self.peer.queue(self.kind.lane());
@@ -349,8 +347,8 @@ impl Link {
         silence < self.shared.settings.read_timeout
     }
 
-    /// Reads pongs and measures round trips until the stream ends. Returns the error. A read timeout counts only if the
-    /// member's own streams are also silent, because a member whose disk hangs reads no pings.
+    /// Reads pongs and measures round-trip times until the stream ends. Returns the error. A read timeout counts only if the
+    /// member's own streams are silent, too: a member whose disk hangs does not answer pings.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
@@ -369,14 +367,13 @@ impl Link {
     }
 }
 
-/// Returns the time at which the pong's ping was sent, in nanoseconds since the stream's start. Returns `None` for other
-/// frames.
+/// Returns when the ping of a pong was sent, in nanoseconds since the stream was opened, or `None` for any other frame.
 fn pong(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes all bytes of a batch. Fails if the other side reads no bytes for `patience`.
+/// Writes all bytes of a batch. Fails if the other side accepts no bytes for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut batch: impl Buf,
@@ -404,8 +401,8 @@ fn by_other_side(end: &io::Error) -> bool {
     )
 }
 
-/// Computes the delays between attempts: none before the second attempt, then doubled. Jitter prevents members from
-/// reconnecting at the same time.
+/// Delays between attempts: none before the second attempt, then a delay that doubles. Jitter keeps members from reconnecting
+/// at the same time.
 #[derive(Debug)]
 struct Delays {
     next: Duration,
@@ -422,8 +419,8 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// Returns the delay after a stream that was open for `lasted` (zero if it never opened). That time counts as part of the
-    /// delay. The delay doubles up to [`RETRY_LONGEST`], and is then shortened by a random part of up to half.
+    /// Returns the delay after a stream that was open for `lasted`, or zero if it never opened; `lasted` is deducted from the
+    /// delay. The delay doubles up to [`RETRY_LONGEST`] before jitter shortens it by up to half.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= STABLE_AFTER {
             self.start_over();
@@ -431,7 +428,7 @@ impl Delays {
         let delay = self.next;
         self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_LONGEST);
         self.drawn += 1;
-        // between half and all of the delay
+        // Between half of the delay and all of it.
         let share = self.random.hash_one(self.drawn) % 512 + 512;
         let delay = delay * u32::try_from(share).unwrap_or(1024) / 1024;
         delay.saturating_sub(lasted)

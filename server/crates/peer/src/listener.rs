@@ -1,7 +1,7 @@
 //! The peer port: accepts streams from other members and answers HTTP requests.
 //!
-//! Before its handshake, a connection uses a few hundred bytes for a limited time. The number of such connections is also
-//! limited: beyond it, the oldest connection ends.
+//! Before its handshake, a connection uses a few hundred bytes for a limited time. Beyond a limit of such connections, the
+//! oldest one is closed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,46 +34,45 @@ use super::{
     inbound::InboundStream,
 };
 
-/// Time limit for a connection's handshake, including reading the answer.
+/// Time limit for a connection's handshake, until the answer is read.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections before their handshake; beyond this, the oldest one ends. A member completes its handshake in milliseconds.
 const GREETINGS_MAX: usize = 256;
 
-/// Delay after the system failed to accept a connection because descriptors were exhausted.
+/// Delay after the system failed to accept a connection because file descriptors are exhausted.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Interval between checks whether a stream's member was removed. They run regardless of the traffic on the stream.
+/// Interval at which open streams are checked for the removal of their members.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The listeners of this member.
+/// The listeners on this member's peer URLs.
 #[derive(Debug)]
 pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
     streams: Mutex<HashMap<(MemberId, StreamKind), OpenStream>>,
-    /// Limits the log lines about refusals, because any client can cause them.
+    /// Limits log lines about refusals, because any client can cause them.
     refusals: LogLimit,
 }
 
-/// An open stream from a member.
 #[derive(Debug)]
 struct OpenStream {
     task: AbortHandle,
     certificate: Option<MemberCertificate>,
-    /// The store id of the stream's member.
+    /// The store id in the opener's handshake.
     store_id: u64,
 }
 
 impl OpenStream {
-    /// Returns whether the stream's certificate is valid for one of these hosts.
+    /// Returns whether the stream's certificate is valid for any of these hosts.
     fn is_open_for(&self, hosts: &[String]) -> bool {
         let certificate = self.certificate.as_ref();
         !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
     }
 }
 
-/// A member's accepted stream, its handshake, and its certificate if the certificate names hosts.
+/// A stream accepted from a member, its handshake, and its certificate if that names hosts.
 type Greeted = (
     Box<dyn AcceptedStream>,
     Handshake,
@@ -88,8 +87,7 @@ struct Greetings {
 }
 
 impl Greetings {
-    /// Adds a connection before its handshake. If there are too many, aborts the oldest connection. Returns whether a
-    /// connection was aborted.
+    /// Adds a connection before its handshake. If there are too many, aborts the oldest one and returns `true`.
     fn add(&mut self, id: u64, task: AbortHandle) -> bool {
         let full = self.open.len() >= GREETINGS_MAX;
         let oldest = full.then(|| self.open.pop_first()).flatten();
@@ -101,7 +99,7 @@ impl Greetings {
     }
 }
 
-/// A connection before its handshake. Dropping it removes the connection from the list.
+/// A connection before its handshake, until dropped.
 #[derive(Debug)]
 struct Greeting {
     id: u64,
@@ -109,7 +107,6 @@ struct Greeting {
 }
 
 impl Greeting {
-    /// Assigns an id to a new connection.
     fn new(all: &Arc<Mutex<Greetings>>) -> Self {
         let mut greetings = all.lock();
         greetings.last += 1;
@@ -133,7 +130,7 @@ impl Listener {
         }
     }
 
-    /// Accepts connections until the process stops. `http` answers requests; it stays on its thread.
+    /// Accepts connections at `url` until the process stops. `http` answers requests and stays on its thread.
     pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener, http: PeerHttp) {
         let address = url.to_string();
         let tls = self.shared.dialer.tls.clone().filter(|_| url.is_tls());
@@ -172,7 +169,7 @@ impl Listener {
             if self.greetings.lock().add(id, task.abort_handle()) {
                 self.shared.metrics.refused("too_many");
             }
-            // let each connection run before the next one is accepted
+            // Let each connection run before the next one is accepted.
             yield_now().await;
         }
     }
@@ -228,14 +225,14 @@ impl Listener {
                         "rejected a stream from a remote peer"
                     );
                 }
-                // the peer reads the answer before unread data resets the connection
+                // The peer can read the answer before unread data resets the connection.
                 stream.shutdown().await?;
                 Ok(None)
             }
         }
     }
 
-    /// Reads and checks a member's handshake. The error is the refusal to send.
+    /// Reads and checks a member's handshake. Returns a refusal to send as the error.
     async fn read_handshake(
         &self,
         stream: &mut Box<dyn AcceptedStream>,
@@ -250,9 +247,9 @@ impl Listener {
         Ok(hello)
     }
 
-    /// Refuses a stream whose certificate is not valid for any host in its member's peer URLs, if another open stream has
-    /// such a certificate. Without the other stream, the mismatch proves nothing: the member may use another certificate as a
-    /// client, connect through a proxy, or have moved to URLs that this member does not know yet.
+    /// Refuses a stream whose certificate is not valid for its member's peer URLs, if another open stream of the member has a
+    /// valid one. Without such a stream, the mismatch proves nothing. The member may use another client certificate, connect
+    /// through a proxy, or have moved to URLs that this member does not know yet.
     fn check_certificate(
         &self,
         from: MemberId,
@@ -276,8 +273,8 @@ impl Listener {
         }
     }
 
-    /// Refuses a stream of a copied data directory while a stream of the original is open, because a copy replaces its
-    /// original only when the original is gone. A stream of the original is always accepted, and closes the stream of a copy.
+    /// Refuses a stream from a copied data directory while a stream from the original is open. A stream from the original is
+    /// always accepted and closes the stream from a copy.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
         if !hello.is_copy(&self.shared.members()) {
             return Ok(());
@@ -292,14 +289,13 @@ impl Listener {
         }
     }
 
-    /// Starts to serve a stream that `greet` has accepted after all checks, and aborts the member's previous stream of the
-    /// same kind. Also makes the link to the member retry at once, and reports that a member considered ended is running
-    /// again.
+    /// Serves a stream that has passed all checks, in place of the member's previous stream of the same kind. Also makes the
+    /// link to the member retry at once. If the member's process was believed to have ended, reports that it is back.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
         self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
-            // the member runs, so links need not wait for their next attempt
+            // The member runs, so links to it need not wait.
             peer.retry_now();
             if peer.is_gone() {
                 let node = &self.shared.node;
@@ -346,8 +342,7 @@ impl Listener {
         }
     }
 
-    /// Records the end of a stream. If it was the member's last stream and the member is not in the cluster, removes the
-    /// member.
+    /// Records the end of a stream. If it was the last stream of a member that is not in the cluster, forgets that member.
     fn on_ended(&self, (from, kind): (MemberId, StreamKind)) {
         let streams = self.streams.lock();
         let mut others = streams
@@ -358,17 +353,17 @@ impl Listener {
         }
     }
 
-    /// Completes when a new stream of this member would be refused. Returns the error that ends the stream.
+    /// Completes when a new stream with this handshake would be refused. Returns the error that ends the stream.
     async fn removed(&self, hello: &Handshake) -> io::Error {
         while self.shared.check(hello).is_ok() {
             sleep(REMOVAL_INTERVAL).await;
         }
-        // the refusal of its next stream contains the reason
+        // The refusal of the next stream contains the reason.
         let what = "the member was removed from the cluster, or runs with another data directory";
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 
-    /// Lets the replica's thread read the messages on a member's stream until it ends.
+    /// Hands a member's stream to the replica's thread, and waits until the stream ends.
     async fn serve(&self, stream: Box<dyn AcceptedStream>, hello: &Handshake) -> io::Result<()> {
         let (ended, end) = oneshot::channel();
         self.shared.arrivals.add(InboundStream {
@@ -381,7 +376,7 @@ impl Listener {
             ended,
         });
         self.shared.node.wake();
-        // an error means that the replica's thread has ended
+        // An error means that the replica's thread has ended.
         end.await.unwrap_or(Ok(()))
     }
 }

@@ -6,7 +6,7 @@ use prometheus::{
 use witan_base::metrics::Register;
 use witan_machine::member::MemberId;
 
-/// Series for links and the listener.
+/// Metrics of links and the listener.
 #[derive(Clone, Debug)]
 pub struct PeerMetrics {
     sent_bytes: IntCounterVec,
@@ -20,7 +20,7 @@ pub struct PeerMetrics {
     clocks: GaugeVec,
 }
 
-/// The metrics of one other member, looked up once.
+/// Metrics of the streams to and from one other member.
 #[derive(Clone, Debug)]
 pub(super) struct PeerSeries {
     pub(super) sent_bytes: IntCounter,
@@ -49,7 +49,7 @@ impl PeerMetrics {
         }
     }
 
-    /// Returns the metrics of the member `member`, as the member `own` counts them.
+    /// Returns the metrics that the member `own` keeps of `member`.
     pub(super) fn of(&self, own: MemberId, member: MemberId) -> PeerSeries {
         let (own, member) = (own.to_string(), member.to_string());
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
@@ -68,17 +68,17 @@ impl PeerMetrics {
         self.refused.with_label_values(&[reason]).inc();
     }
 
-    /// Records the number of seconds by which a member's clock is ahead.
+    /// Records by how many seconds a member's clock is ahead.
     pub(super) fn clock(&self, member: MemberId, ahead_s: f64) {
         let to = member.to_string();
         self.clocks.with_label_values(&[&to]).set(ahead_s);
     }
 
-    /// Removes the series of a member that left.
+    /// Removes the metrics of a member that left the cluster.
     pub(super) fn remove(&self, own: MemberId, member: MemberId) {
         let (own, member) = (own.to_string(), member.to_string());
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
-        // an error means that there was no such series
+        // An error means that there was no such series.
         let _ = [
             self.sent_bytes.remove_label_values(&one),
             self.received_bytes.remove_label_values(&one),

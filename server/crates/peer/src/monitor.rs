@@ -1,8 +1,8 @@
 //! Monitors the versions and clocks of the other members. The leader derives the cluster version from the versions
 //! (`witan_machine::versions`). Differing clocks are reported.
 //!
-//! Each member requests `/version` and `/raft/probing` from the peer ports of all other members. Any member that answers like
-//! etcd with this cluster's id takes part, regardless of its release.
+//! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The answers may come from any
+//! release, or from etcd, with the cluster's id.
 
 use std::{
     collections::BTreeMap,
@@ -24,16 +24,16 @@ use super::{Shared, query, urls};
 /// Interval between two rounds, as in etcd.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Interval while the cluster version is unset or older than this member's version.
+/// Interval while the cluster version is unset or below this member's version.
 const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Interval while the cluster version is unset because the members are starting.
+/// Interval while the cluster version is unset and the members may still be starting.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Time to wait for the versions of all members of a new cluster.
+/// How long to wait for the versions of all members of a new cluster.
 const UNDECIDED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Clock difference in seconds; a larger difference is logged as a warning, as in etcd.
+/// Clock difference in seconds above which a warning is logged, as in etcd.
 const CLOCK_DIFFERENCE_MAX_S: f64 = 1.0;
 
 const NS_PER_S: f64 = 1e9;
@@ -41,11 +41,11 @@ const NS_PER_S: f64 = 1e9;
 pub(super) struct Monitor {
     shared: Arc<Shared>,
     begun: Instant,
-    /// Time of the leader's last check whether a downgrade is complete.
+    /// When the leader last checked whether a downgrade is complete.
     last_downgrade_check: Instant,
-    /// Whether each member's clock differs too much.
+    /// Whether each member's clock differs by more than [`CLOCK_DIFFERENCE_MAX_S`].
     apart: BTreeMap<MemberId, bool>,
-    /// The members at the last decision, and its time. The decision may not be applied yet.
+    /// The members and the time of the last decision, which may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
 }
 
@@ -60,7 +60,7 @@ impl Monitor {
         }
     }
 
-    /// Queries all members in rounds until the process stops.
+    /// Runs rounds until the process stops.
     pub(super) async fn run(mut self) {
         loop {
             let wait = self.round().await;
@@ -71,7 +71,7 @@ impl Monitor {
         }
     }
 
-    /// Queries all members once and acts on their answers. Returns the delay before the next round.
+    /// Queries all other members once and acts on their answers. Returns the delay before the next round.
     async fn round(&mut self) -> Duration {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
@@ -99,14 +99,13 @@ impl Monitor {
             Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
             Some(_) => INTERVAL,
         };
-        // only leaders check whether a downgrade is complete
+        // Only leaders check whether a downgrade is complete.
         let check = self.shared.settings.downgrade_check.filter(|_| leads);
         let check = check.map(|every| every.saturating_sub(self.last_downgrade_check.elapsed()));
         wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
-    /// Requests a member's release, and the number of seconds by which its clock is ahead. Returns `None` if it does not
-    /// answer at any URL.
+    /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
     async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
@@ -125,8 +124,7 @@ impl Monitor {
         None
     }
 
-    /// Records the number of seconds by which a member's clock is ahead. Logs when the difference crosses
-    /// [`CLOCK_DIFFERENCE_MAX_S`].
+    /// Records by how many seconds a member's clock is ahead. Logs when the difference crosses [`CLOCK_DIFFERENCE_MAX_S`].
     fn record_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };
         self.shared.metrics.clock(member, ahead_s);
@@ -144,8 +142,8 @@ impl Monitor {
         }
     }
 
-    /// Proposes a new cluster version, or the end of a downgrade, if [`versions::decide`] returns it. Does not repeat the
-    /// proposal within [`INTERVAL`] while the members stay the same.
+    /// Proposes a new cluster version, or the end of a downgrade, if [`versions::decide`] says so. While the members stay the
+    /// same, does not repeat a proposal within [`INTERVAL`].
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
         let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
         let node = &self.shared.node;

@@ -22,7 +22,7 @@ impl Page {
         }
     }
 
-    /// Creates an answer with status 200 and this JSON.
+    /// Creates an answer with status 200 and the JSON `body`.
     pub(super) fn ok(body: String) -> Self {
         Self {
             status: StatusCode::OK,
@@ -31,7 +31,7 @@ impl Page {
         }
     }
 
-    /// Creates an answer with status 200 and a value as JSON.
+    /// Creates an answer with status 200 and `value` as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
         Self::ok(serde_json::to_string(value).expect("numbers and texts are always JSON"))
     }
@@ -48,7 +48,7 @@ impl Page {
         Self::text(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
-    /// Builds the HTTP response.
+    /// Converts the page to an HTTP response with the cluster's id in a header.
     pub(super) fn response(self, cluster_id: u64) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response
@@ -58,7 +58,7 @@ impl Page {
             response.insert_header((header::ALLOW, "GET"));
         }
         let mut response = response.body(self.body);
-        // Go writes header names in canonical case, and some clients look for it
+        // Go writes header names in canonical case, which some clients expect.
         response.head_mut().set_camel_case_headers(true);
         response
     }

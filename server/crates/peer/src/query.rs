@@ -1,7 +1,5 @@
-//! HTTP requests to other members: the cluster's members (before joining it), hashes of their state, their versions and
-//! clocks.
-//!
-//! The other member's `http` answers them, or any HTTP/1 server that answers like etcd's peer port.
+//! HTTP requests to other members: for the members of the cluster to join, hashes of the state, versions and clocks. The
+//! answers come from the other member's `http`, or from etcd's peer port.
 
 use std::{io, time::Duration};
 
@@ -20,7 +18,7 @@ use super::PeerDialer;
 /// Time limit for a member's answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A path that every Witan member's peer port serves and etcd's does not.
+/// A path on the peer port that Witan serves and etcd does not.
 const STATE_HASH: &str = "/members/statehash";
 
 /// A cluster as reported by one of its members.
@@ -32,20 +30,20 @@ pub struct RemoteCluster {
     pub members: Vec<Member>,
 }
 
-/// Requests the cluster's members from the member at this peer URL.
+/// Requests the cluster's id and members from the member at this peer URL.
 pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster> {
     let answer = get(url, dialer, "/members").await?;
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Returns whether an etcd member answers at this peer URL: it reports a version, but answers 404 on a path that every Witan
-/// member serves. Returns `false` if no server answers.
+/// Returns whether etcd answers at this peer URL: it reports a version, but answers 404 on a path that Witan serves. Returns
+/// `false` if nothing answers.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Requests the hash of a member's state after an entry. Returns `None` if the member does not have it.
+/// Requests the hash of a member's state after the entry `index`. Returns `None` if the member does not have the hash.
 pub async fn state_hash(
     url: &Url,
     dialer: &PeerDialer,
@@ -56,7 +54,7 @@ pub async fn state_hash(
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
-/// Requests the release that a cluster's member runs.
+/// Requests the release of a member of the cluster `cluster_id`.
 pub(super) async fn release(
     url: &Url,
     dialer: &PeerDialer,
@@ -65,7 +63,7 @@ pub(super) async fn release(
     release_of(&get(url, dialer, "/version").await?, cluster_id).map_err(invalid)
 }
 
-/// Requests a member's clock in Unix nanoseconds, with etcd's round-trip probe.
+/// Requests a member's clock, in Unix nanoseconds, with etcd's round-trip probe.
 pub(super) async fn clock(url: &Url, dialer: &PeerDialer) -> io::Result<i64> {
     clock_of(&get(url, dialer, "/raft/probing").await?).map_err(invalid)
 }
@@ -92,11 +90,13 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
 /// A complete answer of a peer port.
 type Answer = Response<Bytes>;
 
+/// Returns the cluster id in an answer's header, or `None` if it is missing or invalid.
 fn cluster_id(answer: &Answer) -> Option<u64> {
     let id = answer.headers().get("x-etcd-cluster-id")?;
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
 }
 
+/// Fails if the answer comes from a cluster other than `wanted`.
 fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     match cluster_id(answer) == Some(wanted) {
         true => Ok(()),
@@ -104,7 +104,7 @@ fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     }
 }
 
-/// Reads the cluster's id and members from the response to `/members`. Fails for any other response.
+/// Reads the cluster's id and members from an answer to `/members`. Fails for any other answer.
 fn cluster_of(answer: &Answer) -> Result<RemoteCluster, &'static str> {
     if answer.status() != StatusCode::OK {
         return Err("the response is not from a member");
@@ -128,13 +128,13 @@ struct ProbePage {
     now: String,
 }
 
-/// Returns whether these responses to `/version` and to [`STATE_HASH`] without an index come from etcd.
+/// Returns whether the answers to `/version` and to [`STATE_HASH`] without an index come from etcd.
 fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     let page: Option<VersionPage> = serde_json::from_slice(version.body()).ok();
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads a member's release from the response to `/version`. Fails for another cluster, or for a release below
+/// Reads a member's release from an answer to `/version`. Fails for another cluster, or for a release below
 /// [`versions::FIRST`].
 fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str> {
     check_cluster(answer, cluster_id)?;
@@ -144,14 +144,14 @@ fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str>
     release.ok_or("the response has no server version")
 }
 
-/// Reads a member's clock in Unix nanoseconds from the response to a probe. Fails if the response has no time.
+/// Reads a member's clock, in Unix nanoseconds, from the answer to a probe. Fails if the answer has no time.
 fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     let page: Option<ProbePage> = serde_json::from_slice(answer.body()).ok();
     let now_ns = page.and_then(|page| text::parse_time(&page.now));
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from its response. Returns `None` for 404.
+/// Reads the hash of a member's state from an answer, or returns `None` for 404.
 fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     check_cluster(answer, cluster_id)?;
     match answer.status() {

@@ -1,6 +1,5 @@
-//! Messages for one stream. The replica's thread adds them without waiting, and the link's task takes them in batches. The
-//! replica's thread writes a short message to an idle link itself, because waking the link's thread costs more than the
-//! write.
+//! Messages for one stream. The replica's thread adds messages without blocking, and the link's task takes them in batches. The
+//! replica's thread writes short messages for an idle link itself, because that costs less than waking the link's thread.
 
 use std::collections::VecDeque;
 
@@ -18,15 +17,15 @@ const BYTES_MAX: usize = 64 << 20;
 /// Size in bytes at which a batch is complete.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The longest message that the replica's thread writes itself.
+/// Size in bytes of the longest message that the replica's thread writes itself.
 const DIRECT_WRITE_BYTES: usize = 16 << 10;
 
-/// The result of pushing a message.
+/// What happened to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushOutcome {
     /// The message waits for the link.
     Queued,
-    /// The message was written. The number is its size in bytes, including its header.
+    /// The message was written. The number is its size in bytes with the header.
     Written(u64),
     /// The queue is full, or the other side is unreachable.
     Dropped,
@@ -36,7 +35,7 @@ pub(super) enum PushOutcome {
 pub(super) struct LaneQueue {
     queued: Mutex<Queued>,
     filled: Notify,
-    /// Wakes the tasks that wait until all messages are written.
+    /// Wakes tasks that wait until all messages are written.
     written: Notify,
 }
 
@@ -44,17 +43,16 @@ pub(super) struct LaneQueue {
 struct Queued {
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// Whether messages are dropped because the other side is unreachable.
+    /// Whether new messages are dropped, because the other side is unreachable.
     closed: bool,
-    /// Whether the last batch was written and the link has requested the next batch.
+    /// Whether the last batch was written and the link waits for the next one.
     written: bool,
-    /// The writer of an open stream.
     writer: Option<DirectWriter>,
-    /// Whether the link must flush the rest of a message that was written directly.
+    /// Whether the link must write the rest of a message that was written directly.
     unflushed: bool,
 }
 
-/// Detaches the writer from the queue when the stream ends, so that its socket is closed.
+/// Allows direct writes to a stream. Dropping it closes the writer's socket.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 
@@ -66,7 +64,7 @@ impl Drop for Attached<'_> {
 }
 
 impl LaneQueue {
-    /// Lets short messages be written directly to a stream until the returned value is dropped.
+    /// Allows direct writes to a stream until the returned value is dropped.
     pub(super) fn attach(&self, writer: Option<DirectWriter>) -> Attached<'_> {
         self.queued.lock().writer = writer;
         Attached(self)
@@ -95,13 +93,13 @@ impl LaneQueue {
         PushOutcome::Queued
     }
 
-    /// Queues new messages until the link requests the next batch, because the link writes other bytes.
+    /// Makes new messages wait for the link's next batch, because the link writes other bytes.
     pub(super) fn hold(&self) {
         self.queued.lock().written = false;
     }
 
-    /// Waits for messages and takes up to a batch of them. An empty batch means that the stream only needs a flush. Call it
-    /// when the last batch is written: if no message is left, `emptied` completes. Cancel safe.
+    /// Waits for messages and takes a batch of them. An empty batch means that the stream only needs a flush. Calling this
+    /// means that the last batch is written: if no message is left, `emptied` completes. Cancel safe.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
@@ -125,32 +123,32 @@ impl LaneQueue {
         }
     }
 
-    /// Accepts messages again. They wait for the next connection.
+    /// Accepts messages again, which wait for the next connection.
     pub(super) fn open(&self) {
         self.queued.lock().closed = false;
     }
 
-    /// Drops all messages, and all new messages until [`Self::open`].
+    /// Drops all messages, and new ones until [`Self::open`].
     pub(super) fn close(&self) {
         *self.queued.lock() = Queued { closed: true, ..Queued::default() };
     }
 }
 
 impl Queued {
-    /// Writes a short message if the link is idle, and returns its size in bytes including the header. Returns `None` if it
-    /// must be queued. The link writes bytes that the socket does not accept.
+    /// Writes a short message if the link is idle. Returns its size in bytes with the header, or `None` if the message must be
+    /// queued. The link writes any bytes that the socket did not accept.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
         let short = message.len() <= DIRECT_WRITE_BYTES;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
         let frame = frame::encode(FrameKind::Message, message);
-        // the link encounters the same error and reports it
+        // The link gets the same error and reports it.
         self.written = writer.write(&frame).ok()?;
         self.unflushed = !self.written;
         Some(frame.len() as u64)
     }
 
-    /// Takes whole messages until their size reaches [`BATCH_BYTES`]. Also returns whether an earlier direct write needs a
-    /// flush. Without messages and without a flush, the link is idle.
+    /// Takes messages until their size reaches [`BATCH_BYTES`]. Also returns whether an earlier direct write needs a flush.
+    /// With neither, marks the link as idle.
     fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;
@@ -168,7 +166,7 @@ impl Queued {
     }
 }
 
-/// Returns the number of bytes that a message counts in the queue.
+/// Returns the size in bytes that a message counts in the queue.
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }

@@ -1,8 +1,8 @@
-//! Members whose addition this member has not applied yet, because it was stopped or cut off at that time. One of them can be
+//! Members whose addition this member has not applied yet, because it was down or partitioned at the time. Such a member may be
 //! the leader or need this member's vote, and all members that this member knows may have been removed. Until the entry is
-//! applied, their streams are accepted, and streams to the URLs in their handshakes are opened.
+//! applied, their streams are accepted, and streams are opened to the URLs in their handshakes.
 //!
-//! Any process that knows the cluster id can impersonate such a member, or a known one. Only certificates prevent that.
+//! Any process that knows the cluster id can impersonate a member; only certificates prevent that.
 
 use std::collections::BTreeMap;
 
@@ -20,16 +20,15 @@ use super::{
 /// added while a member is down.
 const REMOTES_MAX: usize = 16;
 
-/// Number of URLs that are tried for each unknown member.
+/// Number of URLs to try for each unknown member.
 const REMOTE_URLS_TRIED: usize = 8;
 
-/// The streams to unknown members.
 #[derive(Debug, Default)]
 pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted: from a known member, or from a member that this member does not know yet. If this
-    /// member is the leader, it knows all members.
+    /// Checks whether a stream is accepted. A stream from an unknown member is accepted, too, unless this member is the leader,
+    /// which knows all members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
         let checked = hello.check((own.member_id, &own.store), &self.members());
@@ -46,10 +45,10 @@ impl Shared {
         }
     }
 
-    /// Opens streams to an unknown member that has opened a stream, up to [`REMOTES_MAX`] members. Must run on the streams'
-    /// thread.
+    /// Opens streams to an unknown member that has opened a stream, for up to [`REMOTES_MAX`] members. Call this on the
+    /// streams' thread.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
-        // lock in this order, as in `follow`, so that no member is missed between the two
+        // Lock in the same order as `follow`, so that no member is missed between the two locks.
         let mut remotes = self.remotes.lock();
         let urls = urls(hello);
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
@@ -77,10 +76,10 @@ impl Shared {
     }
 }
 
-/// Returns at most [`REMOTE_URLS_TRIED`] of the TCP URLs in the opener's handshake.
+/// Returns the first [`REMOTE_URLS_TRIED`] TCP URLs in the opener's handshake.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
-    // a path to a Unix socket on another machine is meaningless here
+    // A path to a Unix socket on another machine means nothing here.
     let urls = urls.filter(|url: &Url| matches!(url.address(), Address::Tcp(..)));
     urls.take(REMOTE_URLS_TRIED).collect()
 }

@@ -28,7 +28,7 @@ use super::*;
 
 const CLUSTER: u64 = 7;
 
-/// Time limit that is long enough for a busy machine.
+/// A timeout that is long enough on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Running {
@@ -50,7 +50,7 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Binds sockets for `count` members. Returns them with the members' URLs and addresses.
+/// Binds sockets for `count` members. Returns the sockets, the members with their URLs, and the addresses.
 fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
@@ -123,7 +123,6 @@ impl Running {
             .post(vec![Envelope { to, from, lane, message, snapshot: None }]);
     }
 
-    /// Takes the messages that have arrived.
     fn messages(&mut self) -> Vec<Envelope> {
         let mut messages = Vec::new();
         self.post
@@ -187,7 +186,7 @@ fn a_message_ends_a_wait() {
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
-    // wait for the first message: a stream that is new during a wait may not wake the thread
+    // Wait for the first message: a stream that opens during a wait may not wake the thread.
     one.send(2, Lane::Bulk, Bytes::from_static(b"first"));
     until("the first message", || {
         (!two.messages().is_empty()).then_some(())
@@ -224,7 +223,7 @@ fn a_member_that_reads_nothing_but_sends_keeps_its_streams() {
             settings,
         )
     };
-    // as if the replica's thread hangs in a sync
+    // As if the replica's thread hung in a sync.
     let two = start(1, 2);
     let mut one = start(0, 1);
     one.wait_open(2);
@@ -312,7 +311,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
         let gone = (MemberId(2), PeerEvent::ProcessGone);
         events(&one.node).contains(&gone).then_some(())
     });
-    // the second stream's queue closes when its own reconnection is refused
+    // The second stream's queue closes when its own reconnection is refused.
     until("a message to it is reported", || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
         let lost = events(&one.node);
@@ -322,7 +321,8 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let page = one.page.render();
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
     assert!(page.contains(line), "{page}");
-    // the same address, as after a restart; a process that tries to reach the member may have connected to itself there
+    // Listen on the same address, as after a restart. A process that tries to reach the member may have connected to itself
+    // there.
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let again = {
         let runtime = runtime.unwrap();
@@ -349,13 +349,13 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     stop(two);
 }
 
-/// Sends these bytes on a connection and returns all received bytes.
+/// Sends these bytes on a new connection and returns everything that is received.
 fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     let mut back = Vec::new();
-    // a reset after the answer also ends it
+    // A reset after the answer also ends it.
     let _ = stream.read_to_end(&mut back);
     back
 }
@@ -460,7 +460,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stop(two);
 }
 
-/// Number of idle connections. It exceeds the limit.
+/// Number of idle connections, more than the limit.
 const SILENT: usize = 350;
 
 #[test]
@@ -470,7 +470,7 @@ fn silent_connections_do_not_block_members() {
     let silent: Vec<TcpStream> = (0..SILENT)
         .map(|_| TcpStream::connect(addresses[1]).unwrap())
         .collect();
-    // connections beyond the limit are closed at once, the others after a while
+    // Connections beyond the limit are closed at once, the others after a while.
     let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
     for mut stream in silent {
         let closed = closed.clone();
@@ -488,7 +488,7 @@ fn silent_connections_do_not_block_members() {
     stop(two);
 }
 
-/// Number of connections that are reopened as soon as they end. It exceeds the limit.
+/// Number of connections that are reopened as soon as they end, more than the limit.
 const RENEWED: usize = 300;
 
 #[test]
@@ -504,7 +504,7 @@ fn renewed_silent_connections_do_not_block_members() {
             let _ = stream.write_all(&handshake::MAGIC[..1]);
             open.push_back(stream);
             if open.len() > RENEWED {
-                // the listener closed it because there are too many
+                // The listener has closed the oldest connection, because there are too many.
                 let mut oldest = open.pop_front().unwrap();
                 let _ = oldest.read(&mut [0]);
             }
@@ -526,7 +526,7 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // not earlier, because its connection would be accepted
+    // Not earlier, because its connection would be accepted.
     let mut three = started(3, third, &members);
     one.post.follow(&members);
     one.wait_open(3);
@@ -569,11 +569,11 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut one, &mut two, "from a leader");
     passes(&mut two, &mut one, "an answer");
     passes(&mut two, &mut three, "another answer");
-    // the entry that adds the first member is applied
+    // The entry that adds the first member is applied.
     two.post.follow(&known);
     assert!(two.post.shared.remotes.lock().0.keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");
-    // the other member ends before it joins the cluster
+    // The other member ends before it joins the cluster.
     stop(three);
     until("it is forgotten", || {
         two.messages();

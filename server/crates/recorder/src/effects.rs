@@ -1,4 +1,4 @@
-//! Records the effects of a turn while it runs.
+//! Records the effects of a turn as they occur.
 
 use witan_machine::{Reply, StateMachine, member::MemberId, view::View};
 use witan_replica::{
@@ -12,7 +12,7 @@ use crate::format::{
     AnswerGiven, AppliedEntry, EffectKind, Now, Outcome, Persisted, Place, ReadReleased, Sent,
 };
 
-/// The kinds of replies. A recording contains their indexes in this array.
+/// The kinds of replies. A recording contains a kind's index in this array.
 pub(crate) const REPLIES: [&str; 19] = [
     "nothing",
     "v3 keys: done",
@@ -35,8 +35,8 @@ pub(crate) const REPLIES: [&str; 19] = [
     "a reply of a later release",
 ];
 
-/// Returns the index of a reply's kind in `REPLIES`, which also distinguishes success from refusal. The texts of replies are
-/// not recorded, because they may contain users' values.
+/// Returns the index of a reply's kind in `REPLIES`, which distinguishes success from refusal. The text of a reply is not
+/// recorded, because it may contain users' values.
 fn reply(reply: &Reply) -> u32 {
     let or = |fine: bool, good| if fine { good } else { good + 1 };
     match reply {
@@ -54,9 +54,8 @@ fn reply(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn and passes its effects to `note`. The last effects are the status, if role, term or leader differ from
-/// `before`, and the reason why the member must end. Commits and applied entries need no effects of their own, because other
-/// effects show them.
+/// Runs a turn and passes its effects to `note`. Then adds the status if role, term or leader differ from `before`, and the
+/// reason if the member must end. Commits and applied entries have no effects of their own, because other effects show them.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -81,7 +80,7 @@ pub(crate) fn turn(
     halted
 }
 
-/// A host that records the effects of a turn and passes them to another host.
+/// A host that records a turn's effects and passes them on to another host.
 struct NotingHost<'a> {
     host: &'a mut dyn Host,
     note: &'a mut dyn FnMut(EffectKind),

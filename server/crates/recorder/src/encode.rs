@@ -1,4 +1,4 @@
-//! Encodes a recording as the bytes of a file.
+//! Encodes a recording as a file.
 
 use prost::Message as _;
 use witan_replica::{
@@ -24,19 +24,19 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Creates an encoder for the recording of a process.
+    /// Creates an encoder for a process's recording.
     pub fn new(head: Head) -> Self {
         Self { head }
     }
 
-    /// Appends the beginning of a file.
+    /// Appends the start of a file.
     pub fn head(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
         frame::put(into, Part::Head(self.head.clone()));
     }
 
-    /// Appends the settings and the state with which a replica starts. A start that is too large is omitted; such a recording
-    /// can only be shown.
+    /// Appends the settings and the state with which a replica starts. Omits them if they are too large; the recording can then
+    /// only be shown.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
         if log_bytes > FRAME_BYTES_MAX {
@@ -61,12 +61,12 @@ impl Encoder {
         frame::put(into, Part::Start(start));
     }
 
-    /// Appends a record that turns `from` to `to` (inclusive) were not recorded.
+    /// Appends a record that the turns `from` to `to` (inclusive) were not recorded.
     pub(crate) fn gap(from: u64, to: u64, into: &mut Vec<u8>) {
         frame::put(into, Part::Gap(Gap { from, to }));
     }
 
-    /// Appends a turn. If the turn is too large, only its length is recorded.
+    /// Appends a turn, or only its size if it is too large.
     pub fn turn(turn: Turn, into: &mut Vec<u8>) {
         let Turn { number, at_ns, .. } = turn;
         let bytes = turn.encoded_len() as u64;
@@ -77,7 +77,7 @@ impl Encoder {
 }
 
 impl Turn {
-    /// Returns a turn whose contents are too large for a frame. It contains only their size in bytes.
+    /// Returns a turn in place of one that is too large for a frame. It contains only the size in bytes.
     pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
         let kind = Some(InputKind::Omitted(bytes));
         Self {

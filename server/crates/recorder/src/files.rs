@@ -1,5 +1,4 @@
-//! The files of a ring. Before the ring grows, it removes its oldest files, so that the total size of all files stays within
-//! its bound.
+//! The files of a ring, whose total size is bounded: to make space, the oldest files are removed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,13 +19,13 @@ use crate::{
 /// Number of full files in a ring.
 const SEGMENTS: u64 = 8;
 
-/// Bytes that a small file counts as, so that many starts do not leave many files.
+/// Minimum number of bytes that a file counts, so that many restarts do not leave many files.
 const FILE_COST_BYTES: u64 = 64 << 10;
 
-/// The extension of the files, after their number.
+/// Extension of the files, whose name is a number.
 pub(crate) const ENDING: &str = "rec";
 
-/// The files of a ring, the newest of which is open for writing.
+/// The files of a ring. The newest one is open for writing.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) encoder: Encoder,
@@ -44,7 +43,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Creates the folder and the first file.
+    /// Creates the folder and its first file.
     pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
         let head = Head {
             began_ns: now_ns(),
@@ -75,14 +74,14 @@ impl Files {
         self.write(&frames)
     }
 
-    /// Writes a record that the turns of a range were not recorded.
+    /// Writes a record that the turns of a range (first and last) were not recorded.
     pub(crate) fn gap(&mut self, (from, to): (u64, u64)) -> io::Result<()> {
         let mut frames = Vec::new();
         Encoder::gap(from, to, &mut frames);
         self.write(&frames)
     }
 
-    /// Writes frames. Starts the next file if the current file has no space for them.
+    /// Writes frames, and starts new files as needed.
     pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
             let mut bytes = frame::first_frames(frames, self.room());
@@ -93,7 +92,7 @@ impl Files {
                 bytes = frame::first_frames(frames, self.room());
             }
             if bytes == 0 {
-                // A frame that is larger than a file gets its own file.
+                // A frame larger than a file gets its own file.
                 bytes = frame::first_frame(frames);
                 self.make_room(self.written + bytes as u64)?;
             }
@@ -108,12 +107,12 @@ impl Files {
         Ok(())
     }
 
-    /// Returns the number of bytes that fit in the current file.
+    /// Returns how many more bytes fit into the current file.
     fn room(&self) -> u64 {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Removes the oldest files, so that the current file may grow by `bytes` bytes.
+    /// Removes the oldest files, so that the current file can grow by `bytes` bytes.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = FILE_COST_BYTES.min(self.segment_bytes);
@@ -132,7 +131,6 @@ impl Files {
         Ok(())
     }
 
-    /// Starts the next file.
     fn begin_next(&mut self) -> io::Result<()> {
         let mut file = self.create_next()?;
         self.make_room(self.segment_bytes)?;
@@ -145,10 +143,9 @@ impl Files {
         Ok(())
     }
 
-    /// Creates the file with the next free number.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        // Only the owner may read the file, because keys are in clear.
+        // Only the owner may read the file, because it contains keys in clear.
         let options = options.write(true).create_new(true).mode(0o600);
         loop {
             let next = self.number.checked_add(1);
@@ -161,12 +158,11 @@ impl Files {
     }
 }
 
-/// Returns the path of the file with this number.
 pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.{ENDING}"))
 }
 
-/// Returns the numbers of the files in a folder in ascending order. Ignores other files.
+/// Lists the numbers of the ring's files in a folder, in ascending order.
 pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {

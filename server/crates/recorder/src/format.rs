@@ -1,6 +1,6 @@
-//! The format of a recording's files: [`MAGIC`], then frames. A frame consists of the length of its payload, the payload's
-//! CRC-32 (each four bytes, little-endian), and the payload, a [`Frame`]. Field numbers do not change once a release has
-//! written them.
+//! The format of a recording's files: [`MAGIC`], then frames. A frame is the length of its payload and the payload's CRC-32
+//! (each four bytes, little-endian), and the payload, a [`Frame`]. A field number does not change once a release has written
+//! it.
 
 #![expect(missing_docs, reason = "where a name says all")]
 
@@ -30,7 +30,7 @@ pub enum Part {
     /// The first frame of each file.
     #[prost(message, tag = "1")]
     Head(Head),
-    /// The second frame of the file in which a process starts its recording: how its replica started.
+    /// The second frame of the first file of a process: how its replica started.
     #[prost(message, tag = "2")]
     Start(Start),
     /// One turn.
@@ -44,7 +44,7 @@ pub enum Part {
 /// The process that wrote a file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Head {
-    /// Time at which the process started to record, as Unix time in nanoseconds. It also distinguishes processes.
+    /// When the process started to record, in Unix nanoseconds. It also identifies the process.
     #[prost(sfixed64, tag = "1")]
     pub began_ns: i64,
     #[prost(fixed64, tag = "2")]
@@ -71,7 +71,7 @@ pub struct Start {
     pub log: Vec<LogEntry>,
 }
 
-/// The settings of a replica, with the field names of its `Config`.
+/// A replica's settings, with the field names of its `Config`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Settings {
     #[prost(fixed64, tag = "1")]
@@ -100,7 +100,7 @@ pub struct Settings {
     pub lease_checkpoint_s: Option<i64>,
 }
 
-/// The rule of automatic compaction: periodic if `period` is set.
+/// Automatic compaction: periodic if `period` is set, otherwise by revision.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Compaction {
     /// The period in ticks.
@@ -127,7 +127,7 @@ pub struct State {
     pub revision: i64,
     #[prost(uint64, tag = "3")]
     pub tree_index: u64,
-    /// Whether the state had no keys and nodes, so that nothing is omitted.
+    /// Whether the state had no keys and nodes, so that nothing is missing.
     #[prost(bool, tag = "4")]
     pub whole: bool,
 }
@@ -148,15 +148,15 @@ pub struct LogEntry {
     pub index: u64,
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The record, redacted.
+    /// The entry's redacted payload.
     #[prost(bytes = "bytes", tag = "3")]
     pub payload: Bytes,
 }
 
-/// One turn: the inputs since the previous turn, and the effects.
+/// One turn: the inputs since the previous turn, and their effects.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Turn {
-    /// Number of the turn since the process started, counted from 1.
+    /// Number of the turn, counted from 1 since the process started.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// End of the turn as Unix time in nanoseconds.
@@ -170,14 +170,14 @@ pub struct Turn {
     pub effects: Vec<Effect>,
 }
 
-/// One effect in numbers. [`Effect::text`] describes it for people.
+/// One effect. [`Effect::text`] describes it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Effect {
     #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub kind: Option<EffectKind>,
 }
 
-/// The kinds of effects: the calls of `Host`, and changes at the end of a turn.
+/// Effects: the calls of `Host`, and what a turn has changed at its end.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 #[expect(missing_docs, reason = "each is a call of `Host`, or says what it is")]
 pub enum EffectKind {
@@ -199,16 +199,16 @@ pub enum EffectKind {
     Readable(ReadReleased),
     #[prost(message, tag = "8")]
     Answer(AnswerGiven),
-    /// Role, term or leader have changed. These are the new values.
+    /// The new role, term and leader, if any of them has changed.
     #[prost(message, tag = "9")]
     Now(Now),
-    /// The member must end, for this reason.
+    /// Why the member must end.
     #[prost(string, tag = "10")]
     End(String),
     /// Entries below this index may be removed from the log.
     #[prost(uint64, tag = "11")]
     CutLog(u64),
-    /// A message was dropped, for this reason.
+    /// Why a message was dropped.
     #[prost(string, tag = "12")]
     Dropped(String),
 }
@@ -222,7 +222,7 @@ pub struct Place {
     pub term: u64,
 }
 
-/// Entries and a hard state that are written to disk.
+/// Entries and a hard state that were written to disk.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Persisted {
     /// Index of the first entry.
@@ -250,13 +250,13 @@ pub struct Sent {
     pub to: u64,
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
-    /// The head of a raft message.
+    /// The header of a raft message.
     #[prost(message, optional, tag = "3")]
     pub head: Option<MessageHead>,
-    /// The description of any other message.
+    /// A description of any other message.
     #[prost(string, tag = "4")]
     pub other: String,
-    /// The position of the state that is sent with the message.
+    /// The position of the snapshot that is sent with the message.
     #[prost(message, optional, tag = "5")]
     pub state: Option<Place>,
 }
@@ -269,7 +269,7 @@ pub struct AppliedEntry {
     /// Ticket of the request that waits for the entry.
     #[prost(uint64, optional, tag = "2")]
     pub ticket: Option<u64>,
-    /// The result that depends on keys and nodes, which the start of the recording may lack.
+    /// The outcome of the command, which depends on keys and nodes that the start of the recording may lack.
     #[prost(message, optional, tag = "3")]
     pub outcome: Option<Outcome>,
 }
@@ -283,12 +283,12 @@ pub struct Outcome {
     /// The v3 revision after the command.
     #[prost(int64, tag = "2")]
     pub revision: i64,
-    /// Whether the state after the command must be hashed.
+    /// Whether members hash their state after the command.
     #[prost(bool, tag = "3")]
     pub hashed: bool,
 }
 
-/// A released linearizable read.
+/// A linearizable read that may be answered.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ReadReleased {
     /// Ticket of the request.
@@ -309,7 +309,7 @@ pub struct AnswerGiven {
     pub text: String,
 }
 
-/// The state of raft at the end of a turn.
+/// The raft state at the end of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Now {
     #[prost(enumeration = "Role", tag = "1")]
@@ -335,14 +335,14 @@ pub struct Input {
     pub kind: Option<InputKind>,
 }
 
-/// The kinds of inputs, as in `witan_replica::input::Input`.
+/// Inputs, as in `witan_replica::input::Input`.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(
     missing_docs,
     reason = "`witan_replica::input::Input` says what they are"
 )]
 pub enum InputKind {
-    /// The wall clock as Unix time in nanoseconds.
+    /// The wall clock in Unix nanoseconds.
     #[prost(sfixed64, tag = "1")]
     Tick(i64),
     /// The monotonic clock in nanoseconds.
@@ -354,7 +354,7 @@ pub enum InputKind {
     Peer(PeerReport),
     #[prost(uint64, tag = "5")]
     Durable(u64),
-    /// The raft index of the command.
+    /// Raft index of the command that was executed.
     #[prost(uint64, tag = "6")]
     Executed(u64),
     #[prost(uint64, tag = "7")]
@@ -373,7 +373,7 @@ pub enum InputKind {
     Read(u64),
     #[prost(message, tag = "14")]
     Lease(LeaseAsked),
-    /// Size in bytes of a turn's inputs that were too large to record.
+    /// Size in bytes of a turn's inputs, which were too large to record.
     #[prost(uint64, tag = "15")]
     Omitted(u64),
 }
@@ -385,7 +385,7 @@ pub struct Received {
     pub from: u64,
     #[prost(fixed64, tag = "2")]
     pub to: u64,
-    /// The redacted message; empty if it cannot be decoded.
+    /// The redacted message, empty if it cannot be decoded.
     #[prost(bytes = "bytes", tag = "3")]
     pub message: Bytes,
     /// The state of a snapshot message.
@@ -393,7 +393,7 @@ pub struct Received {
     pub snapshot: Option<State>,
 }
 
-/// A report of the transport.
+/// An event that the transport reports.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct PeerReport {
     #[prost(fixed64, tag = "1")]
@@ -402,7 +402,7 @@ pub struct PeerReport {
     pub event: i32,
 }
 
-/// The end of a turn, and the duration of the last sync.
+/// The end of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Turned {
     /// The monotonic clock in nanoseconds.
@@ -420,7 +420,7 @@ pub struct Proposal {
     /// Number of the client's connection.
     #[prost(fixed64, tag = "2")]
     pub connection: u64,
-    /// The wall clock as Unix time in nanoseconds.
+    /// The wall clock in Unix nanoseconds.
     #[prost(sfixed64, tag = "3")]
     pub now_ns: i64,
     /// The encoded and redacted command.
@@ -434,10 +434,10 @@ pub struct DecisionTaken {
     /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// A state with the members from which the decision was derived.
+    /// A state with the members from which the leader derived its decision.
     #[prost(message, optional, tag = "2")]
     pub members: Option<State>,
-    /// The wall clock as Unix time in nanoseconds.
+    /// The wall clock in Unix nanoseconds.
     #[prost(sfixed64, tag = "3")]
     pub now_ns: i64,
     /// The encoded and redacted command.
@@ -463,7 +463,7 @@ pub struct LeaseAsked {
     pub ticket: u64,
     #[prost(sfixed64, tag = "2")]
     pub lease: i64,
-    /// Whether the request renews the lease; otherwise it queries the remaining time.
+    /// Whether the request renews the lease instead of querying its remaining time.
     #[prost(bool, tag = "3")]
     pub renews: bool,
 }

@@ -1,4 +1,4 @@
-//! Reads and writes the frames of files.
+//! Reads and writes frames.
 
 use std::io::{self, Read};
 
@@ -7,15 +7,14 @@ use prost::Message as _;
 
 use crate::format::{FRAME_BYTES_MAX, Frame, Head, MAGIC, Part};
 
-/// Size of a frame's header in bytes, without the payload.
 pub(crate) const HEADER_BYTES: usize = 8;
 
-/// Payloads are shorter than `MAGIC` read as a length, so no frame looks like the beginning of a file.
+/// `MAGIC` read as a length exceeds the maximum, so the start of a file never looks like a frame.
 const _: () = assert!(
     FRAME_BYTES_MAX < u32::from_le_bytes([MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3]]) as usize
 );
 
-/// Appends a frame. Returns `false` and appends nothing if its payload is larger than [`FRAME_BYTES_MAX`].
+/// Appends a frame. Returns `false`, and appends nothing, if its payload is larger than [`FRAME_BYTES_MAX`].
 pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
@@ -31,14 +30,14 @@ pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     true
 }
 
-/// Returns the length of the first frame in bytes.
+/// Returns the length in bytes of the first frame, with its header.
 pub(crate) fn first_frame(frames: &[u8]) -> usize {
     let header = frames.first_chunk();
     let length = header.map_or(usize::MAX, |header| HEADER_BYTES + fields(*header).0);
     length.min(frames.len())
 }
 
-/// Returns the total length of as many first frames as fit in `bytes` bytes.
+/// Returns the total length in bytes of the first frames that fit into `bytes` bytes.
 pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
     if frames.len() as u64 <= bytes {
         return frames.len();
@@ -53,13 +52,13 @@ pub(crate) fn first_frames(frames: &[u8], bytes: u64) -> usize {
     }
 }
 
-/// The reason why no further frame can be read.
+/// Why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameFault {
-    /// The file ends within the frame: the process was killed while it wrote, or the file was cut.
+    /// The file ends within a frame: the process was killed while it wrote, or the file was truncated.
     #[error("ends within a frame")]
     Cut,
-    /// The checksum differs, the length is impossible, or the payload cannot be decoded.
+    /// The checksum is wrong, the length is impossible, or the payload cannot be decoded.
     #[error("is damaged")]
     Damaged,
     /// The file cannot be read.
@@ -67,16 +66,15 @@ pub(crate) enum FrameFault {
     Io(#[from] io::Error),
 }
 
-/// The next item of a file.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A file begins. A stream may contain several files, one after another.
+    /// The start of a file. A stream may contain several files.
     Begin,
     Part(Box<Part>),
     End,
 }
 
-/// Reads the beginning of a file. Returns `None` if it is not a recording.
+/// Reads the start of a file, or returns `None` if it is not a recording.
 pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     let Ok(Next::Begin) = take(from) else {
         return None;
@@ -90,7 +88,7 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     }
 }
 
-/// Reads the next item. Fails with the fault if it cannot be read.
+/// Reads the next item.
 pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     let mut header = [0; HEADER_BYTES];
     match fill(from, &mut header)? {
@@ -105,7 +103,7 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     if length > FRAME_BYTES_MAX {
         return Err(FrameFault::Damaged);
     }
-    // Grow the buffer while reading, so that a wrong length does not cost its memory.
+    // Grow the buffer while reading, so that a wrong length costs no memory.
     let mut payload = Vec::new();
     from.by_ref()
         .take(length as u64)
@@ -123,7 +121,7 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
         .ok_or(FrameFault::Damaged)
 }
 
-/// Returns the length and the checksum of a payload from a frame's header.
+/// Returns the length and the checksum of the payload, from a frame's header.
 pub(crate) fn fields(header: [u8; HEADER_BYTES]) -> (usize, u32) {
     let [a, b, c, d, crc @ ..] = header;
     (

@@ -1,6 +1,5 @@
-//! The files of a ring as one stream of bytes, for a caller that requests them while they are written. The stream consists of
-//! the files in order, each up to the end of its last whole frame, as [`crate::replay()`] reads them. Files with values in
-//! clear are omitted.
+//! The files of a ring as one stream of bytes, for a client that downloads them while they are written. The stream contains
+//! each file up to its last complete frame, in the order that [`crate::replay()`] reads. Omits files with values in clear.
 
 use std::{
     fs::File,
@@ -16,29 +15,28 @@ use crate::{
     frame::{self, HEADER_BYTES},
 };
 
-/// Number of bytes to read at once.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// A stream over the files of a ring.
+/// A stream of the files of a ring.
 #[derive(Debug)]
 pub struct HandedFiles {
     paths: std::vec::IntoIter<PathBuf>,
-    /// The current file, and the number of its bytes that remain.
+    /// The current file, and the number of bytes left to read.
     file: Option<(File, u64)>,
     /// Whether bytes of a file have been read.
     has_begun: bool,
 }
 
 impl HandedFiles {
-    /// Lists the files of a folder. Each file is opened when the stream reaches it.
+    /// Lists the files of a folder. Each one is opened when the stream reaches it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
         let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();
         Ok(Self { paths: paths.into_iter(), file: None, has_begun: false })
     }
 
-    /// Reads the next bytes. Returns `None` after the last file. Fails if the ring has removed a file while it was read,
-    /// because the caller reads more slowly than the member records.
+    /// Reads the next bytes, or returns `None` after the last file. Fails if the ring removes files faster than the caller
+    /// reads them.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let Some((file, left)) = &mut self.file else {
@@ -67,8 +65,8 @@ impl HandedFiles {
     }
 }
 
-/// Opens a file. Returns it with the length of its whole frames, or `None` if it is not a recording or contains values in
-/// clear.
+/// Opens a file and returns it with the length of its complete frames. Returns `None` if it is not a recording, or contains
+/// values in clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));
@@ -81,8 +79,7 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     Ok(Some((file, whole)))
 }
 
-/// Returns the length of a file in bytes up to the end of its last whole frame, which it finds by the lengths in the frame
-/// headers.
+/// Returns the length in bytes of a file up to its last complete frame, according to the lengths in the frames' headers.
 fn whole_bytes(mut file: &File) -> io::Result<u64> {
     let all = file.metadata()?.len();
     file.seek(SeekFrom::Start(MAGIC.len() as u64))?;

@@ -1,4 +1,4 @@
-//! Converts a replica's inputs to the format of a recording and back, and describes them for people.
+//! Converts a replica's inputs to the format of a recording and back, and describes them.
 
 use std::sync::Arc;
 
@@ -86,6 +86,7 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
+/// Converts a message to its recorded form.
 fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));
@@ -97,14 +98,15 @@ fn note_message(envelope: &Envelope, redaction: Redaction) -> Received {
     }
 }
 
+/// Converts members to a recorded state that contains only them.
 fn note_members(members: &MemberRegistry) -> crate::format::State {
     let mut view = View::default();
     view.machine.members = members.clone();
     state::store(&view)
 }
 
-/// Converts a recorded input back. Fails with the reason if it cannot be executed. Does not accept the result of a long
-/// command, which is not recorded.
+/// Converts a recorded input back, or returns why it cannot be executed. The result of a long command is not recorded, so it is
+/// an error.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },

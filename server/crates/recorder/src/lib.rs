@@ -1,15 +1,14 @@
-//! The flight recorder: keeps a replica's inputs and effects in a bounded ring of files, and replays them.
+//! The flight recorder: records a replica's inputs and effects in a bounded ring of files, and replays them.
 //!
-//! The core is pure: the same inputs on the same initial state have the same effects. [`RecordedReplica`] wraps a replica for
-//! the thread that owns it. It records each input and each effect with redacted values, and passes them to a [`Sink`] turn by
-//! turn. [`Ring`] writes them to files on its own thread. [`replay()`] executes a recording with the core of this program and
-//! compares the effects.
+//! The replica is pure: on the same initial state, the same inputs have the same effects. [`RecordedReplica`] wraps a replica
+//! for its thread. It records each input and effect, with values redacted, and passes them to a [`Sink`] turn by turn. [`Ring`]
+//! writes them to files on another thread. [`replay()`] executes a recording with this program's replica and compares the
+//! effects.
 //!
 //! `witan_config` has the flags that enable a recording, and `witan_offline` prints a replay.
 //!
-//! Reading order: `recorded` (the wrapper) → `format` (the file format) → `input`, `effects`, `redact`, `state` (conversions
-//! between the core and the format) → `encode`, `frame`, `files`, `ring` → `read`, `replay`, `text` → `handed` (the files for
-//! another machine). The simulator records and replays with its own sink.
+//! Reading order: `recorded` (the wrapper) and `format` (the files). `input`, `effects`, `redact` and `state` convert to the
+//! format. `encode`, `frame`, `files` and `ring` write, `read`, `replay` and `text` read, and `handed` serves downloads.
 
 mod effects;
 mod encode;

@@ -1,4 +1,4 @@
-//! Reads the recordings of one file, or of all files of a ring. If a file was cut or altered, reads it up to that place.
+//! Reads the recordings in one file or in all files of a ring. Reads a truncated or altered file up to the defect.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use crate::{
     frame::{self, FrameFault, Next},
 };
 
-/// The reason why nothing can be read.
+/// Why nothing can be read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum ReadError {
@@ -27,16 +27,15 @@ pub enum ReadError {
 /// A part of a file, or the path of a file whose rest cannot be read and the reason. The first part of each file is its head.
 pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 
-/// The files of recordings, which are read in order.
+/// The recordings in some files, read in order.
 #[derive(Debug)]
 pub(crate) struct Recordings {
     files: std::vec::IntoIter<PathBuf>,
-    /// The current file, and whether its head must still be read.
+    /// The current file, and whether its head has yet to be returned.
     file: Option<(PathBuf, BufReader<File>, bool)>,
 }
 
-/// Opens a file, or the files of a folder. Fails if there is no file, or if a file cannot be read or does not begin like a
-/// recording.
+/// Opens a file, or all files of a ring's folder. Fails if there is none, or if one cannot be read or is not a recording.
 pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     let io = |source| ReadError::Io { path: path.display().to_string(), source };
     let mut files = vec![path.to_path_buf()];
@@ -56,7 +55,7 @@ pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     Ok(Recordings { files: files.into_iter(), file: None })
 }
 
-/// Checks that a file begins like a recording. Fails with `Foreign` if not.
+/// Fails with `Foreign` unless the file starts like a recording.
 fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };
@@ -68,8 +67,8 @@ fn check(path: &Path) -> Result<(), ReadError> {
 impl Iterator for Recordings {
     type Item = Step;
 
-    /// Reads the next part. Returns `None` at the end of the last file. If a file cannot be read or is damaged, returns the
-    /// fault. The next part then belongs to the next file.
+    /// Reads the next part, or returns `None` after the last file. If a file is damaged or cannot be read, returns the fault
+    /// and continues with the next file.
     fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {
@@ -96,7 +95,7 @@ impl Iterator for Recordings {
                 Err(fault) => Some(Err(fault)),
             };
             let part = part.map(|part| part.map_err(|fault| (path.clone(), fault)));
-            // The bytes after a fault are undefined.
+            // The bytes after a fault have no meaning.
             if !matches!(part, Some(Err(_))) {
                 self.file = Some((path, file, begins));
             }

@@ -1,4 +1,4 @@
-//! Records a replica's inputs and effects, if a recording is enabled. Without a recording, each call costs only a branch.
+//! Records a replica's inputs and effects if a recording is enabled. Otherwise, each call costs only a branch.
 
 use std::ops::Deref;
 
@@ -16,7 +16,7 @@ use crate::{
     redact::Redaction,
 };
 
-/// The destination of a recording. No method may block.
+/// Where a recording goes. No method may block.
 pub trait Sink: Send {
     /// Returns whether values are recorded in clear.
     fn values_in_clear(&self) -> bool;
@@ -31,16 +31,14 @@ pub trait Sink: Send {
 struct Recording {
     sink: Box<dyn Sink>,
     redaction: Redaction,
-    /// The current turn.
     turn: Turn,
-    /// Size in bytes of the commands and messages in the turn.
+    /// Size in bytes of the commands and messages in the current turn.
     bytes: usize,
-    /// The status after the last turn.
     status: Option<Status>,
 }
 
 impl Recording {
-    /// Records an input, unless the turn is too large for a frame.
+    /// Adds an input to the current turn, unless the turn is too large for a frame.
     fn note(&mut self, input: &Input) {
         self.bytes += input::bytes(input);
         if self.bytes <= FRAME_BYTES_MAX {
@@ -49,7 +47,7 @@ impl Recording {
         }
     }
 
-    /// Passes the turn to the sink, and begins the next turn. If the turn is too large, passes only its length.
+    /// Passes the turn to the sink, or only its size if it is too large, and starts the next turn.
     fn end_turn(&mut self) {
         let next = Turn { number: self.turn.number + 1, ..Turn::default() };
         let mut turn = std::mem::replace(&mut self.turn, next);
@@ -82,14 +80,14 @@ impl Deref for RecordedReplica {
 }
 
 impl RecordedReplica {
-    /// Creates a replica from recovered state. Records it if there is a sink.
+    /// Creates a replica from the recovered state, and records it if there is a sink.
     pub fn new(
         config: Config,
         recovered: Recovered,
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Self, CorruptRecord> {
         let start = sink.map(|sink| (sink, config.clone(), recovered.clone()));
-        // Create the replica first, because records that this release does not support must not reach a file.
+        // Create the replica first: records that this release does not support must not reach a file.
         let replica = Replica::new(config, recovered)?;
         let recording = start.map(|(mut sink, config, recovered)| {
             sink.start(config, recovered);
@@ -108,7 +106,7 @@ impl RecordedReplica {
         self.replica.take(input);
     }
 
-    /// Runs a turn like [`Replica::turn`], and records it after its end.
+    /// Runs a turn like [`Replica::turn`], and records the turn.
     pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);

@@ -1,6 +1,5 @@
-//! Redacts commands for a recording: values are replaced by zeros of the same length, so that entries and messages keep their
-//! sizes. Passwords and users' tokens are always replaced. Values and discovery tokens are kept if the administrator requests
-//! it.
+//! Redacts commands for a recording: replaces values by zeros of the same length, so that entries and messages keep their
+//! sizes. Always replaces passwords and users' tokens. Keeps values and discovery tokens if the administrator wants that.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
@@ -13,33 +12,32 @@ use witan_machine::{
 use witan_replica::wire::COMMAND_V1;
 use witan_tree::TreeOperation;
 
-/// Zeros that are shared by all values up to this length.
+/// Zeros for all values up to this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Version byte of the entry that replaces a command unknown to this release.
+/// First byte of the entry that replaces a command unknown to this release.
 const UNKNOWN_COMMAND: u8 = 0xfe;
 
-/// Directory of the discovery service in the v2 tree. The next part of a path is a token, with which anyone can register a
+/// Directory of the discovery service in the v2 tree. The next path element is a token, with which anyone can register a
 /// member.
 const REGISTRY: &[u8] = b"/_etcd/registry/";
 
-/// Determines which parts of a recording's commands are replaced.
+/// Which parts of a recording's commands are replaced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Redaction {
-    /// Whether values are kept.
     pub(crate) values_in_clear: bool,
 }
 
 impl Redaction {
-    /// Encodes a command that has no stamp yet, and redacts it.
+    /// Encodes and redacts a command that has no stamp yet.
     pub(crate) fn encode(self, entry: &Entry) -> Bytes {
         let mut entry = entry.clone();
         self.redact(&mut entry);
         entry.encode_to_vec().into()
     }
 
-    /// Redacts an encoded command of the log or of a message. A command that cannot be decoded or has fields of a later
-    /// release becomes a command that no release supports.
+    /// Redacts an encoded command from the log or from a message. If it cannot be decoded, or has fields of a later release,
+    /// replaces it with a command that no release supports.
     pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
         let known = data.first() == Some(&COMMAND_V1);
         let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
@@ -55,6 +53,7 @@ impl Redaction {
         redacted.freeze()
     }
 
+    /// Replaces secrets, and also values and discovery tokens unless they are recorded in clear.
     fn redact(self, entry: &mut Entry) {
         redact_secrets(entry);
         if !self.values_in_clear {
@@ -72,7 +71,7 @@ fn zeros(value: &Bytes) -> Bytes {
         None => vec![0; value.len()].into(),
     }
 }
-/// Returns the path of a v2 command on one key if the path is in the discovery registry, where paths contain tokens.
+/// Returns the path of a v2 command on one key if it is in the discovery registry, and may therefore contain a token.
 fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     let Some(Command::Tree(command)) = &mut entry.command else {
         return None;
@@ -89,7 +88,7 @@ fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     path.starts_with(REGISTRY).then_some(path)
 }
 
-/// Returns the path with zeros instead of its token, so that a replay executes the command unchanged.
+/// Returns the path with zeros in place of its token. The length stays the same, so a replay executes the same command.
 fn without_token(path: &Bytes) -> Bytes {
     let (registry, rest) = path.split_at(REGISTRY.len());
     let slash = rest.iter().position(|byte| *byte == b'/');
@@ -99,7 +98,7 @@ fn without_token(path: &Bytes) -> Bytes {
         .into()
 }
 
-/// Replaces passwords and tokens, which only occur in commands of users and of a cluster that follows another one.
+/// Replaces passwords and tokens, which occur only in auth commands and in commands of a cluster that follows another one.
 fn redact_secrets(entry: &mut Entry) {
     let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
     match &mut entry.command {
@@ -158,7 +157,6 @@ fn redact_secrets(entry: &mut Entry) {
     }
 }
 
-/// Calls `visit` with each value of a command.
 fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
     match &mut entry.command {
         Some(Command::Kv(command)) => match &mut command.operation {

@@ -1,7 +1,5 @@
-//! Executes recordings with the core of this program, and compares the effects of each turn.
-//!
-//! The core starts with the state of the recorded process. Turns after a gap, and turns of a ring that has lost its start,
-//! are only shown as recorded.
+//! Executes recordings with this program's replica, and compares the effects of each turn. The replica starts with the recorded
+//! state. Turns after a gap, and turns of a ring that has lost its start, are only shown as recorded.
 
 mod player;
 
@@ -16,12 +14,12 @@ use crate::{
     read::{self, ReadError},
 };
 
-/// A turn to show to a person.
+/// A turn to be shown.
 #[derive(Debug)]
 pub struct ShownTurn<'a> {
     /// The process that recorded the turn.
     pub head: &'a Head,
-    /// Number of the turn since the process started, counted from 1.
+    /// Number of the turn, counted from 1 since the process started.
     pub number: u64,
     /// End of the turn as Unix time in nanoseconds.
     pub at_ns: i64,
@@ -29,11 +27,11 @@ pub struct ShownTurn<'a> {
     pub inputs: Vec<String>,
     /// The recorded effects.
     pub effects: &'a [Effect],
-    /// Whether this program's core had the same effects; `None` if the turn was not executed.
+    /// Whether this program's replica had the same effects, or `None` if the turn was not executed.
     pub equal: Option<bool>,
 }
 
-/// The result of a replay.
+/// How a replay ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All turns were executed and had the recorded effects.
@@ -44,14 +42,14 @@ pub enum Verdict {
         turn: u64,
         /// The recorded effects.
         expected: Vec<Effect>,
-        /// The effects of this program's core.
+        /// The effects of this program's replica.
         got: Vec<Effect>,
-        /// Whether the recording contains all keys and values. If not, the missing ones may explain the difference.
+        /// Whether the recording contains all keys and values. Otherwise, missing ones may explain the difference.
         whole: bool,
     },
-    /// Some or all turns could only be shown.
+    /// Some turns, or all of them, could only be shown.
     Shown {
-        /// The reason for the first of these turns.
+        /// Why the first of these turns could only be shown.
         why: String,
     },
 }
@@ -65,16 +63,16 @@ pub struct Replayed {
     pub read: u64,
     /// Number of turns that were executed with equal effects.
     pub equal: u64,
-    /// The result.
+    /// How the replay ended.
     pub verdict: Verdict,
     /// Files that could not be read to the end.
     pub faults: Vec<String>,
-    /// Set if the last file ends within a frame: the process was killed, or was writing when the file was copied.
+    /// Where the last file ends within a frame, if it does: the process was killed, or was writing while the file was copied.
     pub cut: Option<String>,
 }
 
-/// Executes the recordings of a file or folder, and calls `show` with each turn. Returns one result per process. Fails if
-/// there is no recording to read.
+/// Executes the recordings in a file or folder and calls `show` with each turn. Returns one result per process. Fails if there
+/// is no recording.
 pub fn replay(
     path: &Path,
     show: &mut dyn FnMut(&ShownTurn<'_>),
@@ -85,7 +83,7 @@ pub fn replay(
         match (step, &mut run) {
             (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.goes_on(),
             (Ok(Part::Head(head)), _) => done.extend(run.replace(Run::new(head)).map(Run::finish)),
-            // The head of the first file was read before.
+            // The head of the first file has been read before.
             (_, None) => {}
             (Ok(Part::Start(start)), Some(run)) => run.start(&start),
             (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
@@ -102,13 +100,12 @@ pub fn replay(
     Ok(done)
 }
 
-/// The current replay of one process.
+/// The replay of one process.
 struct Run {
-    /// The core, while it can continue.
+    /// Executes turns, as long as that is possible.
     player: Option<Player>,
-    /// The number of the last turn.
+    /// Number of the last turn.
     last: u64,
-    /// The result so far.
     result: Replayed,
 }
 
@@ -125,7 +122,7 @@ impl Run {
         Self { player: None, last: 0, result }
     }
 
-    /// Ends the core. The first reason becomes the verdict.
+    /// Stops executing turns. The first verdict counts.
     fn end(&mut self, verdict: Verdict) {
         self.player = None;
         if self.result.verdict == Verdict::Reproduced {
@@ -133,15 +130,17 @@ impl Run {
         }
     }
 
+    /// Stops executing turns, because the next ones can only be shown.
     fn shown(&mut self, why: String) {
         self.end(Verdict::Shown { why });
     }
 
-    /// Continues with another file of the same process. A cut at the end of the previous file is then a fault.
+    /// Continues with another file of the same process. If the previous file was truncated, that is now a fault.
     fn goes_on(&mut self) {
         self.result.faults.extend(self.result.cut.take());
     }
 
+    /// Records why a file cannot be read to its end.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; what is before was used", file.display());
         match fault {

@@ -1,7 +1,7 @@
 //! A recording in production: the replica's thread encodes turns into a bounded queue, and another thread writes them to the
-//! files of a ring. While the queue is full, turns are omitted, and the file records the gap.
+//! files of a ring. While the queue is full, turns are omitted and the file records the gap.
 //!
-//! Turns are written every [`WRITE_INTERVAL`]. If the process is killed, the turns of the last interval are lost.
+//! Turns are written every [`WRITE_INTERVAL`]. A killed process loses the turns of the last interval.
 
 use std::{
     io,
@@ -20,7 +20,6 @@ use crate::{
     recorded::Sink,
 };
 
-/// Interval between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The location, size and owner of a ring.
@@ -28,7 +27,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct RingSettings {
     /// The folder, which is created if necessary.
     pub folder: PathBuf,
-    /// Maximum total size of all files in bytes. A larger turn is kept alone.
+    /// Maximum total size in bytes of all files, unless a single turn is larger.
     pub bytes: u64,
     /// Id of the member.
     pub member: u64,
@@ -41,9 +40,8 @@ pub struct RingSettings {
 #[derive(Debug, Default)]
 struct Queued {
     start: Option<Box<(Config, Recovered)>>,
-    /// The encoded turns.
     frames: Vec<u8>,
-    /// The first and last turn that were omitted since the last write.
+    /// The first and the last turn omitted since the last write.
     left_out: Option<(u64, u64)>,
     closed: bool,
 }
@@ -60,7 +58,7 @@ impl Queue {
     }
 }
 
-/// Returns whether the disk has so little space that nothing is recorded. The remaining space is for the log.
+/// Returns whether the disk has so little space that nothing may be recorded, because the rest is for the log.
 pub type IsLow = Box<dyn Fn() -> bool + Send>;
 
 /// A sink that writes to the files of a ring.
@@ -72,7 +70,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Creates the folder and the first file, and starts the writing thread. Fails with `StorageFull` if the disk is low.
+    /// Creates the folder and its first file, and starts the writing thread. Fails with `StorageFull` if `is_low` returns true.
     pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
         if is_low() {
             return Err(io::Error::new(
@@ -99,7 +97,7 @@ impl Sink for Ring {
         self.queue.lock().start = Some(Box::new((config, recovered)));
     }
 
-    /// Queues a turn for the writing thread. Omits the turn if the queue or the disk is full.
+    /// Queues a turn for the writing thread, or omits it if the queue or the disk is full.
     fn turn(&mut self, turn: Turn) {
         let mut queued = self.queue.lock();
         let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.left_out.is_some();
@@ -116,7 +114,7 @@ impl Sink for Ring {
         self.queue.lock().closed = true;
         self.queue.closing.notify_all();
         if let Some(thread) = self.thread.take() {
-            // The thread's panic was already reported.
+            // The panic of the thread has already been reported.
             let _ = thread.join();
         }
     }
@@ -128,7 +126,7 @@ impl Drop for Ring {
     }
 }
 
-/// Returns the Unix time in nanoseconds.
+/// Returns the current time in Unix nanoseconds.
 pub(crate) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -136,7 +134,7 @@ pub(crate) fn now_ns() -> i64 {
     })
 }
 
-/// Writes queued frames until the ring is closed or a file cannot be written.
+/// Writes queued frames until the ring is closed or writing fails.
 fn run(queue: &Queue, mut files: Files) {
     loop {
         let queued = queue.lock();
@@ -151,7 +149,7 @@ fn run(queue: &Queue, mut files: Files) {
         if let Err(error) = write(&mut files, work) {
             let folder = files.folder.display();
             tracing::error!(%folder, %error, "the flight recorder ends: its file cannot be written");
-            // From now on, turns are omitted.
+            // From now on, all turns are omitted.
             queue.lock().left_out = Some((0, 0));
             return;
         }

@@ -1,5 +1,5 @@
-//! A state without keys and nodes, as a recording contains it: members, leases, alarms, and users and roles without
-//! passwords. They determine who votes, when a lease ends and what a caller may change.
+//! The part of a state that a recording contains: members, leases, alarms, and users and roles without passwords. They
+//! determine who votes, when a lease ends and what a caller may change. Keys and nodes are missing.
 
 use witan_machine::{
     StateMachine,
@@ -12,7 +12,7 @@ use witan_tree::Tree;
 
 use crate::format::{Record, State};
 
-/// Returns the part of a state that is recorded. It does not visit keys and nodes, of which there may be millions.
+/// Returns the part of a state that is recorded. Visits neither keys nor nodes, of which there may be millions.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
     let no_keys = machine.kv.is_empty() && machine.kv.revision() == Revision::EMPTY;
@@ -46,7 +46,7 @@ pub(crate) fn store(view: &View) -> State {
     }
 }
 
-/// Restores a state from its recorded part.
+/// Restores a state from the part that was recorded.
 pub(crate) fn restore(state: &State) -> Result<View, CorruptRecord> {
     let mut builder = ViewBuilder::default();
     for record in &state.records {

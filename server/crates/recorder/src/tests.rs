@@ -1,4 +1,4 @@
-//! Records a sole member and replays the recording. Also tests files that were cut, altered, or have lost their start.
+//! Records a sole member and replays the recording, also from files that were truncated or altered, or have lost their start.
 
 mod folder;
 mod golden;
@@ -38,11 +38,10 @@ use crate::{
 
 /// A value that must not be readable in a file.
 const SECRET: &str = "a-secret-value-that-is-long";
-/// A password's hash, which must not be readable either.
+/// A password hash, which must not be readable.
 const PASSWORD: &str = "$2a$10$hash-of-a-password";
-/// The random part of a token, which must not be readable either.
+/// The random part of a token, which must not be readable.
 const TOKEN: &str = "random-part-of-a-token";
-/// A token of the discovery service.
 const CLUSTER: &str = "e77afb997af5a84983baa98fd42cf12f";
 
 /// A folder that is removed at the end of the test.
@@ -131,7 +130,7 @@ fn put(value: &str) -> Put {
     Put { key, value, ..Put::default() }
 }
 
-/// Returns commands with the secret in each place where a value can be.
+/// Returns commands with the secret wherever a value can be.
 fn commands() -> Vec<Command> {
     let value = || Bytes::from(SECRET);
     let swap = Txn {
@@ -167,13 +166,12 @@ fn commands() -> Vec<Command> {
     ]
 }
 
-/// Runs a member for some turns, which execute the commands.
+/// Runs a member for some turns that execute the commands.
 fn run(sink: impl Sink + 'static, turns: u64) {
     let mut replica = started(sink);
     (1..=turns).for_each(|turn| step(&mut replica, turn));
 }
 
-/// Runs a turn.
 fn step(replica: &mut RecordedReplica, turn: u64) {
     let monotonic_ns = turn * 100_000_000;
     replica.take(input::Input::Clock { monotonic_ns });
@@ -192,7 +190,7 @@ fn step(replica: &mut RecordedReplica, turn: u64) {
     replica.take(input::Input::Turned { monotonic_ns: monotonic_ns + 1, sync_ns: 1000 });
 }
 
-/// Replays a folder with the recording of one process.
+/// Replays a folder that contains one process's recording.
 fn played(path: &Path, show: &mut dyn FnMut(&ShownTurn<'_>)) -> Replayed {
     let mut replayed = replay(path, show).unwrap();
     assert_eq!(replayed.len(), 1);
@@ -203,7 +201,7 @@ fn quietly(path: &Path) -> Replayed {
     played(path, &mut |_| {})
 }
 
-/// Returns the reason why turns were only shown.
+/// Returns why turns were only shown.
 fn why(replayed: &Replayed) -> &str {
     match &replayed.verdict {
         Verdict::Shown { why } => why,
@@ -239,7 +237,7 @@ fn a_recording_is_reproduced_without_its_values() {
         (replayed.read, replayed.equal, replayed.faults.len()),
         (30, 30, 0)
     );
-    // In the transaction, the compared value is equal. Its failure branch puts a key twice, which is refused.
+    // The transaction's comparison succeeds. Its failure branch puts a key twice, which is refused.
     let done = |kind: &str| applied.iter().filter(|it| it.starts_with(kind)).count();
     assert_eq!(
         (
@@ -365,7 +363,6 @@ fn turns_behind_a_gap_are_only_shown() {
     assert_eq!((replayed.read, replayed.equal), (29, 10));
 }
 
-/// A message with proposals.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ForwardedProposals {
     #[prost(bytes = "bytes", repeated, tag = "2")]
@@ -410,7 +407,7 @@ fn a_ring_has_a_bounded_number_of_files() {
     for _ in 0..40 {
         run(folder.ring(1 << 20, false), 3);
     }
-    // Each file counts as 64 KiB, and the last file as a full file of 128 KiB.
+    // Each file counts as 64 KiB, and the last one as a full file of 128 KiB.
     assert_eq!(folder.files().len(), 15);
     assert!(folder.files()[14].ends_with("00000040.rec"));
 }

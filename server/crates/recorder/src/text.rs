@@ -1,4 +1,4 @@
-//! Describes effects for people.
+//! Describes effects in words.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Effect {
-    /// Describes the effect by kinds, terms, indexes and lengths.
+    /// Returns a description of the effect with its kind, terms, indexes and lengths.
     pub fn text(&self) -> String {
         let Some(kind) = &self.kind else {
             return "an effect of a later release".into();
@@ -41,7 +41,7 @@ impl Effect {
         }
     }
 
-    /// Returns the description of a command's outcome. Returns an empty string for all other effects.
+    /// Returns a description of a command's outcome, or an empty string for any other effect.
     pub fn outcome(&self) -> String {
         let Some(EffectKind::Apply(AppliedEntry { outcome: Some(outcome), .. })) = &self.kind
         else {

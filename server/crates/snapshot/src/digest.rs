@@ -9,25 +9,25 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use witan_gocompat::text;
 
-/// Size of the digest.
+/// Size in bytes of the digest.
 pub const DIGEST_BYTES: u64 = 32;
 
-/// Divisor of a snapshot's length in bytes. The length therefore shows whether a digest follows.
+/// A snapshot's length in bytes is a multiple of this, so a file's length shows whether it ends with a digest.
 const SECTOR_BYTES: u64 = 512;
 
 const PART_BYTES: usize = 1 << 20;
 
-/// Why a digest was not found or does not match. The texts are etcdutl's.
+/// Why a digest was not found or does not match. The messages are etcdutl's.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {
-    /// The file was not read.
+    /// A file operation failed.
     #[error("{verb} {path}: {}", text::io_error(source))]
     File {
         /// The failed operation: `open`, `read` or `stat`.
         verb: &'static str,
-        /// The snapshot.
+        /// Path of the snapshot.
         path: String,
-        /// The error of the system.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file differs from its digest.
@@ -45,14 +45,14 @@ pub enum DigestError {
 }
 
 impl DigestError {
-    /// For `map_err`: creates [`Self::File`] for the snapshot at `path`.
+    /// Returns a function for `map_err`, which creates [`Self::File`] for the snapshot at `path`.
     fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::File { verb, path, source }
     }
 }
 
-/// Returns the length of the snapshot without its digest, and whether it has one. `verb` is used in the error.
+/// Returns the length in bytes of the snapshot without its digest, and whether it has one. `verb` appears in errors.
 pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestError> {
     let length = std::fs::metadata(path)
         .map_err(DigestError::file(verb, path))?
@@ -68,8 +68,7 @@ pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestErro
     ))
 }
 
-/// Compares the digest of the first `length` bytes with the digest that follows them. Fails if they differ. `progress` gets
-/// the number of bytes of each read.
+/// Checks that the first `length` bytes have the digest that follows them. `progress` gets the number of bytes of each read.
 pub fn check(path: &Path, length: u64, progress: &mut dyn FnMut(usize)) -> Result<(), DigestError> {
     let mut file = File::open(path).map_err(DigestError::file("open", path))?;
     let mut digest = Sha256::new();

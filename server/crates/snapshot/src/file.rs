@@ -1,7 +1,5 @@
-//! A snapshot as a file for etcd's tools. It contains all of etcd's buckets, and an additional bucket for state that etcd
-//! does not have. It is produced page by page from a frozen view, while writes continue.
-//!
-//! `witan_v3` sends the file, and the digest after it, to clients.
+//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one for state that etcd does not have. It is written page
+//! by page from a frozen view, while writes to the store continue. `witan_v3` sends the file and its digest to clients.
 
 use std::io;
 
@@ -11,18 +9,18 @@ use witan_machine::{record::RecordChange, versions::release, view::View};
 
 use super::schema::{self, BucketSink};
 
-/// Name of Witan's own bucket, which etcd ignores. Its records are numbered. Each value is a checkpoint record: its key's
-/// length (four bytes, big-endian), its key, and its value.
+/// Name of Witan's own bucket, which etcd ignores. Its keys are numbers. Each value is a checkpoint record: the length of its
+/// key (four bytes, big-endian), its key, and its value.
 pub(super) const WITAN_BUCKET: &str = "witan";
 
-/// A snapshot file whose layout is computed.
+/// A snapshot file with a computed layout.
 pub struct SnapshotFile<'a> {
     view: &'a View,
     layout: Layout,
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout of the file by reading the whole state once.
+    /// Computes the layout of the file, for which it reads the whole state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
         Ok(Self { view, layout })
@@ -33,16 +31,16 @@ impl<'a> SnapshotFile<'a> {
         self.layout.bytes()
     }
 
-    /// Writes the file from beginning to end.
+    /// Writes the file from start to end.
     pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
         self.layout.write(out, |writer| fill(self.view, writer))
     }
 }
 
-/// Writes etcd's buckets, and a bucket for the records that etcd does not have.
+/// Writes etcd's buckets, and the bucket for state that etcd does not have.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
-    // etcd refuses a cluster version that is newer than its own, and upgrades an older one
+    // etcd refuses a newer cluster version than its own, and upgrades an older one.
     let version = match release(known) > release(version::SNAPSHOT) {
         true => version::SNAPSHOT,
         false => known,
@@ -51,7 +49,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {
-        // without an earlier state, no record is deleted
+        // Without an earlier state, no record is deleted.
         let RecordChange::Put { key, value: record } = change else {
             return;
         };
@@ -68,7 +66,8 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     outcome
 }
 
-/// Splits a value in Witan's own bucket into the key and the value of a checkpoint record. Returns `None` if it is malformed.
+/// Splits a value in Witan's own bucket into the key and the value of a checkpoint record, or returns `None` if it is
+/// malformed.
 pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

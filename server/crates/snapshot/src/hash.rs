@@ -1,4 +1,4 @@
-//! etcd's hashes of its store: CRC-32C over names, keys and values.
+//! etcd's hashes of its store: CRC-32C of names, keys and values.
 
 use std::io;
 
@@ -14,12 +14,12 @@ use super::{
     schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
-/// Computes the hash of `HashKV` for the key space at a revision. [`Kv::hash_revision`] must have accepted the revision.
+/// Computes the hash of `HashKV` for the key space at a revision, which [`Kv::hash_revision`] must have accepted.
 pub fn of_keys(kv: &Kv, revision: Revision) -> u32 {
     of_versions(kv.hashed_versions(revision))
 }
 
-/// Computes [`of_keys`] from the versions in [`Kv::hashed_versions`].
+/// Computes the hash of [`of_keys`] from the versions in [`Kv::hashed_versions`].
 pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
     let mut record = KeyRecord::default();
@@ -31,7 +31,7 @@ pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
     crc
 }
 
-/// The two hashes of a whole state.
+/// The two hashes of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChecksums {
     /// The hash of `HashKV` at the state's revision.
@@ -40,7 +40,7 @@ pub struct StateChecksums {
     pub others: u32,
 }
 
-/// Computes the hashes of a state. Members that have applied the same entries have equal hashes.
+/// Computes the hashes of a state, which are equal on members that have applied the same entries.
 pub fn of_state(view: &View) -> StateChecksums {
     let machine = &view.machine;
     let mut others = 0;
@@ -54,8 +54,7 @@ pub fn of_state(view: &View) -> StateChecksums {
     StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
 }
 
-/// Computes the answer to `Maintenance.Hash`: a CRC-32C over all of etcd's buckets, without the keys that differ between
-/// members.
+/// Computes the answer to `Maintenance.Hash`: the CRC-32C of etcd's buckets, except for keys that differ between members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
     schema::walk(view, &view.machine.members.cluster_version, &mut crc)?;
@@ -76,7 +75,7 @@ impl BucketSink for StoreHasher {
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        // these keys differ between the members of a cluster
+        // These keys differ between the members of a cluster.
         let own = [CONSISTENT_INDEX, TERM, STORAGE_VERSION];
         if self.in_meta && own.iter().any(|name| name.as_bytes() == key) {
             return Ok(());

@@ -1,10 +1,7 @@
 //! A member's state in the layout of etcd 3.6's store, for hashes and snapshots.
 //!
-//! `witan_machine` implements the state, `witan_storage` the files of the data directory, and `witan_v3` the calls.
-//!
-//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` → `file` (writes a snapshot;
-//! `witan_bolt` writes its pages) → `read`, `status` (read a snapshot), `digest` (checks its end) → `v2_store` (etcd's v2 store, which is in its data
-//! directory and not in its snapshots).
+//! Reading order: `record` (one version of a key), `schema` (all buckets), `hash`. `file` writes a snapshot, and `read`,
+//! `status` and `digest` read one. `v2_store` is etcd's v2 store, which is in etcd's data directory and not in its snapshots.
 
 pub mod digest;
 mod file;

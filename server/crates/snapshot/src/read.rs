@@ -1,5 +1,5 @@
-//! Reads the state from a snapshot of etcd (any version) or Witan. Does not read the membership, because a restore starts a
-//! new cluster.
+//! Reads the state from a snapshot of Witan or of any version of etcd. Skips the membership, because a restore starts a new
+//! cluster.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ use super::{
     },
 };
 
-/// The result of reading a snapshot.
+/// What a snapshot contains.
 #[derive(Debug)]
 pub struct ImportedSnapshot {
     /// The state without members.
@@ -34,8 +34,8 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if earlier revisions were
-/// compacted together with later revisions. Calls `progress` with the size in bytes of each record in the key space.
+/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`, or fails if the snapshot was
+/// compacted after that revision. Calls `progress` with the size in bytes of each record in the key space.
 pub fn read(
     path: &Path,
     length: u64,
@@ -89,7 +89,7 @@ fn refused(error: record::CorruptRecord) -> BoltError {
     BoltError::Record(error.to_string())
 }
 
-/// Imports all versions of all keys up to a revision. Fails if a record is invalid or out of order.
+/// Imports all versions of all keys up to the revision `up_to`. Fails if a record is invalid or out of order.
 fn import_keys(
     file: &BoltFile,
     bucket: &Bucket,
@@ -132,8 +132,8 @@ fn import_keys(
     })
 }
 
-/// Increases the revision by `by` and marks all earlier revisions as compacted. Like etcdutl, adds a version without a key at
-/// the new revision.
+/// Adds `by` to the revision and marks all earlier revisions as compacted. Like etcdutl, adds a version without a key at the
+/// new revision.
 pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let latest = kv.revision();
     let raised = i64::try_from(by)
@@ -146,8 +146,8 @@ pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     kv.finish_import(Revision::NONE, main).map_err(refused)
 }
 
-/// Returns the revisions of the last finished compaction and the last scheduled compaction; 0 without such a compaction. Fails
-/// if a value is not a revision.
+/// Returns the revisions of the last finished and the last scheduled compaction, or 0 for a missing one. Fails if a value is
+/// not a revision.
 fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[Revision; 2], BoltError> {
     let mut found = [Revision::NONE; 2];
     file.records(meta, &mut |key, value| {
@@ -178,7 +178,7 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
     })
 }
 
-/// Calls `take` with all records in a bucket, if the bucket exists.
+/// Calls `take` with all records of a bucket, if the bucket exists.
 fn each(
     file: &BoltFile,
     bucket: Option<&Bucket>,
@@ -187,7 +187,7 @@ fn each(
     bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
 }
 
-/// Imports users, roles and the authentication switch from etcd's three buckets. A missing bucket counts as empty.
+/// Imports users, roles, and whether authentication is enabled from etcd's three buckets. A missing bucket counts as empty.
 fn import_auth(
     file: &BoltFile,
     [auth, roles, users]: [Option<&Bucket>; 3],
@@ -238,7 +238,7 @@ fn import_auth(
     Ok(Auth::restored(enabled, revision, imported_users, known))
 }
 
-/// Checks that a user's or role's name equals its key and is not empty. Returns the name as text.
+/// Returns the name of a user or role as text. Fails if it is empty or differs from its key.
 fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
@@ -251,7 +251,7 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
-/// Raises the alarms in the snapshot. Fails if a record cannot be decoded.
+/// Raises the alarms of the snapshot. Fails if a record cannot be decoded.
 fn import_alarms(
     file: &BoltFile,
     alarms: &Bucket,
@@ -274,8 +274,7 @@ fn import_alarms(
     })
 }
 
-/// Imports the v2 tree, users and roles from Witan's own bucket, which contains them completely. Ignores records of later
-/// releases.
+/// Imports the v2 tree, and all users and roles, from Witan's own bucket. Ignores records of later releases.
 fn import_witan_records(
     file: &BoltFile,
     own: &Bucket,

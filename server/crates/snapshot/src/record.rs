@@ -5,12 +5,12 @@ use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, KeyValue};
 use witan_machine::revision::Revision;
 
-/// Byte that marks a deletion after its revision.
+/// Byte after a revision that marks a deletion.
 const TOMBSTONE: u8 = b't';
 
 const REVISION_BYTES: usize = 17;
 
-/// Encodes a revision as a key: main and sub, big-endian, separated by an underscore.
+/// Encodes a revision as a key: main and sub revision, big-endian, separated by an underscore.
 pub(super) fn revision(main: Revision, sub: u64) -> [u8; REVISION_BYTES] {
     let mut key = [b'_'; REVISION_BYTES];
     key[..8].copy_from_slice(&main.0.to_be_bytes());
@@ -18,7 +18,7 @@ pub(super) fn revision(main: Revision, sub: u64) -> [u8; REVISION_BYTES] {
     key
 }
 
-/// Decodes a key into the main and sub revision, and whether it marks a deletion. Returns `None` if it is malformed.
+/// Decodes a key into its main and sub revision, and whether it marks a deletion. Returns `None` if it is malformed.
 pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {
@@ -33,7 +33,7 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     (*separator == b'_' && main >= Revision::NONE).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
-/// The key and the value of a record, in reusable buffers.
+/// A record's key and value, in reusable buffers.
 #[derive(Debug, Default)]
 pub(super) struct KeyRecord {
     pub(super) key: Vec<u8>,
@@ -41,7 +41,7 @@ pub(super) struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Replaces the record with the record of a version.
+    /// Replaces the contents with the record of a version.
     pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();
         self.key
@@ -53,7 +53,7 @@ impl KeyRecord {
         } else {
             written.pair()
         };
-        // only etcdutl's --bump-revision creates a version without a key, and its value is empty
+        // Only etcdutl's `--bump-revision` creates a version without a key, and its value is empty.
         if pair.key.is_empty() {
             return;
         }

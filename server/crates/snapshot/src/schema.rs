@@ -1,6 +1,5 @@
-//! The buckets of etcd 3.6's store, built from a frozen view. Names and contents are the same as in etcd's `storage/schema`.
-//!
-//! `file` handles state that etcd does not have.
+//! The buckets of etcd 3.6's store, built from a frozen view, with the names and contents of etcd's `storage/schema`. `file`
+//! adds the state that etcd does not have.
 
 use std::io;
 
@@ -27,9 +26,9 @@ use super::record::{KeyRecord, revision};
 pub(super) const KEY: &str = "key";
 /// Name of the bucket with the auth settings.
 pub(super) const AUTH: &str = "auth";
-/// Key of one byte that stores whether authentication is enabled.
+/// Key of the byte that says whether authentication is enabled.
 pub(super) const AUTH_ENABLED: &str = "authEnabled";
-/// Key of the auth revision, which counts the changes to users and roles.
+/// Key of the auth revision, the number of changes to users and roles.
 pub(super) const AUTH_REVISION: &str = "authRevision";
 /// Name of the bucket with roles, by name.
 pub(super) const AUTH_ROLES: &str = "authRoles";
@@ -39,18 +38,18 @@ pub(super) const AUTH_USERS: &str = "authUsers";
 pub(super) const LEASE: &str = "lease";
 /// Name of the bucket with the store's metadata.
 pub(super) const META: &str = "meta";
-/// Key of the last applied log entry's index.
+/// Key of the index of the last applied log entry.
 pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
-/// Key of the last applied log entry's term.
+/// Key of the term of the last applied log entry.
 pub(super) const TERM: &str = "term";
-/// Key of this layout's version.
+/// Key of the version of this layout.
 pub(super) const STORAGE_VERSION: &str = "storageVersion";
-/// Key of the last scheduled compaction's revision.
+/// Key of the revision of the last scheduled compaction.
 pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
-/// Key of the last finished compaction's revision.
+/// Key of the revision of the last finished compaction.
 pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
-/// Receives the buckets one after the other, each with its records in key order.
+/// Receives buckets in order, each with its records in key order.
 pub(super) trait BucketSink {
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
@@ -58,7 +57,8 @@ pub(super) trait BucketSink {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes all of etcd's buckets and their records to `sink`, ordered by name and key, with this cluster version.
+/// Passes etcd's buckets and their records to `sink`, in the order of their names and keys, with `cluster_version` as the
+/// cluster version.
 pub(super) fn walk(
     view: &View,
     cluster_version: &str,
@@ -85,7 +85,7 @@ fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     keys.iter().try_for_each(|key| sink.record(key, &[]))
 }
 
-/// Passes the three authentication buckets to `sink`: settings, roles, users.
+/// Passes the three auth buckets to `sink`: settings, roles and users.
 fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     sink.bucket(AUTH)?;
@@ -134,7 +134,7 @@ fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<
     Ok(())
 }
 
-/// Passes the keys to `sink`: all versions that etcd would still contain.
+/// Passes the keys to `sink`: all versions that etcd would still have.
 fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
@@ -145,13 +145,13 @@ fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the leases to `sink` without their remaining TTLs: a restored lease has its full TTL, as in etcd by default.
-/// Without the feature gate `LeaseCheckpoint`, etcd would renew a lease with the stored remaining TTL instead of its TTL.
-/// Clients with a longer keep-alive interval would then lose the lease.
+/// Passes the leases to `sink` without their remaining TTLs, so that a restored lease has its full TTL, as in etcd by default.
+/// Without the feature gate `LeaseCheckpoint`, etcd would renew a lease with its stored remaining TTL: clients with a longer
+/// keep-alive interval would lose it.
 fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
-    // in byte order, negative ids come last
+    // In byte order, negative ids come last.
     let others = leases.iter().filter(|(id, _)| id.0 >= 0);
     for (id, lease) in others.chain(leases.iter().filter(|(id, _)| id.0 < 0)) {
         let stored = LeaseMessage { id: id.0, ttl_s: lease.ttl_s, remaining_ttl_s: 0 };
@@ -160,11 +160,10 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the members and the removed members to `sink`.
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;
-    // the keys are texts, which sort differently than the numbers
+    // The keys are text, which sorts differently than the numbers.
     let mut known: Vec<(String, &Member)> = members
         .by_id
         .values()
@@ -186,7 +185,7 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
         .try_for_each(|id| sink.record(id.as_bytes(), b"removed"))
 }
 
-/// Passes the position in the log, voters and learners, and the last compaction to `sink`.
+/// Passes the applied position, the voters and learners, and the last compaction to `sink`.
 fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
     let configuration = ConfState {
@@ -208,6 +207,7 @@ fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.record(TERM.as_bytes(), &position.term.to_be_bytes())
 }
 
+/// Returns the ids in ascending order.
 fn sorted(ids: &[u64]) -> Vec<u64> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
@@ -225,13 +225,13 @@ pub(super) struct LeaseMessage {
     pub(super) remaining_ttl_s: i64,
 }
 
-/// Converts a member to its form in etcd's JSON.
+/// Converts a member to etcd's JSON form.
 pub fn shown_member(member: Member) -> peer::Member {
     let Member { id, name, peer_urls, client_urls, learner, store_id: _ } = member;
     peer::Member { id, peer_urls, is_learner: learner, name, client_urls }
 }
 
-/// Converts a member from its form in etcd's JSON.
+/// Converts a member from etcd's JSON form.
 pub fn known_member(shown: peer::Member) -> Member {
     let peer::Member { id, peer_urls, is_learner, name, client_urls } = shown;
     let learner = is_learner;

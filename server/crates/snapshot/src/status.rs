@@ -1,4 +1,4 @@
-//! Statistics of a snapshot, as in `etcdutl snapshot status`.
+//! Statistics of a snapshot, as printed by `etcdutl snapshot status`.
 
 use std::{collections::HashSet, path::Path};
 
@@ -14,21 +14,21 @@ use super::{
 /// Statistics of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SnapshotStatus {
-    /// CRC-32C over all buckets' names, keys and values.
+    /// CRC-32C of all buckets' names, keys and values.
     pub hash: u32,
     /// The last revision.
     pub revision: i64,
     /// Number of live keys.
     #[serde(rename = "totalKey")]
     pub keys: usize,
-    /// Size of the file in bytes, without a digest at its end.
+    /// Size of the file in bytes, without a digest.
     #[serde(rename = "totalSize")]
     pub bytes: u64,
-    /// Version of the layout; empty before etcd 3.6.
+    /// Version of the layout, empty before etcd 3.6.
     pub version: String,
 }
 
-/// Computes the statistics of a snapshot by reading the first `length` bytes of a file.
+/// Computes the statistics of the snapshot in the first `length` bytes of a file.
 pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
     let file = BoltFile::open(path, length)?;
     let (mut hash, mut revision, mut version) = (0, 0, String::new());

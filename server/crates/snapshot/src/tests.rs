@@ -1,4 +1,4 @@
-//! Writes files and reads them again, and reads damaged files.
+//! Writes files and reads them back, and reads damaged files.
 
 use std::{cell::Cell, fs, path::PathBuf};
 
@@ -68,8 +68,7 @@ fn set(view: &mut View, path: &str) {
     apply(view, witan_tree::TreeOperation::Set(set));
 }
 
-/// Builds a state with all kinds of data: small and large values, deletions, a compaction, a v2 tree, and users with v2
-/// roles.
+/// Builds a state with all kinds of data: small and large values, deletions, a compaction, a v2 tree, and users with v2 roles.
 fn sample(keys: usize) -> View {
     let mut view = View::default();
     view.machine.members.cluster_version = "3.6.0".into();
@@ -131,7 +130,7 @@ fn a_snapshot_round_trips() {
         assert_eq!(ours.auth.patterns("guest"), theirs.auth.patterns("guest"));
         let revision = ours.kv.revision();
         assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
-        // the files are equal byte for byte, including the v2 tree and its history
+        // The files are equal byte for byte, including the v2 tree and its history.
         let again = View {
             machine: witan_machine::StateMachine { members: ours.members.clone(), ..found.machine },
             ..View::default()
@@ -144,7 +143,7 @@ fn a_snapshot_round_trips() {
     }
 }
 
-/// etcd would renew the lease with its remaining TTL.
+/// With a stored remaining TTL, etcd would renew the lease for only that time.
 #[test]
 fn a_lease_is_exported_with_its_full_ttl() {
     let folder = Folder::new("lease");
@@ -224,7 +223,7 @@ fn later_revisions_are_left_out() {
     assert!(error.contains("is compacted up to"), "{error}");
 }
 
-/// Builds a file with one bucket. Its keys have `key_bytes` bytes and its values `value_bytes` bytes.
+/// Builds a file with one bucket. Its keys have `key_bytes` bytes, and its values `value_bytes` bytes.
 fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
     let fill = |writer: &mut Writer<'_>| {
         writer.bucket(b"key")?;
@@ -275,7 +274,7 @@ fn trees_of_any_depth_are_whole() {
     }
 }
 
-/// Returns a generator of pseudo-random numbers below its argument. The sequence is the same in each run.
+/// Returns a generator of pseudo-random numbers below its argument, with the same sequence in each run.
 fn numbers() -> impl FnMut(usize) -> usize {
     let mut state = 9_u64;
     move |end| {
@@ -286,7 +285,7 @@ fn numbers() -> impl FnMut(usize) -> usize {
     }
 }
 
-/// Reading a file with arbitrary contents returns the state or an error that explains the damage.
+/// Reading a file with arbitrary contents returns a state, or an error that explains the damage.
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     let folder = Folder::new("damage");
@@ -296,7 +295,7 @@ fn damage_is_an_error_and_never_a_panic() {
     for round in 0..1500 {
         let mut data = sound.clone();
         for _ in 0..=below(3) {
-            // mostly in the headers and elements of pages
+            // Mostly in the headers and elements of pages.
             let at = match below(3) {
                 0 => below(data.len()),
                 _ => below(data.len() / 4096) * 4096 + below(64),
@@ -316,7 +315,7 @@ fn damage_is_an_error_and_never_a_panic() {
             assert!(!error.to_string().is_empty(), "round {round}");
             refused += 1;
         }
-        // the same walk with another reader of records
+        // The same walk, with another reader of records.
         let _ = status(&path, length);
     }
     assert!(refused > 300, "{refused} of the files were refused");
@@ -334,7 +333,7 @@ fn files_that_are_no_snapshots_are_refused() {
     let sound = bytes(&sample(60));
     assert!(told(&sound[..sound.len() - 4096]).starts_with("it ends at byte"));
     let mut loops = sound.clone();
-    // turn every page of the tree into a branch that refers to the root
+    // Turn every page of the tree into a branch that refers to the root.
     for page in loops.chunks_mut(4096).skip(3) {
         page[8] = 1;
     }

@@ -1,13 +1,11 @@
-//! etcd's v2 store with all of its namespaces: `/0` the members and the cluster version, `/1` the users' keys, `/2` v2 users
-//! and roles. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and is converted
-//! to Witan's state.
+//! etcd's v2 store with all of its namespaces: `/0` has the members and the cluster version, `/1` the users' keys, and `/2` v2
+//! users and roles. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and is
+//! converted to Witan's state.
 //!
-//! All namespaces stay in one tree until the conversion, because they share one index. Each successful write advances the
-//! index, whether it changes a key, a member's attributes or a user. A failed write does not.
+//! All namespaces stay in one tree until then, because they share one index: each successful write advances it, whatever it
+//! changes. `witan_etcd` reads etcd's files and its log.
 //!
-//! `witan_etcd` reads etcd's files and its log.
-//!
-//! Reading order: this file → `json` (the snapshot) → `request` (the log) → `members`, `auth` (the meaning of `/0` and `/2`).
+//! Reading order: this file, `json` (the snapshot), `request` (the log), `members` and `auth` (the meaning of `/0` and `/2`).
 
 mod auth;
 mod json;
@@ -26,10 +24,10 @@ pub use request::{V2Change, change};
 /// Path of the users' keys.
 const KEYS: &str = "/1";
 
-/// Nodes that etcd never writes. It only writes below them.
+/// Nodes that etcd itself never writes. It writes only below them.
 const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
 
-/// The store, or a node in `/0` or `/2`, has contents that etcd does not write.
+/// The error for contents that etcd does not write, in the store or in a node of `/0` or `/2`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcd's v2 store: {0}")]
 pub struct V2StoreError(String);
@@ -41,7 +39,7 @@ pub struct V2Store {
 }
 
 impl Default for V2Store {
-    /// Returns the store before the first log entry, for a data directory without a snapshot.
+    /// Returns the store as it is before the first log entry, for a data directory without a snapshot.
     fn default() -> Self {
         let mut tree = Tree::at_index(0).expect("0 is a small index");
         for path in ["/0", KEYS] {
@@ -55,13 +53,13 @@ impl Default for V2Store {
 }
 
 impl V2Store {
-    /// Reads a snapshot's data (`data` of `raftpb.Snapshot`).
+    /// Reads the data of a snapshot (`data` of `raftpb.Snapshot`).
     pub fn read(json: &[u8]) -> Result<Self, V2StoreError> {
         Ok(Self { tree: json::read(json)? })
     }
 
-    /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time, and only the
-    /// remaining TTLs in events depend on it.
+    /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time, which affects
+    /// only the remaining TTLs in events.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
@@ -71,23 +69,23 @@ impl V2Store {
         }
         if let Some(operation) = request::operation(request, request.path.clone()) {
             let command = TreeCommand { operation: Some(operation) };
-            // as in etcd, a failed operation changes nothing
+            // As in etcd, a failed operation changes nothing.
             let _ = self.tree.apply(&command, request.time);
         }
     }
 
-    /// Returns the users' keys with their history, at the index of the whole store.
+    /// Returns the users' keys with their history, and with the index of the whole store.
     pub fn keys(&self) -> Tree {
         self.tree.subtree(KEYS.as_bytes())
     }
 
-    /// Executes an operation on permanent nodes. Returns whether it succeeded.
+    /// Executes an operation on permanent nodes, and returns whether it succeeded.
     fn write(&mut self, operation: TreeOperation) -> bool {
         let command = TreeCommand { operation: Some(operation) };
         self.tree.apply(&command, 0).is_ok()
     }
 
-    /// Returns all files below a directory with their relative paths. Fails if a path is not UTF-8.
+    /// Returns all files below a directory, with their relative paths. Fails if a path is not UTF-8.
     fn files(&self, dir: &str) -> Result<Vec<(String, Bytes)>, V2StoreError> {
         let files = self.tree.files_below(dir.as_bytes()).into_iter();
         let named = files.map(|(path, value)| match String::from_utf8(path.to_vec()) {
@@ -97,6 +95,7 @@ impl V2Store {
         named.collect()
     }
 
+    /// Returns the value of the file at `path`, or `None` if it does not exist.
     fn value(&self, path: &str) -> Option<Bytes> {
         self.tree.get(path.as_bytes(), false, 0).ok()?.node.value
     }

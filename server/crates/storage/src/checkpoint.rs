@@ -1,14 +1,13 @@
-//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). `checkpointer`
-//! schedules checkpoints.
+//! The checkpoint on disk: a chain of links. The first link is the base, and each later link is a difference. Links consist of
+//! runs (`run`). `checkpointer` schedules checkpoints.
 //!
 //! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
-//!   Replacing that file is the atomic step (I4). A crash before it leaves the old chain unchanged; after it, the new chain
-//!   is complete and durable.
+//!   Replacing `current` is the atomic step (I4): a crash leaves either the old chain or the new one complete.
 //! - **The previous chain stays** until the next chain is durable, and the log reaches back to it (I5). If the newest link is
 //!   damaged, startup uses the previous chain and the log.
-//! - **Outdated chains are kept for a while** (`retention`), with copies of their manifests.
-//! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses the chain's runs that
-//!   contain few outdated records (`reuse`).
+//! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
+//! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs that contain few
+//!   outdated records (`reuse`).
 
 use std::{
     cell::RefCell,
@@ -44,14 +43,13 @@ use super::{
 /// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
 const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Emits the changed records, except the records that its filter excludes.
+/// Passes each changed record to its second argument, unless the filter in its first argument excludes the record.
 pub(super) type EmitChanges<'a> = dyn Fn(&SkipRecord<'_>, &mut Emit<'_>) + 'a;
 
-/// The checkpoint of one member.
+/// A member's checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: Arc<CheckpointFolder>,
-    /// The published chains.
     manifest: Manifest,
     /// Number of the copy of `manifest`, if the copy exists.
     copy: Option<u64>,
@@ -63,11 +61,11 @@ pub struct Checkpoint {
     base_required: bool,
     /// Whether startup found the newest chain or its manifest damaged.
     fell_back: bool,
-    /// Maximum outdated bytes in any chain: the size of the log between two checkpoints.
+    /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
     outdated_bytes: u64,
-    /// Chain size in bytes at which the outdated bytes are computed.
+    /// Chain size in bytes above which the size of its outdated records is computed.
     compact_threshold: u64,
-    /// Runs of the chain that the next base can reuse.
+    /// Runs of the published chain that the next base can reuse.
     reuse: RunReuse,
     run_bytes: u64,
 }
@@ -75,22 +73,20 @@ pub struct Checkpoint {
 /// A chain that is no longer published.
 #[derive(Debug)]
 struct OutdatedChain {
-    /// Number of the copy of its manifest.
     copy: Option<u64>,
     runs: Vec<Run>,
 }
 
-/// The size of a new base.
+/// The size that a new base would have.
 #[derive(Default)]
 struct Weight {
-    /// Size of all records in bytes.
     all: u64,
     /// Size in bytes of the records that are not in a reusable run.
     new: u64,
 }
 
 impl Weight {
-    /// Computes the size of a base for the whole state, given the reusable runs of `before`.
+    /// Computes the size of a base for the whole state, if it reuses the runs in `before`.
     fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
         let mut weight = Self::default();
         whole(&|_| false, &mut |change| {
@@ -105,8 +101,8 @@ impl Weight {
 }
 
 impl Checkpoint {
-    /// Opens the folder and reads its checkpoint, if it has one. A directory that was copied while in use may lack runs that
-    /// `current` names; the newest complete checkpoint is then used.
+    /// Opens the folder and reads its checkpoint, or returns `None` as the view if no checkpoint was ever written. A directory
+    /// that was copied while in use may lack runs that `current` names; the newest complete checkpoint is then used.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -137,7 +133,8 @@ impl Checkpoint {
                     checkpoint.fell_back |= refusal.is_some();
                     checkpoint.base_required = checkpoint.fell_back;
                     if refusal.is_some() {
-                        // The next startup must also find it, even if the directory no longer counts as a copy.
+                        // Store the manifest, so that the next startup uses the same chain even if it no longer takes the
+                        // directory for a copy.
                         let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
                         checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
@@ -150,7 +147,7 @@ impl Checkpoint {
     }
 
     /// Reads the file `current`, or the newest copy if `current` is damaged. In a copied directory, reads `current` and all
-    /// copies, newest first. Returns nothing if no checkpoint was ever written.
+    /// copies. Returns the manifests newest first, or none if no checkpoint was ever written.
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -189,8 +186,8 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from a manifest's chain. If that chain is damaged, logs a warning and reads the previous chain, if any.
-    /// If both are damaged, fails with the first error.
+    /// Reads the state from a manifest's chain, or from its previous chain if the first one is damaged. If both are damaged,
+    /// returns the first error.
     fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
         self.manifest = manifest;
         let error = match self.load() {
@@ -206,15 +203,15 @@ impl Checkpoint {
         self.load().map_err(|_| error)
     }
 
-    /// Reads the state from the published chain, and computes the size at which the chain will be replaced.
+    /// Reads the state from the published chain, and sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain)?;
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
     }
 
-    /// Converts a read error to an [`OpenError`] with the file in the error, or else with the checkpoint's folder. I/O errors
-    /// stay I/O errors; a bad record or a missing file is a damaged checkpoint ([`OpenError::Checkpoint`]).
+    /// Converts a read error to an [`OpenError`] that names the damaged file, or the checkpoint's folder if the file is
+    /// unknown. I/O errors stay I/O errors; a bad record or a missing file becomes [`OpenError::Checkpoint`].
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),
@@ -231,13 +228,13 @@ impl Checkpoint {
         OpenError::checkpoint(&path, what)
     }
 
-    /// Sets the maximum size of a run, so that a small state has many runs. For tests.
+    /// Sets the maximum size of a run in bytes, so that tests get many runs from a small state.
     #[cfg(test)]
     pub(super) fn cut_runs_at(&mut self, bytes: u64) {
         self.run_bytes = bytes;
     }
 
-    /// Sets how long outdated chains are kept. For tests.
+    /// Sets how long outdated chains are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
         self.outdated.keep_for(kept_for);
@@ -248,14 +245,14 @@ impl Checkpoint {
         self.fell_back
     }
 
-    /// Writes a checkpoint of `view`. It is durable on return. `since` is the state of the checkpoint on disk: only the
+    /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
     /// difference to it is written. `None` writes the whole state. After an error, the previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_except(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
-            // Compaction makes records outdated even in a small chain.
+            // Even a small chain can contain records that a compaction has outdated.
             self.compact_threshold = 0;
         }
         match since {
@@ -268,15 +265,14 @@ impl Checkpoint {
         }
     }
 
-    /// Writes a checkpoint of `view` as a new base without outdated records. `since` has the same meaning as in
-    /// [`Checkpoint::write`].
+    /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as in [`Checkpoint::write`].
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.base_required = true;
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain. Starts a new chain with the whole state if `difference` is `None` or the chain
-    /// must be replaced.
+    /// Appends the difference to the chain. Writes the whole state as a new chain instead if `difference` is `None` or the
+    /// chain must be replaced.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -295,7 +291,7 @@ impl Checkpoint {
 
     /// Writes the difference as a new link of the chain, and publishes the chain.
     fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
-        // taken out of `self`, so that no run is reused after a panic
+        // Taken out of `self`, so that no run is reused after a panic.
         let mut reuse = std::mem::take(&mut self.reuse);
         let link = self.write_link(None, |leave_out, emit| {
             difference(leave_out, &mut |change| {
@@ -317,8 +313,7 @@ impl Checkpoint {
         published.map(drop)
     }
 
-    /// Writes the whole state as a new chain with one link and publishes it. Reuses known runs of the previous chain
-    /// (`reuse`).
+    /// Writes the whole state as a new chain with one link and publishes it. Reuses runs of the previous chain (`reuse`).
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -327,7 +322,7 @@ impl Checkpoint {
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
             Some(difference) => difference(&|_| false, &mut |change| reuse.mark_changed(&change)),
-            // The whole state was replaced.
+            // Without a difference, no run is known to be current.
             None => reuse = RunReuse::default(),
         }
         if self.base_required {
@@ -349,12 +344,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Returns the minimum size in bytes of a run that a base reuses.
+    /// Returns the size in bytes below which a base does not reuse a run.
     fn reusable_bytes(&self) -> u64 {
         self.run_bytes / 2
     }
 
-    /// Returns whether to write a new base: the chain is too long or has too many outdated bytes, and a base fits on the
+    /// Returns whether to write a new base: the chain is too long or contains too many outdated bytes, and a base fits on the
     /// disk.
     fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
@@ -372,11 +367,11 @@ impl Checkpoint {
         let weight = Weight::of(&self.reuse, whole);
         self.compact_threshold = self.compact_threshold(weight.all);
         let outdated = chain.bytes() >= self.compact_threshold;
-        // An overlong chain is better than no checkpoint.
+        // If the base does not fit, the chain grows beyond its limit rather than blocking checkpoints.
         (long || outdated) && (fits || self.has_room(weight.new))
     }
 
-    /// Refuses a base that does not fit on the disk. An unfinished base would use the space that the log needs.
+    /// Fails with `StorageFull` if a base does not fit on the disk, because an unfinished base would take the log's space.
     fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
@@ -387,9 +382,9 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the runs of a new link without publishing them. With `before: None`, writes a difference: all records that
-    /// `changes` emits. With `Some`, writes a base: skips unchanged records in runs of `before` and reuses these runs. After
-    /// an error, removes the new runs.
+    /// Writes the runs of a new link without publishing them. `before: None` writes a difference: all records that `changes`
+    /// emits. `Some` writes a base, which reuses runs of `before` and skips the current records in them. Removes the new runs
+    /// after an error.
     fn write_link(
         &self,
         before: Option<&RunReuse>,
@@ -427,7 +422,7 @@ impl Checkpoint {
             Ok(()) => Ok(link),
             Err(error) => {
                 for written in link.written {
-                    // the next checkpoint removes a leftover file
+                    // The next checkpoint removes a leftover file.
                     let _ = fs::remove_file(run_path(&self.folder.dir, written.run.number));
                 }
                 Err(error)
@@ -435,7 +430,8 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the collected records as a run. The run is durable on return, but its file name is not.
+    /// Writes the collected records as a run and adds the run to `written`. The run's content is durable on return, but not its
+    /// file name.
     fn write_run(&self, pending: PendingRun, written: &mut Vec<WrittenRun>) -> io::Result<()> {
         let PendingRun { mut items, stretches, .. } = pending;
         let largest = items.iter().map(item_bytes).max().unwrap_or_default() as u64;
@@ -445,7 +441,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Publishes a chain atomically, then removes files that are neither published nor kept as outdated.
+    /// Publishes a chain atomically, then removes files that are neither published nor kept.
     fn publish(&mut self, chain: Chain) -> io::Result<()> {
         let before = self.manifest.chain.clone();
         let manifest = Manifest { before, chain, install: None };
@@ -458,7 +454,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes runs that are neither published nor kept as outdated. Logs a failure; a leftover run only wastes space.
+    /// Removes runs that are neither published nor kept. Logs a failure, because a leftover run only wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
         let max = self.manifest.chain.bytes() + retention::OUTDATED_TIMES * self.outdated_bytes;
@@ -478,6 +474,7 @@ impl Checkpoint {
         }
     }
 
+    /// Returns the numbers of the runs in the published and in the previous chain.
     fn published(&self) -> impl Iterator<Item = u64> {
         let Manifest { chain, before, .. } = &self.manifest;
         chain.numbers().chain(before.numbers())
@@ -492,7 +489,7 @@ impl Checkpoint {
         bytes.values().sum()
     }
 
-    /// Returns the time until [`Self::remove_others`] must remove an outdated chain, or `None` if there is no outdated chain.
+    /// Returns the time until [`Self::remove_others`] must remove an outdated chain, or `None` if there is none.
     pub(super) fn outdated_due_in(&self) -> Option<Duration> {
         self.outdated.due_in()
     }
@@ -507,7 +504,7 @@ impl Checkpoint {
         self.manifest.install
     }
 
-    /// Publishes a manifest without the installation, because the log now continues after the installed snapshot.
+    /// Publishes a manifest without the installation, once the log continues after the installed snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
         self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);
@@ -528,17 +525,18 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Returns whether runs of `bytes` bytes fit on the disk in addition to the log.
     fn has_room(&self, bytes: u64) -> bool {
         self.folder.ledger.has_room(&self.folder.dir, bytes)
     }
 
-    /// Returns the chain size in bytes at which outdated bytes are computed, for a state of `bytes` bytes.
+    /// Returns the chain size in bytes above which outdated bytes are counted, for a state of `bytes` bytes.
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
 }
 
-/// Returns the size in bytes of a changed record in a run.
+/// Returns the size in bytes that a changed record takes in a run.
 fn size(change: &RecordChange) -> u64 {
     let value = match change {
         RecordChange::Put { value, .. } => value.len(),
@@ -547,7 +545,7 @@ fn size(change: &RecordChange) -> u64 {
     (HEADER_BYTES + change.key().len() + value) as u64
 }
 
-/// Returns a number greater than the numbers of all runs.
+/// Returns a number greater than the number of every run in the folder.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {

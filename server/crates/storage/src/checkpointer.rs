@@ -1,5 +1,4 @@
-//! The thread that writes checkpoints. Clients do not wait for it, because it works on a frozen view while the replica
-//! continues. The log contains all entries since the last checkpoint.
+//! The thread that writes checkpoints. It works on a frozen view, so requests do not wait for it.
 
 use std::{
     io,
@@ -26,7 +25,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Maximum pause after a failed write.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// Handle of the thread.
+/// Handle of the checkpoint thread.
 pub struct Checkpointer {
     folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
@@ -40,7 +39,7 @@ struct CheckpointerState {
     failing: AtomicBool,
 }
 
-/// The thread's next work. At most one view waits; a newer view replaces it.
+/// The thread's next work. At most one view waits: a newer view replaces it.
 #[derive(Default)]
 struct CheckpointRequest {
     view: Option<View>,
@@ -49,14 +48,14 @@ struct CheckpointRequest {
     /// Whether to write a new base, so that the disk has no outdated records.
     whole_and_clean: bool,
     stop: bool,
-    /// Callbacks of requested rewrites. The number of concurrent requests limits their number.
+    /// Callbacks to call when a clean base is durable. The limit on concurrent requests bounds their number.
     rewrites: Vec<OnDurable>,
     /// A published snapshot from which the next chain starts.
     installed: Option<InstalledSnapshot>,
     /// Whether a receiver has discarded runs that this thread must remove.
     clean: bool,
-    /// States to drop on this thread, because dropping them would block the replica's thread. Each snapshot installed since
-    /// the last turn adds one state.
+    /// Replaced states, one per snapshot installed since the last turn. This thread drops them, because dropping them on the
+    /// replica's thread would block it.
     replaced: Vec<View>,
 }
 
@@ -70,8 +69,8 @@ pub(super) struct InstalledSnapshot {
 }
 
 impl Checkpointer {
-    /// Starts the thread. `base` is the state of the checkpoint on disk. The thread calls `durable` with the index of each
-    /// checkpoint that becomes durable.
+    /// Starts the thread. `base` is the state of the checkpoint on disk. The thread calls `durable` with the applied index of
+    /// each checkpoint that it has made durable.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
@@ -86,7 +85,7 @@ impl Checkpointer {
             cleaned.changed.notify_all();
         });
         if checkpoint.fell_back() {
-            // Startup fell back to the last readable checkpoint, so write a second checkpoint at once.
+            // The newest checkpoint was damaged, so replace it at once.
             let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
@@ -103,7 +102,7 @@ impl Checkpointer {
         Ok(Self { folder, shared, thread: Some(thread) })
     }
 
-    /// Returns the receiver of other members' snapshots, which writes into the checkpoint's folder.
+    /// Returns a receiver for other members' snapshots, which writes into the checkpoint's folder.
     pub fn receiver(&self) -> SnapshotReceiver {
         SnapshotReceiver::new(self.folder.clone())
     }
@@ -112,8 +111,8 @@ impl Checkpointer {
         &self.folder
     }
 
-    /// Makes the thread continue from a published snapshot. The snapshot supersedes the state `replaced` and all offered
-    /// views. Does not block.
+    /// Makes the thread continue from an installed snapshot, which supersedes the state `replaced` and all offered views. Does
+    /// not block.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);
@@ -123,7 +122,7 @@ impl Checkpointer {
         let superseded = slot.installed.replace(installed);
         drop(slot);
         self.shared.changed.notify_all();
-        // Dropped after the unlock, because the drop wakes the thread.
+        // Dropped after the unlock, because the drop takes the lock to wake the thread.
         drop(superseded);
     }
 
@@ -133,12 +132,12 @@ impl Checkpointer {
         let replaced = slot.view.replace(view);
         drop(slot);
         self.shared.changed.notify_all();
-        // dropped outside the lock, because a view can hold the last reference to much memory
+        // Dropped after the unlock: a view can hold the last reference to much memory.
         drop(replaced);
     }
 
-    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records. Calls `done` when this
-    /// view or a newer view is durable.
+    /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view or a newer one is
+    /// durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
@@ -149,8 +148,8 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Returns whether the last write succeeded. Before the first write, returns whether startup could read the newest
-    /// checkpoint.
+    /// Returns whether the last write succeeded. Before the first write, returns whether the newest checkpoint was readable at
+    /// startup.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
@@ -174,7 +173,7 @@ impl Drop for Checkpointer {
 }
 
 impl CheckpointerState {
-    /// Waits for a request, at most for `time` if it is set.
+    /// Waits for a request, but no longer than `time` if it is set.
     fn wait<'a>(
         &self,
         slot: MutexGuard<'a, CheckpointRequest>,
@@ -199,7 +198,7 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for a request and executes it. Returns `false` when the thread must stop.
+    /// Waits for one request and executes it. Returns `false` if the thread must stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.slot.lock();
         let view = loop {
@@ -208,7 +207,7 @@ impl CheckpointWriter {
             }
             if let Some(installed) = slot.installed.take() {
                 let replaced = std::mem::take(&mut slot.replaced);
-                // the new checkpoint has no outdated records
+                // An installed snapshot has no outdated records, so it satisfies requested rewrites.
                 let rewrites = std::mem::take(&mut slot.rewrites);
                 slot.whole_and_clean = false;
                 drop(slot);
@@ -239,25 +238,26 @@ impl CheckpointWriter {
         self.write_until_durable(request)
     }
 
-    /// Continues from an installed snapshot.
+    /// Makes the installed snapshot the base of the next checkpoint, and removes the files that it replaced.
     fn adopt(&mut self, installed: InstalledSnapshot) {
         let InstalledSnapshot { view, files, installs } = installed;
         let index = view.position.index;
         self.base = Some(view.diff_base());
         drop(view);
         let adopted = self.checkpoint.adopt(files.chain(), installs);
-        // The manifest now names the files.
+        // Published files are not discarded when `files` is dropped.
         drop(files);
         self.shared.failing.store(false, Ordering::Relaxed);
         if let Err(error) = adopted
             && !is_superseded(&error)
         {
-            // the next checkpoint retries
+            // The next checkpoint tries again.
             tracing::warn!(index, %error, "failed to remove old files after a snapshot was installed");
         }
     }
 
-    /// Writes a view, or a newer view, until it is durable. Returns `false` when the thread must stop.
+    /// Writes the requested view, and retries after failures with the newest view, until a checkpoint is durable or superseded.
+    /// Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -288,7 +288,7 @@ impl CheckpointWriter {
                 return false;
             }
             if superseded || slot.installed.is_some() {
-                // The snapshot is the checkpoint for which these requests wait.
+                // These requests wait for a clean checkpoint. The installed snapshot is one.
                 slot.rewrites.append(&mut request.rewrites);
                 return true;
             }
@@ -313,12 +313,11 @@ impl CheckpointWriter {
         true
     }
 
-    /// Writes the requested view as a difference to the base, as the whole state, or as a new base without outdated records.
-    /// The new base is written at low priority.
+    /// Writes the requested view as a difference, as the whole state, or as a new base without outdated records.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
         if request.whole_and_clean {
-            // Low priority, because only the requester waits for it.
+            // Low priority, because only the requester waits for this base.
             let (checkpoint, view) = (&mut self.checkpoint, &request.view);
             run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {

@@ -8,8 +8,8 @@ use std::{
 
 use super::{OpenError, files, format};
 
-/// Returns etcd's first folder in the member's folder (`snap` or `wal`, etcd 2.0 or later), or `None` if neither exists. A
-/// folder `wal` without segments does not count, because `--wal-dir` may name it.
+/// Returns etcd's `snap` or `wal` folder in the member's folder, or `None` if neither exists. A `wal` folder without segments
+/// does not count, because `--wal-dir` may name it.
 pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     let (snap, wal) = (member.join("snap"), member.join("wal"));
     if snap.try_exists()? {
@@ -27,11 +27,12 @@ fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Name of the file in the member's folder that records the end of etcd's adopted log. It contains the log's folder (empty
-/// for `wal` in the member's folder), and the name, length and checksum of the last segment without trailing zeros.
+/// Name of the file in the member's folder that records where etcd's log ended when it was adopted. It contains the log's
+/// folder (empty for `wal` in the member's folder), and the name, length and checksum of the last segment without trailing
+/// zeros.
 pub(super) const ADOPTED: &str = "adopted";
 
-/// Describes the end of etcd's log in the folder `wal`. Returns `None` without a log.
+/// Returns the description of the last segment of etcd's log in the folder `wal`, or `None` without a segment.
 fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     let Some(last) = segments(wal)?.into_iter().max() else {
         return Ok(None);
@@ -45,7 +46,7 @@ fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
 }
 
 /// Records the end of etcd's adopted log `wal` in the folder `filled`, which becomes the member's folder. `is_beside` means
-/// that `wal` is in the member's folder.
+/// that `wal` is inside the member's folder.
 pub(super) fn note_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
     let end = end_of_log(wal)?.unwrap_or_default();
     let place = match is_beside {
@@ -60,7 +61,7 @@ pub(super) fn was_adopted(member: &Path) -> bool {
     member.join(ADOPTED).exists()
 }
 
-/// Refuses a directory in which etcd ran after its data was adopted, because etcd's later writes would be lost.
+/// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);
     let text = match fs::read_to_string(&note) {

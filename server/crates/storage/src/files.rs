@@ -1,5 +1,5 @@
-//! Makes files and their names durable, and accessible only to the owner. Tests observe every durable step through
-//! [`watched`], and can make each call fail that starts with [`inject_failure`].
+//! Makes files and their names durable, and accessible only to the owner. Tests observe each durable step through [`watched`]
+//! and make a step fail through [`inject_failure`].
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -19,10 +19,10 @@ const FILE_MODE: u32 = 0o600;
 /// Mode bits of the group and of other users.
 const OTHERS: u32 = 0o077;
 
-/// Copy-on-write file systems, on which writing zeros in advance has no benefit: btrfs, ZFS, bcachefs, F2FS.
+/// Magic numbers of copy-on-write file systems, where writing zeros in advance gains nothing: btrfs, ZFS, bcachefs, F2FS.
 const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
-/// Returns options for files that only the owner can read. Does not follow symbolic links.
+/// Returns open options for files that only the owner can read. Symbolic links are not followed.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();
@@ -36,14 +36,14 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     private().create(true).truncate(true).open(path)
 }
 
-/// Creates a directory that only the owner can enter, with its missing parents.
+/// Creates a directory that only the owner can enter, and its missing parents.
 pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE).create(path)
 }
 
-/// Removes the access of the group and of other users from a file, or from a directory with its contents. Libraries create
-/// files with the umask's mode. Ignores links.
+/// Removes access for the group and other users from a file, or from a directory and its contents. Libraries create files with
+/// the umask's mode. Skips symbolic links.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     if data.is_symlink() {
@@ -61,8 +61,8 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file, or a folder with its contents, to the owner of `model`. A privileged user may have created it for the user
-/// that runs the member. Does nothing if the process lacks the permission.
+/// Gives a file, or a folder and its contents, to the owner of `model`, because a privileged user may have created it for the
+/// member's user. Does nothing if the process lacks the permission.
 pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     let (owner, found) = (fs::metadata(model)?, fs::symlink_metadata(path)?);
     if (owner.uid(), owner.gid()) != (found.uid(), found.gid()) {
@@ -79,18 +79,18 @@ pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a directory's mode if the group or other users can access it.
+/// Returns a directory's mode if the group or other users can access it, otherwise `None`.
 pub(super) fn open_to_others(dir: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(dir)?.permissions().mode() & 0o777;
     Ok((mode & OTHERS != 0).then_some(mode))
 }
 
-/// Replaces a small file's content atomically and durably. After a crash, the file has the old or the new content.
+/// Replaces a small file's content atomically and durably.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     replace_with(dir, name, |_| content.to_vec())
 }
 
-/// Replaces a file like [`replace`]. The content can include the new file's inode.
+/// Replaces a file like [`replace`], with content that may depend on the new file's metadata, such as its inode.
 pub(super) fn replace_with(
     dir: &Path,
     name: &str,
@@ -107,23 +107,23 @@ pub(super) fn replace_with(
         fs::rename(&staged, dir.join(name))
     };
     write().inspect_err(|_| {
-        // deleting the file frees its space
+        // Delete the partial file to free its space.
         let _ = fs::remove_file(&staged);
     })?;
     sync_dir(dir)
 }
 
-/// Returns whether the file system of `dir` overwrites blocks in place.
+/// Returns whether the file system of `dir` overwrites blocks in place, which copy-on-write file systems do not.
 pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }
 
-/// Exchanges two names atomically. Some file systems do not support this.
+/// Exchanges two names atomically. Fails on file systems that do not support this.
 pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(io::Error::from)
 }
 
-/// Makes a file's content durable, even if another process or library has written it.
+/// Makes a file's content durable, including writes by another process or a library.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     inject_failure()?;
     File::open(path)?.sync_all()?;
@@ -131,7 +131,7 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder's entries durable: created, renamed and removed files.
+/// Makes a folder's entries durable: creations, renames and removals.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     inject_failure()?;
     File::open(dir)?.sync_all()?;
@@ -148,7 +148,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Deletes a file. The deletion is durable only after [`sync_parent`]. Tests can make it fail.
+/// Deletes a file. The deletion is durable only after [`sync_parent`].
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     inject_failure()?;
     fs::remove_file(path)
@@ -160,7 +160,7 @@ fn watched(_path: &Path) {}
 #[cfg(test)]
 use super::tests::disk::watched;
 
-/// Hook for tests, called before each operation on checkpoint files. The operation fails if the hook fails.
+/// Hook for tests, called before each operation on checkpoint files. If it fails, the operation fails.
 #[cfg(not(test))]
 pub(super) fn inject_failure() -> io::Result<()> {
     Ok(())

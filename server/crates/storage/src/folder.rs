@@ -1,8 +1,7 @@
-//! State that the writers of the checkpoint's folder share: the checkpoint thread, the snapshot receivers, and the replica's
+//! State shared by the writers of the checkpoint's folder: the checkpoint thread, the snapshot receivers, and the replica's
 //! thread, which publishes received snapshots.
 //!
-//! No lock is held while a thread waits for another thread or for the inbox. A publication holds a lock while it replaces the
-//! file `current`.
+//! No thread waits for another thread while it holds the lock. Publishing replaces the file `current` under the lock.
 
 use std::{
     collections::BTreeSet,
@@ -22,10 +21,10 @@ use super::{
     run::{self, RunItem, run_number, run_path},
 };
 
-/// Callback for a durable checkpoint. It is dropped without a call if the checkpoint fails.
+/// Callback for a durable checkpoint. If the checkpoint fails, it is dropped without a call.
 pub type OnDurable = Box<dyn FnOnce() + Send>;
 
-/// Identity of a snapshot: the last entry in its state.
+/// Identity of a snapshot: the last raft entry that its state includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotId {
     /// Index of the last entry.
@@ -34,19 +33,18 @@ pub struct SnapshotId {
     pub term: u64,
 }
 
-/// The state of the snapshot receiver.
 #[derive(Debug, Default)]
 pub(super) enum ReceiverState {
     /// No snapshot is being received.
     #[default]
     Idle,
-    /// A receiver is active, or the replica has not published its snapshot yet.
+    /// A snapshot is being received, or was received and is not published yet.
     Busy,
-    /// The stream of this snapshot broke. Another stream can continue from these records.
+    /// The stream of this snapshot broke. A new stream can continue after these records.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
-/// The part of a snapshot that is on disk.
+/// The part of a received snapshot that is on disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DurableRecords {
     pub(super) runs: Vec<Run>,
@@ -54,13 +52,13 @@ pub(super) struct DurableRecords {
     pub(super) last_key: Vec<u8>,
 }
 
-/// State that the writers of the checkpoint's folder share.
+/// State shared by the writers of the checkpoint's folder.
 pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
     pub(super) ledger: Arc<Ledger>,
     state: Mutex<FolderState>,
-    /// Callback that makes the checkpoint thread remove discarded runs.
+    /// Makes the checkpoint thread remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -74,23 +72,21 @@ impl std::fmt::Debug for CheckpointFolder {
 
 #[derive(Debug)]
 pub(super) struct FolderState {
-    /// Number of the next run. It was never used before.
+    /// Number of the next run. No earlier run has used it.
     next: u64,
-    /// Number of the last copy of the manifest.
     last_copy: u64,
-    /// Runs of snapshots that are not published. The checkpoint thread must not remove them.
+    /// Runs of unpublished snapshots, which the checkpoint thread must not remove.
     received: BTreeSet<u64>,
     /// Number of snapshots that this process has published.
     installs: u64,
     pub(super) receiver: ReceiverState,
 }
 
-/// A chain was not published, because a snapshot has replaced its state.
+/// Error for a chain that was not published, because an installed snapshot has replaced its state.
 #[derive(Debug, thiserror::Error)]
 #[error("a received snapshot has replaced this state")]
 pub(super) struct Superseded;
 
-/// Returns whether an error is [`Superseded`].
 pub(super) fn is_superseded(error: &io::Error) -> bool {
     error
         .get_ref()
@@ -98,8 +94,8 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Creates the shared state. `next` must exceed the number of every run in the folder, and `last_copy` is the highest
-    /// number of a manifest copy.
+    /// Creates the shared state. `next` must exceed the number of every run in the folder. `last_copy` is the highest number of
+    /// a manifest copy.
     pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64, last_copy: u64) -> Arc<Self> {
         let state = FolderState {
             next,
@@ -116,9 +112,9 @@ impl CheckpointFolder {
         })
     }
 
-    /// Sets the function that is called when runs were discarded. It must not block.
+    /// Sets the function to call when runs were discarded. It must not block.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
-        // Only one thread writes checkpoints, so the function is not set yet.
+        // There is only one checkpoint thread, so the function is not set yet.
         let _ = self.garbage.set(Box::new(garbage));
     }
 
@@ -133,11 +129,10 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Writes a run and empties `items`, which must not be empty. The run is durable on return, but its file name is not.
-    /// Removes a failed run. A `received` run is part of a snapshot, and is kept until the snapshot is published or
-    /// discarded.
+    /// Writes a run and empties `items`, which must not be empty. The run's content is durable on return, but not its file
+    /// name. A `received` run belongs to a snapshot and is kept until the snapshot is published or discarded.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
-        // The sort is stable, so the later of two changes to one key is used.
+        // The sort is stable, so the later change of a key is kept.
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
         items.dedup_by(|a, b| a.0 == b.0);
@@ -149,7 +144,7 @@ impl CheckpointFolder {
             .begin_run(&self.dir, bytes as u64)
             .and_then(|_claim| {
                 run::write(&path, items).inspect_err(|_| {
-                    // remove the file before the claim ends, because the log relies on the space
+                    // Remove the file while the ledger still counts it: the log relies on the free space afterward.
                     let _ = fs::remove_file(&path);
                 })
             });
@@ -166,13 +161,13 @@ impl CheckpointFolder {
         sync_dir(&self.dir)
     }
 
-    /// Returns the number of published snapshots.
+    /// Returns the number of snapshots that this process has published.
     pub(super) fn installs(&self) -> u64 {
         self.state().installs
     }
 
-    /// Publishes a manifest atomically (I4) and returns the number of its copy. Fails with [`Superseded`] if more than
-    /// `installs` snapshots were published.
+    /// Publishes a manifest atomically (I4) and returns the number of its copy. Fails with [`Superseded`] if this process has
+    /// published more than `installs` snapshots.
     pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -183,7 +178,7 @@ impl CheckpointFolder {
         Ok(self.copy(&mut state, &bytes))
     }
 
-    /// Copies the manifest and returns the copy's number. Only logs a failure, because the copy is needed only if the
+    /// Writes a copy of the manifest and returns the copy's number. Only logs a failure, because the copy is read only if the
     /// manifest is damaged.
     fn copy(&self, state: &mut FolderState, bytes: &[u8]) -> u64 {
         state.last_copy += 1;
@@ -194,7 +189,7 @@ impl CheckpointFolder {
         number
     }
 
-    /// Removes all copies for which `kept` returns false.
+    /// Removes the copies whose numbers `kept` rejects.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
         for number in copies(&self.dir)?
             .into_iter()
@@ -205,9 +200,9 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Publishes a received snapshot atomically (I4). After a failure, deletes the ballast and retries once. From then on,
-    /// chains that other writers have started are [`Superseded`]. First removes copies of earlier manifests, because a member
-    /// that has acknowledged the snapshot must not fall back behind it.
+    /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. If this
+    /// fails, deletes the ballast and retries once. Removes copies of earlier manifests first: a member that has acknowledged
+    /// the snapshot must not fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -222,16 +217,15 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes all runs except the runs in `named` and the runs that a receiver holds, and all manifest copies except the
-    /// copies in `copies`. Removes no copies if more than `installs` snapshots were published, because the caller then lacks
-    /// the latest copy.
+    /// Removes all runs that are neither in `named` nor held by a receiver, and all manifest copies that are not in `copies`.
+    /// Keeps all copies if more than `installs` snapshots were published, because `copies` then lacks the newest one.
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,
         copies: &BTreeSet<u64>,
         installs: u64,
     ) -> io::Result<()> {
-        // List the folder first: the list excludes later runs, and all earlier runs are known.
+        // List the folder before taking the lock: every listed run is then known, and later runs are not listed.
         inject_failure()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -245,7 +239,7 @@ impl CheckpointFolder {
         for path in listed {
             if run_number(&path).is_some_and(|number| !kept.contains(&number)) {
                 match remove(&path) {
-                    // another thread has removed it
+                    // Another thread has already removed the file.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed?,
                 }
@@ -254,7 +248,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes runs from the list of received runs, so that the checkpoint thread can remove them.
+    /// Stops protecting received runs, so that the checkpoint thread can remove them unless they are published.
     pub(super) fn forget<'a>(&self, runs: impl IntoIterator<Item = &'a Run>) {
         let mut state = self.state();
         for run in runs {
@@ -262,17 +256,17 @@ impl CheckpointFolder {
         }
     }
 
-    /// Removes received runs that will not be published.
+    /// Deletes received runs that will not be published.
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
-            // the next checkpoint or startup removes a leftover file
+            // The next checkpoint or startup removes a leftover file.
             let _ = fs::remove_file(run_path(&self.dir, run.number));
         }
         self.forget(runs);
     }
 }
 
-/// Lists the numbers of manifest copies in a folder, newest first.
+/// Lists the numbers of the manifest copies in a folder, newest first.
 pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -283,7 +277,7 @@ pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
 }
 
 impl FolderState {
-    /// Returns the next number for a run. A `received` run is kept until it is published or discarded.
+    /// Returns the next run number. A `received` run is protected until it is published or discarded.
     fn take_number(&mut self, received: bool) -> u64 {
         let number = self.next;
         self.next += 1;

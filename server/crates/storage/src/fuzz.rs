@@ -11,18 +11,18 @@ use super::{
     tail::{self, LogFileKind, LogFileRepair},
 };
 
-/// Returns the end of the last complete record in a log file with sequence number `seq`. Returns `None` if the file's header
-/// is incomplete.
+/// Returns the end of the last complete record in a log file with sequence number `seq`, or `None` if the file's header is
+/// incomplete.
 pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     tail::whole_until(bytes, seq)
 }
 
-/// Returns the number of bytes that a repair keeps unchanged in a log file. Returns `Err` for damage that a crash cannot
-/// cause.
+/// Returns the number of leading bytes that a repair of a log file keeps. `last` means that the file is the newest one. Returns
+/// `Err` for damage that a crash cannot cause.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::judge(bytes, seq, LogFileKind::Append, last) {
         Ok(LogFileRepair::Whole) => Ok(bytes.len()),
-        // The record after this offset becomes valid only if a byte changes.
+        // Repairing the flipped bit changes the record at this offset.
         Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(LogFileRepair::Cut { good, .. }) => Ok(good),
         Ok(LogFileRepair::Remove) => Ok(0),
@@ -35,29 +35,29 @@ pub fn entry_frame(record: &LogRecord) -> Vec<u8> {
     log::frame(record).value
 }
 
-/// Decodes a stored log entry. Returns `None` if it is invalid.
+/// Decodes a stored log entry, or returns `None` if it is invalid.
 pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the lines of an `identity` file before the checksum, and writes them again. Adds the checksum, because random input
-/// never has a valid checksum. Returns `None` if the lines are invalid.
+/// Parses the lines of an `identity` file and encodes them again. Adds the checksum, which random input would never match.
+/// Returns `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
     let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
     stored.map(|stored| stored.lines())
 }
 
-/// Parses the lines of an `owner` file before the checksum, and writes them again. Returns `None` if they are invalid.
+/// Parses the lines of an `owner` file without the checksum and encodes them again. Returns `None` if they are invalid.
 pub fn owner(lines: &str) -> Option<String> {
     LogOwner::parse(lines).map(|owner| owner.lines())
 }
 
-/// Parses the text of the file `current` and writes it again. Returns `None` if it is invalid.
+/// Parses the text of the file `current` and encodes it again. Returns `None` if it is invalid.
 pub fn current(text: &str) -> Option<String> {
     Manifest::decode(text).map(|manifest| manifest.encode())
 }
 
-/// Decodes the record with the log's first indexes and encodes it again. Returns `None` if it is invalid.
+/// Decodes the log-start record and encodes it again. Returns `None` if it is invalid.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
     log::LogStart::decode(bytes).map(log::LogStart::encode)
 }

@@ -1,6 +1,6 @@
-//! Replaces the state on disk with a received snapshot. The replacement of the file `current` is atomic: it makes the
-//! snapshot's runs the checkpoint (I4) and marks the log as void. Then the log restarts after the snapshot. If a crash
-//! interrupts this, the next startup completes it.
+//! Replaces the state on disk with a received snapshot. Replacing the file `current` atomically makes the snapshot's runs the
+//! checkpoint (I4) and marks the log as void. The log then restarts after the snapshot. The next startup completes an
+//! interrupted installation.
 //!
 //! The previous checkpoint and log are not kept: a member that has acknowledged a snapshot must not fall back behind it.
 
@@ -16,8 +16,8 @@ use super::{
     received::{NotifyInstalled, ReceivedSnapshot},
 };
 
-/// Makes `received` the checkpoint and drops `replaced`. The checkpoint is durable on return. Runs on the replica's thread
-/// and waits only for writes of small files, one of which is first built in memory. A disk error ends the process.
+/// Makes `received` the checkpoint and drops the state `replaced`. The checkpoint is durable on return. Runs on the replica's
+/// thread, which waits only for small files to be written. A disk error ends the process.
 pub fn install(
     log: &mut RaftLog,
     checkpointer: &Checkpointer,
@@ -32,7 +32,7 @@ pub fn install(
 }
 
 /// Publishes a received snapshot and restarts the log after it. Returns the snapshot for the checkpoint thread, and the
-/// callback to call afterward.
+/// callback for the completed installation.
 pub(super) fn publish(
     log: &mut RaftLog,
     folder: &CheckpointFolder,
@@ -56,8 +56,8 @@ pub(super) fn publish(
     (snapshot, installed)
 }
 
-/// Completes an interrupted installation by dropping the log's entries. Fails if the log does not end at the same index as
-/// during the installation.
+/// Completes an interrupted installation by dropping the log's entries. Fails if the log's last index is not the one recorded
+/// by the installation.
 pub(super) fn finish(
     member: &Path,
     log: &mut RaftLog,

@@ -1,5 +1,5 @@
-//! Allocates the disk's free bytes. Two threads write the log and the checkpoint. Each thread announces its writes here
-//! first, so that both do not rely on the same bytes. The ballast is the log's reserve: a file that is deleted when a log
+//! Allocates the disk's free bytes between the threads that write the log and the checkpoint. Each thread announces its writes
+//! here first, so that both do not rely on the same bytes. The ballast is the log's reserve: a file that is deleted when a log
 //! write finds no space.
 //!
 //! `space` decides how much must stay free and which commands are refused.
@@ -18,24 +18,21 @@ use witan_base::sync::Mutex;
 
 use super::files;
 
-/// File name of the ballast.
 pub(super) const BALLAST: &str = "ballast";
 
-/// Number of bytes that a run needs in addition to its records, for the manifest and its copy.
+/// Number of bytes that a run takes besides its records, for the manifest and its copy.
 const RUN_EXTRA_BYTES: u64 = 1 << 20;
 
-/// The announced bytes of the log and the current run, and the ballast.
+/// Announced bytes of the log and of the run being written, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Path of the ballast.
     path: PathBuf,
-    /// Whether the ballast exists.
     held: AtomicBool,
-    /// Number of free bytes that a checkpoint leaves for the log.
+    /// Number of free bytes that commands and checkpoints leave for the log.
     floor_bytes: u64,
     claims: Mutex<Claims>,
-    /// Locked while a run is written, and while a log write is retried. The retry therefore starts after the space of a
-    /// failed run is free again.
+    /// Held while a run is written, and while a log write is retried. A retry therefore starts after a failed run has been
+    /// removed.
     turn: Mutex<()>,
 }
 
@@ -43,22 +40,21 @@ pub struct Ledger {
 struct Claims {
     /// Size in bytes of accepted commands that are not in the log yet.
     promised: u64,
-    /// Free bytes that the current run leaves for the log; `None` without a current run.
+    /// Free bytes left for the log by the run being written, if there is one.
     left_by_run: Option<u64>,
     /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
     stale: bool,
 }
 
 impl Claims {
-    /// Returns how many of `free` bytes the log can still use: the bytes that are neither announced nor needed by the current
-    /// run.
+    /// Returns how many of `free` bytes the log can still use. Excludes announced bytes and bytes for the run being written.
     fn left(&self, free: u64) -> u64 {
         let free = free.saturating_sub(self.promised);
         self.left_by_run.map_or(free, |left| left.min(free))
     }
 }
 
-/// The disk space of one run. It is dropped when the run is written.
+/// The disk space reserved for one run, until dropped.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     ledger: &'a Ledger,
@@ -74,18 +70,17 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Creates a ledger without announced bytes. A file at `path` whose size differs from `ballast_bytes` is not the ballast.
+    /// Creates a ledger without announced bytes. A file at `path` counts as the ballast only if its size is `ballast_bytes`.
     pub(super) fn new(path: PathBuf, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }
 
-    /// Returns whether the ballast exists.
     pub(super) fn holds_ballast(&self) -> bool {
         self.held.load(Relaxed)
     }
 
-    /// Returns whether a file exists at the ballast's path, including a file that is not our ballast.
+    /// Returns whether any file exists at the ballast's path, even one that is not the ballast.
     pub(super) fn path_exists(&self) -> bool {
         self.path.exists()
     }
@@ -112,7 +107,7 @@ impl Ledger {
         }
     }
 
-    /// Creates the ballast and allocates its space. Returns `false` if the file system cannot allocate it.
+    /// Creates the ballast with `bytes` allocated bytes. Returns `false` if the file system cannot allocate them.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
         let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
@@ -120,14 +115,14 @@ impl Ledger {
         });
         if let Err(error) = &made {
             tracing::warn!(%error, "failed to create the ballast on this file system");
-            // remove a partial file
+            // Remove a partial file.
             let _ = fs::remove_file(&self.path);
         }
         self.held.store(made.is_ok(), Relaxed);
         made.is_ok()
     }
 
-    /// Announces a command's size. Returns `false` if it exceeds the unallocated part of `free` bytes.
+    /// Announces a command of `bytes` bytes. Returns `false`, without announcing, if fewer of the `free` bytes are unclaimed.
     pub(super) fn promise(&self, bytes: u64, free: u64) -> bool {
         let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);
@@ -138,13 +133,13 @@ impl Ledger {
         fits
     }
 
-    /// Returns how many of `free` bytes the log can still use.
+    /// Returns how many of `free` bytes are unclaimed, so that the log can use them.
     pub(super) fn left(&self, free: u64) -> u64 {
         self.claims.lock().left(free)
     }
 
-    /// Records that the log has written `bytes` bytes. They include all announced bytes except `held`. On a follower, they
-    /// also include entries from the leader.
+    /// Records that the log has written `bytes` bytes. They include all announced bytes except the last `held`, and on a
+    /// follower also entries from the leader.
     pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = self.claims.lock();
         let held = held.min(claims.promised);
@@ -154,14 +149,14 @@ impl Ledger {
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
 
-    /// Returns whether the last measurement of free space is outdated: since the last call, a run has started or ended, or a
-    /// log write found no space.
+    /// Returns whether the last measurement of free space is stale: since the last call, a run has started or ended, or a log
+    /// write found no space.
     pub(super) fn take_stale(&self) -> bool {
         std::mem::take(&mut self.claims.lock().stale)
     }
 
-    /// Announces a run of `bytes` bytes below `dir`. Fails with `StorageFull` if it does not fit on the disk next to the log.
-    /// Blocks while a log write is retried.
+    /// Reserves `bytes` bytes for a run below `dir` until the claim is dropped. Fails with `StorageFull` if the disk lacks
+    /// space for the run and the log. Blocks while a log write is retried.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = self.turn.lock();
         let mut claims = self.claims.lock();
@@ -171,14 +166,14 @@ impl Ledger {
         Ok(Claim { ledger: self, _turn: turn })
     }
 
-    /// Returns whether runs of `bytes` bytes below `dir` and the log fit on the disk now.
+    /// Returns whether runs of `bytes` bytes below `dir` currently fit on the disk in addition to the log.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
         let kept_bytes = self.floor_bytes + self.claims.lock().promised;
         left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 
-    /// Waits for the current run and deletes the ballast, for a log write that found no space. The caller must retry the
-    /// write before it drops the guard; no run starts earlier.
+    /// Waits for the run being written and deletes the ballast, because a log write found no space. No run starts until the
+    /// guard is dropped, so retry the write before that.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = self.turn.lock();
         self.release();
@@ -187,15 +182,15 @@ impl Ledger {
     }
 }
 
-/// Returns the free bytes in excess of `kept_bytes` that a run of `bytes` bytes would leave below `dir`. Fails with
-/// `StorageFull` if the run does not fit.
+/// Returns how many free bytes beyond `kept_bytes` a run of `bytes` bytes would leave below `dir`. Fails with `StorageFull` if
+/// the run does not fit.
 fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
     let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);
     left.ok_or(io::ErrorKind::StorageFull.into())
 }
 
-/// The size and the free bytes of a file system; unlimited if unknown.
+/// The total and the free bytes of a file system; `u64::MAX` if unknown.
 pub(super) struct Measured {
     pub(super) total: u64,
     pub(super) free: u64,

@@ -1,4 +1,4 @@
-//! A member's data directory: its raft log and its checkpoint. No other module uses a file in the directory. `witan_machine`
+//! A member's data directory: its raft log and its checkpoint. No other crate uses files in the directory. `witan_machine`
 //! defines the meaning of entries and records.
 //!
 //! ```text
@@ -10,14 +10,11 @@
 //! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones
 //! ```
 //!
-//! Reading order: `format`, `lock` → `log` (`tail` checks it after a crash) → `checkpoint`, made of `run`s that `manifest`
-//! lists (`manifest_file` stores it) and `merge` reads as one. `pending_link` is the link being written, `reuse` tracks
-//! reusable runs, `read_ahead` lets startup use two cores. → `checkpointer` (the thread that writes it) → `received` (snapshots
-//! from other members) and `install` (makes one the checkpoint). `folder` is their shared state. `space` monitors the free
-//! space, `ledger` allocates it to the threads, `log_writer` retries a log write that found no space, and writes zeros ahead of
-//! it. `files` makes files durable. `create` creates a complete directory. `wal_dir` places the log elsewhere; `owner` records
-//! the owner of a log. `offline` reads a directory without writing to it. `etcd` detects etcd's directories. `retention` keeps
-//! outdated entries and runs, so that live copies of the directory are complete.
+//! Reading order: `format` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of `run`s;
+//! `manifest` lists them, and `merge` reads them as one sequence of records. `checkpointer` is the thread that writes
+//! checkpoints. `received` takes snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the
+//! state that these three share. `space` monitors the free space, and `ledger` allocates it to the threads. `wal_dir` places
+//! the log elsewhere, and `owner` records which member a log belongs to.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -88,25 +85,24 @@ pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{SpaceLevel, SpaceMonitor, SpaceStatus, has_room};
 pub use wal_dir::place_log;
 
-/// An opened data directory. Its parts belong to different threads: the log to the replica's thread, the checkpoint to a
-/// [`Checkpointer`].
+/// An opened data directory. The replica's thread takes the log, and a [`Checkpointer`] takes the checkpoint.
 #[derive(Debug)]
 pub struct Storage {
     /// The raft log.
     pub log: RaftLog,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Size in bytes of the log between two checkpoints, chosen for the file system.
+    /// Size in bytes of the log between two checkpoints, derived from the file system's size.
     pub checkpoint_log_bytes: u64,
     /// The directory's lock, held until the process ends.
     pub lock: DirectoryLock,
-    /// The directory's store id and the ids of its originals, by which the cluster identifies the directory.
+    /// The store ids of the directory and of its originals, by which the cluster detects copied directories.
     pub store: StoreLineage,
-    /// Set if the directory is a copy that no leader has brought up to date yet.
+    /// Set if the directory is a copy that a leader has not brought up to date yet.
     pub copy: Option<DirectoryCopy>,
 }
 
-/// A copied data directory. The member may have used the original after the copy was made.
+/// A copied data directory. The member may have kept using the original after the copy was made.
 #[derive(Debug)]
 pub struct DirectoryCopy {
     member: PathBuf,
@@ -114,7 +110,7 @@ pub struct DirectoryCopy {
 }
 
 impl DirectoryCopy {
-    /// Records that the member is up to date, so that its next startup does not treat the directory as a copy. The record is
+    /// Records that the member is up to date, so that the next startup does not treat the directory as a copy. The record is
     /// durable on return.
     pub fn mark_up_to_date(self) -> io::Result<()> {
         let stored = StoredIdentity { outdated: false, ..self.stored };
@@ -127,8 +123,8 @@ pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
 
-/// Reads a data directory's identity. A restart uses it instead of computing the ids again. Returns `None` if the setup was
-/// never completed, and refuses an etcd data directory.
+/// Reads a data directory's identity. Returns `None` if the directory's setup was never completed. Fails for an etcd data
+/// directory.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
     let known = format::read(&member)?;
@@ -139,14 +135,14 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     }
 }
 
-/// Returns whether the directory contains a state: its setup is complete and its first checkpoint was written.
+/// Returns whether the directory contains a state: its setup is complete and a checkpoint exists.
 pub fn has_state(dir: &Path) -> bool {
     let checkpoints = member_dir(dir).join("checkpoint");
     checkpoints.join(manifest::CURRENT).exists()
         || folder::copies(&checkpoints).is_ok_and(|copies| !copies.is_empty())
 }
 
-/// Opens or creates a member's data directory. Returns it with the recovered state. Later writes announce their size in
+/// Opens or creates a member's data directory, and returns it with the recovered state. Later writes announce their bytes to
 /// `ledger`.
 pub fn open(
     dir: &Path,
@@ -155,7 +151,7 @@ pub fn open(
     metrics: &StorageMetrics,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
-    // check before any file is written
+    // Refuse a foreign directory before any file is written.
     self::identity(dir)?;
     make_dir(dir)?;
     if let Ok(Some(mode)) = files::open_to_others(dir) {
@@ -183,11 +179,11 @@ pub fn open(
         if !fresh {
             stored = stored.of_copy();
         }
-        // Written last, so that an interrupted setup is repeated.
+        // Written last, so that the next startup repeats an interrupted setup.
         match format::write(&stored, &member).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = stored.store.clone(),
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // A member must also start on a full disk. It uses the original's store id until the next startup.
+            // A member must start even on a full disk. It uses the original's store id until the next startup.
             Err(error) => {
                 tracing::warn!(%error, "failed to give the copied data directory its own store id");
             }
@@ -198,7 +194,7 @@ pub fn open(
         tracing::warn!(%error, "failed to restrict the data directory to its owner");
     }
     if view.is_some() && !checkpoint.fell_back() {
-        // remove leftovers of an interrupted checkpoint or snapshot
+        // Remove leftovers of an interrupted checkpoint or snapshot.
         checkpoint.remove_others();
     }
     let copy = stored.outdated.then_some(DirectoryCopy { member, stored });
@@ -209,14 +205,14 @@ pub fn open(
     ))
 }
 
-/// The opened log and checkpoint after crash repair, and the recovered state.
+/// The opened log and checkpoint after repairs, and the recovered state.
 struct Opened {
     log: RaftLog,
     checkpoint: Checkpoint,
     recovered: Recovered,
 }
 
-/// Opens the log and the checkpoint in the member's folder. The log's first indexes may not be on disk yet.
+/// Opens and repairs the log and the checkpoint in the member's folder. A new log-start record is not saved yet.
 fn open_parts(
     member: &Path,
     (fresh, origin): (bool, Origin),
@@ -241,7 +237,7 @@ fn open_parts(
         restart_log_after(applied, &mut log);
     }
     check(member, &log, view.as_ref())?;
-    // Other members may need entries older than the checkpoint.
+    // Other members may need entries from before the checkpoint.
     let alone = view
         .as_ref()
         .is_none_or(|view| view.position.members() == 1);
@@ -250,7 +246,7 @@ fn open_parts(
     Ok(Opened { log, checkpoint, recovered })
 }
 
-/// Checks that the log exists and belongs to this directory. Returns the log's owner. For a `fresh` directory, the log can be
+/// Checks that the log exists and belongs to this directory. Returns the log's owner. For a `fresh` directory, the log may be
 /// missing.
 fn check_log(
     member: &Path,
@@ -272,16 +268,16 @@ fn check_log(
     Ok(owner)
 }
 
-/// A data directory that belongs to this member.
+/// A data directory that is new or belongs to this member.
 struct Claim {
     /// Whether the directory's setup was never completed.
     fresh: bool,
     origin: Origin,
-    /// The content of the directory's `identity` file, or the content that the setup will write.
+    /// The content of the `identity` file, or the content that the setup will write.
     stored: StoredIdentity,
 }
 
-/// Checks that a directory is new or belongs to this member.
+/// Checks that a directory is new or belongs to this member. Fails otherwise.
 fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     let Some(stored) = format::stored(member)? else {
         let stored = StoredIdentity::new(*identity);
@@ -296,7 +292,7 @@ fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     Ok(Claim { fresh: false, origin, stored })
 }
 
-/// If a copied directory's log is older than its checkpoint, restarts the log after the checkpoint.
+/// Restarts a copied directory's log after the checkpoint if the log ends before it.
 fn restart_log_after(applied: u64, log: &mut RaftLog) {
     let last = log.last_index();
     if log.is_empty() || last >= applied {
@@ -324,7 +320,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|e| OpenError::io(dir, e))
 }
 
-/// Refuses a log that does not continue the checkpoint, because entries between them are missing.
+/// Fails if entries are missing between the checkpoint and the log.
 fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenError> {
     let line = log.log_start();
     let begin = line.begin;
@@ -342,7 +338,7 @@ fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenEr
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
     let last = log.last_index();
-    // A member of a new cluster may have voted before its first entry.
+    // A member of a new cluster may have voted before it got its first entry.
     if last < applied && !log.is_empty() {
         let what = format!(
             "the log ends at entry {last}, before the end of the checkpoint at entry {applied}"

@@ -1,5 +1,5 @@
-//! Locks a data directory, so that only one process uses it at a time. A second process gets the holder's process id. Also
-//! waits for the locks that libraries take inside the directory.
+//! Locks a data directory, so that only one process uses it. A second process learns the holder's process id. Also waits for
+//! locks that libraries take inside the directory.
 
 use std::{
     fs::{File, TryLockError},
@@ -14,13 +14,12 @@ use super::{OpenError, files};
 /// Name of the lock file inside the member's folder.
 pub(super) const FILE: &str = "LOCK";
 
-/// Number of checks of a locked file.
+/// Number of attempts to lock a file.
 const LOOKS: u32 = 200;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until a file's lock is free, inside a directory that this process has locked. After the file was closed, only an
-/// ending library task or a child process that has not started its program can hold the lock. Fails if it stays locked for a
-/// second.
+/// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only an ending library
+/// task or a child process before its `exec` can hold the lock. Fails if the file stays locked for a second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     for _ in 0..LOOKS {
@@ -34,15 +33,14 @@ pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     Err(io::Error::other(format!("{path} stays locked")))
 }
 
-/// Exclusive use of a directory through a locked file, until dropped. The kernel releases the lock when the process ends,
-/// even after a crash, so a lock is never stale.
+/// An exclusive lock on a directory, until dropped. The kernel releases it when the process ends, so it is never stale.
 #[derive(Debug)]
 pub struct DirectoryLock {
     file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the lock. If another process holds it, the error contains that process's id.
+    /// Takes the lock. Fails with [`OpenError::Locked`], which contains the holder's process id, if another process has it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);
@@ -51,7 +49,7 @@ impl DirectoryLock {
             false => OpenError::io(&path, error),
         })?;
         lock(&mut file, &path)?;
-        // Overwriting the previous pid needs no new block on a full disk. The lock works without a pid.
+        // Overwriting the previous pid needs no new block on a full disk. The lock works without the pid.
         let pid = format!("{}\n", std::process::id());
         let written = file
             .seek(SeekFrom::Start(0))
@@ -63,8 +61,7 @@ impl DirectoryLock {
         Ok(Self { file })
     }
 
-    /// Takes the lock without writing. Returns `None` if the lock file is missing, because no process of this release has
-    /// used the directory.
+    /// Takes the lock without writing the process id. Returns `None` if there is no lock file.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
         let mut file = match File::open(&path) {
@@ -77,13 +74,13 @@ impl DirectoryLock {
     }
 }
 
-/// Locks the file. If another process holds the lock, the error contains that process's id.
+/// Locks the file. Fails with the holder's process id if another process has locked it.
 fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // The pid is only informative.
+            // The pid is only for the message.
             let _ = file.read_to_string(&mut holder);
             let pid = holder.trim().parse().ok();
             Err(OpenError::Locked { path: path.to_owned(), pid })
@@ -94,7 +91,7 @@ fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing the file is not enough while a child process starts: until it runs its program, it shares the open file and
+        // Closing the file is not enough: until a starting child process runs its program, it shares the open file and
         // therefore the lock.
         let _ = self.file.unlock();
     }

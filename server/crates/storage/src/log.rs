@@ -1,12 +1,11 @@
-//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines where the log can be
-//! cut.
+//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::durable` determines up to where the log
+//! can be cut.
 //!
-//! Every write is synced before it returns. A batch that raft does not need to sync (a moved commit index) stays in memory
-//! and is written with the next batch. At most one record on disk is therefore unsynced at any time; [`super::tail`] relies
-//! on this.
+//! Every write is synced before it returns. A batch that need not be durable (a moved commit index) stays in memory and is
+//! written with the next batch. At most one record on disk is therefore unsynced, which [`super::tail`] relies on.
 //!
-//! A write that finds no space is retried once with the ballast's space (`log_writer`). Any other failed write or sync ends
-//! the process: the disk's content is then unknown, so no entry may be acknowledged.
+//! A write that finds no space is retried once with the ballast's space (`log_writer`). Any other failed write or sync ends the
+//! process: the disk's content is then unknown, so no entry may be acknowledged.
 
 use std::{
     path::{Path, PathBuf},
@@ -38,26 +37,25 @@ use super::{
     tail,
 };
 
-/// Divisor of the log between two checkpoints that gives the size of a log file.
+/// Number of log files per checkpoint interval.
 const FILE_PART: u64 = 2;
-/// Log size at which files are purged, as a multiple of the log between two checkpoints. With a size below the log that I5
-/// keeps, the engine would rewrite large entries to drop their files.
+/// Log size at which files are purged, in checkpoint intervals. If it were smaller than the log that I5 keeps, the engine would
+/// rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
-/// Memory in bytes that each entry needs in addition to its size, because the engine tracks its position.
+/// Memory in bytes that the engine uses to track an entry, counted in addition to the entry's size.
 const ENTRY_COST: u64 = 256;
-/// The file that the engine locks without waiting.
+/// The lock file of the engine, which fails to open if the file is locked.
 const ENGINE_LOCK: &str = "LOCK";
-/// Id of the member's only log. The engine supports many logs.
+/// Id of the member's log. The engine supports several logs.
 const REGION: u64 = 1;
 /// Key of raft's term, vote and commit index.
 const HARD_STATE: &[u8] = b"hard";
-/// Key of [`LogStart`].
 const LOG_START: &[u8] = b"line";
-/// First byte of every stored entry. It increases when the format changes.
+/// First byte of every stored entry: the version of its format.
 const FRAME_VERSION: u8 = 1;
-/// Size in bytes of version, index, term and checksum.
+/// Size in bytes of an entry's version, index, term and checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
-/// Logged when the engine panics, which it does when a sync fails.
+/// Logged when the engine panics, as it does when a sync fails.
 const SYNC_FAILED: &str = "the sync failed";
 
 /// The log of one member.
@@ -71,11 +69,11 @@ pub struct RaftLog {
     unsaved: bool,
     /// Whether `log_start` differs from the record on disk.
     start_unsaved: bool,
-    /// Entries that startup does not need, but that are still kept.
+    /// Ranges of entries that startup no longer needs, but that are kept for copies of the directory.
     outdated: Outdated<OutdatedEntries>,
-    /// Maximum cost of outdated entries.
+    /// Maximum total cost of outdated entries, in bytes.
     outdated_max: u64,
-    /// Cost of all entries that this process has appended.
+    /// Cost in bytes of all entries that this process has appended.
     appended: u64,
     /// Whether writes are synced. False only with `--unsafe-no-fsync`.
     fsync: bool,
@@ -84,7 +82,7 @@ pub struct RaftLog {
     metrics: StorageMetrics,
 }
 
-/// The log's first indexes. Every cut writes them, so that missing entries at the front are detected.
+/// The log-start record: the log's first indexes. Every cut writes it, so that missing entries at the front are detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
     /// Index of the first entry that this log ever contained; 0 before that entry and after a received snapshot.
@@ -95,7 +93,7 @@ pub(super) struct LogStart {
     pub(super) needed: u64,
 }
 
-/// A range of outdated entries: the entries below an index.
+/// The outdated entries below an index.
 #[derive(Debug)]
 struct OutdatedEntries {
     below: u64,
@@ -110,13 +108,13 @@ impl LogStart {
             .concat()
     }
 
-    /// Decodes the record. Returns `None` if it is too short.
+    /// Decodes the record, or returns `None` if it is too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (origin, begin) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
         Some(Self { origin, begin, needed: u64_at(bytes, 16)? })
     }
 
-    /// Returns whether entries were ever cut, in which case a checkpoint is required.
+    /// Returns whether entries were ever cut. A checkpoint must then exist.
     pub(super) fn is_truncated(self) -> bool {
         self.begin != self.origin
     }
@@ -143,9 +141,9 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Also returns raft's stored hard state. `fresh` means that the directory
-    /// is new; otherwise, missing files are an error, because the log was lost. A copied directory may lack files at the
-    /// front that were purged during the copy.
+    /// Opens the log and repairs a torn last write. Also returns the stored hard state. `fresh` means that the directory is
+    /// new; otherwise, missing files mean a lost log and are an error. A copied directory may lack files at the front that were
+    /// purged during the copy.
     pub(super) fn open(
         dir: &Path,
         (fresh, origin): (bool, Origin),
@@ -159,7 +157,7 @@ impl RaftLog {
         }
         tail::repair(dir, origin)?;
         let worth = checkpoint_log_bytes(dir);
-        // The engine purges no files of a log below its threshold, so the threshold is raised by this amount.
+        // The engine purges no files below its threshold, so outdated entries raise the threshold by this size.
         let outdated_max = match retention::is_large(dir) {
             true => worth * retention::OUTDATED_TIMES,
             false => 0,
@@ -223,24 +221,24 @@ impl RaftLog {
         Ok((log, hard_state))
     }
 
-    /// Makes the log's first indexes durable, unless they already are.
+    /// Makes the log-start record durable, unless it already is.
     pub(super) fn save_start(&mut self) {
         if self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
         }
     }
 
-    /// Starts the log of a copied directory at the first copied entry. A later comparison with the checkpoint shows whether
-    /// this entry is early enough.
+    /// Starts the log of a copied directory at the first copied entry. The checkpoint later determines whether entries are
+    /// missing.
     fn begin_at(&mut self, first: u64) {
         let needed = self.log_start.needed.max(first);
         self.log_start = LogStart { origin: 0, begin: first, needed };
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from`, for startup from a checkpoint at `applied`. Starts at a later index if the entries
-    /// before it were cut or are outdated. Returns nothing if the log ends earlier. Fails if an entry in between is missing or
-    /// damaged. Records the size of the entries above `applied` as replayed.
+    /// Reads the entries from index `from`, or from the first entry that is neither cut nor outdated. `applied` is the
+    /// checkpoint's index; the size of the entries above it is recorded as replayed. Returns nothing if the log ends earlier.
+    /// Fails if an entry is missing or damaged.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
@@ -261,7 +259,7 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Returns the size in bytes of the entries after the checkpoint, which startup has replayed.
+    /// Returns the size in bytes of the entries after the checkpoint, which startup replays.
     pub fn replayed_bytes(&self) -> u64 {
         self.replayed
     }
@@ -271,18 +269,18 @@ impl RaftLog {
         self.log_start == LogStart::default()
     }
 
-    /// Returns the log's first indexes: of the first entry ever, the first entry that must exist, and the first needed entry.
+    /// Returns the log-start record.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }
 
-    /// Returns the index of the last entry. Without entries, returns the index before the first entry.
+    /// Returns the index of the last entry, or the index before the first one if the log is empty.
     pub fn last_index(&self) -> u64 {
         self.last
     }
 
-    /// Appends a batch and returns the size of its entries in bytes. With `must_sync`, the batch is durable on return.
-    /// Batches become durable in order. A disk error ends the process.
+    /// Appends a batch and returns the size of its entries in bytes. With `must_sync`, the batch is durable on return. A disk
+    /// error ends the process.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());
@@ -332,8 +330,7 @@ impl RaftLog {
         self.fsync = false;
     }
 
-    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them, now or later. Has no effect if they are
-    /// already outdated.
+    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them when their retention ends.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {
@@ -346,13 +343,13 @@ impl RaftLog {
         self.drop_outdated();
     }
 
-    /// Sets how long outdated entries are kept. For tests.
+    /// Sets how long outdated entries are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: std::time::Duration) {
         self.outdated.keep_for(kept_for);
     }
 
-    /// Drops outdated entries whose time is over, and the files that contain only such entries.
+    /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries.
     pub fn drop_outdated(&mut self) {
         let goes = |old: &OutdatedEntries| {
             self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
@@ -365,14 +362,14 @@ impl RaftLog {
         self.log_start.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
-        // also rewrites the keys, so that they do not pin an old file
+        // Also rewrite the keys, so that they do not keep an old file alive.
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();
     }
 
-    /// Drops all entries, because a received snapshot up to `index` is the checkpoint now. The next entry follows the
-    /// snapshot. The restart is durable on return.
+    /// Drops all entries, because a received snapshot up to `index` is now the checkpoint. The next entry follows the snapshot.
+    /// Durable on return.
     pub(super) fn restart(&mut self, index: u64) {
         let mut out = EngineBatch::default();
         if self.log_start.begin != 0 {
@@ -387,14 +384,14 @@ impl RaftLog {
         self.purge();
     }
 
-    /// Writes and syncs an unsaved hard state. Called on graceful shutdown.
+    /// Saves the hard state and the log-start record, and closes the log at a graceful shutdown.
     pub fn close(mut self) {
         if self.unsaved || self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
         }
     }
 
-    /// Adds the first indexes and the hard state to a batch.
+    /// Adds the log-start record and the hard state to a batch.
     fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
         out.put(REGION, LOG_START.to_vec(), self.log_start.encode())?;
         match &self.hard_state {
@@ -407,7 +404,7 @@ impl RaftLog {
     fn purge(&self) {
         match catch_in_library(|| self.engine.purge_expired_files()) {
             Some(Ok(_)) => {}
-            // a failure only wastes space, and the next cut retries
+            // A failure only wastes space, and the next cut tries again.
             Some(Err(error)) => {
                 tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
             }
@@ -423,7 +420,7 @@ impl RaftLog {
         (self.unsaved, self.start_unsaved) = (false, false);
     }
 
-    /// Runs a step that writes to the log. A failure or a panic in the engine ends the process.
+    /// Runs a step that writes to the log. Ends the process if the step fails or panics.
     fn write(
         &self,
         out: &mut EngineBatch,
@@ -436,7 +433,7 @@ impl RaftLog {
         }
     }
 
-    /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
+    /// Logs that writing the log failed, and ends the process with [`super::EXIT_WRITE_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "failed to write the Raft log; exiting");
@@ -444,7 +441,8 @@ impl RaftLog {
     }
 }
 
-/// Builds the engine's configuration for a log with `worth` bytes between two checkpoints.
+/// Builds the engine's configuration for a log with `worth` bytes between two checkpoints and up to `outdated_max` bytes of
+/// outdated entries.
 fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
         dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
@@ -468,7 +466,7 @@ pub(super) fn frame(record: &LogRecord) -> BytesValue {
     BytesValue { value, ..BytesValue::default() }
 }
 
-/// Decodes an entry. Returns `None` for an unknown version or a wrong checksum.
+/// Decodes an entry, or returns `None` for an unknown version or a wrong checksum.
 pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let value = Bytes::from(value);
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
@@ -478,7 +476,7 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     whole.then_some(LogRecord { index, term, payload })
 }
 
-/// Computes the CRC-32 of a frame's header and payload.
+/// Computes the CRC-32 of an entry's header and payload.
 fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(head);
@@ -486,11 +484,12 @@ fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Reads the little-endian `u64` at offset `at`, or returns `None` if the bytes end earlier.
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Converts an engine error from opening the log.
+/// Converts an engine error from opening the log in `dir`.
 fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
     if let raft_engine::Error::Io(e) = error {
         OpenError::io(dir, e)

@@ -1,9 +1,9 @@
 //! Writes the log's files for the engine.
 //!
 //! - A write that finds no space deletes the ballast and is retried once. If it fails again, the engine reports the error.
-//! - The bytes after a write are filled with zeros in advance. The engine only reserves them, and each sync makes the file
-//!   system record which reserved blocks have content. Appending 1.3 KB costs 39 us of CPU in reserved blocks and 30 us in
-//!   blocks with content; appending 8 KB costs 56 and 38 us.
+//! - The bytes after a write are filled with zeros in advance. The engine only reserves them, so each sync would also record in
+//!   the file system which reserved blocks have content. Appending 1.3 KB costs 39 us of CPU in reserved blocks and 30 us in
+//!   zeroed blocks; appending 8 KB costs 56 and 38 us.
 
 use std::{
     io::{self, Seek, SeekFrom, Write},
@@ -15,13 +15,12 @@ use raft_engine::env::{FileSystem, Permission, WriteExt};
 
 use super::{files::make_private, ledger::Ledger};
 
-/// Number of bytes that are filled with zeros at once. Few writes wait for this, and only briefly.
+/// Number of bytes that are filled with zeros at once. Only a few writes wait for this, and only briefly.
 const ZEROS_BYTES: u64 = 256 << 10;
-/// Size of one write of zeros. The page cache keeps the pages of a larger write together, and each sync would write all of
-/// them.
+/// Size of one write of zeros. The page cache keeps a larger write together, and each sync would write all of it.
 const PAGE_BYTES: u64 = 4096;
 
-/// The engine's file system. Its writes go to zeroed blocks, and are retried after the ballast is deleted.
+/// The engine's file system. Its writes go to zeroed blocks, and a write without space is retried after the ballast is deleted.
 pub(super) struct LogFiles<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
@@ -29,21 +28,20 @@ pub(super) struct LogFiles<F> {
     pub(super) zeros: bool,
 }
 
-/// Writer for one file. Its writes go to zeroed blocks and are retried.
+/// Writes one file of the log, and zeros ahead of the written bytes.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
     zeros: bool,
-    /// Offset of the next write.
     at: u64,
     /// End of the written bytes, including zeros.
     zeroed: u64,
-    /// End of the reserved bytes.
+    /// End of the bytes that the engine has reserved.
     allocated: u64,
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes zeros to the reserved bytes after the last write, unless they already contain zeros.
+    /// Writes zeros to the reserved bytes after the last write, unless zeros are already there.
     fn write_zeros(&mut self) -> io::Result<()> {
         if !self.zeros || self.at <= self.zeroed {
             return Ok(());
@@ -53,7 +51,7 @@ impl<W: Write + Seek> Writer<W> {
         while self.zeroed < end {
             let to = end.min((self.zeroed / PAGE_BYTES + 1) * PAGE_BYTES);
             let zeros = &[0; PAGE_BYTES as usize][..(to - self.zeroed) as usize];
-            // Without the zeros, later writes only take longer.
+            // Without zeros, later writes only take longer.
             if self.inner.write_all(zeros).is_err() {
                 break;
             }
@@ -63,7 +61,7 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
-/// Runs `step`. If it finds no space, waits for the current run of a checkpoint, deletes the ballast and runs `step` once more.
+/// Runs `step`. If it finds no space, waits for the checkpoint run being written, deletes the ballast and runs `step` again.
 fn retried<T>(ledger: &Ledger, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match step() {
         Err(error)
@@ -86,7 +84,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
         let made = retried(&self.ledger, || self.files.create(&path))?;
-        // a file system without modes is already reported at startup
+        // Startup already reports a file system without modes.
         let _ = make_private(path.as_ref());
         Ok(made)
     }
@@ -145,7 +143,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
         self.inner.truncate(offset)
     }
 
-    /// Reserves space in the file without a retry. The engine continues if this fails.
+    /// Reserves space in the file, without a retry. The engine continues if this fails.
     fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
         self.inner.allocate(offset, size)?;
         self.allocated = (offset + size) as u64;
@@ -157,7 +155,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
 mod tests {
     use super::*;
 
-    /// A file in memory in which writes of zeros beyond `space` fail.
+    /// An in-memory file with space for `space` bytes of zeros.
     #[derive(Default)]
     struct Memory {
         bytes: io::Cursor<Vec<u8>>,
@@ -256,7 +254,7 @@ mod tests {
         file.seek(SeekFrom::Start(1000)).unwrap();
         file.allocate(1000, 2000).unwrap();
         file.write_all(&[8; 500]).unwrap();
-        // like the engine after a write that failed halfway
+        // As the engine does after a write that failed halfway.
         file.inner.write_all(&[9; 300]).unwrap();
         file.seek(SeekFrom::Start(1500)).unwrap();
         file.write_all(&[10; 100]).unwrap();

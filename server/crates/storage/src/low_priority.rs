@@ -4,13 +4,13 @@ use std::{io, thread};
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// Increment of the nice value. The thread gets a ninth of a normal thread's CPU share.
+/// Increment of the nice value: the thread gets a ninth of a normal thread's CPU share.
 const NICE_INCREMENT: i32 = 10;
-/// The highest nice value, which is the lowest priority.
+/// The highest nice value, which means the lowest priority.
 const LOWEST_PRIORITY: i32 = 19;
 
-/// Runs `work` on a new low-priority thread and waits for its result. An unprivileged process cannot raise a priority again,
-/// so the thread is not reused. A panic in `work` becomes an error.
+/// Runs `work` on a new low-priority thread and returns its result. The thread is not reused, because an unprivileged process
+/// cannot raise a priority again. A panic in `work` becomes an error.
 pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let work = || {
         if let Err(error) = lower_priority() {
@@ -29,7 +29,7 @@ pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send)
     })
 }
 
-/// Lowers the priority of the calling thread (id 0). Linux has priorities per thread.
+/// Lowers the priority of the calling thread. Linux has priorities per thread.
 fn lower_priority() -> rustix::io::Result<()> {
     let now = getpriority_process(None)?;
     setpriority_process(None, (now + NICE_INCREMENT).min(LOWEST_PRIORITY))

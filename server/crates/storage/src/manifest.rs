@@ -1,9 +1,8 @@
 //! The file `current`, which lists the runs of the checkpoint and of the previous checkpoint.
 //!
-//! The file contains lines of text, which `manifest_file` stores. `chain` and `before` start a chain. Each `link` in a chain
-//! is a difference, except the first, which is the base. Each `run` in a link has its number, its contents (see
-//! [`RecordTotals`]) and the start of its first key. `install` is present while a received snapshot is being installed (see
-//! [`Install`]).
+//! The file is lines of text, which `manifest_file` stores. `chain` and `before` start a chain. Each `link` is a difference,
+//! except the first, which is the base. Each `run` has a number, its totals (see [`RecordTotals`]) and the start of its first
+//! key. `install` is present while a received snapshot is being installed (see [`Install`]).
 
 use std::{fs, io, path::Path};
 
@@ -11,16 +10,14 @@ use super::{manifest_file, record_stream::RecordTotals};
 
 /// Name of the file that lists the published checkpoint.
 pub(super) const CURRENT: &str = "current";
-/// First line of the file.
 const TITLE: &str = "witan checkpoint 3";
-/// File-name prefix of backup copies of `current`. Each manifest has a copy, which is written after it and kept as long as
-/// its runs. Startup reads a copy if `current` is damaged. It also reads one if a copied directory lacks runs that `current`
-/// names, because they are newer than the copied file list.
+/// File-name prefix of copies of `current`. Each manifest has a copy, which is kept as long as its runs. Startup reads a copy
+/// if `current` is damaged, or if a copied directory lacks runs that `current` names.
 const COPY: &str = "current.";
-/// Number of stored bytes of a run's first key. They only determine when the run must be opened.
+/// Number of stored bytes of a run's first key, which only determines when a merge opens the run.
 const FIRST_KEY_BYTES: usize = 32;
 
-/// One run.
+/// A run, as listed in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
     /// Number of the run, which is also its file name.
@@ -31,14 +28,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Creates a run's entry with the first [`FIRST_KEY_BYTES`] bytes of its first key.
+    /// Creates the entry of a run, with the start of its first key `first`.
     pub(super) fn new(number: u64, first: &[u8], content: RecordTotals) -> Self {
         let first = first[..first.len().min(FIRST_KEY_BYTES)].to_vec();
         Self { number, first, content }
     }
 }
 
-/// A base and differences, oldest first.
+/// A base and the differences after it, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
     /// Runs of each link.
@@ -73,28 +70,27 @@ pub(super) struct Manifest {
     pub(super) install: Option<Install>,
 }
 
-/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void. Startup restarts the
-/// log after the snapshot instead of treating it as truncated.
+/// A received snapshot that has become the checkpoint. The log belongs to an earlier state and is void, so startup restarts it
+/// after the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Install {
     /// Index of the snapshot's last entry.
     pub(super) index: u64,
-    /// Index of the log's last entry at the installation.
+    /// Index of the log's last entry when the snapshot was installed.
     pub(super) log_last: u64,
 }
 
-/// Returns the file name of the copy with this number.
 pub(super) fn copy_name(number: u64) -> String {
     format!("{COPY}{number:08}")
 }
 
-/// Parses a copy's number from its file name. Returns `None` for other files.
+/// Parses a copy's number from its file name, or returns `None` for other files.
 pub(super) fn copy_number(name: &str) -> Option<u64> {
     name.strip_prefix(COPY)?.parse().ok()
 }
 
 impl Manifest {
-    /// Reads the file. Returns `None` if its content is invalid. A missing file is an error.
+    /// Reads the file. Returns `None` if its content is invalid, and an error other than `NotFound` if it cannot be read.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let dir = path.parent().unwrap_or(Path::new("."));
         let lines = manifest_file::decode(&fs::read(path)?, dir);
@@ -125,7 +121,7 @@ impl Manifest {
         text
     }
 
-    /// Parses the lines of the file `current`. Returns `None` if the title or a line is invalid, or if there is no chain.
+    /// Parses the lines of the file `current`. Returns `None` if the title or a line is invalid, or if no chain is listed.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != TITLE {
@@ -154,7 +150,7 @@ impl Manifest {
     }
 }
 
-/// Parses the text after `run` in a line. Returns `None` if a part is missing, invalid or superfluous.
+/// Parses the text after `run` in a line. Returns `None` if a part is missing, invalid or unexpected.
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;
@@ -174,7 +170,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Decodes pairs of hexadecimal digits. Returns `None` if the text is invalid.
+/// Decodes pairs of hexadecimal digits, or returns `None` if the text contains anything else.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {

@@ -1,10 +1,10 @@
-//! The on-disk format of a manifest: a sled database with one record per line, in one file with a checksum. Only this file
-//! uses `sled`. `manifest` defines the lines.
+//! The on-disk format of a manifest: a sled database with one record per line, in one file with a checksum. Only this file uses
+//! `sled`. `manifest` defines the lines.
 //!
-//! sled's `flush` does not order writes to the disk, and sled repairs damage that looks like a torn write. Therefore, a
-//! database is written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step,
-//! which the caller makes durable. The checksum is verified before sled opens a copy of the bytes. The scratch folder is in
-//! memory, so that startup needs no free space.
+//! sled's `flush` does not order its writes, and sled repairs damage that looks like a torn write. Therefore, the database is
+//! written in a scratch folder, closed and read back. Its bytes and their checksum become the file in one step. Reading
+//! verifies the checksum before sled opens a copy of the bytes. The scratch folder is in memory, so that startup needs no free
+//! disk space.
 
 use std::{
     fs::{self, DirBuilder},
@@ -19,24 +19,22 @@ use witan_base::panics::catch_in_library;
 
 use super::{files::inject_failure, lock::wait_until_unlocked};
 
-/// sled's segment size, which is part of the format: sled can read a database only with the segment size that wrote it. A
-/// line must fit into a quarter of this size, because sled writes larger values to separate files.
+/// sled's segment size, which is part of the format: a database opens only with the segment size that wrote it. A line must fit
+/// into a quarter of it, because sled writes larger values to separate files.
 const SEGMENT_BYTES: usize = 16 << 10;
-/// Size in bytes of sled's cache. It is small, because each record is read once.
+/// Size in bytes of sled's cache. Each record is read once, so the cache is small.
 const CACHE_BYTES: u64 = 1 << 20;
-/// The file in a closed database from which sled restores the others.
+/// The file of a closed database from which sled restores the other files.
 const DATABASE: &str = "db";
-/// Size in bytes of the checksum at the end of the file.
 const SUM_BYTES: usize = 4;
 /// Parent folder of the in-memory scratch folders.
 const MEMORY: &str = "/dev/shm";
-/// Prefix of a scratch folder's name; the process id and the time in ns follow.
+/// Prefix of a scratch folder's name, before the process id and the time in ns.
 const SCRATCH: &str = "witan-manifest-";
-/// Age above which a scratch folder belongs to a killed process. A live process uses its folder only for milliseconds.
+/// Age above which a scratch folder belongs to a killed process. A process uses its folder only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Encodes lines, each terminated by a line feed, as a file. If no in-memory folder can be created, writes the database in a
-/// folder inside `dir`.
+/// Encodes lines, each terminated by a line feed, as a file. Uses a folder in `dir` if no in-memory folder can be created.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
@@ -63,8 +61,8 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Decodes the lines in a file. Returns `None` if the file is damaged. If no in-memory folder can be created, reads the
-/// database in a folder inside `dir`.
+/// Decodes the lines in a file. Returns `None` if the file is damaged. Uses a folder in `dir` if no in-memory folder can be
+/// created.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);
@@ -85,14 +83,14 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
             Ok(lines)
         };
         let lines = catch_in_library(read).unwrap_or_else(panicked)?;
-        // sled writes to the folder until its lock is free
+        // sled may write to the folder until it releases its lock.
         wait_until_unlocked(&path)?;
         Ok(lines)
     })?;
     Ok(String::from_utf8(lines).ok())
 }
 
-/// Removes the scratch folders of killed processes. Failures only waste space.
+/// Removes the scratch folders of killed processes. Ignores failures, which only waste space.
 pub(super) fn remove_leftovers(dir: &Path) {
     for parent in [Path::new(MEMORY), dir] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -116,11 +114,12 @@ fn now_ns() -> u128 {
     now.map_or(0, |now| now.as_nanos())
 }
 
+/// Returns the error for a panic in sled.
 fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }
 
-/// Runs `step` in an empty in-memory folder. If that fails, runs it in a folder inside `dir`.
+/// Runs `step` in an empty in-memory folder, or in a folder in `dir` if that fails.
 fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let run = |parent: &Path| {
         let scratch = Scratch::new(parent)?;
@@ -140,13 +139,13 @@ fn open(folder: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
-/// An empty folder that only its owner can access. It is removed on drop.
+/// An empty folder that only its owner can access, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("{SCRATCH}{}-{}", process::id(), now_ns()));
-        // fails if a process with the same id in another container has created the folder
+        // Fails if a process with the same id in another container has already created the folder.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -154,7 +153,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // a later startup removes a leftover folder
+        // A later startup removes a leftover folder.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -210,7 +209,7 @@ mod tests {
     fn folders_of_killed_processes_go_and_those_in_use_stay() {
         let dir = TempDir::new();
         let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
-        // One step, because a startup in another test may remove the folder in between.
+        // In one call, because a startup in another test may remove the folder between two calls.
         fs::create_dir_all(&killed).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
         let used = Scratch::new(&dir.0).unwrap();

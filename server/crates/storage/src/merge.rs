@@ -1,4 +1,4 @@
-//! Merges runs. Yields records in key order, the newest record for each key, without deleted keys.
+//! Merges a chain's runs into records in key order: the newest record of each key, without deleted keys.
 
 use std::{
     cmp::Reverse,
@@ -14,14 +14,12 @@ use super::{
     run::{self, RunItem, RunReader, run_path},
 };
 
-/// A key and its value.
 pub(super) type Record = (Vec<u8>, Vec<u8>);
 
-/// The records of a chain in key order.
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Iterator over a chain's records. A run is opened when its first key is reached and closed after its last key, so only
-/// overlapping runs are open at once.
+/// Iterator over a chain's records. It opens a run at the run's first key and closes it after the last, so only overlapping
+/// runs are open at once.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     heads: BinaryHeap<RunHead>,
@@ -35,20 +33,20 @@ struct RunSource {
     reader: Option<RunReader>,
 }
 
-/// The next record of a run. The heap pops the greatest head, which has the smallest key. Among equal keys, unopened runs
-/// come first, then the newest run. No two heads are equal in all of these.
+/// The next record of a run. The heap pops the head with the smallest key first. Among equal keys, unopened runs come first,
+/// then the newest run.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct RunHead {
     key: Reverse<Vec<u8>>,
     /// Whether the run is still closed, so that `key` is only a lower bound.
     unopened: bool,
-    /// Position of the run in the chain. Among equal keys, the later run's record is used.
+    /// Position of the run in the chain. Among equal keys, the record with the highest position is the newest.
     source: usize,
     value: Option<Vec<u8>>,
 }
 
 impl MergedRecords {
-    /// Prepares to merge a chain's runs. Each run is opened when the merge reaches its first key.
+    /// Prepares to merge a chain's runs, without opening them.
     pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
         let sources: Vec<RunSource> = chain
             .runs()
@@ -67,7 +65,7 @@ impl MergedRecords {
         Self { heads: heads.collect(), sources, bytes: 0 }
     }
 
-    /// Returns the next record, or `None` at the end of all runs.
+    /// Returns the next record, or `None` after the last one.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(RunHead { key: Reverse(key), unopened, source, value }) = self.heads.pop() {
             self.advance(source, &key, !unopened)?;
@@ -89,8 +87,8 @@ impl MergedRecords {
         Ok(None)
     }
 
-    /// Reads a run's next record. `last` is the previous key if `read` is set, otherwise a lower bound for the first key.
-    /// Fails if keys are out of order.
+    /// Reads a run's next record into the heap. If `read` is set, `last` is the run's previous key, otherwise a lower bound of
+    /// its first key. Fails if keys are out of order.
     fn advance(
         &mut self,
         source: usize,
@@ -113,7 +111,7 @@ impl MergedRecords {
 }
 
 impl RunSource {
-    /// Reads the next item, or `None` at the end. `last` and `read` have the same meaning as in [`MergedRecords::advance`].
+    /// Reads the next item, or returns `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,

@@ -3,7 +3,7 @@
 use prometheus::{Histogram, IntCounter, IntGauge};
 use witan_base::metrics::Register;
 
-/// Metrics of the threads that write the log and checkpoints. Clones share them.
+/// Metrics of the threads that write the log and checkpoints. Clones share the metrics.
 #[derive(Clone, Debug)]
 pub struct StorageMetrics {
     pub(super) wal_fsync: Histogram,

@@ -1,6 +1,5 @@
-//! Reads a stopped member's data directory without writing to it. Startup would repair a torn last write or complete an
-//! interrupted installation. This module repairs a copy instead, in the folder for temporary files: it copies the log and
-//! links the runs.
+//! Reads a stopped member's data directory without writing to it. Startup repairs a torn last write and completes an
+//! interrupted installation. This module lets it do so in a temporary folder, to which it copies the log and links the runs.
 
 use std::{
     fs::{self, DirBuilder},
@@ -21,7 +20,7 @@ use super::{
 
 const CHECKPOINT: &str = "checkpoint";
 
-/// Reads the identity and the state of a stopped member. Returns `None` if its setup was never completed.
+/// Reads the identity and the state of a stopped member, or returns `None` if the directory's setup was never completed.
 pub fn read(
     dir: &Path,
     metrics: &StorageMetrics,
@@ -43,8 +42,8 @@ pub fn read(
     Ok(Some((identity, opened.recovered)))
 }
 
-/// A temporary folder with copies of the files that startup changes, and links to the files that startup only reads. It is
-/// removed on drop.
+/// A temporary folder with copies of the files that startup changes, and links to the files that it only reads. Removed on
+/// drop.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -62,7 +61,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Copies a folder's `wanted` files. Links runs, because they never change.
+    /// Copies the `wanted` files of a folder. Links runs instead, because they never change.
     fn fill(
         &self,
         member: &Path,
@@ -90,7 +89,7 @@ impl Copy {
             Ok(())
         };
         match copied() {
-            // opening the copy reports missing files
+            // Opening the copy reports missing files.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             copied => copied.map_err(|error| OpenError::io(&from, error)),
         }

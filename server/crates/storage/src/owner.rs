@@ -1,6 +1,6 @@
-//! The file `owner` in the raft log's folder, which names the log's owner. It names the member, so that an `identity` file
-//! from another directory is detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data
-//! directory has its own link to the same folder and must not write there.
+//! The file `owner` in the raft log's folder. It names the member, so that an `identity` file from another directory is
+//! detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data directory has its own link to
+//! the folder and must not write there.
 
 use std::{
     fs, io,
@@ -14,30 +14,29 @@ use super::{DataIdentity, OpenError, files, format};
 /// Name of the file in the log's folder.
 pub(super) const FILE: &str = "owner";
 
-/// The owner of the log in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogOwner {
     cluster_id: u64,
     member_id: MemberId,
-    /// The link to the folder, if the folder is outside the data directory.
+    /// The link to the folder, if the log is outside the data directory.
     link: Option<LogLink>,
 }
 
 /// The link `member/log` of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogLink {
-    /// The link's inode number and creation time, which differ in a copy.
+    /// The link's inode number and creation time, which a copied link does not share.
     inode: String,
-    /// Path of the link when the log was placed. It appears in messages and locates a copy's original.
+    /// The link's path when the log was placed. Messages contain it, and it locates the original of a copied directory.
     path: String,
 }
 
 impl LogLink {
-    /// Reads the inode of the link at `at`, which is or will be the link at `path`. Returns `None` if `at` is not a link.
+    /// Reads the link at `at`, and records `path` as the link's final path. Returns `None` if `at` is not a link.
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
         match fs::symlink_metadata(at) {
             Ok(data) if data.is_symlink() => {
-                // A line feed would end the line; a path that contains one is never found again.
+                // A line feed would end the line. A path that contains a line feed is never found again.
                 let path = path.display().to_string().replace('\n', "?");
                 Ok(Some(Self { inode: format::inode(&data), path }))
             }
@@ -62,7 +61,7 @@ impl LogOwner {
         Self { cluster_id, member_id, link }
     }
 
-    /// Reads a folder's owner file. Returns `None` if it does not exist.
+    /// Reads the owner file of a folder, or returns `None` if it does not exist.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(FILE);
         let text = match fs::read_to_string(&path) {
@@ -76,12 +75,13 @@ impl LogOwner {
         owner.map(Some).ok_or_else(damaged)
     }
 
-    /// Writes the file. It is durable on return.
+    /// Writes the file durably.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
         let text = format::seal(&self.lines());
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
     }
 
+    /// Encodes the owner as lines of text.
     pub(super) fn lines(&self) -> String {
         let ids = format!(
             "cluster {:016x}\nmember {:016x}\n",
@@ -93,7 +93,7 @@ impl LogOwner {
         }
     }
 
-    /// Parses the lines before the checksum. Returns `None` unless [`Self::lines`] would produce the same text.
+    /// Parses the lines without the checksum. Returns `None` unless [`Self::lines`] would produce the same text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.lines().filter_map(|line| line.split_once(' '));
         let mut field = |name: &str| fields.next().filter(|(found, _)| *found == name);
@@ -106,12 +106,12 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    /// Returns the link that points to the folder, if there is a link.
+    /// Returns the link to the folder, if the log is outside the data directory.
     pub(super) fn link(&self) -> Option<&LogLink> {
         self.link.as_ref()
     }
 
-    /// Refuses an identity that does not match the owner of the log in `folder`.
+    /// Fails if `identity` is not the member that owns the log in `folder`.
     pub(super) fn check_ids(
         &self,
         identity: &DataIdentity,
@@ -131,8 +131,8 @@ impl LogOwner {
     }
 }
 
-/// Refuses a link to a log whose owner names another link or no link. A folder in the data directory needs no link. Returns
-/// the owner in the folder.
+/// Reads the owner of the log at `log`, which is a folder or a link to one. Fails if `log` is a link and the owner does not
+/// name it.
 pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let owner = LogOwner::read(log)?;
     let Some(own) = LogLink::read(log, log)? else {

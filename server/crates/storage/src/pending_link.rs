@@ -1,4 +1,4 @@
-//! A chain's link while it is written: the reused runs and the new runs. `reuse` decides which runs can be reused.
+//! A link of a chain while it is written: its reused and its new runs. `reuse` decides which runs can be reused.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use super::{
     run::{RunItem, item_bytes},
 };
 
-/// The next run to write.
+/// A run whose records are being collected.
 #[derive(Default)]
 pub(super) struct PendingRun {
     pub(super) items: Vec<RunItem>,
-    /// Size of the items in the file, in bytes.
+    /// Size in bytes that the items take in the file.
     pub(super) bytes: u64,
-    /// Keys of the items, for ranges in which the run is known to contain every record.
+    /// Key ranges in which the run contains every record of the state.
     pub(super) stretches: Vec<KeyStretch>,
 }
 
-/// The location of a record in a base.
+/// Where a record of a base is stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In a reused run. The number is the run's index in `RunReuse`.
@@ -29,29 +29,28 @@ enum Place {
     Others,
 }
 
-/// A chain's link while it is written. The key space's blocks, which are most of the data, have their own runs. Each of these
-/// runs has its own range of keys, so startup has few runs open at once, regardless of how many runs bases reuse.
+/// A link of a chain while it is written. Blocks of the key space, which are most of the data, have their own runs, each with
+/// its own key range. Startup therefore has few runs open at once, even if bases reuse many.
 #[derive(Default)]
 pub(super) struct PendingLink {
-    /// The previous chain's runs that a base reuses, by their index in `RunReuse`, with the keys that are current in them.
+    /// Reused runs of the previous chain, by index in `RunReuse`, with the key ranges of their current records.
     pub(super) kept: BTreeMap<usize, Vec<KeyStretch>>,
-    /// The new runs.
     pub(super) written: Vec<WrittenRun>,
     pub(super) blocks: PendingRun,
     pub(super) others: PendingRun,
-    /// Location of a base's last record.
+    /// Where the last record of a base is stored.
     last: Option<Place>,
 }
 
 impl PendingLink {
-    /// Reuses a run of the previous chain that contains the next record.
+    /// Reuses the run of the previous chain that contains the next record, `key`.
     pub(super) fn keep(&mut self, run: usize, key: &[u8]) {
         let gap = self.last.replace(Place::Kept(run)) != Some(Place::Kept(run));
         KeyStretch::extend(self.kept.entry(run).or_default(), key, gap);
     }
 
-    /// Adds a record to one of the next runs, and returns that run. `is_base` means that all records of the state are
-    /// emitted.
+    /// Adds a record to the run being collected for its type, and returns that run. `is_base` means that all records of the
+    /// state are added.
     pub(super) fn add(&mut self, change: RecordChange, is_base: bool) -> &mut PendingRun {
         let (key, value) = match change {
             RecordChange::Put { key, value } => (key, Some(value)),
@@ -67,7 +66,7 @@ impl PendingLink {
             (false, Some((last, Some(_)))) => !record::are_neighbors(last, &key),
             (false, Some((_, None)) | None) => true,
         };
-        // Unchanged records may exist between other records of a difference.
+        // A difference may omit unchanged records between the records that it adds.
         if value.is_some() && (is_base || place == Place::Blocks) {
             KeyStretch::extend(&mut run.stretches, &key, gap);
         }
@@ -77,8 +76,7 @@ impl PendingLink {
         run
     }
 
-    /// Returns the link's runs in the order in which they were written. If several runs contain a key, the last run's record
-    /// is used.
+    /// Returns the link's runs, oldest first: the record of the last run that contains a key is valid.
     pub(super) fn runs(&self, before: &RunReuse) -> Vec<Run> {
         let kept = self.kept.keys().map(|run| before.run(*run).clone());
         let written = self.written.iter().map(|written| written.run.clone());

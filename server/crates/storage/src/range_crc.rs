@@ -1,5 +1,5 @@
-//! Computes the CRC-32 of any byte range in a file, in time independent of the range's length. A client controls the content
-//! of a torn write, which may look like the headers of many long records.
+//! Computes the CRC-32 of any byte range in a file, in time independent of the range's length. Otherwise, startup could take
+//! very long: a client controls the content of a torn write, which may look like the headers of many long records.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -7,7 +7,7 @@ use std::{iter, ops::Range};
 
 use super::bit_flip::POLYNOMIAL;
 
-/// Distance in bytes between two stored sums. Computing the CRC-32 of a range reads at most twice this many bytes.
+/// Distance in bytes between two stored sums. A range's CRC-32 is computed from at most twice as many bytes.
 const BLOCK_BYTES: usize = 256;
 
 /// The polynomial 1, lowest bit first.
@@ -20,11 +20,10 @@ pub(super) struct RangeCrc<'a> {
     pub(super) bytes: &'a [u8],
     /// CRC-32 of the bytes before each block.
     before: Vec<u32>,
-    /// The factor for each number of bytes below a block.
+    /// The factor for each number of bytes smaller than a block.
     byte_factors: Vec<u32>,
     /// The factor for each number of blocks.
     block_factors: Vec<u32>,
-    /// Number of hashed bytes, which tests check.
     #[cfg(test)]
     pub(super) hashed: Cell<usize>,
 }
@@ -49,12 +48,12 @@ impl<'a> RangeCrc<'a> {
         }
     }
 
-    /// Returns the CRC-32 of a range. The range must be within the bytes.
+    /// Returns the CRC-32 of a range. Panics if the range is not within the bytes.
     pub(super) fn of(&self, range: Range<usize>) -> u32 {
         let length = range.len();
         let bytes = self.byte_factors[length % BLOCK_BYTES];
         let factor = multiply(self.block_factors[length / BLOCK_BYTES], bytes);
-        // crc(ab) is crc(a), shifted by the length of b, plus crc(b)
+        // crc(ab) is crc(a) shifted by the length of b, plus crc(b).
         self.up_to(range.end) ^ multiply(self.up_to(range.start), factor)
     }
 
@@ -70,7 +69,7 @@ impl<'a> RangeCrc<'a> {
     }
 }
 
-/// Returns the first `count` powers of a polynomial, starting with 1.
+/// Returns the first `count` powers of the polynomial `of`, starting with 1.
 fn powers(of: u32, count: usize) -> Vec<u32> {
     iter::successors(Some(ONE), |power| Some(multiply(*power, of)))
         .take(count)

@@ -1,5 +1,5 @@
-//! Reads records on another thread while the state is restored from them. Startup then uses two cores, because reading a run
-//! takes about as long as building the state from it.
+//! Reads records on one thread while another restores the state from them. Both take about the same time, so startup uses two
+//! cores.
 
 use std::{
     mem,
@@ -17,17 +17,17 @@ use super::{
     merge::{MergedRecords, Record, Records},
 };
 
-/// Approximate size in bytes of a portion of records that passes between the threads.
+/// Approximate size in bytes of a batch of records that passes between the threads.
 const PORTION_BYTES: usize = 256 << 10;
-/// Maximum number of queued portions.
+/// Maximum number of queued batches.
 const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
-/// Restores the state from all records in a chain. Also returns the size of the records in bytes.
+/// Restores the state from a chain. Also returns the size of the chain's records in bytes.
 pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), CheckpointReadError> {
     let mut merged = MergedRecords::new(dir, chain);
-    // a damaged run is detected only at its end, after its records
+    // Catches panics: a damaged run is detected only at its end, after its records were used.
     let restored =
         catch_in_library(|| read_ahead(&mut merged, &mut |records| View::restore(records)));
     let restored = restored.unwrap_or_else(|| {
@@ -36,7 +36,7 @@ pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), Check
     Ok((restored, merged.bytes))
 }
 
-/// Restores from records that another thread reads. A panic on that thread becomes an error.
+/// Restores the state from records that another thread reads. A panic on that thread becomes an error.
 fn read_ahead<T>(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>> + Send,
     restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
@@ -58,7 +58,7 @@ fn read_ahead<T>(
     })
 }
 
-/// Sends all records until the receiver is dropped.
+/// Sends all records, or stops when the receiver is dropped.
 fn read(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>>,
     send: &SyncSender<Portion>,
@@ -76,7 +76,7 @@ fn read(
             }
         }
     }
-    // an error means that the receiver was dropped
+    // An error means that the receiver was dropped.
     let _ = send.send(portion);
 }
 

@@ -1,9 +1,9 @@
-//! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint, and builds the state from
+//! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint and builds the state from
 //! them as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
 //!
-//! At most one snapshot is received at a time. Its runs are kept when its stream breaks, and the next stream of the same
-//! snapshot continues from them; the state is then read from the disk, as at startup. Memory holds at most two runs, one of
-//! which is being written, and the new state in addition to the current state.
+//! At most one snapshot is received at a time. If its stream breaks, its runs are kept, and the next stream of the same
+//! snapshot continues after them; the state is then read from the disk. Memory holds at most two runs and the new state, in
+//! addition to the current state.
 
 use std::{
     io, mem,
@@ -27,21 +27,21 @@ use super::{
     run::{RUN_BYTES, RunItem, item_bytes},
 };
 
-/// The reason why a snapshot was not received.
+/// Why a snapshot was not received.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Another snapshot is being received or waits for the replica.
+    /// Another snapshot is being received, or waits for its installation.
     #[error("this member is receiving another snapshot")]
     Busy,
     /// A file operation failed, for example because the disk is full.
     #[error("the snapshot cannot be written: {0}")]
     Io(#[from] io::Error),
-    /// The records do not form a state, or they differ from the announced totals.
+    /// The records do not form a valid state, or their totals are not the announced ones.
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
 }
 
-/// Receives a member's snapshots. Clones share the state.
+/// Receives snapshots of other members. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct SnapshotReceiver {
     folder: Arc<CheckpointFolder>,
@@ -52,13 +52,13 @@ impl SnapshotReceiver {
         Self { folder }
     }
 
-    /// Creates a receiver without a folder, for tests that receive no snapshot.
+    /// Creates a receiver for tests, which cannot receive snapshots.
     pub fn without_folder() -> Self {
         Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1, 0))
     }
 
     /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Fails with `Busy`
-    /// while another snapshot is received, and with `StorageFull` without enough space.
+    /// while another snapshot is received, and with `StorageFull` if the rest of the snapshot does not fit on the disk.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let mut state = self.folder.state();
         let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
@@ -96,7 +96,7 @@ impl SnapshotReceiver {
     }
 }
 
-/// Excludes other snapshots while it is held.
+/// The right to receive a snapshot, which one receiver holds at a time.
 #[derive(Debug)]
 struct ReceiverTurn {
     folder: Arc<CheckpointFolder>,
@@ -111,45 +111,45 @@ impl Drop for ReceiverTurn {
     }
 }
 
-/// A snapshot that is being received. Dropping it removes its files.
+/// A snapshot that is being received. Dropping it removes its files, unless it was parked or finished.
 #[derive(Debug)]
 pub struct IncomingSnapshot {
     id: SnapshotId,
     durable: DurableRecords,
     /// Counts all received records.
     count: RecordCounter,
-    /// Contents of the next run.
+    /// Records of the next run.
     items: Vec<RunItem>,
     item_bytes: usize,
-    /// The previous run while another thread writes it.
+    /// The previous run, if another thread is still writing it.
     writing: Option<RunInWriting>,
-    /// Builds the state from all received records; `None` if some records were already on disk.
+    /// Builds the state from the received records. `None` if the snapshot continues records from an earlier stream.
     builder: Option<ViewBuilder>,
     folder: Arc<CheckpointFolder>,
     turn: Option<ReceiverTurn>,
 }
 
-/// A run that another thread writes, and the part of the snapshot that becomes durable with it.
+/// A run that another thread writes, and how much of the snapshot is durable after it.
 #[derive(Debug)]
 struct RunInWriting {
-    /// The thread that writes the run. Its result is `None` if the write panicked.
+    /// The writing thread. Its result is `None` if it panicked.
     thread: JoinHandle<Option<io::Result<Run>>>,
     count: RecordCounter,
     last_key: Vec<u8>,
 }
 
 impl IncomingSnapshot {
-    /// Returns the totals of the durable records and their last key. The stream continues after this key.
+    /// Returns the totals of the durable records and the last of their keys. The sender continues after this key.
     pub fn durable(&self) -> (RecordTotals, &[u8]) {
         (self.durable.count.totals(), &self.durable.last_key)
     }
 
-    /// Returns the totals of all records so far.
+    /// Returns the totals of all records received so far.
     pub fn totals(&self) -> RecordTotals {
         self.count.totals()
     }
 
-    /// Adds a record, and starts writing a run when there are enough records.
+    /// Adds a record. Starts to write a run if enough records are collected.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         self.count.add(&key, &value);
         if let Some(builder) = &mut self.builder {
@@ -164,7 +164,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Makes another thread write a run when the previous run is durable, so that the disk works while more records arrive.
+    /// Starts to write the collected records on another thread, after the previous run has become durable.
     fn write_run(&mut self) -> io::Result<()> {
         self.finish_run()?;
         let Some((last_key, _)) = self.items.last() else {
@@ -179,7 +179,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Waits until the current run is durable, if there is one. Fails if it could not be written.
+    /// Waits for the run that another thread is writing, if there is one. Fails if the run could not be written.
     fn finish_run(&mut self) -> io::Result<()> {
         let Some(writing) = self.writing.take() else {
             return Ok(());
@@ -192,9 +192,9 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Keeps the durable records for the next stream of the same snapshot. Call it when this stream breaks.
+    /// Keeps the durable records for the next stream of the same snapshot. Call this when the stream breaks.
     pub fn park(mut self) {
-        // The next stream sends the records that could not be written again.
+        // If the run fails, the next stream sends its records again.
         let _ = self.finish_run();
         if !self.durable.runs.is_empty() {
             let records = Box::new(mem::take(&mut self.durable));
@@ -202,7 +202,7 @@ impl IncomingSnapshot {
         }
     }
 
-    /// Makes all records durable and builds the state from them. Fails unless they match the `announced` totals.
+    /// Makes all records durable and builds the state. Fails unless the totals of the records are `announced`.
     pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
@@ -237,6 +237,7 @@ impl IncomingSnapshot {
         })
     }
 
+    /// Restores the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
         let chain = Chain { links: vec![self.durable.runs.clone()] };
         let (view, _) = read_chain(&self.folder.dir, &chain)?;
@@ -246,30 +247,29 @@ impl IncomingSnapshot {
 
 impl Drop for IncomingSnapshot {
     fn drop(&mut self) {
-        // a failed run leaves nothing to discard
+        // A failed run leaves no file to discard.
         let _ = self.finish_run();
         self.folder.discard(&self.durable.runs);
     }
 }
 
-/// A snapshot on disk and in memory that was not published yet. Dropping it without [`super::install()`] discards the files.
+/// A snapshot on disk and in memory that is not installed yet. Dropping it discards its files.
 #[derive(Debug)]
 pub struct ReceivedSnapshot {
     /// The snapshot's state.
     pub view: View,
     pub(super) files: ReceivedFiles,
-    /// Callback for the installation. It is dropped without a call if the snapshot is never installed.
+    /// Callback for the installation, dropped without a call if the snapshot is never installed.
     pub(super) installed: Option<NotifyInstalled>,
 }
 
 impl ReceivedSnapshot {
-    /// Sets the function that is called when the snapshot is installed.
+    /// Sets the function to call when the snapshot has been installed.
     pub fn on_installed(&mut self, installed: OnDurable) {
         self.installed = Some(NotifyInstalled(installed));
     }
 }
 
-/// A callback that `Debug` does not print.
 pub(super) struct NotifyInstalled(pub(super) OnDurable);
 
 impl std::fmt::Debug for NotifyInstalled {
@@ -278,7 +278,7 @@ impl std::fmt::Debug for NotifyInstalled {
     }
 }
 
-/// The runs of a received snapshot. They are not removed while this value exists.
+/// The runs of a received snapshot, which are not removed while this value exists.
 #[derive(Debug)]
 pub(super) struct ReceivedFiles {
     runs: Vec<Run>,
@@ -288,12 +288,11 @@ pub(super) struct ReceivedFiles {
 }
 
 impl ReceivedFiles {
-    /// Returns the chain of the received runs.
     pub(super) fn chain(&self) -> Chain {
         Chain { links: vec![self.runs.clone()] }
     }
 
-    /// Records that the runs are published, so that another snapshot can be received.
+    /// Lets another snapshot be received, because these runs are published.
     pub(super) fn on_published(&mut self) {
         self.turn = None;
     }

@@ -1,9 +1,9 @@
-//! A state's records as a byte stream, used in runs and in snapshots between members. Each record consists of the key's
-//! length, the value's length (4 bytes each, little-endian), the key and the value.
+//! A state's records as a byte stream, used in runs and in snapshots between members. Each record is the key's length, the
+//! value's length (4 bytes each, little-endian), the key and the value.
 
 use super::run::{HEADER_BYTES, REMOVED};
 
-/// Totals of a record stream. The manifest stores them for each run, and a snapshot ends with them.
+/// Totals of a record stream. The manifest stores them for each run, and they end a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct RecordTotals {
     /// Number of records, including a run's deletions.
@@ -17,7 +17,7 @@ pub struct RecordTotals {
     pub sum: u32,
 }
 
-/// Counts the records of a stream.
+/// Computes the totals of a record stream.
 #[derive(Clone, Debug, Default)]
 pub struct RecordCounter {
     records: u64,
@@ -66,8 +66,8 @@ fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) ->
     [lengths, key, value]
 }
 
-/// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver refuses. The
-/// limits of the state prevent such lengths.
+/// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver rejects; the limits
+/// of the state prevent such lengths.
 fn lengths(key: &[u8], value: &[u8]) -> [u8; HEADER_BYTES] {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(REMOVED);
     let mut lengths = [0; HEADER_BYTES];

@@ -1,5 +1,5 @@
-//! Decides how long outdated entries and runs stay on disk. Copying a running member's directory (`cp -a`, in any order of
-//! files) takes time. The copy is complete only if no file to which a copied file refers is removed during the copy.
+//! Decides how long outdated entries and runs stay on disk. A running member's directory can be copied, for example with `cp
+//! -a`. The copy is complete only if no file to which a copied file refers is removed during the copy.
 
 use std::{
     collections::VecDeque,
@@ -9,20 +9,18 @@ use std::{
 
 use super::ledger::measure;
 
-/// Maximum time for which outdated parts stay on disk. A copy that takes less time is complete, unless parts were removed
-/// earlier to free space.
+/// How long outdated parts stay on disk, unless space is needed. A directory that is copied within this time is complete.
 #[cfg(not(test))]
 const KEPT_FOR: Duration = Duration::from_secs(60);
 #[cfg(test)]
 const KEPT_FOR: Duration = Duration::ZERO;
 
-/// Maximum size of outdated parts, as a multiple of the log between two checkpoints. It applies to the log, and to the
-/// checkpoint in addition to the size of one checkpoint.
+/// Maximum size of outdated parts, in checkpoint intervals. For the checkpoint, the size of one checkpoint is added.
 pub(super) const OUTDATED_TIMES: u64 = 2;
 
-/// File system size in bytes below which no outdated parts are kept.
+/// File system size in bytes below which outdated parts are removed at once.
 const LARGE_BYTES: u64 = 4 << 30;
-/// Divisor of the file system's size that gives the free space below which outdated parts are removed at once.
+/// Divisor of the file system's size, which gives the free space below which outdated parts are removed at once.
 const FREE_PART: u64 = 4;
 const FREE_BYTES: u64 = 4 << 30;
 
@@ -37,7 +35,7 @@ pub(super) fn has_room(dir: &Path) -> bool {
     size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_PART)
 }
 
-/// Outdated parts that are still on disk, oldest first.
+/// Outdated parts on disk, oldest first.
 #[derive(Debug)]
 pub(super) struct Outdated<T> {
     parts: VecDeque<(Instant, T)>,
@@ -51,19 +49,19 @@ impl<T> Default for Outdated<T> {
 }
 
 impl<T> Outdated<T> {
-    /// Adds a part that is outdated from now on.
+    /// Adds a part that has just become outdated.
     pub(super) fn push(&mut self, part: T) {
         self.parts.push_back((Instant::now(), part));
     }
 
-    /// Removes and returns the oldest part if it is due or `goes` returns true for it. The caller can then remove its files.
+    /// Removes and returns the oldest part if it is due, or if `goes` returns true for it.
     pub(super) fn pop(&mut self, goes: impl FnOnce(&T) -> bool) -> Option<T> {
         let kept_for = self.kept_for;
         let due = |(since, part): &mut (Instant, T)| since.elapsed() >= kept_for || goes(part);
         self.parts.pop_front_if(due).map(|(_, part)| part)
     }
 
-    /// Returns the time until the oldest part is due, or `None` without any part.
+    /// Returns the time until the oldest part is due, or `None` if there are no parts.
     pub(super) fn due_in(&self) -> Option<Duration> {
         let (since, _) = self.parts.front()?;
         Some(self.kept_for.saturating_sub(since.elapsed()))
@@ -77,7 +75,7 @@ impl<T> Outdated<T> {
         self.parts.clear();
     }
 
-    /// Sets how long parts are kept. For tests, which keep nothing by default.
+    /// Sets how long parts are kept. By default, tests keep nothing.
     #[cfg(test)]
     pub(super) fn keep_for(&mut self, kept_for: Duration) {
         self.kept_for = kept_for;

@@ -1,14 +1,14 @@
-//! Tracks which of the chain's runs contain current records. The next base reuses these runs instead of writing the same
-//! bytes again. A run's file is never modified.
+//! Tracks which runs of the chain contain current records. The next base reuses these runs instead of writing their records
+//! again.
 //!
 //! A base is the whole state, so each of its runs contains every record between two keys that were written consecutively. A
-//! difference contains only changed records. Its runs contain every record between two keys only if no other key fits between
-//! them, as between adjacent blocks of the key space.
+//! difference contains only changed records. It covers the range between two keys only if no other key can exist between them,
+//! as between adjacent blocks of the key space.
 //!
-//! A run of blocks with a few outdated blocks is also reused: newer versions of these blocks are in runs with higher numbers,
-//! which take precedence. A deleted key has no newer version, so a run with an outdated record for it is not reused. Runs of
-//! other records, which may be secrets, are not reused if any record is outdated. This information is not on disk: after
-//! startup, a base reuses only runs written since then.
+//! A run of blocks is also reused if a few of its blocks are outdated: runs with higher numbers contain the newer versions and
+//! take precedence. A deleted key has no newer version, so a run that still contains it is not reused. Runs of other records,
+//! which may be secrets, are not reused if any record is outdated. All of this is only in memory: after startup, a base reuses
+//! only runs that this process has written.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -16,24 +16,24 @@ use witan_machine::record::RecordChange;
 
 use super::manifest::Run;
 
-/// Maximum number of key stretches, and of outdated records, in a run that is reused.
+/// Maximum number of stretches, and of outdated records, in a reusable run.
 const REUSABLE_PIECES: usize = 16;
-/// Divisor of a run's size that gives the maximum size of its outdated records.
+/// Divisor of a run's size, which gives the maximum size of its outdated records.
 const OUTDATED_PART: u64 = 4;
 
-/// A run that this process has just written.
+/// A run that this process has written.
 #[derive(Clone, Debug)]
 pub(super) struct WrittenRun {
     pub(super) run: Run,
-    /// Key ranges of the run.
+    /// The key ranges that the run covers.
     pub(super) stretches: Vec<KeyStretch>,
     /// Size of the run's largest record in bytes.
     pub(super) largest: u64,
-    /// Whether the run's records are blocks of the key space.
+    /// Whether the records are blocks of the key space.
     pub(super) of_blocks: bool,
 }
 
-/// Ascending keys of one record type (first byte) in one run: every record from `start` to `end` (exclusive).
+/// A key range in which one run contains every record: from `start` to `end` (exclusive), all of one record type (first byte).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyStretch {
     start: Vec<u8>,
@@ -41,9 +41,9 @@ pub(super) struct KeyStretch {
 }
 
 impl KeyStretch {
-    /// Adds a run's next key to its stretches. The key extends the last stretch if it sorts after it, has the same record
-    /// type, and no record of another run can be in between (`gap`). Record types are not written in the order of their first
-    /// bytes, so a stretch with several types could cover keys of other runs.
+    /// Adds a run's next key to its stretches. The key extends the last stretch if it sorts after it and has the same record
+    /// type. `gap` means that another run may contain records in between, so a new stretch starts. A stretch never spans types,
+    /// because types are not written in key order.
     pub(super) fn extend(stretches: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
         match stretches.last_mut() {
             Some(last)
@@ -60,7 +60,7 @@ impl KeyStretch {
     }
 }
 
-/// Returns the key that sorts directly after `key`.
+/// Returns the first key that sorts after `key`.
 fn successor(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
@@ -69,7 +69,6 @@ fn successor(key: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug)]
 struct KnownRun {
     run: Run,
-    /// Number of outdated records.
     outdated: usize,
     outdated_max: usize,
     /// Whether the run can no longer be reused.
@@ -77,7 +76,7 @@ struct KnownRun {
 }
 
 impl KnownRun {
-    /// Creates the entry of a run that was just written. The entry is dropped if the run is smaller than `bytes_min`.
+    /// Creates the entry of a new run, marked as dropped if the run is smaller than `bytes_min`.
     fn new(written: &WrittenRun, bytes_min: u64) -> Self {
         let bytes = written.run.content.bytes;
         let outdated_max = match written.of_blocks {
@@ -97,16 +96,16 @@ impl KnownRun {
 #[derive(Debug, Default)]
 pub(super) struct RunReuse {
     runs: Vec<KnownRun>,
-    /// The stretches by start, without overlaps. Each has its end and the index of its run in `runs`.
+    /// Disjoint stretches by start, each with its end and the index of its run in `runs`.
     stretches: BTreeMap<Vec<u8>, (Vec<u8>, usize)>,
     /// Keys of outdated records, with the indexes of the runs that contain them.
     outdated: BTreeMap<Vec<u8>, Vec<usize>>,
 }
 
 impl RunReuse {
-    /// Builds the reuse state of a new base from its written runs and the reused runs of `before`. `kept` maps the index of a
-    /// reused run to the stretches of its current records. The next base does not reuse runs smaller than `bytes_min`: it
-    /// merges them with their neighbors, to limit the number of runs.
+    /// Builds the state after a new base was written. `written` are its new runs. `kept` maps the index of each reused run of
+    /// `before` to the stretches of its current records. Runs smaller than `bytes_min` are not reusable, so that the next base
+    /// merges them.
     pub(super) fn of_base(
         before: &RunReuse,
         kept: &BTreeMap<usize, Vec<KeyStretch>>,
@@ -140,8 +139,8 @@ impl RunReuse {
         reuse
     }
 
-    /// Sets the stretches of all runs. Drops runs with too many stretches, and runs that overlap, because neither of them
-    /// contains every record in the overlap.
+    /// Sets the stretches of all runs. Drops runs with too many stretches, and runs that overlap, because neither of two
+    /// overlapping runs contains every record in the overlap.
     fn set_stretches(&mut self, mut all: Vec<(KeyStretch, usize)>) {
         let mut counts = vec![0; self.runs.len()];
         all.iter().for_each(|(_, run)| counts[*run] += 1);
@@ -165,9 +164,8 @@ impl RunReuse {
         self.stretches = valid.map(|(it, run)| (it.start, (it.end, run))).collect();
     }
 
-    /// Adds a run of a published difference. Drops known runs that overlap the new run. Ignores a run that is too short or has
-    /// too many stretches. Each of its records must have been passed to [`Self::mark_changed`]. `bytes_min` has the same
-    /// meaning as in [`Self::of_base`].
+    /// Adds a run of a published difference, unless it is smaller than `bytes_min` or has too many stretches. Drops known runs
+    /// that overlap it. First pass each of its records to [`Self::mark_changed`].
     pub(super) fn add_difference(&mut self, written: &WrittenRun, bytes_min: u64) {
         let known = KnownRun::new(written, bytes_min);
         let count = written.stretches.len();
@@ -185,7 +183,7 @@ impl RunReuse {
         }
     }
 
-    /// Records that a record was changed, added or removed, so that the run that contains it has an outdated record.
+    /// Records that a record was changed, added or removed: the run that contains its old version has one more outdated record.
     pub(super) fn mark_changed(&mut self, change: &RecordChange) {
         self.mark_outdated(change.key());
         if let RecordChange::Delete { key } = change {
@@ -195,7 +193,7 @@ impl RunReuse {
         }
     }
 
-    /// Removes a key from the stretch that contains it. Deletes the stretches of dropped runs.
+    /// Removes a key from the stretch that contains it. Also removes the stretches of dropped runs.
     fn mark_outdated(&mut self, key: &[u8]) {
         let Some((start, run)) = self.containing(key) else {
             return;
@@ -217,14 +215,14 @@ impl RunReuse {
         self.outdated.entry(key.to_vec()).or_default().push(run);
     }
 
-    /// Drops the runs with outdated records, because the next base must not contain outdated records.
+    /// Drops the runs that contain outdated records, for a base without such records.
     pub(super) fn drop_outdated(&mut self) {
         for known in &mut self.runs {
             known.dropped |= known.outdated > 0;
         }
     }
 
-    /// Returns the index of the reused run that contains the current record for this key, or `None` if no run contains it.
+    /// Returns the index of the reusable run that contains the current record for this key, if there is one.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         let (_, run) = self.containing(key)?;
         (!self.runs[run].dropped).then_some(run)
@@ -234,14 +232,14 @@ impl RunReuse {
         &self.runs[index].run
     }
 
-    /// Returns the start of a stretch that overlaps the keys from `start` to `end` (exclusive), or `None`.
+    /// Returns the start of a stretch that overlaps the keys from `start` to `end` (exclusive), if there is one.
     fn overlapping(&self, start: &[u8], end: &[u8]) -> Option<Vec<u8>> {
         let below = (Bound::Unbounded, Bound::Excluded(end));
         let (other, (until, _)) = self.stretches.range::<[u8], _>(below).next_back()?;
         (start < until.as_slice()).then(|| other.clone())
     }
 
-    /// Returns the start and the run of the stretch that contains this key, or `None`.
+    /// Returns the start of the stretch that contains this key, and the index of its run, or `None`.
     fn containing(&self, key: &[u8]) -> Option<(Vec<u8>, usize)> {
         let up_to = (Bound::Unbounded, Bound::Included(key));
         let (start, (end, run)) = self.stretches.range::<[u8], _>(up_to).next_back()?;
@@ -269,13 +267,13 @@ mod tests {
         stretches
     }
 
-    /// Creates a sufficiently large run of blocks with small records.
+    /// Creates a run of small blocks that is large enough for reuse.
     fn written(number: u64, keys: &[&str]) -> WrittenRun {
         let (run, stretches) = (run(number), stretches(keys));
         WrittenRun { run, stretches, largest: 1, of_blocks: true }
     }
 
-    /// Creates a base from runs of blocks, numbered from 1, with these keys.
+    /// Creates the state after a base with these keys in runs of blocks, numbered from 1.
     fn base(runs: &[&[&str]]) -> RunReuse {
         base_of((1..).zip(runs).map(|(number, keys)| written(number, keys)))
     }
@@ -305,7 +303,7 @@ mod tests {
         assert_eq!(kept(&reuse, "k4"), Some(2));
         assert_eq!(kept(&reuse, "k5"), Some(2));
         assert_eq!(kept(&reuse, "k7"), None, "between runs");
-        // the last run has a key inside the first run
+        // The last run has a key inside the first run.
         assert_eq!((kept(&reuse, "k1"), kept(&reuse, "t7")), (None, None));
     }
 

@@ -1,7 +1,6 @@
-//! A run: records in ascending key order in one file, which is written once. `checkpoint` combines runs.
+//! A run: records in ascending key order, in a file that is written once. `checkpoint` combines runs.
 //!
-//! Each record consists of its key's length and its value's length, four bytes each and little-endian, followed by both. The
-//! file contains nothing else: its record count, size and checksum are in the manifest.
+//! The file contains a record stream (`record_stream`) and nothing else. The manifest has its record count, size and checksum.
 
 use std::{
     fs::File,
@@ -17,9 +16,8 @@ use super::{
     record_stream::RecordTotals,
 };
 
-/// File name suffix of a run.
 const SUFFIX: &str = ".run";
-/// Size in bytes up to which records are sorted in memory. Then the next run starts.
+/// Size in bytes at which a run ends. Its records are sorted in memory.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
 const BUFFER_BYTES: usize = 128 << 10;
 /// Value length that marks a deleted key.
@@ -27,14 +25,14 @@ pub(super) const REMOVED: u32 = u32::MAX;
 /// Size in bytes of the key's length and the value's length.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// A key and its value; `None` for a deleted key.
+/// A key and its value, or `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
 pub(super) fn run_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}{SUFFIX}"))
 }
 
-/// Parses a run's number from its path. Returns `None` for other files.
+/// Parses a run's number from its path, or returns `None` for other files.
 pub(super) fn run_number(path: &Path) -> Option<u64> {
     path.file_name()?
         .to_str()?
@@ -43,13 +41,13 @@ pub(super) fn run_number(path: &Path) -> Option<u64> {
         .ok()
 }
 
-/// Returns an item's size in the file, in bytes.
+/// Returns the size in bytes that an item takes in the file.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-/// Writes a run to a new file at `path`. Returns its totals for the manifest. The run is durable on return, but its file name
-/// is not.
+/// Writes a run to a new file at `path` and returns its totals for the manifest. The content is durable on return, but not the
+/// file name.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> {
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
     for (key, value) in items {
@@ -77,7 +75,7 @@ fn length(bytes: &[u8]) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("a record exceeds the limit of 4 GiB"))
 }
 
-/// A file that counts and checksums the bytes that were read or written.
+/// A file that counts and checksums all bytes read or written.
 struct SummedFile {
     file: File,
     sum: crc32fast::Hasher,
@@ -89,6 +87,7 @@ impl SummedFile {
         Self { file, sum: crc32fast::Hasher::new(), bytes: 0 }
     }
 
+    /// Adds bytes to the size and the checksum, and returns their number.
     fn count(&mut self, bytes: &[u8]) -> usize {
         self.sum.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -118,12 +117,12 @@ impl Read for SummedFile {
 /// Reads a run sequentially.
 pub(super) struct RunReader {
     file: BufReader<SummedFile>,
-    /// Number of records and bytes that are left to read.
+    /// Totals of the records that are left to read.
     left: RecordTotals,
 }
 
 impl RunReader {
-    /// Opens a run. Damage is detected only at the run's end.
+    /// Opens a run. Damage may be detected only when the last record is read.
     pub(super) fn open(path: &Path, content: RecordTotals) -> Result<Self, CheckpointReadError> {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {
@@ -132,7 +131,7 @@ impl RunReader {
         })
     }
 
-    /// Reads the next record. Returns `None` at the end. Fails if the run is incomplete or its checksum is wrong.
+    /// Reads the next record, or returns `None` at the end. Fails if the run is incomplete or its checksum is wrong.
     pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
             self.check_end()?;
@@ -150,7 +149,7 @@ impl RunReader {
         Ok(Some((key, value)))
     }
 
-    /// Checks at the end that the file's size and checksum match the manifest.
+    /// Checks after the last record that the file's size and checksum match the manifest.
     fn check_end(&mut self) -> Result<(), CheckpointReadError> {
         let more = !self.file.fill_buf()?.is_empty();
         let sum = self.file.get_ref().sum.clone().finalize();

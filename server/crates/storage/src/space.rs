@@ -1,9 +1,8 @@
-//! Monitors the free space on the data directory's file system, or on the raft log's file system if `--wal-dir` places the
-//! log on another file system that has less. Sets the level at which commands are refused. The ballast is deleted when the
-//! log's disk is full, so that startup and commands that free space can still write.
-//! Below the reserve, commands that add data are refused until a quarter more than the reserve is free and the ballast is
-//! restored. Below the floor, all commands are refused, because a failed log write ends the process.
-//! `docs/internals/paths.md` names the fault that each limit prevents.
+//! Monitors the free space for a data directory, and sets the level at which commands are refused. With `--wal-dir`, the
+//! smaller of two file systems counts. Below the reserve, commands that add data are refused until the free space exceeds the
+//! reserve by a quarter and the ballast is restored. Below the floor, all commands are refused, because a failed log write ends
+//! the process. The ballast is deleted when the log's disk is full, so that startup and commands that free space can still
+//! write. `docs/internals/paths.md` names the fault that each limit prevents.
 //!
 //! `witan_node` determines which commands add data, and refuses them.
 
@@ -24,31 +23,31 @@ use super::{
     wal_dir,
 };
 
-/// Default reserve in bytes: an eighth of the file system, at most this size.
+/// Maximum default reserve in bytes. The default is an eighth of the file system.
 const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
 const RESERVE_PART: u64 = 8;
 
-/// Default ballast in bytes: a thirty-second of the file system, at most this size.
+/// Maximum default ballast in bytes. The default is a thirty-second of the file system.
 const DEFAULT_BALLAST_BYTES: u64 = 16 << 20;
 const BALLAST_PART: u64 = 32;
 
-/// Divisor of the reserve that gives the floor.
+/// Divisor of the reserve, which gives the floor.
 const FLOOR_PART: u64 = 32;
 
-/// Divisor of the file system's size that gives the log between two checkpoints.
+/// Divisor of the file system's size, which gives the checkpoint interval.
 const CHECKPOINT_PART: u64 = 32;
 
-/// Bytes of the log after which a checkpoint is due: a part of the file system, within this range. Startup replays up to this
+/// Range of the checkpoint interval: the size in bytes of the log after which a checkpoint is due. Startup replays up to this
 /// size, and the disk keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES: RangeInclusive<u64> = 1 << 20..=32 << 20;
 
-/// Returns the number of bytes that must stay free on a file system with `total` bytes, or 0 without monitoring.
+/// Returns the number of bytes that must stay free on a file system of `total` bytes, or 0 if monitoring is disabled.
 fn reserve_bytes(settings: SpaceConfig, total: u64) -> u64 {
     let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
     settings.reserve_bytes.unwrap_or(default)
 }
 
-/// Returns whether a file of `bytes` bytes leaves the reserve free at `path`. Returns true without monitoring.
+/// Returns whether a file of `bytes` bytes leaves the reserve free at `path`. Always true if monitoring is disabled.
 pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
     let measured = measure(path);
     match reserve_bytes(settings, measured.total) {
@@ -57,8 +56,8 @@ pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
     }
 }
 
-/// Returns the size in bytes of the log between two checkpoints, for the file system of `dir` or of its nearest existing
-/// ancestor. The size is smaller on a small file system.
+/// Returns the size in bytes of the log between two checkpoints. It depends on the file system of `dir` or of its nearest
+/// existing ancestor.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
     let suited = measure(dir).total / CHECKPOINT_PART;
     suited.clamp(*CHECKPOINT_LOG_BYTES.start(), *CHECKPOINT_LOG_BYTES.end())
@@ -76,7 +75,7 @@ pub enum SpaceLevel {
     None,
 }
 
-/// The last measurement. All threads share it.
+/// The last measurement, shared by all threads.
 #[derive(Debug, Default)]
 pub struct SpaceStatus {
     free_bytes: AtomicU64,
@@ -91,7 +90,7 @@ impl SpaceStatus {
         self.free_bytes.load(Relaxed)
     }
 
-    /// Returns the number of bytes that must stay free, or 0 without monitoring.
+    /// Returns the number of bytes that must stay free, or 0 if monitoring is disabled.
     pub fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes.load(Relaxed)
     }
@@ -111,25 +110,23 @@ impl SpaceStatus {
 #[derive(Debug)]
 pub struct SpaceMonitor {
     dir: PathBuf,
-    /// The raft log's folder.
     log: PathBuf,
-    /// Shared with the threads that write to the disk.
+    /// Announced bytes, shared with the threads that write to the disk.
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
     level: SpaceLevel,
-    /// Free bytes on the file system that has less free space.
+    /// Free bytes on the file system that has fewer of them.
     free: u64,
     /// Free bytes on the file system with the log and the ballast.
     free_for_log: u64,
-    /// Number of bytes appended to the log since the last measurement.
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
 }
 
 impl SpaceMonitor {
-    /// Measures the file system and resolves the settings. Call it before the data directory is opened: on a full disk, it
-    /// deletes an existing ballast, so that the log can be opened.
+    /// Measures the file systems and resolves the settings. Call this before opening the data directory: on a full disk, it
+    /// deletes the ballast so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
@@ -163,17 +160,17 @@ impl SpaceMonitor {
         space
     }
 
-    /// Returns whether the free space is below the ballast's size, or below the reserve if the reserve is smaller.
+    /// Returns whether the log's disk has less free space than the ballast takes, or than the reserve if that is smaller.
     fn is_full(&self) -> bool {
         self.free_for_log < self.ballast_bytes.min(self.reserve_bytes)
     }
 
-    /// Deletes the ballast unless another process uses the directory. Releases the lock, because opening the storage takes it
-    /// again.
+    /// Deletes the ballast unless another process uses the directory. Releases the directory's lock afterward, because opening
+    /// the storage takes it again.
     fn release_at_start(&self) {
         match DirectoryLock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
-            // opening the storage reports the lock's holder
+            // Opening the storage reports the lock's holder.
             Err(error) => {
                 tracing::debug!(%error, "keeping the ballast, because another process uses the directory")
             }
@@ -195,16 +192,16 @@ impl SpaceMonitor {
         self.level
     }
 
-    /// Measures the free space and deletes or restores the ballast. Publishes the new level and returns it.
+    /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level.
     pub fn check(&mut self) -> SpaceLevel {
-        // The next check includes runs that start or end from here on.
+        // The next check covers runs that start or end after this point.
         self.ledger.take_stale();
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
             self.measure();
         }
-        // a write that found no space may have deleted the ballast
+        // A log write that found no space may have deleted the ballast.
         let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let calm = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
@@ -229,8 +226,7 @@ impl SpaceMonitor {
         level
     }
 
-    /// Announces a command that needs `bytes` bytes of log. Returns whether the command can be accepted. `grows` means that
-    /// it adds data.
+    /// Announces a command that takes `bytes` bytes of log and returns whether it is accepted. `grows` means that it adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -246,7 +242,7 @@ impl SpaceMonitor {
         self.ledger.promise(bytes, self.free_above(kept_bytes))
     }
 
-    /// Measures the free space again if the level may have changed. Call it after `appended` bytes were written to the log.
+    /// Records that `appended` bytes were written to the log, and measures the free space again if the level may have changed.
     /// They include all accepted commands except the last `held` bytes.
     pub fn written(&mut self, appended: u64, held: u64) {
         self.ledger.written(appended, held);
@@ -261,8 +257,7 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns the number of bytes by which the log can grow for any commands: the free bytes above the floor. Unlimited
-    /// without monitoring.
+    /// Returns by how many bytes the log can grow before the free space reaches the floor. Unlimited if monitoring is disabled.
     pub fn log_room(&self) -> u64 {
         match self.reserve_bytes {
             0 => u64::MAX,
@@ -270,7 +265,7 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns the free bytes in excess of `kept_bytes`, less the bytes written since the measurement.
+    /// Returns how many free bytes exceed `kept_bytes`, less the bytes written since the measurement.
     fn free_above(&self, kept_bytes: u64) -> u64 {
         self.free
             .saturating_sub(self.appended_since_check + kept_bytes)
@@ -280,13 +275,14 @@ impl SpaceMonitor {
         self.ledger.floor_bytes()
     }
 
+    /// Measures the free space on both file systems.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
         self.free = measure(&self.dir).free.min(self.free_for_log);
         self.appended_since_check = 0;
     }
 
-    /// Publishes level, free bytes, reserve and ballast to other threads. Logs a change of the level.
+    /// Publishes the level and the sizes to other threads. Logs a change of the level.
     fn publish(&mut self, level: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
         if level != self.level {

@@ -1,11 +1,11 @@
 //! Checks the log's files before the engine opens them: keeps complete records, cuts the torn write of a crash, and refuses
 //! corruption.
 //!
-//! Every write is synced before the next write starts, and a file is synced and closed before the next file is created. A
-//! crash can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage
-//! followed by complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's
-//! value inside the torn record.) A last record that has all its sectors and a single wrong bit cannot come from a crash
-//! either. It was complete, may have been acknowledged, and is repaired.
+//! Every write is synced before the next one starts, and a file is synced and closed before the next one is created. A crash
+//! can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
+//! complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's value inside
+//! the torn record.) A single wrong bit in a last record with all its sectors cannot come from a crash, either. That record was
+//! complete and may have been acknowledged, so it is repaired.
 
 use std::{
     collections::HashSet,
@@ -26,7 +26,7 @@ use super::{
 const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
 /// The format version and the alignment follow the magic bytes, eight bytes each.
 const FILE_HEADER_BYTES: usize = MAGIC.len() + 16;
-/// The engine's format version that this release writes.
+/// The engine's format version, which this release writes.
 const FILE_VERSION: u64 = 2;
 /// A record's header: its length and the offset of its footer, eight bytes each.
 const RECORD_HEADER_BYTES: usize = 16;
@@ -41,9 +41,9 @@ const SEQ_DIGITS: usize = 16;
 pub(super) enum LogFileKind {
     /// Files with new records.
     Append,
-    /// Files with old entries that the engine moves so that it can drop a file. It writes several records before a sync, and
-    /// drops the originals only afterward. Damage at the end is therefore always cut. If a crash did not cause the damage,
-    /// [`super::log`] detects the loss by the first index.
+    /// Files with old entries that the engine rewrites so that it can delete their original files. It writes several records
+    /// before a sync and deletes the originals only afterward. Damage at the end is therefore always cut. If a crash did not
+    /// cause it, the log-start record reveals the missing entries ([`super::log`]).
     Rewrite,
 }
 
@@ -56,8 +56,8 @@ impl LogFileKind {
     }
 }
 
-/// Repairs the log's files: cuts a torn write and repairs a flipped bit in the last record. Fails on other damage and on a
-/// missing file. In a copied directory, removes the files before the last missing file.
+/// Repairs the log's files: cuts a torn write and corrects a flipped bit in the last record. Fails on other damage and on a
+/// missing file. In a copied directory, removes the files before the last missing file instead.
 pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
         let mut files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
@@ -106,12 +106,12 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileRepair {
     Whole,
-    /// Change one byte by this mask, then examine the file again.
+    /// XOR the byte at this offset with this mask, then examine the file again.
     Repair {
         at: usize,
         mask: u8,
     },
-    /// Cut all bytes after this offset. `zeros` means that all of them are 0, which is not damage.
+    /// Truncate the file to this length. `zeros` means that only zeros are cut, which is not damage.
     Cut {
         good: usize,
         zeros: bool,
@@ -126,8 +126,8 @@ pub(super) struct Damage {
     what: String,
 }
 
-/// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file
-/// of its kind. In the newest file, a flipped bit is repaired. Fails on other damage that a torn write does not explain.
+/// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file of
+/// its kind. Fails on damage that neither a torn write nor a single flipped bit in the newest file explains.
 pub(super) fn judge(
     bytes: &[u8],
     seq: u64,
@@ -165,7 +165,7 @@ pub(super) fn judge(
     Ok(cut_from(good, zeros))
 }
 
-/// Returns the repair that truncates a file after its last complete record, or removes it if its header is incomplete.
+/// Returns the repair that truncates a file to the length `good`, or removes it if its header is incomplete (`None`).
 fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
         good,
@@ -173,13 +173,13 @@ fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     })
 }
 
-/// Finds the first offset at or after `search` from which complete records, followed by zeros at most, reach the end. Returns
-/// `None` without such an offset.
+/// Finds the first offset, at or after `search`, from which complete records reach the end, apart from trailing zeros. Returns
+/// `None` if there is no such offset.
 fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<usize> {
     let bytes = sums.bytes;
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let end = bytes.len() - zeros;
-    // offsets whose records do not reach the end, so that each chain is followed only once
+    // Offsets whose records do not reach the end, so that each chain is followed only once.
     let mut visited = HashSet::new();
     (search..end).find(|start| {
         let mut at = *start;
@@ -196,8 +196,8 @@ fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<us
     })
 }
 
-/// Examines a log file and repairs it: flips a bit back, cuts a torn write, or removes an incomplete file. Fails on damage
-/// that a crash cannot cause.
+/// Examines a log file and applies its repair: corrects a bit, cuts a torn write, or removes an incomplete file. Fails on
+/// damage that a crash cannot cause.
 fn repair_file(
     dir: &Path,
     path: &Path,
@@ -224,7 +224,7 @@ fn repair_file(
                 let bytes = bytes.len() - good;
                 tracing::warn!(file = %path.display(), offset = good, bytes, "cut a torn last write");
             }
-            // Preallocated space reads as zeros and exists after every kill.
+            // Preallocated space reads as zeros and remains after every kill, so cutting it is not logged.
             OpenOptions::new().write(true).open(path).and_then(|file| {
                 file.set_len(good as u64)?;
                 file.sync_all()
@@ -252,8 +252,8 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     Some(at)
 }
 
-/// Finds the single wrong bit in the record at `at`, if the record is the last and has all its sectors. Returns the byte and
-/// the mask, or `None` if more bits are wrong.
+/// Finds the single wrong bit in the record at `at`, if the record is the last one and has all its sectors. Returns the byte's
+/// offset and the bit's mask, or `None` if more bits are wrong.
 fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
     let bytes = sums.bytes;
     let alone = |(byte, mask): (usize, u8)| {
@@ -303,12 +303,12 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
     .find_map(alone)
 }
 
-/// Parses a record's length and its footer's offset from its header. Returns `None` if they are invalid. `left` is the number
-/// of bytes from the header to the end of the file.
+/// Parses a record's length and its footer's offset from its header, or returns `None` if they are invalid. `left` is the
+/// number of bytes from the header to the end of the file.
 fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
-    // The low byte is the compression type. The log's records are never compressed.
+    // The low byte is the compression type. The log does not compress records.
     if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > left {
         return None;
     }
@@ -318,19 +318,19 @@ fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
         .then_some((length, footer))
 }
 
-/// Returns the number that the engine combines with a footer's checksum. It depends on the file's sequence number, so a
-/// record is valid only in the file for which it was written.
+/// Returns the number that the engine XORs with a footer's checksum. It depends on the file's sequence number, so a record is
+/// valid only in its own file.
 fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Returns the same result as [`record`], in time independent of the record's length.
+/// Returns the same length as [`record`], in time independent of the record's length.
 fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
     let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
     has_valid_sums(sums, at, layout, seq).then_some(layout.0)
 }
 
-/// Returns whether both blocks of the record at `at` have valid checksums. A record may have no entries.
+/// Returns whether both blocks of the record at `at` have valid checksums. The block of entries may be empty.
 fn has_valid_sums(
     sums: &RangeCrc<'_>,
     at: usize,
@@ -360,7 +360,7 @@ fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     whole.then_some(len)
 }
 
-/// Returns whether a block ends with the CRC-32 of its other bytes, combined with `sign`.
+/// Returns whether a block ends with the CRC-32 of its other bytes, XORed with `sign`.
 fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     let Some((content, sum)) = block.split_last_chunk::<CRC_BYTES>() else {
         return false;
@@ -380,7 +380,7 @@ mod tests {
 
     const SEQ: u64 = 3;
 
-    /// Returns a record with these entries, as the engine writes it.
+    /// Returns a record with these entries, as the engine encodes it.
     fn record_with(entries: &[u8]) -> Vec<u8> {
         let footer = RECORD_HEADER_BYTES + entries.len() + CRC_BYTES;
         let length = footer + 1 + CRC_BYTES;
@@ -393,8 +393,8 @@ mod tests {
         bytes
     }
 
-    /// Returns the end of a log with a torn last write. The written value contains `headers` record headers, each of which
-    /// would extend to the valid footer at the end.
+    /// Returns the end of a log with a torn last write. The written value contains `headers` record headers, each for a record
+    /// that would end at the valid footer at the end.
     fn crafted_tail(headers: usize) -> Vec<u8> {
         let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
         // every record has entries
@@ -434,7 +434,7 @@ mod tests {
         for length in [0, 1, 300, 900] {
             bytes.extend(record_with(&entries[..length]));
         }
-        // a record without entries between the blocks ends the chain before it
+        // A record without entries, between the blocks, ends the chain before it.
         let sums = RangeCrc::new(&bytes);
         let first = 100 + record_with(b"").len();
         assert_eq!(records_to_the_end(&sums, 1, SEQ), Some(first));

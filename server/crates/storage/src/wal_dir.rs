@@ -1,9 +1,9 @@
 //! The raft log outside the data directory (`--wal-dir`). `member/log` is a symbolic link to the folder `log` in `--wal-dir`,
-//! so offline commands, and startup without the flag, find the log.
+//! so that offline commands, and startup without the flag, find the log.
 //!
 //! A log in the data directory is copied, then its folder is exchanged with the link atomically: a crash leaves either the
-//! folder or the link. In `--wal-dir`, this process deletes only its own copy, because other files may belong to another
-//! member. The folder names the link that points to it (`owner`); only [`place_log`] changes that name.
+//! folder or the link. The folder's file `owner` names its link; only [`place_log`] changes it. In `--wal-dir`, this process
+//! deletes only its own copy, because other files may belong to another member.
 
 use std::{
     fs, io,
@@ -23,12 +23,12 @@ use super::{
 /// Name of the log's folder, or of the link to it, in the member's folder. Also the name of the folder in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
-/// Name of the link before it is exchanged with the log's folder, and of the old folder afterward.
+/// Name of the link before it is exchanged with the log's folder, and of the old folder after that.
 const EXCHANGED: &str = "log.exchanged";
 
-/// Places the raft log of the data directory `dir` in the folder `wal_dir`. If the log is in the data directory, moves it.
-/// Refuses a folder that contains another log, and a log in a third location. A linked log becomes this directory's log,
-/// unless the directory that it names still exists.
+/// Places the raft log of the data directory `dir` in the folder `wal_dir`. Moves a log from the data directory. Adopts a log
+/// that is already linked, unless the link that its folder names still exists. Fails if the folder contains another log, or if
+/// the link points elsewhere.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -38,7 +38,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     let target = canonical(wal_dir)?.join(LOG);
     let log = member.join(LOG);
     if target == canonical(&member)?.join(LOG) {
-        // the folder is the member's own
+        // The folder is already the member's own.
         return Ok(());
     }
     if !log.is_symlink() {
@@ -52,13 +52,13 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     } else if target.exists() {
         claim_log(&log, &target, identity)?;
     }
-    // Durable before an entry is acknowledged through the link, even if an earlier process created it.
+    // The link must be durable before an entry is acknowledged through it, even if an earlier process created it.
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
     remove_move_leftovers(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Returns whether a link points to the folder. The folder may be missing if its disk is not mounted; [`super::open`] reports
-/// this.
+/// Returns whether a link points to the folder. The folder may be missing if its disk is not mounted, which [`super::open`]
+/// reports.
 fn links_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,
@@ -66,8 +66,8 @@ fn links_to(link: &Path, target: &Path) -> bool {
     }
 }
 
-/// Records this link as the owner of the linked log in `target`. Fails if the previously recorded link still exists, or if the
-/// log belongs to another member.
+/// Records this link as the owner of the linked log in `target`. Fails if the recorded link still exists, or if the log belongs
+/// to another member.
 fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let Err(refusal) = owner::check_link(log) else {
         return Ok(());
@@ -85,7 +85,7 @@ fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     name_link(log, log, target, identity)
 }
 
-/// Records the link at `at`, which is or will be `log`, as the owner of the folder `target`.
+/// Records the link at `at` as the owner of the folder `target`. `log` is the link's final path.
 fn name_link(
     at: &Path,
     log: &Path,
@@ -96,11 +96,12 @@ fn name_link(
     LogOwner::new(identity, LogLink::read(at, &path)?).write(target)
 }
 
+/// Returns the member's folder that contains `log`.
 fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Links to the folder of a new log, which must be missing or empty. First records the link in the folder.
+/// Links to the folder of a new log, which must be missing or empty. Records the link in the folder first.
 fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)
@@ -115,24 +116,24 @@ fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
 fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     let link = log.with_file_name(EXCHANGED);
     if link.is_symlink() {
-        // an interrupted attempt may have left it
+        // An interrupted attempt may have left the link.
         fs::remove_file(&link).map_err(|error| OpenError::io(&link, error))?;
     }
     symlink(target, &link).map_err(|error| OpenError::io(&link, error))?;
     Ok(link)
 }
 
-/// Copies the log to the folder `target`, which must be missing or empty. Then exchanges the log's folder with a link to the
+/// Copies the log to the folder `target`, which must be missing or empty, then exchanges the log's folder with a link to the
 /// copy.
 fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
     if staged.exists() {
-        // an earlier process with the same id may have left it; it may contain files that the log has dropped
+        // An earlier process with the same id may have left this folder, with files that the log has dropped since.
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
-    // a rename can replace an empty folder
+    // Remove the owner file, because a rename replaces only an empty folder.
     let _ = fs::remove_file(target.join(owner::FILE));
     let copied = copy(log, &staged).and_then(|()| fs::rename(&staged, target));
     if let Err(error) = copied.and_then(|()| sync_parent(target)) {
@@ -164,7 +165,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(to)
 }
 
-/// Refuses a folder that contains files. Ignores an owner file whose link was never created.
+/// Fails if the folder contains files, except an owner file whose link was never created.
 fn refuse_used(target: &Path) -> Result<(), OpenError> {
     let is_used = match fs::read_dir(target) {
         Ok(mut files) => {
@@ -182,8 +183,8 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Removes the leftovers of a move to `--wal-dir` from the member's folder: the old log folder ([`EXCHANGED`]) and the old
-/// ballast; see [`ballast_of`]. Missing files are not an error. The removal is not made durable.
+/// Removes the old log folder ([`EXCHANGED`]) and the old ballast ([`ballast_of`]) after a move to `--wal-dir`. Missing files
+/// are not an error. The removal is not made durable.
 fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     let exchanged = member.join(EXCHANGED);
     if exchanged.is_dir() && !exchanged.is_symlink() {
@@ -195,8 +196,7 @@ fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the path of the ballast. It is on the log's disk: next to the log's folder, or inside it if the folder is in
-/// `--wal-dir`.
+/// Returns the path of the ballast, which is on the log's disk: next to the log's folder, or inside a folder in `--wal-dir`.
 pub(super) fn ballast_of(member: &Path) -> PathBuf {
     let log = member.join(LOG);
     match log.is_symlink() {

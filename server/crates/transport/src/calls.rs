@@ -1,4 +1,4 @@
-//! Counts the known gRPC methods, with the labels of etcd's `grpc_server_*` series.
+//! Counts gRPC calls by method, in etcd's series `grpc_server_*`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,7 +9,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
 use witan_base::metrics::{Striped, StripedVec};
 
-/// Returns the value of the label `grpc_type` for a kind of method.
+/// Returns the label `grpc_type` of a kind of method.
 fn label(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Unary => "unary",
@@ -18,7 +18,7 @@ fn label(call_type: CallType) -> &'static str {
     }
 }
 
-/// The values of the label `grpc_code` for the gRPC codes 0 to 16.
+/// The label `grpc_code` of each gRPC code from 0 to 16.
 const CODES: [&str; 17] = [
     "OK",
     "Canceled",
@@ -51,7 +51,7 @@ pub(super) struct CallMetrics {
     /// Number of sent messages.
     pub(super) sent: Striped<IntCounter>,
     handled: [IntCounter; CODES.len()],
-    /// Duration of calls in seconds; `None` without `--metrics=extensive`.
+    /// Duration of calls in seconds. `None` without `--metrics=extensive`.
     pub(super) handling: Option<Histogram>,
     /// The method's name without its service.
     pub(super) method: &'static str,
@@ -63,7 +63,7 @@ impl CallMetrics {
         self.call_type == CallType::Unary
     }
 
-    /// Counts the end of a call with this gRPC code.
+    /// Counts a call that ended with this gRPC code.
     pub(super) fn handled(&self, code: i32) {
         let code = usize::try_from(code)
             .ok()
@@ -90,7 +90,8 @@ pub(super) struct CallSeries {
 }
 
 impl CallSeries {
-    /// Creates the series of all methods. As in etcd, they exist from startup, so that a rate includes the first failure.
+    /// Creates the series of all methods. As in etcd, they exist from startup, so that a rate includes a method's first
+    /// failure.
     pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();
         let mut services = HashSet::new();

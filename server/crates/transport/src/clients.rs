@@ -1,5 +1,5 @@
-//! Counts requests by the client's API version (`client-api-version`). Clients choose this label, so the number of its values
-//! is bounded.
+//! Counts requests by the client's API version (`client-api-version`). Clients choose this label's value, so the number of
+//! values is bounded.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ pub(super) struct ClientVersions {
     seen: Mutex<HashSet<String>>,
 }
 
-/// Request counters for one client version. Each connection keeps the counters of its client.
+/// Request counters of one client version. Each connection keeps the counters of its client.
 #[derive(Debug)]
 pub(super) struct ClientRequests {
     unary: Striped<IntCounter>,
@@ -35,7 +35,7 @@ pub(super) struct ClientRequests {
 }
 
 impl ClientRequests {
-    /// Returns the counter for calls of this kind.
+    /// Returns the counter for calls of this type.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         let requests = match call_type {
             CallType::Unary => &self.unary,
@@ -50,7 +50,7 @@ impl ClientVersions {
         Self { requests, seen: Mutex::default() }
     }
 
-    /// Returns the counters for a client version. The label is [`UNKNOWN`] without a version, and [`OTHER`] if the text is
+    /// Returns the counters of a client version. The label is [`UNKNOWN`] without a version, and [`OTHER`] if the text is
     /// invalid or too long, or if there are already [`VERSIONS_MAX`] versions.
     pub(super) fn version(&self, version: Option<&[u8]>) -> ClientRequests {
         let version = version.map_or(Ok(UNKNOWN), str::from_utf8);
@@ -62,7 +62,7 @@ impl ClientVersions {
         ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
-    /// Returns whether a version has its own label: its size is at most [`VERSION_BYTES_MAX`], and it is one of the first
+    /// Returns whether a version gets its own label: it has at most [`VERSION_BYTES_MAX`] bytes, and is one of the first
     /// [`VERSIONS_MAX`] versions.
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {

@@ -1,5 +1,5 @@
-//! Contains panics of requests over HTTP/1 and gRPC. The request is answered with 500 or `Internal`, or aborted if its answer
-//! has started. `witan_base::panics` implements the mechanism.
+//! Contains panics of HTTP/1 requests and gRPC calls. The answer is 500 or `Internal`, or is aborted if it has already started.
+//! `witan_base::panics` implements the mechanism.
 
 use std::{
     pin::Pin,
@@ -17,16 +17,16 @@ use witan_base::panics::{self, CaughtPanic, PanicMetrics, PanicSource};
 
 use super::{CallHandler, Incoming, Outgoing};
 
-/// Error text for a request that panicked.
+/// Error message of a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
 
-/// Answers a gRPC call. A panic ends only this call.
+/// Handles a gRPC call. A panic ends only this call.
 pub(super) async fn call<C: CallHandler>(
     calls: C,
     request: Incoming,
     metrics: PanicMetrics,
 ) -> Outgoing {
-    // the creation of the call's future can panic, too
+    // Creating the call's future may panic, too.
     let call = async move { calls.call(request).await };
     match panics::contain(&metrics, PanicSource::Grpc, call).await {
         Ok(Outgoing::Response(response)) => {
@@ -51,8 +51,8 @@ fn stream(body: Body, metrics: PanicMetrics) -> Body {
     Body::new(ContainedBody { body, source, metrics })
 }
 
-/// Returns the response to an HTTP/1 request, or status 500 if the request panicked. A later panic while the body is sent
-/// ends only this body.
+/// Returns the response to an HTTP/1 request, or status 500 if the request panicked. A panic while the body is sent ends only
+/// that body.
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
     metrics: &PanicMetrics,
@@ -75,14 +75,14 @@ pub(super) fn response(
 
 /// A response body whose panics are contained.
 struct ContainedBody<B> {
-    /// The inner body; `None` after a panic.
+    /// The inner body, or `None` after a panic.
     body: Option<B>,
     source: PanicSource,
     metrics: PanicMetrics,
 }
 
 impl<B> ContainedBody<B> {
-    /// Polls the body. After a panic, `failed` creates its last part.
+    /// Polls the body with `poll`. After a panic, ends the body with the error from `failed`.
     fn poll<T, E>(
         &mut self,
         failed: impl FnOnce() -> E,
@@ -114,14 +114,14 @@ impl http_body::Body for ContainedBody<Body> {
         self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    // the connection uses the hint to count the body
+    // The connection uses the hint to count the body.
     fn size_hint(&self) -> SizeHint {
         let body = self.body.as_ref();
         body.map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
-/// Aborts the connection before the end of the response.
+/// The error that aborts a connection before the end of a response.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{INTERNAL}")]
 struct InternalError;

@@ -1,5 +1,5 @@
-//! The gRPC server around each call: counting, charges and error texts (the same as in etcd and grpc-go). `witan_http2`
-//! implements the protocol, the dialects implement the calls, and `http2_requests` serves requests that are not gRPC.
+//! The gRPC server around each call: counters, charges, and the error messages of etcd and grpc-go. `witan_http2` implements
+//! the protocol, the dialects handle the calls, and `http2_requests` serves other HTTP/2 requests.
 
 use std::{
     borrow::Cow,
@@ -45,14 +45,14 @@ pub(super) const DEADLINE: &str = "context deadline exceeded";
 pub(super) const STOPPED: &str = "etcdserver: server stopped";
 const TOO_MANY: &str = "etcdserver: too many requests";
 
-/// Metadata key with the API version of etcd's clients.
+/// Metadata key of a client's API version.
 const CLIENT_VERSION: &str = "client-api-version";
 
 /// Serves the HTTP/2 connections of one worker.
 #[derive(Clone)]
 pub(super) struct Server<C> {
     calls: C,
-    /// Serves requests that are not gRPC; `None` on a port for gRPC only.
+    /// Serves requests that are not gRPC. `None` on a port for gRPC only.
     requests: Option<Http2Requests>,
     rules: Rc<CallRules>,
     config: Config,
@@ -60,11 +60,11 @@ pub(super) struct Server<C> {
     stopped: watch::Receiver<bool>,
 }
 
-/// Properties of a connection's client.
+/// What is known about a connection's client.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
     pub(super) over_tls: bool,
-    /// The client's certificate; `None` if it has sent none.
+    /// The client's certificate, if it sent one.
     pub(super) certificate: Option<PeerCertificate>,
 }
 
@@ -97,7 +97,8 @@ impl<C: CallHandler> Server<C> {
         }
     }
 
-    /// Serves one connection until it ends. After the stop signal, ends it when its streams have ended.
+    /// Serves one connection until it ends. After the stop signal, accepts no more streams and ends when the open ones have
+    /// ended.
     pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -113,7 +114,7 @@ impl<C: CallHandler> Server<C> {
             counted: RefCell::default(),
         };
         let stopped = async move {
-            // an error means that the sender was dropped, which also means a stop
+            // An error means that the sender was dropped, which also means a stop.
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
         driver::serve(stream, client, self.config, stopped).await
@@ -138,20 +139,20 @@ struct ConnectionService<C> {
     rules: Rc<CallRules>,
     ends: ConnectionInfo,
     account: Account,
-    /// The client's API version, and the counters for it.
+    /// The client's API version, and its counters.
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
-/// Data about the method of a call.
+/// What is known about the method of a call.
 #[derive(Debug)]
 pub struct MethodInfo {
-    /// The method's counters; `None` for an unknown method.
+    /// The method's counters, or `None` for an unknown method.
     call: Option<Arc<CallMetrics>>,
-    /// The request counters for the client's version; `None` for an unknown method.
+    /// The request counters of the client's version, or `None` for an unknown method.
     client: Option<Rc<ClientRequests>>,
 }
 
-/// Maps a resource of the protocol to a resource of an account.
+/// Maps a resource of the protocol to a resource of the connection's account.
 fn charged(what: Resource) -> account::Resource {
     match what {
         Resource::Requests => account::Resource::Requests,
@@ -269,7 +270,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
                 let text = "the request has more than one message";
                 (Code::Internal, text.into())
             }
-            // the text is etcd's
+            // The message is etcd's.
             Refusal::NoRoom(Resource::Requests | Resource::Answers | Resource::Calls) => {
                 (Code::ResourceExhausted, TOO_MANY.into())
             }
@@ -297,7 +298,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     }
 }
 
-/// Returns grpc-go's error text for an unsupported compression.
+/// Returns grpc-go's error message for an unsupported compression.
 fn unknown_encoding(head: &Head) -> String {
     let name = header(head, "grpc-encoding");
     format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
@@ -307,13 +308,13 @@ fn bad_timeout(head: &Head) -> String {
     format!("malformed grpc-timeout: {:?}", header(head, "grpc-timeout"))
 }
 
-/// Returns grpc-go's error text for a method other than POST.
+/// Returns grpc-go's error message for a method other than POST.
 fn not_post(head: &Head) -> String {
     let method = head.parts().method.as_str();
     format!("Received a HEADERS frame with :method {method:?} which should be POST")
 }
 
-/// Returns a header's value as text, or an empty string without the header.
+/// Returns a header's value as text, or an empty string if the header is missing.
 fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     let value = head.headers().get(name);
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
@@ -325,7 +326,7 @@ pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
     http::Request::from_parts(request.head.parts().clone(), body)
 }
 
-/// The body of a request, as tonic reads it.
+/// A request body, as tonic reads it.
 #[derive(Debug)]
 pub struct RequestMessages(pub witan_http2::Body);
 
@@ -352,7 +353,7 @@ impl http_body::Body for RequestMessages {
     }
 }
 
-/// A running call. This is not an async block around the call, because the call's future would then be stored twice.
+/// A running call. An async block around the call would store the call's future twice.
 pub(super) enum RunningCall {
     Grpc(Pin<Box<dyn Future<Output = Outgoing>>>),
     Http(RunningRequest),
@@ -382,9 +383,9 @@ impl Future for RunningCall {
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
-    /// A gRPC body that tonic encodes, with the statuses of `witan_http2`.
+    /// A gRPC body that tonic encodes, with the status type of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
-    /// A body that is not gRPC. It is boxed, because every stream reserves space for its body.
+    /// A body that is not gRPC. Boxed, because every stream reserves space for its body.
     Http(Box<HttpBody>),
 }
 
@@ -421,7 +422,7 @@ fn to_http2(status: tonic::Status) -> Status {
     Status::new(status.code().into(), status.message().to_owned())
 }
 
-/// Counts the end of a call. If it is dropped without a result, the client has canceled the call.
+/// Counts the end of a call. If dropped without a result, the client has canceled the call.
 pub(super) struct CallCounter {
     head: Rc<Head>,
     rules: Rc<CallRules>,
@@ -429,7 +430,7 @@ pub(super) struct CallCounter {
 }
 
 impl CallCounter {
-    /// Counts the end of a call with its code and duration, and logs a warning if a unary call was slow.
+    /// Counts the end of a call with its code and duration. Logs a warning if a unary call was slow.
     fn count(&self, code: Code, took: Duration) {
         let Some(call) = &self.head.method().call else {
             return;
@@ -441,14 +442,14 @@ impl CallCounter {
         }
         if unary {
             if code != Code::Ok {
-                // as in etcd, a refusal also counts as a sent message
+                // As in etcd, an error also counts as a sent message.
                 call.sent.here().inc();
             }
             logging::warn_if_slow(call.method, took, self.rules.expected);
         }
     }
 
-    /// Adds the method's name to tonic's error for an unknown path, as in etcd.
+    /// Adds the method's name to tonic's error for an unknown method, as etcd does.
     fn name_unknown_method(&self, headers: &mut HeaderMap) {
         let code = headers.get(tonic::Status::GRPC_STATUS);
         let unimplemented =
@@ -458,7 +459,7 @@ impl CallCounter {
         }
         let whole = self.head.path().trim_start_matches('/');
         let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
-        // a counted method is unknown only if its service is not registered
+        // A counted method is unknown only if its service is not registered.
         let known = self.rules.metrics.calls.knows_service(service);
         let text = if self.head.method().call.is_none() && known {
             format!("unknown method {method} for service {service}")

@@ -1,4 +1,4 @@
-//! Sends one HTTP/1 request on its own connection. Used for the ports of members and for discovery services.
+//! Sends one HTTP/1 request on a connection of its own, to other members and to discovery services.
 
 use std::{future::pending, io};
 
@@ -12,8 +12,8 @@ use hyper::{
 
 use super::BODY_BYTES_MAX;
 
-/// Sends a request with its `Host` header on a connection, and returns the whole answer. Fails if the body exceeds
-/// `BODY_BYTES_MAX`. The caller must limit the time.
+/// Sends a request, which must have a `Host` header, and returns the complete answer. Fails if the body exceeds
+/// `BODY_BYTES_MAX`. Has no timeout.
 pub async fn exchange(
     stream: impl Read + Write + Unpin,
     request: Request<String>,
@@ -26,7 +26,7 @@ pub async fn exchange(
         let body = body.map_err(io::Error::other)?.to_bytes();
         Ok(Response::from_parts(head, body))
     };
-    // an answer that has arrived is valid, regardless of how the connection ends
+    // A complete answer is valid, no matter how the connection ends.
     let connection = async {
         drop(connection.await);
         pending().await

@@ -1,17 +1,17 @@
-//! The byte stream of an HTTP/1 connection between the socket and actix. actix parses and limits HTTP/1. This filter adds
-//! three behaviors of etcd that actix does not have:
+//! The byte stream of an HTTP/1 connection, between the socket and actix. actix parses and limits HTTP/1. This filter adds what
+//! etcd does and actix does not:
 //!
-//! - A request target may contain bytes that Go accepts and actix's URI type rejects (raw UTF-8, `<`, `#`, …).
-//!   `request_filter` escapes them in every request line of the connection.
-//! - A refused request for another protocol (`Upgrade: h2c`, a WebSocket with a body) is removed from the head, because actix
-//!   would otherwise treat the body as endless.
+//! - A request target may contain bytes that Go accepts and actix's URI type rejects (raw UTF-8, `<`, `#`, …). `request_filter`
+//!   escapes them in every request line.
+//! - A refused upgrade to another protocol (`Upgrade: h2c`, a WebSocket with a body) is removed from the head. Otherwise, actix
+//!   would treat the body as endless.
 //! - A malformed chunk gets a 400 answer. actix would close the connection without an answer.
 //!
-//! To find the next request line, the filter must determine the end of each body exactly as actix does. Ambiguous heads pass,
-//! because actix refuses them; `tests::actix_refuses_heads_of_ambiguous_framing` fails if actix changes this. `header`
+//! To find the next request line, the filter must find the end of each body exactly as actix does. Heads with ambiguous framing
+//! pass, because actix refuses them; `tests::actix_refuses_heads_of_ambiguous_framing` fails if that changes. `header`
 //! classifies each header line.
 //!
-//! Waiting answers end when a client closes its side or disconnects: see [`ClientClosed`].
+//! An answer that waits for events ends when its client closes its side: see [`ClientClosed`].
 
 mod header;
 mod request_filter;
@@ -37,23 +37,23 @@ use witan_base::account::Account;
 use self::request_filter::RequestFilter;
 use super::{sniffed::pass_writes, tls::PeerCertificate};
 
-/// Number of consecutive reads without output before the task yields.
+/// Number of consecutive reads without output after which the task yields.
 const EMPTY_READS_IN_A_ROW: u32 = 16;
 
-/// Notifies a waiting answer that the client has closed its side.
+/// Tells a waiting answer that the client has closed its side.
 #[derive(Clone, Debug)]
 pub struct ClientClosed(watch::Receiver<bool>);
 
 impl ClientClosed {
-    /// Resolves when the client closes its side of the connection.
+    /// Completes when the client closes its side of the connection.
     pub async fn wait(mut self) {
-        // an error means that the stream was dropped
+        // An error means that the stream was dropped.
         let _ = self.0.wait_for(|ended| *ended).await;
     }
 }
 
-/// Ends actix's input after the client has requested a tunnel (`CONNECT`, WebSocket) that was refused. actix treats all
-/// following bytes as an endless body, and would read it for seconds before it closes the connection.
+/// Ends actix's input after a requested tunnel (`CONNECT`, WebSocket) was refused. actix would treat all following bytes as an
+/// endless body, and read it for seconds before it closes the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TunnelRefusal(Arc<AtomicBool>);
 
@@ -64,7 +64,7 @@ impl TunnelRefusal {
     }
 }
 
-/// Marks the data of a TLS connection.
+/// Marker in the connection data of a TLS connection.
 #[derive(Clone, Copy, Debug)]
 pub struct OverTls;
 
@@ -81,7 +81,7 @@ pub(super) struct Http1Stream<S> {
 }
 
 impl<S> Http1Stream<S> {
-    /// Creates a stream for a client. The pair contains whether the connection uses TLS, and the client's certificate.
+    /// Creates a stream for a client. `over_tls` says whether the connection uses TLS, and `certificate` is the client's.
     pub(super) fn new(stream: S, (over_tls, certificate): (bool, Option<PeerCertificate>)) -> Self {
         Self {
             stream,
@@ -94,7 +94,7 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Creates a stream that passes one request, which cannot become a tunnel.
+    /// Creates a stream that passes only one request, which cannot open a tunnel.
     pub(super) fn of_one_request(stream: S) -> Self {
         Self {
             lines: RequestFilter::single(),
@@ -102,9 +102,8 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Adds the data that requests need about their connection: its `account`, whether it uses TLS, and the client's
-    /// certificate. Also adds the signal that the client has closed its side, and the handle that ends the stream when a tunnel
-    /// is refused.
+    /// Adds what requests need to know about their connection: its `account`, whether it uses TLS, and the client's
+    /// certificate. Also adds [`ClientClosed`] and the handle that ends the stream after a refused tunnel.
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(self.tunnel.clone());
@@ -185,7 +184,7 @@ mod tests {
         ended.wait().await;
     }
 
-    /// The reader would treat a read of zero bytes as the end of the stream.
+    /// A reader takes a read of zero bytes for the end of the stream.
     #[tokio::test]
     async fn withheld_bytes_do_not_end_the_stream() {
         let (mut client, server) = tokio::io::duplex(1);

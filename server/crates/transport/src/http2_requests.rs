@@ -1,7 +1,5 @@
-//! Serves HTTP/2 requests that are not gRPC. The HTTP/1 handler receives them as HTTP/1 requests, and its responses are
-//! converted to HTTP/2.
-//!
-//! `witan_http2` implements the protocol, and `grpc` serves gRPC calls.
+//! Serves HTTP/2 requests that are not gRPC. The HTTP/1 handler gets them as HTTP/1 requests, and its responses are converted
+//! to HTTP/2. `witan_http2` implements the protocol, and `grpc` serves gRPC calls.
 
 use std::{
     cell::OnceCell,
@@ -29,7 +27,7 @@ use witan_http2::{RequestStream, Status};
 
 use super::{Head, grpc::ConnectionInfo, http1_stream::OverTls, limits::BODY_PIECE_BYTES};
 
-/// Header fields that describe an HTTP/1 connection. HTTP/2 forbids them.
+/// Headers that describe an HTTP/1 connection, which HTTP/2 forbids.
 const OF_HTTP1: [header::HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -38,7 +36,7 @@ const OF_HTTP1: [header::HeaderName; 5] = [
     header::HeaderName::from_static("proxy-connection"),
 ];
 
-/// The HTTP handler in the form that actix calls.
+/// The HTTP handler as an actix service.
 type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix_web::Error>;
 
 /// Serves the requests of one worker.
@@ -46,12 +44,12 @@ type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix
 pub(super) struct Http2Requests(Rc<HttpService>);
 
 impl Http2Requests {
-    /// Creates the service that calls `handler`.
+    /// Creates a service that calls `handler`.
     pub(super) async fn new(
         handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>,
     ) -> Result<Self, ()> {
         let app = App::new()
-            // actix supports connection data only for HTTP/1 connections
+            // actix supports connection data only for HTTP/1 connections.
             .wrap_fn(|mut request, service| {
                 let connection = request.extensions_mut().remove::<Rc<Extensions>>();
                 if let Some(connection) = connection {
@@ -64,7 +62,7 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Creates the service of one connection. It charges memory to `account`.
+    /// Creates a service for one connection, which charges memory to `account`.
     pub(super) fn of_connection(
         &self,
         client: &ConnectionInfo,
@@ -84,8 +82,8 @@ pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     over_tls: bool,
     account: Account,
-    /// The connection data that [`super::connection_data`] returns. Most connections carry only gRPC calls and do not need
-    /// it.
+    /// The connection data that [`super::connection_data`] returns. Created on demand, because most connections carry only gRPC
+    /// calls.
     data: OnceCell<Rc<Extensions>>,
 }
 
@@ -93,7 +91,7 @@ pub(super) struct ConnectionRequests {
 pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
 
 impl ConnectionRequests {
-    /// Answers a request. `content` is its body, if it has a body.
+    /// Answers a request. `content` is its body, if it has one.
     pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
         let Some(request) = request(head, content) else {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
@@ -121,7 +119,7 @@ impl ConnectionRequests {
     }
 }
 
-/// Creates an HTTP/1 request. Returns `None` if actix's types reject a part of the head.
+/// Converts a request to HTTP/1. Returns `None` if actix's types reject a part of the head.
 fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
     let parts = head.parts();
     let has_content = content.is_some();
@@ -141,7 +139,7 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
         let value = http1::header::HeaderValue::from_bytes(value.as_bytes()).ok()?;
         to.headers.append(name, value);
     }
-    // in HTTP/1, content without a length is chunked
+    // In HTTP/1, content without a length is chunked.
     if has_content && !parts.headers.contains_key(header::CONTENT_LENGTH) {
         let chunked = http1::header::HeaderValue::from_static("chunked");
         to.headers.insert(http1::header::TRANSFER_ENCODING, chunked);
@@ -149,7 +147,7 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
     Some(request)
 }
 
-/// Creates an HTTP/2 response. The response to a HEAD request has no body.
+/// Converts a response to HTTP/2. With `head_only`, drops the body.
 fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     let (answer, body) = answer.into_parts();
     let size = body.size();
@@ -178,7 +176,7 @@ fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     response
 }
 
-/// The content of a request in the form that actix reads.
+/// A request's content, as actix reads it.
 struct Content(RequestStream);
 
 impl Stream for Content {
@@ -193,9 +191,9 @@ impl Stream for Content {
     }
 }
 
-/// The body of a response. Its producer has reserved the memory, so the connection counts only the part that it sends.
+/// A response body. Its producer has reserved the memory, so the connection counts only the part that it sends.
 pub(super) struct HttpBody {
-    /// The remaining body; `None` if there is none or it has ended.
+    /// The rest of the body, or `None` at its end.
     body: Option<BoxBody>,
     /// The unsent rest of the last part.
     piece: Bytes,

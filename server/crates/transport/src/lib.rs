@@ -1,10 +1,9 @@
-//! The client port: one port with an HTTP/1 stack and an HTTP/2 stack, on actix's workers. The crate does not depend on the
-//! dialects or the node. It calls one function for HTTP requests and one for gRPC calls.
+//! The client port: an HTTP/1 stack and an HTTP/2 stack on one port, on actix's workers. The crate knows neither the dialects
+//! nor the node. It calls one function for HTTP requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `tls` → `mux` (selects the stack), `sniffed` (replays bytes) → `http1_stream` (filters
-//! HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol), `http2_requests` (HTTP/2 that is not gRPC) →
-//! `stall_timeout` (slow clients) → `signals` → `limits` → `metrics` (series), `calls`, `clients`. `peer_http` serves HTTP/1 on
-//! the peer port, and `http1_client` sends requests of this member.
+//! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack. `http1_stream` filters HTTP/1
+//! for actix. `grpc` handles calls around `witan_http2`, and `http2_requests` other HTTP/2 requests. `stall_timeout` and
+//! `limits` bound slow and large clients. `peer_http` serves HTTP/1 on the peer port.
 
 mod calls;
 mod clients;
@@ -55,16 +54,15 @@ pub use tls::{
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 
-/// Returns data about a request's connection, or `None` if the connection has no data of this type. Works for both HTTP
-/// versions.
+/// Returns data about a request's connection, over HTTP/1 or HTTP/2, or `None` if the connection has no data of this type.
 pub fn connection_data<T: 'static>(request: &HttpRequest) -> Option<&T> {
     request.conn_data().or_else(|| request.app_data())
 }
 
-/// The head of a request.
+/// The head of a gRPC request.
 pub type Head = witan_http2::Head<MethodInfo>;
 
-/// A request.
+/// A gRPC request.
 pub type Incoming = witan_http2::CallRequest<MethodInfo>;
 
 /// An answer to a gRPC call.
@@ -72,7 +70,7 @@ pub type Outgoing = witan_http2::CallResponse<Body>;
 
 /// Answers gRPC calls.
 pub trait CallHandler: Clone + Send + 'static {
-    /// Creates a copy for one worker. It shares no reference counts with other workers.
+    /// Creates a copy for one worker, which shares no reference counts with other workers.
     fn clone_for_worker(&self) -> Self {
         self.clone()
     }
@@ -82,10 +80,10 @@ pub trait CallHandler: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Returns whether calls of this path take one message, which is collected before they start.
+    /// Returns whether calls of this path take a single message, which is then received before the call starts.
     fn takes_one_message(&self, path: &str) -> bool;
 
-    /// Handles a call of any method. An unknown method gets the status `Unimplemented` without a text.
+    /// Handles a call of any method. For an unknown method, returns `Unimplemented` without a message.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
 }
 
@@ -106,13 +104,13 @@ impl CallHandler for Routes {
 pub struct Handlers<H, C> {
     /// Answers requests that are not gRPC: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
     pub http: H,
-    /// The gRPC services. The port enforces the limit on message size, so the services must not.
+    /// The gRPC services. The port limits the size of messages, so the services must not.
     pub calls: C,
-    /// Series for connections and calls.
+    /// Metrics of connections and calls.
     pub metrics: Arc<TransportMetrics>,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
-    /// Opens an account for each connection.
+    /// Creates an account for each connection.
     pub totals: Totals,
     /// Settings of connections.
     pub connections: ConnectionSettings,
@@ -120,7 +118,7 @@ pub struct Handlers<H, C> {
     pub security: Option<ServerTls>,
 }
 
-/// The running port. Dropping it does not stop the port; call [`RunningServer::stop`].
+/// The running port. Dropping this does not stop the port; call [`RunningServer::stop`].
 #[derive(Debug)]
 pub struct RunningServer {
     handle: ServerHandle,
@@ -129,7 +127,7 @@ pub struct RunningServer {
     unix_sockets: Vec<String>,
 }
 
-/// Starts to serve on the worker threads. Call it inside an actix system.
+/// Starts to serve on the worker threads. Must run inside an actix system.
 pub fn serve<H, F, C>(bound: Vec<Bound>, served: Handlers<H, C>) -> io::Result<RunningServer>
 where
     C: CallHandler,
@@ -190,8 +188,8 @@ where
 }
 
 impl RunningServer {
-    /// Stops the port: accepts no further connections and waits for answers in flight, at most `DRAIN_TIMEOUT`. Long answers
-    /// must end themselves when the node stops.
+    /// Stops the port: accepts no further connections, and waits for answers in flight for at most `DRAIN_TIMEOUT`. Long
+    /// answers must end themselves when the node stops.
     pub async fn stop(self) {
         self.handle.pause().await;
         self.stop.send_replace(true);

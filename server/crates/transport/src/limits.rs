@@ -3,29 +3,29 @@
 use std::time::Duration;
 
 /// These limits apply to HTTP/1 and HTTP/2. The kernel wakes a writer only when a third of its buffer is free, so the stall
-/// timeout affects clients that read almost nothing.
+/// timeout affects only clients that read almost nothing.
 pub(super) use witan_http2::limits::{
     BODY_TIMEOUT, CLOSE_TIMEOUT, PROGRESS_BYTES_MIN, STALL_TIMEOUT,
 };
 
-/// Time in which a client must send the first bytes, which select the protocol.
+/// Time limit for a client's first bytes, which select the protocol.
 pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time limit for the TLS handshake, as in etcd (GHSA-6vch-q96h-7gc3).
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for a client to read the reason after its TLS handshake failed.
+/// How long a client may read the reason after its TLS handshake failed.
 pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes that are read and dropped before a connection closes; a client that sends more can lose the last bytes of the
 /// answer.
 pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 10;
 
-/// Time in which an HTTP/1 request's head must be complete (Go's ReadHeaderTimeout).
+/// Time limit for the head of an HTTP/1 request, like Go's `ReadHeaderTimeout`.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for which an HTTP/1 connection can be idle. Clients keep connections open between polls; with actix's 5 s, they would
-/// reconnect.
+/// How long an HTTP/1 connection may be idle. Clients keep connections open between polls, and would have to reconnect with
+/// actix's limit of 5 s.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Size in bytes of a form, or of another service's answer; a longer body is refused. As in etcd, v2's forms are the largest
@@ -35,10 +35,10 @@ pub const BODY_BYTES_MAX: usize = 10 << 20;
 /// Number of bytes by which the charge for a body of unknown length grows.
 pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 
-/// Number of response bytes that an HTTP/2 stream takes at once.
+/// Number of response bytes that an HTTP/2 stream takes from a body at once.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Size in bytes of an HTTP/2 frame's head. Correct clients send it at once.
+/// Size in bytes of an HTTP/2 frame's header, which correct clients send at once.
 pub(super) const FRAME_HEAD_BYTES: usize = 9;
 
 /// Consecutive reads that return less than a frame's head; the next such read ends the connection.
@@ -50,14 +50,14 @@ pub(super) const CONNECTIONS_MAX: usize = 32_768;
 /// Number of file descriptors reserved for files and peers, as in etcd.
 pub(super) const DESCRIPTORS_RESERVED: usize = 150;
 
-/// Number of connections that the kernel completes while the accepting thread is busy.
+/// Length of the kernel's queue of connections to be accepted.
 pub(super) const BACKLOG: u32 = 4096;
 
-/// Maximum duration of requests in flight after the stop signal.
+/// Time limit for requests in flight after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the file descriptor limit less
-/// `DESCRIPTORS_RESERVED`, whichever is lower.
+/// `DESCRIPTORS_RESERVED` if that is lower.
 pub(super) fn connections_per_worker(workers: usize) -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

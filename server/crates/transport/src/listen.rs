@@ -1,5 +1,5 @@
-//! Binds the client and peer URLs: TCP over IPv4 and IPv6, and Unix sockets with etcd's naming. `peer::listener` accepts
-//! peers through [`PeerListener`].
+//! Binds the client and peer URLs: TCP over IPv4 and IPv6, and Unix sockets named as in etcd. The peer network accepts
+//! connections through [`PeerListener`].
 
 use std::{
     fmt, fs, io,
@@ -21,21 +21,21 @@ use witan_config::{Address, Config, Url};
 
 use super::limits;
 
-/// The protocols that a listener serves.
+/// Which requests a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
     /// gRPC and HTTP.
     All,
-    /// Only gRPC, because HTTP has separate URLs.
+    /// Only gRPC, because other URLs serve HTTP.
     Grpc,
-    /// All requests except gRPC.
+    /// Everything except gRPC.
     Http,
     /// Only `/metrics` and `/health`.
     Metrics,
 }
 
 impl Surface {
-    /// Returns the surface's name for logs, as in etcd.
+    /// Returns the surface's name in logs, as in etcd.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::All => "grpc+http",
@@ -53,7 +53,7 @@ pub struct Bound {
     pub surface: Surface,
     /// The configured URL.
     pub url: Url,
-    /// The URL with the same address and the other scheme. The first byte of a connection selects the scheme.
+    /// The URL with the same address and the other scheme, if it is configured. A connection's first byte selects the scheme.
     pub(super) other: Option<Url>,
     pub(super) socket: Socket,
 }
@@ -85,8 +85,8 @@ impl Bound {
         std::iter::once(&self.url).chain(&self.other)
     }
 
-    /// Returns whether this socket also serves `url`: both have the same address and different schemes. Port 0 never matches,
-    /// because every bind gets a new port.
+    /// Returns whether this socket also serves `url`, which has the same address and another scheme. Port 0 never matches:
+    /// every bind gets a new port.
     fn also_serves(&self, url: &Url) -> bool {
         self.url.address() == url.address()
             && self.url.is_tls() != url.is_tls()
@@ -103,8 +103,8 @@ impl Socket {
     }
 }
 
-/// Binds all client URLs of the configuration. An http URL and an https URL with the same address share a socket. Needs a
-/// tokio runtime.
+/// Binds all configured client URLs. An http and an https URL with the same address share a socket. Must run inside a tokio
+/// runtime.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     let clients = if config.listen_client_http_urls.is_empty() {
         Surface::All
@@ -135,7 +135,7 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     Ok(bound)
 }
 
-/// A bound peer URL that accepts no connections yet.
+/// A bound peer URL that does not accept connections yet.
 #[derive(Debug)]
 pub struct BoundPeer {
     /// The configured URL.
@@ -172,7 +172,7 @@ pub enum PeerListener {
     Unix(tokio::net::UnixListener),
 }
 
-/// Binds a listener for every configured peer URL. Needs a tokio runtime.
+/// Binds all configured peer URLs. Must run inside a tokio runtime.
 pub fn bind_peers(config: &Config) -> Result<Vec<BoundPeer>, BindError> {
     let urls = config.listen_peer_urls.iter();
     urls.map(|url| {
@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for S {}
 
 /// A connection that this member has accepted.
 pub trait AcceptedStream: PeerStream {
-    /// Removes the connection from the tokio runtime, for a thread that polls its socket.
+    /// Removes the connection from the tokio runtime, so that a thread can poll its socket.
     fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>>;
 }
 
@@ -205,9 +205,9 @@ impl AcceptedStream for tokio::net::UnixStream {
     }
 }
 
-/// A connection whose calls never block: they fail with `WouldBlock` instead. The owner polls its descriptor for more bytes.
+/// A connection whose calls fail with `WouldBlock` instead of blocking. Its owner polls its file descriptor.
 pub trait PolledStream: io::Read + io::Write + AsFd + fmt::Debug + Send {
-    /// Returns whether bytes may be readable while the descriptor has none, because they are already decrypted.
+    /// Returns whether bytes may be readable that are already decrypted, so that the file descriptor does not show them.
     fn keeps_bytes(&self) -> bool {
         false
     }
@@ -218,7 +218,7 @@ impl PolledStream for TcpStream {}
 impl PolledStream for UnixStream {}
 
 impl PeerListener {
-    /// Accepts the next connection. Returns it with the remote address, which is `None` for a Unix socket.
+    /// Accepts the next connection. Returns it with the remote address, or `None` for a Unix socket.
     pub async fn accept(&self) -> io::Result<(Box<dyn AcceptedStream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
@@ -234,6 +234,7 @@ impl PeerListener {
     }
 }
 
+/// Binds the socket of a URL. `reuse_port` sets `SO_REUSEPORT` on a TCP socket.
 fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     let socket = match url.address() {
         Address::Tcp(host, port) => tcp(host, *port, reuse_port),
@@ -242,10 +243,10 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     socket.map_err(|source| BindError { url: url.clone(), source })
 }
 
-/// Binds and listens on a host's first IPv4 address, or on its first IPv6 address if it has no IPv4 address. `::` also
-/// accepts IPv4, and becomes 0.0.0.0 if the kernel has no IPv6.
+/// Binds a host's first IPv4 address, or its first IPv6 address if it has no IPv4 address. `::` also accepts IPv4, and becomes
+/// 0.0.0.0 if the kernel has no IPv6.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
-    // "localhost" may resolve to both families; as in etcd, open one listener, on IPv4 if possible
+    // `localhost` may resolve to both families. As in etcd, open one listener, on IPv4 if possible.
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let Some(mut address) = addresses.into_iter().next() else {
@@ -265,7 +266,7 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     }
     let socket = socket?;
     socket.set_reuseaddr(true)?;
-    // accepted sockets inherit this; it detects clients whose machine is down
+    // Accepted sockets inherit keep-alive, which detects clients whose machine is down.
     socket.set_keepalive(true)?;
     if reuse_port {
         socket.set_reuseport(true)?;
@@ -274,9 +275,9 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.listen(limits::BACKLOG)?.into_std()?))
 }
 
-/// Binds a Unix socket and replaces a stale socket. Fails if another kind of file exists at the path.
+/// Binds a Unix socket in place of a stale one. Fails if another kind of file exists at the path.
 fn unix(path: &str) -> io::Result<Socket> {
-    // a killed process leaves its socket; other files at this path must not be removed
+    // A killed process leaves its socket behind. Other files at this path must not be removed.
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }

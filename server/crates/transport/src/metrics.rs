@@ -1,4 +1,4 @@
-//! Listener metrics: gRPC calls (`calls`), client versions (`clients`) and TLS.
+//! Metrics of the listeners: gRPC calls (`calls`), client versions (`clients`) and TLS.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::{Register, Striped};
@@ -8,7 +8,7 @@ use super::{
     clients::ClientVersions,
 };
 
-/// Series for connections and calls.
+/// Metrics of connections and calls.
 #[derive(Debug)]
 pub struct TransportMetrics {
     pub(super) calls: CallSeries,
@@ -19,7 +19,7 @@ pub struct TransportMetrics {
     pub(super) peer_tls: TlsMetrics,
 }
 
-/// Series for TLS.
+/// Metrics of TLS.
 #[derive(Clone, Debug)]
 pub(super) struct TlsMetrics {
     pub(super) expires: IntGauge,
@@ -27,7 +27,8 @@ pub(super) struct TlsMetrics {
 }
 
 impl TransportMetrics {
-    /// Registers the series of the client ports and of the peer port's TLS. With `extensive`, also measures call durations.
+    /// Registers the metrics of the client port and of the peer port's TLS. With `extensive`, also measures the duration of
+    /// calls.
     #[rustfmt::skip]
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];

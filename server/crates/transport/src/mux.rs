@@ -1,8 +1,6 @@
-//! Selects the stack of a connection. A connection that starts with the HTTP/2 preface goes to the crate `http2`, and all
-//! others go to actix-web. Both run on the actix worker that accepted the connection. One handler answers non-gRPC requests
-//! of both stacks.
-//!
-//! The first bytes are read and replayed after TLS is removed from the stream.
+//! Selects a connection's stack by its first bytes, after TLS is removed. A connection that starts with the HTTP/2 preface goes
+//! to the crate `http2`, any other to actix-web. Both run on the actix worker that accepted the connection, and one handler
+//! answers the requests of both that are not gRPC.
 
 use std::{
     io,
@@ -45,18 +43,18 @@ use super::{
     tls::{self, Secured, ServerTls},
 };
 
-/// A connection after TLS was removed.
+/// A connection without its TLS layer.
 type PlainStream<S> = StallTimeout<Secured<S>>;
 
 /// The stream below HTTP/1.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
-/// A stream that a client has opened.
+/// A client's connection, over TCP or a Unix socket.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
     /// Returns the client's address, or `None` for a Unix socket.
     fn client_address(&self) -> Option<SocketAddr>;
-    /// Sets the options of a TCP socket: no delay, and a limit on unsent bytes that equals an HTTP/2 connection's own limit.
-    /// Later frames (a ping's acknowledgment, the end of a call) wait behind unsent bytes.
+    /// Sets the options of a TCP socket: no delay, and at most as many unsent bytes as an HTTP/2 connection queues itself.
+    /// Later frames, such as a ping's acknowledgment, wait behind unsent bytes.
     fn tune(&self) -> io::Result<()>;
 }
 
@@ -93,7 +91,7 @@ impl OpenConnections {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Resolves when no connection is open. Only one caller can wait at a time.
+    /// Completes when no connection is open. Only one caller may wait at a time.
     pub(super) async fn none(&self) {
         loop {
             let closed = self.closed.notified();
@@ -119,7 +117,7 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // stores a permit if no caller waits yet, so that the last close is not missed
+            // Stores a permit if no caller waits yet, so that the last close is not missed.
             self.0.closed.notify_one();
         }
     }
@@ -129,9 +127,9 @@ impl Drop for OpenConnection {
 #[derive(Clone)]
 pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
-    /// The listener's TLS; `None` if none of its URLs requires TLS.
+    /// The listener's TLS, if any of its URLs uses TLS.
     pub(super) security: Option<ServerTls>,
-    /// Whether to serve connections that do not start with a TLS handshake.
+    /// Whether connections without TLS are served.
     pub(super) plain: bool,
     pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -163,7 +161,7 @@ where
                     let mut stopped = mux.stopped.clone();
                     let (security, plain) = (mux.security.clone(), mux.plain);
                     let metrics = mux.served.panics.clone();
-                    // boxed with its exact size, because values that are moved into a future are stored twice
+                    // Boxed with its exact size, because a value that is moved into a future is stored twice.
                     let connection = Box::pin(async move {
                         let _counted = counted;
                         stream.tune()?;
@@ -180,7 +178,7 @@ where
                         };
                         let opened = tokio::select! {
                             opened = open => opened?,
-                            // no request has started, so none is lost
+                            // No request has started, so none is lost.
                             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
                         };
                         let Some(((stream, http2), (over_tls, certificate))) = opened else {
@@ -209,7 +207,7 @@ where
         })
     }
 
-    /// Creates the handler of requests over both HTTP versions. A panic ends only its request.
+    /// Creates the handler of requests over both HTTP versions. A panic ends only its own request.
     fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;
@@ -226,12 +224,12 @@ where
                 let done = panics::contain(&metrics, PanicSource::Http, work).await;
                 let mut response = contain::response(done, &metrics);
                 let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                // an endless answer detects the client's disconnect by reading
+                // An endless answer notices a disconnected client by reading.
                 let ends = !matches!(response.body().size(), BodySize::Stream);
                 if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
                     tunnel.refuse();
                 }
-                // Go writes header names in canonical case, and some clients depend on this
+                // Go writes header names in canonical case, which some clients depend on.
                 response.head_mut().set_camel_case_headers(true);
                 response
             }
@@ -255,7 +253,7 @@ where
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // a client may close its side and still read its answer; a waiting answer is notified and ends
+            // A client may close its side and still read its answer. A waiting answer is told and ends.
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 requests.describe(totals.open(), data);
@@ -263,7 +261,7 @@ where
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
                 async move {
-                    // an error means that the sender was dropped, which also means a stop
+                    // An error means that the sender was dropped, which also means a stop.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 }
             })
@@ -271,14 +269,14 @@ where
     }
 }
 
-/// Returns the handle to call if the request's tunnel is refused, or `None` if the request asks for no tunnel.
+/// Returns the handle that ends the stream if the requested tunnel is refused, or `None` if the request asks for no tunnel.
 fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
     let asked = request.method() == Method::CONNECT || request.head().upgrade();
     request.conn_data().filter(|_| asked).cloned()
 }
 
-/// Creates the answer for a body whose charge is refused: status 503. The connection then closes, because the body is not
-/// read.
+/// Returns the answer to a request whose body was refused a charge: status 503. The connection then closes, because the body is
+/// not read.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()
         .content_type("text/plain; charset=utf-8")
@@ -286,9 +284,8 @@ fn too_many() -> HttpResponse {
         .body("etcdserver: too many requests\n")
 }
 
-/// Reads until the bytes equal the HTTP/2 preface or differ from it. Returns the stream with these bytes, and whether they
-/// are the preface. Reads nothing and returns `false` on a surface without HTTP/2. Fails if the stream ends or times out
-/// first.
+/// Reads until the bytes are the HTTP/2 preface or differ from it. Returns a stream that replays them, and whether they are the
+/// preface. On a surface without HTTP/2, reads nothing and returns `false`. Fails if the stream ends or times out first.
 async fn sniff<S: AsyncRead + Unpin>(
     mut stream: StallTimeout<S>,
     surface: Surface,

@@ -1,6 +1,5 @@
-//! HTTP/1 on the peer port, by actix-web as on the client port: one short request per connection.
-//!
-//! Not here: the streams of members, which begin with other bytes, and the time that a connection has.
+//! HTTP/1 on the peer port, served by actix-web: one short request per connection. The caller handles members' streams, which
+//! begin with other bytes, and limits the time.
 
 use std::{
     io::{self, Cursor},
@@ -26,28 +25,28 @@ use super::{PeerStream, http1_stream::Http1Stream, limits::REFUSED_CLOSE_TIMEOUT
 /// head, so a body with longer chunks fails.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// The bytes of a request: its head, which was read already, and a bounded rest.
+/// The bytes of a request: its head, which has already been read, and a bounded rest.
 type Input = Chain<Cursor<Vec<u8>>, Take<ReadHalf<Box<dyn PeerStream>>>>;
 
 /// A connection with one request.
 type Connection = Http1Stream<Join<Input, WriteHalf<Box<dyn PeerStream>>>>;
 
-/// Answers the requests of the peer port on one thread.
+/// Answers requests of the peer port on one thread.
 #[derive(Clone)]
 pub struct PeerHttp(
     boxed::RcService<(Connection, Protocol, Option<SocketAddr>), (), DispatchError>,
 );
 
 impl PeerHttp {
-    /// Creates the service that calls `handler`.
+    /// Creates a service that calls `handler`.
     ///
     /// # Panics
-    /// Outside a [`LocalSet`](tokio::task::LocalSet).
+    /// Panics outside a [`LocalSet`](tokio::task::LocalSet).
     pub async fn new(handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>) -> Self {
         let app = App::new().default_service(web::to(handler));
         let service = HttpService::<Connection, _, _>::build()
             .keep_alive(KeepAlive::Disabled)
-            // the caller limits the time
+            // The caller limits the time.
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(REFUSED_CLOSE_TIMEOUT)
             .finish(map_config(app, |()| AppConfig::default()))
@@ -56,8 +55,8 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`. Refuses a request whose head is too long, and then fails. The caller limits
-    /// the time.
+    /// Answers the request that begins with `first`. If the request's head is too long, refuses it and returns an error. Has no
+    /// timeout.
     pub async fn answer(&self, mut stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let mut head = Vec::with_capacity(1 << 10);
         head.extend_from_slice(first);
@@ -73,12 +72,12 @@ impl PeerHttp {
     }
 }
 
-/// Reads until the head is complete or invalid, or the client closes its side. actix parses it. Returns `false` if the head is
-/// too long.
+/// Reads until the head is complete or invalid, or the client closes its side. actix parses the head later. Returns `false` if
+/// the head is too long.
 async fn read_head(stream: &mut Box<dyn PeerStream>, head: &mut Vec<u8>) -> io::Result<bool> {
     let mut checked = 0;
     while !ends_head(&head[checked..]) {
-        // the end may have come in parts
+        // The end of the head may have been split between two reads.
         checked = head.len().saturating_sub(2);
         let free = HEAD_BYTES_MAX.saturating_sub(head.len());
         if free == 0 {
@@ -91,7 +90,7 @@ async fn read_head(stream: &mut Box<dyn PeerStream>, head: &mut Vec<u8>) -> io::
     Ok(true)
 }
 
-/// Returns whether the bytes contain an empty line, or a byte that no head contains.
+/// Returns whether the bytes contain an empty line, or a byte that no head may contain.
 fn ends_head(bytes: &[u8]) -> bool {
     let foreign = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     bytes.windows(2).any(|two| two == b"\n\n")
@@ -99,7 +98,7 @@ fn ends_head(bytes: &[u8]) -> bool {
         || bytes.iter().any(foreign)
 }
 
-/// Answers a request whose head is too long, as actix does beyond its own bound.
+/// Refuses a request whose head is too long, with actix's own answer.
 async fn refuse(mut stream: Box<dyn PeerStream>) -> io::Result<()> {
     let date = HttpDate::from(SystemTime::now());
     let answer = format!(

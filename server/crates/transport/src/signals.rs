@@ -1,4 +1,4 @@
-//! Handles SIGTERM and SIGINT. The first signal starts a graceful stop, and the second ends the process.
+//! Handles SIGTERM and SIGINT: the first signal starts a graceful stop, the second ends the process.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Interval in which several signals count as one. `timeout` and other programs signal a process and then its whole group.
+/// Interval in which several signals count as one. Programs like `timeout` signal a process and then its whole group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// The signal that stops the process.
@@ -20,7 +20,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Returns the exit status that a shell shows for a process that this signal ended: 128 plus the signal's number.
+    /// Returns a shell's exit status for a process that this signal has killed: 128 plus the signal's number.
     fn exit_code(self) -> i32 {
         match self {
             Self::Terminate => 128 + 15,
@@ -37,7 +37,7 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on. Resolves at the first signal; a second signal then ends the process at once.
+/// Catches signals from now on. The future completes at the first signal; a second signal ends the process at once.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,5 @@
-//! Replays the first bytes of a stream after they were read. `mux` uses them to select a protocol, and `tls` to refuse bytes
-//! that do not start a handshake.
+//! Replays the first bytes of a stream after they were read. `mux` reads them to select a protocol, and `tls` to detect
+//! connections without TLS.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 use witan_http2::PREFACE;
 
-/// A stream that replays its first bytes before it reads further.
+/// A stream that replays its first bytes and then continues.
 pub(super) struct ReplayedStream<S> {
     head: [u8; PREFACE.len()],
     from: usize,
@@ -19,15 +19,15 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// Creates a stream that returns the bytes `first`, and then the bytes of `stream`. `first` is at most as long as the
-    /// HTTP/2 preface.
+    /// Creates a stream of the bytes `first` and then the bytes of `stream`. `first` must not be longer than the HTTP/2
+    /// preface.
     pub(super) fn after(first: &[u8], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
         head[..first.len()].copy_from_slice(first);
         Self { head, from: 0, to: first.len(), stream }
     }
 
-    /// Returns the inner stream, or `None` if some of the first bytes were not replayed.
+    /// Returns the inner stream, or `None` if some bytes have not been replayed yet.
     pub(super) fn into_inner(self) -> Option<S> {
         (self.from == self.to).then_some(self.stream)
     }
@@ -50,7 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {
     }
 }
 
-/// Passes writes to the field `stream`, for wrappers that change only reads.
+/// Passes writes on to the field `stream`, for wrappers that change only reads.
 macro_rules! pass_writes {
     ($wrapper:ident) => {
         impl<S: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for $wrapper<S> {

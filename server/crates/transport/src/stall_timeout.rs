@@ -1,6 +1,5 @@
-//! Timeouts for slow clients: clients that do not read their answer, send HTTP/2 byte by byte, or do not send their body.
-//!
-//! Idle connections between requests have no limit here, because they use little memory.
+//! Timeouts for clients that do not read their answer, send HTTP/2 byte by byte, or do not send their body. Connections that
+//! are idle between requests are not limited here, because they use little memory.
 
 use std::{
     io,
@@ -25,13 +24,13 @@ use super::{connection_data, limits};
 /// A stream that fails when its client stalls.
 pub(super) struct StallTimeout<S> {
     stream: S,
-    /// Timer that runs while a write waits for the client.
+    /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Timer that runs while a flush of TLS's buffer waits for the client.
+    /// Runs while a flush of TLS's buffer waits for the client.
     unflushed: Option<Pin<Box<Sleep>>>,
     /// Whether the client must send whole HTTP/2 frames.
     frames: bool,
-    /// Number of consecutive reads that returned less than a frame's head.
+    /// Number of consecutive reads of less than a frame's header.
     short_reads: u32,
 }
 
@@ -51,7 +50,7 @@ impl<S> StallTimeout<S> {
         self.frames = true;
     }
 
-    /// Returns the time at which the connection closes unless the client reads, or `None` if no write waits.
+    /// Returns when the connection closes unless the client reads, or `None` if no write waits.
     #[cfg(test)]
     pub(super) fn stalls_at(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
@@ -59,8 +58,8 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// Returns the result of a write or a flush. `stalled` is the timer that runs while the result waits for the client. When the
-/// timer ends, the result is the error `TimedOut`.
+/// Returns the result `written` of a write or a flush, or the error `TimedOut` if it has waited for the client for too long.
+/// `stalled` is the timer that runs while it waits.
 fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
@@ -89,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let came = buf.filled().len() - before;
-        // a full buffer does not indicate the client's speed
+        // A full buffer says nothing about the client's speed.
         let all = buf.remaining() > 0;
         if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
             self.short_reads += 1;
@@ -136,21 +135,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     }
 }
 
-/// Wraps a request's body so that reading it fails when it arrives too slowly. A body above [`SMALL_BYTES`] is charged to the
-/// connection's account: with its announced length, or, without a length, as it arrives. Returns `None` if the charge is
-/// refused or the connection has no account. Returns an absent body unchanged.
+/// Wraps a request's body, so that reading fails if the body arrives too slowly. Charges a body above [`SMALL_BYTES`] to the
+/// connection's account: its announced length or, without a length, as it arrives. Returns `None` if the charge is refused or
+/// the connection has no account. Returns an absent body unchanged.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
     let account = connection_data::<Account>(request)?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
-        // bodies are never read beyond this limit
+        // Bodies are never read beyond this limit.
         Some(length) => length
             .to_str()
             .ok()
             .and_then(|text| text.parse::<usize>().ok())
             .unwrap_or_default()
             .min(limits::BODY_BYTES_MAX),
-        // charged as it arrives
+        // Charged as it arrives.
         None if headers.contains_key(actix_web::http::header::TRANSFER_ENCODING) => 1,
         None => return Some(payload),
     };
@@ -172,19 +171,19 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
     Some(taken.expect("taking a payload cannot fail"))
 }
 
-/// A body that [`bounded`] has wrapped.
+/// A request body that [`bounded`] has wrapped.
 struct BoundedBody {
     payload: Payload,
     began: Instant,
     received: usize,
-    /// Number of bytes that are charged, or that need no charge.
+    /// Number of bytes that are charged or need no charge.
     allowed: usize,
     late: Option<Pin<Box<Sleep>>>,
     charge: Charge,
 }
 
 impl BoundedBody {
-    /// Charges bytes beyond the announced length. Returns whether the charge was granted.
+    /// Charges received bytes beyond those already charged. Returns `false` if the charge is refused.
     fn charge_received(&mut self) -> bool {
         while self.received > self.allowed {
             if !self.charge.grow(limits::BODY_STEP_BYTES) {
@@ -196,7 +195,7 @@ impl BoundedBody {
     }
 }
 
-/// Returns the deadline for the next bytes of a body after `received` bytes.
+/// Returns the deadline for the next bytes of a body that began at `began`, after `received` bytes.
 fn due(began: Instant, received: usize) -> Instant {
     let earned = received as u64 / limits::PROGRESS_BYTES_MIN;
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)

@@ -50,9 +50,9 @@ impl Service<http::Request<Body>> for Silent {
 struct Port {
     running: RunningServer,
     url: String,
-    /// When this is true, `/held` answers.
+    /// `/held` answers when this becomes true.
     release: watch::Sender<bool>,
-    /// Turns true when a client requests `/held`.
+    /// Becomes true when a client requests `/held`.
     held: watch::Receiver<bool>,
 }
 
@@ -150,7 +150,7 @@ async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
     port.running.stop().await;
 }
 
-/// Sends a call without a gRPC client, because a client would enforce the deadline itself. Returns the response.
+/// Sends a call without a gRPC client, which would enforce the deadline itself. Returns the response.
 async fn raw_call(port: &Port, request: http::Request<Body>) -> http::Response<Incoming> {
     let io = TokioIo::new(port.tcp().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
@@ -194,7 +194,7 @@ async fn a_stream_ends_at_its_deadline() {
     port.running.stop().await;
 }
 
-/// Sends a request and returns the status, the headers and the body of its answer.
+/// Sends a request and returns the head and the body of its answer.
 async fn http2(port: &Port, request: http::request::Builder) -> (http::response::Parts, String) {
     let answer = raw_call(port, request.body(Body::empty()).unwrap()).await;
     let (head, body) = answer.into_parts();
@@ -233,7 +233,7 @@ async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
     let _grpc = port.channel().await;
     port.held.wait_for(|held| *held).await.unwrap();
     let stopping = actix_rt::spawn(port.running.stop());
-    // idle connections end while the busy connection still waits
+    // Idle connections end while the busy connection still waits.
     assert_eq!(read_until(&mut idle, "never").await, "");
     let mut silent = silent;
     assert_eq!(read_until(&mut silent, "never").await, "");
@@ -249,7 +249,7 @@ async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
 #[actix_rt::test]
 async fn a_unix_socket_serves_and_goes() {
     let path = std::env::temp_dir().join(format!("witan-port-{}:1", std::process::id()));
-    // the socket of a killed process
+    // The socket of a killed process.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let port = port(&format!("unix://{}", path.display())).await;
     let mut io = UnixStream::connect(&path).await.unwrap();
@@ -259,8 +259,8 @@ async fn a_unix_socket_serves_and_goes() {
     assert!(!path.exists());
 }
 
-/// The filter before actix must find the ends of bodies exactly as actix does. It can be short only because actix refuses
-/// every ambiguous head and all following bytes.
+/// The filter before actix must find the ends of bodies exactly as actix does. It can be simple only because actix refuses
+/// every ambiguous head and all bytes after it.
 #[actix_rt::test]
 async fn actix_refuses_heads_of_ambiguous_framing() {
     let port = port("http://127.0.0.1:0").await;

@@ -1,32 +1,32 @@
-//! Counts a connection's resources in two independent ways, for tests that detect leaks.
+//! Counts a connection's resources in two independent ways, so that tests can detect leaks.
 
 use super::Connection;
 use crate::Service;
 
-/// Resource counts of a connection. Between two method calls on the connection, the numbers in each pair are equal.
+/// Resource counts of a connection. The numbers in each pair are equal whenever no method of the connection is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// Number of open streams.
     pub streams: usize,
-    /// Request bytes: the counter, and the sum over all streams.
+    /// Request bytes: the counter, and the sum of all streams.
     pub requests: (usize, usize),
-    /// Answer bytes: the counter, and the sum over all streams.
+    /// Answer bytes: the counter, and the sum of all streams.
     pub answers: (usize, usize),
-    /// Calls: the counter, and the sum over all streams.
+    /// Calls: the counter, and the sum of all streams.
     pub calls: (usize, usize),
-    /// Number of deadline timers, and number of streams with a deadline.
+    /// Number of deadline timers, and of streams with a deadline.
     pub deadlines: (usize, usize),
     /// Number of bytes that are ready to be sent.
     pub output: usize,
-    /// Length of the queue of streams that wait for the connection's window.
+    /// Number of streams in the queue for the connection's window.
     pub send_queue: usize,
-    /// Number of streams that ended in error, minus the number that ended successfully.
+    /// Number of failed streams, minus the number of successful streams.
     pub faults: u32,
     /// The connection's receive window in bytes.
     pub receive_window: i64,
     /// The connection's send window in bytes.
     pub send_window: i64,
-    /// Number of received bytes that no WINDOW_UPDATE has acknowledged.
+    /// Number of received bytes that no WINDOW_UPDATE has returned to the client.
     pub unacknowledged: usize,
 }
 

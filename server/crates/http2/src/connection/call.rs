@@ -1,4 +1,4 @@
-//! A connection's calls: starting, polling, answering and ending them.
+//! A connection's calls: starts, polls, answers and ends them.
 
 use std::{
     mem,
@@ -21,12 +21,12 @@ use crate::{
     stream::{Receiving, ResponseEnd, Stream, unsent},
 };
 
-/// The result of a step of a stream.
+/// What a step of a stream has achieved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamProgress {
     Waits,
     Ended,
-    /// The response cannot be completed; the stream must be reset.
+    /// The response cannot be completed, so the stream must be reset.
     Failed(Reason),
 }
 
@@ -39,12 +39,12 @@ impl<S: Service> Connection<S> {
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Opens a stream for a request with this head; `ended` means that it has no body. Starts the call at once if it needs no
-    /// message.
+    /// Opens a stream for a request with this head. `ended` means that the request has no body. Starts the call at once unless
+    /// it waits for its message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
-        // a head that several requests share is not charged to any of them
+        // A head that several requests share is not charged to any of them.
         if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
             stream.head_bytes = head.bytes;
         }
@@ -82,7 +82,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC. The service runs it, or the connection refuses it when it is complete.
+    /// Opens the stream of a request that is not gRPC. If the service does not run it, the connection refuses it when it is
+    /// complete.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -115,7 +116,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Reserves memory for the call and its request head. Fails with the refusal if the service grants no memory.
+    /// Charges the stream for the call and its request head. Fails if the service refuses the charge.
     fn admit(stream: &mut Stream<S>) -> Result<(), Refusal> {
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
@@ -126,7 +127,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Starts a call with its body.
+    /// Starts a call with its request body.
     fn start(
         &mut self,
         slot: usize,
@@ -138,7 +139,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Polls a started call. If the output is full, postpones the poll to the next turn.
+    /// Polls a started call, or postpones that to the next turn if the output is full.
     fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
         stream.running = Some(running);
@@ -149,8 +150,8 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Fails if the
-    /// body is shorter than `content-length`; the stream is then reset.
+    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. If the body is
+    /// shorter than `content-length`, fails so that the stream is reset.
     pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
@@ -163,8 +164,8 @@ impl<S: Service> Connection<S> {
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
             Receiving::Message { mut assembler, message } => {
                 let message = message.unwrap_or_else(|| assembler.unfinished());
-                // From here on, the call owns the message and is charged for it until it has an answer. Reducing a charge
-                // never fails.
+                // From here on, the call owns the message and is charged for it until it has an answer. Reducing a charge never
+                // fails.
                 stream.request.set(stream.head_bytes + message.len());
                 if let Some((head, _)) = &stream.call {
                     let head = head.clone();
@@ -196,7 +197,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a request whose header list is too large with status 431.
+    /// Answers a request with too many header bytes with status 431.
     pub(super) fn refuse_headers(&mut self, id: u32, ended: bool) {
         let (slot, stream) = self.new_stream(id, ended);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -204,7 +205,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Answers a non-gRPC request that the service does not accept with status 415 and a text. A HEAD request gets no text.
+    /// Answers a request that is not gRPC, and that the service does not accept, with status 415. `head_only` omits the text.
     fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
         let mut headers = HeaderMap::new();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -215,21 +216,20 @@ impl<S: Service> Connection<S> {
         if head_only {
             return self.finish(slot, stream);
         }
-        // a static text uses no memory, but its charge makes a client that does not read it count as stalled
+        // A static text uses no memory, but with its charge a client that does not read it counts as stalled.
         stream.answer.set(NOT_GRPC.len());
         stream.pending = Bytes::from_static(NOT_GRPC.as_bytes());
         stream.end = Some(ResponseEnd::Plain);
         self.drive(slot, stream);
     }
 
-    /// Ends a call with a refusal, before or during its response, and frees its stream.
+    /// Ends a call with a refusal before its response is complete.
     pub(super) fn refuse(&mut self, slot: usize, mut stream: Box<Stream<S>>, refusal: Refusal) {
         let progress = self.end_early(&mut stream, refusal);
         self.settle(slot, stream, progress);
     }
 
-    /// Runs a stream until it waits, then stores it in its slot or finishes it. The caller has taken the stream out of the
-    /// slot.
+    /// Runs a stream until it waits, then stores it in its slot or finishes it. The caller has taken it out of the slot.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
@@ -237,7 +237,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a stream to its slot, or frees it if it has ended.
+    /// Returns a stream to its slot, or frees the slot if the stream has ended.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
@@ -250,8 +250,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream until it waits: polls its call, writes its response, and reopens its receive window. Ends the stream if
-    /// a refusal is pending.
+    /// Runs a stream until it waits: polls its call, writes its response, and reopens its receive window. A pending refusal
+    /// ends the stream.
     fn advance(
         &mut self,
         slot: usize,
@@ -269,7 +269,7 @@ impl<S: Service> Connection<S> {
             if progress != StreamProgress::Waits {
                 return progress;
             }
-            // a streamed response can hold its only request, such as the name of an election, until its end
+            // A streamed response may keep its only request until the end, such as the name of an election.
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }
@@ -281,11 +281,11 @@ impl<S: Service> Connection<S> {
             }
         }
         if stream.sender.is_some() {
-            // release the messages that the call has taken
+            // Release the messages that the call has taken.
             stream.request.set(stream.request_bytes());
             self.open_window(stream);
         }
-        // a streaming response can run forever
+        // A streaming response may run forever.
         let endless = self.shutting_down
             && stream.body.is_some()
             && stream
@@ -298,7 +298,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Handles the response of a call: writes a small message at once and queues a large one.
+    /// Handles the response of a call. Writes a small message at once, and queues a large one.
     fn answer(&mut self, stream: &mut Stream<S>, answer: CallResponse<S::Body>) -> StreamProgress {
         let message = match answer {
             CallResponse::Message(message) => message,
@@ -313,7 +313,7 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
-        // building a large answer took time
+        // Building a large answer took time.
         self.work += message.len();
         self.count_sent(stream, length);
         self.writer.ok_headers(stream.id);
@@ -329,8 +329,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a response that is not a single message: writes its headers. A response whose headers contain its status ends at
-    /// once. If the answer's memory is refused, ends the call with an error.
+    /// Handles a response that is not a single message: writes its headers. If they contain the status, the response ends with
+    /// them. If the charge for the response is refused, ends the call with an error.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,
@@ -343,7 +343,7 @@ impl<S: Service> Connection<S> {
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
         }
-        // the headers contain the status of a response that fails at once or has no message
+        // The headers contain the status of a response that fails at once or has no message.
         if let Some(code) = Status::code_of(&parts.headers) {
             self.ended(stream, code);
         }
@@ -357,8 +357,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Writes pending content and reads more from the response body. Stops when a window, the output or the body blocks, or
-    /// when the response has ended.
+    /// Writes pending content and reads more from the response body, until the response ends or must wait for a window, the
+    /// output or the body.
     fn send(
         &mut self,
         slot: usize,
@@ -376,7 +376,7 @@ impl<S: Service> Connection<S> {
                 return StreamProgress::Waits;
             };
             if self.writer.is_full() {
-                // poll again when the output has capacity
+                // Poll again when the output has capacity.
                 self.streams.wake(slot);
                 return StreamProgress::Waits;
             }
@@ -412,7 +412,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Reports a call's end and writes the end of its response.
+    /// Reports the end of a call to the service, and writes the end of its response.
     fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
         let code = match end {
             ResponseEnd::Ok => Status::OK,
@@ -424,7 +424,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Reports a call's end to the service, once.
+    /// Reports the end of a call to the service, unless that is done.
     fn ended(&self, stream: &mut Stream<S>, code: Code) {
         if let Some((_, call)) = stream.call.take() {
             let took = self.now.saturating_duration_since(stream.began);
@@ -432,17 +432,18 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its response is complete, with the refusal's status. Resets a request that is not gRPC.
+    /// Ends a call before its response is complete, with the refusal's status. Fails if the request is not gRPC, so that its
+    /// stream is reset.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         if stream.plain {
-            // tell the client that it can retry if the call has not started
+            // If the call has not started, tell the client that it can retry.
             let begun = refusal != Refusal::NoRoom(Resource::Calls);
             let reason = if begun { Reason::Calm } else { Reason::Refused };
             return StreamProgress::Failed(reason);
         }
         let status = match &stream.call {
             Some((head, _)) => self.service.refuse(head, refusal),
-            // the status was already sent
+            // The status has already been sent.
             None => Status::new(Status::UNKNOWN, ""),
         };
         (stream.running, stream.pending) = (None, Bytes::new());
@@ -458,7 +459,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Frees a stream whose response is complete. If its request is incomplete, tells the client to stop sending it.
+    /// Frees a stream whose response is complete. If the request is incomplete, tells the client to stop sending it.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
         let whole = matches!(stream.receiving, Receiving::Ended);
         if !whole {
@@ -469,7 +470,7 @@ impl<S: Service> Connection<S> {
         self.release(slot, &stream);
     }
 
-    /// Resets a stream after a client error and counts the error. Too many errors end the connection.
+    /// Resets a stream after a client error. Fails if the client has caused too many errors, so that the connection ends.
     pub(super) fn reset(
         &mut self,
         slot: usize,
@@ -482,7 +483,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// Records an ended stream, to classify late frames. `whole` means that its request was complete.
+    /// Records an ended stream, to classify frames that still arrive. `whole` means that its request was complete.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_complete(id);
@@ -491,7 +492,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Frees the slot of a finished stream. The caller drops the stream.
+    /// Frees the slot of a finished stream, which the caller drops.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.remove(at, stream.id);

@@ -1,4 +1,4 @@
-//! Handles frames that concern the connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, GOAWAY.
+//! Handles frames for the whole connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY and GOAWAY.
 
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,8 @@ impl SettingsBucket {
 }
 
 impl<S: Service> Connection<S> {
-    /// Applies and acknowledges the client's settings, or records its acknowledgment of this server's settings. Fails the
-    /// connection if the frame or a setting is invalid.
+    /// Applies and acknowledges the client's settings, or records that the client has acknowledged the server's settings. Fails
+    /// if the frame or a setting is invalid.
     pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);
@@ -60,11 +60,11 @@ impl<S: Service> Connection<S> {
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
             match u16::from_be_bytes([id1, id2]) {
-                // the last value applies, but a smaller value before it clears the table
+                // The last value applies, but a smaller value before it clears the table.
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
-                // we never send frames above the smallest limit that a peer can set
+                // This server never sends frames above the smallest limit that a peer can set.
                 frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Reason::Protocol);
                 }
@@ -77,8 +77,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Sets the initial window. This changes the send windows of all streams, because each stream stores only its difference
-    /// from the initial window. Fails if a window would exceed the maximum.
+    /// Sets the initial window of streams. This changes the send windows of all streams, because a stream stores only its
+    /// difference. Fails if a window would exceed the maximum.
     fn on_initial_window(&mut self, value: u32) -> Result<(), Reason> {
         let window = i64::from(value);
         if window > WINDOW_MAX {
@@ -87,7 +87,7 @@ impl<S: Service> Connection<S> {
         self.window_grown |= window > self.writer.initial_window;
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
-            // `credit_high` is an upper bound: the stream with the largest credit may have ended
+            // `credit_high` is an upper bound: the stream with the largest credit may have ended.
             let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
             self.credit_high = credits.max().unwrap_or(0).max(0);
             if window + self.credit_high > WINDOW_MAX {
@@ -97,8 +97,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a ping. Fails the connection if the client has sent too many pings. After the acknowledgment of the shutdown's
-    /// ping, the connection accepts no new streams.
+    /// Answers a ping, or fails if the client has sent too many. The acknowledgment of the shutdown's ping makes the connection
+    /// refuse new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {
@@ -117,8 +117,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Increases the send window of the connection or of a stream, and queues a stream that the window blocked. An invalid
-    /// increase fails the connection, or resets the stream.
+    /// Increases the send window of the connection or of a stream, and queues a stream that was blocked. An invalid increase
+    /// resets the stream, or fails for the connection.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {
@@ -153,8 +153,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a PRIORITY frame and otherwise ignores it. A length other than five bytes resets the stream, or fails the
-    /// connection if the stream is not open. Stream 0, or a stream that depends on itself, also fails the connection.
+    /// Checks a PRIORITY frame, which has no effect. A length other than five bytes resets an open stream. Fails for any other
+    /// invalid frame: a wrong length, stream 0, or a stream that depends on itself.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);
@@ -176,7 +176,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks a GOAWAY frame and otherwise ignores it: the client finishes its open streams and then closes the connection.
+    /// Checks a GOAWAY frame, which has no effect: the client finishes its open streams and then closes the connection.
     pub(super) fn on_goaway(frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);

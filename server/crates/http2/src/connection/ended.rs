@@ -1,10 +1,10 @@
-//! Records ended streams, to classify frames that arrive for them later.
+//! Remembers ended streams, to classify frames that arrive for them later.
 
 use std::collections::VecDeque;
 
 use crate::limits::{ENDED_EARLY_REMEMBERED, ENDED_REMEMBERED};
 
-/// Classification of a frame for a stream that is not open.
+/// What a frame means for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LateFrame {
     /// The client may have sent the frame before it received the stream's end.
@@ -19,14 +19,14 @@ pub(super) enum LateFrame {
 pub(super) struct EndedStreams {
     /// Streams that ended before their requests were complete, oldest first.
     ended_early: VecDeque<u32>,
-    /// The highest id that was dropped from `ended_early`.
+    /// The highest id that `ended_early` has dropped.
     forgotten: u32,
-    /// The last few streams whose requests were complete, oldest first.
+    /// The last streams whose requests were complete, oldest first.
     ended_complete: VecDeque<u32>,
 }
 
 impl EndedStreams {
-    /// Adds a stream for which the client may still send frames.
+    /// Records a stream for which the client may still send frames.
     pub(super) fn push_early(&mut self, id: u32) {
         if self.ended_early.len() == ENDED_EARLY_REMEMBERED
             && let Some(oldest) = self.ended_early.pop_front()
@@ -36,7 +36,7 @@ impl EndedStreams {
         self.ended_early.push_back(id);
     }
 
-    /// Adds a stream for which the client must not send frames.
+    /// Records a stream for which the client must not send frames.
     pub(super) fn push_complete(&mut self, id: u32) {
         if self.ended_complete.len() == ENDED_REMEMBERED {
             self.ended_complete.pop_front();
@@ -44,7 +44,7 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame for a stream that is not open. `last` means that the frame ends the stream, so later frames are
+    /// Classifies a frame for a stream that is not open. `last` means that the frame ends the stream, so that later frames are
     /// [`LateFrame::Closed`].
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {

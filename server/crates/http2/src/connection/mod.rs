@@ -1,8 +1,8 @@
-//! A connection as a state machine. Its inputs are received bytes, the time, and the responses of calls. Its outputs are
-//! bytes to send, calls and wake-ups.
+//! A connection as a state machine. Its inputs are received bytes, the time, and the responses of calls. Its outputs are bytes
+//! to send, calls, and wake-ups.
 //!
-//! Each turn does a bounded amount of work. The connection processes input while its output has capacity, even if the client
-//! does not read its answers. A reset, a ping or a window update therefore never waits behind an answer.
+//! A turn does a bounded amount of work. The connection processes input while its output has capacity, even if the client does
+//! not read its answers. Resets, pings and window updates therefore never wait behind an answer.
 
 mod audit;
 mod call;
@@ -34,19 +34,19 @@ use ended::EndedStreams;
 use receive::OpenBlock;
 use timers::ConnectionTimers;
 
-/// The connection of one client. The crate's documentation describes it.
+/// The connection of one client.
 pub struct Connection<S: Service> {
     service: Rc<S>,
     config: Config,
     now: Instant,
-    /// Number of bytes that are still missing from the preface.
+    /// Number of bytes of the preface that are still missing.
     preface_left: usize,
     /// The received part of an incomplete frame.
     partial: Vec<u8>,
-    /// Work units that this turn has spent on received bytes and large responses; see [`crate::limits`].
+    /// Work units that this turn has spent on received bytes and large responses (see [`crate::limits`]).
     work: usize,
     open_block: Option<OpenBlock<S>>,
-    /// Whether the client's first SETTINGS frame was received.
+    /// Whether the client's first SETTINGS frame has arrived.
     settings_received: bool,
     /// Whether the client has acknowledged our settings.
     settings_acknowledged: bool,
@@ -54,14 +54,14 @@ pub struct Connection<S: Service> {
     heads: HeadCache<S::Method>,
     /// The highest stream id that the client has used.
     highest: u32,
-    /// The last stream id in the latest GOAWAY frame. Later frames never contain a higher id.
+    /// The last stream id in the latest GOAWAY frame, which later frames must not exceed.
     last_goaway_stream: u32,
     streams: Streams<S>,
     streams_max: usize,
     ended: EndedStreams,
     meters: ResourceMeters<S>,
     ready: Arc<ReadyList>,
-    /// Slots of ready streams that were not polled yet.
+    /// Slots of ready streams that have not been polled yet.
     woken: VecDeque<usize>,
     drained: Vec<usize>,
     /// Whether the last turn polled calls before it sent queued responses.
@@ -69,15 +69,15 @@ pub struct Connection<S: Service> {
     writer: FrameWriter,
     /// The largest `send_credit` of any stream so far.
     credit_high: i64,
-    /// Whether the initial window has grown, so that blocked streams must be polled.
+    /// Whether the initial window has grown, so that blocked streams must run.
     window_grown: bool,
-    /// Number of streams that ended in error, minus the number that ended successfully.
+    /// Number of failed streams, minus the number of successful streams.
     faults: u32,
-    /// Number of DATA frames without content since the last complete request.
+    /// Number of empty DATA frames since the last complete request.
     empty: u32,
     pings: Pings,
     timers: ConnectionTimers,
-    /// Whether the client was told about the shutdown.
+    /// Whether the client has been told of the shutdown.
     shutting_down: bool,
     refuses_new_streams: bool,
     phase: Phase,
@@ -86,15 +86,15 @@ pub struct Connection<S: Service> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The connection has failed. It sends its last frames until this time.
+    /// The connection has failed, and sends its last frames until this time.
     Failed(Instant),
     /// Nothing remains to be sent or received.
     Closed,
 }
 
 impl<S: Service> Connection<S> {
-    /// Creates the state of an accepted connection. Its output starts with our settings, and its input must start with the
-    /// client's preface.
+    /// Creates the state of an accepted connection. Its output starts with the server's settings, and its input must start with
+    /// the client's preface.
     pub fn new(service: S, config: Config, now: Instant) -> Self {
         let service = Rc::new(service);
         let at_once = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
@@ -141,7 +141,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sets the waker that is called when a call can continue.
+    /// Sets the waker to call when a call can continue.
     pub fn register(&mut self, waker: &Waker) {
         self.ready.register(waker);
     }
@@ -151,8 +151,8 @@ impl<S: Service> Connection<S> {
         self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
-    /// Processes received bytes and returns the number of processed bytes. The caller must pass the remaining bytes again
-    /// after [`Connection::run`], when [`Connection::wants_input`] returns true.
+    /// Processes received bytes, and returns how many. Pass the remaining bytes again after [`Connection::run`], once
+    /// [`Connection::wants_input`] returns true.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -167,7 +167,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs ready calls and due timers, for a bounded amount of work. Returns whether the caller must call it again at once.
+    /// Runs ready calls and due timers, up to a bounded amount of work. Returns whether to run again at once.
     pub fn run(&mut self, now: Instant) -> bool {
         self.now = now;
         self.work = 0;
@@ -189,7 +189,7 @@ impl<S: Service> Connection<S> {
             self.phase = Phase::Closed;
             return false;
         }
-        // no other event wakes the connection for input that is left until the next turn
+        // No other event wakes the connection for input that is left until the next turn.
         let exhausted = self.work >= TURN_WORK;
         let ready = !self.woken.is_empty()
             || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
@@ -201,12 +201,12 @@ impl<S: Service> Connection<S> {
         self.writer.ready()
     }
 
-    /// Removes the first `bytes` of the output after they were sent.
+    /// Removes the first `bytes` bytes of the output, which have been sent.
     pub fn sent(&mut self, bytes: usize) {
         self.writer.advance(bytes);
     }
 
-    /// Returns the latest time for the next call of [`Connection::run`], or `None` without a timer.
+    /// Returns when [`Connection::run`] must be called at the latest, or `None` if no timer is set.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.next_timer(),
@@ -215,7 +215,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Starts a graceful shutdown. Calls in progress are completed, except calls that can run forever, which are refused. The
+    /// Starts a graceful shutdown: calls in progress are completed, except calls that may run forever, which are refused. The
     /// first GOAWAY refuses no stream. A second GOAWAY follows when the client has acknowledged a ping, so that no call in
     /// transit is lost.
     pub fn shut_down(&mut self) {
@@ -233,7 +233,7 @@ impl<S: Service> Connection<S> {
         self.phase == Phase::Closed
     }
 
-    /// Polls all streams that were woken or whose window has grown, while the output has capacity.
+    /// Runs the streams that were woken or whose window has grown, while the output has capacity.
     fn run_streams(&mut self) {
         if mem::take(&mut self.window_grown) {
             let writer = &mut self.writer;
@@ -247,7 +247,7 @@ impl<S: Service> Connection<S> {
         if self.writer.is_full() {
             return;
         }
-        // alternate, because a full output delays the second of the two
+        // Alternate, because a full output delays the second of the two.
         self.calls_first = !self.calls_first;
         if self.calls_first {
             self.run_calls();
@@ -258,7 +258,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sends a part of each queued response, while the output has capacity.
+    /// Sends a part of each queued response while the output has capacity.
     fn send_queued(&mut self) {
         for _ in 0..self.writer.send_queue.len() {
             if self.writer.is_full() || self.writer.send_window <= 0 {
@@ -274,7 +274,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Polls the calls that were woken, at most `TURN_CALLS`, while the output and this turn's work have capacity.
+    /// Polls calls that were woken, up to `TURN_CALLS`, while the output and the turn have capacity.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
@@ -292,7 +292,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes the slots of ended streams from the send queue, because a stream stays in the queue when it ends.
+    /// Removes the slots of ended streams from the send queue, where they stay when a stream ends.
     fn prune_send_queue(&mut self) {
         let (line, streams) = (&mut self.writer.send_queue, &mut self.streams);
         if line.len() > 2 * streams.len() + STREAMS_FREE {
@@ -305,15 +305,15 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Polls the stream in a slot, if the slot is in use.
+    /// Runs the stream in a slot, if there is one.
     fn visit(&mut self, slot: usize) {
         if let Some(stream) = self.streams.take(slot) {
             self.drive(slot, stream);
         }
     }
 
-    /// Checks the preface, then handles the frames in received bytes while input is wanted. Keeps the start of an incomplete
-    /// frame. Returns the number of processed bytes. An error ends the connection.
+    /// Checks the preface, then handles complete frames in received bytes while input is wanted. Keeps the start of an
+    /// incomplete frame. Returns the number of processed bytes. On failure, the connection must end.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
@@ -333,7 +333,7 @@ impl<S: Service> Connection<S> {
         Ok(bytes.len() - left.len())
     }
 
-    /// Appends bytes to the incomplete frame and handles the frame when it is complete. Returns the bytes after the frame.
+    /// Appends bytes to the incomplete frame, and handles the frame if that completes it. Returns the bytes after the frame.
     fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         let mut partial = mem::take(&mut self.partial);
         let mut left = bytes;
@@ -352,7 +352,7 @@ impl<S: Service> Connection<S> {
         Ok(left)
     }
 
-    /// Checks the preface in received bytes and returns the bytes after it. Fails if the bytes differ from the preface.
+    /// Checks received bytes against the preface and returns the bytes after it. Fails if the bytes differ.
     fn take_preface<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         if self.preface_left == 0 {
             return Ok(bytes);
@@ -383,21 +383,21 @@ impl<S: Service> Connection<S> {
         self.phase = Phase::Failed(self.now + CLOSE_TIMEOUT);
     }
 
-    /// Sends a shutdown's final GOAWAY and refuses streams above its last stream id.
+    /// Sends a shutdown's final GOAWAY, after which new streams are refused.
     fn refuse_new(&mut self) {
         if !mem::replace(&mut self.refuses_new_streams, true) {
             self.goaway(Reason::NoError, b"");
         }
     }
 
-    /// Sends a GOAWAY that names the last accepted stream. The id never increases from one GOAWAY to the next.
+    /// Sends a GOAWAY with the last accepted stream. Its id never increases from one GOAWAY to the next.
     fn goaway(&mut self, reason: Reason, debug_data: &[u8]) {
         let last = self.last_goaway_stream.min(self.highest);
         self.last_goaway_stream = last;
         frame::goaway(&mut self.writer.output, last, reason, debug_data);
     }
 
-    /// Counts a stream that ended in error. Each success cancels one earlier fault. Fails above [`FAULTS_MAX`].
+    /// Counts a failed stream; a success cancels one failure. Fails above [`FAULTS_MAX`], so that the connection ends.
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

@@ -1,5 +1,5 @@
-//! Handles the frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; a stream error
-//! ends only the stream.
+//! Handles the frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. `Err` ends the connection; a stream error ends
+//! only the stream.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::{
     stream::{Receiving, Stream},
 };
 
-/// A header block whose last frame has not arrived.
+/// A header block that continues in further frames.
 pub(super) struct OpenBlock<S: Service> {
     stream: u32,
     flags: BlockFlags,
@@ -24,12 +24,13 @@ pub(super) struct OpenBlock<S: Service> {
 }
 
 impl<S: Service> OpenBlock<S> {
+    /// Returns the bytes of the block that are charged to the connection.
     pub(super) fn charged(&self) -> usize {
         self.charge.bytes()
     }
 }
 
-/// Properties of a HEADERS frame that are not in its header block.
+/// Properties of a HEADERS frame besides its header block.
 #[derive(Clone, Copy)]
 struct BlockFlags {
     end: bool,
@@ -38,7 +39,7 @@ struct BlockFlags {
 }
 
 impl<S: Service> Connection<S> {
-    /// Handles a frame. The first frame must be SETTINGS, and no other frame can interrupt a header block. Unknown types are
+    /// Handles a frame. The first frame must be SETTINGS, and no other frame may interrupt a header block. Unknown types are
     /// ignored.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
@@ -59,20 +60,20 @@ impl<S: Service> Connection<S> {
             frame::PRIORITY => self.on_priority(frame),
             frame::GOAWAY => Self::on_goaway(frame),
             frame::PUSH_PROMISE => Err(Reason::Protocol),
-            // unknown types belong to extensions
+            // Unknown types belong to extensions.
             _ => Ok(()),
         }
     }
 
-    /// Returns whether the stream was never opened. This includes all even ids, which only servers use.
+    /// Returns whether the stream was never opened. That includes all even ids, which only servers use.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
 
-    /// Handles a header block. If CONTINUATION frames follow, keeps the start of the block.
+    /// Handles a HEADERS frame. Keeps the start of the header block if CONTINUATION frames follow.
     fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut fragment = frame.unpadded()?;
-        // clients use odd ids
+        // Clients use odd ids.
         if frame.stream.is_multiple_of(2) {
             return Err(Reason::Protocol);
         }
@@ -100,13 +101,12 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds to the open header block and handles it when it is complete. Fails if the block with its frame heads is too
-    /// large.
+    /// Appends to the open header block, and handles it when it is complete. Fails if it is too large with its frame headers.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
-        // a compressed block is longer than its list only if codes use more than 8 bits
+        // A compressed block is longer than its list only if codes use more than 8 bits.
         let too_much = bytes + open.frames * HEAD_BYTES > 2 * HEADER_LIST_BYTES_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
@@ -119,21 +119,21 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Handles a complete header block: the trailers of a known stream, or a new request. Refuses a request during a shutdown
-    /// and above the maximum number of streams.
+    /// Handles a complete header block: the trailers of an open stream, or a new request. Refuses a request during a shutdown
+    /// or above the maximum number of streams.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
             return self.on_trailers(id, flags, block);
         }
-        // after an error, the tables of client and server differ
+        // After an error, the tables of client and server differ.
         let broken = |_| Reason::Compression;
         let read = self.heads.read(block, &*self.service).map_err(broken)?;
         self.highest = id;
         if self.refuses_new_streams || self.streams.len() >= self.streams_max {
             self.writer.reset(id, Reason::Refused);
             self.note_end(id, flags.end);
-            // the client may have sent this before it received the limit
+            // The client may have sent the request before it received the limit.
             return if self.settings_acknowledged && !self.refuses_new_streams {
                 self.fault()
             } else {
@@ -156,7 +156,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Validates a request's trailers, ignores their fields, and ends the request.
+    /// Checks a request's trailers, ignores their fields, and ends the request.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -182,7 +182,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Handles a frame for a stream that is not open. Ignores it if the client may have sent it before it received the stream's
-    /// end. Any other frame is an error.
+    /// end, and otherwise fails.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),
@@ -191,8 +191,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a DATA frame: checks it, counts it against both windows and passes its content to the request. END_STREAM ends
-    /// the request. A stream error resets the stream or refuses its call.
+    /// Handles a DATA frame: counts it against both windows and passes its content to the request. END_STREAM ends the request.
+    /// A stream error resets the stream or refuses its call.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {
@@ -234,7 +234,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks DATA against the stream's state, its receive window and `content-length`.
+    /// Checks content against the stream's state, its receive window and `content-length`.
     fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
         if matches!(stream.receiving, Receiving::Ended) {
             return Err(Reason::StreamClosed);
@@ -249,8 +249,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the incomplete message, and passes complete messages to the call. Refuses messages for the reasons in
-    /// [`crate::Refusal`]. Passes content that is not gRPC on unchanged.
+    /// Adds content to the incomplete message, and passes complete messages to the call. Refuses invalid messages
+    /// ([`crate::Refusal`]). Passes content that is not gRPC on unchanged.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
@@ -292,7 +292,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Reopens a stream's receive window if no message waits for the call. A message larger than the window can then arrive,
-    /// but no second message can arrive before the call has taken the first.
+    /// but no second message until the call has taken the first.
     pub(super) fn open_window(&mut self, stream: &mut Stream<S>) {
         let waits = stream.sender.as_ref().is_some_and(|s| s.waits());
         if !waits && !matches!(stream.receiving, Receiving::Ended) {
@@ -300,14 +300,14 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Drops a stream that the client has reset, and counts it as a fault.
+    /// Drops a stream that the client has reset, and counts it as failed.
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
         if self.is_idle(frame.stream) {
             return Err(Reason::Protocol);
         }
         let Some(slot) = self.streams.slot_of(frame.stream) else {
-            // the client may have sent the reset before it received the end of the response
+            // The client may have sent the reset before it received the end of the response.
             self.ended.late(frame.stream, true);
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! Timers for call deadlines, slow messages, stalled clients and keepalive pings.
+//! Timers for the deadlines of calls, slow messages, stalled clients, and keepalive pings.
 
 use std::{
     collections::BTreeSet,
@@ -16,19 +16,19 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct ConnectionTimers {
-    /// Stream deadlines, at most one per stream.
+    /// Deadlines of streams.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// Time of the next check for slow messages and stalled clients; `None` without streams.
+    /// When slow messages and stalled clients are checked next. `None` without streams.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
-    /// Time at which bytes were last received.
+    /// When bytes were last received.
     received: Instant,
-    /// Time at which an unanswered keepalive ping was sent.
+    /// When an unanswered keepalive ping was sent.
     ping_sent: Option<Instant>,
 }
 
-/// The start of a period in which responses wait for the client, and the number of bytes sent before it.
+/// The start of a period in which responses wait for the client, and the number of bytes sent before that period.
 #[derive(Clone, Copy, Debug)]
 struct StallMark {
     since: Instant,
@@ -47,7 +47,7 @@ impl ConnectionTimers {
         }
     }
 
-    /// Records that bytes were received. The client is not silent, and a keepalive ping counts as answered.
+    /// Records that bytes were received, which also counts as the answer to a keepalive ping.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
@@ -63,7 +63,7 @@ impl ConnectionTimers {
         self.deadlines.remove(&(at, id));
     }
 
-    /// Removes all deadlines after all streams have ended.
+    /// Removes all deadlines, because all streams have ended.
     pub(super) fn clear(&mut self) {
         self.deadlines.clear();
     }
@@ -72,12 +72,12 @@ impl ConnectionTimers {
         self.deadlines.len()
     }
 
-    /// Schedules a check for slow messages and stalled clients, unless a check is already scheduled.
+    /// Schedules a check for slow messages and stalled clients, unless one is scheduled.
     pub(super) fn watch_streams(&mut self, now: Instant) {
         self.next_check.get_or_insert(now + CHECK_INTERVAL);
     }
 
-    /// Returns the time to ping a silent client or, after a ping, to close the connection. Returns `None` without keepalive.
+    /// Returns when to ping a silent client or, after a ping, to close the connection. Returns `None` without keepalive.
     fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
@@ -88,11 +88,11 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
-    /// Returns the time of the next timer, or `None` without timers. Ignores deadlines while the output is full.
+    /// Returns when the next timer is due, or `None` if there is none. Ignores deadlines while the output is full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
-        // a call can be ended only when the output has capacity for its trailers
+        // A call can be ended only if the output has capacity for its trailers.
         let deadline = deadline.filter(|_| !self.writer.is_full());
         [deadline, timers.next_check, timers.keepalive_at()]
             .into_iter()
@@ -100,8 +100,8 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Runs all due timers. An error ends the connection. Closes the connection at once if the client has not answered a
-    /// ping.
+    /// Runs all due timers. Closes the connection at once if the client has not answered a ping. Fails if the connection must
+    /// end in another way.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
         if self.timers.next_check.is_some_and(|at| at <= self.now) {
@@ -115,7 +115,7 @@ impl<S: Service> Connection<S> {
         }
         if self.timers.keepalive_at().is_some_and(|at| at <= self.now) {
             if self.timers.ping_sent.replace(self.now).is_some() {
-                // send no GOAWAY, because the client does not read
+                // Send no GOAWAY, because the client does not read.
                 self.streams.clear();
                 self.timers.clear();
                 self.phase = Phase::Closed;
@@ -126,7 +126,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses the calls whose deadline has passed, while the output has capacity.
+    /// Refuses calls after their deadlines, while the output has capacity.
     fn end_late_calls(&mut self) {
         while !self.writer.is_full() {
             let Some(&(at, id)) = self.timers.deadlines.first() else {
@@ -146,9 +146,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] while fewer than [`PROGRESS_BYTES_MIN`]
-    /// bytes of them went to the output. More bytes restart the period. Measures nothing while no response waits, for example
-    /// on an idle watch.
+    /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] and fewer than [`PROGRESS_BYTES_MIN`] bytes
+    /// of them were sent in that time. Does nothing while no response waits, for example on an idle watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;
@@ -165,7 +164,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses the calls whose messages arrive more slowly than the limits allow.
+    /// Refuses calls whose messages arrive too slowly.
     fn refuse_slow_messages(&mut self) {
         let now = self.now;
         let mut late = Vec::new();
@@ -174,7 +173,7 @@ impl<S: Service> Connection<S> {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
                 (Receiving::Foreign { .. }, _) => (0, stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
-                // the service limits the time for other content
+                // The service limits the time for other content.
                 (
                     Receiving::Stream { .. }
                     | Receiving::Content

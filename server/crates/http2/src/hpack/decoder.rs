@@ -1,4 +1,4 @@
-//! Decodes header blocks with a connection's dynamic table.
+//! Decodes header blocks, with a connection's dynamic table.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
 
-/// The block is invalid. The connection must end, because the tables of both sides now differ.
+/// The error of an invalid block. The connection must end, because the tables of both sides now differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HpackError;
 
@@ -19,7 +19,7 @@ pub struct HeaderField {
     pub(crate) known: FieldName,
 }
 
-/// The meaning of a field's name in a request.
+/// What a field's name means in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FieldName {
     Method,
@@ -32,7 +32,7 @@ pub(crate) enum FieldName {
 }
 
 impl FieldName {
-    /// Classifies a field's name. Returns `Wrong` for an unknown pseudo-header or a name that is not valid lower case.
+    /// Classifies a field's name. An unknown pseudo-header, or a name that is not valid in lower case, is `Wrong`.
     fn new(text: &[u8]) -> Self {
         match text {
             b":method" => Self::Method,
@@ -66,7 +66,6 @@ impl HeaderField {
 }
 
 thread_local! {
-    /// The fields of the static table.
     static FIELDS: Rc<[HeaderField]> = STATIC
         .iter()
         .map(|(name, value)| {
@@ -84,7 +83,7 @@ pub struct Decoder {
     table: VecDeque<HeaderField>,
     bytes: usize,
     bytes_max: usize,
-    /// Counts the changes of the table. While it is unchanged, equal blocks contain equal fields.
+    /// Number of changes of the table. While it is the same, equal blocks contain equal fields.
     pub(crate) generation: u64,
 }
 
@@ -101,7 +100,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes a complete block and calls `each` with every field. An error ends the connection.
+    /// Decodes a complete block, and calls `each` with every field. On failure, the connection must end.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -139,7 +138,7 @@ impl Decoder {
         (self.table.len(), self.bytes)
     }
 
-    /// Reads a literal field. Its name is a string, or an index with a prefix of `prefix` bits.
+    /// Reads a literal field, whose name is a string or an index with a prefix of `prefix` bits.
     fn literal(&self, at: &mut Reader<'_>, prefix: u32) -> Result<HeaderField, HpackError> {
         let (name, known) = match at.number(prefix)? {
             0 => {
@@ -155,7 +154,7 @@ impl Decoder {
         Ok(HeaderField::new(name, known, Bytes::from(at.string()?)))
     }
 
-    /// Returns the field with this index in the static or the dynamic table. Indexes start at 1.
+    /// Returns the field with this index in the static or the dynamic table. The first index is 1.
     fn get(&self, index: usize) -> Result<&HeaderField, HpackError> {
         let at = index.checked_sub(1).ok_or(HpackError)?;
         let field = match at.checked_sub(STATIC.len()) {
@@ -165,7 +164,7 @@ impl Decoder {
         field.ok_or(HpackError)
     }
 
-    /// Adds a field to the table and evicts the oldest fields. A field larger than the table empties the table.
+    /// Adds a field to the table, and evicts the oldest ones as needed. A field larger than the table empties it.
     fn insert(&mut self, field: HeaderField) {
         self.generation += 1;
         let bytes = field.bytes();
@@ -176,7 +175,7 @@ impl Decoder {
         }
     }
 
-    /// Removes the oldest fields until the table's size is at most `until` bytes.
+    /// Evicts the oldest fields until the table has at most `until` bytes.
     fn evict(&mut self, until: usize) {
         while self.bytes > until {
             let Some(oldest) = self.table.pop_back() else {
@@ -197,15 +196,15 @@ impl Reader<'_> {
         Ok(byte)
     }
 
-    /// Reads an integer whose first `prefix` bits are the low bits of the next byte. Fails if the integer has more than four
-    /// further bytes, or ends early.
+    /// Reads an integer that starts in the low `prefix` bits of the next byte. Fails if it ends early or has more than four
+    /// further bytes.
     fn number(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let full = (1 << prefix) - 1;
         let mut number = usize::from(self.byte()?) & full;
         if number < full {
             return Ok(number);
         }
-        // four times seven bits are more than any valid number uses
+        // Four times seven bits are more than any valid number needs.
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
             number += usize::from(byte & 0x7f) << shift;
@@ -216,7 +215,7 @@ impl Reader<'_> {
         Err(HpackError)
     }
 
-    /// Reads a string, which can be Huffman-coded.
+    /// Reads a string, which may be Huffman-coded.
     fn string(&mut self) -> Result<Vec<u8>, HpackError> {
         let coded = self.0.first().is_some_and(|byte| byte & 0x80 != 0);
         let length = self.number(7)?;

@@ -1,45 +1,42 @@
 //! Encodes header blocks.
 //!
-//! A block does not depend on earlier blocks, with one exception. Once per connection, the headers and trailers of a
-//! successful response are added to the client's table. From then on, they need one byte per field.
+//! Once per connection, the headers and trailers of a successful response are added to the client's table, so that later ones
+//! need one byte per field. Apart from that, blocks do not depend on earlier blocks.
 
 use http::{HeaderMap, StatusCode};
 
 use super::TABLE_BYTES;
 
-/// `:status: 200` from the static table.
 const STATUS_200: u8 = 0x88;
 
-/// `content-type: application/grpc` with a name from the static table. It is not added to the client's table.
+/// `content-type: application/grpc` with a name from the static table, not added to the client's table.
 const PLAIN_TYPE: &[u8] = b"\x0f\x10\x10application/grpc";
 
-/// `grpc-status: 0` with an instruction to add it to the client's table.
+/// `grpc-status: 0`, added to the client's table.
 const ENTER_OK: &[u8] = b"\x40\x0bgrpc-status\x010";
 
-/// `grpc-status: 0` without an instruction to add it to the table.
+/// `grpc-status: 0`, not added to the client's table.
 const PLAIN_OK: &[u8] = b"\x00\x0bgrpc-status\x010";
 
-/// Indexes of the fields that we added to the client's table. The latest field has the lowest index.
+/// Indexes of the fields that were added to the client's table. The latest field has the lowest index.
 const ENTERED_OK: u8 = 0x80 | 62;
 const ENTERED_TYPE: u8 = 0x80 | 63;
 
-/// Table size update to 0. The client's table is not used after it.
+/// Table size update to 0, after which the client's table is not used.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
-/// State of the fields that we add to the client's table.
+/// Which fields have been added to the client's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClientTable {
     /// The client's settings are not known yet.
     Unknown,
     No,
     Yes,
-    /// The client has shrunk its table. The encoder adds nothing more, and the next block must start with a table size
-    /// update.
+    /// The client has shrunk its table. Nothing more is added, and the next block must start with a table size update.
     Closing,
     Closed,
 }
 
-/// Encodes the header blocks of one connection.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     entered: ClientTable,
@@ -50,7 +47,7 @@ impl Encoder {
         Self { entered: ClientTable::Unknown }
     }
 
-    /// Applies the client's settings. `table_bytes` is the client's table size, if the settings contain it.
+    /// Applies the client's settings. `table_bytes` is the size of the client's table, if the settings contain it.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         self.entered = match self.entered {
@@ -65,8 +62,8 @@ impl Encoder {
         };
     }
 
-    /// Returns the encoded headers and trailers of a successful response. The caller must write both without another block
-    /// between them.
+    /// Returns the encoded headers and trailers of a successful response. The caller must write both, with no other block in
+    /// between.
     pub(crate) fn good(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
@@ -86,8 +83,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes a response's headers without adding to the client's table. After the client has shrunk its table, the next
-    /// block starts with a size update. The caller must therefore send all blocks in the order of their encoding.
+    /// Encodes a response's headers, without adding to the client's table. Blocks must be sent in the order in which they were
+    /// encoded, because the next one may start with a table size update.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
@@ -100,26 +97,27 @@ impl Encoder {
         fields(headers, out);
     }
 
-    /// Encodes trailers without adding to the client's table.
+    /// Encodes trailers, without adding to the client's table.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         fields(trailers, out);
     }
 
-    /// Encodes the same headers as [`Encoder::good`], for a caller that writes the trailers later. Adds nothing to the table.
+    /// Encodes the headers of [`Encoder::good`] for a response whose trailers follow later, without adding to the client's
+    /// table.
     pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.push(STATUS_200);
         out.extend_from_slice(PLAIN_TYPE);
     }
 
-    /// Encodes the trailers `grpc-status: 0` without adding to the table.
+    /// Encodes the trailers `grpc-status: 0`, without adding to the client's table.
     pub(crate) fn plain_ok(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.extend_from_slice(PLAIN_OK);
     }
 
-    /// Writes the table size update that a smaller table requires. Writes it only once.
+    /// Writes the table size update once if the client has shrunk its table.
     fn close(&mut self, out: &mut Vec<u8>) {
         if self.entered == ClientTable::Closing {
             self.entered = ClientTable::Closed;

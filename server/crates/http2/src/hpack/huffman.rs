@@ -1,15 +1,14 @@
-//! Huffman decoding of header strings (RFC 7541, appendix B). The encoder does not use Huffman codes. The code is canonical,
-//! so the lengths of the code words determine it.
+//! Huffman decoding of header strings (RFC 7541, appendix B). The code is canonical: the lengths of its code words determine
+//! it. The encoder does not use Huffman codes.
 
 use super::HpackError;
 
-/// Length in bits of the longest code word.
 const LONGEST_CODE: usize = 30;
 
-/// The symbol for the end of a string. It must not occur.
+/// The end-of-string symbol, which must not occur.
 const EOS: u16 = 256;
 
-/// The code word lengths in bits, for each byte and for the end of a string.
+/// Code word lengths in bits, for each byte and for the end of a string.
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -31,7 +30,7 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The canonical code. Code words of the same length are consecutive, so the number of words of each length determines them.
+/// The canonical code. Code words of the same length are consecutive, so their numbers determine them.
 struct CodeTable {
     count: [u32; LONGEST_CODE + 1],
     /// Symbols ordered by code word length, then by value.
@@ -59,9 +58,9 @@ const fn words() -> CodeTable {
     CodeTable { count, symbols }
 }
 
-/// Decodes a string and appends it to `out`. Fails if the input is not a sequence of code words with valid padding.
+/// Decodes a string and appends it to `out`. Fails if the input is not code words and valid padding.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
-    // a code word has at least five bits
+    // A code word has at least five bits.
     out.reserve(coded.len() * 8 / 5);
     let (mut code, mut first, mut offset, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
     for byte in coded {
@@ -75,7 +74,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
                 if symbol == EOS {
                     return Err(HpackError);
                 }
-                // only the end of a string exceeds a byte
+                // Only the end of a string exceeds a byte.
                 out.push(symbol as u8);
                 (code, first, offset, length) = (0, 0, 0, 0);
             } else {
@@ -100,7 +99,7 @@ mod tests {
         decode(coded, &mut out).map(|()| out)
     }
 
-    /// Returns a symbol's code word as a number and its length, computed as in the standard.
+    /// Returns a symbol's code word and its length in bits, computed as in the RFC.
     fn word(symbol: usize) -> (u32, usize) {
         let mut code = 0;
         for (length, count) in WORDS.count.iter().enumerate() {
@@ -123,7 +122,7 @@ mod tests {
             let bytes = &bits.to_be_bytes()[..length.div_ceil(8)];
             assert_eq!(decoded(bytes), Ok(vec![symbol as u8]), "{symbol}");
         }
-        // the last word contains only ones if the lengths of all words are right
+        // If all lengths are right, the last code word contains only ones.
         assert_eq!(word(256), (0x3fff_ffff, 30));
     }
 }

@@ -9,10 +9,10 @@ pub(crate) use decoder::FieldName;
 pub use decoder::{Decoder, HeaderField, HpackError};
 pub(crate) use encoder::Encoder;
 
-/// Size of a header table in bytes, the protocol's default.
+/// Size in bytes of a dynamic table, the protocol's default.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-/// Number of bytes that each field counts in addition to its name and value.
+/// Number of bytes by which a field's size exceeds its name and value.
 pub(crate) const FIELD_OVERHEAD: usize = 32;
 
 #[cfg(test)]
@@ -69,15 +69,15 @@ mod tests {
     #[test]
     fn the_table_forgets_its_oldest() {
         let mut decoder = Decoder::default();
-        // the table holds one field of 1 + 1 + 32 bytes
+        // The table holds one field of 1 + 1 + 32 bytes.
         read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();
         assert_eq!(read(&mut decoder, b"\xbe").unwrap(), pairs(&[("b", "2")]));
         assert_eq!(read(&mut decoder, b"\xbf"), Err(HpackError));
-        // a field that exceeds the table empties it
+        // A field that exceeds the table empties it.
         let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
         read(&mut decoder, &large).unwrap();
         assert_eq!(decoder.table_size(), (0, 0));
-        // cached heads depend on the generation, which also changes with the table's size
+        // Cached heads depend on the generation, so resizing the table must change it.
         let generation = decoder.generation;
         read(&mut decoder, b"\x20").unwrap();
         assert_ne!(decoder.generation, generation);
@@ -92,7 +92,7 @@ mod tests {
             b"\x40",
             b"\x40\x05a",
             b"\x00\x01a\x81\x00",
-            // a table that is larger than announced, and a size update after a field
+            // A table that is larger than announced, and a size update after a field.
             b"\x3f\xe2\x1f",
             b"\x82\x20",
         ] {
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Decodes all blocks of a connection as its client does.
+    /// Decodes all blocks of a connection as its client would.
     #[test]
     fn encoded_blocks_are_decoded() {
         let headers = |out: &[u8], decoder: &mut Decoder| read(decoder, out).unwrap();

@@ -1,4 +1,4 @@
-//! Bounds on a client's effect on others and on the server's memory.
+//! Limits on what one client can do to other clients and to the server's memory.
 
 use super::*;
 use crate::limits::{OUTPUT_MAX, RESERVE_STEP_BYTES, UNRESERVED_BYTES};
@@ -86,7 +86,7 @@ fn a_message_is_counted_until_its_call_has_an_answer() {
         CALLS as usize,
         "the others are refused"
     );
-    // a call that ends frees capacity
+    // A call that ends frees memory.
     client.number(frame::RST_STREAM, 1, 8);
     let before = client.connection.audit().requests.0;
     client.all();
@@ -110,7 +110,7 @@ fn a_message_is_counted_while_its_response_is_streamed() {
     assert_eq!(client.connection.audit().requests.0, 0);
 }
 
-/// Makes a call with a message of this size that gets no answer.
+/// Makes a call with a message of this size, which gets no answer.
 fn call_with(client: &mut Client, stream: u32, bytes: usize) {
     client.send(frame::HEADERS, END_HEADERS, stream, &block("/never"));
     for part in message(&vec![7; bytes]).chunks(PAYLOAD_MAX) {
@@ -182,7 +182,7 @@ fn a_large_answer_is_sent_while_many_calls_are_answered() {
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     client.reads = false;
     client.ask(1, "/large", &[0; 2000]);
-    // more calls than the socket accepts answers for
+    // More calls than the socket accepts answers for.
     for round in 0..200 {
         let first = 3 + round * 20;
         let calls = (0..10).flat_map(|n| request(first + 2 * n, "/echo", &[7; 10_000]));
@@ -228,7 +228,7 @@ fn unread_acknowledgments_are_bounded() {
     client.reads = false;
     let echo = request(3, "/echo", b"");
     client.write(&echo);
-    // answers keep the number of pings within the limit
+    // Answers keep the number of pings within the limit.
     let mut stream = 5;
     for _ in 0..2000 {
         let mut batch = frame(frame::PING, 0, 0, b"12345678").repeat(2);
@@ -264,7 +264,7 @@ fn unfinished_messages_of_streams_are_counted() {
 fn messages_that_their_call_does_not_take_keep_the_window_closed() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
-    // empty messages cost more than their bytes
+    // Empty messages cost more than their bytes.
     let empty = frame(frame::DATA, 0, 1, &[0; 5 * 3000]).repeat(10);
     client.write(&empty);
     let (held, _) = client.connection.audit().requests;
@@ -282,7 +282,7 @@ fn a_message_larger_than_the_window_comes_through() {
         let end = (n + 1) * PAYLOAD_MAX >= large.len();
         client.send(frame::DATA, if end { END_STREAM } else { 0 }, 1, part);
     }
-    // the answer waits for the windows
+    // The answer waits for the windows.
     assert_eq!(*client.ledger.received.borrow(), [3 << 20]);
     client.number(frame::WINDOW_UPDATE, 0, 8 << 20);
     client.number(frame::WINDOW_UPDATE, 1, 8 << 20);
@@ -310,7 +310,7 @@ fn a_turn_makes_few_large_answers() {
             .collect();
         let taken = client.connection.receive(client.now, &calls);
         assert!(taken < calls.len() / 10, "{taken} of {}", calls.len());
-        // all of them are processed in the end
+        // All of them are processed in the end.
         client.unsent = calls[taken..].to_vec();
         client.number(frame::WINDOW_UPDATE, 0, 64 << 20);
         client.turns();
@@ -320,7 +320,7 @@ fn a_turn_makes_few_large_answers() {
 
 #[test]
 fn input_that_waits_for_the_next_turn_is_taken_though_nothing_can_be_sent() {
-    // the streams' windows are open, but the first answer uses up the connection's
+    // The streams' windows are open, but the first answer uses up the connection's window.
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     let large = message(&[0; 80_000]);
     for stream in [1, 3] {
@@ -396,7 +396,7 @@ fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
     let mut client = Client::plain();
     send(&mut client, 1, &[block("/echo"), field(20_000)].concat());
     assert!(client.all().iter().any(ReceivedFrame::is_end));
-    // a field that is added to the table, in a list that is too large
+    // A field that is added to the table, in a list that is too large.
     let entering = b"\x40\x01a\x01b".to_vec();
     send(
         &mut client,
@@ -407,7 +407,7 @@ fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
     assert_eq!((got.kind, got.stream), (frame::HEADERS, 3));
     assert!(got.payload.ends_with(b"431"), "{got:?}");
     client.all();
-    // the next block can refer to it
+    // The next block can refer to that field.
     send(&mut client, 5, &[block("/echo"), vec![0xbe]].concat());
     assert!(client.all().iter().any(ReceivedFrame::is_end));
 }
@@ -418,11 +418,11 @@ fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
     client.send(frame::DATA, 0, 1, b"\0\xff\0\0\0");
     client.all();
-    // already in transit when the answer was sent
+    // This frame was already in transit when the answer was sent.
     client.send(frame::DATA, 0, 1, &[0; 1000]);
     client.send(frame::DATA, END_STREAM, 1, &[0; 1000]);
     assert_eq!(client.try_next(), None);
-    // but DATA after its end is not counted
+    // DATA after the stream's end was not in transit.
     client.send(frame::DATA, 0, 1, &[0; 1000]);
     assert_eq!(client.disconnected(), Reason::StreamClosed as u32);
 }
@@ -490,7 +490,7 @@ fn a_message_that_comes_too_slowly_is_refused() {
     client.wait(Duration::from_secs(11));
     assert!(client.next().is_end());
     assert_eq!(*client.ledger.ended.borrow(), [4]);
-    // each message of a stream has its own time limit, and none is required
+    // Each message of a stream has its own time limit, and no message is required.
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
     client.wait(Duration::from_secs(3600));
@@ -504,7 +504,7 @@ fn a_message_that_comes_too_slowly_is_refused() {
 #[test]
 fn a_stream_in_line_that_ends_leaves_the_line() {
     let mut client = Client::greeted(Config::default(), 1 << 20);
-    // use up the connection's window
+    // Use up the connection's window.
     client.ask(1, "/large", &[0; 64]);
     for n in 1..3000 {
         client.send(

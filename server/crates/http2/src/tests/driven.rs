@@ -1,4 +1,4 @@
-//! Tests of the driver, on a pipe.
+//! Tests of the driver, with a pipe.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::driver::serve;
 
-/// Serves one end of a pipe. Returns the other end, the server, and the stop signal.
+/// Serves one end of a pipe. Returns the other end, the server's task, and the stop signal.
 fn served(
     pipe_bytes: usize,
 ) -> (
@@ -43,7 +43,7 @@ fn hello() -> Vec<u8> {
     hello
 }
 
-/// Reads until a frame of this type and stream arrives.
+/// Reads until a frame of this type and stream arrives, and returns its payload.
 async fn until(io: &mut tokio::io::DuplexStream, kind: u8, stream: u32) -> Vec<u8> {
     loop {
         let mut head = [0; HEAD_BYTES];
@@ -77,7 +77,7 @@ fn a_call_and_a_stop() {
 #[test]
 fn the_last_frames_arrive_despite_unread_input() {
     local(async {
-        // so small that the client's writes wait until the server reads
+        // So small that the client's writes wait until the server reads.
         let (io, server, _stop) = served(1 << 12);
         let (mut reader, mut writer) = tokio::io::split(io);
         let breach = frame(frame::DATA, 0, 0, b"");
@@ -115,7 +115,7 @@ fn a_busy_connection_lets_others_run() {
         let (mut polite, _other, _stop2) = served(1 << 16);
         polite.write_all(&hello()).await.unwrap();
         until(&mut polite, frame::SETTINGS, 0).await;
-        // whenever the polite client is served, the busy connection has more input
+        // Whenever the polite client is served, the busy connection has more input.
         for n in 0..20 {
             io.write_all(&junk).await.unwrap();
             let stream = 2 * n + 1;

@@ -1,5 +1,5 @@
-//! Clients that break the protocol where the RFC leaves the server a choice, or where the choice is how much to read.
-//! `tests/http2/tests` covers the RFC's clauses and known attacks.
+//! Clients that break the protocol where the RFC lets the server choose how to react. `tests/http2/tests` covers the RFC's
+//! clauses and known attacks.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_frame_that_is_too_large_is_refused_by_its_head() {
 fn a_client_cannot_send_beyond_its_window() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
-    // the call does not read, so the window is not reopened
+    // The call does not read, so the window is not reopened.
     for _ in 0..WINDOW_BYTES as usize / PAYLOAD_MAX {
         client.send(frame::DATA, 0, 1, &message(&[0; PAYLOAD_MAX - 5]));
     }

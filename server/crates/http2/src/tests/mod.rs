@@ -1,4 +1,4 @@
-//! A connection from the view of hostile and ordinary clients: hand-written frames, simulated time, no socket.
+//! Tests a connection as its clients see it, hostile or not: with hand-written frames and simulated time, without a socket.
 
 use std::{
     collections::VecDeque,
@@ -45,7 +45,7 @@ struct Client {
     unsent: Vec<u8>,
     input: VecDeque<ReceivedFrame>,
     unparsed: Vec<u8>,
-    /// Whether the client reads what the server sends.
+    /// Whether the client reads the server's output.
     reads: bool,
     woken: Arc<Woken>,
 }
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// Creates a client that has exchanged settings with the server.
+    /// Creates a client that has exchanged settings with the server. Its windows have `windows` bytes.
     fn greeted(config: Config, windows: u32) -> Self {
         let mut client = Self::new(config);
         let mut hello = PREFACE.to_vec();
@@ -135,7 +135,7 @@ impl Client {
         self.check();
     }
 
-    /// Checks the invariants that hold after every turn.
+    /// Checks invariants that hold after every turn.
     fn check(&self) {
         let audit = self.connection.audit();
         for (counted, sum) in [audit.requests, audit.answers, audit.calls, audit.deadlines] {
@@ -182,7 +182,7 @@ impl Client {
         self.write(&request(stream, path, message));
     }
 
-    /// Returns the next frame; `None` if there is none.
+    /// Returns the next frame, if there is one.
     fn try_next(&mut self) -> Option<ReceivedFrame> {
         self.turns();
         self.input.pop_front()
@@ -192,7 +192,7 @@ impl Client {
         self.try_next().expect("a frame")
     }
 
-    /// Returns the next frame other than a WINDOW_UPDATE.
+    /// Returns the next frame that is not a WINDOW_UPDATE.
     fn answer(&mut self) -> ReceivedFrame {
         loop {
             let got = self.next();
@@ -202,13 +202,13 @@ impl Client {
         }
     }
 
-    /// Returns all frames that were received.
+    /// Returns all frames that have arrived.
     fn all(&mut self) -> Vec<ReceivedFrame> {
         self.turns();
         self.input.drain(..).collect()
     }
 
-    /// Returns the reason for which the server ends the connection.
+    /// Returns the error code with which the server ends the connection.
     fn disconnected(mut self) -> u32 {
         let goaway = self
             .all()
@@ -220,7 +220,7 @@ impl Client {
     }
 }
 
-/// Upper bound of the bytes that wait to be sent.
+/// Upper bound of the output in bytes.
 const OUTPUT_BOUND: usize = 2 * crate::limits::OUTPUT_MAX + (64 << 10);
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -245,7 +245,7 @@ fn request(stream: u32, path: &str, content: &[u8]) -> Vec<u8> {
 }
 
 fn block(path: &str) -> Vec<u8> {
-    // POST, http, then literals
+    // POST, http, then literals.
     let mut out = vec![0x83, 0x86];
     for (name, value) in [(":path", path), ("content-type", "application/grpc")] {
         out.push(0);
@@ -271,11 +271,11 @@ fn calls_are_answered_however_their_bytes_are_split() {
 #[test]
 fn an_answer_waits_for_the_windows() {
     let mut client = Client::greeted(Config::default(), 10);
-    // 85 KiB, more than the connection's window
+    // 85 KiB, more than the connection's window.
     client.ask(1, "/large", &[0; 80]);
     assert_eq!(client.next().kind, frame::HEADERS);
     assert_eq!(client.next().payload.len(), 10);
-    // another stream is answered in between
+    // Another stream is answered in between.
     client.ask(3, "/echo", b"12345");
     let kinds: Vec<_> = [client.next(), client.next(), client.next()]
         .map(|got| (got.stream, got.kind))
@@ -332,7 +332,7 @@ fn a_large_message_is_taken_and_a_larger_one_refused_at_its_beginning() {
     assert_eq!(got.flags, END_HEADERS | END_STREAM);
     let text = String::from_utf8_lossy(&got.payload).into_owned();
     assert!(text.contains("TooLarge"), "{text}");
-    // the rest of the message is not wanted, and does no harm
+    // The rest of the message is not wanted, and is ignored.
     let got = client.answer();
     assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 3));
     assert_eq!(got.payload, (Reason::NoError as u32).to_be_bytes());

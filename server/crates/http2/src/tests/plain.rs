@@ -3,9 +3,9 @@
 use super::*;
 use crate::limits::UNRESERVED_BYTES;
 
-/// Builds a header block of a request that is not gRPC, with one additional field.
+/// Builds the header block of a request that is not gRPC, with one additional field.
 fn head(path: &str, name: &str, value: &str) -> Vec<u8> {
-    // POST, http, then literals
+    // POST, http, then literals.
     let mut out = vec![0x83, 0x86];
     for (name, value) in [(":path", path), (name, value)] {
         out.push(0);
@@ -28,7 +28,7 @@ fn content_passes_as_it_arrives_and_the_service_hears_of_no_call() {
     begin(&mut client, 1, "/content");
     let got = client.answer();
     assert_eq!((got.kind, got.flags), (frame::HEADERS, END_HEADERS));
-    // neither a message prefix nor a status
+    // Content has neither a message prefix nor a status.
     for part in [&b"a"[..], b"", b"\xff\xff\xff\xff\xff\xff"] {
         client.send(frame::DATA, 0, 1, part);
         if !part.is_empty() {
@@ -85,7 +85,7 @@ fn what_cannot_be_completed_is_reset() {
         (got.kind, got.payload.as_slice()),
         (frame::RST_STREAM, &internal[..])
     );
-    // content that is still in transit is ignored
+    // Content that is still in transit is ignored.
     client.send(frame::DATA, END_STREAM, 1, b"more");
     client.ask(3, "/echo", b"");
     assert_eq!(client.answer().stream, 3);
@@ -95,7 +95,7 @@ fn what_cannot_be_completed_is_reset() {
 fn requests_without_room_are_reset() {
     let mut client = Client::plain();
     client.ledger.held_max[Resource::Requests as usize].set(0);
-    // the queue holds one part, because the test does not read
+    // The queue holds one part, because the client does not read.
     client.reads = false;
     begin(&mut client, 1, "/content");
     for _ in 0..2 * crate::limits::OUTPUT_MAX / 1024 {

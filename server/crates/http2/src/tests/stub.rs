@@ -1,4 +1,4 @@
-//! A service whose calls behave according to their path, and that records them.
+//! A service whose calls behave as their path says, and that records them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,15 +15,15 @@ use crate::{
     Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
 };
 
-/// Record of the calls of a [`Stub`], and the budgets that it grants.
+/// What a [`Stub`] has recorded, and the budgets that it grants.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// Codes of ended calls; -1 for a canceled one.
+    /// Codes of ended calls, -1 for a canceled call.
     pub(super) ended: RefCell<Vec<Code>>,
     pub(super) begun: Cell<usize>,
     pub(super) received: RefCell<Vec<usize>>,
     pub(super) sent: Cell<usize>,
-    /// Granted amount of each resource, and its maximum.
+    /// Granted amount of each resource.
     pub(super) held: [Cell<usize>; 3],
     pub(super) held_max: [Cell<usize>; 3],
 }
@@ -41,12 +41,12 @@ impl Default for Ledger {
     }
 }
 
-/// Bytes that `/made` produces at once.
+/// Number of bytes that `/made` produces at once.
 const MADE_BYTES: usize = 64 << 10;
 
-/// `/echo` answers its message; `/large` answers as many KiB as its message has bytes; `/made` produces them while they are
-/// sent; `/parts` reads its request as a stream and answers each message; `/never` never answers; `/deaf` is a stream that does
-/// not read. Without gRPC, `/content` echoes the content and `/broken` fails in its body.
+/// Behaves as the path says: `/echo` answers its message. `/large` answers as many KiB as its message has bytes, and `/made`
+/// produces them while they are sent. `/parts` answers each message of a stream. `/never` never answers, and `/deaf` does not
+/// read. Without gRPC, `/content` echoes the content and `/broken` fails in its body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
@@ -64,9 +64,9 @@ impl Drop for StubCall {
 }
 
 pub(crate) enum StubBody {
-    /// Echoes the messages of a request; `None` after the last one.
+    /// Echoes the messages of a request. `None` after the last one.
     Echo(Option<crate::RequestStream>),
-    /// The number of bytes left to produce while they are sent.
+    /// Produces this many more bytes while they are sent.
     Made(usize),
     /// Echoes the content of a request that is not gRPC.
     Content(crate::RequestStream),

@@ -1,5 +1,4 @@
-//! The requests from handles to the replica's thread. The thread passes each request that waits for an answer to the replica
-//! under its own ticket. Events of other members are in `raft_inbox`.
+//! Requests from handles to the replica's thread. Each request that waits for an answer gets its own ticket.
 
 use std::sync::{Arc, mpsc::Receiver};
 
@@ -25,7 +24,7 @@ use crate::{
     now_ns,
 };
 
-/// Maximum number of requests taken from the inbox in one turn. It is large, so that the next proposals are chosen among all
+/// Maximum number of requests that a turn takes from the inbox. It is large, so that the next proposals are chosen among all
 /// waiting clients.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
@@ -42,27 +41,27 @@ pub(crate) enum LoopRequest {
     Rewrite {
         done: OnDurable,
     },
-    /// Rewrite the checkpoint again, so that a full disk keeps no part of the previous checkpoint.
+    /// Rewrite the checkpoint again: on an almost full disk, the second rewrite removes the checkpoint before the first one.
     Shrink {
         done: OnDurable,
     },
-    /// Keep a client's lease alive, or return its remaining time.
+    /// Renew a lease, or return its remaining time.
     Lease {
         lease: LeaseId,
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     },
-    /// Return the end of each lease.
+    /// Return the deadline of each lease.
     Deadlines {
         to: CompletionSender<LeaseDeadlines>,
     },
-    /// Transfer leadership to a given member or to the most suitable one.
+    /// Transfer leadership to `member`, or to the member that lags least.
     Transfer {
         member: Option<MemberId>,
         to: CompletionSender<Result<MemberId, TransferRefused>>,
     },
-    /// Propose a command that this leader derived from `members`, unless the membership, the cluster version or the downgrade
-    /// target has changed since.
+    /// Propose a command that this leader has derived from `members`, unless the membership, the cluster version or the
+    /// downgrade target has changed since.
     Decide {
         command: Command,
         members: Arc<MemberRegistry>,
@@ -75,7 +74,6 @@ pub(crate) enum LoopRequest {
 /// A command to propose.
 pub(crate) struct Proposal {
     pub(crate) entry: UnstampedEntry,
-    /// Where it came from.
     pub(crate) connection: Connection,
     pub(crate) now_ns: i64,
     /// Whether the command can increase the size that counts against the quota.
@@ -84,7 +82,7 @@ pub(crate) struct Proposal {
 }
 
 impl ReplicaLoop {
-    /// Takes the requests that are already queued, at most [`TURN_REQUESTS`].
+    /// Takes the queued requests, up to [`TURN_REQUESTS`].
     pub(super) fn drain(&mut self, requests: &Receiver<LoopRequest>) {
         for inbound in requests.try_iter().take(TURN_REQUESTS) {
             self.take(inbound);
@@ -101,7 +99,7 @@ impl ReplicaLoop {
                 self.host.completions.push(to, view);
             }
             LoopRequest::Rewrite { done } => {
-                // there may not have been a tick since startup
+                // There may not have been a tick since startup.
                 self.check_disk();
                 match self.space.room() {
                     SpaceLevel::Enough => self.rewrite(done),
@@ -123,8 +121,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Refuses it with [`NodeError::NoSpace`] if the disk has no space for it, unless startup requires
-    /// it.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if the disk lacks space for it, unless startup needs the command.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_space = self.space.take(entry.command_bytes() as u64, grows);
@@ -138,7 +135,7 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes the leader's decision, unless the disk has no space for it and startup does not require it.
+    /// Proposes a decision of this leader, unless the disk lacks space for it and startup does not need it.
     fn decide(
         &mut self,
         command: Command,
@@ -154,14 +151,12 @@ impl ReplicaLoop {
         self.replica.take(input);
     }
 
-    /// Requests a linearizable read.
     fn read(&mut self, to: CompletionSender<Arc<View>>) {
         let ticket = self.wait(to.waiter);
         self.replica.take(Input::Read { ticket });
         self.reads_asked = true;
     }
 
-    /// Sends a lease request to the leader.
     fn ask_about_lease(
         &mut self,
         lease: LeaseId,
@@ -172,7 +167,7 @@ impl ReplicaLoop {
         self.replica.take(Input::Lease { ticket, lease, question });
     }
 
-    /// Has a task wait for the answer to its request. Returns the ticket, which is above all earlier ones.
+    /// Stores a task that waits for an answer. Returns its ticket, which is greater than all earlier ones.
     fn wait(&mut self, waiter: Waiter) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -180,17 +175,17 @@ impl ReplicaLoop {
         ticket
     }
 
-    /// Writes the present state as a new base. Calls `done` when it is durable.
+    /// Writes the current state as a new base. Calls `done` when the base is durable.
     fn rewrite(&mut self, done: OnDurable) {
         self.host.checkpoints.rewrite(self.replica.view(), done);
     }
 
-    /// Writes a new base like [`Self::rewrite`], and then a second base. On a disk with little space, only the second base
-    /// removes the previous checkpoint.
+    /// Writes a new base, then a second one, and calls `done`. On a disk with little space, only the second base lets the
+    /// previous checkpoint be removed.
     fn rewrite_and_shrink(&mut self, done: OnDurable) {
         let shared = self.shared.clone();
         self.rewrite(Box::new(move || {
-            // if this fails, the requester gets an error and can retry
+            // If this fails, the requester gets an error and can retry.
             let _ = shared.inbox.try_send(LoopRequest::Shrink { done });
             shared.waker.wake();
         }));

@@ -6,14 +6,14 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use witan_base::metrics::Register;
 use witan_machine::member::MemberId;
 
-/// Metrics of senders and receivers. Clones share them.
+/// Metrics of senders and receivers. Clones share the metrics.
 #[derive(Clone, Debug)]
 pub struct SnapshotMetrics {
     pub(super) sends: TransferSeries,
     pub(super) receives: TransferSeries,
 }
 
-/// The metrics of one direction, by the other member.
+/// Metrics of one direction, by the other member.
 #[derive(Clone, Debug)]
 pub(super) struct TransferSeries {
     inflights: IntGaugeVec,
@@ -44,7 +44,7 @@ impl SnapshotMetrics {
 }
 
 impl TransferSeries {
-    /// Starts to time a transfer. A timer that is dropped early counts as a failure.
+    /// Starts to time a transfer. Dropping the timer before it succeeds counts as a failure.
     pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
         let labels = &[&*member.to_string()];
         let inflights = self.inflights.with_label_values(labels);

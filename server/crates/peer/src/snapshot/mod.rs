@@ -4,18 +4,18 @@
 //! ```text
 //! sender                                  receiver
 //! begin: format, cluster, index, term →
-//!                                       ← resume: what is durable already
+//!                                       ← resume: durable records
 //! records, in chunks …                  →   written as runs; the sender waits for the disk
-//! end: totals                           →   the state is built, and the replica asked
+//! end: totals                           →   the state is built, and the replica decides
 //!                                       ← alive, every second
-//!                                       ← outcome: installed, not needed, or refused and why
+//!                                       ← outcome: installed, not needed, or refused with a reason
 //! ```
 //!
-//! The sender walks the view as fast as its chunks are read. It holds a few chunks and the view, but no second copy of the
-//! state. The receiver holds the new state in addition to its own. A broken stream is resumed while both sides still hold
-//! their part.
+//! The sender reads the view as fast as its chunks are taken. It holds a few chunks and the view, but no second copy of the
+//! state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps the
+//! view and the receiver its records.
 //!
-//! The core decides when a snapshot is sent, and `storage` writes it to the disk.
+//! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
 
 mod metrics;
 mod receive;
@@ -46,19 +46,18 @@ use super::{
 /// Size in bytes of the records in one frame.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Number of chunks buffered on each side, between the stream and the thread that produces or writes them.
+/// Number of chunks buffered on each side, between the stream and the thread that reads or writes the state.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Time without progress after which a stream counts as stalled. It exceeds the time that a slow disk needs for a run.
+/// Time without progress after which a transfer has stalled. It exceeds the time in which a slow disk writes a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Interval at which a busy receiver reports that it is alive.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Interval at which progress is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Identifies the other member of a transfer, and the cluster.
+/// The other member of a transfer, and the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
@@ -66,7 +65,7 @@ pub(super) struct Transfer {
     pub(super) metrics: SnapshotMetrics,
 }
 
-/// Writes one frame. Fails if the other side does not read for [`STALL_TIMEOUT`].
+/// Writes one frame. Fails if the other side reads nothing for [`STALL_TIMEOUT`].
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
     write_all(stream, &frame[..], STALL_TIMEOUT).await

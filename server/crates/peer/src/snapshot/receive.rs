@@ -19,11 +19,11 @@ use super::{
 };
 use crate::frame::FrameReader;
 
-/// Factor by which the records can exceed the sender's estimate.
+/// Factor by which the records may exceed the sender's estimate.
 const ESTIMATE_FACTOR: u64 = 4;
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
-/// The reason why a snapshot was not received. The state is unchanged.
+/// Why a snapshot was not received. The state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReceiveError {
     /// The stream broke. The next stream continues after the records on disk.
@@ -43,7 +43,7 @@ impl ReceiveError {
         let busy = match self {
             Self::Stream(_) => return None,
             Self::Snapshot(error) => match error {
-                // the next attempt starts over, because the records on disk may belong to another snapshot
+                // The next attempt starts over, because the records on disk may belong to another snapshot.
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
                 SnapshotError::Io(_) => false,
             },
@@ -54,7 +54,7 @@ impl ReceiveError {
 }
 
 /// Receives a snapshot. On success, it is durable and in memory, but not installed, and the sender waits for [`answer`]. On
-/// failure, reports the outcome to the sender, unless the stream is broken.
+/// failure, sends the outcome unless the stream is broken.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
@@ -74,7 +74,7 @@ pub(in super::super) async fn receive(
         Err(error) => {
             tracing::warn!(member, %error, "failed to receive a snapshot");
             if let Some(outcome) = error.outcome() {
-                // the sender may have disconnected already
+                // The sender may have disconnected.
                 let _ = write(&mut writing, &Part::Outcome(outcome).encode()).await;
             }
         }
@@ -82,7 +82,7 @@ pub(in super::super) async fn receive(
     received
 }
 
-/// Reads the sender's announcement, answers with the records that are already durable, and receives the remaining records.
+/// Reads the announcement, answers with the records that are already durable, and receives the other records.
 async fn take<R, W>(
     reader: &mut FrameReader<R>,
     writing: &mut W,
@@ -123,7 +123,7 @@ where
     alive_while(writing, read_records(reader, incoming, limit)).await
 }
 
-/// Refuses a snapshot in another format or from another cluster.
+/// Fails if the snapshot has another format or belongs to another cluster.
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     if begin.format != FORMAT {
         return Err(ReceiveError::Protocol(format!(
@@ -140,7 +140,7 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     Ok(())
 }
 
-/// Reads the records to their end, while another thread writes them.
+/// Reads all records while another thread writes them.
 async fn read_records<S: AsyncRead + Unpin>(
     reader: &mut FrameReader<S>,
     incoming: IncomingSnapshot,
@@ -152,7 +152,7 @@ async fn read_records<S: AsyncRead + Unpin>(
         loop {
             let part = next(reader).await?;
             let more = matches!(part, Part::Records(..));
-            // an error means that the writer has failed; its result contains the reason
+            // An error means that the writer has failed, and its result says why.
             if parts.send(part).await.is_err() || !more {
                 return Ok(());
             }
@@ -164,14 +164,14 @@ async fn read_records<S: AsyncRead + Unpin>(
     let written = written.unwrap_or_else(|panicked| panics::rethrow(panicked));
     match (read, written) {
         (Ok(()), written) => written,
-        // the reason for a failed write is more specific than the stream's end
+        // The reason for a failed write is more specific than the stream's end.
         (Err(ReceiveError::Stream(_)), Err(error)) => Err(error),
         (Err(error), _) => Err(error),
     }
 }
 
-/// Adds the parts' records to the snapshot, on a blocking thread. Fails above `limit` bytes. After a broken stream or a part
-/// out of order, keeps the durable records.
+/// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails above `limit` bytes. If the stream breaks or a
+/// part is out of order, keeps the durable records.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,
@@ -216,7 +216,7 @@ fn write_records(
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
-/// Waits for the replica's decision, then tells the sender that the snapshot is delivered: it is installed or was not needed.
+/// Waits for the replica's decision, then tells the sender that the snapshot was delivered: it was installed, or not needed.
 pub(in super::super) async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     decided: impl Future<Output = ()>,
@@ -227,7 +227,7 @@ pub(in super::super) async fn answer(
     write(&mut writing, &Part::Outcome(outcome).encode()).await
 }
 
-/// Waits for `work`. Meanwhile, reports to the other side every [`ALIVE_INTERVAL`] that this side is alive.
+/// Waits for `work`, and tells the other side every [`ALIVE_INTERVAL`] that this side is alive.
 async fn alive_while<T>(
     writing: &mut (impl AsyncWrite + Unpin),
     work: impl Future<Output = T>,
@@ -240,14 +240,14 @@ async fn alive_while<T>(
         tokio::select! {
             done = &mut work => return done,
             _ = ticks.tick(), if listens => {
-                // the work itself detects that the sender has disconnected
+                // If the sender has disconnected, `work` detects that.
                 listens = write(writing, &Part::Alive.encode()).await.is_ok();
             }
         }
     }
 }
 
-/// Reads the next part. Fails if no part arrives for [`STALL_TIMEOUT`] or if it is invalid.
+/// Reads the next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
     let frame = match reader.next(STALL_TIMEOUT).await {
         Ok(frame) => frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?,

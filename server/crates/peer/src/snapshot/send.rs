@@ -18,13 +18,13 @@ use super::{
 };
 use crate::frame::{FRAME_BYTES_MAX, FrameReader};
 
-/// The reason why a snapshot did not arrive.
+/// Why a snapshot was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
     /// The stream broke. The next stream continues after the receiver's records.
     #[error("the snapshot stream failed: {0}")]
     Stream(#[from] io::Error),
-    /// The receiver is busy and can accept the snapshot soon.
+    /// The receiver is busy and may accept the snapshot soon.
     #[error("the receiver is busy: {0}")]
     Busy(String),
     /// The receiver refuses the snapshot.
@@ -36,7 +36,7 @@ pub(in super::super) enum SendError {
 }
 
 impl SendError {
-    /// Returns whether the same view can be sent again.
+    /// Returns whether sending the same view again may succeed.
     pub(in super::super) fn may_retry(&self) -> bool {
         match self {
             Self::Stream(_) | Self::Busy(_) | Self::Restarted => true,
@@ -95,7 +95,7 @@ pub(in super::super) async fn send(
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
     drop(panics::spawn(move || walk(&view, &resume, &parts)));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
-    // a failing receiver reports it before the records end
+    // A receiver that fails reports this before the records end.
     let outcome = tokio::select! {
         sent = sending => {
             sent?;
@@ -112,7 +112,7 @@ pub(in super::super) async fn send(
     Ok(())
 }
 
-/// Estimates the size of a state's records in bytes, from the sizes that count against the quota.
+/// Estimates the size in bytes of a state's records, from the sizes that count against the quota.
 fn estimate(view: &View) -> u64 {
     let machine = &view.machine;
     let sizes = [
@@ -124,8 +124,8 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// Writes the walk's parts to the receiver until the last part, and logs progress. Returns [`SendError::Restarted`] if the
-/// receiver has kept records of another state.
+/// Writes `parts` to the receiver up to the last one, and logs progress. Fails with [`SendError::Restarted`] if the receiver
+/// has records of another state.
 async fn send_parts(
     writing: &mut (impl AsyncWrite + Unpin),
     mut parts: mpsc::Receiver<Part>,
@@ -150,8 +150,8 @@ async fn send_parts(
     Err(io::Error::other("the iteration over the view ended early").into())
 }
 
-/// Sends the view's records to `parts` in checkpoint order, as fast as they are taken, and then their end. Sends a restart
-/// instead if the receiver has kept records of another snapshot.
+/// Sends the view's records, in checkpoint order, and their totals to `parts`. Sends a restart instead if the receiver has
+/// records of another snapshot. Blocks while `parts` is full.
 fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
@@ -159,7 +159,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut ended = false;
     view.changes(None, &mut |change| {
         let RecordChange::Put { key, value } = change else {
-            // a complete state has no deletions
+            // A complete state has no deletions.
             return;
         };
         if ended {
@@ -179,7 +179,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
         chunk.extend_from_slice(&record);
         while chunk.len() >= CHUNK_BYTES && !ended {
             let bytes = chunk.split_to(CHUNK_BYTES).freeze();
-            // an error means that the stream has ended
+            // An error means that the stream has ended.
             ended = parts.blocking_send(Part::Records(offset, bytes)).is_err();
             offset += CHUNK_BYTES as u64;
         }
@@ -197,7 +197,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let _ = parts.blocking_send(Part::End(count.totals()));
 }
 
-/// Reads the receiver's next part. Fails if no part arrives for [`STALL_TIMEOUT`] or if it is invalid.
+/// Reads the receiver's next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
     let frame = reader.next(STALL_TIMEOUT).await?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -205,7 +205,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<P
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Waits for the receiver's outcome while the receiver reports that it is alive. Fails at any other part.
+/// Waits for the receiver's outcome, as long as the receiver reports that it is alive. Fails at any other part.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
         match next(reader).await? {

@@ -29,7 +29,6 @@ use super::{
 use crate::frame::FrameReader;
 
 const CLUSTER: u64 = 7;
-/// Size of the stream's buffer in bytes.
 const PIPE_BYTES: usize = 64 << 10;
 
 /// A member's disk, which is deleted on drop.
@@ -149,12 +148,12 @@ async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
 #[tokio::test]
 async fn a_stream_that_broke_is_resumed() {
     let member = Member::new();
-    // two runs and a half
+    // Two and a half runs.
     let view = state(320);
     let (near, far) = duplex(PIPE_BYTES);
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
-    // the stream breaks after 18 MiB
+    // The stream breaks after 18 MiB.
     let (mut to_member, mut far_member) = duplex(PIPE_BYTES);
     let relay = tokio::spawn(async move {
         let (mut from_sender, mut to_sender) = tokio::io::split(far);
@@ -192,7 +191,7 @@ async fn a_stream_that_broke_is_resumed() {
     sending.await.unwrap().unwrap();
 }
 
-/// Counts the bytes that are read.
+/// Counts the bytes that are read from a stream.
 struct Counted {
     stream: DuplexStream,
     bytes: usize,
@@ -235,7 +234,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// Returns the error and the answer of a member that receives these parts, followed by the stream's end.
+/// Returns the error and the answer of a member that receives these parts and then the stream's end.
 async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option<Outcome>) {
     let (mut near, mut far) = duplex(1 << 20);
     for part in parts {

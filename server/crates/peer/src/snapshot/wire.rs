@@ -1,5 +1,5 @@
-//! The contents of a snapshot's frames: one byte for the kind, then a message. A frame with records has their offset in the
-//! stream and the bytes.
+//! The contents of a snapshot's frames: one byte for the kind, then a message. A frame with records contains their offset in
+//! the record stream and the bytes.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use prost::Message;
 use witan_storage::RecordTotals;
 
-/// Version of the format of all parts, including records.
+/// Version of the format of all parts, including the records.
 pub(super) const FORMAT: u32 = 1;
 
 /// Size in bytes of a snapshot's record; a longer record ends the transfer. It is far above the limits of the state, and
@@ -17,7 +17,6 @@ const RECORD_BYTES_MAX: usize = 1 << 30;
 /// Size in bytes of the two lengths before a record's key.
 const LENGTHS_BYTES: usize = 8;
 
-/// The first part of a snapshot.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Begin {
     #[prost(uint32, tag = "1")]
@@ -27,7 +26,6 @@ pub(in super::super) struct Begin {
     /// Index of the last entry in the state.
     #[prost(uint64, tag = "3")]
     pub(super) index: u64,
-    /// Term of the last entry.
     #[prost(uint64, tag = "4")]
     pub(super) term: u64,
     /// Approximate size in bytes of the records that follow.
@@ -35,25 +33,24 @@ pub(in super::super) struct Begin {
     pub(super) bytes: u64,
 }
 
-/// The records that the receiver has on disk. The stream continues after them.
+/// The records that the receiver already has on disk, after which the stream continues.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Resume {
     #[prost(uint64, tag = "1")]
     pub(super) records: u64,
     #[prost(uint64, tag = "2")]
     pub(super) bytes: u64,
-    /// Key of the last record.
     #[prost(bytes = "vec", tag = "3")]
     pub(super) last_key: Vec<u8>,
 }
 
-/// The result of a snapshot.
+/// How the transfer of a snapshot ended.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Outcome {
-    /// The receiver has installed the state or already had it.
+    /// Whether the receiver has installed the state or already had it.
     #[prost(bool, tag = "1")]
     pub(super) delivered: bool,
-    /// Whether another attempt can succeed soon.
+    /// Whether another attempt may succeed soon.
     #[prost(bool, tag = "2")]
     pub(super) busy: bool,
     /// The reason for a refusal.
@@ -61,19 +58,17 @@ pub(in super::super) struct Outcome {
     pub(super) reason: String,
 }
 
-/// The contents of a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Part {
     Begin(Begin),
     Resume(Resume),
-    /// A part of the record stream, and its offset in the stream.
+    /// A piece of the record stream, after its offset in the stream.
     Records(u64, Bytes),
     /// All records were sent.
     End(RecordTotals),
-    /// The receiver is alive.
     Alive,
     Outcome(Outcome),
-    /// The sender's records differ from the records that the receiver has kept, so the next stream starts over.
+    /// The receiver's records are not the start of the sender's records, so the next stream starts over.
     Restart,
 }
 
@@ -122,7 +117,7 @@ impl Part {
         }
     }
 
-    /// Decodes a frame's contents. Returns `None` if they are invalid.
+    /// Decodes a frame's contents, or returns `None` if they are invalid.
     pub(in super::super) fn decode(mut contents: Bytes) -> Option<Self> {
         if contents.is_empty() {
             return None;
@@ -144,7 +139,7 @@ impl Part {
     }
 }
 
-/// Parses records from a byte stream in arbitrary pieces.
+/// Parses records from arbitrary pieces of a byte stream.
 #[derive(Debug, Default)]
 pub(in super::super) struct RecordParser {
     buffer: BytesMut,
@@ -155,8 +150,8 @@ impl RecordParser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next complete record, or `None` until more bytes arrive. Reserves memory for received bytes, not for an
-    /// announced length.
+    /// Returns the next record, or `None` until more bytes arrive. Fails if the record is too long. Reserves memory for
+    /// received bytes only, not for an announced length.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
             return Ok(None);
@@ -184,7 +179,7 @@ impl RecordParser {
         Ok(Some((key, value)))
     }
 
-    /// Returns whether the stream ended at the end of a record.
+    /// Returns whether no incomplete record is left.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Tests members with certificates from one authority: a certificate authenticates only its own member.
+//! Tests members with certificates of one authority: a certificate authenticates only its own member.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use x509_cert::der::pem::{self, LineEnding};
 
 use super::{handshake::Refusal, *};
 
-/// The address at which each member listens and from which it connects.
+/// The address on which each member listens and from which it connects.
 const HOSTS: [Ipv4Addr; 3] = [
     Ipv4Addr::new(127, 0, 0, 1),
     Ipv4Addr::new(127, 0, 0, 2),
@@ -30,7 +30,7 @@ const HOSTS: [Ipv4Addr; 3] = [
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-/// An authority and a directory for its certificates, which is deleted on drop.
+/// A certificate authority and a directory for its certificates, which is deleted on drop.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: PathBuf,
@@ -42,7 +42,6 @@ impl Drop for Authority {
     }
 }
 
-/// The key usage in a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Usage {
     Both,
@@ -69,7 +68,7 @@ impl Authority {
         Self { issuer, dir }
     }
 
-    /// Issues a certificate for these host names. Writes it and its key.
+    /// Issues a certificate for these host names. Returns the paths of the certificate and its key.
     fn issue(&self, names: &[&str], usage: Usage) -> (PathBuf, PathBuf) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let file = |what: &str| self.dir.join(format!("{what}-{}", names.join("-")));
@@ -87,7 +86,7 @@ impl Authority {
         (file("cert"), file("key"))
     }
 
-    /// Returns the TLS for a member with a server certificate and, if given, a separate client certificate.
+    /// Returns the TLS settings of a member with a server certificate and, if given, a separate client certificate.
     fn tls(&self, (cert, key): (PathBuf, PathBuf), client: Option<(PathBuf, PathBuf)>) -> PeerTls {
         let port = PortTls {
             certificate: Some(ServerCertificate::Files { cert, key }),
@@ -104,7 +103,7 @@ impl Authority {
     }
 }
 
-/// Binds members 1 and 2 at the first two hosts. Each has an https URL.
+/// Binds members 1 and 2 to the first two hosts, each with an https URL.
 fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
@@ -136,7 +135,7 @@ fn started_by(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry, tls: Pee
     started_with(id, bound, members, dialer, PeerSettings::default())
 }
 
-/// Opens a stream from a host with a certificate, as one of the two members. Returns why the other member refuses it.
+/// Opens a stream as `member` from a host with a certificate. Returns why the other member refuses it, or `None`.
 fn call(
     (from, tls): (Ipv4Addr, &PeerTls),
     member: u64,
@@ -172,13 +171,13 @@ fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams()
     let (mut sockets, mut members, addresses) = bound();
     let mut second = started_by(2, sockets.remove(1), &members, two);
     let of_third = (HOSTS[2], &third);
-    // the old URLs do not identify a member that has moved
+    // The old URLs do not identify a member that has moved.
     assert_eq!(call(of_third, 1, &addresses), None);
     let first = started_by(1, sockets.remove(0), &members, one.clone());
     first.wait_open(2);
     assert_eq!(call(of_third, 1, &addresses), Some("certificate"));
     assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
-    // a member that is about to move has a certificate for its new URLs, or still the old one
+    // A member that is about to move has a certificate for its new URLs, or still the old one.
     let url = format!("https://{}:{}", HOSTS[2], addresses[0].port());
     members.by_id.get_mut(&MemberId(1)).unwrap().peer_urls = vec![url];
     second.post.follow(&members);
@@ -213,7 +212,7 @@ fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
 fn a_member_may_call_with_another_certificate_than_it_is_called_with() {
     let authority = Authority::new();
     let [one, two] = [0, 1].map(|at| authority.issue(&[&HOSTS[at].to_string()], Usage::Both));
-    // the system connects from the first address of the loopback network
+    // The system connects from the first address of the loopback network.
     let calls = authority.issue(&[&HOSTS[0].to_string(), "elsewhere"], Usage::Both);
     let one = authority.tls(one, None);
     let (mut sockets, members, addresses) = bound();

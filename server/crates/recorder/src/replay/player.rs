@@ -1,4 +1,4 @@
-//! A core that executes the inputs of a recording, with a host for it.
+//! Executes the inputs of a recording with a replica, whose host ignores all effects.
 
 use std::{
     any::Any,
@@ -27,13 +27,13 @@ pub struct Player {
     host: ReplayHost,
     /// Whether the state contains all keys and values.
     whole: bool,
-    /// The status after the last turn; `None` before the first turn of the process.
+    /// The status after the last turn, or `None` before the first one.
     status: Option<Status>,
 }
 
 impl Player {
-    /// Creates a player whose replica has the log and state with which the recorded process started. Fails with the reason if
-    /// the replica cannot be created from them.
+    /// Creates a player whose replica starts with the log and the state of the recorded process. Returns an error if the
+    /// replica cannot be created from them.
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
         let begun = caught(|| {
             let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
@@ -55,7 +55,7 @@ impl Player {
         begun.flatten()
     }
 
-    /// Creates a player next to a recorded replica in the same process, with the whole state.
+    /// Creates a player with the whole state, to run in parallel with a recorded replica in the same process.
     pub fn twin(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         Self::new(config, recovered, true)
     }
@@ -74,8 +74,8 @@ impl Player {
         self.whole
     }
 
-    /// Executes a turn. Returns the verdict if the effects differ, else `None`. Fails with the reason if the turn cannot be
-    /// executed.
+    /// Executes a turn. Returns a verdict if its effects differ from the recorded ones, otherwise `None`. Returns an error if
+    /// the turn cannot be executed.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = caught(|| self.execute(turn)).flatten()?;
         let expected = in_order(turn.effects.clone());
@@ -88,7 +88,7 @@ impl Player {
         Ok((!equal).then(|| Verdict::Differs { turn: turn.number, expected, got, whole }))
     }
 
-    /// Hands in the result of a long command, unless a snapshot has replaced its state.
+    /// Passes the result of a long command to the replica, unless a snapshot has replaced its state.
     fn hand_in_executed(&mut self, index: u64) {
         let executed = self.host.executed.take();
         if let Some(executed) = executed.filter(|it| it.index() == index) {
@@ -123,8 +123,8 @@ impl Player {
     }
 }
 
-/// Sorts consecutive messages by receiver. Raft lists members in the order of a hash map, which depends on the number of
-/// earlier members.
+/// Sorts consecutive messages by receiver. Raft lists members in the order of a hash map, which depends on how many members
+/// there were before.
 fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     let receiver = |effect: &Effect| {
         let Some(EffectKind::Send(sent)) = &effect.kind else {
@@ -139,7 +139,7 @@ fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     effects
 }
 
-/// Runs a core, and catches its panic at input that contradicts raft. A file may contain any input.
+/// Runs a step and catches panics. A file may contain any input, even input that contradicts raft's invariants.
 fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T, String>, String> {
     let done = catch_unwind(AssertUnwindSafe(run));
     done.map(|done| done.map_err(|error| error.to_string()))
@@ -152,12 +152,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// A host that accepts all effects and ignores them.
 #[derive(Debug, Default)]
 struct ReplayHost {
-    /// The indexes of commands that another thread executed.
+    /// Indexes of the commands that another thread has executed.
     elsewhere: BTreeSet<u64>,
-    /// The result of the last of these commands, until it is handed in.
+    /// The result of the last of these commands, until it is passed to the replica.
     executed: Option<Box<ExecutedCommand>>,
 }
 

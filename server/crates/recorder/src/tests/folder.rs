@@ -1,4 +1,4 @@
-//! The folder of a ring: foreign files, a disk without space, and a caller that reads more slowly than the ring advances.
+//! The folder of a ring: foreign files, a full disk, and a client that reads more slowly than the ring advances.
 
 use std::{fs, io::ErrorKind, os::unix::fs::symlink};
 
@@ -13,7 +13,7 @@ fn what_the_ring_has_not_made_is_left_alone() {
         fs::write(folder.0.join(name), "text").unwrap();
     }
     symlink("/nowhere", folder.0.join("00000003.rec")).unwrap();
-    // There are more startups than the ring has files.
+    // Start more often than the ring has files.
     (0..40).for_each(|_| run(folder.ring(1 << 20, false), 1));
     assert!(folder.0.join("00000042.rec").is_file());
     for name in ["00000002.rec", "5.rec", "+5.rec", "data.txt"] {

@@ -1,4 +1,4 @@
-//! The store in the format of etcd's snapshots.
+//! The v2 store in the JSON format of etcd's snapshots.
 
 use serde::Deserialize;
 use witan_api::v2::stats::StoreStats;
@@ -24,7 +24,7 @@ struct StoredHistory {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct StoredQueue {
-    /// A ring of events; unused slots are null.
+    /// A ring of events. Unused slots are null.
     events: Vec<Option<StoredEvent>>,
 }
 
@@ -38,7 +38,6 @@ struct StoredEvent {
     refresh: bool,
 }
 
-/// A node in an event.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct StoredNode {
@@ -71,7 +70,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let corrupt = |error: witan_tree::CorruptTree| V2StoreError(error.to_string());
     let mut tree = Tree::at_index(index).map_err(corrupt)?;
     let children = read_inode(Vec::new(), root)?.1.unwrap_or(b"{}");
-    // without recursion, because directories can nest to any depth
+    // Without recursion, because directories may nest to any depth.
     let mut dirs = vec![(Vec::new(), children)];
     while let Some((dir, children)) = dirs.pop() {
         each_field(children, &mut |name, raw| {
@@ -119,7 +118,8 @@ fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>)
     Ok((node, children))
 }
 
-/// Calls `visit` with the names and values of an object's fields. Fails if `raw` is not a JSON object, or if `visit` fails.
+/// Calls `visit` with the name and the value of each field of an object. Fails if `raw` is not a JSON object, or if `visit`
+/// fails.
 fn each_field<'a>(
     raw: &'a [u8],
     visit: &mut dyn FnMut(String, &'a [u8]) -> Result<(), V2StoreError>,
@@ -151,7 +151,7 @@ fn value<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(raw).map_err(|error| V2StoreError(error.to_string()))
 }
 
-/// Parses a time to Unix nanoseconds. Returns `None` for Go's zero time.
+/// Parses a time to Unix nanoseconds, or returns `None` for Go's zero time.
 fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
     if text.starts_with("0001-") {
         return Ok(None);

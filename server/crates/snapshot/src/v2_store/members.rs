@@ -1,4 +1,4 @@
-//! The members and the cluster version (`/0`). etcd 3.4 and later also store them in the key-value store, but each change
+//! The members and the cluster version (`/0`). etcd 3.4 and later also keep them in the key-value store, but each change still
 //! advances the v2 index.
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub(super) const VERSION: &str = "/0/version";
 const RAFT_ATTRIBUTES: &str = "raftAttributes";
 const REMOVED: &str = "/0/removed_members";
 
-/// etcd's `RaftAttributes`: the attributes that membership changes set.
+/// etcd's `RaftAttributes`, which membership changes set.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RaftAttributes {
@@ -26,7 +26,7 @@ struct RaftAttributes {
     is_learner: bool,
 }
 
-/// etcd's `Attributes`: the attributes that a member publishes about itself.
+/// etcd's `Attributes`, which a member publishes about itself.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Attributes {
@@ -36,7 +36,7 @@ struct Attributes {
     client_urls: Option<Vec<String>>,
 }
 
-/// Parses the attributes of a member.
+/// Parses a member's published attributes.
 pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
@@ -49,6 +49,7 @@ pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2Store
     })
 }
 
+/// Returns the path of a member's directory.
 fn path_of(id: u64) -> String {
     format!("{MEMBERS}/{id:x}")
 }
@@ -61,8 +62,8 @@ fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
 }
 
 impl V2Store {
-    /// Returns the members, the ids of removed members and the cluster version. The store does not contain the cluster id,
-    /// which stays 0.
+    /// Returns the members, the ids of removed members, and the cluster version. The cluster id stays 0, because the store does
+    /// not contain it.
     pub fn members(&self) -> Result<MemberRegistry, V2StoreError> {
         let id_of = |text: &str| {
             let id = u64::from_str_radix(text, 16);
@@ -93,8 +94,8 @@ impl V2Store {
         Ok(registry)
     }
 
-    /// Executes a configuration change (a raft entry). Has no effect if the member to change is missing, or if the member to
-    /// add exists or was removed.
+    /// Executes a configuration change from the log. Has no effect if the member to change is missing, or if the member to add
+    /// exists or was removed.
     pub fn change_members(&mut self, asked: &ChangeMembers) {
         if let Some(member) = &asked.add {
             self.add_member(member);
@@ -127,7 +128,7 @@ impl V2Store {
         }
     }
 
-    /// Applies a raft entry that updates a member's peer URLs. Has no effect if the member is missing.
+    /// Executes an update of a member's peer URLs from the log. Has no effect if the member is missing.
     pub fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) {
         self.update_member(asked.id, |known| {
             known.peer_urls = Some(asked.peer_urls.clone());

@@ -1,4 +1,4 @@
-//! The v2 requests in etcd's log and their effects.
+//! The v2 requests in etcd's log.
 
 use bytes::Bytes;
 use witan_etcd::RequestV2;
@@ -10,26 +10,26 @@ use super::{
     members::{self, VERSION},
 };
 
-/// 2000-01-01 in Unix nanoseconds. In etcd, a new node with an earlier expiration is permanent.
+/// 2000-01-01 in Unix nanoseconds. etcd makes a new node with an earlier expiration permanent.
 const EXPIRATION_MIN_NS: i64 = 946_684_800_000_000_000;
 
-/// A request from etcd's log, converted to Witan's log.
+/// A v2 request, as a change for Witan's log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum V2Change {
-    /// An operation on the users' keys. The removal of expired nodes needs [`RequestV2::time`] as its stamp.
+    /// An operation on the users' keys. To remove expired nodes, it needs [`RequestV2::time`] as its stamp.
     Tree(TreeOperation),
     /// Sets a member's attributes.
     Publish(PublishAttributes),
     /// Sets the cluster version.
     ClusterVersion(ClusterVersion),
-    /// Changes v2 users and roles by replacing a node's contents. Witan has no operation for this; only [`V2Store::apply`]
-    /// executes it.
+    /// Changes v2 users and roles by replacing a node's value. Witan has no such operation; only [`V2Store::apply`] executes
+    /// the request.
     Auth,
     /// A read, or a method that etcd does not support.
     Nothing,
 }
 
-/// Returns the command in Witan's log that has the same effect as the request. Fails if a member's attributes are invalid.
+/// Returns the change in Witan's log that has the same effect as the request. Fails if a member's attributes are invalid.
 pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     let path = &request.path[..];
     if is_set(request) && path == VERSION.as_bytes() {
@@ -54,7 +54,7 @@ pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     Ok(operation(request, path).map_or(V2Change::Nothing, V2Change::Tree))
 }
 
-/// Returns the operation on the node at `path`, chosen as in etcd. Returns `None` if the request writes nothing.
+/// Returns the operation on the node at `path` that etcd would choose, or `None` if the request writes nothing.
 pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperation> {
     let method = match request.method.as_str() {
         "PUT" => WriteMethod::Put,
@@ -87,7 +87,7 @@ fn is_set(request: &RequestV2) -> bool {
     request.method == "PUT" && request.prev_exist.is_none() && !conditional
 }
 
-/// Returns the id of the member whose attributes the request sets. Returns `None` for any other request.
+/// Returns the id of the member whose attributes the request sets, or `None` for any other request.
 fn published_member(request: &RequestV2) -> Option<u64> {
     let path = std::str::from_utf8(&request.path).ok()?;
     let id = path.strip_prefix(members::MEMBERS)?.strip_prefix('/')?;

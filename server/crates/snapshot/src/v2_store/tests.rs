@@ -1,6 +1,6 @@
-//! Compares a store, the log that produced it, and a member's answers. They come from etcd 3.4.23 with `--enable-v2
-//! --snapshot-count 10`. The files in `testdata/v2_store` are the data of its newest snapshot, the requests in its log up to
-//! the snapshot, and the answers to clients at the snapshot's index.
+//! Compares a store, the log that led to it, and a member's answers. They come from etcd 3.4.23 with `--enable-v2
+//! --snapshot-count 10`. `testdata/v2_store` has the data of its newest snapshot, the requests in its log up to that snapshot,
+//! and its answers to clients at that index.
 
 mod namespaces;
 
@@ -69,7 +69,6 @@ fn node_json(node: &Node) -> Value {
     shown
 }
 
-/// Returns the event in the form of a v2 answer.
 fn event_json(event: &Event) -> Value {
     let action = match event.action {
         Action::Get => "get",
@@ -109,7 +108,7 @@ fn history(tree: &Tree) -> Vec<Event> {
     events.unwrap().cloned().collect()
 }
 
-/// Removes remaining seconds from an event, because they depend on the time of its execution.
+/// Removes the remaining seconds from an event, because they depend on when it was executed.
 fn timeless(mut event: Option<serde_json::Value>) -> Option<serde_json::Value> {
     for node in ["node", "prevNode"] {
         let node = event.as_mut().and_then(|event| event.get_mut(node));
@@ -134,7 +133,7 @@ fn reads_and_watches_are_answered_as_etcd_does() {
             get.path
         );
     }
-    // recursive watchers see hidden nodes in etcd's history; in Witan's history they do not, as with live events
+    // In etcd's history, recursive watchers see hidden nodes. In Witan's history they do not, as with live events.
     let is_seen = |wait: &&Answer| {
         let key = wait
             .answer
@@ -152,7 +151,7 @@ fn reads_and_watches_are_answered_as_etcd_does() {
     }
     let watched = |answer: &Answer| answer.answer.is_some();
     assert!(answers.gets.iter().all(watched) && answers.watches.iter().any(watched));
-    // expiring nodes still expire
+    // Expiring nodes still expire.
     let next = keys
         .get(b"/long", false, 0)
         .unwrap()
@@ -178,7 +177,6 @@ fn reads_and_watches_are_answered_as_etcd_does() {
     assert_eq!(keys.counts(), counts);
 }
 
-/// Parses a request from the file.
 fn request(entry: &Value) -> RequestV2 {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let is = |name: &str| entry[name].as_bool().unwrap_or_default();
@@ -215,7 +213,7 @@ fn the_log_leads_to_the_store_of_the_snapshot() {
     let read = store();
     assert_eq!(replayed.tree.index(), read.tree.index());
     assert_eq!(nodes(&replayed.tree), nodes(&read.tree));
-    // a member that has executed the log must equal a member that has read the snapshot
+    // A member that has executed the log must equal a member that has read the snapshot.
     let [replayed, kept] = [&replayed, &read].map(|store| store.keys().without_counts());
     assert_eq!(records(&replayed), records(&kept));
     assert_eq!(history(&replayed), history(&kept));

@@ -15,7 +15,7 @@ fn open(dir: &Path) -> SpaceMonitor {
     SpaceMonitor::open(dir, wanted)
 }
 
-/// Opens an empty data directory and checks it once, which creates the ballast.
+/// Opens an empty data directory and checks the space once, which creates the ballast.
 fn checked(dir: &TempDir) -> SpaceMonitor {
     fs::create_dir_all(member_dir(&dir.data())).unwrap();
     let mut space = open(&dir.data());

@@ -235,13 +235,13 @@ fn what_is_in_a_data_directory_is_the_owners_alone() {
     let (mut storage, _) = reopen(&dir);
     storage.checkpoint.write(None, &view(3, 100)).unwrap();
     for index in 2..20 {
-        // more than one log file
+        // Write more than one log file.
         storage.log.append(&large(index, 1 << 20));
     }
     assert!(dir.log_files().len() > 1);
     assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
     drop(storage);
-    // as after a copy
+    // As after a copy.
     open_all_to_others(&dir.data());
     assert!(!open_to_others(&dir.data()).is_empty());
     let (storage, _) = reopen(&dir);

@@ -25,23 +25,20 @@ use crate::{SnapshotReceiver, install};
 
 /// Environment variable for the first seed, 0 by default.
 const START: &str = "WITAN_CLUSTER_START";
-/// Environment variable for the number of seeds.
 const SEEDS: &str = "WITAN_CLUSTER_SEEDS";
-/// Default number of seeds.
 const SEEDS_USUAL: u64 = 8;
 
 /// The first seed in which a member survives a flipped bit. Few seeds have such a run.
 const SEED_WITH_FLIP: u64 = 6;
 
-/// Maximum number of syncs in an append, a checkpoint and an installation. The power cut happens at one of them, or after the
-/// step.
+/// Maximum number of syncs in an append, a checkpoint and an installation. A planned power cut happens at one of these syncs,
+/// or after the step.
 const SYNCS: [usize; 3] = [1, 8, 12];
 
-/// Injected storage faults, which show that the invariants detect them.
+/// A storage fault that the invariants must detect.
 #[derive(Clone, Copy, PartialEq)]
 enum InjectedFault {
     None,
-    /// A power cut loses the last entry.
     PowerCut,
     /// A flipped bit loses the last entry.
     Flip,
@@ -55,7 +52,6 @@ struct Run {
     interrupted: [AtomicU64; 3],
 }
 
-/// A planned power cut.
 struct PlannedCut {
     /// Number of syncs until the power cut.
     syncs: usize,
@@ -67,11 +63,11 @@ struct PlannedCut {
 struct MemberDirectory {
     id: u64,
     run: Arc<Run>,
-    /// Number of power cuts so far. Each cut leaves its own directory.
+    /// Number of power cuts so far. Each cut continues in its own directory.
     number: u32,
     disk: Arc<Disk>,
     planned: Arc<Mutex<Option<PlannedCut>>>,
-    /// The open storage; `None` while no process has the directory open.
+    /// The open storage, or `None` while no process uses the directory.
     storage: Option<Storage>,
 }
 
@@ -137,7 +133,7 @@ impl MemberDirectory {
         }
     }
 
-    /// Loses the last entry if this is the run's injected fault.
+    /// Drops the last entry if `lie` is this run's injected fault.
     fn lose(&self, lie: InjectedFault, mut recovered: Recovered) -> Recovered {
         if self.run.lie == lie {
             recovered.records.pop();
@@ -150,7 +146,6 @@ fn data(run: &Run, id: u64, number: u32) -> PathBuf {
     run.dir.0.join(format!("{id}-{number}"))
 }
 
-/// Returns a step's index in the arrays.
 fn index(step: &InterruptedStep) -> usize {
     match step {
         InterruptedStep::Append(_) => 0,
@@ -241,7 +236,7 @@ impl DataDirectory for MemberDirectory {
         find(&self.data(), &mut files);
         files.sort();
         let (path, mut content) = chance.pick(&files).clone();
-        // the engine preallocates space after its writes
+        // The engine preallocates space after its writes.
         let length = content.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
         content[chance.below(length)] ^= 1 << chance.below(8);
         fs::write(path, content).unwrap();
@@ -304,7 +299,7 @@ fn simulated_clusters_keep_their_promises_on_this_storage() {
     }
     let covered = format!("interrupted {interrupted:?}, {counts:?}");
     println!("{covered}");
-    // a single seed need not cover every step
+    // A few seeds need not cover every step.
     let whole = interrupted.iter().all(|steps| *steps > 0) && counts.installs > 0;
     assert!(whole || seeds < SEEDS_USUAL, "{covered}");
 }

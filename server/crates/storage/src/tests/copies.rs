@@ -5,12 +5,11 @@ use super::{
     *,
 };
 
-/// A time that exceeds any copy in these tests.
+/// A retention longer than any copy in these tests.
 const LONG: Duration = Duration::from_secs(3600);
-/// Number of batches before a copy starts.
 const BATCHES_BEFORE: usize = 120;
-/// Number of batches written while each file is copied. With more batches, outdated entries would be dropped during the copy
-/// because of their size.
+/// Number of batches written while each file is copied. More batches would exceed the size limit of outdated entries and drop
+/// some of them during the copy.
 const BATCHES_A_FILE: usize = 2;
 
 /// The order in which a folder's files are copied.
@@ -23,8 +22,8 @@ enum Order {
 
 const ORDERS: [Order; 3] = [Order::LogFirst, Order::CheckpointFirst, Order::Backwards];
 
-/// Copies a folder like copy programs do: lists it, then copies the listed files one after another. Skips files that were
-/// removed in between. Calls `after_each` after each file.
+/// Copies a folder like copy programs do: lists it, then copies the files one by one. Skips files that were removed since.
+/// Calls `after_each` after each file.
 fn copy_slowly(from: &Path, to: &Path, order: Order, after_each: &mut dyn FnMut()) {
     std::fs::create_dir_all(to).unwrap();
     let listed = std::fs::read_dir(from);
@@ -50,7 +49,7 @@ fn copy_slowly(from: &Path, to: &Path, order: Order, after_each: &mut dyn FnMut(
     }
 }
 
-/// Copies a running member. Returns the last entry that was acknowledged before the copy, and the copy.
+/// Copies a running member. Returns the last entry acknowledged before the copy, and the copy.
 fn copied(order: Order, kept_for: Duration) -> (u64, TempDir) {
     let (dir, copy) = (TempDir::new(), TempDir::new());
     let mut member = Driven::start_and_keep(&dir.data(), kept_for);
@@ -73,7 +72,7 @@ fn a_copy_of_a_running_member_has_all_that_was_acknowledged_before() {
         let (acknowledged, copy) = copied(order, LONG);
         let found = Expected::default().compare(&copy.data()).unwrap();
         assert!(found.last >= acknowledged, "{order:?}: {found:?}");
-        // and the copy continues from there
+        // The copy continues after its last entry.
         let (storage, _) = reopen(&copy);
         assert_eq!(storage.log.last_index(), found.last + 1, "{order:?}");
     }
@@ -95,7 +94,7 @@ fn a_copy_that_takes_longer_than_outdated_files_are_kept_is_whole_or_refused() {
     assert!(refused > 0, "the member removes nothing while it is copied");
 }
 
-/// A member that starts and stops before it is up to date must not be treated as the original.
+/// A copy that stops before it is up to date must not count as the original at its next startup.
 #[test]
 fn a_copy_stays_one_over_starts_until_it_is_up_to_date() {
     let (dir, copy) = (TempDir::new(), TempDir::new());

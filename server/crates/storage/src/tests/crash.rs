@@ -11,7 +11,6 @@ use crate::{Checkpointer, space::checkpoint_log_bytes};
 
 /// Environment variable that turns a test function into the child process.
 const CHILD: &str = "WITAN_TEST_KILLED";
-/// Number of kills per run.
 const ROUNDS: u64 = 8;
 
 /// Writes, checkpoints and cuts like the server, and prints the acknowledged entries.
@@ -58,7 +57,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         let mut command = child(test, CHILD, dir.data().as_os_str());
         let mut process = start(command.stdout(Stdio::piped())).unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        // Kill the process after a number of lines. Lines that it writes before it ends also count.
+        // Kill the process after a number of lines. Lines that it prints before it ends also count.
         for (count, line) in (1..).zip(lines) {
             let line = line.unwrap();
             let number = |prefix| {
@@ -115,7 +114,7 @@ fn size_of(dir: &Path) -> u64 {
 
 #[test]
 fn the_log_at_rest_stays_below_288_mib() {
-    // Very large entries: the engine moves some of them to drop their files.
+    // With very large entries, the engine moves some of them to drop their files.
     for (size, total) in [(64 << 10, 400 << 20), (6 << 20, 500 << 20)] {
         let dir = TempDir::new();
         let (mut storage, _) = reopen(&dir);

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 
-/// Writes a log with these batches. Returns the end of the log file before the first batch and after each batch.
+/// Writes a log with these batches. Returns the end of the log file before the first batch and after each one.
 fn prepare(dir: &TempDir, batches: &[LogBatch]) -> Vec<usize> {
     let (mut storage, _) = reopen(dir);
     let file = dir.log_files().pop().unwrap();
@@ -26,7 +26,7 @@ fn batches() -> Vec<LogBatch> {
     ]
 }
 
-/// Opens a copy of `dir` whose newest log file has the content `bytes`.
+/// Opens a copy of `dir` in which `bytes` replace the newest log file.
 fn open_with(dir: &TempDir, bytes: &[u8]) -> Result<Recovered, OpenError> {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
@@ -54,7 +54,7 @@ fn a_torn_last_record_is_cut_wherever_it_tore() {
     let whole: Vec<u64> = (2..12).collect();
     let before: Vec<u64> = (2..10).collect();
     assert_eq!(indexes(&open_with(&dir, &bytes).unwrap()), whole);
-    // A record with a single wrong bit is not torn, and is repaired.
+    // A record with a single wrong bit is not torn: it is repaired.
     let differ = |torn: &[u8]| {
         let bits = |(a, b): (&u8, &u8)| (a ^ b).count_ones();
         torn.iter().zip(&bytes).map(bits).sum::<u32>()
@@ -80,7 +80,7 @@ fn a_torn_last_record_is_cut_wherever_it_tore() {
     }
 }
 
-/// Returns bytes that the engine accepts as a complete record in the file with this sequence number.
+/// Returns a record that the engine accepts as complete in the file with this sequence number.
 fn record_without_entries(seq: u64) -> Vec<u8> {
     let footer = b"f";
     let sum = crc32fast::hash(footer) ^ u32::try_from(seq).unwrap();
@@ -113,7 +113,7 @@ fn a_torn_record_is_cut_although_a_client_has_put_whole_ones_into_it() {
         torn[unwritten.clone()].fill(!0);
         let found = indexes(&open_with(&dir, &torn).unwrap());
         assert_eq!(found, [2, 3, 4], "{unwritten:?} of {start}..{end}");
-        // complete records after the torn record prove damage
+        // Complete records after a torn record prove damage.
         torn.truncate(end);
         torn.extend(record_without_entries(seq));
         torn.extend([0; 4096]);
@@ -161,7 +161,7 @@ fn damage_in_a_closed_file_is_refused() {
     long_log(&dir);
     let first = dir.log_files().remove(0);
     let bytes = fs::read(&first).unwrap();
-    // At the end of a closed file, a cut would leave a gap in the log.
+    // Cutting the end of a closed file would leave a gap in the log.
     for at in [0, 60, 1000, bytes.len() / 2, bytes.len() - 1] {
         let mut flipped = bytes.clone();
         flipped[at] ^= 4;

@@ -1,8 +1,8 @@
-//! A disk that drops unsynced data at random. It observes every sync below a folder (the storage's through `files`, the log
-//! engine's through its own file system), and can compute what a power cut at any sync would leave.
+//! A disk that drops unsynced data at random. It observes every sync below a folder: the storage's through `files`, the log
+//! engine's through its file system. It computes the state of the folder after a power cut at that moment.
 //!
-//! It records the last synced content of each file and the last synced names in each folder. After a cut, each page and each
-//! name is independently either the synced or the current version, at random.
+//! It records each file's last synced content and each folder's last synced names. After a cut, each page and each name is at
+//! random either the synced or the current version.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -37,10 +37,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Set while no log file in this process can be synced.
+/// Whether syncs of log files fail in this process.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// A file that uses the log's space. While it exists, log files below this folder cannot grow in this process.
+/// A folder whose log files cannot grow, and the file that uses their space. They can grow again when that file is deleted.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
 /// Stops the growth of log files below `root` until `by` is deleted.
@@ -68,14 +68,14 @@ fn identity(metadata: &fs::Metadata) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
 }
 
-/// Returns a file's content, or `None` if another thread has renamed another file to its path.
+/// Returns the content of `file`, or `None` if another file has been renamed to its path.
 fn content(path: &Path, file: File) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     read(path, file, &mut content).then_some(content)
 }
 
-/// Replaces `content` with the content of a file, like [`content`]. Reuses the memory, because allocating the pages of a new
-/// vector takes longer than reading the content.
+/// Reads the content of `file` into `content`, and returns whether `path` still is this file. Reuses the buffer, because
+/// allocating new pages takes longer than reading.
 fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
     let opened = fs::File::open(path).and_then(|opened| {
         let found = identity(&opened.metadata()?)?;
@@ -90,7 +90,7 @@ fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Called before a sync takes effect, with the path and the disk's state.
+/// Called before each sync takes effect, with the synced path and the durable data.
 type Watcher = dyn FnMut(&Path, &Kept) + Send;
 
 pub(super) struct Disk {
@@ -99,7 +99,7 @@ pub(super) struct Disk {
     watcher: Mutex<Box<Watcher>>,
 }
 
-/// The data that a power cut cannot destroy: synced contents and names.
+/// The data that survives a power cut: synced contents and names.
 #[derive(Default)]
 pub(super) struct Kept {
     root: PathBuf,
@@ -130,7 +130,7 @@ impl Disk {
         kept.keep(&self.root);
     }
 
-    /// Writes what a power cut at this moment would leave, see [`Kept::cut`].
+    /// Writes the state after a power cut at this moment to the folder `to`; see [`Kept::cut`].
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         lock(&self.kept).cut(to, chance);
     }
@@ -150,7 +150,7 @@ impl Disk {
                 .extension()
                 .is_some_and(|of| of == "raftlog" || of == "rewrite")
         {
-            // The engine syncs the folder after it creates a file in it.
+            // The engine syncs the folder after creating a file in it.
             kept.sync_dir(path.parent().expect("a file is in a folder"));
         }
     }
@@ -178,7 +178,7 @@ impl Kept {
         self.names.insert(dir.to_owned(), names);
     }
 
-    /// Writes what a power cut at this moment would leave. `chance` returns a random number below its argument.
+    /// Writes the state after a power cut at this moment to the folder `to`. `chance` returns a random number below its argument.
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         let mut live = HashMap::new();
         find(&self.root, &mut live);
@@ -214,7 +214,7 @@ impl Kept {
     }
 }
 
-/// Returns a file in which each page comes from the old or the new content.
+/// Returns a file whose pages come at random from the old or the new content.
 fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
     let Some(new) = new.filter(|new| new != old) else {
         return old.to_vec();
@@ -253,7 +253,7 @@ fn find(dir: &Path, live: &mut HashMap<File, PathBuf>) {
     }
 }
 
-/// The watched files of the log.
+/// The log engine's file system, on a watched disk.
 pub(in super::super) struct Watched;
 
 pub(in super::super) struct Opened {
@@ -322,7 +322,7 @@ impl FileSystem for Watched {
     }
 }
 
-/// Writes to a log file unless the disk is full.
+/// Writes to a log file, and fails while the disk is full.
 pub(in super::super) struct Writer {
     inner: <DefaultFileSystem as FileSystem>::Writer,
     path: PathBuf,

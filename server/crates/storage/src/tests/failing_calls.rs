@@ -1,5 +1,5 @@
-//! Makes each call during a checkpoint fail once, as on a full or broken disk. Either the checkpoint exists afterward, or it
-//! does not exist and the member continues. Acknowledged entries survive a crash at that moment, and the next checkpoint.
+//! Makes each call during a checkpoint fail once, as on a full or broken disk. The checkpoint then exists completely or not at
+//! all. Acknowledged entries survive a crash at that moment, and the next checkpoint.
 
 use std::{cell::Cell, io, path::Path};
 
@@ -31,7 +31,7 @@ pub(in super::super) fn inject_failure() -> io::Result<()> {
     }
 }
 
-/// Runs `done` and makes the call after `calls` other calls fail. Also returns whether that call was made.
+/// Runs `done` while the call after `calls` others fails. Also returns whether there was such a call.
 fn failing<T>(calls: usize, error: Errno, done: impl FnOnce() -> T) -> (T, bool) {
     FAILS.set(Some((calls, error)));
     let done = done();
@@ -51,7 +51,7 @@ impl Member {
     fn start(dir: &TempDir) -> Self {
         let (storage, _) = reopen(dir);
         let mut member = Self { storage, view: first(), base: first() };
-        // small runs, so that a small state has several
+        // Small runs, so that a small state has several.
         member.storage.checkpoint.cut_runs_at(8 << 10);
         member.storage.checkpoint.write(None, &first()).unwrap();
         member.write_to(9);
@@ -102,7 +102,7 @@ enum Kind {
     Rewrite,
 }
 
-/// Compares the state that a crash at this moment would leave with the acknowledged entries. Returns the checkpoint's index.
+/// Compares what a crash at this moment would leave with the acknowledged entries. Returns the checkpoint's index.
 fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
     let left = TempDir::new();
     copy(data, &left.data());
@@ -114,7 +114,7 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
 
 const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
 
-/// Makes each call fail in turn. Returns the number of calls.
+/// Calls `fail` with 0, 1 and so on until it returns `false`: no call is left to fail. Returns the number of calls.
 fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> usize {
     let calls = (0..500).find(|calls| !fail(*calls));
     calls.unwrap_or_else(|| panic!("calls without end, {error}"))

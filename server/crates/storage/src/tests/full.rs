@@ -1,6 +1,6 @@
-//! Tests full disks with small in-memory file systems. A full log disk uses up the ballast; without a ballast, it ends the
-//! process with a clear error before an unwritten entry is acknowledged. A full checkpoint disk only causes retries. Where
-//! mounting is impossible, the tests report this; `refusals` fills a disk by other means.
+//! Tests full disks with small in-memory file systems. A full log disk uses up the ballast; without a ballast, the process ends
+//! before it acknowledges an unwritten entry. A full checkpoint disk only causes retries. Where mounting is impossible, the
+//! tests report this and pass; `refusals` fills a disk by other means.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{SnapshotError, SpaceLevel, SpaceMonitor, ledger::measure, run::run_number};
 
-/// Size of a ballast in bytes.
 const BALLAST_BYTES: u64 = 200_000;
 
 /// Environment variable that turns the test function into the writer.
@@ -92,7 +91,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     fs::create_dir_all(&member).unwrap();
     let file = fs::File::create(&ballast).unwrap();
     file.set_len(BALLAST_BYTES).unwrap();
-    // More than the reserve is free, but less than the amount that ends the low level.
+    // More than the reserve is free, but too little to end the level `Low`.
     let free = measure(&member).free;
     let wanted = SpaceConfig {
         reserve_bytes: Some(free / 10 * 9),
@@ -134,7 +133,7 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     let error = checkpoint.write(None, &large(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(runs(), before);
-    // more differences than a chain contains while space is free
+    // Write more differences than a chain contains while space is free.
     let mut last = large(1);
     for index in 2..60 {
         let mut next = last.clone();
@@ -166,7 +165,7 @@ fn a_start_with_a_checkpoint_needs_no_free_space() {
     same(recovered.checkpoint.as_ref(), &view(8, 1 << 20));
 }
 
-/// The run may also use the ballast's bytes. It frees its own bytes if it fails.
+/// The run may use the ballast's bytes, too, and frees its own bytes if it fails.
 #[test]
 fn a_repeated_write_of_the_log_waits_for_the_run_in_progress() {
     let dir = TempDir::new();

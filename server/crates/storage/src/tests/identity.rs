@@ -1,4 +1,4 @@
-//! Tests directories with a changed, truncated, lost or foreign `identity` file, and reads that leave a directory unchanged.
+//! Tests changed, truncated, lost and foreign `identity` files, and reads that leave a directory unchanged.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
@@ -19,7 +19,7 @@ fn identity_of(dir: &TempDir) -> PathBuf {
     dir.data().join("member/identity")
 }
 
-/// Opens and reads the directory as the member in its identity file. Returns both errors.
+/// Opens and reads the directory as the member in its identity file. Returns the errors of both.
 fn errors(dir: &TempDir) -> [OpenError; 2] {
     let opened = while_unlocked(|| match super::super::identity(&dir.data())? {
         Some(identity) => super::super::open(&dir.data(), &identity, &Arc::default(), &metrics()),
@@ -36,7 +36,7 @@ fn read(dir: &TempDir) -> Result<Recovered, OpenError> {
     Ok(found.expect("a member's directory").1)
 }
 
-/// Returns the names, contents and change times of all files in a folder.
+/// Returns the paths, change times and contents of all files in a folder.
 fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -144,7 +144,7 @@ fn the_identity_of_another_directory_is_refused() {
                 "{error}"
             );
         }
-        // The checkpoint contradicts the identity even with the other directory's log.
+        // The checkpoint contradicts the identity even if the log is the other directory's.
         let log = dir.data().join("member/log");
         fs::remove_dir_all(&log).unwrap();
         copy(&of_other.data().join("member/log"), &log);
@@ -196,7 +196,7 @@ fn reading_changes_nothing() {
         let found = read(&dir).unwrap();
         assert_eq!(found.checkpoint.as_ref().unwrap().position.index, 3);
         assert_eq!(everything(&dir.data()), before);
-        // startup finds the same state
+        // Startup finds the same state.
         let (_, opened) = reopen(&dir);
         assert_eq!(found.records, opened.records);
     }

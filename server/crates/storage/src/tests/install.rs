@@ -1,5 +1,5 @@
-//! Installs received snapshots as the checkpoint. Tests the state after a crash at each step, and that the replica's thread
-//! and the checkpoint thread do not wait for each other.
+//! Installs received snapshots. Tests the state after a crash at each step, and that the replica's thread and the checkpoint
+//! thread do not wait for each other.
 
 use std::sync::{
     Mutex,
@@ -19,11 +19,11 @@ use crate::{
     manifest::{Install, Manifest, copy_name},
 };
 
-/// Number of random cuts at each sync.
+/// Number of random power cuts at each sync.
 const CUTS_AT_ONE: usize = 2;
 /// Number of entries by which the other member is ahead, so that its state fills several runs.
 const AHEAD: u64 = 40;
-/// A time that exceeds every operation in these tests.
+/// A timeout longer than any operation in these tests.
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
@@ -63,7 +63,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     let received = driven.receive(&view).unwrap();
     driven.install(received);
     acknowledged.store(new, Ordering::SeqCst);
-    // no cut is consistent while another thread writes
+    // A cut is not consistent while another thread writes.
     wait_until_adopted(&dir);
     let end = driven.step();
     acknowledged.store(end, Ordering::SeqCst);
@@ -87,17 +87,17 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
         );
         assert!(!found.fell_back, "{}", what.display());
         seen[usize::from(found.last >= new)] += 1;
-        // and the member starts again, with the entry that it wrote after the previous startup
+        // The member also starts again, with the entry that it wrote after the previous startup.
         let (storage, _) = reopen(&dir);
         assert_eq!(storage.log.last_index(), found.last + 1);
     }
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
-/// Waits until the checkpoint thread continues from the snapshot.
+/// Waits until the checkpoint thread has adopted the snapshot.
 fn wait_until_adopted(dir: &TempDir) {
     let folder = dir.data().join("member/checkpoint");
-    // Read a copy, because the member owns the directory.
+    // Read a copy, because the member may replace the file.
     let aside = TempDir::new();
     let read = || {
         let newest = folder.join(copy_name(*copies(&folder).ok()?.first()?));
@@ -112,7 +112,6 @@ fn wait_until_adopted(dir: &TempDir) {
     }
 }
 
-/// A member with a checkpoint and some entries.
 struct Member {
     log: RaftLog,
     checkpointer: Checkpointer,
@@ -127,7 +126,7 @@ impl Member {
         let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer =
             Checkpointer::start(checkpoint, Some(view(2, 10)), metrics(), move |index| {
-                // the test may have ended, so an error is ignored
+                // Ignore an error: the test may have ended.
                 let _ = durable.send(index);
             });
         Self { log, checkpointer: checkpointer.unwrap(), _lock: lock }
@@ -141,13 +140,13 @@ impl Member {
 #[test]
 fn installing_waits_for_no_reader_of_the_inbox() {
     let dir = TempDir::new();
-    // No one reads the inbox, as during a turn of the replica's thread.
+    // Nobody reads the inbox, as during a turn of the replica's thread.
     let (inbox, unread) = mpsc::sync_channel(0);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
     member.checkpointer.offer(view(9, 10));
-    // The checkpoint is durable, and its thread waits to report that.
+    // The checkpoint is durable, and its thread blocks on reporting it.
     let current = dir.data().join("member/checkpoint/current");
     let numbers = || {
         Manifest::read(&current)
@@ -192,7 +191,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     let mut member = Member::start(&dir, &ledger, inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
-    // The checkpoint thread has started and waits until it can write.
+    // The checkpoint thread has started, and waits for its turn to write.
     let turn = ledger.begin_run(&dir.data(), 1).unwrap();
     let (done, rewritten) = mpsc::sync_channel(1);
     let done = Box::new(move || done.send(()).unwrap());
@@ -204,7 +203,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
         .expect("the snapshot holds nothing outdated");
     assert!(durable.try_recv().is_err(), "it did not become durable");
     assert!(member.checkpointer.healthy());
-    // later differences continue from the snapshot
+    // Later differences continue from the snapshot.
     let mut last = later.clone();
     last.position.index = 101;
     member.log.append(&batch(101..102, 1));
@@ -244,7 +243,7 @@ fn the_log_may_have_reached_further_than_the_snapshot() {
     let dir = TempDir::new();
     let (inbox, _durable) = mpsc::sync_channel(64);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
-    // entries of a deposed leader
+    // Entries of a deposed leader.
     member.log.append(&batch(10..200, 1));
     let received = member.receive(&view(100, 10));
     install(&mut member.log, &member.checkpointer, received, view(9, 10));

@@ -1,5 +1,4 @@
-//! Tests the storage on real files. `crash` tests the data after a kill or a power cut, and `refusals` the directories that
-//! are refused.
+//! Tests the storage on real files.
 
 mod basic;
 mod cluster;
@@ -43,17 +42,16 @@ use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
 /// A folder that is removed at the end of the test.
 pub(crate) struct TempDir(pub(crate) PathBuf);
 
-/// The root of an in-memory file system.
 const IN_MEMORY: &str = "/dev/shm";
-/// Free space and memory that the tests need in the in-memory file system. Containers often have less.
+/// Free space and memory in bytes that the tests need there. Containers often have less.
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {
-    /// Creates an in-memory folder if the system has enough memory. Power cuts are computed (`disk`), so the tests do not
-    /// need a real disk.
+    /// Creates an in-memory folder if the system has enough memory. Power cuts are computed (`disk`), so no real disk is
+    /// needed.
     pub(crate) fn new() -> Self {
         let room = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-        // `disk` identifies files by their creation times
+        // `disk` identifies files by their creation times.
         let made = std::fs::metadata(IN_MEMORY).and_then(|metadata| metadata.created());
         match room.min(available_memory()) >= IN_MEMORY_BYTES && made.is_ok() {
             true => Self::below(Path::new(IN_MEMORY)),
@@ -84,7 +82,6 @@ impl TempDir {
     }
 }
 
-/// Returns the available memory in bytes.
 fn available_memory() -> u64 {
     let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = known.lines().find(|line| line.starts_with("MemAvailable:"));
@@ -114,13 +111,12 @@ const ME: DataIdentity = DataIdentity {
     format: super::FORMAT,
 };
 
-/// Locked while a process starts. A starting process holds all locks of this process until its program runs, so no test opens
-/// a directory during that time.
+/// Held for writing while a process starts, so that no test opens a directory at that time. Until a child runs its program, it
+/// shares all locks of this process.
 static STARTING: RwLock<()> = RwLock::new(());
-/// Maximum time for which the kernel keeps copied locks after a process has ended.
+/// How long the kernel may keep a child's copied locks after the child has ended.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Creates metrics that are not exported.
 fn metrics() -> StorageMetrics {
     StorageMetrics::register(&Register::default())
 }
@@ -137,7 +133,7 @@ fn open_with(
     while_unlocked(|| super::open(dir, who, ledger, &metrics()))
 }
 
-/// Runs `done` while no process is starting. Retries while an ended process still holds a lock.
+/// Runs `done` while no process starts. Retries while an ended process still holds a lock.
 fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
@@ -212,7 +208,7 @@ fn same(found: Option<&View>, expected: &View) {
     assert_eq!(found.machine.members, expected.machine.members);
 }
 
-/// Copies the files that a crash would leave: all files except the locks.
+/// Copies the files that a crash would leave, which are all except the locks.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -1,4 +1,4 @@
-//! Tests that a panic ends the process, unless it is guarded.
+//! Tests that a panic ends the process, unless it is caught.
 
 use std::process::Stdio;
 

@@ -1,6 +1,6 @@
-//! Tests the effect of a power cut on a whole data directory, log and checkpoint together. One test uses a disk that drops
-//! unsynced pages (`disk`). The other uses a real file system: a random part of its files is written to the device, and the
-//! device is copied while the writer is stopped. This test needs loop devices; without them, it reports this and passes.
+//! Tests a power cut of a whole data directory, log and checkpoint together. One test uses a disk that drops unsynced pages
+//! (`disk`). The other uses a real file system: it writes a random part of the files to the device, and copies the device while
+//! the writer is stopped. Without loop devices, it reports this and passes.
 
 use std::{
     fs,
@@ -22,10 +22,9 @@ use super::{
 
 /// Environment variable that turns the test function into the writer.
 const CHILD: &str = "WITAN_TEST_POWER";
-/// Environment variable for the number of power cuts.
 const CUTS: &str = "WITAN_POWER_CUTS";
 const CUTS_USUAL: u64 = 10;
-/// Number of power cuts per data directory. Starting again with an empty directory keeps it small.
+/// Number of power cuts per data directory. Starting over with an empty directory keeps it small.
 const CUTS_OF_ONE: u64 = 10;
 
 fn cuts() -> u64 {
@@ -35,7 +34,7 @@ fn cuts() -> u64 {
 /// Maximum number of attempts to copy a device. The file system writes on its own schedule every few seconds.
 const COPIES: u32 = 50;
 
-/// Compares the directory after a cut with the writes that were acknowledged before.
+/// Compares the directory after a cut with the entries that were acknowledged before.
 fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     let found = expected.compare(data);
     let found = found.unwrap_or_else(|error| panic!("{what}: refused: {error}"));
@@ -45,7 +44,7 @@ fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     );
 }
 
-/// The directory after a power cut, and the writes that were acknowledged before.
+/// The directory after a power cut, and the last entry acknowledged before.
 struct Cut {
     what: String,
     dir: TempDir,
@@ -67,7 +66,7 @@ fn lying_disk(round: u64) {
     let mut chance = chances(round);
     let (mut number, mut wait) = (0, 5);
     let known = acknowledged.clone();
-    // Alternate between syncs of the log and of the checkpoint, before they take effect.
+    // Cut alternately at syncs of the log and of the checkpoint, before they take effect.
     let disk = Disk::watch(&dir.0, move |path, kept| {
         let name = path.to_string_lossy();
         let (log, checkpoint) = (name.contains("/log"), name.contains("/checkpoint"));
@@ -88,7 +87,7 @@ fn lying_disk(round: u64) {
         kept.cut(&cut.dir.0, &mut chance);
         number += 1;
         wait = 1 + chance(if number % 2 == 0 { 20 } else { 8 });
-        // An error means that the test has received enough cuts.
+        // An error means that the test has enough cuts.
         let _ = send.send(cut);
     });
     let writer = std::thread::spawn({
@@ -148,8 +147,8 @@ impl Volume {
         self.0.0.join("image")
     }
 
-    /// Returns another volume with the device's content at one moment. A copy is valid only if no write reached the device
-    /// during the copy.
+    /// Returns another volume with the device's content at one moment. Copies again if a write reached the device during the
+    /// copy.
     fn copied(&self) -> Self {
         for _ in 0..COPIES {
             let before = self.writes();
@@ -161,7 +160,7 @@ impl Volume {
         panic!("the device does not come to rest");
     }
 
-    /// Returns the kernel's counters for the device: writes, sectors written, requests in flight.
+    /// Returns the kernel's counters of the device: writes, sectors written, requests in flight.
     fn writes(&self) -> Vec<String> {
         let mut command = Command::new("losetup");
         command.args(["-n", "-O", "NAME", "-j"]).arg(self.image());
@@ -187,7 +186,7 @@ fn signal(signal: Signal, process: u32) {
     kill_process(process, signal).unwrap();
 }
 
-/// Stops a process, and returns when all its threads are stopped. A thread inside the kernel runs for a while longer.
+/// Stops a process and waits until all its threads are stopped: a thread inside the kernel runs a little longer.
 fn stop(process: u32) {
     signal(Signal::STOP, process);
     let tasks = PathBuf::from(format!("/proc/{process}/task"));
@@ -254,7 +253,7 @@ fn real_disk(round: u64, volume: &Volume) {
         for _ in 0..2 + chance(20) {
             steps.recv().expect("the writer lives");
         }
-        // each cut at another moment
+        // Cut at a different moment each time.
         std::thread::sleep(Duration::from_millis(chance(100)));
         stop(writer.id());
         let acknowledged = acknowledged.load(Ordering::SeqCst);
@@ -267,7 +266,7 @@ fn real_disk(round: u64, volume: &Volume) {
             acknowledged,
             &mut expected,
         );
-        // Only now, because the stopped writer cannot fill the disk.
+        // Resume the writer only now, so that it could not fill the disk.
         signal(Signal::CONT, writer.id());
     }
     writer.kill().unwrap();

@@ -1,5 +1,4 @@
-//! Tests which parts of a snapshot are kept while it is received, which snapshots are refused, and that discarded snapshots
-//! leave no files.
+//! Tests which parts of a broken snapshot are kept, which snapshots are refused, and that discarded snapshots leave no files.
 
 use std::{fs, io};
 
@@ -11,7 +10,6 @@ use super::{
 };
 use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
 
-/// Returns the files of all runs.
 fn runs(dir: &TempDir) -> Vec<PathBuf> {
     files(&dir.data().join("member/checkpoint"), ".run")
 }
@@ -41,7 +39,7 @@ fn a_broken_stream_goes_on_behind_the_last_durable_record() {
     let view = driven.ahead(50);
     let all: Vec<_> = records(&view).into_iter().collect();
     let mut incoming = driven.begin(&view).unwrap();
-    // all records except the last, so that the last run is missing
+    // Leave out the last record, so that the last run is missing.
     for (key, value) in &all[..all.len() - 1] {
         incoming.add(key.clone(), value.clone()).unwrap();
     }

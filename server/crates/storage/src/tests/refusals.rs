@@ -62,7 +62,7 @@ fn a_directory_of_etcd_is_refused_before_anything_is_written() {
         let found: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(found, [name]);
     }
-    // Witan's directory that etcd used afterward.
+    // A directory of Witan that etcd used afterward.
     let dir = TempDir::new();
     drop(reopen(&dir));
     fs::create_dir(dir.data().join("member/wal")).unwrap();
@@ -166,7 +166,7 @@ fn an_older_checkpoint_than_the_cut_is_refused() {
 
 #[test]
 fn an_unwritable_directory_is_reported() {
-    // Even the superuser cannot create a folder there.
+    // Even root cannot create a folder there.
     let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys takes no folders");
     assert_eq!(error.exit_code(), 24, "{error}");
     let dir = TempDir::new();
@@ -178,8 +178,8 @@ fn an_unwritable_directory_is_reported() {
 /// Environment variable that turns a test function into the child process.
 const CHILD: &str = "WITAN_TEST_FULL_DISK";
 
-/// Returns a command with a file size limit, which acts like a full disk. It ignores the limit's signal, so that writes fail
-/// as on a full disk.
+/// Returns a command with a file size limit of `blocks` blocks. It ignores the limit's signal, so that writes fail as on a full
+/// disk.
 fn limited(command: &Command, blocks: u32) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
@@ -215,8 +215,8 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
     let dir = TempDir::new();
     let test = "refusals::a_full_disk_ends_the_process_and_loses_nothing";
     let command = child(test, CHILD, dir.data().as_os_str());
-    // In 512-byte blocks: first hundreds of entries fit, then none, then no file. Startup succeeds, so that space can be
-    // freed, and the first write ends the process.
+    // In 512-byte blocks. At first, hundreds of entries fit, then none. Startup succeeds, so that space can be freed, but the
+    // first write ends the process.
     for (blocks, code) in [(6000, 29), (6000, 29), (0, 29)] {
         let mut limited = limited(&command, blocks);
         limited.stdout(Stdio::piped()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! Tests bases that reuse the previous base's runs: unchanged runs are not written again, and every read returns the state.
+//! Tests bases that reuse runs: unchanged runs are not written again, and the state is always read back.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::manifest::Manifest;
 
-/// Size of a run in bytes. It is small, so that a small state has many runs.
+/// Size of a run in bytes, so small that a small state has many runs.
 const RUN_BYTES: u64 = 32 << 10;
 
 fn put(name: u64, size: u64) -> Verb {
@@ -30,14 +30,14 @@ fn run(view: &mut View, command: impl Into<Verb>) {
     apply(view, &Entry { stamp: None, command, caller: None });
 }
 
-/// Returns the numbers of the newest chain's runs.
+/// Returns the run numbers of the newest chain.
 fn numbers(dir: &TempDir) -> BTreeSet<u64> {
     let path = dir.data().join("member/checkpoint/current");
     let manifest = Manifest::read(&path).unwrap().expect("it reads");
     manifest.chain.numbers().collect()
 }
 
-/// Opens a copy of the directory and compares its state with the expected state.
+/// Opens a copy of the directory and compares its state with `expected`.
 fn compare(dir: &TempDir, expected: &View) {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
@@ -59,7 +59,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     storage.checkpoint.write(None, &view).unwrap();
     let all = numbers(&dir);
     assert!(all.len() > 10, "{} runs", all.len());
-    // The counters are in the first run, and the open block and the position are in the last run.
+    // The counters are in the first run; the open block and the position are in the last one.
     for round in 0..3 {
         let since = view.clone();
         run(&mut view, put(1000 + round, 2000));
@@ -69,7 +69,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
         assert!(kept + 3 >= all.len(), "{kept} of {} runs kept", all.len());
         assert!(now.len() <= all.len() + 2, "{} runs", now.len());
     }
-    // A compaction changes blocks in the middle, so none of their runs is reused.
+    // A compaction changes blocks in the middle, so their runs are not reused.
     for name in 100..180 {
         run(&mut view, put(name, 10));
     }
@@ -77,7 +77,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     compact(&mut view);
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
-    // A base for a state that is unrelated to the checkpoint on disk reuses no run.
+    // A base without a difference to the checkpoint on disk reuses no run.
     let before = numbers(&dir);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));
@@ -93,14 +93,13 @@ fn compact(view: &mut View) {
     }
 }
 
-/// Returns the number of links of the newest chain.
 fn links(dir: &TempDir) -> usize {
     let path = dir.data().join("member/checkpoint/current");
     let manifest = Manifest::read(&path).unwrap().expect("it reads");
     manifest.chain.links.len()
 }
 
-/// Applies `change` and writes differences until a write creates a base. Returns the run numbers before and after the base.
+/// Applies `change` and writes a checkpoint until that creates a base. Returns the run numbers before and after it.
 fn until_base(
     dir: &TempDir,
     storage: &mut Storage,
@@ -122,7 +121,7 @@ fn until_base(
 fn a_base_takes_over_the_runs_of_differences() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    // Several blocks per run, so that the open block, which the next difference makes outdated, is a small part.
+    // Runs of several blocks, so that the open block, which the next difference outdates, is a small part.
     storage.checkpoint.cut_runs_at(8 * RUN_BYTES);
     let mut view = first();
     storage.checkpoint.write(None, &view).unwrap();
@@ -138,7 +137,7 @@ fn a_base_takes_over_the_runs_of_differences() {
         assert!(written <= 4, "{written} of {} runs written", after.len());
         assert!(after.len() > 40, "{} runs", after.len());
     }
-    // A compaction deletes all blocks except the last ones, so no run that contains them is reused.
+    // A compaction deletes all but the last blocks, so no run that contains deleted blocks is reused.
     for _ in 0..100 {
         run(&mut view, put(0, 2000));
     }
@@ -165,12 +164,12 @@ fn whatever_changes_between_bases_the_state_is_what_is_read() {
         let mut chance = chances(seed);
         let dir = TempDir::new();
         let (mut storage, _) = reopen(&dir);
-        // with and without outdated records in reused runs
+        // With and without outdated records in reused runs.
         let run_bytes = [RUN_BYTES, 8 * RUN_BYTES][seed as usize / 2 % 2];
         storage.checkpoint.cut_runs_at(run_bytes);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
-        // With few rewrites, the chain becomes long enough to create a base in between.
+        // With few rewrites, the chain grows until a base is due.
         let rewrites = [3, 100][seed as usize % 2];
         for _ in 0..130 {
             let since = view.clone();
@@ -211,7 +210,7 @@ fn a_rewrite_leaves_no_outdated_record() {
     compare(&dir, &view);
 }
 
-/// Startup opens a run at its first key and closes it after its last key.
+/// Startup opens a run at its first key and closes it after its last.
 #[test]
 fn runs_of_blocks_contain_nothing_else() {
     let dir = TempDir::new();
@@ -251,7 +250,6 @@ fn runs_of_blocks_contain_nothing_else() {
     );
 }
 
-/// Sets a node of the v2 tree.
 fn set(path: String, size: u64) -> Verb {
     let set = witan_tree::Set {
         path: path.into(),

@@ -1,5 +1,5 @@
-//! A table of damaged checkpoints: the damaged bytes, and the result of the next startup. No acknowledged write is lost, and
-//! no damage changes data silently. `damage` covers the log.
+//! A table of damaged checkpoints and the result of the next startup. No acknowledged write is lost, and no damage changes data
+//! silently. `damage` covers the log.
 
 use std::fs;
 
@@ -12,17 +12,17 @@ use crate::{
     manifest::{Manifest, copy_name},
 };
 
-/// Number of entries in the directory before the damage: enough for two log files and a chain of three links.
+/// Number of entries before the damage, enough for two log files and a chain of three links.
 const ENTRIES: u64 = 160;
 
-/// The result of a startup with damaged data.
+/// The result of a startup with damaged files.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// The damage has no effect, or is repaired.
     Whole,
     /// The older checkpoint and the log, or a copy, repair the damage.
     Rebuilt,
-    /// Startup fails with this exit code. With the original bytes, all data is recovered.
+    /// Startup fails with this exit code. All data is recovered after the original bytes are restored.
     Refused(i32),
 }
 
@@ -46,7 +46,7 @@ impl Sample {
         Self { dir, last, expected: Expected::default() }
     }
 
-    /// Damages a copy and starts from it.
+    /// Damages a copy of the directory and compares the result of its startup with `outcome`.
     fn row(&mut self, what: &str, damage: impl FnOnce(&Path), outcome: &Outcome) {
         let scratch = TempDir::new();
         copy(&self.dir.0, &scratch.0);
@@ -142,6 +142,6 @@ fn a_damaged_checkpoint_is_rebuilt_or_refused() {
     let away = |data: &Path| {
         fs::remove_file(data.join("member/log").join(log[0].file_name().unwrap())).unwrap()
     };
-    // The entries in this file are below the cut. Startup refuses a later missing file, see `damage`.
+    // The entries in this file are below the cut. A later missing file is refused, see `damage`.
     sample.row("oldest log file: missing", away, &Outcome::Whole);
 }

@@ -12,7 +12,7 @@ fn place_log(dir: &Path, wal: &Path) -> Result<(), OpenError> {
     while_unlocked(|| crate::place_log(dir, wal, &ME))
 }
 
-/// Creates a data directory whose log ends at entry 4. Also returns a path next to it for `--wal-dir`.
+/// Creates a data directory whose log ends at entry 4. Also returns a path outside it for `--wal-dir`.
 fn with_log() -> (TempDir, PathBuf) {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
@@ -35,7 +35,7 @@ fn a_new_log_is_where_it_was_asked_for() {
     storage.log.append(&batch(2..5, 1));
     drop(storage);
     assert!(fs::read_dir(wal.join("log")).unwrap().count() > 0);
-    // with the flag and without
+    // With the flag and without it.
     place_log(&dir.data(), &wal).expect("its place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
@@ -44,15 +44,15 @@ fn a_new_log_is_where_it_was_asked_for() {
 fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
     let states: [fn(&TempDir, &Path); 4] = [
         |_, _| {},
-        // interrupted while an earlier log was copied, by a process with the same id
+        // Interrupted while a process with the same id copied an earlier log.
         |_, wal| {
             let staged = wal.join(format!("log.moving-{}", std::process::id()));
             fs::create_dir(&staged).unwrap();
             fs::write(staged.join("0000000000000009.raftlog"), "earlier").unwrap();
         },
-        // interrupted with another --wal-dir
+        // Interrupted with another --wal-dir.
         |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
-        // interrupted after the exchange
+        // Interrupted after the exchange.
         |dir, wal| {
             place_log(&dir.data(), wal).unwrap();
             fs::create_dir(log_of(dir).with_file_name("log.exchanged")).unwrap();
@@ -91,7 +91,7 @@ fn a_link_of_another_form_leads_to_the_same_place() {
     place_log(&dir.data(), &wal).expect("it moves");
     fs::remove_file(log_of(&dir)).unwrap();
     symlink("../../wal/log", log_of(&dir)).unwrap();
-    // The link differs from the link that the log names.
+    // This link is not the link that the log names.
     assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
     place_log(&dir.data(), &wal).expect("its place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
@@ -119,7 +119,7 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
             error.to_string().contains("whether its disk is mounted"),
             "{error}"
         );
-        // The folder without the log, like an unmounted mount point.
+        // A folder without the log, like the mount point of an unmounted disk.
         fs::create_dir_all(&wal).unwrap();
         place_log(&dir.data(), &wal).expect("its place");
     }
@@ -153,7 +153,6 @@ fn copy_with_link(from: &Path, to: &Path) {
     assert!(status.unwrap().success());
 }
 
-/// Returns the files of the log with their contents.
 fn contents(log: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths = files(log, "");
     paths.retain(|path| !path.ends_with("LOCK"));

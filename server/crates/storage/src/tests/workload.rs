@@ -1,5 +1,5 @@
-//! A member without a network: a real state machine whose entries depend only on their indexes. It is written, checkpointed
-//! and cut as in the server. The expected state therefore follows from the last index.
+//! A member without a network: a real state machine whose entries depend only on their indexes. It writes, checkpoints and cuts
+//! as the server does. The expected state therefore follows from the last index.
 
 use std::{
     collections::BTreeMap,
@@ -22,9 +22,8 @@ use crate::{
 
 /// Log size in bytes after which a checkpoint is taken: about a dozen small values and one large value.
 const CHECKPOINT_BYTES: usize = 4 << 20;
-/// Number of keys and paths.
 const NAMES: u64 = 40;
-/// Size in bytes of the largest request that a v2 client can send.
+/// Size in bytes of the largest request of a v2 client.
 const LARGEST_BYTES: usize = 10 << 20;
 
 fn mix(x: u64) -> u64 {
@@ -148,7 +147,7 @@ impl Driven {
     }
 
     fn durable(&mut self, index: u64) {
-        // An earlier checkpoint may be reported after a snapshot.
+        // After a snapshot, an earlier checkpoint may still be reported.
         if index > self.saved {
             self.log.cut(std::mem::replace(&mut self.saved, index));
         }
@@ -186,13 +185,12 @@ impl Driven {
         self.since = 0;
     }
 
-    /// Offers the current state as the checkpoint.
     pub(super) fn offer(&mut self) {
         self.offered = self.view.position.index;
         self.checkpointer.offer(self.view.clone());
     }
 
-    /// Writes some entries. The last entry is acknowledged on return.
+    /// Appends some entries and returns the index of the last one, which is acknowledged.
     pub(super) fn step(&mut self) -> u64 {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for _ in 0..1 + self.view.position.index % 4 {
@@ -218,7 +216,7 @@ impl Driven {
     }
 }
 
-/// Writes entries and prints the acknowledged entries until the process is killed.
+/// Writes entries and prints each acknowledged one until the process is killed.
 pub(super) fn run_steps_until_killed(data: &Path) -> ! {
     let mut driven = Driven::start(data);
     loop {
@@ -243,7 +241,6 @@ pub(super) fn id(view: &View) -> SnapshotId {
     SnapshotId { index: view.position.index, term: view.position.term }
 }
 
-/// The expected contents.
 #[derive(Default)]
 pub(super) struct Expected {
     view: Option<View>,
@@ -258,7 +255,7 @@ pub(super) struct Found {
 }
 
 impl Expected {
-    /// Opens a directory and compares its contents with the contents that follow from its last index.
+    /// Opens a directory and compares its contents with the state that follows from its last index.
     pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
         let (mut storage, recovered) = open(data, &ME)?;
         let mut view = recovered.checkpoint.unwrap_or_else(first);

@@ -1,5 +1,5 @@
-//! Classifies a header line of an HTTP/1 request: whether it determines the length of the body, or requests another protocol.
-//! actix handles all other lines and refuses malformed ones.
+//! Classifies a header line of an HTTP/1 request: it may determine the length of the body, or request an upgrade. actix handles
+//! all other lines and refuses malformed ones.
 
 /// A header that the filter examines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl JudgedHeader {
     ];
 }
 
-/// The meaning of a header line.
+/// What a header line means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderMeaning<'a> {
     /// The empty line that ends the head.
@@ -30,16 +30,16 @@ pub(super) enum HeaderMeaning<'a> {
     Chunked,
     /// The value of an `Upgrade` header.
     Upgrade(&'a [u8]),
-    /// A `Connection` header that contains `upgrade`, with its other options.
+    /// A `Connection` header with the option `upgrade`. Contains its other options.
     Connection(Vec<&'a [u8]>),
 }
 
-/// Returns whether a line that starts with these bytes is examined. The bytes must include the header's name and the colon.
+/// Returns whether a line with this beginning must be examined. The beginning must include the header's name and the colon.
 pub(super) fn is_relevant(beginning: &[u8]) -> bool {
     split(beginning).is_some()
 }
 
-/// Returns the header in a line and the text after the colon. Returns `None` for an irrelevant line.
+/// Returns the header of a line and the text after the colon, or `None` for an irrelevant line.
 fn split(line: &[u8]) -> Option<(JudgedHeader, &[u8])> {
     if !matches!(line.first()?.to_ascii_lowercase(), b'c' | b't' | b'u') {
         return None;
@@ -51,7 +51,7 @@ fn split(line: &[u8]) -> Option<(JudgedHeader, &[u8])> {
     Some((*header, value))
 }
 
-/// Classifies a complete line, including its line end. Returns `Nothing` for other headers and for invalid values.
+/// Classifies a complete line, with its line end. Other headers and invalid values are `Nothing`.
 pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     if matches!(line, b"\r\n" | b"\n") {
         return HeaderMeaning::End;
@@ -75,8 +75,7 @@ pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     }
 }
 
-/// Classifies the value of a `Connection` header. It is irrelevant without the option `upgrade`; otherwise, returns the other
-/// options.
+/// Classifies the value of a `Connection` header: without the option `upgrade`, it is `Nothing`.
 fn connection(value: &[u8]) -> HeaderMeaning<'_> {
     let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let (upgrade, others): (Vec<_>, Vec<_>) =
@@ -99,7 +98,7 @@ mod tests {
             ("\n", HeaderMeaning::End),
             ("Content-Length: 5\r\n", HeaderMeaning::Length(5)),
             ("content-length:\t007 \n", HeaderMeaning::Length(7)),
-            // actix refuses this value
+            // actix refuses this value.
             ("Content-Length: +5\r\n", HeaderMeaning::Length(5)),
             ("Content-Length: 5, 5\r\n", HeaderMeaning::Nothing),
             ("Content-Length:\r\n", HeaderMeaning::Nothing),

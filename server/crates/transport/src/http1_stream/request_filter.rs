@@ -1,4 +1,4 @@
-//! Parses the heads and bodies of a connection's requests, and rewrites parts that actix would misread: see
+//! Follows the heads and bodies of a connection's requests, and rewrites the parts that actix would misread: see
 //! [`RequestFilter`]. Does no I/O.
 
 use std::borrow::Cow;
@@ -8,24 +8,24 @@ use witan_http2::target;
 use super::header::{self, HeaderMeaning};
 
 /// Size in bytes of a line that is classified as a whole; a request with a longer line is refused. This applies to a relevant
-/// header, and to all lines about an upgrade together. In a chunked body, it applies to the line before a chunk and to the
-/// trailer, as in Go.
+/// header and to all upgrade lines together. In a chunked body, it applies to the line before a chunk and to the trailer, as in
+/// Go.
 const LINE_BYTES_MAX: usize = 4096;
 
-/// The start of a request line whose request may become a tunnel.
+/// The start of a request line that may open a tunnel.
 const GET: &[u8] = b"GET ";
 
-/// An invalid header line. actix answers it with 400.
+/// An invalid header line, which actix answers with 400.
 const NO_HEADER: &[u8] = b":\r\n\r\n";
 
-/// Filters a stream of requests. A head with ambiguous framing passes, because actix refuses it and all following bytes. For
-/// every head that actix accepts, the filter must find the same end of the body.
+/// Filters a stream of requests. Passes a head with ambiguous framing, because actix refuses it and all bytes after it. For
+/// every head that actix accepts, the filter must find the same end of the body as actix.
 #[derive(Debug, Default)]
 pub(super) struct RequestFilter {
-    /// Whether only the first request passes, which asks for no other protocol.
+    /// Whether only the first request passes, and cannot request an upgrade.
     single: bool,
     state: FilterState,
-    /// The start of the method, or of a line that is withheld until it is complete.
+    /// The start of a method, or of a line that is withheld until it is complete.
     line: Vec<u8>,
     head: HeadState,
 }
@@ -36,9 +36,9 @@ struct HeadState {
     get: bool,
     length: u64,
     chunked: bool,
-    /// The `Upgrade` and `Connection` lines, which are withheld until the head ends.
+    /// The `Upgrade` and `Connection` lines, withheld until the head ends.
     upgrade_lines: Vec<u8>,
-    /// Whether the only `Upgrade` header is `websocket`; `None` without an `Upgrade` header.
+    /// Whether the only `Upgrade` header is `websocket`. `None` without an `Upgrade` header.
     websocket: Option<bool>,
     /// Whether a `Connection` header contains `upgrade`.
     upgrade: bool,
@@ -46,7 +46,7 @@ struct HeadState {
     options: Vec<u8>,
 }
 
-/// The position of the next byte within a request.
+/// Where the next byte is within a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum FilterState {
     #[default]
@@ -55,7 +55,7 @@ enum FilterState {
     Target,
     /// In a header line.
     Header,
-    /// In the rest of a long header line that is irrelevant.
+    /// In the rest of a long, irrelevant header line.
     LongHeader,
     /// In a body with this many remaining bytes.
     Body(u64),
@@ -63,7 +63,7 @@ enum FilterState {
     Chunk(u64),
     /// In a line before, between or after chunks.
     ChunkLine(ChunkLine),
-    /// After the head of a request for another protocol. No further request follows.
+    /// After the head of a request that may open a tunnel. No further request is filtered.
     Tunnel,
     /// After a refusal, or after the only request. No further bytes pass.
     Refused,
@@ -71,7 +71,7 @@ enum FilterState {
     RefusedBody,
 }
 
-/// The kind of a line in a chunked body.
+/// A line in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkLine {
     /// The line before a chunk.
@@ -82,7 +82,7 @@ enum ChunkLine {
     Trailer,
 }
 
-/// The action for a part of the stream.
+/// What to do with a part of the stream.
 enum FilterAction {
     /// Pass this number of bytes.
     Pass(usize),
@@ -91,17 +91,17 @@ enum FilterAction {
 }
 
 impl RequestFilter {
-    /// Creates a filter that passes one request and drops the bytes after it.
+    /// Creates a filter that passes one request and drops all bytes after it.
     pub(super) fn single() -> Self {
         Self { single: true, ..Self::default() }
     }
 
-    /// Returns whether a body was refused. The body's reader must then receive the end of the stream.
+    /// Returns whether the body was refused. Its reader must then get the end of the stream.
     pub(super) fn has_refused_body(&self) -> bool {
         self.state == FilterState::RefusedBody
     }
 
-    /// Filters the next bytes of the stream. Returns the bytes that replace them, or `None` if they pass unchanged.
+    /// Filters the next bytes of the stream. Returns their replacement, or `None` if they pass unchanged.
     pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
         let mut at = 0;
@@ -124,7 +124,7 @@ impl RequestFilter {
         changed
     }
 
-    /// Consumes the bytes up to the next state change, and returns the action for them.
+    /// Consumes the bytes up to the next state change, and returns what to do with them.
     fn step(&mut self, rest: &[u8]) -> FilterAction {
         match self.state {
             FilterState::Method => self.method(rest),
@@ -155,7 +155,7 @@ impl RequestFilter {
         }
     }
 
-    /// Continues with `next`. After the only request, nothing follows.
+    /// Changes to the state `next`, or refuses further bytes after the only request.
     fn continue_with(&mut self, next: FilterState) {
         self.state = match self.single && next == FilterState::Method {
             true => FilterState::Refused,
@@ -163,8 +163,7 @@ impl RequestFilter {
         };
     }
 
-    /// Passes a method's bytes to actix, and records at its end whether it is GET. Also passes empty lines before it, because
-    /// actix ignores them.
+    /// Passes a method and the empty lines before it, which actix ignores. At the end, records whether the method is GET.
     fn method(&mut self, rest: &[u8]) -> FilterAction {
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
         let taken = end.map_or(rest.len(), |end| end + 1);
@@ -189,7 +188,7 @@ impl RequestFilter {
         }
     }
 
-    /// Returns the number of bytes that belong to the current line. When the line ends, the next header line starts.
+    /// Returns how many bytes belong to the current line. If the line ends, a header line comes next.
     fn rest_of_line(&mut self, rest: &[u8]) -> usize {
         let (part, ends) = line(rest);
         if ends {
@@ -198,7 +197,7 @@ impl RequestFilter {
         part.len()
     }
 
-    /// Adds `part` to the current line. Returns the line if `ends`. Keeps the part in `self.line` and returns `None` if not.
+    /// Adds `part` to the current line. Returns the whole line if `ends` is set, otherwise withholds it and returns `None`.
     fn whole_line<'a>(&mut self, part: &'a [u8], ends: bool) -> Option<Cow<'a, [u8]>> {
         if ends && self.line.is_empty() {
             return Some(Cow::Borrowed(part));
@@ -207,7 +206,7 @@ impl RequestFilter {
         ends.then(|| Cow::Owned(std::mem::take(&mut self.line)))
     }
 
-    /// Processes a part of a header line. Refuses a relevant line that is longer than [`LINE_BYTES_MAX`].
+    /// Filters a part of a header line. Refuses a relevant line longer than [`LINE_BYTES_MAX`].
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let Some(line) = self.whole_line(part, ends) else {
@@ -229,7 +228,7 @@ impl RequestFilter {
         replaced(part, line, by)
     }
 
-    /// Processes a complete header line. Returns its replacement, or `None` if it passes unchanged.
+    /// Examines a complete header line. Returns its replacement, or `None` if it passes unchanged.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
@@ -264,8 +263,8 @@ impl RequestFilter {
         Some(Vec::new())
     }
 
-    /// Completes the head: determines the body's framing and whether the upgrade headers pass. Returns the bytes that replace
-    /// the empty line, or `None` if the empty line passes unchanged.
+    /// Ends the head: determines the body's framing and whether the upgrade headers pass. Returns the replacement of the empty
+    /// line, or `None` if it passes unchanged.
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let websocket = head.get && head.upgrade && head.websocket == Some(true);
@@ -291,7 +290,7 @@ impl RequestFilter {
         Some(out)
     }
 
-    /// Processes a part of a line in a chunked body.
+    /// Filters a part of a line in a chunked body.
     fn chunk_line(&mut self, rest: &[u8], kind: ChunkLine) -> FilterAction {
         let (part, ends) = line(rest);
         if self.line.len() + part.len() > LINE_BYTES_MAX {
@@ -307,21 +306,21 @@ impl RequestFilter {
         replaced(part, line, None)
     }
 
-    /// Refuses the rest of the stream. Returns invalid bytes for actix, which answers them with 400.
+    /// Refuses the rest of the stream. Returns invalid bytes, which actix answers with 400.
     fn refuse(&mut self) -> Vec<u8> {
         self.state = FilterState::Refused;
         NO_HEADER.to_vec()
     }
 
-    /// Refuses a body from here on. actix would report an error in a body as a failed socket, without an answer. The stream
-    /// therefore ends for actix as if the client had closed its side.
+    /// Refuses the rest of a body. For actix, the stream then ends as if the client had closed its side. Any other error in a
+    /// body would look like a failed socket to actix, which would not answer.
     fn refuse_body(&mut self, rest: &[u8]) -> FilterAction {
         self.state = FilterState::RefusedBody;
         FilterAction::Replace(rest.len(), Vec::new())
     }
 }
 
-/// Returns the action for the last part of a complete line, whose earlier parts were withheld.
+/// Returns what to do with `part`, which ends a line whose earlier parts were withheld. `by` is the line's replacement.
 fn replaced(part: &[u8], line: Cow<'_, [u8]>, by: Option<Vec<u8>>) -> FilterAction {
     match (by, line) {
         (Some(by), _) => FilterAction::Replace(part.len(), by),
@@ -330,8 +329,8 @@ fn replaced(part: &[u8], line: Cow<'_, [u8]>, by: Option<Vec<u8>>) -> FilterActi
     }
 }
 
-/// Returns the state after a line in a chunked body, or `None` if the line is malformed. A single carriage return or line
-/// feed is malformed, because actix ends a trailer line at a carriage return.
+/// Returns the state after a line in a chunked body, or `None` if the line is malformed. A lone carriage return or line feed is
+/// malformed, because actix ends a trailer line at a carriage return.
 fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     let line = line.strip_suffix(b"\r\n")?;
     if line.contains(&b'\r') {
@@ -349,20 +348,20 @@ fn after_chunk_line(kind: ChunkLine, line: &[u8]) -> Option<FilterState> {
     })
 }
 
-/// Parses the line before a chunk: hexadecimal digits and an optional extension. Returns `None` for any other line, or if the
-/// size exceeds a `u64`.
+/// Parses the line before a chunk: hexadecimal digits and an optional extension. Returns `None` for any other line or if the
+/// size exceeds `u64`.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, after) = line.split_at(digits.count());
     let after = after.trim_ascii_start();
-    // check the digits, because Rust's parser also accepts a sign
+    // Check the digits, because Rust's parser also accepts a sign.
     if digits.is_empty() || !(after.is_empty() || after.starts_with(b";")) {
         return None;
     }
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Returns the bytes up to and including the line end, and whether the line end was found.
+/// Returns the bytes up to and including the line end, and whether there is a line end.
 fn line(bytes: &[u8]) -> (&[u8], bool) {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..=end], true),
@@ -370,8 +369,7 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns how many of the bytes belong to a part with `left` remaining bytes, and the number of bytes that remain in it
-/// afterwards.
+/// Returns how many of the bytes belong to a part with `left` remaining bytes, and how many then remain.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {
@@ -385,7 +383,7 @@ fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
 mod tests {
     use super::*;
 
-    /// Returns the filter's output for these bytes if `at_a_time` bytes arrive together.
+    /// Returns the filter's output for these bytes if they arrive `at_a_time` bytes at a time.
     fn passed(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
         let mut lines = RequestFilter::default();
         let parts = bytes.chunks(at_a_time);
@@ -444,7 +442,7 @@ mod tests {
             ("PUT", "Upgrade: websocket\r\n", ""),
             ("GET", "Upgrade: websocket\r\n", ""),
             ("GET", "Connection: upgrade\r\n", ""),
-            // a handshake has no body
+            // A handshake has no body.
             ("GET", "Connection: upgrade\r\nUpgrade: websocket\r\n", ""),
         ] {
             let given = format!("{method} / HTTP/1.1\r\n{wish}Content-Length: 2\r\n\r\n<<");
@@ -506,7 +504,7 @@ mod tests {
                 assert!(lines.has_refused_body(), "{body}");
             }
         }
-        // leading zeros have no effect
+        // Leading zeros have no effect.
         let zeros = format!("{start}{}2\r\n<<\r\n0\r\n\r\n", "0".repeat(300));
         let given = [zeros.as_bytes(), GET].concat();
         assert_passed(&given, &[zeros.as_bytes(), ESCAPED].concat());

@@ -1,5 +1,5 @@
-//! A TCP stream to another member, with or without TLS, that two threads write. Its owner uses it as a tokio stream. The
-//! replica's thread uses a [`DirectWriter`], which never blocks.
+//! A TCP stream to another member, with or without TLS, to which two threads write. Its owner uses it as a tokio stream. The
+//! replica's thread has a [`DirectWriter`], which never blocks.
 
 use std::{
     fmt, io,
@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use witan_base::sync::Mutex;
 
-/// The stream for its owner.
+/// A stream to another member, for its owner.
 #[derive(Debug)]
 pub struct DialedStream(Arc<Connection>);
 
@@ -37,9 +37,9 @@ struct Connection {
 
 /// The layer between a writer and the socket.
 enum Layer {
-    /// No TLS. Holds the unsent rest of a partly written message.
+    /// No TLS. Contains the unsent rest of a partly written message.
     Plain(BytesMut),
-    /// TLS. It holds encrypted bytes that the socket has not accepted.
+    /// TLS. Contains encrypted bytes that the socket has not accepted yet.
     Tls(Box<ClientConnection>),
 }
 
@@ -59,16 +59,16 @@ impl DialedStream {
         Self(Arc::new(Connection { socket, layer: Mutex::new(layer) }))
     }
 
-    /// Returns the writer for the other thread. It keeps the socket open.
+    /// Returns a writer for another thread, which keeps the socket open.
     pub fn direct_writer(&self) -> DirectWriter {
         DirectWriter(self.0.clone())
     }
 }
 
 impl DirectWriter {
-    /// Writes a message of at most 64 KiB (the size of TLS's buffer) without blocking. Returns whether the socket has
-    /// accepted all of it; if not, the owner of the stream must flush it. Fails with `WouldBlock`, and writes nothing, while
-    /// a part of an earlier message is unsent.
+    /// Writes a message of at most 64 KiB, the size of TLS's buffer, without blocking. Returns whether the socket has accepted
+    /// all of it; if not, the stream's owner must flush it. While a part of an earlier message is unsent, fails with
+    /// `WouldBlock` and writes nothing.
     pub fn write(&self, message: &[u8]) -> io::Result<bool> {
         let mut layer = self.0.layer.lock();
         let socket = &self.0.socket;
@@ -89,9 +89,8 @@ impl DirectWriter {
 }
 
 impl Connection {
-    /// Repeats an attempt to read or write until the socket makes it wait. `poll_ready` waits for the socket. Each attempt
-    /// counts against the task's budget, so that a member that sends endlessly, or accepts everything at once, does not block
-    /// other streams of the thread.
+    /// Repeats `attempt` until the socket makes it wait, which `poll_ready` waits for. Each attempt counts against the task's
+    /// budget, so that a member that sends endlessly, or accepts everything, does not block the thread's other streams.
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
@@ -115,7 +114,7 @@ impl Connection {
 }
 
 impl Layer {
-    /// Writes the held bytes. Fails with `WouldBlock` if the socket does not accept all of them.
+    /// Sends the unsent bytes. Fails with `WouldBlock` if the socket does not accept all of them.
     fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
         match self {
             Self::Plain(rest) => {
@@ -137,7 +136,7 @@ impl Layer {
         Ok(())
     }
 
-    /// Writes some of the bytes after the held bytes. Returns how many bytes were held or sent.
+    /// Sends the unsent bytes, and then some of `bytes`. Returns how many of `bytes` were sent or buffered.
     fn write(&mut self, socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;
         match self {
@@ -152,8 +151,8 @@ impl Layer {
         }
     }
 
-    /// Reads into the free part of `into`. Leaves it unchanged at the end of the stream. Reads the socket only once, because
-    /// the replica's thread waits for the lock. Fails with `WouldBlock` if no content was read.
+    /// Reads into the free part of `into`, which stays unchanged at the end of the stream. Fails with `WouldBlock` if there is
+    /// nothing to read. Reads the socket only once, because the replica's thread waits for the lock.
     fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let Self::Tls(tls) = self else {
             return socket.try_read_buf(into).map(drop);
@@ -162,7 +161,7 @@ impl Layer {
         if matches!(&decrypted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             tls.read_tls(&mut TrySocket(socket))?;
             let processed = tls.process_new_packets();
-            // this may be an alert; the next write reports an error of the socket
+            // This may be an alert. The next write reports an error of the socket.
             let _ = tls.write_tls(&mut TrySocket(socket));
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             decrypted = tls.reader().read(into.initialize_unfilled());
@@ -231,7 +230,7 @@ impl AsyncWrite for DialedStream {
     }
 }
 
-/// Lets rustls read and write the socket without blocking.
+/// Lets rustls use the socket without blocking.
 struct TrySocket<'a>(&'a TcpStream);
 
 impl io::Read for TrySocket<'_> {
@@ -336,7 +335,7 @@ mod tests {
         fill_and_read(near, far).await;
     }
 
-    /// Reads and then writes byte by byte, in one poll each, although the socket has more bytes and free capacity.
+    /// Reads and then writes byte by byte, although the socket has more bytes and free space. Both must yield after a while.
     async fn yields(mut near: DialedStream, mut far: impl AsyncRead + AsyncWrite + Unpin) {
         far.write_all(&[1; MESSAGE_BYTES]).await.unwrap();
         far.flush().await.unwrap();

@@ -1,4 +1,4 @@
-//! Errors in the setup of TLS. They name the flag and the file.
+//! Errors in the setup of TLS, which name the flag and the file.
 
 use std::{io, path::PathBuf};
 

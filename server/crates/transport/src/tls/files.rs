@@ -1,4 +1,4 @@
-//! Reads the files of TLS and detects their changes.
+//! Reads the TLS files and detects their changes.
 
 use std::{
     collections::HashSet,
@@ -27,7 +27,7 @@ use super::{
     verify::{ClientVerifier, Revoked, ServerVerifier},
 };
 
-/// The flags of a port's TLS, for error messages.
+/// Names of a port's TLS flags, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PortFlags {
     /// The flags for certificate and key.
@@ -59,27 +59,27 @@ pub(super) const PEER_CLIENT: PortFlags = PortFlags {
     ..PEER_PORT
 };
 
-/// Metadata of a file. The file has changed if any number differs. `None` if the file does not exist.
+/// Metadata of a file, or `None` if it does not exist. A file has changed if any number differs.
 type FileStamp = Option<[i64; 6]>;
 
-/// The parsed contents of the files.
+/// The parsed contents of the TLS files.
 #[derive(Debug)]
 pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// The authorities that sign client certificates; `None` if clients need no certificate.
+    /// The authorities that must have signed client certificates, or `None` if clients need no certificate.
     authorities: Option<Arc<TrustedPool>>,
 }
 
 impl TlsParts {
-    /// Returns the certificate's end of validity in Unix seconds, or `None` if it cannot be parsed.
+    /// Returns when the certificate expires, in Unix seconds, or `None` if it cannot be parsed.
     pub(super) fn expires_s(&self) -> Option<u64> {
         let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
         Some(certificate.validity.not_after.to_unix_duration().as_secs())
     }
 }
 
-/// The paths and rules that define a rustls configuration.
+/// The paths and settings from which a rustls configuration is built.
 #[derive(Debug)]
 pub(super) struct Files {
     flags: PortFlags,
@@ -90,13 +90,13 @@ pub(super) struct Files {
     hostnames: Vec<ServerName<'static>>,
     common_names: Vec<String>,
     choice: SuiteChoice,
-    /// Whether the certificate is self-signed. The other members' certificates are then self-signed, too.
+    /// Whether this member's certificate is self-signed, in which case the other members' certificates are, too.
     self_signed: bool,
 }
 
 impl Files {
-    /// Collects the paths and rules of a port's certificates. Reads no file. Fails if an allowed host name is invalid, or if no
-    /// configured cipher suite is supported.
+    /// Collects the paths and settings of a port's certificates, without reading a file. Fails if an allowed host name is
+    /// invalid, or if none of the configured cipher suites is supported.
     pub(super) fn new(
         tls: &PortTls,
         flags: PortFlags,
@@ -133,15 +133,15 @@ impl Files {
         ]
     }
 
-    /// Reads the revocation list, in DER or PEM. Without a file, no certificate is revoked. Fails if the file cannot be read or
-    /// parsed.
+    /// Reads the revocation list, in DER or PEM. Without a configured list, no certificate is revoked. Fails if the file cannot
+    /// be read or parsed.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
         };
         let crl = self.flags.crl;
         let bytes = read(crl, path)?;
-        // etcd reads only DER, but most tools write PEM
+        // etcd reads only DER, but most tools write PEM.
         let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
             Ok(list) => list.to_vec(),
             Err(_) => bytes,
@@ -161,7 +161,7 @@ impl Files {
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
-    /// Reads the certificate chain, the private key and the client authorities from the disk.
+    /// Reads the certificate chain, the private key and the client authorities.
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let [cert, key] = self.flags.pair;
         let chain = certificates(cert, &self.cert)?;
@@ -171,7 +171,7 @@ impl Files {
         Ok(TlsParts { chain, key, authorities: self.authorities()? })
     }
 
-    /// Creates the server's TLS configuration from the parsed files, without ALPN protocols.
+    /// Builds the server's TLS configuration, without ALPN protocols.
     pub(super) fn config(
         &self,
         parts: &TlsParts,
@@ -189,16 +189,16 @@ impl Files {
             .with_single_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| self.bad_pair(source))?;
         if authenticates {
-            // a resumed session would skip the certificate checks
+            // A resumed session would skip the certificate checks.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
         Ok(config)
     }
 
-    /// Creates the TLS configuration for calls to members. It presents this member's certificate, and accepts certificates
-    /// that the authority signed and that are not revoked. Without an authority, it trusts the system's authorities, or any
-    /// certificate if this member's own certificate is self-signed.
+    /// Builds the TLS configuration for connections to members. It presents this member's certificate, and accepts certificates
+    /// that the authority has signed and that are not revoked. Without an authority, it trusts the system's authorities or, if
+    /// this member's certificate is self-signed, any certificate.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
@@ -210,7 +210,7 @@ impl Files {
             None if self.self_signed => None,
             None => Some(Arc::new(TrustedPool::of_system())),
         };
-        // the build fails only without any authority
+        // Building fails only if there is no authority.
         let chain = trusted.as_ref().and_then(|trusted| {
             let (roots, provider) = (trusted.roots.clone(), provider.clone());
             let builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
@@ -228,7 +228,7 @@ impl Files {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| self.bad_pair(source))?;
-        // a resumed session would skip the certificate checks
+        // A resumed session would skip the certificate checks.
         config.resumption = Resumption::disabled();
         Ok(config)
     }
@@ -242,7 +242,7 @@ impl Files {
         }
     }
 
-    /// Reads the authorities that verify certificates. Returns `None` if no file is configured.
+    /// Reads the authorities that verify certificates, or returns `None` if no file is configured.
     fn authorities(&self) -> Result<Option<Arc<TrustedPool>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let flag = self.flags.ca;
@@ -251,7 +251,7 @@ impl Files {
         Ok(Some(Arc::new(pool)))
     }
 
-    /// Creates the verifier of client certificates. Returns `None` without authorities.
+    /// Builds the verifier of client certificates, or returns `None` without authorities.
     fn clients(
         &self,
         parts: &TlsParts,
@@ -275,9 +275,9 @@ impl Files {
     }
 }
 
-/// Returns properties that change with a file: its times, size and inode. Returns `None` without a path or a file.
+/// Returns a file's times, size and inode, or `None` without a path or a file.
 fn stamp(path: Option<&Path>) -> FileStamp {
-    // follow links, because mounted secrets are replaced by moving a link
+    // Follow links, because a mounted secret is replaced by moving a link.
     let found = fs::metadata(path?).ok()?;
     let number = |n: u64| n.cast_signed();
     Some([
@@ -299,7 +299,7 @@ fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {
     TlsError::Content { flag, path, reason }
 }
 
-/// Reads all certificates from a PEM file. Fails if the file contains none.
+/// Reads all certificates of a PEM file. Fails if the file contains none.
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(flag, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();

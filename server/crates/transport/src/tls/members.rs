@@ -1,4 +1,4 @@
-//! TLS between members: the peer port as a server, and the client for streams to other members. No stream is read before its
+//! TLS between members, as a server on the peer port and as a client of other members. A stream is read only after its
 //! certificate is accepted.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
@@ -23,19 +23,19 @@ pub struct PeerTls(Arc<Inner>);
 
 struct Inner {
     server: ServerTls,
-    /// This member's files for client connections.
+    /// This member's files for connections to other members.
     client: Files,
     /// The configuration from the last successful read of the files.
     last: Mutex<Arc<ClientConfig>>,
     skip_san_check: bool,
-    /// Whether this member's client certificate differs from its server certificate. Other members' certificates may then
-    /// differ, too.
+    /// Whether this member's client certificate is not its server certificate. Other members may then use two certificates,
+    /// too.
     calls_with_another: bool,
 }
 
 impl PeerTls {
-    /// Reads the files that the configuration names. Returns `None` without a certificate. `--peer-auto-tls` writes into the
-    /// data directory, and creates it if needed.
+    /// Reads the configured files, or returns `None` without a certificate. With `--peer-auto-tls`, creates the certificate in
+    /// the data directory, which is created if needed.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.peer_tls;
         let pair = match &tls.port.certificate {
@@ -60,9 +60,9 @@ impl PeerTls {
         }))))
     }
 
-    /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Also returns the member's
-    /// certificate if it names hosts. Returns `None` if the handshake fails or the certificate is refused; both are logged
-    /// and counted.
+    /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream, and the
+    /// certificate if it names hosts. If the handshake fails or the certificate is refused, logs and counts that, and returns
+    /// `None`.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,
@@ -94,14 +94,15 @@ impl PeerTls {
         Some((Box::new(stream), of_member))
     }
 
-    /// Performs the client handshake with a member whose name is `host`.
+    /// Performs the handshake with a member to which this member has connected. `host` is the name that its certificate must
+    /// have.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.client_config());
         connector.connect(name, stream).await
     }
 
-    /// Returns the configuration from the current files, or from the last successful read.
+    /// Returns the configuration from the current files, or from the last successful read if that fails.
     fn client_config(&self) -> Arc<ClientConfig> {
         let mut last = self.0.last.lock();
         match client_config(&self.0.client) {

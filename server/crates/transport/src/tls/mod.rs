@@ -1,14 +1,13 @@
-//! TLS of the client port and of the peer port: rustls with ring.
+//! TLS of the client port and of the peer port, with rustls and ring.
 //!
-//! Every connection checks whether files have changed, so a new certificate, authority or revocation list applies from the
-//! next handshake, without a restart. If a file cannot be read, the previous certificate stays in use. Without a readable
-//! revocation list, no client certificate is accepted.
+//! Every handshake checks whether files have changed, so a new certificate, authority or revocation list applies without a
+//! restart. If a file cannot be read, the previous certificate stays in use. If the revocation list cannot be read, no client
+//! certificate is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
-//! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (certificate checks; `pool`:
-//! authorities) → `peer` (the peer's certificate) → `members` (TLS between members) → `subject_names` → `self_signed`
-//! (`--auto-tls`) → `words` → `stream`, `polled`, `dialed` → `error`.
+//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains authorities), `peer`
+//! (a client's certificate), `members` (TLS between members), then the others.
 
 mod dialed;
 mod error;
@@ -64,7 +63,7 @@ use verify::Revoked;
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// The answer to a client that does not use TLS: Go's text as an HTTP response.
+/// The answer to a client that does not use TLS: Go's message in an HTTP response.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
@@ -79,9 +78,9 @@ struct Inner {
     files: Files,
     now: Mutex<LoadedTls>,
     metrics: TlsMetrics,
-    /// The endpoint's name for logs.
+    /// The endpoint's name in logs.
     endpoint: &'static str,
-    /// Limits the log lines about failed handshakes, because any client can cause them.
+    /// Limits log lines about failed handshakes, because any client can cause them.
     refusals: LogLimit,
 }
 
@@ -93,7 +92,7 @@ struct LoadedTls {
     configs: SurfaceConfigs,
 }
 
-/// The configuration of each surface: a shared certificate, and the surface's ALPN protocols.
+/// The configuration of each surface: the shared certificate, and the surface's ALPN protocols.
 #[derive(Clone)]
 struct SurfaceConfigs {
     all: Arc<ServerConfig>,
@@ -109,7 +108,7 @@ impl SurfaceConfigs {
             Arc::new(config)
         };
         Self {
-            // etcd's order: a proxy that offers both sends gRPC over the protocol that is selected
+            // In etcd's order: a proxy that offers both sends gRPC over the selected protocol.
             all: with(&[H2, HTTP1]),
             grpc: with(&[H2]),
             http: with(&[HTTP1]),
@@ -126,7 +125,7 @@ impl SurfaceConfigs {
 }
 
 impl ServerTls {
-    /// Reads the files that the configuration names. Returns `None` if no URL uses TLS. `--auto-tls` writes into the data
+    /// Reads the configured files, or returns `None` if no URL uses TLS. With `--auto-tls`, creates the certificate in the data
     /// directory, which must exist.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.tls;
@@ -146,7 +145,7 @@ impl ServerTls {
         Self::of(files, metrics.tls.clone(), "client endpoint").map(Some)
     }
 
-    /// Reads the files of one endpoint.
+    /// Reads the files of an endpoint, which is named in logs and metrics.
     fn of(files: Files, metrics: TlsMetrics, endpoint: &'static str) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let parts = files.parts()?;
@@ -162,8 +161,8 @@ impl ServerTls {
         })))
     }
 
-    /// Returns a surface's configuration for one handshake. Rebuilds it if a file has changed. If the changed files are
-    /// invalid, the previous certificate stays in use.
+    /// Returns a surface's configuration for one handshake. If files have changed, reads them first. If they are invalid, keeps
+    /// the previous certificate.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
         let mut now = self.0.now.lock();
@@ -175,8 +174,8 @@ impl ServerTls {
         now.configs.of(surface).clone()
     }
 
-    /// Replaces `now` with the contents of the files. Logs errors: an unreadable revocation list makes the member refuse all
-    /// client certificates, and an invalid certificate leaves the previous certificate in use.
+    /// Replaces `now` with the contents of the files. Logs errors. If the revocation list is unreadable, all client
+    /// certificates are refused; if the certificate is invalid, the previous one stays.
     fn read_again(&self, now: &mut LoadedTls) {
         let files = &self.0.files;
         let revoked = files.revoked().unwrap_or_else(|error| {
@@ -202,7 +201,7 @@ impl ServerTls {
                     %error,
                     "failed to reload the TLS files; the previous ones stay in use"
                 );
-                // a new revocation list applies even if the certificate is invalid
+                // A new revocation list applies even if the certificate is invalid.
                 files.config(&now.parts, revoked)
             }
         };
@@ -214,8 +213,8 @@ impl ServerTls {
         }
     }
 
-    /// Performs the handshake within [`HANDSHAKE_TIMEOUT`]. If `plain` is set, returns a connection unchanged if it does not
-    /// start with a TLS handshake.
+    /// Performs the handshake within [`HANDSHAKE_TIMEOUT`]. With `plain`, returns a connection that does not start with a TLS
+    /// handshake unchanged.
     async fn handshake<S>(
         &self,
         stream: S,
@@ -262,9 +261,9 @@ impl ServerTls {
     }
 }
 
-/// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit first, because otherwise the kernel
-/// resets the connection and the client loses these last bytes. In TLS 1.3, a client sends its request before it receives the
-/// result of the handshake.
+/// Closes a stream whose last bytes tell the client why. First reads the bytes in transit: otherwise the kernel would reset the
+/// connection, and the client would lose the last bytes. In TLS 1.3, a client sends its request before it knows the result of
+/// the handshake.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;
@@ -274,7 +273,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = timeout(REFUSED_CLOSE_TIMEOUT, drained).await;
 }
 
-/// Sets the gauge for the certificate's end of validity, and logs a warning if the certificate has expired.
+/// Sets the gauge of the certificate's expiry, and logs a warning if the certificate has expired.
 fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     let Some(expires_s) = parts.expires_s() else {
         return;
@@ -286,9 +285,8 @@ fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     }
 }
 
-/// Accepts a connection. Uses TLS if `security` is given; with `plain`, also accepts a connection without TLS. Returns the
-/// stream and the client's certificate. Returns `None` if the handshake failed. Each failure is counted, and logged unless
-/// another was logged shortly before.
+/// Accepts a connection, with TLS if `security` is given. With `plain`, also accepts connections without TLS. Returns the
+/// stream and the client's certificate, or `None` if the handshake failed. Counts each failure and logs some of them.
 pub(super) async fn secure<S>(
     security: Option<&ServerTls>,
     plain: bool,
@@ -301,7 +299,7 @@ where
     let Some(security) = security else {
         return Some((Secured::Plain(ReplayedStream::after(&[], stream)), None));
     };
-    // boxed, so that connections without TLS need little memory
+    // Boxed, so that connections without TLS need little memory.
     match Box::pin(security.handshake(stream, surface, plain)).await {
         Ok(stream) => {
             let peer = match &stream {
@@ -315,7 +313,7 @@ where
             let remote = remote.as_deref().unwrap_or("a Unix socket");
             let failures = &security.0.metrics.handshakes_failed;
             failures.with_label_values(&[failure.label()]).inc();
-            // port scans would fill the log
+            // Port scans would fill the log.
             if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");
             } else if let Some(left_out) = security.0.refusals.admit() {
@@ -327,7 +325,7 @@ where
     }
 }
 
-/// The reason why the TLS handshake with a client failed.
+/// Why a TLS handshake with a client failed.
 #[derive(Debug)]
 enum HandshakeFailure {
     Silent,
@@ -346,7 +344,7 @@ impl HandshakeFailure {
         }
     }
 
-    /// Returns the value for the label `reason`.
+    /// Returns the value of the label `reason`.
     fn label(&self) -> &'static str {
         match self {
             Self::Silent => "closed",

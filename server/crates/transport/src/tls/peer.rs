@@ -1,4 +1,4 @@
-//! The identity in a client's certificate.
+//! The identity in a client certificate.
 
 use std::sync::Arc;
 
@@ -13,10 +13,9 @@ use x509_cert::{
     name::Name,
 };
 
-/// A verified client certificate. It is stored in the extensions of a gRPC request and in the connection data of an HTTP/1
-/// request.
+/// A verified client certificate. It is in the extensions of a gRPC request and in the connection data of an HTTP/1 request.
 ///
-/// It must not identify users of the JSON gateway, because in etcd these calls come from the gateway's own client.
+/// It must not identify users of the JSON gateway, because in etcd their calls come from the gateway's own client.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate(Arc<PeerChain>);
 
@@ -27,31 +26,31 @@ struct PeerChain {
 }
 
 impl PeerCertificate {
-    /// Reads the common name of the first certificate in a client's chain, and keeps the whole chain. Returns `None` if the
-    /// client sent no certificate, or if the first certificate cannot be parsed.
+    /// Keeps a client's certificate chain and reads the common name of its first certificate. Returns `None` if the client sent
+    /// no certificate, or if the first one cannot be parsed.
     pub(super) fn of(chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let chain = chain?.to_vec();
         let common_name = common_name(&parse(chain.first()?)?.tbs_certificate.subject);
         Some(Self(Arc::new(PeerChain { common_name, chain })))
     }
 
-    /// Returns the subject's common name, or an empty string without a name. As in Go, the last of several names counts.
+    /// Returns the subject's common name, or an empty string if there is none. As in Go, the last of several names counts.
     pub fn common_name(&self) -> &str {
         &self.0.common_name
     }
 
-    /// Returns the client's certificate and its intermediates in DER.
+    /// Returns the client's certificate and its intermediates, in DER.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.chain
     }
 }
 
-/// Parses a certificate in DER. Returns `None` if it is invalid.
+/// Parses a certificate in DER, or returns `None` if it is invalid.
 pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }
 
-/// Returns a subject's common name, or an empty string without a name. As in Go, the last of several names counts.
+/// Returns a subject's common name, or an empty string if there is none. As in Go, the last of several names counts.
 pub(super) fn common_name(subject: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = CN;
     let mut found = String::new();

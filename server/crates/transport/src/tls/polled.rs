@@ -29,7 +29,7 @@ impl AcceptedStream for Secured<Box<dyn AcceptedStream>> {
     }
 }
 
-/// The server's side of a TLS stream.
+/// The server side of a TLS stream.
 #[derive(Debug)]
 struct PolledTls(StreamOwned<ServerConnection, Box<dyn PolledStream>>);
 
@@ -48,8 +48,8 @@ impl AsFd for PolledTls {
 impl io::Read for PolledTls {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
-            // As in `Secured`, treat a missing close_notify as end of stream: frames delimit themselves, so truncation
-            // is still detected.
+            // As in `Secured`, a missing close_notify is the end of the stream. Frames have a length, so truncation is still
+            // detected.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             read => read,
         }

@@ -1,5 +1,5 @@
-//! The authorities that verify certificates. As in Go, a certificate in the authorities' file is accepted without a path to
-//! another certificate. It may be its own authority, which webpki refuses.
+//! The authorities that verify certificates. As in Go, a certificate in the authorities' file is accepted without a chain. It
+//! may even be its own authority, which webpki refuses.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -18,7 +18,7 @@ use x509_cert::{
 
 use super::peer;
 
-/// The purpose of a certificate.
+/// What a certificate is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Client,
@@ -34,7 +34,7 @@ impl Purpose {
     }
 }
 
-/// The authorities from a file or from the system.
+/// Trusted authorities, from a file or from the system.
 #[derive(Debug)]
 pub(super) struct TrustedPool {
     pub(super) roots: Arc<RootCertStore>,
@@ -42,7 +42,7 @@ pub(super) struct TrustedPool {
 }
 
 impl TrustedPool {
-    /// Creates a pool from the certificates in a file. The error explains why one of them cannot be an authority.
+    /// Creates a pool from the certificates in a file. Fails if one of them cannot be an authority.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
@@ -58,7 +58,7 @@ impl TrustedPool {
         Self { roots, certificates: HashSet::new() }
     }
 
-    /// Returns whether a certificate is in the file. Fails if it is not valid at `now` or not allowed for `purpose`.
+    /// Returns whether a certificate is in the file. Fails if it is, but is not valid at `now` or not allowed for `purpose`.
     pub(super) fn holds(
         &self,
         certificate: &CertificateDer<'_>,
@@ -85,8 +85,8 @@ impl TrustedPool {
     }
 }
 
-/// Returns whether a certificate can be used for `purpose`. A certificate without a list of purposes can be used for all.
-/// Returns `None` if the list cannot be parsed.
+/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any. Returns `None`
+/// if the list cannot be parsed.
 pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
     let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
         return Some(true);
@@ -95,7 +95,7 @@ pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<b
     Some(listed.0.iter().any(|id| wanted.contains(id)))
 }
 
-/// Returns the system's authorities, or the authorities in `SSL_CERT_FILE`. Skips unreadable certificates.
+/// Returns the system's authorities, or the authorities in the file `SSL_CERT_FILE`. Skips unreadable certificates.
 pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Creates a certificate that is its own authority, for these purposes, valid in the year 2020.
+    /// Creates a certificate that is its own authority, allowed for these purposes and valid in 2020.
     fn own_authority(purposes: &[ExtendedKeyUsagePurpose]) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -123,7 +123,7 @@ mod tests {
         params.self_signed(&key).unwrap().der().clone()
     }
 
-    /// Returns a day early in the year.
+    /// Returns a time early in the year.
     fn year(year: u64) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_secs(
             (year - 1970) * 365 * 86_400 + 60 * 86_400,

@@ -1,4 +1,4 @@
-//! Creates a self-signed certificate for `--auto-tls` and `--peer-auto-tls`, once, and stores it in the data directory.
+//! Creates the self-signed certificate for `--auto-tls` or `--peer-auto-tls` once, and stores it in the data directory.
 
 use std::{
     fs, io,
@@ -17,13 +17,13 @@ use x509_cert::der::pem::{self, LineEnding};
 
 use super::error::TlsError;
 
-/// Folder below the data directory, as in etcd.
+/// Folder in the data directory, as in etcd.
 const FOLDER: &str = "fixtures";
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Returns the paths of the certificate and its key, in a folder named after the port (`client`, `peer`). If either file is
-/// missing, creates both.
+/// Returns the paths of a port's certificate and key, which are in a folder named `port` (`client` or `peer`). If either is
+/// missing, creates both. The certificate names the hosts of `urls` and is valid for `years` years.
 pub(super) fn files(
     data_dir: &Path,
     port: &str,
@@ -64,8 +64,8 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Creates a certificate that is valid for `years` years of 365 days, and its key. Returns both in PEM. The certificate names
-/// the hosts of all TCP URLs and is its own issuer.
+/// Creates a key and a self-signed certificate, which names the hosts of all TCP URLs and is valid for `years` years of 365
+/// days. Returns the certificate and the key in PEM.
 fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error::Error>> {
     let mut hosts: Vec<String> = urls
         .iter()
@@ -94,7 +94,7 @@ fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error
         KeyUsagePurpose::CrlSign,
         KeyUsagePurpose::KeyCertSign,
     ];
-    // members call each other with the port's certificate
+    // Members use the port's certificate to connect to each other.
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,

@@ -1,6 +1,5 @@
-//! Checks, as etcd does, that a member's certificate belongs to the host of its connection: one of its subject alternative
-//! names must be the remote address or resolve to it. Also checks that the certificate belongs to the member that presents
-//! it.
+//! Checks, as etcd does, that a connecting member's certificate matches its address: one of its subject alternative names must
+//! be the remote address or resolve to it. Also checks that the certificate belongs to the member that presents it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,8 +17,8 @@ use super::{
     words,
 };
 
-/// Refuses a verified certificate if none of its alternative names resolves to `remote`. Accepts a certificate without names.
-/// `hosts` are the hosts in the members' URLs, which can match a name with a wildcard.
+/// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
+/// names. `hosts` are the hosts in the members' URLs: a name with a wildcard is tried as each host that matches it.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,
@@ -48,12 +47,12 @@ pub(super) async fn check(
     Err(words::mismatch(&names, &remote.to_string()))
 }
 
-/// A connecting member's verified certificate that is also valid for a server.
+/// The verified certificate of a connecting member. It names hosts and is also valid for a server.
 #[derive(Debug)]
 pub struct MemberCertificate(CertificateDer<'static>);
 
 impl MemberCertificate {
-    /// Returns `None` for a certificate without host names, or for clients only.
+    /// Returns `None` for a certificate without host names, or one that is only for clients.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
         let parsed = peer::parse(certificate)?.tbs_certificate;
         let serves = pool::serves(&parsed, Purpose::Server)?;
@@ -61,7 +60,7 @@ impl MemberCertificate {
         (serves && named).then(|| Self(certificate.clone()))
     }
 
-    /// Returns whether the certificate is valid for one of these hosts.
+    /// Returns whether the certificate is valid for any of these hosts.
     pub fn is_for(&self, hosts: &[String]) -> bool {
         let Ok(parsed) = ParsedCertificate::try_from(&self.0) else {
             return false;
@@ -80,7 +79,7 @@ async fn leads_to(name: &str, remote: IpAddr) -> bool {
         .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
 }
 
-/// Returns the host names and the IP addresses, as texts, in a certificate's alternative names. Returns `None` if the
+/// Returns the host names and the IP addresses, as text, among a certificate's alternative names. Returns `None` if the
 /// certificate cannot be parsed.
 pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let parsed = peer::parse(certificate)?.tbs_certificate;
@@ -100,7 +99,7 @@ pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(text).collect())
 }
 
-/// Returns an IP address of 4 or 16 bytes as text. For any other length, returns a text that is not an address.
+/// Returns an IP address of 4 or 16 bytes as text, or a text that is no address for any other length.
 fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

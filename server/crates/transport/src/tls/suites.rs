@@ -1,4 +1,4 @@
-//! Maps Go's names of cipher suites and TLS versions to rustls's.
+//! Maps Go's names of cipher suites and TLS versions to rustls.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use witan_config::{PortTls, TlsVersion};
 
 use super::error::TlsError;
 
-/// The suites and versions that connections can negotiate.
+/// The cipher suites and TLS versions that connections may negotiate.
 #[derive(Clone, Debug)]
 pub(super) struct SuiteChoice {
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) versions: Vec<&'static SupportedProtocolVersion>,
 }
 
-/// Selects suites by name. As in Go, this affects only TLS 1.2; all suites of TLS 1.3 are always enabled. Skips suites that
-/// Go supports and rustls does not (CBC, RC4, RSA key exchange), with a warning.
+/// Selects cipher suites by name. As in Go, this affects only TLS 1.2: the suites of TLS 1.3 are always enabled. Skips, with a
+/// warning, suites that Go supports and rustls does not (CBC, RC4, RSA key exchange).
 pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     let mut provider = ring::default_provider();
     let wanted = &tls.cipher_suites;
@@ -55,16 +55,18 @@ pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     Ok(SuiteChoice { provider, versions })
 }
 
+/// Returns rustls's name of a suite, which for TLS 1.2 is also Go's.
 fn name(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite())
 }
 
-/// Returns whether `asked` is the name of a suite. As in etcd, ChaCha20 suites also have a name without the hash.
+/// Returns whether `asked` is a name of the suite. As in etcd, ChaCha20 suites also have a name without the hash.
 fn is(suite: &SupportedCipherSuite, asked: &str) -> bool {
     let name = name(suite);
     name == asked || name.strip_suffix("_SHA256") == Some(asked) && asked.ends_with("_POLY1305")
 }
 
+/// Returns whether a suite with this name belongs to TLS 1.3.
 fn is_of_13(name: &str) -> bool {
     !name.contains("_WITH_")
 }

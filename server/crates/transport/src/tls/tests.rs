@@ -1,4 +1,4 @@
-//! Tests one TLS connection: the peer's identity, and stalls.
+//! Tests a TLS connection: the client's identity, and stalls.
 
 use std::{future::poll_fn, path::PathBuf, pin::Pin, task::Poll};
 
@@ -104,7 +104,7 @@ fn both(test: &str, names: &[&str]) -> Both {
 type Ours = Secured<DuplexStream>;
 
 impl Both {
-    /// Connects both ends through a pipe with this capacity in bytes.
+    /// Connects both sides through a pipe with this capacity in bytes.
     async fn connect(
         &self,
         room: usize,
@@ -139,13 +139,13 @@ async fn the_name_of_a_client_is_in_its_certificate() {
     }
 }
 
-/// TLS buffers more than the socket, so writes alone do not reveal a stalled client.
+/// TLS buffers more than the socket, so a stalled client does not block writes at once.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);
     let (_client, ours, _) = both.connect(4096).await;
     let mut ours = StallTimeout::new(ours);
-    // the bytes fit into TLS's buffer
+    // These bytes fit into TLS's buffer.
     ours.write_all(&[b'x'; 16 << 10]).await.unwrap();
     assert_eq!(ours.stalls_at(), None);
     let before = tokio::time::Instant::now();
@@ -155,8 +155,8 @@ async fn a_client_that_does_not_read_is_disconnected() {
     assert!(ends >= before + STALL_TIMEOUT && ends < before + 2 * STALL_TIMEOUT);
 }
 
-/// In TLS 1.3, a client sends its request before it receives the server's refusal. The server must read this request before it
-/// closes. If it did not, the kernel would reset the connection, and the client would not receive the alert.
+/// In TLS 1.3, a client sends its request before it receives the server's alert. The server must read this request before it
+/// closes: otherwise, the kernel would reset the connection and the client would lose the alert.
 #[tokio::test]
 async fn a_client_without_a_certificate_reads_the_alert() {
     let both = both("alert", &["someone"]);

@@ -1,5 +1,5 @@
-//! Verifies certificates: webpki checks the signature; this file checks the revocation and, for clients, the allowed names,
-//! as in etcd.
+//! Verifies certificates: webpki checks the signatures, this file the revocation and, for clients, the allowed names, as in
+//! etcd.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -24,31 +24,31 @@ use super::{
     subject_names,
 };
 
-/// The state of the revocation list.
+/// The revocation list.
 #[derive(Clone, Debug)]
 pub(super) enum Revoked {
     /// No list is configured.
     None,
     /// The revoked serial numbers. As in etcd, the issuer is not compared.
     Serials(Arc<HashSet<Vec<u8>>>),
-    /// The list is unreadable, so every certificate may be revoked.
+    /// The list cannot be read, so any certificate may be revoked.
     Unknown,
 }
 
-/// Verifies client certificates: signature, revocation and allowed names.
+/// Verifies client certificates: signatures, revocation and allowed names.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) chain: Arc<dyn ClientCertVerifier>,
     pub(super) trusted: Arc<TrustedPool>,
     pub(super) revoked: Revoked,
-    /// Allowed host names; a certificate must contain one of them. An empty list allows any name.
+    /// Allowed host names. If not empty, a certificate must be valid for one of them.
     pub(super) hostnames: Vec<ServerName<'static>>,
-    /// Allowed common names; a certificate must have one of them. An empty list allows any name.
+    /// Allowed common names. If not empty, a certificate must have one of them.
     pub(super) common_names: Vec<String>,
 }
 
 impl Revoked {
-    /// Refuses a certificate with a revoked serial number. Refuses every certificate if the revocation list is unreadable.
+    /// Fails if the certificate's serial number is revoked. Always fails if the revocation list cannot be read.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let serials = match self {
             Revoked::None => return Ok(()),
@@ -70,7 +70,7 @@ impl Revoked {
         Err(CertificateError::Revoked.into())
     }
 
-    /// Refuses a chain that contains a revoked certificate; see [`Revoked::check`].
+    /// Fails if any certificate of the chain is revoked; see [`Revoked::check`].
     fn check_all(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -82,7 +82,7 @@ impl Revoked {
 }
 
 impl ClientVerifier {
-    /// Refuses a certificate whose common name is not in the list of allowed names. An empty list allows any name.
+    /// Fails if the certificate does not have an allowed common name.
     fn check_common_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.common_names.is_empty() {
             return Ok(());
@@ -100,7 +100,7 @@ impl ClientVerifier {
         Err(CertificateError::NotValidForName.into())
     }
 
-    /// Refuses a certificate that is not valid for any of the allowed host names. An empty list allows any name.
+    /// Fails if the certificate is not valid for any allowed host name.
     fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.hostnames.is_empty() {
             return Ok(());
@@ -165,7 +165,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Adds the presented names to the error for a certificate with other names. Returns any other error unchanged.
+/// Adds the certificate's names to the error that the wanted name is not among them. Returns any other error unchanged.
 fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     let Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) =
         error
@@ -176,13 +176,13 @@ fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     CertificateError::NotValidForNameContext { expected, presented }.into()
 }
 
-/// Verifies the certificate of a member that this member calls.
+/// Verifies the certificate of a member to which this member connects.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
-    /// The trusted authorities. `None` accepts any certificate (`--peer-auto-tls`): the stream is encrypted, but the other
+    /// The trusted authorities. `None` accepts any certificate (`--peer-auto-tls`): the stream is then encrypted, but the other
     /// side is not authenticated.
     pub(super) trusted: Option<Arc<TrustedPool>>,
-    /// The verifier of chains; `None` if the pool has no authority.
+    /// The verifier of chains, or `None` if the pool has no authority.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
     pub(super) revoked: Revoked,
     pub(super) algorithms: WebPkiSupportedAlgorithms,

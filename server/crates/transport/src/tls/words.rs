@@ -1,10 +1,10 @@
-//! Texts of TLS errors as in Go's libraries. Operators of etcd search for these texts.
+//! Messages of TLS errors as Go's libraries word them, because operators of etcd search for them.
 
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Go's texts for alerts about certificates and versions.
+/// Go's messages for alerts about certificates and versions.
 const ALERTS: [(AlertDescription, &str); 9] = [
     (AlertDescription::BadCertificate, "bad certificate"),
     (
@@ -26,7 +26,7 @@ const ALERTS: [(AlertDescription, &str); 9] = [
     ),
 ];
 
-/// Describes a TLS error.
+/// Returns the message of a TLS error.
 pub(super) fn of(error: &Error) -> String {
     if let Error::AlertReceived(alert) = error
         && let Some((_, text)) = ALERTS.iter().find(|(known, _)| known == alert)
@@ -44,13 +44,13 @@ pub(super) fn of(error: &Error) -> String {
     error.to_string()
 }
 
-/// Describes an error of a stream with or without TLS.
+/// Returns the message of an error of a stream with or without TLS.
 pub fn of_io(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     inner.map_or_else(|| error.to_string(), of)
 }
 
-/// Formats the error for a certificate with these names that is not valid for `wanted`.
+/// Returns the message for a certificate with these names that is not valid for `wanted`.
 pub(super) fn mismatch(names: &[String], wanted: &str) -> String {
     match names {
         [] => {

@@ -1,4 +1,4 @@
-//! Tests the import of the namespaces other than keys: members, users and roles.
+//! Tests the import of members, users and roles.
 
 use witan_etcd::RequestV2;
 use witan_machine::{
@@ -73,7 +73,7 @@ fn members_come_change_and_go_as_in_etcd() {
     store.change_members(&remove);
     assert_eq!(steps(&store), 2);
     assert!(store.members().unwrap().removed_ids.contains(&MemberId(5)));
-    // each change to a removed member
+    // Try each change to a removed member.
     store.change_members(&remove);
     store.change_members(&add);
     store.set_peer_urls(&UpdatePeerUrls { id: 5, peer_urls: urls("http://d:1") });
