@@ -1,5 +1,5 @@
-//! The raft log in memory: unapplied entries and the entries that lagging members may still need. The disk has an append-only
-//! journal of the same entries, which is read only at startup.
+//! The raft log in memory: unapplied entries, and applied entries that lagging members may still need. The disk has an
+//! append-only journal of the same entries, which is read only at startup.
 
 use std::collections::VecDeque;
 
@@ -12,13 +12,12 @@ use raft::{
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES};
 use witan_machine::view::Position;
 
-/// Consecutive entries, and the position just before the first entry.
+/// A run of consecutive entries, and the position just before the first one.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     /// Index and term of the entry before the first kept entry.
     base: (u64, u64),
     entries: VecDeque<Entry>,
-    /// Size of the entries in bytes.
     bytes: usize,
     hard_state: HardState,
     /// The applied position, which is also the position of a snapshot for another member.
@@ -28,8 +27,8 @@ pub(crate) struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// Creates a log with the applied position `position`. The entries may start below it, to serve other members. The first
-    /// entry then becomes the base.
+    /// Creates a log with the applied position `position`. The entries may start at or below that position, to serve other
+    /// members; the first entry then becomes the base.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -48,8 +47,8 @@ impl MemoryLog {
         log
     }
 
-    /// Appends entries, and replaces all entries from the first one's index on. Panics if a gap would follow or a dropped
-    /// entry would be replaced.
+    /// Appends entries. Replaces existing entries from the index of the first new entry on. Panics if this would leave a gap or
+    /// replace a dropped entry.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -106,9 +105,8 @@ impl MemoryLog {
     }
 
     /// Drops applied entries that no member needs. A cluster of one member needs none of them. Otherwise enough entries are
-    /// kept for a member that was away briefly; a member that is further behind gets a snapshot. `receivers` is the last
-    /// entry of the slowest member that is receiving a snapshot or entries. Later entries are kept for that member up to a
-    /// bound. The disk keeps more, for a restart.
+    /// kept for a member that was briefly away; a member that is further behind gets a snapshot. `receivers` is the last index
+    /// that the slowest member has which is receiving a snapshot or entries. Entries after it are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -119,7 +117,7 @@ impl MemoryLog {
             let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
-        // Reduces the log to a fraction of the bound, so that this does not run for each entry.
+        // Trim to a fraction of the bound, so that this does not run for each entry.
         if self.bytes > CATCH_UP_BYTES {
             self.drop_while(|bytes, entry| bytes > CATCH_UP_BYTES / 2 && entry.index <= spare);
         }
@@ -130,7 +128,8 @@ impl MemoryLog {
         }
     }
 
-    /// Drops entries from the front while `spare` is true for the size of all kept entries and the first entry.
+    /// Drops entries from the front while `spare` is true. Its arguments are the size of all kept entries in bytes and the
+    /// first entry.
     fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
         while self
             .entries
@@ -149,7 +148,7 @@ impl MemoryLog {
         }
     }
 
-    /// Empties the log and moves it to the position of a received snapshot. Raises the commit index to it.
+    /// Empties the log, moves it to the position of a received snapshot, and raises the commit index to that position.
     pub(crate) fn install_snapshot(&mut self, position: Position) {
         self.base = (position.index, position.term);
         self.entries.clear();
@@ -158,7 +157,7 @@ impl MemoryLog {
         self.position = position;
     }
 
-    /// Returns the index of the last entry, or of the base without entries.
+    /// Returns the index of the last entry, or of the base if the log is empty.
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }
@@ -168,12 +167,12 @@ fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }
 
-/// Returns the memory that an entry takes in bytes: its payload and the struct.
+/// Returns the size of an entry in memory in bytes: its payload and the struct.
 fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }
 
-/// Returns the offset of entry `index` in a queue whose first entry follows `base`.
+/// Returns the offset of entry `index` in a queue whose first entry has index `base + 1`.
 fn offset(index: u64, base: u64) -> usize {
     usize::try_from(index - base - 1).expect("a log in memory has fewer entries than usize::MAX")
 }
@@ -228,8 +227,8 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    /// Returns the metadata of a snapshot at the applied position. The state itself is sent as a `View` with the message.
-    /// Fails while that position is below `request_index`.
+    /// Returns the metadata of a snapshot at the applied position. The state itself travels as a `View` with the message. Fails
+    /// while the applied position is below `request_index`.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
@@ -285,7 +284,6 @@ mod tests {
         }
         assert!(most <= CATCH_UP_BYTES, "{most}");
         assert_eq!(log.bytes, bytes(&log.entries));
-        // Small entries are limited by their number.
         for index in 501..=30_000 {
             log.append(&[entry(index, 10)]);
             log.advance_position(index, 1);
@@ -309,7 +307,7 @@ mod tests {
         log.advance_position(10, 1);
         log.trim(None);
         assert_eq!(log.first_index(), Ok(11));
-        // Entries that replace others also replace their size.
+        // Replacing entries also replaces their size.
         log.append(&[entry(12, 1)]);
         assert_eq!(log.bytes, (1 << 20) + 1 + 2 * size_of::<Entry>());
     }
@@ -325,7 +323,7 @@ mod tests {
                 log.trim(Some(1000));
             }
         };
-        // The log grows beyond the number and size that are kept for absent members.
+        // The log grows beyond the number and size of entries that are kept for absent members.
         write(&mut log, 1..=60_000, 10);
         write(&mut log, 60_001..=60_100, 1 << 20);
         assert_eq!(log.first_index(), Ok(1001));
