@@ -1,4 +1,4 @@
-//! One replica with a recording host: the sequence of its calls, and the state that survives a restart.
+//! One replica with a recording host: the order of its calls, and the state that survives a restart.
 
 mod bounds_kv;
 
@@ -21,7 +21,7 @@ const ID: u64 = 7;
 struct Recorder {
     verbs: Vec<&'static str>,
     disk: Recovered,
-    /// Whether the process ends as soon as data is on the disk.
+    /// Whether the process ends as soon as data is on disk.
     crashes: bool,
     applied: Vec<Applied>,
     readable: Vec<Ticket>,
