@@ -1,6 +1,6 @@
 //! The lease operations on the key space: grant, revoke, expire, checkpoint.
 //!
-//! Not here: the table of leases (`machine/lease.rs`), and attaching and detaching, which each write does (see [`Kv::write`]).
+//! The table of leases is in `machine/lease.rs`. Each write attaches its key to leases itself (see [`Kv::write`]).
 
 use bytes::Bytes;
 
@@ -34,7 +34,7 @@ impl Kv {
                 }
                 Ok(LeaseReply::Checkpointed)
             }
-            // Never proposed; an older member may see an operation of a newer release here.
+            // No member proposes such a command, but an older release may see an operation of a newer one here.
             None => Ok(LeaseReply::Checkpointed),
         }
     }
@@ -74,7 +74,7 @@ impl Kv {
         true
     }
 
-    /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported. Returns `false` if a
+    /// Attaches all live keys to their leases, after a checkpoint was loaded or versions were imported. Returns `false` if a
     /// lease does not exist; its keys are attached nevertheless.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Applies operations in this module's tests.
+//! Helpers for this module's tests.
 
 use bytes::Bytes;
 
