@@ -46,8 +46,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants a role to a user. Fails if the user or the role does not exist, except for the root role. Granting a role that
-    /// the user already has changes nothing, not even the auth revision.
+    /// Grants a role to a user. Fails if the user or the role does not exist, except for the root role. Granting a role again
+    /// changes nothing, not even the auth revision.
     pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.user)
