@@ -1,4 +1,4 @@
-//! `delete` and `compareAndDelete`, and the removal of a subtree, which `expire` also uses.
+//! `delete`, `compareAndDelete`, and the removal of a subtree, which `expire` also uses.
 
 use bytes::Bytes;
 
