@@ -11,7 +11,7 @@ pub(crate) enum CheckpointStep {
     Write,
     /// Makes the batch durable.
     Sync,
-    /// Reports it to the core, and cuts the log at the index that the core returns.
+    /// Reports the checkpoint to the core, and cuts the log at the index that the core returns.
     Report,
 }
 

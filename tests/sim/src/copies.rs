@@ -1,12 +1,12 @@
-//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older
-//! copy. An older copy lacks later acknowledgments and votes of the member, and earlier messages may arrive later. The shell
-//! recognizes a copy, as `witan_storage` does by the inode.
+//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older copy.
+//! An older copy lacks later acknowledgments and votes of the member, and messages from before the copy was used may arrive
+//! later. The shell recognizes a copy, as `witan_storage` does by the inode.
 //!
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).
 //!
-//! Older disks are limited to a number of voters with which each acknowledged write is also on another disk. A leader may
-//! refuse a member that lost acknowledged entries. The member then gets its former disk back.
+//! The number of older disks is limited so that each acknowledged write is also on another voter's disk. A leader may refuse a
+//! member that lost acknowledged entries. The member then gets its former disk back.
 
 use std::collections::BTreeSet;
 
@@ -18,17 +18,17 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Percentage of steps that only take a copy, for later.
+/// Percentage of steps that only take a copy for later use.
 const TAKEN_PERCENT: u64 = 40;
 
-/// From `TAKEN_PERCENT` up to this bound, a member starts from an older copy.
+/// Steps whose draw is from `TAKEN_PERCENT` up to this number start a member from an older copy.
 const OLDER_END_PERCENT: u64 = 80;
 
-/// From `OLDER_END_PERCENT` up to this bound, one member moves. Above it, all members move.
+/// Steps whose draw is from `OLDER_END_PERCENT` up to this number move one member. Higher draws move all members.
 const MOVED_END_PERCENT: u64 = 95;
 
 impl World {
-    /// Takes or uses a copy of a disk.
+    /// Takes a copy of a disk or uses one.
     pub(crate) fn copy_disk(&mut self) {
         if self.phase != Phase::Chaos || self.members.iter().any(|member| member.left_behind) {
             return;
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// Takes a copy of a disk. If the copy will not be recognized, cuts another member off from then on.
+    /// Takes a copy of a disk. If copies are not recognized in this run, cuts another member off.
     fn take_copy(&mut self, place: usize) {
         self.disks[place].keep_copy();
         if self.scenario.has_unrecognized_copies() {
@@ -73,7 +73,7 @@ impl World {
             .line(self.now, || format!("m{} is cut off", place + 1));
     }
 
-    /// Starts a member from the last copy, unless too many other members run on older copies: each acknowledged write must be
+    /// Starts a member from its last copy, unless too many other members run on older copies. Each acknowledged write must be
     /// on the disk of another voter.
     fn use_older_copy(&mut self, place: usize) {
         let voters = self.current(|person| !person.learner).len();
@@ -107,8 +107,8 @@ impl World {
             .line(self.now, || format!("m{} moves to another disk", place + 1));
     }
 
-    /// Returns whether a member ends because of a copy. If a leader has entries that the older disk lacks, the member gets
-    /// its former disk back. If the history has forked, the member never returns.
+    /// Returns whether a member stops because of a copy. If a leader has entries that the older disk lacks, the member gets its
+    /// former disk back. If the history has forked, the member never returns.
     pub(crate) fn ends_by_copy(&mut self, place: usize, halt: Halt) -> bool {
         if matches!(halt, Halt::Forked { .. }) && self.may_have_forked {
             self.counts.forked += 1;
@@ -125,7 +125,7 @@ impl World {
         refused
     }
 
-    /// Marks the disk of a member that votes again as its own.
+    /// Marks the disk of a member that may vote again as the member's own.
     pub(crate) fn settle_copy(&mut self, place: usize, is_copied: bool) {
         if !is_copied && self.disks[place].is_copied() {
             self.counts.settled_copies += 1;

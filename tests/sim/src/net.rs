@@ -81,10 +81,10 @@ pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     )
 }
 
-/// The state of the links.
+/// The state of all links.
 #[derive(Clone, Debug)]
 pub(crate) struct Net {
-    /// Cut links, each in one direction: (from, to).
+    /// Cut links as `(from, to)`.
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// Percentage of packets that are lost.
     pub(crate) drop_percent: u64,
@@ -105,7 +105,7 @@ impl Net {
         }
     }
 
-    /// Returns the delays of the delivered copies of a packet: none if it is lost.
+    /// Returns the delays in units of the delivered copies of a packet, and none if the packet is lost.
     pub(crate) fn route(&self, packet: &Packet, rng: &mut Rng) -> Vec<u64> {
         if self.cut.contains(&(packet.from, packet.to)) || rng.chance(self.drop_percent) {
             return Vec::new();

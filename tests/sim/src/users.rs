@@ -36,7 +36,7 @@ const RANGES: [(&str, &str); 6] = [
     ("l", "m"),
 ];
 
-/// Returns a request about users and roles, or `None` in most cases.
+/// Draws a request about users and roles, or `None` in most cases.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     let asks = rng.chance(REQUESTS_PERCENT);
     asks.then(|| operation(rng).into())

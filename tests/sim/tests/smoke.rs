@@ -9,7 +9,7 @@ use witan_sim::{
 /// Number of seeds for each cluster size.
 const SEEDS: u64 = 20;
 
-/// Number of seeds for cluster sizes that other runs do not have.
+/// Number of seeds for cluster sizes that other runs do not use.
 const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> Counts {
@@ -41,7 +41,7 @@ fn one_member() {
     );
 }
 
-/// Sweeps a cluster that elects leaders and sends snapshots.
+/// Sweeps clusters that elect leaders and send snapshots, and checks the coverage.
 fn several(members: usize) {
     let counts = clean(members, SEEDS);
     assert!(counts.renewed > 0 && counts.expired > SEEDS, "{counts:?}");

@@ -1,5 +1,5 @@
-//! The core is pure: a second core runs for each process of each member, with the same initial state and inputs, and has the
-//! same effects.
+//! The core is pure: a second core with the same initial state and the same inputs has the same effects, for each process of
+//! each member.
 
 use witan_sim::{recordings::run_with_twins, scenario::Scenario};
 

@@ -1,4 +1,4 @@
-//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after another was
+//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after another one was
 //! answered gets a higher revision.
 
 use std::collections::BTreeMap;

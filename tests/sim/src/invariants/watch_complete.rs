@@ -29,7 +29,7 @@ impl Invariant for WatchComplete {
         }
         if let Fact::Restored { member, view, .. } = fact {
             let kv = &view.machine.kv;
-            // The watcher is notified of the compaction and restarts after it.
+            // The watcher is notified of the compaction, and restarts after it.
             let cursor = self
                 .cursors
                 .entry(*member)
