@@ -11,7 +11,6 @@ use crate::scenario::Scenario;
 /// Number of puts before and after the compaction, which fill some blocks.
 const PUTS: usize = 60;
 
-/// Size of each value in bytes.
 const VALUE_BYTES: usize = 2000;
 
 /// Returns one of two variants of a member's initial state. One variant has gaps where a compaction removed versions. The other
@@ -41,6 +40,7 @@ fn apply(kv: &mut Kv, operation: KvOperation) {
         .expect("it is sound");
 }
 
+/// Puts `PUTS` values on few keys, then deletes one key.
 fn put_some(kv: &mut Kv) {
     for at in 0..PUTS {
         let key = format!("/adopted/{}", at % 7).into();

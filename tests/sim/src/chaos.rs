@@ -86,7 +86,6 @@ pub(crate) struct Climate {
     pub(crate) end_crash_percent: u64,
     /// Whether a member stays down until it needs a snapshot.
     pub(crate) lags: bool,
-    /// The mix of requests.
     pub(crate) mix: Mix,
 }
 
@@ -171,6 +170,7 @@ impl Climate {
         }
     }
 
+    /// Draws a climate that stresses no particular part.
     fn mixed(rng: &mut Rng) -> Self {
         let election_ticks = *rng.pick(&[4, 5, 10]);
         Self {
@@ -325,6 +325,7 @@ impl World {
         self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)
     }
 
+    /// Cuts the links between a random group of members and the others, in one or both directions.
     fn partition(&mut self) {
         let count = self.members.len() as u64;
         if count == 1 {
@@ -346,6 +347,7 @@ impl World {
         self.net.split(count, &group, one_way);
     }
 
+    /// Draws new rates of loss and duplication and a new delay for the network.
     fn change_weather(&mut self) {
         self.net.drop_percent = self.chance.range(0, self.climate.drop_percent);
         self.net.duplicate_percent = self.chance.range(0, 10);

@@ -99,6 +99,7 @@ impl World {
         }
     }
 
+    /// Makes a member start from a fresh copy of its disk.
     fn move_disk(&mut self, place: usize) {
         self.crash(place);
         self.counts.moved_disks += 1;

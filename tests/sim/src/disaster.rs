@@ -145,6 +145,7 @@ impl Disaster {
 }
 
 impl Found {
+    /// Derives which entries must stay if member `own` continues alone.
     fn of(recovered: &Recovered, own: u64) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered.checkpoint.as_ref();
         let checkpoint = checkpoint.map_or(0, |view| view.position.index);
@@ -167,6 +168,7 @@ impl Found {
     }
 }
 
+/// Decodes a hard state. Without one, returns term 0 and no vote.
 fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
     let vote = hard_state.map_or(Ok(Vote::default()), Vote::read);
     vote.map_err(CorruptRecord::new)

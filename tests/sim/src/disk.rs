@@ -42,7 +42,6 @@ struct Saved {
     index: u64,
 }
 
-/// The content of a log.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Log {
     records: BTreeMap<u64, LogRecord>,
@@ -50,6 +49,7 @@ struct Log {
 }
 
 impl Log {
+    /// Appends a record, and replaces all records from its index on.
     fn append(&mut self, record: &LogRecord) {
         self.records.split_off(&record.index);
         self.records.insert(record.index, record.clone());
@@ -225,6 +225,7 @@ impl Disk {
         Ok(())
     }
 
+    /// Decides at random whether an unsynced checkpoint survives, and whether the newest one is lost.
     fn crash_checkpoint(&mut self, rng: &mut Rng) {
         if let Some(written) = self.written.take()
             && rng.chance(50)

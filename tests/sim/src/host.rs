@@ -153,6 +153,7 @@ impl<'a> Turn<'a> {
         self.crashed = true;
     }
 
+    /// Delivers the answers of applied entries to their clients, and reports them to the invariants.
     fn acknowledge(&mut self, batch: &[Applied]) {
         for applied in batch {
             let Some(ticket) = applied.ticket else {
@@ -181,6 +182,7 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Delivers the answer to a read from `view`, and reports it to the invariants.
     fn answer(&mut self, ticket: Ticket, view: &View) {
         let Some(id) = self.world.members[self.place].waiting.remove(&ticket) else {
             return;
@@ -368,6 +370,7 @@ impl Host for Turn<'_> {
 }
 
 impl Turn<'_> {
+    /// Ends a request that gets no reply.
     fn end_unanswered(&mut self, ticket: Ticket, reason: Unanswered) {
         let member = &mut self.world.members[self.place];
         member.lease_questions.remove(&ticket);
@@ -384,6 +387,7 @@ impl Turn<'_> {
         }
     }
 
+    /// Delivers an answer about a lease, and reports it to the invariants.
     fn answer_about_lease(&mut self, ticket: Ticket, answer: LeaseAnswer) {
         let member = &mut self.world.members[self.place];
         let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {

@@ -57,7 +57,6 @@ pub(crate) enum Request {
     },
     /// Replaces the state with the leader's.
     Rebuild,
-    /// Transfers leadership.
     Transfer(Option<u64>),
 }
 
@@ -164,6 +163,7 @@ impl World {
         }
     }
 
+    /// Passes a packet to the core, and records whether a leader has sent it.
     fn hand_in(&mut self, place: usize, replica: &mut RecordedReplica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
@@ -193,6 +193,7 @@ impl World {
         }
     }
 
+    /// Passes the `due` ticks to the core, at most those that a thread makes up for.
     fn run_ticks(&self, place: usize, replica: &mut RecordedReplica, due: u32) {
         if due == 0 {
             return;
@@ -206,6 +207,7 @@ impl World {
         }
     }
 
+    /// Passes a client's request to the core, unless the shell refuses it.
     fn take_request(&mut self, place: usize, replica: &mut RecordedReplica, request: Request) {
         let (now_ns, full) = (
             self.now_ns(place),

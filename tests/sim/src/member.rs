@@ -106,7 +106,6 @@ pub(crate) struct Member {
     pub(crate) status: Status,
 }
 
-/// A member's clocks.
 #[derive(Debug)]
 struct Clock {
     tick_units: u64,
@@ -183,7 +182,6 @@ impl Member {
         self.registry.by_id.contains_key(&MemberId(id)) || self.remotes.contains(&id)
     }
 
-    /// Returns the voters that the member knows.
     pub(crate) fn voters(&self) -> Vec<u64> {
         let members = self.registry.by_id.values();
         members.filter(|m| !m.learner).map(|m| m.id).collect()
@@ -207,11 +205,11 @@ impl World {
         (clock.monotonic_ns + elapsed + elapsed / 1000 * clock.drift_per_mille) as u64
     }
 
-    /// Sets the wall clock of a member.
     pub(crate) fn set_clock(&mut self, place: usize, wall_ns: i64) {
         self.members[place].clock.wall_ns = wall_ns;
     }
 
+    /// Ticks a process: ends late requests, and sometimes reopens its streams.
     pub(crate) fn tick(&mut self, place: usize, incarnation: u64) {
         if !self.runs(place, incarnation) {
             return;
@@ -320,7 +318,6 @@ impl World {
         self.wake(place);
     }
 
-    /// Schedules the execution of a long command.
     pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
         let incarnation = self.members[place].incarnation;
         let event = Event::Executed { place, incarnation, command };
@@ -334,6 +331,7 @@ impl World {
         self.wake(place);
     }
 
+    /// Runs one turn of a process, and handles its crash or halt.
     pub(crate) fn turn(&mut self, place: usize) {
         let Some(mut replica) = self.members[place].replica.take() else {
             return;
@@ -385,6 +383,7 @@ impl World {
         }
     }
 
+    /// Records the status of a member, and traces changes of role, term and leader.
     fn show_status(&mut self, place: usize, status: Status) {
         let before = std::mem::replace(&mut self.members[place].status, status);
         if (before.role, before.term, before.leader) != (status.role, status.term, status.leader) {
@@ -432,6 +431,7 @@ impl World {
         }
     }
 
+    /// Handles the power loss of a member, and schedules its next start.
     pub(crate) fn power_lost(&mut self, place: usize) {
         self.counts.crashes += 1;
         let left = self.disks[place].crash(&mut self.chance);
@@ -503,6 +503,7 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
+    /// Starts a member from its disk, unless it runs, is gone or must stay down.
     pub(crate) fn start(&mut self, place: usize) {
         let member = &self.members[place];
         if member.replica.is_some() || member.existence != Existence::Present {

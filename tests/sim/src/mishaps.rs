@@ -91,7 +91,6 @@ impl World {
 }
 
 impl Turn<'_> {
-    /// Returns whether the next sync of the log fails.
     pub(crate) fn sync_fails(&mut self) -> bool {
         let world = self.world();
         world.scenario.has_failed_syncs()

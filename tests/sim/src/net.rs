@@ -28,7 +28,6 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// Encodes an envelope.
     pub(crate) fn new(envelope: Envelope) -> Self {
         let Envelope { to, from, lane, message, snapshot } = envelope;
         Self {
@@ -58,7 +57,6 @@ impl Packet {
     }
 }
 
-/// Returns all records of a view.
 pub(crate) fn records_of(view: &View) -> Records {
     let mut records = Records::new();
     view.changes(None, &mut |change| match change {
@@ -72,7 +70,6 @@ pub(crate) fn records_of(view: &View) -> Records {
     records
 }
 
-/// Restores a view from its records.
 pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     View::restore(
         records

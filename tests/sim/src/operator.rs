@@ -28,7 +28,6 @@ const LEARNERS_MAX: u32 = 2;
 /// Number of units after which the operator stops waiting for an answer.
 const PATIENCE: u64 = 400;
 
-/// The state of the operator.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
     /// The pending change as its operation and the time of its request.
@@ -133,6 +132,7 @@ impl World {
         self.ask_operator(command);
     }
 
+    /// Sends a command of the operator to a random running member.
     pub(crate) fn ask_operator(&mut self, command: Command) {
         let running: Vec<usize> = self
             .current(|_| true)

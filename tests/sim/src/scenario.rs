@@ -121,7 +121,6 @@ impl Scenario {
         self.is_of_one_release() && self.seed % ADOPTED_SEEDS == 7
     }
 
-    /// Returns whether disks fail to sync.
     pub(crate) fn has_failed_syncs(&self) -> bool {
         self.is_of_one_release() && self.seed % FAILED_SYNCS_SEEDS == 7
     }

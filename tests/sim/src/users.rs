@@ -23,7 +23,6 @@ const STALE_PERCENT: u64 = 5;
 /// The users: the administrator and two others.
 const USERS: [&str; 3] = [ROOT, "u0", "u1"];
 
-/// The roles.
 const ROLES: [&str; 3] = [ROOT, "r0", "r1"];
 
 /// First keys and ends of the ranges: single keys, and ranges that overlap.

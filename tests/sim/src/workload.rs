@@ -213,6 +213,7 @@ fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
         .then(|| now_ns + rng.range(1, TTL_NS_MAX) as i64)
 }
 
+/// Draws a v2 operation.
 fn verb(rng: &mut Rng, hint: &Hint<'_>) -> witan_tree::TreeOperation {
     let Hint { id, now_ns, floor, .. } = hint;
     let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
@@ -388,7 +389,6 @@ fn v3_effect<'a>(
     }
 }
 
-/// Returns whether `command` may delete `key`.
 pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     let Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Delete(range)) }) = command
     else {
@@ -402,7 +402,6 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     }
 }
 
-/// Returns whether `command` may put `value` under `key`.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {

@@ -46,11 +46,9 @@ pub const ANSWER_TICKS: u64 = 30;
 pub const SERVE_TICKS: u64 = 60;
 /// The only invariant that still holds when acknowledged writes may be lost.
 const MAY_FORK: &str = "no_silent_fork";
-/// Number of clients.
 const CLIENTS: usize = 3;
 /// Unix time in nanoseconds at the beginning of every run.
 pub(crate) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
-/// A unit in nanoseconds.
 pub(crate) const UNIT_NS: i64 = 10_000_000;
 
 /// The events that can happen next.
@@ -73,7 +71,6 @@ pub(crate) enum Event {
         incarnation: u64,
         command: Box<LongCommand>,
     },
-    /// A packet arrives.
     Deliver(Box<Packet>),
     /// A piece of a snapshot is due on its way from one member to another.
     Piece { way: (u64, u64), number: u64 },
@@ -94,9 +91,7 @@ pub(crate) enum Event {
     LoseMost,
     /// A client sends a request.
     Client,
-    /// A fault is injected.
     InjectFault,
-    /// A mishap happens.
     Mishap,
     /// A member that is down starts.
     Start { place: usize },
@@ -138,7 +133,6 @@ impl Event {
     }
 }
 
-/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Chaos,
@@ -369,6 +363,7 @@ impl World {
         world
     }
 
+    /// Schedules the first events.
     fn begin(&mut self) {
         self.trace
             .line(0, || format!("{:?} {:?}", self.scenario, self.climate));
@@ -510,6 +505,7 @@ impl World {
         }
     }
 
+    /// Handles an event, or delays it while the member's process is paused.
     fn happen(&mut self, event: Event) {
         if let Some(place) = event.place()
             && let Some(wait) = self.members[place].paused_until.checked_sub(self.now)
@@ -563,6 +559,7 @@ impl World {
         }
     }
 
+    /// Stops all faults and starts all members.
     fn heal(&mut self) {
         self.trace
             .line(self.now, || String::from("the faults stop"));

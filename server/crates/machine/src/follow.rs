@@ -230,6 +230,7 @@ impl FollowUsers {
         Self { records }
     }
 
+    /// Decodes the records. Fails with `Users` if a record or the auth revision is invalid.
     fn read(&self) -> Result<Auth, FollowError> {
         let mut auth = Auth::default();
         for UserRecord { key, value } in &self.records {
@@ -317,6 +318,8 @@ impl StateMachine {
         Ok(())
     }
 
+    /// Ends following. Fails with `GivenUp` if the attempt is not the last one, and with `Gap` if the key space is at another
+    /// revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);

@@ -47,6 +47,7 @@ impl Command {
 }
 
 impl KvCommand {
+    /// Returns the maximum growth in bytes (see [`Command::growth`]).
     pub(crate) fn growth(&self) -> u64 {
         let of_put = |put: &Put| PUT_BYTES + (put.key.len() + put.value.len()) as u64;
         let operation = self.operation.as_ref();

@@ -100,6 +100,7 @@ fn of_kv(operation: &KvOperation) -> Release {
     }
 }
 
+/// Like [`of_kv`], for an operation on leases.
 fn of_lease(operation: &LeaseOperation) -> Release {
     match operation {
         LeaseOperation::Grant(_)
@@ -109,6 +110,7 @@ fn of_lease(operation: &LeaseOperation) -> Release {
     }
 }
 
+/// Like [`of_kv`], for an operation on the v2 tree.
 fn of_tree(operation: &TreeOperation) -> Release {
     match operation {
         TreeOperation::Set(_)
@@ -121,6 +123,7 @@ fn of_tree(operation: &TreeOperation) -> Release {
     }
 }
 
+/// Like [`of_kv`], for an operation on users and roles.
 fn of_auth(operation: &AuthOperation) -> Release {
     match operation {
         AuthOperation::Enable(_)
@@ -139,6 +142,7 @@ fn of_auth(operation: &AuthOperation) -> Release {
     }
 }
 
+/// Like [`of_kv`], for a v2 operation on users and roles.
 fn of_paths(operation: &PathAuthOperation) -> Release {
     match operation {
         PathAuthOperation::Enable(_)

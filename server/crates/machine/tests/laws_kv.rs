@@ -19,7 +19,6 @@ use witan_machine::{
     record::RecordChange,
 };
 
-/// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
     Apply(KvOperation),

@@ -143,6 +143,7 @@ impl Replica {
         }
     }
 
+    /// Queues the rejection as the answer to a request that was not accepted.
     fn answer_refusal(&mut self, ticket: Ticket, taken: Result<(), ProposalRejected>) {
         if let Err(refusal) = taken {
             let refused = Unanswered::Refused(refusal);

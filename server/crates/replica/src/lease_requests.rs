@@ -53,6 +53,7 @@ impl LeaseRequests {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
+    /// Adds a request that arrived at `tick`. The next turn sends it.
     pub(crate) fn add(
         &mut self,
         ticket: Ticket,

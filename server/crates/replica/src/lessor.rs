@@ -38,7 +38,6 @@ pub enum Renewal {
     NeedsCheckpoint,
 }
 
-/// The timer that a leader keeps for one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LeaseTimer {
     /// Time at which the lease expires.
@@ -106,7 +105,6 @@ pub(crate) struct Lessor {
     checkpoint_s: Option<i64>,
 }
 
-/// The leases to expire and the leases to checkpoint.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DueLeases {
     pub(crate) expired: Vec<LeaseId>,
@@ -311,6 +309,7 @@ impl Lessor {
         }
     }
 
+    /// Drops the timer of a lease.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.listed_at_ns, id));

@@ -82,6 +82,7 @@ impl MemoryLog {
         &self.hard_state
     }
 
+    /// Moves the applied position to this index and term.
     pub(crate) fn advance_position(&mut self, index: u64, term: u64) {
         (self.position.index, self.position.term) = (index, term);
     }
@@ -163,6 +164,7 @@ impl MemoryLog {
     }
 }
 
+/// Returns the size of the entries in memory in bytes.
 fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }
@@ -247,6 +249,7 @@ pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     metadata.set_conf_state(conf_state(position));
 }
 
+/// Returns raft's configuration at a position.
 fn conf_state(position: &Position) -> ConfState {
     ConfState {
         voters: position.voters.clone(),

@@ -180,6 +180,7 @@ impl Proposals {
         }
     }
 
+    /// Returns the encoded entry of a ticket. Returns `None` if the entry is not encoded or the ticket does not wait.
     fn encoded(&mut self, ticket: Ticket) -> Option<&mut EncodedProposal> {
         self.waiting.get_mut(ticket)?.stage.encoded_mut()
     }
@@ -237,6 +238,7 @@ impl Proposals {
         self.forget_where(|_| true)
     }
 
+    /// Removes and returns the waiting tickets for which `goes` is true.
     fn forget_where(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
         let gone = self.waiting.remove_all(goes).into_iter();
         gone.map(|(ticket, _)| ticket).collect()

@@ -125,6 +125,7 @@ impl ReadIndexQueue {
         waiting >= WAITING_REQUESTS_MAX
     }
 
+    /// Queues a read that arrived at `tick` for the next round.
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
         self.open.push(READER, (tick, ticket), READ_BYTES);
     }

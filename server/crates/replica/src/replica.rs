@@ -165,7 +165,6 @@ pub struct Replica {
     group: RequestGroup<HeldProposal>,
     /// Size in bytes of the queued messages from each member.
     forwarded_bytes: BTreeMap<u64, usize>,
-    /// Proposals in flight.
     batches: BatchesInFlight,
     /// Duration of the last sync of the log in nanoseconds.
     sync_cost_ns: u64,

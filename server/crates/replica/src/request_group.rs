@@ -38,7 +38,6 @@ const SKIPPED_GATHERS: u32 = 256;
 /// The sender of a request to this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
-    /// A client of this member.
     Client(Connection),
     /// Another member, which forwards proposals.
     Member(u64),
@@ -80,6 +79,7 @@ pub(crate) struct RequestGroup<R> {
 }
 
 impl Arrivals {
+    /// Returns whether all expected requests are held.
     fn is_complete(&self) -> bool {
         self.held >= self.expected
     }
@@ -106,6 +106,7 @@ impl Arrivals {
         self.to_skip = self.skip;
     }
 
+    /// Counts down the batches that skip the second wait.
     fn note_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
@@ -117,6 +118,7 @@ impl Arrivals {
         (self.held, self.bytes) = (held, bytes);
     }
 
+    /// Records that the last batch was answered.
     fn answered(&mut self) {
         self.in_flight = 0;
         self.held_at_answer = self.held;
@@ -152,7 +154,6 @@ impl<R> RequestGroup<R> {
         }
     }
 
-    /// Adds a request of `bytes` bytes.
     pub(crate) fn push(&mut self, sender: Source, request: R, bytes: usize) {
         self.held.push(Waiting { sender, bytes, request });
         let arrivals = match sender {
@@ -299,6 +300,7 @@ impl<R> RequestGroup<R> {
         }
     }
 
+    /// Returns whether the last batch waits for its answers.
     fn is_in_flight(&self) -> bool {
         self.clients.in_flight + self.members.in_flight > 0
     }
@@ -308,6 +310,7 @@ impl<R> RequestGroup<R> {
         self.is_return_awaited() && since < self.answered + LONGEST_GATHER_NS
     }
 
+    /// Returns whether the second wait applies to clients or to members.
     fn is_return_awaited(&self) -> bool {
         self.clients.has_awaited_returns() || self.members.has_awaited_returns()
     }

@@ -43,6 +43,7 @@ struct TakenNumbers {
 }
 
 impl TakenNumbers {
+    /// Records a number. Returns `false` if it arrived before or is too old to tell.
     fn take(&mut self, number: u64) -> bool {
         if number <= self.highest {
             return self.missing.remove(&number);

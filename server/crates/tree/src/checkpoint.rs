@@ -57,7 +57,6 @@ struct StoredEvent {
     prev: Option<StoredEventNode>,
 }
 
-/// A node in an event, without its children.
 #[derive(Clone, PartialEq, Message)]
 struct StoredEventNode {
     #[prost(bytes = "bytes", tag = "1")]
@@ -79,6 +78,7 @@ fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     emit(key, Some(value));
 }
 
+/// Returns the CRC-32 of a record's key and contents.
 fn crc(key: &[u8], contents: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
@@ -86,10 +86,12 @@ fn crc(key: &[u8], contents: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Returns the record key of the node at `path`.
 pub(super) fn node_key(path: &[u8]) -> Vec<u8> {
     [&[NODE], path].concat()
 }
 
+/// Returns the record key of the event at `index`.
 fn event_key(index: u64) -> Vec<u8> {
     [&[HISTORY][..], &index.to_be_bytes()].concat()
 }
@@ -105,7 +107,6 @@ pub(super) fn put_node(path: &[u8], inode: &Inode, emit: &mut EmitRecord<'_>) {
     put(node_key(path), &stored, emit);
 }
 
-/// Emits the record of one event in the history.
 fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     let stored = StoredEvent {
         action: event.action as u32,

@@ -5,7 +5,6 @@ use imbl::OrdMap;
 
 use super::{TreeErrorKind, identity_arc::IdentityArc};
 
-/// One node of the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Inode {
     pub(crate) created: u64,

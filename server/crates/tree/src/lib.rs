@@ -264,6 +264,7 @@ impl Tree {
         TreeError { kind, cause: cause.into(), index: self.index }
     }
 
+    /// Creates the error for a failed lookup, at the current index.
     fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {
         self.error(miss.kind, miss.cause)
     }

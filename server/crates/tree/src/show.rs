@@ -100,6 +100,7 @@ impl ListingLimit {
     }
 }
 
+/// Returns the depth of a listing: all levels if `recursive`, otherwise only children.
 fn listing_depth(recursive: bool) -> ListingDepth {
     if recursive {
         ListingDepth::Everything

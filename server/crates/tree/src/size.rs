@@ -51,6 +51,7 @@ impl Tree {
     }
 }
 
+/// Returns the size of a node in bytes: `NODE_BYTES`, its path and its value.
 pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     let value = match &inode.body {
         NodeBody::File(value) => value.len(),

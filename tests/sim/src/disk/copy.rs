@@ -10,7 +10,6 @@ struct Image {
     older: Option<Saved>,
 }
 
-/// The copies of a disk.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     /// The last copy taken.
@@ -22,12 +21,14 @@ pub(super) struct Copies {
 }
 
 impl Image {
+    /// Returns the last index in the log or the checkpoint.
     fn last(&self) -> u64 {
         self.log.span().1.max(self.newest.index)
     }
 }
 
 impl Disk {
+    /// Returns a copy of the durable contents.
     fn image(&self) -> Image {
         Image {
             log: self.durable.clone(),
@@ -36,6 +37,7 @@ impl Disk {
         }
     }
 
+    /// Replaces the contents of the disk with a copy.
     fn restore(&mut self, image: Image) {
         (self.live, self.durable) = (image.log.clone(), image.log);
         (self.newest, self.older) = (image.newest, image.older);

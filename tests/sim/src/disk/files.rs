@@ -59,6 +59,7 @@ impl Expected {
         }
     }
 
+    /// Returns whether the files contain one of the expected states.
     fn is(&self, recovered: &Recovered) -> bool {
         let found = Log::of(recovered);
         let index = checkpoint_index(recovered);

@@ -93,6 +93,7 @@ impl Rules {
         }
     }
 
+    /// Checks that a command was denied or refused exactly if the rules require it.
     fn admits(
         &self,
         command: &KvCommand,

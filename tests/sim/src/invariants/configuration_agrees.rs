@@ -33,6 +33,7 @@ impl Invariant for ConfigurationAgrees {
 }
 
 impl ConfigurationAgrees {
+    /// Checks raft's configuration and the registry in a state.
     fn look(&mut self, member: u64, view: &View) -> Result<(), String> {
         let (position, registry) = (&view.position, &view.machine.members);
         let of = |learner: bool| -> BTreeSet<u64> {

@@ -49,6 +49,7 @@ impl Invariant for DurabilityOfAcked {
 }
 
 impl DurabilityOfAcked {
+    /// Checks that `view` has the acknowledged writes, without the first `skip` ones.
     fn audit(&self, skip: usize, view: &View, scene: &Scene<'_>) -> Result<(), String> {
         for op in self.acknowledged[skip..]
             .iter()
@@ -108,6 +109,7 @@ fn at_revision(
     }
 }
 
+/// Returns how the v2 history in `view` contradicts an event, or `None` if it does not.
 fn event_missing(event: &witan_tree::Event, view: &View) -> Option<String> {
     if event.refresh {
         return None;

@@ -55,6 +55,7 @@ impl LeaderFollowed {
         }
     }
 
+    /// Records a leader's message. Fails if its receiver has not followed the leader for two election timeouts.
     fn heard(
         &mut self,
         member: u64,

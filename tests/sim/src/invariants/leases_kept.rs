@@ -30,7 +30,6 @@ const SECOND: u64 = 10 * UNITS_PER_TICK;
 /// of the entry that ends the lease.
 const PATIENCE: u64 = 4 * SECOND;
 
-/// The promises to clients about one lease.
 #[derive(Debug, Default)]
 struct Promises {
     ttl_s: i64,
@@ -42,7 +41,6 @@ struct Promises {
 
 #[derive(Debug, Default)]
 pub(super) struct LeasesKept {
-    /// The promised end of each lease.
     promised: BTreeMap<LeaseId, Promises>,
     /// Highest index that was checked.
     seen: u64,
@@ -162,6 +160,7 @@ impl LeasesKept {
         }
     }
 
+    /// Checks that leases end only once and not before the promised time.
     fn ended(&mut self, applied: &Applied, now: u64) -> Result<(), String> {
         let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply else {
             return Ok(());
@@ -181,11 +180,13 @@ impl LeasesKept {
         Ok(())
     }
 
+    /// Returns the latest promised end of a lease, or 0 without a promise.
     fn until(&self, lease: LeaseId) -> u64 {
         let promises = self.promised.get(&lease);
         promises.map_or(0, |promises| promises.until)
     }
 
+    /// Checks that no lease outlives its time by more than `PATIENCE`.
     fn none_stays(&self, view: &View, now: u64) -> Result<(), String> {
         let Some(settled) = self.settled else {
             return Ok(());

@@ -57,6 +57,7 @@ impl Invariant for LinearizableReads {
     }
 }
 
+/// Checks that a read pair is not older than revision `least`, and that its writer wrote it at this revision.
 fn value_is_right(
     op: &Op,
     kv: &kv::KeyValue,

@@ -226,7 +226,6 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Returns the disk of a member.
     pub(crate) fn disk(&self, member: u64) -> Option<&Disk> {
         self.disks.get((member - 1) as usize)
     }

@@ -60,6 +60,7 @@ impl Invariant for RevisionMonotone {
 }
 
 impl RevisionMonotone {
+    /// Records the revision after an entry. Fails if it is out of order.
     fn insert(&mut self, index: u64, revision: Revision, member: u64) -> Result<(), String> {
         let below = self
             .revisions

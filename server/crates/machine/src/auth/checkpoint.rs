@@ -155,6 +155,7 @@ impl Auth {
     }
 }
 
+/// Decodes a name. Fails if it is not UTF-8.
 fn text(name: &[u8]) -> Result<String, CorruptRecord> {
     String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name that is no text"))
 }

@@ -104,6 +104,7 @@ fn of_texts(texts: &[String]) -> u64 {
         .sum()
 }
 
+/// Returns the sum of these lengths in bytes.
 fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
@@ -171,6 +172,7 @@ impl AuthCommand {
     }
 }
 
+/// Measures what a v2 command adds.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {
@@ -201,6 +203,7 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
     }
 }
 
+/// Measures what a new user with these roles adds.
 fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     Additions {
         growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),
@@ -213,6 +216,7 @@ fn longest_pattern(patterns: &PathPatterns) -> usize {
     longest(&patterns.read).max(longest(&patterns.write))
 }
 
+/// Returns the length of the longest text, or 0 without texts.
 fn longest(texts: &[String]) -> usize {
     texts.iter().map(String::len).max().unwrap_or_default()
 }

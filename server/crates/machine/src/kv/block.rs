@@ -44,7 +44,6 @@ enum BlockBody {
     Closed(Bytes),
 }
 
-/// One block of history.
 #[derive(Debug)]
 pub(super) struct Block {
     number: u64,

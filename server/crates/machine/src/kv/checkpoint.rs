@@ -218,7 +218,6 @@ impl Kv {
         Ok(())
     }
 
-    /// Loads the record of a lease.
     pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }
@@ -255,6 +254,7 @@ impl Kv {
     }
 }
 
+/// Returns the record key of the block with this number.
 fn key(number: u64) -> Vec<u8> {
     let mut key = vec![BLOCK];
     key.extend_from_slice(&number.to_be_bytes());

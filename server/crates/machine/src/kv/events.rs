@@ -76,6 +76,7 @@ impl Kv {
         self.layout == location.layout
     }
 
+    /// Returns the location in this state's layout.
     fn of_layout(&self, Location { block, slot }: Location) -> HistoryLocation {
         HistoryLocation { block, layout: self.layout, slot }
     }
@@ -178,6 +179,7 @@ impl Kv {
         }
     }
 
+    /// Saves the current state for watchers, because a compaction is about to change it.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
         states.push(self.clone());

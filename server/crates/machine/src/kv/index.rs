@@ -359,6 +359,7 @@ impl Index {
         std::iter::once((leaf.as_ref(), from)).chain(rest)
     }
 
+    /// Asserts the invariants of the index.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut before: Option<Vec<u8>> = None;

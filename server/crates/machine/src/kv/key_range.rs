@@ -3,10 +3,8 @@
 /// The `range_end` that means "all keys from the first one on".
 const UNBOUNDED: &[u8] = b"\0";
 
-/// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyRange<'a> {
-    /// A single key.
     One(&'a [u8]),
     /// All keys at or above this key.
     From(&'a [u8]),

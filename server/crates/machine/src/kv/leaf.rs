@@ -16,7 +16,6 @@ const SLOT_BITS: u32 = 16;
 pub(super) const BLOCK_BITS: u32 = 63 - SLOT_BITS;
 const LOCATION_BYTES: usize = 8;
 
-/// The index entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexEntry {
     /// Location of the key's newest version.
@@ -68,6 +67,7 @@ impl Leaf {
         self.live
     }
 
+    /// Returns the key at a position.
     pub(super) fn key(&self, at: usize) -> &[u8] {
         let mut input = ByteReader {
             rest: &self.data[usize::from(self.offsets[at]) + LOCATION_BYTES..],
@@ -76,6 +76,7 @@ impl Leaf {
         &input.rest[..len as usize]
     }
 
+    /// Returns the index entry of the key at a position.
     pub(super) fn entry(&self, at: usize) -> IndexEntry {
         let offset = usize::from(self.offsets[at]);
         let bytes = self.data[offset..offset + LOCATION_BYTES]

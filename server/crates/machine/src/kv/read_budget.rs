@@ -118,6 +118,7 @@ impl ReadBudget {
         self.keys(1)
     }
 
+    /// Charges `keys` read keys.
     pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * READ)
     }
@@ -142,6 +143,7 @@ impl ReadBudget {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
+    /// Charges `bytes` compared bytes of values.
     pub(super) fn compare_bytes(&mut self, bytes: usize) -> Result<(), KvError> {
         take(&mut self.bytes, bytes as u64)
     }

@@ -21,6 +21,7 @@ struct TxnPath {
 }
 
 impl TxnPath {
+    /// Returns the operations of the branch that the transaction takes.
     fn branch<'a>(&self, txn: &'a Txn) -> &'a [TxnOp] {
         if self.succeeded {
             &txn.success

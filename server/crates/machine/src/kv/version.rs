@@ -12,7 +12,6 @@ use crate::{lease::LeaseId, revision::Revision};
 /// Location of a version, which never changes and is never reused. Members with equal keys can have different locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
-    /// Number of the block.
     pub(super) block: u64,
     /// Slot within the block.
     pub(super) slot: u16,
@@ -25,7 +24,6 @@ pub(super) struct Location {
 /// versions were compacted, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
-    /// The previous version.
     pub(super) prev: Option<Location>,
     /// A version before the previous one.
     pub(super) jump: Option<Location>,
@@ -33,7 +31,6 @@ pub(super) struct Links {
     pub(super) depth: u64,
 }
 
-/// A decoded version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version<'a> {
     /// Revision of the change.
@@ -48,9 +45,7 @@ pub(super) struct Version<'a> {
     pub(super) version: i64,
     /// The attached lease; [`LeaseId::NONE`] without a lease.
     pub(super) lease: LeaseId,
-    /// Links to older versions.
     pub(super) links: Links,
-    /// The key.
     pub(super) key: &'a [u8],
     /// The value; empty for a tombstone.
     pub(super) value: &'a [u8],
@@ -218,6 +213,7 @@ pub(super) struct ByteReader<'a> {
 }
 
 impl<'a> ByteReader<'a> {
+    /// Takes the next byte. Returns `None` at the end.
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -237,6 +233,7 @@ impl<'a> ByteReader<'a> {
         None
     }
 
+    /// Takes the next `len` bytes. Returns `None` if fewer are left.
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;

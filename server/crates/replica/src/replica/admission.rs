@@ -98,6 +98,7 @@ impl Replica {
         }
     }
 
+    /// Fails if an entry of `bytes` bytes is too long, or if too many committed entries are unapplied.
     fn check_length_and_gap(&self, bytes: usize) -> Result<(), ProposalRejected> {
         let committed = self.raft.raft.raft_log.committed;
         let gap = committed.saturating_sub(self.raft.store().position().index);
@@ -110,6 +111,7 @@ impl Replica {
         }
     }
 
+    /// Fails if some member does not support the entry's command.
     fn check_version(&self, entry: &Entry) -> Result<(), ProposalRejected> {
         let members = &self.machine.members;
         let known = entry

@@ -133,6 +133,7 @@ impl Replica {
     }
 }
 
+/// Returns raft's settings for a member that has applied the entries up to `applied`.
 pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     RaftConfig {
         id: config.id,

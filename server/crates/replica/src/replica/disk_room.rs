@@ -96,6 +96,7 @@ impl Replica {
     }
 }
 
+/// Returns whether an entry must be accepted on a full disk, because elections or startup need it.
 fn is_needed_by_elections(entry: &RaftEntry) -> bool {
     let command = || wire::decode_raft_entry(entry).ok()?.0.command;
     entry.data.is_empty()

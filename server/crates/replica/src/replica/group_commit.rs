@@ -108,6 +108,7 @@ impl Replica {
         self.hand_in_batch(all);
     }
 
+    /// Submits these requests, which become the newest batch in flight.
     fn hand_in_batch(&mut self, due: Vec<Waiting<Source, HeldProposal>>) {
         if due.is_empty() {
             return;

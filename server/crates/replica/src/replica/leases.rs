@@ -111,6 +111,7 @@ impl Replica {
             && self.leader_tasks.lessor.term() == Some(term)
     }
 
+    /// Renews a lease or returns its remaining time, according to the leader's timers.
     fn answer_about(&mut self, lease: LeaseId, question: LeaseQuestion) -> LeaseAnswer {
         match question {
             LeaseQuestion::Renew => {

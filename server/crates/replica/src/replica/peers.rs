@@ -189,6 +189,7 @@ impl Replica {
         repeated
     }
 
+    /// Forgets the snapshot being sent to a member, and reports its result to raft.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);

@@ -139,6 +139,7 @@ fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
+/// Reports the last applied entry to raft, and trims the log in memory.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
@@ -224,6 +225,7 @@ fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     persist(host, &batch);
 }
 
+/// Makes the host persist a batch, unless the batch is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
@@ -420,6 +422,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     })
 }
 
+/// Returns the stream for messages of a type.
 fn lane(kind: MessageType) -> Lane {
     match kind {
         MessageType::MsgAppend | MessageType::MsgSnapshot | MessageType::MsgPropose => Lane::Bulk,

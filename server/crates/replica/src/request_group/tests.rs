@@ -25,7 +25,6 @@ impl Scene {
         Self { group: RequestGroup::default(), now: 0, pushed: 0 }
     }
 
-    /// Advances the clock by `micros` microseconds.
     fn after(&mut self, micros: u64) -> &mut Self {
         self.now += micros * 1000;
         self

@@ -62,6 +62,7 @@ impl<V: Default> IntervalTree<V> {
         self.root = change_or_remove(self.root.take(), span, change);
     }
 
+    /// Calls `found` with the value of each range that contains `key`.
     pub(super) fn visit_containing(&self, key: &[u8], found: &mut impl FnMut(&V)) {
         visit_containing(self.root.as_deref(), key, found);
     }

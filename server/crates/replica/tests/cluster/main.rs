@@ -232,7 +232,6 @@ impl Cluster {
         assert_eq!(self.transfer(from, Some(to)), Ok(to));
     }
 
-    /// Requests a leadership transfer from a member.
     fn transfer(&mut self, from: u64, to: Option<MemberId>) -> Result<MemberId, TransferRefused> {
         let ticket = self.ticket();
         self.replica(from).take(Input::Transfer { ticket, to });
