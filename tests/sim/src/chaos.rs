@@ -138,8 +138,7 @@ impl Climate {
         }
     }
 
-    /// Returns a climate in which clients renew leases across leader changes, also at leaders that do not know of the next
-    /// leader.
+    /// Returns a climate in which clients renew leases across leader changes, also at leaders that have been replaced.
     fn of_leases(self) -> Self {
         Self {
             chaos_units: 600 * UNITS_PER_TICK,

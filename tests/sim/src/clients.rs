@@ -1,5 +1,4 @@
-//! The requests of clients and the operator's commands. They are queued in the inbox of a process, and the oracle records their
-//! results.
+//! The requests of clients and the operator. They are queued in the inbox of a process, and the oracle records the results.
 
 use witan_replica::host::LeaseQuestion;
 

@@ -23,8 +23,7 @@ pub trait DataDirectory: fmt::Debug {
         during: Option<&InterruptedStep>,
         chance: &mut Rng,
     ) -> Result<PowerCut, String>;
-    /// Flips a bit in a file while no process uses the files. Returns the state that the next startup reads, or `None` if the
-    /// startup fails.
+    /// Flips a bit in a file while no process uses the files. Returns the state that the next startup reads, if it succeeds.
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered>;
 }
 

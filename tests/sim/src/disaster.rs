@@ -29,8 +29,7 @@ use crate::{
 /// Percentage of runs in which the survivor is a member whose log has a membership change that is not known to be committed.
 const UNDECIDED_PERCENT: u64 = 50;
 
-/// Runs whose draw is from `UNDECIDED_PERCENT` up to this number first cut the survivor off, and the others continue without
-/// it.
+/// Runs whose draw is from `UNDECIDED_PERCENT` up to this number cut the survivor off before the loss.
 const CUT_OFF_END_PERCENT: u64 = 85;
 
 /// Longest time for which the survivor is cut off.
@@ -260,8 +259,7 @@ impl World {
         self.disaster.is_outside(id)
     }
 
-    /// Returns whether `to` refuses messages of `from`, an unknown member of the old cluster. A leader knows all members of its
-    /// cluster.
+    /// Returns whether `to` refuses messages of `from`, a member of the old cluster that `to` does not know.
     pub(crate) fn refuses_unknown_sender(&self, from: u64, to: u64) -> bool {
         let receiver = &self.members[(to - 1) as usize];
         self.is_outside(from)
@@ -270,8 +268,7 @@ impl World {
             && !receiver.registry.by_id.contains_key(&MemberId(from))
     }
 
-    /// Reads the state of a starting member, and the members to which it opens streams. Returns `None` if the member loses
-    /// power.
+    /// Reads the state of a starting member, and the members that it connects to. Returns `None` if the member loses power.
     pub(crate) fn recover(
         &mut self,
         place: usize,

@@ -204,8 +204,7 @@ impl Disk {
         }
     }
 
-    /// Cuts the power. A random part of the data that was not durable survives. Fails if real storage does not keep exactly the
-    /// durable data.
+    /// Cuts the power. A random part of the unsynced data survives. Fails if real storage does not keep the durable data.
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Result<(), String> {
         let batches = std::mem::take(&mut self.unsynced);
         let whole = rng.below(batches.len() + 1);

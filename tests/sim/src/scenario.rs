@@ -5,8 +5,7 @@ use crate::{rng::Rng, world::UNIT_NS};
 /// Virtual time between two ticks of a member. A unit is 10 ms, a tick is 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// In one of this many seeds, all commands take long, except those on one or two keys. Otherwise members could not keep up with
-/// clients.
+/// In one of this many seeds, all commands take long, except those on one or two keys.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
 /// In one of this many seeds, there are users and roles.

@@ -155,8 +155,7 @@ impl Swept {
     }
 }
 
-/// Runs `seeds` seeds from `start` on all cores, with one run per thread at a time. Calls `progress` with the interim result
-/// after each run.
+/// Runs `seeds` seeds from `start` on all cores, one run per thread. Calls `progress` with the interim result after each run.
 pub fn sweep(
     start: u64,
     seeds: u64,

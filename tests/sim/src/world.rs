@@ -202,8 +202,7 @@ counts! {
     forced_lost,
 }
 
-/// The history that the cluster as a whole has executed: the last entry that any member has executed, and the configuration
-/// after it.
+/// The history of the cluster: the last entry that any member has executed, and the configuration after it.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub(crate) index: u64,

@@ -1,5 +1,4 @@
-//! A small number of seeds for each cluster size. Every run ends without a violation, and together the runs reach their
-//! coverage goals.
+//! A few seeds for each cluster size. Every run ends without a violation, and together they reach their coverage goals.
 
 use witan_sim::{
     sweep::{failure, sweep},

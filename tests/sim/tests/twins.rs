@@ -1,5 +1,4 @@
-//! The core is pure: a second core with the same initial state and the same inputs has the same effects, for each process of
-//! each member.
+//! The core is pure: a second core with the same initial state and inputs has the same effects, for every process.
 
 use witan_sim::{recordings::run_with_twins, scenario::Scenario};
 

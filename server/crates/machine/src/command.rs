@@ -152,8 +152,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Returns whether a member waits for this command at startup. Such commands are few and small, so they are accepted even
-    /// on a full disk.
+    /// Returns whether a member needs this command at startup. Such commands are few and small, and accepted on a full disk.
     pub fn is_required_at_start(&self) -> bool {
         match self {
             Self::Publish(_) | Self::ClusterVersion(_) => true,

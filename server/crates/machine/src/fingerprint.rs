@@ -25,8 +25,7 @@ impl Hasher for FingerprintHasher {
         self.write_u64(number as u64);
     }
 
-    /// Mixes words of eight bytes, and pads the last word with zeros. This is unambiguous because hashed values write their
-    /// length first.
+    /// Mixes words of eight bytes, and pads the last one with zeros. Hashed values write their length first.
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

@@ -318,8 +318,7 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Ends following. Fails with `GivenUp` if the attempt is not the last one, and with `Gap` if the key space is at another
-    /// revision.
+    /// Ends following. Fails with `GivenUp` if the attempt is not the last one, and with `Gap` at another revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);

@@ -100,8 +100,7 @@ impl StateMachine {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). `answers` is whether the reply contains the results of reads; the resulting state
-    /// does not depend on it.
+    /// Executes a committed command (I2). `answers` is whether the reply contains the results of reads; the state is the same.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
             Some(command) => self.execute(command, entry, answers),

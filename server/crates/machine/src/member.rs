@@ -141,8 +141,7 @@ pub struct MemberRegistry {
     pub downgrade_target: String,
     /// Whether the cluster follows another cluster and refuses client writes.
     pub follows: bool,
-    /// The last attempt at a cut-over, and the only one that can succeed. After the cut-over, it identifies the source's last
-    /// fence.
+    /// The last attempt at a cut-over; only this one can succeed. After the cut-over, it identifies the source's last fence.
     pub cut_over_attempt: u32,
     /// The last copied revision of the source, after which the source must refuse writes. 0 before the cut-over, and after an
     /// operator has declared the source gone.
@@ -252,8 +251,7 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// Records a member's name, client URLs and store id. Ignores attributes of an unknown or removed member, or of a replaced
-    /// data directory.
+    /// Records a member's name, client URLs and store id. Ignores unknown or removed members and replaced data directories.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;

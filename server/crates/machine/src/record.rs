@@ -27,8 +27,7 @@ pub fn is_block(key: &[u8]) -> bool {
     matches!(key.split_first(), Some((&KV, key)) if kv::checkpoint::block_number(key).is_some())
 }
 
-/// Returns whether `before` and the later `key` are consecutive blocks of the key space, so that no record can have a key
-/// between them.
+/// Returns whether `before` and the later `key` are consecutive blocks of the key space, between which no record can be.
 pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     match (before.split_first(), key.split_first()) {
         (Some((&KV, before)), Some((&KV, key))) => kv::checkpoint::are_neighbors(before, key),

@@ -32,8 +32,7 @@ const BOUNDED_PUTS: Release = V3_6;
 /// The version from which on a cluster can follow another one.
 const FOLLOW: Release = LATEST;
 
-/// Parses major and minor number of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's semantic version parser accepts. Returns
-/// `None` for any other text.
+/// Parses major and minor number of `MAJOR.MINOR.PATCH` and its suffixes like etcd. Returns `None` for any other text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -46,8 +45,7 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Returns whether all members support a command, according to the cluster version. Without a cluster version, they support
-    /// only [`FIRST`].
+    /// Returns whether all members support a command, according to the cluster version. Without one, they support [`FIRST`].
     pub fn all_members_support(&self, command: &Command) -> bool {
         match command.since() {
             Some(FIRST) => true,

@@ -71,8 +71,7 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Returns a smaller copy for a later [`View::changes`]. The whole view would keep replaced data in memory until the next
-    /// checkpoint.
+    /// Returns a smaller copy for a later [`View::changes`], which does not keep replaced data in memory.
     pub fn diff_base(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.diff_base();

@@ -8,8 +8,7 @@ use super::{
 };
 
 impl StateMachine {
-    /// Estimates the number of keys, nodes and users that an entry touches, at most `max`. The estimate costs a fraction of
-    /// executing the entry.
+    /// Estimates how many keys, nodes and users an entry touches, at most `max`, at a fraction of the cost of executing it.
     pub fn work(&self, entry: &Entry, max: u64) -> u64 {
         let work = match &entry.command {
             Some(Command::Kv(command)) => self.kv.work(command, max),
@@ -33,8 +32,7 @@ impl StateMachine {
         work.min(max)
     }
 
-    /// Returns the number of users, because all of them may have the role that a command changes. Returns 0 for an
-    /// authentication.
+    /// Returns the number of users, because all may have the changed role. Returns 0 for an authentication.
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,

@@ -1,5 +1,4 @@
-//! Lists in requests: checks take n log n steps and examine shared data once. The same applies to sorting the keys of a
-//! checkpoint.
+//! Lists in requests: checks take n log n steps and examine shared data once. So does sorting the keys of a checkpoint.
 // The core reads no clock, but these tests measure time.
 #![expect(
     clippy::disallowed_types,

@@ -150,8 +150,7 @@ pub enum LeaseAnswer {
 pub enum Answer {
     /// The answer to a request about a lease.
     Lease(LeaseAnswer),
-    /// The member that receives leadership, or the reason for the refusal. [`crate::replica::Replica::status`] shows when
-    /// that member leads.
+    /// The member that receives leadership, or the reason for the refusal. The status shows when that member leads.
     Transfer(Result<MemberId, TransferRefused>),
     /// Whether the leader's decision was appended to the log.
     Decided(bool),

@@ -90,8 +90,7 @@ pub enum Input {
         /// The command.
         command: Box<Command>,
     },
-    /// A client requests a linearizable read. `Host::readable` releases it, or `Host::answered` gives the reason for the
-    /// failure.
+    /// A client requests a linearizable read. `Host::readable` releases it, or `Host::answered` explains the failure.
     Read {
         /// Ticket of the request.
         ticket: Ticket,

@@ -71,8 +71,7 @@ impl LeaderTasks {
         commands
     }
 
-    /// Records that a snapshot is being sent to a member since `tick`. Returns `false` and records nothing if one is already
-    /// being sent.
+    /// Records that a snapshot is sent to a member since `tick`. Returns `false` and does nothing if one is already being sent.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {

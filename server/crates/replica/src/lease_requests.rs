@@ -1,5 +1,4 @@
-//! Requests about leases that wait for the leader's answer. They are idempotent, so each one is resent until it is answered or
-//! times out.
+//! Requests about leases that wait for the leader's answer. They are idempotent, and resent until answered or timed out.
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;

@@ -159,8 +159,7 @@ impl Lessor {
         }
     }
 
-    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases added since the last call start to count from the
-    /// new time.
+    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases added since the last call count from there.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
         self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
@@ -278,8 +277,7 @@ impl Lessor {
         }
     }
 
-    /// Starts the timer of a lease that lasts `span_ns` nanoseconds. The timer runs from now, and is set again by the next
-    /// clock update.
+    /// Starts the timer of a lease that lasts `span_ns` nanoseconds, from now until the next clock update sets it again.
     fn start(&mut self, id: LeaseId, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.monotonic_ns.saturating_add(span_ns);

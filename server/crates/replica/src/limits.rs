@@ -46,8 +46,7 @@ pub const TAKEN_PROCESSES_MAX: usize = 4;
 /// Number of ticks after which an unanswered ReadIndex round is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
-/// Number of nanoseconds for which a leader delays announcing a commit index that no request waits for, so that the next append
-/// carries it.
+/// Number of nanoseconds for which a leader defers a commit index that no request waits for, until the next append carries it.
 pub const COMMIT_DEFERRAL_NS: u64 = 1_000_000;
 
 /// Number of nanoseconds between the first campaigns of two members after the leader's process ended. The first member usually
@@ -57,8 +56,7 @@ pub const FAILOVER_STEP_NS: u64 = 20_000_000;
 /// Maximum number of times that a member campaigns after the leader's process ended; then it waits for election timeouts.
 pub const FAILOVER_CAMPAIGNS: u32 = 12;
 
-/// Number of times that a leader tries to transfer leadership before it is removed. A tick or a failed transfer separates two
-/// attempts.
+/// Number of times that a leader tries to transfer leadership before its removal, with a tick or a failed transfer in between.
 pub const HANDOVER_ATTEMPTS: u32 = 3;
 
 /// Number of ticks for which a removed leader keeps running until the only remaining voter rejects it.

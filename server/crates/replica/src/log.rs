@@ -129,8 +129,7 @@ impl MemoryLog {
         }
     }
 
-    /// Drops entries from the front while `spare` is true. Its arguments are the size of all kept entries in bytes and the
-    /// first entry.
+    /// Drops entries from the front while `spare` is true for the size of all entries in bytes and the first entry.
     fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
         while self
             .entries

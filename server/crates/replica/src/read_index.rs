@@ -277,8 +277,7 @@ impl ReadIndexQueue {
         expired
     }
 
-    /// Drops all unproven answers and waiting requests about leases, because the leader has changed and their senders repeat
-    /// them.
+    /// Drops all unproven answers and requests about leases, because the leader has changed and their senders repeat them.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
         self.askers = BTreeSet::new();

@@ -79,8 +79,7 @@ pub struct Config {
     pub heartbeat_ticks: usize,
     /// The election timeout in nanoseconds.
     pub election_ns: u64,
-    /// Seeds the election jitter and distinguishes this process from the member's earlier processes, so it must differ at every
-    /// startup.
+    /// Seeds the election jitter and distinguishes this process from earlier ones, so it must differ at every startup.
     pub seed: u64,
     /// Whether members request a pre-vote before they campaign (raft thesis 9.6).
     pub pre_vote: bool,

@@ -55,8 +55,7 @@ struct Arrivals {
     in_flight: usize,
     /// Number of requests that were held when the last batch was answered.
     held_at_answer: usize,
-    /// Maximum number of requests that were held or in flight at once since the last batch, which estimates the number of
-    /// active senders.
+    /// Maximum number of requests held or in flight at once since the last batch; estimates the number of active senders.
     expected: usize,
     /// Number of batches that still skip the second wait.
     to_skip: u32,

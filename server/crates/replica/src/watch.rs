@@ -77,8 +77,7 @@ impl WatchHub {
         self.watched.is_empty()
     }
 
-    /// Returns all watchers. The caller wakes them after it installed a snapshot, or when the history lacks events since the
-    /// last wake-up.
+    /// Returns all watchers, which must be woken after a snapshot was installed or if the history lacks recent events.
     pub fn all(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
     }

@@ -54,8 +54,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry into `bytes` bytes, the result of [`data_bytes`]. Computing that length takes half as long as encoding a
-/// transaction.
+/// Encodes an entry into `bytes` bytes (see [`data_bytes`]). Computing that length takes half as long as encoding it.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);
@@ -102,8 +101,7 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// Returns the raft configuration change of a membership command, with the command as its context. Returns `None` for other
-/// commands.
+/// Returns the raft configuration change of a membership command, which is its context. Returns `None` for other commands.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -323,8 +321,7 @@ impl PeerMessage {
     }
 }
 
-/// Replaces each encoded command in a message between members with the result of `map`. Returns `None` if the message cannot be
-/// decoded.
+/// Replaces each encoded command in a peer message with the result of `map`. Returns `None` if it cannot be decoded.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mapped = match PeerMessage::decode(message).ok()? {
         PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {

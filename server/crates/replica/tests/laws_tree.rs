@@ -180,8 +180,7 @@ proptest! {
         prop_assert_eq!(clone.get(b"/", true, 0), listing);
     }
 
-    /// Incremental checkpoints have exactly the records of a single checkpoint. They restore the same tree, which then behaves
-    /// like the original.
+    /// Incremental checkpoints have exactly the records of a single one, and restore a tree that behaves like the original.
     #[test]
     fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();

@@ -152,8 +152,7 @@ impl StoredEventNode {
 }
 
 impl StoredEvent {
-    /// Converts the stored event back; `index` comes from its key. Returns `None` if the action is unknown or a node is
-    /// incomplete.
+    /// Converts the stored event with this index back. Returns `None` if the action is unknown or a node is incomplete.
     fn into_event(self, index: u64) -> Option<Event> {
         let (action, _) = *Action::NAMES.get(self.action as usize)?;
         let node = self.node?.into_node()?;
@@ -166,8 +165,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads one record. The caller passes records in ascending key order. Fails if the record's checksum, kind or content is
-    /// wrong.
+    /// Loads the next record in ascending key order. Fails if the record's checksum, kind or content is wrong.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));

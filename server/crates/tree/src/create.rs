@@ -1,5 +1,4 @@
-//! `create`: creates a node that must not exist. With `in_order`, the node is a child named by its index, so that names sort in
-//! order of creation.
+//! `create`: creates a node that must not exist. With `in_order`, creates a child; such names sort in order of creation.
 
 use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 

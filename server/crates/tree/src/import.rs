@@ -101,8 +101,7 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory, or `None` if its node is outside the directory. Sets the TTLs to 1 or
-/// 0.
+/// Returns the event with paths relative to a directory, or `None` if its node is outside it. Sets the TTLs to 1 or 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

@@ -119,8 +119,7 @@ pub enum TreeReply {
     Expired(usize),
 }
 
-/// The reason why a v2 request failed, without a change. Every error contains the index of the store (`index` in the JSON, and
-/// `X-Etcd-Index`).
+/// The reason why a v2 request failed without a change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind:?} at index {index}: {cause:?}")]
 pub struct TreeError {
@@ -209,8 +208,7 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change to cluster data (members, version). As in etcd, such a change takes an index and evicts
-    /// an event.
+    /// Advances the index for a change to cluster data (members, version), which evicts an event as in etcd.
     pub fn advance_index(&mut self) {
         self.take_index();
     }
@@ -243,8 +241,7 @@ impl Tree {
         self.index
     }
 
-    /// Creates the event of a change at the current index. Adds it to the history unless it is a refresh, which watchers do not
-    /// see.
+    /// Creates the event of a change at the current index. Adds it to the history unless it is a refresh.
     fn record_event(
         &mut self,
         action: Action,

@@ -17,8 +17,7 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Estimates the bytes that the command adds to the tree, without missing directories. Returns 0 for deletions, expirations
-    /// and refreshes.
+    /// Estimates the bytes that the command adds, without missing directories. Deletions, expirations and refreshes add none.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {

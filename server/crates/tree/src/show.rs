@@ -129,8 +129,7 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64)
     }
 }
 
-/// Returns the visible children in response form, including expired ones. Returns `None` if `depth` excludes children or no
-/// child is visible.
+/// Returns the visible children in response form, including expired ones, or `None` if there are none or `depth` excludes them.
 fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = depth.below()?;
     let visible = children.iter().filter(|(name, _)| !is_hidden(name));

@@ -7,8 +7,7 @@ use super::{ByIndex, Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CheckpointFaithful {
-    /// The fingerprints of executed states, by lineage. A restored state is compared with them at once, or when its index is
-    /// known.
+    /// The fingerprints of executed states, by lineage. Restored states are compared with them once their index is known.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 

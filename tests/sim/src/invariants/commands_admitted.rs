@@ -166,8 +166,7 @@ impl Rules {
         self.revision.unwrap_or(1)
     }
 
-    /// Checks that an operation on users or roles succeeds if and only if its caller is an administrator, while authentication
-    /// is enabled.
+    /// Checks that an operation on users or roles succeeds only if authentication is off or its caller is an administrator.
     fn administer(
         &mut self,
         operation: &AuthOperation,

@@ -1,5 +1,4 @@
-//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on disk, so that no crash can
-//! remove it.
+//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on disk.
 
 use std::collections::BTreeSet;
 

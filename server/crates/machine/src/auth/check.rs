@@ -32,9 +32,8 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Fails unless the caller has the root role or v2 and v3 authentication are disabled. The error is `UserEmpty` without a
-    /// caller, `UserNotFound` for an unknown user, and `PermissionDenied` for any other user. Ignores the caller's auth
-    /// revision.
+    /// Fails unless the caller has the root role or v2 and v3 authentication are disabled: with `UserEmpty` without a caller,
+    /// with `UserNotFound` for an unknown user, otherwise with `PermissionDenied`. Ignores the caller's auth revision.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
@@ -49,8 +48,8 @@ impl Auth {
         }
     }
 
-    /// Returns the caller's user. Fails if the caller is not authenticated, if users or roles have changed since, or if the
-    /// user does not exist.
+    /// Returns the caller's user. Fails if the caller is not authenticated at the current auth revision or the user does not
+    /// exist.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;
@@ -179,8 +178,7 @@ impl<'a> AccessCheck<'a> {
         self.put_of(put, &mut BTreeSet::new())
     }
 
-    /// Fails unless the caller can write the range. If the deletion returns the deleted pairs, the caller must also be able
-    /// to read the range.
+    /// Fails unless the caller can write the range and, if the deletion returns the deleted pairs, read it.
     pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
         self.write(&delete.key, &delete.range_end)?;
         if delete.prev_kv {

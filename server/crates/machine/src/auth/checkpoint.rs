@@ -71,8 +71,7 @@ pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
 }
 
 impl Auth {
-    /// Emits the records of v2 authentication (the switch and the roles' patterns) that differ from `since`. `None` means an
-    /// empty state.
+    /// Emits the records of v2 authentication (the switch and the roles' patterns) that differ from `since` (empty if `None`).
     pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);

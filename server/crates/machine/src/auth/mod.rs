@@ -185,8 +185,7 @@ impl Auth {
         self.roles.get(name).map(Arc::as_ref)
     }
 
-    /// Executes a committed command on users and roles (I2). The caller must be an administrator, except for authentications
-    /// and v2 commands.
+    /// Executes a committed command on users and roles (I2). All but authentications and v2 commands require an administrator.
     pub(crate) fn apply(
         &mut self,
         command: &AuthCommand,
@@ -256,7 +255,7 @@ impl Auth {
         }
     }
 
-    /// Enables v3 authentication. Requires the root user with the root role. Has no effect if v3 authentication is already
+    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if v3 authentication is already
     /// enabled.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {

@@ -63,8 +63,7 @@ impl RangeSet {
         true
     }
 
-    /// Returns the end of the range that contains a key, or `Some(None)` if that range has no end. Returns `None` if no range
-    /// contains the key.
+    /// Returns the end of the range that contains a key (`Some(None)` without an end), or `None` if no range contains it.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;
@@ -73,8 +72,7 @@ impl RangeSet {
     }
 }
 
-/// Returns the exclusive end of a range in request form, or `None` if it has no end. A single key ends at the key followed by a
-/// zero byte.
+/// Returns the exclusive end of a range in request form, or `None` if it has none. A single key ends at its successor.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     match KeyRange::new(key, range_end) {
         KeyRange::One(key) => Some([key, b"\0"].concat().into()),

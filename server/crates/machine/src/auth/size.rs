@@ -28,8 +28,7 @@ impl Auth {
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Removes and returns a user. Also removes its merged permissions, and subtracts both sizes. Returns `None` if the user
-    /// does not exist.
+    /// Removes a user and its merged permissions, and subtracts their sizes. Returns the user, or `None` if it does not exist.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -45,8 +44,7 @@ impl Auth {
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Removes and returns a role. Also removes its patterns, and subtracts both sizes. Returns `None` if the role does not
-    /// exist.
+    /// Removes a role and its patterns, and subtracts their sizes. Returns the role, or `None` if it does not exist.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);

@@ -88,8 +88,7 @@ impl Block {
         }
     }
 
-    /// Creates a block from the parts of a checkpoint record. Returns `None` if a slot, an offset, a version or a link is
-    /// invalid.
+    /// Creates a block from the parts of a checkpoint record. Returns `None` if any of them is invalid.
     pub(super) fn from_parts(
         number: u64,
         base: Revision,

@@ -79,8 +79,7 @@ impl Kv {
         }
     }
 
-    /// Returns a copy without index for a later [`Kv::changes`]. The index changes with every write, so a kept copy would
-    /// double its memory.
+    /// Returns a copy for a later [`Kv::changes`], without the index, which changes with every write.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),

@@ -8,12 +8,10 @@
 use super::{Compact, Kv, KvError, version::Location};
 use crate::revision::Revision;
 
-/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB in about 1 ms. Commands that arrive in between
-/// wait.
+/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB in about 1 ms.
 pub(super) const SWEEP_BLOCKS_FIRST: usize = 128;
 
-/// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block, so
-/// the sweep finishes.
+/// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block.
 pub(super) const SWEEP_BLOCKS_NEXT: usize = 8;
 
 /// The result of one pass over some blocks.
@@ -58,8 +56,7 @@ impl Kv {
         }
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks of an earlier compaction, if any are left. Every command on keys and leases
-    /// calls this.
+    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks of an earlier compaction, if any are left. Every command does so.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_NEXT);

@@ -120,8 +120,7 @@ impl Kv {
         })
     }
 
-    /// Returns the locations of a key's changes at or after a revision, in order. Returns `None` if there are more than `max`
-    /// changes.
+    /// Returns the locations of a key's changes at or after a revision, in order. Returns `None` for more than `max` changes.
     pub fn changes_of_key(
         &self,
         key: &[u8],

@@ -96,8 +96,7 @@ impl History {
         Some((block, block.get(location.slot)?))
     }
 
-    /// Follows the links backward from `location` to the newest version at or below `revision`. Returns `None` if there is none
-    /// or it was compacted.
+    /// Follows the links back from `location` to the newest version at or below `revision`. Returns `None` if none remains.
     pub(super) fn at(&self, location: Location, revision: Revision) -> Option<BlockVersion<'_>> {
         let mut found = self.get(location)?;
         while found.1.main > revision {
@@ -106,8 +105,7 @@ impl History {
         Some(found)
     }
 
-    /// Follows the longest backward link that does not skip the newest version at or below `revision`. Returns `None` if there
-    /// is no earlier version.
+    /// Follows the longest link back that does not skip the newest version at or below `revision`, or returns `None`.
     fn step_back(&self, links: &Links, revision: Revision) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
@@ -157,8 +155,7 @@ impl History {
         (location, size)
     }
 
-    /// Returns the value of the previous version if it equals the value of `version` and is long enough to be shared. Returns
-    /// `None` otherwise.
+    /// Returns the value of the previous version if `version` has the same value and it is long enough to be shared.
     fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
         let value = version.value;
         if value.len() < SHARED_VALUE_BYTES {
@@ -222,8 +219,7 @@ impl History {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// Returns a location from which a reader finds all versions at or after `revision`: the last block that starts below
-    /// `revision`.
+    /// Returns where all versions at or after `revision` are found: the last block that starts below `revision`.
     pub(super) fn seek(&self, revision: Revision) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),

@@ -345,8 +345,7 @@ impl Index {
         count
     }
 
-    /// Iterates over the pages from the page in which a range starts to the last page of the index, each with its start
-    /// position.
+    /// Iterates over the pages from the start of a range to the end of the index, each with its start position.
     fn leaves_of<'a>(&'a self, span: &KeyRange<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
         let key = span.first();
         let (low, leaf) = self.leaf(key);

@@ -13,8 +13,7 @@ pub(crate) enum KeyRange<'a> {
 }
 
 impl<'a> KeyRange<'a> {
-    /// Creates a range from the `key` and `range_end` of a request. An empty `range_end` means a single key, `\0` all keys from
-    /// `key` on.
+    /// Creates a range from a request. An empty `range_end` means a single key, `\0` all keys from `key` on.
     pub(crate) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)

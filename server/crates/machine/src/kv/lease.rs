@@ -11,8 +11,7 @@ use crate::lease::{
 };
 
 impl Kv {
-    /// Executes a committed lease command (I2). Revoking an unknown lease fails with `NotFound`. A command without an operation
-    /// changes nothing.
+    /// Executes a committed lease command (I2). Revoking an unknown lease fails with `NotFound`.
     pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
         self.continue_sweep();
         match &command.operation {

@@ -287,8 +287,7 @@ impl Kv {
         WriteBatch { main: self.revision.next(), written: 0, reads }
     }
 
-    /// Returns the revision that reads within a command see. After the command's first write, this is the command's own
-    /// revision.
+    /// Returns the revision that reads in a command see: the command's own revision after its first write.
     fn revision_within(&self, batch: &WriteBatch) -> Revision {
         if batch.written > 0 {
             batch.main
@@ -297,8 +296,7 @@ impl Kv {
         }
     }
 
-    /// Returns the parts of a key's newest version, which may be a deletion, that the next version needs. Returns `None` if no
-    /// version remains.
+    /// Returns the parts of a key's newest version (or deletion) that the next version needs, or `None` if no version remains.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
         let (_, before) = self.history.get(entry.location)?;
@@ -312,8 +310,8 @@ impl Kv {
         })
     }
 
-    /// Writes one version at the command's revision: a value with its lease, or a deletion if `written` is `None`. Moves the
-    /// key to the new lease.
+    /// Writes one version of a key: a value with its lease, or a deletion if `written` is `None`. Moves the key to the new
+    /// lease.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], LeaseId)>) {
         let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);

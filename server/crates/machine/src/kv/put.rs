@@ -35,8 +35,7 @@ impl Kv {
         }
     }
 
-    /// Executes a checked put. If the same transaction has deleted the key, there is no value or lease to keep; the API refuses
-    /// such transactions.
+    /// Executes a checked put. The API refuses transactions that delete a key and then keep its value or lease.
     pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };

@@ -105,8 +105,7 @@ impl Kv {
         }
     }
 
-    /// Checks the revision of a range inside a transaction, where etcd also refuses a negative revision below the compacted
-    /// one.
+    /// Checks the revision of a range in a transaction, where etcd also refuses a negative revision below the compacted one.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted.0 {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -185,8 +184,8 @@ impl Kv {
         Ok((kvs, (count < limit).then_some(count as i64)))
     }
 
-    /// Charges the values that a range sorts, and the keys that the charge itself reads. Charges nothing for a range that does
-    /// not sort by value.
+    /// Charges the values that a range sorts, and the keys that the charge itself reads. Charges nothing without a sort by
+    /// value.
     pub(super) fn charge_sorted_values(
         &self,
         range: &Range,
@@ -248,8 +247,7 @@ impl Kv {
         outcome
     }
 
-    /// Counts the live keys in a range, at revision `at` or the newest revision (`None`), and charges the count. Fails if the
-    /// budget is exhausted.
+    /// Counts the live keys in a range, at revision `at` or the newest one, and charges the count. Fails without enough budget.
     fn count(
         &self,
         span: &KeyRange<'_>,
@@ -332,8 +330,7 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read, at an older revision if `history`, in the time of reading `keys` keys at the newest
-/// revision.
+/// Returns how many keys can be read in the time of `keys` keys at the newest revision. With `history`, reads are slower.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY

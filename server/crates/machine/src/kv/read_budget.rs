@@ -14,8 +14,7 @@ use crate::limits::{
 const PAIR_BYTES: u64 = 96;
 const _: () = assert!(size_of::<KeyValue>() as u64 <= PAIR_BYTES);
 
-/// Number of keys, live or deleted, that can be counted in the time of reading one key. Whole pages are counted at once: 140
-/// keys in 16 ns.
+/// Number of keys, live or deleted, that can be counted in the time of reading one. A whole page takes 16 ns to count.
 const COUNTED_PER_READ: u64 = 2048;
 
 /// Number of deleted keys that can be skipped in the time of reading one key. Each takes 20 ns, unless a whole page is deleted.
@@ -47,8 +46,7 @@ pub(super) struct ReadBudget {
 }
 
 impl ReadBudget {
-    /// Returns the budget of a command. If the command is not `bounded`, a release without limits logged it, and it has no
-    /// limits.
+    /// Returns the budget of a command. A command that is not `bounded` is of a release without limits and has none.
     pub(super) fn of_command(bounded: bool, answers: ReadResults) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {

@@ -13,8 +13,8 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply. They do not apply to an entry of a release without limits, or to a command that
-    /// reads at most one pair.
+    /// Returns whether the read limits apply: not to entries of releases without limits, or to commands that read at most one
+    /// pair.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
@@ -52,8 +52,7 @@ impl KvOperation {
         self.sum_puts(&|put| u64::from(wanted(put))) > 0
     }
 
-    /// Sums the results of `of` over all puts. For a transaction, returns the sum of the larger branch, whichever branch is
-    /// executed.
+    /// Sums the results of `of` over all puts. For a transaction, this is the sum of the larger branch, executed or not.
     pub(crate) fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         match self {
             Self::Put(put) => of(put),
@@ -202,15 +201,14 @@ pub struct Txn {
 }
 
 impl Range {
-    /// Returns whether the range sorts by value. Comparing long values with common prefixes takes longer than reading many
-    /// keys.
+    /// Returns whether the range sorts by value, which takes longer than reading many keys if long values have common prefixes.
     pub(super) fn compares_values(&self) -> bool {
         let sorts = self.sort_target() == SortTarget::Value && !self.count_only;
         sorts && !self.range_end.is_empty()
     }
 
-    /// Returns whether the range reads several keys at a revision before `newest`, for which each key's versions must be
-    /// followed back.
+    /// Returns whether the range reads several keys at a revision before `newest`, for which it follows each key's versions
+    /// back.
     pub(super) fn reads_history(&self, newest: Revision) -> bool {
         self.revision > 0 && self.revision < newest.0 && !self.range_end.is_empty()
     }
@@ -262,8 +260,7 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Iterates over this transaction and its nested transactions. Allocates only for nested transactions, because each write
-    /// calls this several times.
+    /// Iterates over this transaction and its nested ones. Allocates only for nested ones, because each write calls this often.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {

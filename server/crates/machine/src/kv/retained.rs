@@ -15,8 +15,7 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// Returns the revision for a hash request; 0 means the current revision. Fails if the revision is compacted or above the
-    /// current revision.
+    /// Returns the revision for a hash request; 0 means the current one. Fails for a compacted or future revision.
     pub fn hash_revision(&self, revision: Revision) -> Result<Revision, KvError> {
         if revision > Revision::NONE && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });

@@ -32,8 +32,7 @@ impl TxnPath {
 }
 
 impl Kv {
-    /// Executes a transaction: evaluates its comparisons, checks the chosen branches and executes them. If it fails, the key
-    /// space is unchanged.
+    /// Executes a transaction: evaluates its comparisons, checks the chosen branches and executes them, or changes nothing.
     pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
@@ -46,8 +45,7 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state, without a proposal. It may compare and sort as many bytes as
-    /// it may return.
+    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
@@ -56,8 +54,7 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Returns whether both branches of a transaction together may read more than `keys` keys. The estimate costs a fraction of
-    /// that work.
+    /// Returns whether both branches of a transaction together may read more than `keys` keys, by a cheap estimate.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
@@ -94,15 +91,13 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` for a deletion that
-    /// returns no pairs.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs, if it returns them.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_delete(delete, &mut reads).is_err()
     }
 
-    /// Charges the reads of the comparisons and of both branches of a transaction, including nested ones. Fails if the budget
-    /// is exhausted.
+    /// Charges the reads of the comparisons and branches of a transaction, including nested ones. Fails without enough budget.
     fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -163,8 +158,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind, which
-    /// the API refuses.
+    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind.
     fn execute(
         &mut self,
         batch: &mut WriteBatch,
@@ -249,8 +243,7 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// Returns whether a comparison holds for one pair. As in etcd, an unknown target compares as equal and an unknown relation
-/// holds.
+/// Returns whether a comparison holds for one pair. As in etcd, an unknown target is equal and an unknown relation holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

@@ -119,8 +119,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Acts on the recovered state: checks for this member's own removal, ends an unnecessary wait of a copy, and campaigns on
-    /// a sole voter.
+    /// Acts on the recovered state: handles this member's removal and copied disk, and campaigns on a sole voter.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();

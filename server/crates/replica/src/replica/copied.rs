@@ -110,8 +110,7 @@ impl Replica {
         self.copied.is_some()
     }
 
-    /// Returns the number of ticks for which messages of the original may still arrive and for which reports of voters are
-    /// valid.
+    /// Returns the number of ticks for which messages of the original may arrive and reports of voters are valid.
     fn copy_patience(&self) -> u64 {
         NO_VOTE_TIMEOUTS * self.config.election_ticks as u64
     }
@@ -165,8 +164,7 @@ impl Replica {
         answers
     }
 
-    /// Returns whether this member may vote for the sender of a vote request. A copy also records the sender's term, log end
-    /// and voters.
+    /// Returns whether this member may vote for the sender of a vote request. A copy also records what the request reports.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // A pre-vote request has the sender's term plus one.
@@ -223,8 +221,7 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// Returns the voters of this member's configuration, without this member. On a copy, adds the voters that vote requests
-    /// have named.
+    /// Returns the other voters of this member's configuration. On a copy, adds the voters that vote requests have named.
     fn other_voters(&self) -> BTreeSet<u64> {
         let place = self.raft.store().position();
         let named = self.copied.iter().flat_map(|it| it.log_ends.values());

@@ -25,8 +25,7 @@ pub(super) struct DeferredCommits {
     forwarded: BTreeMap<u64, (u64, u64)>,
 }
 
-/// The fields of an append message without entries. The message is sent later with its original term, as if the network had
-/// delayed it.
+/// The fields of an append message without entries. It is sent later with its original term, like a delayed message.
 #[derive(Clone, Copy, Debug)]
 struct DeferredCommit {
     term: u64,
@@ -43,8 +42,7 @@ impl DeferredCommits {
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`. The commit index that covers the entry is sent to that member at
-    /// once.
+    /// Records that `member` forwarded the entry at `index`. It then gets the covering commit index at once.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;
@@ -58,8 +56,7 @@ impl DeferredCommits {
             && now_ns.saturating_sub(last) <= COMMIT_DEFERRAL_NS
     }
 
-    /// Returns whether `commit` covers an entry that `member` forwarded and no earlier commit index covered. Forgets the
-    /// covered entries.
+    /// Returns whether `commit` is the first to cover an entry that `member` forwarded. Forgets the covered entries.
     fn is_awaited(&mut self, member: u64, commit: u64) -> bool {
         let Some((first, last)) = self.forwarded.get_mut(&member) else {
             return false;
@@ -104,8 +101,7 @@ impl Replica {
         true
     }
 
-    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent. Returns `None` if there are
-    /// none.
+    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent, or `None` without any.
     pub(super) fn commits_due_ns(&self) -> Option<u64> {
         let commits = &self.deferred_commits;
         let due = commits.since_ns.saturating_add(COMMIT_DEFERRAL_NS);

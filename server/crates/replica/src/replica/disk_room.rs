@@ -14,8 +14,7 @@ use super::Replica;
 use crate::wire;
 use witan_machine::command::Command;
 
-/// Number of election timeouts between two attempts of a leader to transfer leadership, because raft drops proposals during an
-/// attempt.
+/// Number of election timeouts between two attempts to transfer leadership, during which raft drops proposals.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
 /// Maximum size of an entry on disk in bytes, without its data.

@@ -66,8 +66,7 @@ impl Replica {
             && (message.log_term, message.index) <= (log.last_term(), log.last_index())
     }
 
-    /// Answers the kept pre-vote request as if it arrived now, if it is for the next term. A candidate that no longer waits
-    /// ignores the answer.
+    /// Answers the kept pre-vote request as if it arrived now, if it is for the next term.
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();

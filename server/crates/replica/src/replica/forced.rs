@@ -81,8 +81,7 @@ impl Replica {
             return Ok(None);
         }
         let before = committed.unwrap_or_else(|| machine.members.clone());
-        // An old leader that still runs may have other entries of its term at these indexes. The higher term makes this member
-        // ignore it.
+        // An old leader that still runs may have other entries of its term at these indexes. The higher term excludes it.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&machine.members, own) {

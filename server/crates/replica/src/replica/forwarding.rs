@@ -89,8 +89,7 @@ impl Replica {
             // then cause the proposals to be executed twice. The proposer retries when it applies an entry of the next term.
             return;
         }
-        // No correct member sends such an entry, so no request waits for it. A leader's own commands have no ticket and are
-        // never forwarded.
+        // No correct member sends such an entry: a leader's own commands have no ticket and are never forwarded.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;

@@ -1,5 +1,4 @@
-//! Group commit of proposals: a `RequestGroup` holds the proposals of this process and, on a leader, of other members until
-//! they are due.
+//! Group commit of proposals: a `RequestGroup` holds own proposals, and on a leader forwarded ones, until they are due.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -36,8 +35,7 @@ impl Replica {
         self.follow_batches();
     }
 
-    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. If the group then holds too many proposals,
-    /// rejects some of them.
+    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. Rejects some proposals if too many are held.
     pub(super) fn hold_own(&mut self, connection: Connection, ticket: Ticket, bytes: usize) {
         let held = HeldProposal::Own(ticket);
         self.group.push(Source::Client(connection), held, bytes);

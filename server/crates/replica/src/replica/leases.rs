@@ -54,8 +54,7 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
-    /// Answers another member's requests about leases. Reports at once if this member does not lead that term or cannot answer
-    /// yet.
+    /// Answers another member's requests about leases. Reports at once if this member cannot answer in that term.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseRequester::Member {

@@ -22,8 +22,7 @@ impl Replica {
         }
     }
 
-    /// Compares the lineage in a leader's append message with this member's. If they differ, this member must get the leader's
-    /// state.
+    /// Compares a leader's lineage with this member's. If they differ, the leader's state must replace this member's.
     pub(super) fn compare_lineage(&mut self, message: &Message) {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;

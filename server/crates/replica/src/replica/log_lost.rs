@@ -42,8 +42,7 @@ enum Said {
 }
 
 impl Said {
-    /// Returns the later claim `self`, with the larger of the two commit indexes. Returns `None` if the claims are of different
-    /// kinds.
+    /// Returns the claim `self` with the larger of the two commit indexes. Returns `None` if the claims are of different kinds.
     fn again(self, before: Self) -> Option<Self> {
         match (self, before) {
             (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
@@ -217,8 +216,7 @@ impl Replica {
         };
         let same = (known.leader, known.term) == (message.from, message.term);
         let (refuted, contradicts) = match known.said {
-            // An append of the same leader proves nothing about missing entries before it, so this member still does not vote
-            // for a while.
+            // Appends of the same leader prove nothing about missing entries before them, so this member still does not vote.
             Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
             Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
                 true => (index <= message.commit, false),
@@ -233,8 +231,7 @@ impl Replica {
         }
     }
 
-    /// Returns whether an append follows an entry of this log at or after `index`, so that both logs are equal up to that
-    /// entry.
+    /// Returns whether an append follows an entry of this log at or after `index`, so that both logs are equal up to there.
     fn agrees_from(&self, append: &Message, index: u64) -> bool {
         let log = &self.raft.raft.raft_log;
         append.index >= index && log.match_term(append.index, append.log_term)

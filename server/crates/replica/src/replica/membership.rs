@@ -90,8 +90,7 @@ impl Replica {
         self.pending_removal.member == Some(member)
     }
 
-    /// Searches the log for an unapplied removal. Returns the removed member, or `None`. At most one membership change is
-    /// pending.
+    /// Returns the member whose removal is in the log but not applied, or `None`. At most one membership change is pending.
     fn find_pending_removal(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         let from = self.raft.store().position().index + 1;
@@ -132,8 +131,7 @@ impl Replica {
         }
     }
 
-    /// Records the commit index of a message that raft has accepted, if its sender leads. The tuple is the sender, the term and
-    /// the commit index.
+    /// Records the commit index of an accepted message, if its sender leads. The tuple is sender, term and commit index.
     pub(super) fn note_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
         let raft = &self.raft.raft;
         if from != self.config.id && raft.leader_id == from && raft.term == term {

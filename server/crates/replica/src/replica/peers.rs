@@ -121,8 +121,7 @@ impl Replica {
         message.index <= matched
     }
 
-    /// Records which members have answered this leader, before raft forgets it at a quorum check. The leader keeps log entries
-    /// for these members.
+    /// Records which members have answered this leader, before raft forgets it at a quorum check.
     pub(super) fn note_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();

@@ -44,8 +44,7 @@ impl Replica {
         self.proposals.len()
     }
 
-    /// Proposes a command of the leader itself, which is appended in the current term or never. Returns whether it was
-    /// appended.
+    /// Proposes a command of the leader itself, in the current term or never. Returns whether it was appended.
     pub(super) fn propose_as_leader(&mut self, now_ns: i64, command: Command) -> bool {
         let entry = Entry {
             stamp: Some(self.proposals.internal_stamp(now_ns)),

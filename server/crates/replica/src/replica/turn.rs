@@ -24,8 +24,7 @@ use witan_machine::{
     member::MemberId,
 };
 
-/// Processes everything that raft has ready, round by round, until nothing is left. Fails with the reason if the member must
-/// halt.
+/// Processes everything that raft has ready, round by round, until nothing is left. Fails if the member must halt.
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.set_election_timeout();
     replica.apply_queue.turn_keys = 0;
@@ -445,8 +444,7 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the due ReadIndex round if raft would answer it. On a sole voter reads need no round, so they do not wait for each
-/// other.
+/// Issues the due ReadIndex round if raft would answer it. On a sole voter, reads need no round.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;

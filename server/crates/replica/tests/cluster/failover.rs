@@ -235,8 +235,7 @@ fn slow_campaigns_are_not_ended_by_the_next_ones() {
     }
 }
 
-/// Each member learns separately that the leader's process ended. Whatever the order and the intervals, campaigns must not end
-/// each other.
+/// Each member learns separately that the leader's process ended. In any order, campaigns must not end each other.
 #[test]
 fn campaigns_do_not_end_each_other_whenever_members_hear_of_it() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {

@@ -91,8 +91,7 @@ fn a_removed_leader_hands_over_first() {
     }
 }
 
-/// A removed member could not answer for entries after its removal. Its proposal is rejected, and its client can use another
-/// member.
+/// A removed member cannot answer for entries after its removal. Its proposal is rejected, and the client retries elsewhere.
 #[test]
 fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     let mut cluster = Cluster::new(&[1, 2]);

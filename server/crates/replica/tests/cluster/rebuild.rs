@@ -135,8 +135,7 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
 
-/// One of three voters is down, and the acknowledgments of the remaining follower are lost. The leader commits nothing without
-/// it.
+/// One voter is down, and the other follower's acknowledgments are lost. The leader commits nothing without it.
 #[test]
 fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -1,5 +1,4 @@
-//! The read limits of one command. A rejected command changes nothing. An entry of a release without limits is replayed without
-//! its answers.
+//! The read limits of one command. A rejected command changes nothing. Entries of older releases are replayed without answers.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"

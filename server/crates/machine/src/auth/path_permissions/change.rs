@@ -142,7 +142,7 @@ impl Auth {
         Ok(new)
     }
 
-    /// Deletes a role with its patterns. Fails for the root role or a missing role. As in etcd, users keep the deleted role's
+    /// Deletes a role and its patterns. Fails for the root role or a missing role. As in etcd, users keep the deleted role's
     /// name.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
@@ -160,8 +160,7 @@ impl Auth {
     }
 }
 
-/// Returns the patterns in `old` and `grant` that are not in `revoke`, sorted. Fails with the first pattern in `grant` that
-/// already exists.
+/// Returns the patterns in `old` and `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` in `old`.
 fn merged_names(
     old: &[String],
     grant: &[String],

@@ -143,8 +143,7 @@ impl PathPatterns {
         Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
 
-    /// Returns whether a pattern for this kind of access matches the path. Recursive access requires a pattern that ends in
-    /// `*`.
+    /// Returns whether a pattern for this kind of access matches the path. Recursive access needs a pattern that ends in `*`.
     fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
         let patterns = if wish.write { &self.write } else { &self.read };
         patterns
@@ -192,8 +191,7 @@ impl Auth {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns whether a user's roles grant this access to a path, even while v2 authentication is disabled. `None` is an
-    /// anonymous request.
+    /// Returns whether a user's roles grant this access to a path, even if v2 authentication is disabled. `None` is anonymous.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);

@@ -26,8 +26,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Returns messages of a leader whose entry 2 has term 6: an append after that entry, an append of it, and a snapshot that
-/// includes it.
+/// Returns messages of a leader whose entry 2 has term 6: an append after it, an append of it, and a snapshot with it.
 fn contradictions() -> [Envelope; 3] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
