@@ -203,9 +203,8 @@ impl World {
         self.judge_files(place, refused.map(|_| ()));
     }
 
-    /// Returns whether a quorum without the voter `lost` knows the last membership change. A leader that has committed its own
-    /// removal answers and stops, possibly before the others know of the commit. Until they do, they need a quorum of the
-    /// previous voters.
+    /// Returns whether a quorum without the voter `lost` knows the last membership change. A leader that committed its own
+    /// removal may stop before the others know of it. Until they do, they need a quorum of the previous voters.
     fn is_change_known_without(&self, lost: u64, voters: &[u64]) -> bool {
         let members = |registry: &MemberRegistry| -> Vec<(u64, bool)> {
             let people = registry.by_id.values();

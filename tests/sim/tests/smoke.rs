@@ -5,10 +5,8 @@ use witan_sim::{
     world::Counts,
 };
 
-/// Number of seeds for each cluster size.
 const SEEDS: u64 = 20;
 
-/// Number of seeds for cluster sizes that other runs do not use.
 const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> Counts {

@@ -2,7 +2,6 @@
 
 use witan_sim::{recordings::run_with_twins, scenario::Scenario};
 
-/// Number of seeds for each cluster size.
 const SEEDS: u64 = 4;
 
 #[test]

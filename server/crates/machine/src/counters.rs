@@ -1,8 +1,7 @@
 //! The counters of the state, which only increase, and their limits.
 //!
 //! A checkpoint with a counter above [`COUNT_MAX`] does not load. No state reaches that limit: an imported counter is at most
-//! [`COUNT_IMPORT_MAX`], each further step takes several bytes of the log, and 2^61 steps take centuries at a gigabyte per
-//! second. `witan_replica` applies the same constants to raft indexes and terms.
+//! [`COUNT_IMPORT_MAX`], and each further step takes several bytes of the log.
 
 use std::fmt;
 
@@ -63,7 +62,6 @@ mod tests {
 
     #[test]
     fn a_state_that_leaves_no_room_to_count_on_is_not_taken_over() {
-        // Every counter that a test can set.
         let at = |count: u64| -> [StateMachine; 2] {
             let kv: Kv = at_revision(Revision(count.cast_signed()));
             let auth = Auth::restored(false, count, [], []);

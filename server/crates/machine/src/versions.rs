@@ -235,7 +235,6 @@ mod tests {
             ("3.5.0", "3.5.0", &[OLD, None], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, true), END),
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, true), END),
-            // The downgrade does not end before the time of the check.
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, false), FALL),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, false), KEEP),
         ] {

@@ -287,7 +287,6 @@ fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
         apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
     }
     assert!(ask(&kv));
-    // The lease has one key that the caller cannot write.
     for key in ["m", "A", "a0", "z"] {
         let mut kv = kv.clone();
         apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));

@@ -34,7 +34,6 @@ use std::{
 
 /// Executes the commands of one kind of script.
 trait Room {
-    /// Executes one command with its indented lines, and returns its output.
     fn run(&mut self, command: &str) -> String;
 }
 

@@ -14,7 +14,6 @@ pub(crate) struct BatchesInFlight {
     bytes: usize,
 }
 
-/// A batch of proposals that were submitted together.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Ticket of the batch's last proposal from this process.

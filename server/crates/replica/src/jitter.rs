@@ -2,9 +2,7 @@
 //! runs with the same seed are reproducible.
 
 /// Returns the number of ticks until this member campaigns: `election_ticks` plus a jitter of less than `election_ticks`.
-///
-/// `campaigns` counts the member's campaigns since startup, so that two members whose campaigns collided get different timeouts
-/// the next time.
+/// `campaigns` counts the member's campaigns, so two members that collided get different timeouts the next time.
 pub(crate) fn election_ticks(
     seed: u64,
     id: u64,

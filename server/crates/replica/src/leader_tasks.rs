@@ -20,7 +20,6 @@ const HEARD_TICKS: u64 = 1000;
 
 #[derive(Debug)]
 pub(crate) struct LeaderTasks {
-    /// Automatic compaction of the v3 key space.
     pub(crate) compaction: AutoCompactor,
     /// Members to which a snapshot is being sent, with the tick at which it started.
     snapshots: BTreeMap<u64, u64>,

@@ -3,8 +3,6 @@
 //! The timers are not replicated, and a keep-alive resets a timer without a log entry. A new leader starts from the replicated
 //! state and extends every lease by an election timeout, because it has not seen earlier keep-alives. A timer starts with the
 //! first clock update *after* its event, so a lease may live longer than promised, but never shorter.
-//!
-//! `witan_machine::lease` has the leases themselves, and `leader_tasks` schedules the checks.
 
 use std::collections::BTreeSet;
 
@@ -190,10 +188,10 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns why it cannot. `applied` is the index of
-    /// the last applied entry. [`Renewal::Expiring`] means that the lease expired before the keep-alive arrived, or that its
-    /// expiration is proposed. [`Renewal::NeedsCheckpoint`] means that the state has a smaller remaining TTL, or that the log
-    /// may have one above `applied`.
+    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns why it cannot. Returns
+    /// [`Renewal::Expiring`] if the lease expired before the keep-alive arrived or its expiration is proposed. Returns
+    /// [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining TTL, or the log may have one above `applied`, the last
+    /// applied index.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
@@ -224,10 +222,8 @@ impl Lessor {
         self.term.map(|_| self.deadlines.clone())
     }
 
-    /// Takes the leases to expire and to checkpoint now, and schedules their next checks. One call takes at most
-    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, [`LEASE_CHECKPOINTS_PER_ENTRY`] checkpoints and
-    /// [`LEASE_CHECKS_PER_TICK`] checks; the next call continues. The caller must call [`Self::proposed`] before the next
-    /// keep-alive.
+    /// Takes the leases to expire and to checkpoint now, up to the limits per entry and per tick, and schedules their next
+    /// checks. The caller must call [`Self::proposed`] before the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let (mut changes, mut checks) = (0, 0);
@@ -474,7 +470,6 @@ mod tests {
         leader.checkpoint(7, 3000);
         leader.checkpoint(7, 0);
         assert_eq!(leader.renew(7), renewed);
-        // A later leader counts from the last checkpoint.
         leader.lead(Some(2));
         leader.at(601.0);
         let deadlines = leader.timers.deadlines().expect("it leads");

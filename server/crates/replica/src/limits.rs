@@ -74,8 +74,7 @@ pub const TERM_RISE_MAX: u64 = 1 << 32;
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
 /// Maximum size in bytes of these entries, and of the committed entries that wait for a long command. Above it, the older half
-/// of the applied entries is dropped, and a member that still needs them gets a snapshot. A follower drops further appends, and
-/// the leader resends them.
+/// of the applied entries is dropped, and a follower drops further appends, which the leader resends.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Maximum size in bytes of the applied entries kept in memory for members that are receiving a snapshot or entries. A member

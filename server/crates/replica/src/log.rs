@@ -105,9 +105,9 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs. A cluster of one member needs none of them. Otherwise enough entries are
-    /// kept for a member that was briefly away; a member that is further behind gets a snapshot. `receivers` is the last index
-    /// that the slowest member has which is receiving a snapshot or entries. Entries after it are kept up to a bound.
+    /// Drops applied entries that no member needs. A cluster of one member needs none. Otherwise enough entries are kept for a
+    /// member that was briefly away. `receivers` is the lowest last index of the members that are receiving a snapshot or
+    /// entries; later entries are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -309,7 +309,6 @@ mod tests {
         log.advance_position(10, 1);
         log.trim(None);
         assert_eq!(log.first_index(), Ok(11));
-        // Replacing entries also replaces their size.
         log.append(&[entry(12, 1)]);
         assert_eq!(log.bytes, (1 << 20) + 1 + 2 * size_of::<Entry>());
     }
@@ -329,7 +328,6 @@ mod tests {
         write(&mut log, 1..=60_000, 10);
         write(&mut log, 60_001..=60_100, 1 << 20);
         assert_eq!(log.first_index(), Ok(1001));
-        // The slowest member has caught up.
         log.trim(Some(60_050));
         assert!(
             log.first_index().unwrap() > 55_000,

@@ -2,9 +2,7 @@
 //! process answers the request, and no process does after a restart.
 //!
 //! The encoded entry is kept with the term in which it was submitted. It is submitted again once it is certain that it never
-//! entered the log.
-//!
-//! Tickets increase, so ticket order is age order.
+//! entered the log. Tickets increase, so ticket order is age order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -159,9 +157,8 @@ impl Proposals {
         !self.due.is_empty()
     }
 
-    /// Takes the next entry to submit from the queue. Returns its ticket and encoding, or `None` if the queue is empty. Skips
-    /// tickets that no longer wait or were submitted already. The caller must then call [`Self::handed_in`] or
-    /// [`Self::defer_to_tick`], or answer the request; otherwise it waits until its timeout.
+    /// Takes the next entry to submit, with its ticket. Returns `None` if no entry is due. Skips tickets that no longer wait or
+    /// were submitted. The caller must then call [`Self::handed_in`] or [`Self::defer_to_tick`], or answer the request.
     pub(crate) fn take_due(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.due.pop_front() {
             if let Some(encoded) = self.encoded(ticket)

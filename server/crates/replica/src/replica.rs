@@ -329,9 +329,8 @@ impl Replica {
         persisted && self.may_lead_with_disk()
     }
 
-    /// Returns whether a linearizable read may use the current state without asking other members. This requires that this
-    /// member is the only voter, leads, and has applied an entry of its term, because its state then contains every
-    /// acknowledged write.
+    /// Returns whether the current state serves linearizable reads without asking other members: this member is the only voter,
+    /// leads, and has applied an entry of its term.
     pub fn is_linearizable(&self) -> bool {
         self.is_sole_voter() && self.leads_with_all_applied()
     }
@@ -510,9 +509,8 @@ impl Replica {
         }
     }
 
-    /// Proposes the leader's own commands: expirations of v2 nodes and leases, lease checkpoints, automatic compactions and
-    /// sweeps of compacted versions. Omits compactions and sweeps if this cluster follows another one. First fails snapshots
-    /// whose results were not reported, even if the disk is full, so that raft sends new ones.
+    /// Proposes the leader's own commands, without compactions and sweeps if this cluster follows another one. First fails
+    /// snapshots whose results were not reported, even if the disk is full, so that raft sends new ones.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
@@ -547,8 +545,7 @@ impl Replica {
     }
 
     /// Replaces the random election timeout that raft-rs has drawn since the last turn (I1), and counts a campaign that has
-    /// begun. raft-rs resets its tick count when it draws, so no tick uses that draw if a turn follows within an election
-    /// timeout.
+    /// begun. No tick uses raft-rs's draw if a turn follows within an election timeout.
     fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;
         let now = (Role::of(raft.state), raft.term);

@@ -16,7 +16,6 @@ use witan_tree::{
     TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch, limits::TREE_DEPTH_MAX,
 };
 
-/// An operation and its time.
 #[derive(Clone, Debug)]
 enum Step {
     Do(TreeOperation, i64),
@@ -208,7 +207,6 @@ proptest! {
         assert_same(&tree, &back);
     }
 
-    /// A watcher is woken for each event that it would receive.
     #[test]
     fn no_watcher_misses_an_event(history in steps(60)) {
         let mut tree = Tree::default();

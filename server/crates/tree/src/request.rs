@@ -1,6 +1,5 @@
-//! The operations on the v2 tree. The log stores them, so field numbers never change. Paths are cleaned and absolute (`/`,
-//! `/a/b`), in bytes. `expires_ns` is an absolute Unix time in nanoseconds that the receiving member computed; `None` means no
-//! expiration.
+//! The operations on the v2 tree. The log stores them, so field numbers never change. Paths are cleaned and absolute.
+//! `expires_ns` is a Unix time in nanoseconds that the receiving member computed; `None` means no expiration.
 
 #![expect(missing_docs, reason = "each payload says it")]
 

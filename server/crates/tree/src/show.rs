@@ -29,9 +29,8 @@ impl ListingDepth {
 }
 
 impl Tree {
-    /// Reads one node. A directory includes one level of children, or all levels if `recursive`, sorted and without hidden
-    /// nodes. Expired nodes are included until a command removes them; `now_ns` affects only TTLs. Fails if the node is missing
-    /// or a file is in the way.
+    /// Reads one node. A directory includes its children, or all descendants if `recursive`, sorted and without hidden nodes.
+    /// Expired nodes are included until a command removes them. Fails if the node is missing or a file is in the way.
     pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let depth = listing_depth(recursive);

@@ -1,8 +1,7 @@
 //! Authentication and authorization: users, roles with permissions on key ranges, and the switches that enforce them.
 //!
 //! Rules and their order are the same as in etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so a
-//! permission change affects every later log entry. `server/crates/auth` handles plaintext passwords, hashing and tokens. The
-//! hashes are part of the state, but no `Debug` implementation prints them.
+//! permission change affects every later log entry. `server/crates/auth` handles plaintext passwords, hashing and tokens.
 //!
 //! Reading order: `request`, `payload` (the operations) → `users`, `roles` (their implementation) → `range_set` (union of
 //! permissions) → `check` (permission checks of a caller) → `path_permissions` (the same for v2) → `size` (quota accounting) →
@@ -195,7 +194,6 @@ impl Auth {
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };
-        // These two operations have their own rules.
         if !matches!(
             verb,
             AuthOperation::Authenticate(_) | AuthOperation::Paths(_)

@@ -232,7 +232,6 @@ mod tests {
         let growth = command.growth();
         auth.apply(&command, None).unwrap();
         let grown = auth.size_bytes().saturating_sub(before);
-        // Derived data adds to the estimate.
         assert!(grown <= growth + ITEM_BYTES, "{grown} {growth}");
     }
 

@@ -1,8 +1,8 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
 //! A version never changes its slot: compaction removes versions and keeps the numbering. If a value equals the previous
-//! version's value, both share a buffer outside the block. A put that keeps a large value therefore uses little memory. Sharing
-//! affects only memory. Sizes, the limits of blocks, and the record on disk are the same as with all values inline.
+//! version's value, both share a buffer outside the block, so a put that keeps a large value uses little memory. Only memory
+//! differs: sizes, limits and the record on disk are the same as with all values inline.
 //!
 //! `history` manages the blocks and chooses the shared values, and `checkpoint` defines the record.
 
@@ -16,9 +16,8 @@ use super::{
 };
 use crate::revision::Revision;
 
-/// Maximum size of a block in bytes. A block accepts no further version that would exceed it, and a larger version gets its own
-/// block. The size is a size class of the allocator, so closed blocks waste no memory, and is below the maximum size of a
-/// checkpoint record.
+/// Maximum size of a block in bytes, up to which it accepts further versions. A larger version gets its own block. This is a
+/// size class of the allocator, below the maximum size of a checkpoint record.
 pub(super) const BLOCK_BYTES: usize = 28 << 10;
 
 /// Size in bytes of a block in addition to its versions and directory; counts against [`BLOCK_BYTES`].

@@ -1,8 +1,7 @@
 //! The key space as checkpoint records: one record for the counters, and one for each block.
 //!
-//! A block's record is written when the block is new or a compaction has rewritten it, and an open block's record also when the
-//! block has grown. Every record ends with a CRC-32 of its content. The index is not written, because loading the blocks in
-//! order rebuilds it.
+//! A block's record is written when the block is new, was rewritten by a compaction or, while it is open, has grown. Every
+//! record ends with a CRC-32 of its content. The index is not written, because loading the blocks in order rebuilds it.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! A compaction examines only the versions since the last one, because each of them supersedes the previous version of its key.
 //! The work is therefore proportional to the compacted revisions, not to the store. The compacted revision takes effect at
 //! once. Sweeps remove the superseded versions block by block, some with the compaction and some with each later command, so
-//! that no command waits long. If no commands arrive, the leader proposes sweeps. The log alone determines a sweep.
+//! that no command waits long. If no commands arrive, the leader proposes sweeps.
 
 use super::{Compact, Kv, KvError, version::Location};
 use crate::revision::Revision;
@@ -82,9 +82,8 @@ impl Kv {
         self.sweeping = !done;
     }
 
-    /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6,
-    /// because a watch from this revision must see it. The next pass therefore starts at this revision, which one pass always
-    /// examines completely.
+    /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6, so
+    /// that a watch from this revision sees it. The next pass therefore starts at this revision again.
     fn find_dead(&self, revision: Revision, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {

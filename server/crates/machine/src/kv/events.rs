@@ -1,8 +1,7 @@
-//! The history as watchers read it: forward from a location or a revision, or backward along one key. Watchers keep their own
-//! cursors.
+//! The history as watchers read it: forward from a location or a revision, or backward along one key.
 //!
-//! A received snapshot may store the same history in different blocks. A location therefore belongs to one layout. A state of
-//! another layout does not resolve it, and readers continue from the revision.
+//! A received snapshot may store the same history in different blocks, so a location belongs to one layout. A state of another
+//! layout does not resolve it, and readers continue from the revision.
 //!
 //! A compaction can remove changes that synced watchers have not read, because both can happen in the same round. The state
 //! before the compaction is therefore kept until the watchers are notified ([`Kv::compacted_states`]).
@@ -233,7 +232,6 @@ mod tests {
                 } else {
                     put(&mut kv, &key, size);
                 }
-                // Deleting a missing key creates no revision.
                 if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision().0 {
                     all.push((kv.revision().0, key, deletes));
                 }

@@ -214,7 +214,6 @@ mod tests {
         for revision in [150, 200, 301, kv.revision().0] {
             assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
         }
-        // The imported store behaves like the original afterward.
         for kv in [&mut kv, &mut taken] {
             apply(kv, KvOperation::Compact(Compact { revision: 300 }));
             while kv.sweeping {

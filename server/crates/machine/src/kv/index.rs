@@ -23,7 +23,6 @@ const FETCHED: usize = 32;
 pub(super) struct IndexRow<'a> {
     key: &'a [u8],
     entry: PackedEntry,
-    /// Size of the version in bytes.
     size: usize,
 }
 
@@ -53,7 +52,6 @@ pub(super) enum WalkStep<'a> {
 pub(super) struct Count {
     /// Number of keys whose newest version is not a deletion.
     pub(super) live: usize,
-    /// Number of all keys.
     pub(super) all: usize,
 }
 

@@ -1,7 +1,6 @@
 //! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
-//! proposer looks up the length of the value, and the put contains the maximum length for the time when it is applied. Without
-//! this limit, many small puts could follow a put that makes the value large before any member has applied it. A put above the
-//! limit changes nothing, and is proposed again with the value's current length.
+//! proposer looks up the value's length, and the put contains a maximum for the time when it is applied. Without this limit,
+//! many small puts could follow a put that makes the value large. A put above the limit changes nothing, and is proposed again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
@@ -24,9 +23,8 @@ impl Put {
 }
 
 impl Kv {
-    /// Returns the size in bytes of the values that a command keeps in the current state; for a transaction, of the larger
-    /// branch. Sets the maximum length of each value in the command: the next power of two, so that a small change before the
-    /// command is applied rarely matters.
+    /// Returns the size in bytes of the values that a command keeps now; for a transaction, of the larger branch. Sets each
+    /// value's maximum length in the command to the next power of two, so that small changes in between do not matter.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.bound_kept_value(put),

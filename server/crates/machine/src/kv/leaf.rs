@@ -45,7 +45,6 @@ impl IndexEntry {
     }
 }
 
-/// One page of the index.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     /// Offsets of the entries in `data`, in key order.

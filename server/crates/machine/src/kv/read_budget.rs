@@ -3,7 +3,7 @@
 //! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
 //! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range and on
 //! which of them are deleted, and both follow from the log. The layout of index pages differs between members, because startup
-//! repacks them, so a walk over pages is never charged. The files of the operations define what each operation reads.
+//! repacks them, so a walk over pages is never charged.
 
 use super::{KeyValue, KvError, index::Count};
 use crate::limits::{
@@ -35,7 +35,6 @@ pub enum ReadResults {
     Discard,
 }
 
-/// The remaining read budget of a command.
 #[derive(Clone, Debug)]
 pub(super) struct ReadBudget {
     /// The remaining work, in units of the cost of counting a key.

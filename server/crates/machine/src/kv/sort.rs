@@ -1,8 +1,6 @@
 //! Sorts many byte strings without pairwise comparison: an MSD radix sort with cached heads, which processes seven bytes of
-//! each key at a time.
-//!
-//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n steps. This sort fetches each key
-//! only a few times, and works on adjacent integers.
+//! each key at a time. It fetches each key only a few times, while a comparison sort fetches two keys for each of its n log n
+//! steps.
 
 use std::ops::Range;
 

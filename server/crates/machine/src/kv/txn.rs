@@ -1,9 +1,8 @@
 //! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
-//! As in etcd, there are three steps. First, all comparisons, including nested ones, are evaluated on the state before the
-//! transaction. Then the operations in the chosen branches are checked, and finally executed. A failed transaction therefore
-//! changes nothing. Only the third step detects that a transaction reads too much, and then restores the state before the
-//! transaction.
+//! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
+//! operations in the chosen branches are checked, and finally executed, so a failed transaction changes nothing. Only the
+//! execution detects that a transaction reads too much, and then restores the state before it.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,5 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
-//! `block` assigns its location, and `index` determines which version is the newest.
-//!
 //! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
 //! six bytes in addition to its key and value. In memory, a value may be stored outside its block (see `block`).
 
@@ -17,11 +15,9 @@ pub(super) struct Location {
     pub(super) slot: u16,
 }
 
-/// Links from a version to older versions of the same key.
-///
-/// `prev` points to the previous version. `jump` points further back, by the lowest digit of `depth` in the skew-binary system,
-/// so that any older version is found in O(log n) steps. A link to a compacted version resolves to nothing, because all older
-/// versions were compacted, too.
+/// Links from a version to older versions of the same key. `prev` points to the previous version. `jump` points further back,
+/// by the lowest digit of `depth` in the skew-binary system, so that any older version is found in O(log n) steps. A link to a
+/// compacted version resolves to nothing, because all older versions were compacted, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     pub(super) prev: Option<Location>,

@@ -43,7 +43,6 @@ pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Call
     }
 }
 
-/// Returns the output of a `get` command.
 fn read(kv: &Kv, line: &str) -> String {
     match kv.range(&range(&words(line))) {
         Ok(reply) => shown_range(&reply, ""),

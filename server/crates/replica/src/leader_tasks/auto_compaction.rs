@@ -232,7 +232,6 @@ mod tests {
             (12 * HOUR, 19 * look + 1),
         ];
         for (wanted, ticks, leads_after, expected) in [
-            // A long period compacts every hour, a short period at its own interval.
             (long, 13 * HOUR, None, &hourly[..]),
             (short, 1000, None, &[(300, 1), (600, 271), (900, 571)]),
             (short, 800, Some(500), &[(510, 181)]),

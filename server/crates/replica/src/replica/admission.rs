@@ -72,9 +72,8 @@ impl Replica {
         }
     }
 
-    /// Checks an entry of `proposer` that this member is about to append. Returns `NotNow` if this member does not lead or the
-    /// entry must wait. Rejects the entry if some member does not support its command, or if this cluster follows another one
-    /// and the command changes followed data.
+    /// Checks an entry of `proposer` before it is appended. Returns `NotNow` if this member does not lead or the entry must
+    /// wait. Rejects commands that some member does not support or that change followed data.
     pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();

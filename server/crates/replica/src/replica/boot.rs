@@ -25,9 +25,8 @@ use witan_machine::{
     view::{Position, View},
 };
 
-/// Returns the first state of a new cluster: a built-in snapshot at index 1, term 1. The member registry and raft's
-/// configuration contain all first members, so a member that joins later always receives them. Each member takes one v2 index,
-/// because etcd stores members in the v2 store.
+/// Returns the first state of a new cluster: a snapshot at index 1, term 1 with all first members, so that a member that joins
+/// later receives them. Each member takes one v2 index, because etcd stores members in the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();
     machine.members.cluster_id = cluster_id;
@@ -47,10 +46,8 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Creates a replica from recovered state. A new member passes `genesis` as its checkpoint.
-    ///
-    /// Fails if the parts contradict each other: the log ends before the checkpoint or the stored commit index, has a gap, or
-    /// has an entry that cannot be decoded.
+    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. Fails if the log ends before the
+    /// checkpoint or the stored commit index, has a gap, or has an entry that cannot be decoded.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint

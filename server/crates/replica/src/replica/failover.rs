@@ -51,9 +51,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether a pre-vote request would disturb this member's first failover campaign, so that the caller must drop it.
-    /// This is so if this member campaigns before the sender and its log is as long. Otherwise both would become candidates and
-    /// split the votes.
+    /// Returns whether to drop a pre-vote request, because this member campaigns before its sender and has as long a log.
+    /// Otherwise both would become candidates and split the votes.
     pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;
@@ -86,10 +85,9 @@ impl Replica {
         let _ = self.step(request, None);
     }
 
-    /// Starts campaigns if `member` is this follower's leader, because its process ended. The delay depends on this voter's
-    /// rank, so that voters do not disturb each other. Forgets the leader, drops its late messages for an election timeout, and
-    /// grants pre-votes from then on. Does nothing without pre-vote, because a campaign that cannot win would disturb the
-    /// leader.
+    /// Starts failover campaigns if `member` is this follower's leader, after a delay that depends on this voter's rank.
+    /// Forgets the leader, drops its late messages for an election timeout, and grants pre-votes from then on. Does nothing
+    /// without pre-vote, because a campaign that cannot win would disturb the leader.
     pub(super) fn peer_process_ended(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower
@@ -135,9 +133,8 @@ impl Replica {
         leads && self.failover.is_some_and(is_late)
     }
 
-    /// Returns the nanoseconds until this member's next failover campaign. Members campaign in the order of their ids, so the
-    /// first campaign is rarely disturbed. Each failed campaign doubles the step between members, up to an election timeout, so
-    /// that slow campaigns do not interrupt each other.
+    /// Returns the nanoseconds until this member's next failover campaign. Members campaign in the order of their ids. Each
+    /// failed campaign doubles the step between members, up to an election timeout, so that slow campaigns do not collide.
     fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != ended);

@@ -130,9 +130,8 @@ impl Replica {
     }
 }
 
-/// Applies an entry, unless it must not be kept. `undecided_of` is `None` for a committed entry; otherwise it is this member,
-/// and the entry may be uncommitted. Returns `false` and applies nothing if an uncommitted entry cannot be decoded or removes
-/// this member.
+/// Applies an entry and returns `true`. If `undecided_of` is set, the entry may be uncommitted. Returns `false` and applies
+/// nothing if such an entry cannot be decoded or removes the member `undecided_of`.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
@@ -242,7 +241,6 @@ mod tests {
                 .iter()
                 .all(|id| forced.members.removed_ids.contains(id))
         );
-        // A second startup with the flag removes no member.
         assert!(is_alone(&mut recovered, 2));
     }
 
@@ -255,7 +253,6 @@ mod tests {
         };
         assert!(alone(&recovered).is_none());
         forced(&mut recovered, 2);
-        // The log may start before the checkpoint.
         recovered.records.insert(0, put(1, "executed"));
         let View { machine, position } = alone(&recovered).expect("the others are removed");
         assert_eq!(

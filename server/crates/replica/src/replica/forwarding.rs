@@ -130,9 +130,8 @@ impl Replica {
         }
     }
 
-    /// Handles a refusal of proposals that were forwarded to `from`. Depending on the reason, retries a proposal later or
-    /// answers its request with the rejection. Ignores unknown reasons, refusals for an earlier process of this member, and
-    /// proposals whose last submission was not the refused message.
+    /// Handles a refusal by `from`: retries a proposal later, or answers its request with the rejection. Ignores unknown
+    /// reasons, proposals of another process, and proposals that were submitted again since.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = HandedIn { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {

@@ -75,9 +75,8 @@ impl Replica {
         self.group.bytes_of_clients() as u64
     }
 
-    /// Submits the held proposals that are due: a leader appends them, a follower forwards them. A leader that has other
-    /// entries to sync submits all of them, because they share one sync. A sole voter and a member without a known leader also
-    /// submit all.
+    /// Submits the due proposals: a leader appends them, a follower forwards them. A leader with other entries to sync, a sole
+    /// voter and a member without a known leader submit all held proposals.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {
@@ -119,9 +118,8 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is a proposal of this process that still
-    /// waits. Drops proposals of a member that has been removed, because that member answers its clients that they were not
-    /// executed.
+    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is an own proposal that still waits. Drops
+    /// proposals of removed members, which answer their clients themselves.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),
@@ -141,7 +139,6 @@ impl Replica {
     /// Returns whether it still waits.
     fn hand_in_own(&mut self, ticket: Ticket, bytes: usize) -> bool {
         let Some((entry, data)) = self.proposals.encode(ticket, bytes) else {
-            // It was answered or has expired.
             return false;
         };
         if self.raft.raft.state == StateRole::Leader {

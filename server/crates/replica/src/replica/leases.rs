@@ -83,9 +83,8 @@ impl Replica {
         }
     }
 
-    /// Computes the answer to a request about a lease, and delivers it once a ReadIndex round has proved that this member
-    /// leads. A sole voter delivers it at once. Returns `false` if this member does not lead, does not track leases yet, or has
-    /// too many waiting reads.
+    /// Computes the answer to a request about a lease, and delivers it once this member has proved that it leads. A sole voter
+    /// needs no proof. Returns `false` if this member cannot answer now or has too many waiting reads.
     fn examine(&mut self, asker: LeaseRequester, lease: LeaseId, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
@@ -124,9 +123,8 @@ impl Replica {
         }
     }
 
-    /// Answers requests again whose first answers were proved but came from a state before the round's index, which is applied
-    /// now. No later round is needed: a later leader starts to track leases after this round started, and therefore after the
-    /// request.
+    /// Answers requests again that were answered from a state before the round's index, which is applied now. No later round is
+    /// needed, because a later leader started to track leases after these requests.
     pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {
             let counts = self.counts_leases(term);

@@ -109,9 +109,8 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Records that `member` permanently rejects this member. Halts this member with `why` once more than half of the others
-    /// reject it, so that a single member cannot halt it. The leader sends nothing more to a removed member, so the entry of
-    /// the removal may never arrive. If only one voter remains after the removal, its rejection alone halts this member.
+    /// Records that `member` permanently rejects this member. Halts with `why` once more than half of the others do, because a
+    /// single member must not halt it. If only one voter remains after this member's removal, that voter suffices.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
@@ -182,10 +181,9 @@ impl Replica {
         self.request_snapshot();
     }
 
-    /// Requests the leader's state if it must replace this member's. The requested state must include the end of this log,
-    /// because this member has acknowledged its entries. While a request is pending this member accepts no entries, which the
-    /// leader may need it to commit. The request is therefore only sent in a term in which this whole log is committed, and is
-    /// canceled when another term starts.
+    /// Requests the leader's state if it must replace this member's. While a request is pending, this member accepts no
+    /// entries, which the leader may need it to commit. The request is therefore sent only in a term in which this whole log is
+    /// committed, and is canceled in the next term.
     pub(super) fn request_snapshot(&mut self) {
         if !self.awaits_leaders_state() {
             return;
@@ -200,9 +198,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether the caller must drop an append message because raft would answer it with another request for the
-    /// leader's state. Such messages were in flight when the request was sent. After an election timeout the request may be
-    /// lost, so one message passes and repeats it.
+    /// Returns whether to drop an append message, because raft would answer it with another request for the leader's state.
+    /// After an election timeout the request may be lost, so one message passes and repeats it.
     pub(super) fn would_repeat_snapshot_request(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend

@@ -1,6 +1,5 @@
 //! Checks raft messages before raft sees them. raft-rs panics on messages that no correct member sends, and a message from a
-//! faulty or impersonated peer must not crash the cluster. (`log_lost` handles false claims that are repeated for an election
-//! timeout.)
+//! faulty or impersonated peer must not crash the cluster.
 
 use raft::{
     GetEntriesContext,
@@ -150,9 +149,8 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Rejects entries that this member cannot decode, because applying them would halt it at every startup. Accepts an entry of a
-/// later release if `admits_later` returns true or an earlier entry in `entries` raises the cluster version above this release.
-/// Applying such an entry halts the member.
+/// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries of a later release if
+/// `admits_later` returns true or an earlier entry in `entries` raises the cluster version above this release.
 fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {

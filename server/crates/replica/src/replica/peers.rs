@@ -102,9 +102,8 @@ impl Replica {
         has.min()
     }
 
-    /// Returns whether a rejection of entries must be dropped, because an acknowledgment of the same entries arrived before.
-    /// Raises the hint of any other rejection to the acknowledged index. Otherwise raft would go back to a lower index, where
-    /// the log may end, and send a snapshot.
+    /// Returns whether to drop a rejection of entries that were acknowledged since. Raises the hint of any other rejection to
+    /// the acknowledged index, because raft would otherwise go back to where the log may end, and send a snapshot.
     pub(super) fn correct_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
@@ -152,9 +151,8 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
-    /// Returns whether an append message repeats a probe that was sent to the same member in this tick, so that the caller must
-    /// drop it. Raft probes after each answer to a heartbeat, and therefore for each linearizable read, although a member with
-    /// a full disk accepts no entries.
+    /// Returns whether to drop an append message that repeats a probe of this tick. Raft probes after each answer to a
+    /// heartbeat, and so for each linearizable read, although a member with a full disk accepts no entries.
     pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
         let peer = self.raft.raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
@@ -166,9 +164,8 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether a message acknowledges no more than an acknowledgment sent to the same leader in this tick, so that the
-    /// caller must drop it. Raft answers each append, even one that only carries a commit index. The first acknowledgment may
-    /// be lost, so each tick lets one pass.
+    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Raft answers
+    /// each append, even one with only a commit index. Each tick lets one pass, in case the first one is lost.
     pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;
@@ -212,9 +209,8 @@ impl Replica {
             .ok_or(TransferRefused::NoTransferee)
     }
 
-    /// Appends the held proposals, then transfers leadership to the voter `to`, or to the recently active voter with the
-    /// longest log for `None`. Returns the id of the target; [`Replica::status`] shows when it leads. Fails if this member does
-    /// not lead or there is no suitable voter.
+    /// Appends the held proposals, then transfers leadership to `to` or, for `None`, to the recently active voter with the
+    /// longest log. Returns the target's id. Fails if this member does not lead or there is no suitable voter.
     pub(crate) fn transfer_leadership(
         &mut self,
         to: Option<MemberId>,

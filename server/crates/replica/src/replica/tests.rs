@@ -176,7 +176,6 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     envelope(1, wire::encode_message(&message))
 }
 
-/// Creates a vote request to member 2.
 fn asks_for_vote(term: u64) -> Envelope {
     from_leader(MessageType::MsgRequestVote, |m| {
         (m.term, m.index, m.log_term) = (term, 1, 1);
@@ -222,7 +221,6 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     };
     let change = wire::conf_change(&removal, &wire::encode_entry(&removal).into());
     let change = wire::encode_conf_change(&change.expect("it changes the configuration"));
-    // This member does not know a leader yet.
     let from_third = |index: u64, log_term, entry| {
         let mut envelope = from_leader(MessageType::MsgAppend, |m| {
             (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);

@@ -202,9 +202,8 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-/// Returns whether the commit index covers an unapplied membership change. Such a commit index is synced before other members
-/// learn of it. A removed member halts when it knows. If the only remaining member then lost the commit index, it would wait
-/// for the removed member's vote forever.
+/// Returns whether the commit index covers an unapplied membership change, and must be synced before others learn of it. If the
+/// only remaining member lost the commit index, it would wait for the removed member's vote forever.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed

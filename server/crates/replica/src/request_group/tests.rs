@@ -13,7 +13,6 @@ fn numbers(batch: &[Waiting<Source, u32>]) -> Vec<u32> {
     batch.iter().map(|taken| taken.request).collect()
 }
 
-/// A group with a simulated clock.
 struct Scene {
     group: RequestGroup<u32>,
     now: u64,

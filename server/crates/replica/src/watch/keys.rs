@@ -294,9 +294,8 @@ impl WatcherGroups {
     }
 }
 
-/// Adds a change, given as location and revision, to the pending changes of watcher group `id`. Wakes its stream if the stream
-/// had no pending group. At [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first location, is marked
-/// `rest`, and ignores further changes. Ignores an unknown group.
+/// Adds a change to the pending changes of watcher group `id`, and wakes its stream if it had no pending group. At
+/// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first one and ignores further changes.
 fn note(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,

@@ -6,7 +6,6 @@ use super::{
 };
 
 impl Cluster {
-    /// Starts member `id` from a copy that was taken when its state was `state`.
     fn start_copy(&mut self, id: u64, state: View) {
         let config = Config { copied: true, ..config(id) };
         let member = (started(config, state), World::default());
@@ -69,12 +68,10 @@ fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
             (1, 1)
         );
     }
-    // The copy may vote again.
     cluster.kill(2, &[1, 3]);
     cluster.until(|cluster| cluster.leader().is_some());
 }
 
-/// Members move to other disks one by one, with and without writes in between.
 #[test]
 fn members_that_move_one_by_one_need_no_help() {
     for writes in [true, false] {

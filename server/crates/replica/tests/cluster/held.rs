@@ -105,7 +105,6 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     assert_eq!(cluster.count(leader, "after"), 1);
 }
 
-/// The memory of an expired proposal is no longer charged to a client.
 #[test]
 fn a_proposal_that_has_expired_is_held_no_longer() {
     let (mut cluster, leader) = holding();

@@ -141,7 +141,6 @@ fn a_keep_alive_at_another_member_counts_though_the_leader_syncs() {
 #[test]
 fn a_keep_alive_that_arrived_after_the_end_of_its_lease_is_refused() {
     let mut cluster = granted(&[1]);
-    // No check of the leases runs during this time.
     cluster.pass(TICK_NS * 10 * (TTL_S as u64 + 1));
     cluster.pass(1);
     let asked = cluster.ask_lease(1, LEASE, LeaseQuestion::Renew);

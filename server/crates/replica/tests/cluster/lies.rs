@@ -30,7 +30,6 @@ fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
 }
 
 fn envelope(message: &Message) -> Envelope {
-    // The first byte identifies a raft message.
     let mut bytes = vec![0];
     bytes.extend(message.write_to_bytes().expect("it is complete"));
     Envelope {
@@ -47,7 +46,6 @@ impl Cluster {
         self.replica(message.to)
             .take(Input::Message(envelope(message)));
         self.settle();
-        // The member may have stopped.
         let (_, world) = self.members.get_mut(&message.to)?;
         world.faults.pop()
     }

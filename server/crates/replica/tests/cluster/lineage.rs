@@ -60,7 +60,6 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     copy
 }
 
-/// Returns all records of a checkpoint, including position and blocks.
 fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| match change {

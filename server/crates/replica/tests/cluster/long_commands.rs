@@ -99,7 +99,6 @@ fn waits(cluster: &Cluster, id: u64) -> bool {
     cluster.world(id).waiting.is_some()
 }
 
-/// Completes the command that the host of member `id` executes.
 fn execute(cluster: &mut Cluster, id: u64) {
     let (replica, world) = cluster.members.get_mut(&id).expect("it runs");
     let command = world.waiting.take().expect("a command waits");

@@ -44,7 +44,6 @@ use witan_replica::{
 const TICK_NS: u64 = 100_000_000;
 const ELECTION_TICKS: u64 = 10;
 
-/// A host that records the calls of one member.
 #[derive(Default)]
 struct World {
     sent: Vec<Envelope>,
@@ -56,7 +55,6 @@ struct World {
     unanswered: Vec<(Ticket, Unanswered)>,
     transfers: Vec<Result<MemberId, TransferRefused>>,
     decisions: Vec<bool>,
-    /// The reasons why messages were dropped.
     faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,

@@ -47,7 +47,6 @@ fn one_member_grows_to_three_and_shrinks_again() {
         cluster.join(id);
         cluster.until(|cluster| cluster.world(id).installs == 1);
         cluster.ticks(2);
-        // Any member accepts the request.
         assert_eq!(done(&mut cluster, id, promote(id)), Ok(()));
     }
     assert_eq!(cluster.replica(3).view().position.voters, [1, 2, 3]);
@@ -151,7 +150,6 @@ fn a_removed_member_ends_when_most_others_refuse_it() {
     assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
 }
 
-/// One learner has no log, and one has half of it.
 #[test]
 fn a_learner_without_the_log_is_not_promoted() {
     let mut cluster = Cluster::new(&[1]);

@@ -102,7 +102,6 @@ fn a_member_with_another_state_gets_the_leaders() {
         } else {
             cluster.replica(corrupt).take(Input::Rebuild);
         }
-        // Other members write at the same time.
         let by = corrupt % 3 + 1;
         let ticket = cluster.propose(by, put("a"));
         cluster.until(|cluster| cluster.answer(by, ticket).is_some());
