@@ -193,7 +193,7 @@ impl World {
         }
     }
 
-    /// Passes the `due` ticks to the core, at most those that a thread makes up for.
+    /// Passes `due` ticks to the core, at most `TICKS_MADE_UP` in addition to one.
     fn run_ticks(&self, place: usize, replica: &mut RecordedReplica, due: u32) {
         if due == 0 {
             return;

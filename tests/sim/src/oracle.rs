@@ -156,8 +156,8 @@ impl Oracle {
         self.floor.rise(&op.ask, *index, outcome);
     }
 
-    /// Forks the history after the entry at `kept`. The outcomes of later operations become unknown, like those of pending
-    /// requests. The floor is recomputed from the earlier operations.
+    /// Forks the history after the entry at `kept`. The outcomes of later operations become unknown, like the outcomes of
+    /// pending requests. The floor is recomputed from the earlier operations.
     pub(crate) fn fork(&mut self, kept: u64) {
         self.floor = Floor::default();
         for op in &mut self.ops {

@@ -38,7 +38,7 @@ const FAILED_SYNCS_SEEDS: u64 = 13;
 /// In one of this many seeds, members hold proposals while others are in flight.
 const HOLDING_SEEDS: u64 = 3;
 
-/// In one of this many seeds, the request timeout is that of production.
+/// In one of this many seeds, requests time out as in production.
 const TIMEOUTS_SEEDS: u64 = 11;
 
 /// Percentage of seeds in which the cluster permanently loses most of its members.

@@ -33,7 +33,7 @@ pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooF
 }
 
 impl StateMachine {
-    /// Returns all counters of the state with their names, except those of key versions, which the import checks.
+    /// Returns all counters of the state with their names. The import checks the counters of key versions.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
             ("revision", self.kv.revision().0.cast_unsigned()),

@@ -39,16 +39,16 @@ impl FollowCommand {
 /// The operations for following.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum FollowOperation {
-    /// Writes revisions of the other cluster.
+    /// Writes revisions of the source.
     #[prost(message, tag = "1")]
     Revisions(FollowRevisions),
-    /// Compacts the key space like the other cluster.
+    /// Compacts the key space like the source.
     #[prost(message, tag = "2")]
     Compact(Compact),
-    /// Grants and ends leases like the other cluster.
+    /// Grants and ends leases like the source.
     #[prost(message, tag = "3")]
     Leases(FollowLeases),
-    /// Replaces users and roles with the other cluster's.
+    /// Replaces users and roles with the source's.
     #[prost(message, tag = "4")]
     Users(FollowUsers),
     /// Stops following, so that the cluster accepts writes.
@@ -197,7 +197,7 @@ pub enum FollowError {
         /// The current revision.
         revision: Revision,
     },
-    /// The key space differs from the other cluster's key space before this revision.
+    /// The key space differs from the source's before this revision.
     #[error("revision {revision} does not fit the key space: a key has another version here")]
     Differs {
         /// The revision. None of its writes was applied.
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(machine.members.cut_over_attempt, 2);
     }
 
-    /// The source is checked also after a restart, until an operator declares it gone.
+    /// The checks of the source survive a restart, and end when an operator declares it gone.
     #[test]
     fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
         let mut machine = StateMachine::default();

@@ -182,7 +182,7 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
-/// Compares the answers for all keys at every readable revision with those of a store that was never compacted.
+/// Compares the answers for all keys at every readable revision with the answers of a store that was never compacted.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };

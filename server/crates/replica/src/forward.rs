@@ -1,10 +1,10 @@
 //! Requests to the leader that are not raft messages: forwarded proposals and requests about leases.
 //!
 //! Every request names the term that its sender sees, and only the leader of that term accepts it. A forwarded proposal is
-//! therefore appended in that term or never. A member that applies an entry of a higher term while its proposal waits proposes
-//! it again. Within the term the member resends the message after a stream broke, and the leader accepts each message number of
-//! a process once (`taken_messages`). Refusals are not resent: if a refusal is lost, the request waits for the next term or its
-//! timeout.
+//! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it
+//! proposes the entry again. Within the term the member resends the message after a stream broke, and the leader accepts each
+//! message number of a process once (`taken_messages`). Refusals are not resent: if a refusal is lost, the request waits for
+//! the next term or its timeout.
 //!
 //! `replica/forwarding.rs` and `replica/leases.rs` handle the messages.
 

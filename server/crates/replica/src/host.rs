@@ -121,7 +121,7 @@ pub enum Unanswered {
     Refused(ProposalRejected),
     /// The request waited too long, and its client got a timeout.
     Expired,
-    /// This member was removed from the cluster before it handed the request in.
+    /// This member was removed from the cluster before it submitted the request.
     Removed,
     /// The leader changed, and a snapshot replaced the entries that would show the result. The request may have been applied.
     LeaderChanged,

@@ -74,7 +74,7 @@ pub enum WriteMethod {
 
 impl TreeOperation {
     /// Chooses the operation for a request as etcd does. The tuple is the request's `dir` and `recursive`. `asked` contains all
-    /// values in the request, including those that the operation ignores.
+    /// values in the request, including values that the operation ignores.
     pub fn choose(
         method: WriteMethod,
         prev_exist: Option<bool>,

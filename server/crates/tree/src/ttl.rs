@@ -18,7 +18,7 @@ impl TtlQueue {
         }
     }
 
-    /// Removes a node's expiration time, if it has one. Keeps those of its descendants.
+    /// Removes a node's expiration time, if it has one. Keeps its descendants' expiration times.
     pub(crate) fn remove(&mut self, path: &Bytes, inode: &Inode) {
         if let Some(expires_ns) = inode.expires_ns {
             self.0.remove(&(expires_ns, path.clone()));

@@ -1,6 +1,6 @@
 //! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after its
-//! index, as the client was told. If a member continues alone, this holds only for its own writes, because the oracle forgets
-//! the answers to other writes.
+//! index, as in the answer to the client. If a member continues alone, this holds only for its own writes, because the oracle
+//! forgets the answers to other writes.
 
 use witan_machine::{kv, revision::Revision, view::View};
 use witan_tree::Watch;

@@ -45,7 +45,7 @@ impl Invariant for WatchComplete {
 }
 
 impl WatchComplete {
-    /// Reads the changes after the member's cursor, and compares them with those that other members have shown.
+    /// Reads the changes after the member's cursor, and compares them with the changes that other members have shown.
     fn read(&mut self, member: u64, kv: &Kv) -> Result<(), String> {
         // The first revision of a store is 1 and has no changes.
         let from = *self.cursors.entry(member).or_insert(Revision::EMPTY.next());

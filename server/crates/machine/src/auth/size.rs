@@ -132,7 +132,7 @@ impl AuthCommand {
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
-    /// Measures what the command adds. All sizes are 0 for a command that only removes data.
+    /// Measures the additions of a command. All sizes are 0 for a command that only removes data.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
@@ -170,7 +170,7 @@ impl AuthCommand {
     }
 }
 
-/// Measures what a v2 command adds.
+/// Measures the additions of a v2 command.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {
@@ -201,7 +201,7 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
     }
 }
 
-/// Measures what a new user with these roles adds.
+/// Measures the additions of a new user with these roles.
 fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     Additions {
         growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),

@@ -402,7 +402,7 @@ mod tests {
         }
     }
 
-    /// Generates short keys that are close together, and long keys of which one or a few fill a page.
+    /// Generates clustered short keys, and keys so long that one or a few fill a page.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),

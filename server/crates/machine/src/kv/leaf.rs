@@ -160,7 +160,7 @@ impl Leaf {
         part
     }
 
-    /// Returns a page with the entries of this page followed by those of `greater`, whose keys are all greater.
+    /// Returns a page with the entries of this page and of `greater`, whose keys must all be greater.
     pub(super) fn concat(&self, greater: &Leaf) -> Leaf {
         let mut joined = self.slice(0, self.len());
         joined.data.reserve_exact(greater.used());

@@ -190,7 +190,7 @@ pub struct Kv {
     sweeping: bool,
     /// Counters of the checkpoint that is loading; `None` after loading.
     loading: Option<Box<checkpoint::KvMeta>>,
-    /// States before compactions of which watchers were not notified; not replicated.
+    /// States before compactions that watchers have not been notified of; not replicated.
     states_before_compaction: Vec<Kv>,
     /// Distinguishes states that replaced each other in this process, because their blocks differ; not replicated.
     layout: u32,

@@ -355,7 +355,7 @@ fn fetch_limit(range: &Range) -> usize {
     }
 }
 
-/// Returns whether a version passes the range's filters by mod and create revision, of which 0 means none.
+/// Returns whether a version passes the range's filters by mod and create revision; 0 means no filter.
 fn passes(range: &Range, version: &Version<'_>) -> bool {
     let least = |filter: i64, revision: Revision| filter == 0 || revision.0 >= filter;
     let most = |filter: i64, revision: Revision| filter == 0 || revision.0 <= filter;

@@ -120,7 +120,7 @@ impl ReadBudget {
         take(&mut self.work, keys as u64 * READ)
     }
 
-    /// Charges skipped deleted keys, `PASSED_PER_READ` of which cost as much as reading one key.
+    /// Charges skipped deleted keys. `PASSED_PER_READ` of them cost as much as one read key.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * PASSED)
     }

@@ -1,4 +1,4 @@
-//! One turn turns everything that raft has ready into effects, in one order (I3):
+//! A turn converts everything that raft has ready to effects, in one order (I3):
 //!
 //! 1. The leader's messages are sent, and entries that `Ready` reports as committed are applied.
 //! 2. Records are persisted, and the follower's messages are sent.
@@ -281,7 +281,7 @@ fn apply_one(
     }
     replica.apply_queue.executing = Some(place);
     let mut machine = replica.machine.clone();
-    // `finish` adds the states of which watchers are not notified yet.
+    // `finish` adds the states that watchers have not been notified of.
     machine.kv.clear_states_before_compaction();
     let executed = host.execute(Box::new(LongCommand {
         index,
