@@ -1,4 +1,4 @@
-//! The initial states of members that were adopted from etcd separately: they have the same history in different blocks, so
+//! The initial states of members that were adopted from etcd separately. They have the same history in different blocks, so
 //! their lineages differ.
 
 use witan_machine::{
@@ -8,14 +8,13 @@ use witan_machine::{
 
 use crate::scenario::Scenario;
 
-/// Number of puts before and after the compaction. They fill some blocks.
+/// Number of puts before and after the compaction, which fill some blocks.
 const PUTS: usize = 60;
 
-/// Size of each value in bytes.
 const VALUE_BYTES: usize = 2000;
 
-/// Returns one of two variants of a member's initial state. One variant has gaps where a compaction removed versions. The
-/// other has none, because its backend was read after the compaction.
+/// Returns one of two variants of a member's initial state. One variant has gaps where a compaction removed versions. The other
+/// has none, as if its backend was read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {
         return genesis.clone();
@@ -41,6 +40,7 @@ fn apply(kv: &mut Kv, operation: KvOperation) {
         .expect("it is sound");
 }
 
+/// Puts `PUTS` values on few keys, then deletes one key.
 fn put_some(kv: &mut Kv) {
     for at in 0..PUTS {
         let key = format!("/adopted/{}", at % 7).into();

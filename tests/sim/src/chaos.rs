@@ -17,13 +17,13 @@ use crate::{
 /// Percentage of runs that stress elections.
 const STORM_PERCENT: u64 = 25;
 
-/// From `STORM_PERCENT` up to this bound, runs make members fall behind.
+/// Runs whose draw is from `STORM_PERCENT` up to this number make members fall behind.
 const LAG_END_PERCENT: u64 = 40;
 
-/// From `LAG_END_PERCENT` up to this bound, runs stress leases.
+/// Runs whose draw is from `LAG_END_PERCENT` up to this number stress leases.
 const LEASES_END_PERCENT: u64 = 55;
 
-/// From `LEASES_END_PERCENT` up to this bound, runs stress membership changes.
+/// Runs whose draw is from `LEASES_END_PERCENT` up to this number stress membership changes.
 const CHANGES_END_PERCENT: u64 = 70;
 
 /// Longest pause of a process. It exceeds the TTL of most leases.
@@ -76,17 +76,16 @@ pub(crate) struct Climate {
     pub(crate) stable_membership: bool,
     /// Longest pause of the operator between two checks.
     pub(crate) operator_pause: u64,
-    /// Number of entries that a leader keeps in memory for members that lag behind.
+    /// Number of entries that a leader keeps in memory for lagging members.
     pub(crate) log_entries: u64,
-    /// Largest number of pieces of a snapshot.
+    /// Maximum number of pieces of a snapshot.
     pub(crate) snapshot_pieces: u64,
     /// Percentage of pieces that break their stream.
     pub(crate) break_percent: u64,
-    /// Percentage of removed members whose end is followed by a power cut of all others.
+    /// Percentage of removed members after whose end all other members lose power.
     pub(crate) end_crash_percent: u64,
     /// Whether a member stays down until it needs a snapshot.
     pub(crate) lags: bool,
-    /// The mix of requests.
     pub(crate) mix: Mix,
 }
 
@@ -103,8 +102,8 @@ impl Climate {
         }
     }
 
-    /// Packets are slower than the election timeout, and members restart immediately after a crash. Votes of one term
-    /// therefore cross, and candidates request a vote again that its member forgot in a crash.
+    /// Returns a climate in which packets are slower than the election timeout, and members restart at once after a crash.
+    /// Votes of one term therefore cross, and candidates request votes again that their voters forgot in a crash.
     fn of_elections(self) -> Self {
         Self {
             election_ticks: 4,
@@ -119,8 +118,8 @@ impl Climate {
         }
     }
 
-    /// Members lag for long while the others cut their logs, and disks are slow. Several leaders therefore send snapshots to
-    /// one member at the same time.
+    /// Returns a climate in which members lag for long while the others cut their logs, and disks are slow. Several leaders
+    /// therefore send snapshots to one member at the same time.
     fn of_laggards(self) -> Self {
         Self {
             client_pause: 20,
@@ -139,7 +138,7 @@ impl Climate {
         }
     }
 
-    /// Clients renew leases across changes of leadership, also at leaders that have not noticed their replacement.
+    /// Returns a climate in which clients renew leases across leader changes, also at leaders that have been replaced.
     fn of_leases(self) -> Self {
         Self {
             chaos_units: 600 * UNITS_PER_TICK,
@@ -156,7 +155,7 @@ impl Climate {
         }
     }
 
-    /// Small clusters whose members change all the time.
+    /// Returns a climate for small clusters whose members change all the time.
     fn of_changes(self) -> Self {
         Self {
             client_pause: 100,
@@ -170,6 +169,7 @@ impl Climate {
         }
     }
 
+    /// Draws a climate that stresses no particular part.
     fn mixed(rng: &mut Rng) -> Self {
         let election_ticks = *rng.pick(&[4, 5, 10]);
         Self {
@@ -207,12 +207,12 @@ impl Climate {
 }
 
 impl World {
-    /// Injects one fault and schedules the next.
+    /// Injects one fault and schedules the next one.
     pub(crate) fn inject_fault(&mut self) {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::InjectFault);
         if self.members.iter().any(|member| member.left_behind) {
-            // The others must continue so that the member falls behind.
+            // The others must keep running, so that the member falls behind.
             return;
         }
         match self.chance.range(0, 99) {
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// Takes a member other than the leader down until the others have cut their logs above the end of its log.
+    /// Takes down a member other than the leader, until the others have cut their logs above the end of its log.
     pub(crate) fn take_down_long(&mut self) {
         let leads = |member: &Member| member.status.role == Role::Leader;
         let candidates: Vec<usize> = (0..self.members.len())
@@ -254,8 +254,8 @@ impl World {
         }
     }
 
-    /// Returns whether a member stays down because the log of another member still reaches back to the end of its own log.
-    /// Any of the others may become the leader.
+    /// Returns whether a member stays down because another member's log still reaches back to the end of its log. Any of the
+    /// others may become the leader.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
         let needs_snapshot = self
@@ -267,7 +267,7 @@ impl World {
         member.left_behind
     }
 
-    /// Crashes a member, now or at one of its next verbs.
+    /// Crashes a member, now or during one of its next host calls.
     fn arm_crash(&mut self) {
         let place = self.chance.below(self.members.len());
         if self.chance.chance(25) {
@@ -278,7 +278,7 @@ impl World {
         }
     }
 
-    /// Pauses a process, preferably the leader's. It then continues as if nothing had happened.
+    /// Pauses a process, preferably the leader's. The process later continues as if nothing had happened.
     fn pause(&mut self) {
         let leader = self
             .members
@@ -318,12 +318,13 @@ impl World {
         });
     }
 
-    /// Returns whether a member that has just sent a message loses power before it does anything else.
+    /// Returns whether a member that has just sent a message loses power at once.
     pub(crate) fn crashes_after_send(&mut self) -> bool {
         let percent = self.climate.sent_crash_percent;
         self.phase == Phase::Chaos && percent > 0 && self.chance.chance(percent)
     }
 
+    /// Cuts the links between a random group of members and the others, in one or both directions.
     fn partition(&mut self) {
         let count = self.members.len() as u64;
         if count == 1 {
@@ -345,6 +346,7 @@ impl World {
         self.net.split(count, &group, one_way);
     }
 
+    /// Draws new rates of loss and duplication and a new delay for the network.
     fn change_weather(&mut self) {
         self.net.drop_percent = self.chance.range(0, self.climate.drop_percent);
         self.net.duplicate_percent = self.chance.range(0, 10);

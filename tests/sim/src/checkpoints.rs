@@ -11,11 +11,12 @@ pub(crate) enum CheckpointStep {
     Write,
     /// Makes the batch durable.
     Sync,
-    /// Reports it to the core, and cuts the log at the index that the core returns.
+    /// Reports the checkpoint to the core, and cuts the log at the index that the core returns.
     Report,
 }
 
 impl World {
+    /// Schedules a member's next checkpoint.
     pub(crate) fn next_checkpoint(&mut self, place: usize) {
         let incarnation = self.members[place].incarnation;
         let delay = self.chance.range(1, self.climate.checkpoint_pause);
@@ -23,6 +24,7 @@ impl World {
         self.after(delay, Event::Checkpoint { place, incarnation, step });
     }
 
+    /// Performs a step of a member's checkpoint, and schedules the next step or checkpoint.
     pub(crate) fn checkpoint(&mut self, place: usize, step: CheckpointStep) {
         let next = match step {
             CheckpointStep::Take => self.take_checkpoint(place).then_some(CheckpointStep::Write),
@@ -49,6 +51,7 @@ impl World {
         }
     }
 
+    /// Takes a frozen view. Returns `false` if it has no new entry or the member is down.
     fn take_checkpoint(&mut self, place: usize) -> bool {
         let member = &mut self.members[place];
         let Some(view) = member.replica.as_ref().map(|replica| replica.view()) else {
@@ -59,6 +62,7 @@ impl World {
         moved
     }
 
+    /// Writes the taken view. Returns `false` if there is none.
     fn write_checkpoint(&mut self, place: usize) -> bool {
         let member = &mut self.members[place];
         let Some(view) = &member.checkpoint else {
@@ -73,6 +77,7 @@ impl World {
         true
     }
 
+    /// Reports the durable checkpoint to the member's thread.
     fn report_checkpoint(&mut self, place: usize) {
         let member = &mut self.members[place];
         let Some(view) = member.checkpoint.take() else {

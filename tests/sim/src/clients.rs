@@ -1,5 +1,4 @@
-//! The requests of clients and the operator's commands. They are queued in the inbox of a process, and the oracle records
-//! their results.
+//! The requests of clients and the operator. They are queued in the inbox of a process, and the oracle records the results.
 
 use witan_replica::host::LeaseQuestion;
 
@@ -14,7 +13,7 @@ use crate::{
 };
 
 impl World {
-    /// Makes a client send a request to a voter.
+    /// Makes a client send a request to a voter, and schedules the next request.
     pub(crate) fn ask_something(&mut self) {
         let slow = self.climate.client_pause;
         let pause = match self.phase {
@@ -63,7 +62,7 @@ impl World {
         }
     }
 
-    /// Sends a request to a member. The member must answer it by `deadline`. Returns the number of the operation.
+    /// Sends a request to a member, which must answer it by `deadline` if it is given. Returns the number of the operation.
     pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) -> u64 {
         let member = place as u64 + 1;
         self.trace.line(self.now, || {
@@ -73,7 +72,7 @@ impl World {
             format!("op{op} on m{member}: {ask}")
         });
         let runs = self.members[place].replica.is_some();
-        // A client that reaches no process can rule out that the request was executed.
+        // A client that reaches no process knows that the request was not executed.
         let end = if runs { End::Pending } else { End::Crashed };
         let op = self.oracle.invoke(member, self.now, ask, end);
         if let Some(deadline) = deadline {

@@ -1,6 +1,5 @@
-//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older
-//! copy. An older copy lacks later acknowledgments and votes of the member, and earlier messages may arrive later. The shell
-//! recognizes a copy, as `witan_storage` does by the inode.
+//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as after a move, or from an older copy,
+//! which lacks later acknowledgments and votes. The shell recognizes a copy, as `witan_storage` does by the inode.
 //!
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).
@@ -8,8 +7,8 @@
 //! In other seeds, members start from empty disks instead of copies. The shell registers each first disk in the log, and
 //! refuses the streams of a member whose disk is not the registered one.
 //!
-//! Older disks are limited to a number of voters with which each acknowledged write is also on another disk. A leader may
-//! refuse a member that lost acknowledged entries. The member then gets its former disk back.
+//! The number of older disks is limited so that each acknowledged write is also on another voter's disk. A leader may refuse a
+//! member that lost acknowledged entries. The member then gets its former disk back.
 
 use std::collections::BTreeSet;
 
@@ -23,17 +22,17 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Percentage of steps that only take a copy, for later.
+/// Percentage of steps that only take a copy for later use.
 const TAKEN_PERCENT: u64 = 40;
 
-/// From `TAKEN_PERCENT` up to this bound, a member starts from an older copy.
+/// Steps whose draw is from `TAKEN_PERCENT` up to this number start a member from an older copy.
 const OLDER_END_PERCENT: u64 = 80;
 
-/// From `OLDER_END_PERCENT` up to this bound, one member moves. Above it, all members move.
+/// Steps whose draw is from `OLDER_END_PERCENT` up to this number move one member. Higher draws move all members.
 const MOVED_END_PERCENT: u64 = 95;
 
 impl World {
-    /// Takes or uses a copy of a disk.
+    /// Takes a copy of a disk or uses one.
     pub(crate) fn copy_disk(&mut self) {
         if self.phase != Phase::Chaos || self.members.iter().any(|member| member.left_behind) {
             return;
@@ -57,7 +56,7 @@ impl World {
         }
     }
 
-    /// Takes a copy of a disk. If the copy will not be recognized, cuts another member off from then on.
+    /// Takes a copy of a disk. If copies are not recognized in this run, cuts another member off.
     fn take_copy(&mut self, place: usize) {
         self.disks[place].keep_copy();
         if self.scenario.has_unrecognized_copies() {
@@ -81,7 +80,7 @@ impl World {
             .line(self.now, || format!("m{} is cut off", place + 1));
     }
 
-    /// Starts a member from the last copy, unless too many other members run on older copies: each acknowledged write must be
+    /// Starts a member from its last copy, unless too many other members run on older copies. Each acknowledged write must be
     /// on the disk of another voter.
     fn use_older_copy(&mut self, place: usize) {
         let voters = self.current(|person| !person.learner).len();
@@ -154,6 +153,7 @@ impl World {
         false
     }
 
+    /// Makes a member start from a fresh copy of its disk.
     fn move_disk(&mut self, place: usize) {
         self.crash(place);
         self.counts.moved_disks += 1;
@@ -186,7 +186,7 @@ impl World {
         refused
     }
 
-    /// Marks the disk of a member that votes again as its own.
+    /// Marks the disk of a member that may vote again as the member's own.
     pub(crate) fn settle_copy(&mut self, place: usize, is_copied: bool) {
         let disk = &mut self.disks[place];
         if !is_copied && disk.is_copied() {

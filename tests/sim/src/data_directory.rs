@@ -23,8 +23,7 @@ pub trait DataDirectory: fmt::Debug {
         during: Option<&InterruptedStep>,
         chance: &mut Rng,
     ) -> Result<PowerCut, String>;
-    /// Flips a bit in a file while no process has the files open. Returns the state that the next startup reads, or `None` if
-    /// it refuses to start.
+    /// Flips a bit in a file while no process uses the files. Returns the state that the next startup reads, if it succeeds.
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered>;
 }
 
@@ -53,7 +52,7 @@ pub enum InterruptedStep {
     Install(Box<View>),
 }
 
-/// Creates the data directory of a member with the given initial state. Returns the state that its startup reads.
+/// Creates the data directory of a member with the given initial state. Also returns the state that its startup reads.
 pub type MakeDirectory = dyn FnMut(u64, &View) -> (Box<dyn DataDirectory>, Recovered);
 
 /// The source of a run's data directories.

@@ -1,7 +1,9 @@
 //! The loss of most members, in some seeds only. Their disks are lost permanently, and the operator starts a remaining member
-//! with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no longer part of
-//! it, and invariants forget their effects. Members of the old cluster that still run are outside, and only their effects on
-//! the others are checked. This module has its own random generator.
+//! (the survivor) with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no
+//! longer part of it, and invariants forget their effects.
+//!
+//! Members of the old cluster that still run are outside, and only their effects on the others are checked. This module has its
+//! own random generator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +26,10 @@ use crate::{
     world::{Event, Phase, Truth, World},
 };
 
-/// Percentage of runs that wait until a member's log has a membership change that is not known to be committed. This member
-/// is the survivor.
+/// Percentage of runs in which the survivor is a member whose log has a membership change that is not known to be committed.
 const UNDECIDED_PERCENT: u64 = 50;
 
-/// From `UNDECIDED_PERCENT` up to this bound, the survivor is first cut off, and the others continue without it.
+/// Runs whose draw is from `UNDECIDED_PERCENT` up to this number cut the survivor off before the loss.
 const CUT_OFF_END_PERCENT: u64 = 85;
 
 /// Longest time for which the survivor is cut off.
@@ -40,7 +41,7 @@ const LOOK_UNITS: u64 = 2;
 /// Percentage of runs in which members of the old cluster continue to run.
 const RUN_ON_PERCENT: u64 = 60;
 
-/// Percentage of these members that continue to run.
+/// Percentage of the members that keep running in these runs.
 const SPARED_PERCENT: u64 = 80;
 
 /// Percentage of startups with the flag that a power cut interrupts.
@@ -49,10 +50,10 @@ const CUT_PERCENT: u64 = 40;
 /// Longest pause between two checks of the operator, who adds new members soon.
 const OPERATOR_PAUSE: u64 = 60;
 
-/// First byte of a record that changes the membership (see `wire` in the core; the layout does not change).
+/// First byte of a record that changes the membership (see `wire` in the core; the layout never changes).
 const CHANGE: u8 = 1;
 
-/// The fields of the record after that byte.
+/// The fields of such a record after the first byte.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct Change {
     #[prost(int32, tag = "2")]
@@ -65,7 +66,7 @@ impl Change {
     /// The `kind` of a removal.
     const REMOVES: i32 = 1;
 
-    /// Returns `None` for an entry that does not change the membership.
+    /// Decodes a membership change. Returns `None` for any other entry.
     fn read(record: &LogRecord) -> Option<Self> {
         let (kind, change) = record.payload.split_first()?;
         let change = (*kind == CHANGE).then(|| prost::Message::decode(change));
@@ -92,7 +93,7 @@ pub(crate) struct Disaster {
     outside: BTreeSet<u64>,
 }
 
-/// The state of a member that will continue alone.
+/// The state of a member before it continues alone.
 #[derive(Debug)]
 struct Found {
     checkpoint: u64,
@@ -143,6 +144,7 @@ impl Disaster {
 }
 
 impl Found {
+    /// Derives which entries must stay if member `own` continues alone.
     fn of(recovered: &Recovered, own: u64) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered.checkpoint.as_ref();
         let checkpoint = checkpoint.map_or(0, |view| view.position.index);
@@ -165,14 +167,15 @@ impl Found {
     }
 }
 
+/// Decodes a hard state. Without one, returns term 0 and no vote.
 fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
     let vote = hard_state.map_or(Ok(Vote::default()), Vote::read);
     vote.map_err(CorruptRecord::new)
 }
 
 impl World {
-    /// Schedules the loss of most members, if the seed includes it. It does not happen in runs where a member must catch up
-    /// from far behind, because the others must stay in these runs.
+    /// Schedules the loss of most members, if the seed includes it. Runs in which a member must catch up from far behind do not
+    /// include it, because the others must stay.
     pub(crate) fn arrange_disaster(&mut self) {
         if !self.scenario.has_disaster() || self.climate.lags {
             return;
@@ -184,7 +187,7 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Destroys the disks of all members but one, or of enough members that the others have no quorum.
+    /// Destroys the disks of all members but one, or of enough members that no quorum remains.
     pub(crate) fn lose_most(&mut self) {
         if self.phase != Phase::Chaos {
             return;
@@ -234,7 +237,7 @@ impl World {
         self.members[place].left_behind = false;
     }
 
-    /// Makes the others continue without the future survivor.
+    /// Cuts off the future survivor, so that the others continue without it.
     fn cut_off(&mut self, survivor: u64) {
         self.trace
             .line(self.now, || format!("m{survivor} is cut off"));
@@ -245,7 +248,7 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Returns whether a member has a state. A new member has none.
+    /// Returns whether a member has a state, which a new member lacks.
     fn may_survive(&self, id: u64) -> bool {
         let place = (id - 1) as usize;
         let present = self.members[place].existence == Existence::Present;
@@ -256,7 +259,7 @@ impl World {
         self.disaster.is_outside(id)
     }
 
-    /// Returns whether `to` refuses messages of `from`, an unknown member of the old cluster. A leader knows all its members.
+    /// Returns whether `to` refuses messages of `from`, a member of the old cluster that `to` does not know.
     pub(crate) fn refuses_unknown_sender(&self, from: u64, to: u64) -> bool {
         let receiver = &self.members[(to - 1) as usize];
         self.is_outside(from)
@@ -265,8 +268,7 @@ impl World {
             && !receiver.registry.by_id.contains_key(&MemberId(from))
     }
 
-    /// Reads the state of a starting member, and the members to which it opens streams. Returns `None` if the member loses
-    /// power.
+    /// Reads the state of a starting member, and the members that it connects to. Returns `None` if the member loses power.
     pub(crate) fn recover(
         &mut self,
         place: usize,
@@ -281,7 +283,7 @@ impl World {
         Ok(forced.map(|members| (recovered, members)))
     }
 
-    /// Starts a member with the flag. Returns `None` if the power is cut first, with or without its batch on the disk.
+    /// Starts a member with the flag. Returns `None` if the power is cut first, with or without the new entries on the disk.
     fn force(
         &mut self,
         place: usize,
@@ -322,7 +324,7 @@ impl World {
         Ok(Some(members))
     }
 
-    /// Forks the history: it continues from the survivor's part of it, without the others.
+    /// Forks the history, which continues from the survivor's part without the other members.
     fn fork(
         &mut self,
         survivor: u64,
@@ -388,7 +390,7 @@ impl World {
 }
 
 impl Truth {
-    /// Continues after `kept` with one member, whose log ends at `end`.
+    /// Continues after the entry at `kept` with one member, whose log ends at `end`.
     fn fork(&mut self, kept: u64, end: u64, survivor: u64, members: &MemberRegistry) {
         self.executed.split_off(&(kept + 1));
         self.voters.split_off(&kept);

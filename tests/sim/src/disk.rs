@@ -1,11 +1,10 @@
-//! The simulated disk of one member: a log and a checkpoint, each with its written part and the part that survives a power
-//! cut.
+//! The simulated disk of one member: a log and a checkpoint, each with its written and its durable part.
 //!
 //! - After a crash, any prefix of the unsynced batches survives: whole batches in order, then some records of the next batch.
 //!   The hard state is the last part of a batch.
 //! - A checkpoint is one atomic batch: after a crash before its sync, all or nothing of it exists. The last two durable
-//!   checkpoints are kept, and a crash may remove the newer one (I5: the log is cut only below the older one, so the older one
-//!   suffices).
+//!   checkpoints are kept, and a crash may remove the newer one. The older one suffices, because the log is cut only below it
+//!   (I5).
 //!
 //! In a run on real storage, a data directory performs the same steps and determines the state after a power cut. It must equal
 //! the durable state of this disk, with or without the interrupted step.
@@ -33,7 +32,7 @@ use crate::{
 /// Checkpoint records by key.
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Percentage of crashes that remove the newest durable checkpoint if there is an older one.
+/// Percentage of crashes that remove the newest durable checkpoint, if there is an older one.
 const FALLBACK_PERCENT: u64 = 20;
 
 /// A checkpoint on disk.
@@ -43,7 +42,6 @@ struct Saved {
     index: u64,
 }
 
-/// The content of a log.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Log {
     records: BTreeMap<u64, LogRecord>,
@@ -51,6 +49,7 @@ struct Log {
 }
 
 impl Log {
+    /// Appends a record, and replaces all records from its index on.
     fn append(&mut self, record: &LogRecord) {
         self.records.split_off(&record.index);
         self.records.insert(record.index, record.clone());
@@ -73,7 +72,7 @@ impl Log {
         }
     }
 
-    /// Returns the records that a start from a checkpoint at `index` replays.
+    /// Returns the records that a startup from a checkpoint at `index` replays.
     fn above(&self, index: u64) -> Vec<&LogRecord> {
         let above = self.records.range(index + 1..);
         above.map(|(_, record)| record).collect()
@@ -119,7 +118,6 @@ impl Disk {
         }
     }
 
-    /// Writes a batch without making it durable.
     pub(crate) fn write(&mut self, batch: &LogBatch) {
         self.live.write(batch);
         self.unsynced.push(batch.clone());
@@ -135,7 +133,7 @@ impl Disk {
         }
     }
 
-    /// Replaces everything except the terms and votes with a received snapshot, atomically and durably.
+    /// Replaces everything except term and vote with a received snapshot, atomically and durably.
     pub(crate) fn install(&mut self, snapshot: &View) {
         self.sync();
         self.unsynced.clear();
@@ -153,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// Cuts the power during the installation of a received snapshot: it has happened or not.
+    /// Cuts the power during the installation of a received snapshot, which then has happened or not.
     pub(crate) fn tear_install(&mut self, snapshot: &View, rng: &mut Rng) {
         match &mut self.files {
             Some(files) => files.step = Some(InterruptedStep::Install(Box::new(snapshot.clone()))),
@@ -162,7 +160,7 @@ impl Disk {
         }
     }
 
-    /// Writes a checkpoint of `view` as the changes since `base`, the previous one.
+    /// Writes a checkpoint of `view` as the changes since `base`, the previous checkpoint's state.
     pub(crate) fn write_checkpoint(&mut self, base: &View, view: &View) {
         let mut records = self.newest.records.clone();
         view.changes(Some(base), &mut |change| match change {
@@ -206,8 +204,7 @@ impl Disk {
         }
     }
 
-    /// Cuts the power. A random part of what was not durable survives. Returns an error if real storage keeps less than what
-    /// was durable, or something else.
+    /// Cuts the power. A random part of the unsynced data survives. Fails if real storage does not keep the durable data.
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Result<(), String> {
         let batches = std::mem::take(&mut self.unsynced);
         let whole = rng.below(batches.len() + 1);
@@ -227,6 +224,7 @@ impl Disk {
         Ok(())
     }
 
+    /// Decides at random whether an unsynced checkpoint survives, and whether the newest one is lost.
     fn crash_checkpoint(&mut self, rng: &mut Rng) {
         if let Some(written) = self.written.take()
             && rng.chance(50)
@@ -258,7 +256,7 @@ impl Disk {
         self.live.records.get(&index)
     }
 
-    /// Returns the entry at `index` that a power cut now would leave.
+    /// Returns the entry at `index` that a power cut would leave now.
     pub fn durable_entry(&self, index: u64) -> Option<&LogRecord> {
         self.durable.records.get(&index)
     }
@@ -268,7 +266,7 @@ impl Disk {
         self.newest.index
     }
 
-    /// Returns the last entry of the checkpoint that a start may have to fall back to.
+    /// Returns the last entry of the oldest checkpoint from which a startup may have to recover.
     pub(crate) fn oldest_checkpoint_index(&self) -> u64 {
         self.older.as_ref().unwrap_or(&self.newest).index
     }

@@ -1,7 +1,7 @@
-//! One turn of one member: the simulated implementation of `Host`, which can lose power between any two verbs.
+//! One turn of one member: the simulated implementation of `Host`, which can lose power between any two calls.
 //!
-//! After the crash, the core continues to the end of its turn, but its effects no longer leave it; then it is dropped. A
-//! crash therefore needs no panic, and exactly the earlier effects remain.
+//! After the crash, the core continues to the end of its turn, but its effects no longer leave it; then it is dropped. A crash
+//! therefore needs no panic, and exactly the effects before it remain.
 
 use witan_machine::{Reply, kv, lease, member::MemberId, versions::release, view::View};
 use witan_replica::{
@@ -22,13 +22,13 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Longest time of a long command, which exceeds an election timeout.
+/// Maximum duration of a long command, which exceeds an election timeout.
 const LONG_COMMAND_TICKS_MAX: u64 = 15;
 
-/// Percentage of commands executed by the host that take that long. The others take no time.
+/// Percentage of commands executed by the host that take this long. The others take no time.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
-/// Percentage of commands that the host executes before it continues.
+/// Percentage of commands that the host executes at once.
 const EXECUTED_AT_ONCE_PERCENT: u64 = 20;
 
 /// Percentage of installations on real files that a power cut interrupts.
@@ -43,12 +43,12 @@ pub(crate) struct Turn<'a> {
     stalled: u64,
 }
 
-/// The outcome of a verb.
+/// The outcome of a host call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The verb succeeds.
+    /// The call succeeds.
     Done,
-    /// The power is cut during the verb.
+    /// The power is cut during the call.
     Torn,
     /// The power is already off.
     Dark,
@@ -72,7 +72,7 @@ impl<'a> Turn<'a> {
         self.place as u64 + 1
     }
 
-    /// Counts a verb towards the moment at which this member crashes.
+    /// Counts a host call towards the moment at which this member crashes, and returns the outcome of the call.
     fn step(&mut self, verb: &str) -> Step {
         if self.crashed {
             return Step::Dark;
@@ -95,7 +95,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Makes a power cut during an installation likely on real files, where it consists of several steps.
+    /// Makes a power cut during an installation on real files likely, because it takes several steps there.
     fn arm_install(&mut self) {
         let world = &mut *self.world;
         let on_files = world.directories.0.is_some() && world.phase == Phase::Chaos;
@@ -117,7 +117,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Reports the membership changes and the progress in these entries to the transport and the world.
+    /// Reports the membership changes and the progress of these entries to the transport and the world.
     fn follow(&mut self, batch: &[Applied], view: &View) {
         for applied in batch {
             if let Some(registry) = &applied.members {
@@ -127,8 +127,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Delays the thread by a slow disk, at most until the faults stop, because otherwise a leader could still wait when the
-    /// members seem to have settled, and would be replaced later.
+    /// Delays the thread by a slow disk, at most until the faults stop. A leader that still waited after the members seem to
+    /// have settled would be replaced.
     fn stall(&mut self) {
         let climate = &self.world.climate;
         let (percent, longest) = (climate.stall_percent, climate.stall);
@@ -145,14 +145,15 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Handles a failed sync. It is unknown how much of the data is on the disk, so the process ends, and the written data
-    /// survives as in a power cut.
+    /// Handles a failed sync by ending the process. It is unknown how much of the data is on disk, so the written data survives
+    /// as in a power cut.
     fn failed_sync(&mut self) {
         self.world.counts.failed_syncs += 1;
         self.trace(|id| format!("the disk of m{id} fails to sync"));
         self.crashed = true;
     }
 
+    /// Delivers the answers of applied entries to their clients, and reports them to the invariants.
     fn acknowledge(&mut self, batch: &[Applied]) {
         for applied in batch {
             let Some(ticket) = applied.ticket else {
@@ -181,6 +182,7 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Delivers the answer to a read from `view`, and reports it to the invariants.
     fn answer(&mut self, ticket: Ticket, view: &View) {
         let Some(id) = self.world.members[self.place].waiting.remove(&ticket) else {
             return;
@@ -222,7 +224,7 @@ impl Host for Turn<'_> {
         member.checkpoint = None;
         member.rebuilds = false;
         member.follow(&snapshot.machine.members);
-        // The replica starts from the installed snapshot.
+        // The replica's log in memory starts from the installed snapshot.
         member.log_begins = 0;
         self.world.counts.installs += 1;
         let fact = Fact::Restored {
@@ -368,6 +370,7 @@ impl Host for Turn<'_> {
 }
 
 impl Turn<'_> {
+    /// Ends a request that gets no reply.
     fn end_unanswered(&mut self, ticket: Ticket, reason: Unanswered) {
         let member = &mut self.world.members[self.place];
         member.lease_questions.remove(&ticket);
@@ -384,6 +387,7 @@ impl Turn<'_> {
         }
     }
 
+    /// Delivers an answer about a lease, and reports it to the invariants.
     fn answer_about_lease(&mut self, ticket: Ticket, answer: LeaseAnswer) {
         let member = &mut self.world.members[self.place];
         let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {
@@ -424,7 +428,7 @@ impl World {
         }
     }
 
-    /// Records that an entry was executed for the first time, so that the cluster as a whole has reached it.
+    /// Records an entry that a member of the cluster executes for the first time.
     fn learn(&mut self, place: usize, applied: &Applied, term: u64) {
         let index = applied.index;
         if index <= self.truth.index || self.is_outside(place as u64 + 1) {

@@ -1,4 +1,4 @@
-//! The inputs that wait for the thread of a member, and the order in which one round of its loop takes them: the clock, control
+//! The pending inputs of a member's thread, and the order in which one round of its loop takes them: the clock, control
 //! messages, bulk messages, the transport's reports, a received snapshot, durable checkpoints, client requests, ticks, then the
 //! turn. The real thread uses the same order.
 
@@ -31,13 +31,13 @@ const TICKS_MADE_UP: u32 = 2;
 /// Number of client connections per member.
 const CLIENTS: u64 = 5;
 
-/// The inputs that wait for the next round.
+/// The inputs for the next round.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     control: Vec<Packet>,
     bulk: VecDeque<Packet>,
     events: Vec<(u64, PeerEvent)>,
-    /// A complete snapshot, with the number of its transfer.
+    /// A complete snapshot with the number of its transfer.
     pub(crate) snapshot: Option<(u64, Packet)>,
     durable: u64,
     requests: VecDeque<Request>,
@@ -49,7 +49,7 @@ pub(crate) struct Inbox {
 pub(crate) enum Request {
     /// An operation of the oracle.
     Operation(u64),
-    /// A request about a lease, and the time since which its client waits.
+    /// A request about a lease, with the time at which its client sent it.
     Lease {
         lease: LeaseId,
         question: LeaseQuestion,
@@ -57,7 +57,6 @@ pub(crate) enum Request {
     },
     /// Replaces the state with the leader's.
     Rebuild,
-    /// Transfers leadership.
     Transfer(Option<u64>),
 }
 
@@ -164,6 +163,7 @@ impl World {
         }
     }
 
+    /// Passes a packet to the core, and records whether a leader has sent it.
     fn hand_in(&mut self, place: usize, replica: &mut RecordedReplica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
@@ -179,7 +179,7 @@ impl World {
         match packet.open() {
             Ok(envelope) => {
                 replica.take(Input::Message(envelope));
-                // A copy follows no leader before the leader is confirmed.
+                // A copy follows no leader before that leader is confirmed.
                 if let Some(term) = led_term.filter(|_| !replica.is_copied()) {
                     self.note_leader(place, (from, term), replica.status());
                 }
@@ -191,7 +191,7 @@ impl World {
         }
     }
 
-    /// Records that a member has received a leader's message, unless it knows that the sender was removed.
+    /// Records that a member has received a leader's message, unless the member knows that the sender was removed.
     fn note_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
         let removed = &self.members[place].registry.removed_ids;
         if !removed.contains(&MemberId(leader)) {
@@ -201,6 +201,7 @@ impl World {
         }
     }
 
+    /// Passes `due` ticks to the core, at most `TICKS_MADE_UP` in addition to one.
     fn run_ticks(&self, place: usize, replica: &mut RecordedReplica, due: u32) {
         if due == 0 {
             return;
@@ -214,6 +215,7 @@ impl World {
         }
     }
 
+    /// Passes a client's request to the core, unless the shell refuses it.
     fn take_request(&mut self, place: usize, replica: &mut RecordedReplica, request: Request) {
         let (now_ns, full) = (
             self.now_ns(place),
@@ -268,14 +270,14 @@ impl World {
     /// Ends a request that was not accepted.
     pub(crate) fn refused(&mut self, op: u64, end: End) {
         self.trace.line(self.now, || format!("op{op}: {end:?}"));
-        // The leader does not admit the promotion yet.
+        // The leader does not accept the promotion yet.
         let early = matches!(end, End::Refused(ProposalRejected::LearnerNotReady));
         self.counts.refused += u64::from(!early);
         self.oracle.unanswered(op, end);
     }
 }
 
-/// Returns whether a command needs disk space that its own effect does not free, by the rule of the shell.
+/// Returns whether a command needs disk space that its own effect does not free. The rule is the shell's.
 fn grows(command: &Command) -> bool {
     match command {
         Command::Kv(_) | Command::Tree(_) | Command::Lease(_) => true,

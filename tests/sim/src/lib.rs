@@ -5,9 +5,9 @@
 //! for byte, in any process (`tests/determinism.rs`).
 //!
 //! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
-//! directions. Members crash between any two verbs of `Host` and restart from the contents of their disks. *Heal and serve*:
-//! the faults stop, and the cluster must work again within stated numbers of ticks. Every invariant has its own file in
-//! [`invariants`] and receives every fact of the run.
+//! directions. Members crash between any two calls of `Host` and restart from their disks. *Heal and serve*: the faults stop,
+//! and the cluster must work again within stated numbers of ticks. Every invariant has its own file in [`invariants`] and
+//! receives every fact of the run.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
 //! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `chaos`,

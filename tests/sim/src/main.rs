@@ -126,7 +126,7 @@ fn replay(folder: &Path, out: &mut impl Write) -> io::Result<ExitCode> {
 
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     let seeds = request.seeds.unwrap_or(100);
-    // Nothing is left to do if the output is closed.
+    // A closed output leaves nothing to do.
     let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
     let shown = AtomicUsize::new(0);
     let swept = sweep::sweep(request.start, seeds, request.members, &|so_far| {
@@ -157,14 +157,14 @@ fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> 
     })
 }
 
-/// Prints the run in which a panic happened, even if the panic cannot be caught (the release profile aborts).
+/// Prints the run in which a panic happened, even if the panic cannot be caught because the release profile aborts.
 fn announce_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         before(panic);
         if let Some(scenario) = sweep::current() {
             let line = format!("  reproduce: {}\n", scenario.reproduce());
-            // Nothing is left to do if even this cannot be written.
+            // If this cannot be written either, there is nothing left to do.
             let _ = io::stderr().write_all(line.as_bytes());
         }
     }));

@@ -30,22 +30,22 @@ use crate::{
     world::{EPOCH_NS, Event, Phase, UNIT_NS, World},
 };
 
-/// Largest initial difference between a member's clocks and the world's, in milliseconds.
+/// Maximum initial difference between a member's clocks and the world's, in milliseconds.
 const SKEW_MS_MAX: u64 = 1500;
 
-/// Largest deviation of the rate of a member's monotonic clock from the world's.
+/// Maximum deviation of the rate of a member's monotonic clock from the world's.
 pub(crate) const DRIFT_PER_MILLE_MAX: u64 = 10;
 
-/// Percentage of messages of a removed member that arrive through a stream that is still open.
+/// Percentage of a removed member's messages that arrive through a stream that is still open.
 const OPEN_STREAM_PERCENT: u64 = 30;
 
 /// Percentage of ticks at which a member reopens its streams.
 const STREAMS_PERCENT: u64 = 5;
 
-/// Percentage for a removed member, whose streams the others close.
+/// The same percentage for a removed member, whose streams the others close.
 const STREAMS_CLOSED_PERCENT: u64 = 30;
 
-/// Number of units between two checks whether a lagging member needs a snapshot.
+/// Number of units between two checks of whether a lagging member needs a snapshot.
 const DOWN_UNITS: u64 = 50;
 
 /// Longest time in units until an added member is started.
@@ -66,9 +66,9 @@ pub(crate) enum Existence {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) existence: Existence,
-    /// The release that the process runs or will run after its start.
+    /// The release that the process runs now, or after its next start.
     pub(crate) release: Release,
-    /// Boxed, because each turn moves it out and back, which would copy some KiB twice.
+    /// Boxed, because each turn moves it out and back, which would otherwise copy some KiB twice.
     pub(crate) replica: Option<Box<RecordedReplica>>,
     pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
@@ -77,9 +77,9 @@ pub(crate) struct Member {
     pub(crate) waiting: BTreeMap<Ticket, u64>,
     /// Pending requests about leases: the lease and the time of the request.
     pub(crate) lease_questions: BTreeMap<Ticket, (LeaseId, u64)>,
-    /// Leases whose persisted remaining TTL must be cleared before a renewal, with the time of the request.
+    /// Leases whose remaining TTL must be cleared before a renewal, with the time of the request.
     pub(crate) noted: Vec<(LeaseId, u64)>,
-    /// Operations that clear a remaining TTL. After them, the keep-alive is tried again.
+    /// Operations that clear a remaining TTL, with the keep-alive to retry after them.
     pub(crate) remaining_ttl_clears: BTreeMap<u64, (LeaseId, u64)>,
     /// Whether the member must replace its state with the leader's state.
     pub(crate) rebuilds: bool,
@@ -93,12 +93,12 @@ pub(crate) struct Member {
     pub(crate) base: View,
     /// The view of the checkpoint that is being written.
     pub(crate) checkpoint: Option<View>,
-    /// Number of host verbs until the member loses power.
+    /// Number of host calls until the member loses power.
     pub(crate) verbs_left: Option<u64>,
     pub(crate) turn_due: bool,
     /// The members that the transport knows.
     pub(crate) registry: MemberRegistry,
-    /// Members that have opened streams to this member before it has their entries.
+    /// Members that have opened streams to this member before it has applied their addition.
     pub(crate) remotes: BTreeSet<u64>,
     /// First index of the log in memory.
     pub(crate) log_begins: u64,
@@ -106,13 +106,12 @@ pub(crate) struct Member {
     pub(crate) status: Status,
 }
 
-/// A member's clocks.
 #[derive(Debug)]
 struct Clock {
     tick_units: u64,
     /// Offset of the wall clock.
     wall_ns: i64,
-    /// The zero of the monotonic clock.
+    /// The value of the monotonic clock at the start of the run.
     monotonic_ns: i64,
     drift_per_mille: i64,
 }
@@ -183,7 +182,6 @@ impl Member {
         self.registry.by_id.contains_key(&MemberId(id)) || self.remotes.contains(&id)
     }
 
-    /// Returns the voters that the member knows.
     pub(crate) fn voters(&self) -> Vec<u64> {
         let members = self.registry.by_id.values();
         members.filter(|m| !m.learner).map(|m| m.id).collect()
@@ -200,18 +198,18 @@ impl World {
         EPOCH_NS + self.now as i64 * UNIT_NS + self.members[place].clock.wall_ns
     }
 
-    /// Returns the member's monotonic time, which starts at an arbitrary value.
+    /// Returns the member's monotonic time in nanoseconds, which starts at an arbitrary value.
     pub(crate) fn monotonic_ns(&self, place: usize) -> u64 {
         let clock = &self.members[place].clock;
         let elapsed = self.now as i64 * UNIT_NS;
         (clock.monotonic_ns + elapsed + elapsed / 1000 * clock.drift_per_mille) as u64
     }
 
-    /// Sets the wall clock of a member.
     pub(crate) fn set_clock(&mut self, place: usize, wall_ns: i64) {
         self.members[place].clock.wall_ns = wall_ns;
     }
 
+    /// Ticks a process: ends late requests, and sometimes reopens its streams.
     pub(crate) fn tick(&mut self, place: usize, incarnation: u64) {
         if !self.runs(place, incarnation) {
             return;
@@ -236,7 +234,7 @@ impl World {
         self.wake(place);
     }
 
-    /// Ends client requests that have waited too long.
+    /// Ends the client requests that have waited too long.
     fn time_out(&mut self, place: usize) {
         let patience = self.scenario.request_ticks() * UNITS_PER_TICK;
         let member = &mut self.members[place];
@@ -262,7 +260,7 @@ impl World {
         {
             return;
         }
-        // The processes of the forced cluster started when these members were removed.
+        // These members were already removed when the processes of the forced cluster started.
         let never_open = self.is_outside(packet.from) && !self.is_outside(packet.to);
         let receiver = &mut self.members[place];
         if receiver
@@ -280,7 +278,7 @@ impl World {
         self.wake(place);
     }
 
-    /// Reopens the streams of a process. A removed member learns of its removal this way even if it has nothing to send, and
+    /// Reopens the streams of a process. A removed member thereby learns of its removal even if it has nothing to send, and
     /// lost messages are resent.
     pub(crate) fn open_streams(&mut self, place: usize) {
         let id = place as u64 + 1;
@@ -307,7 +305,7 @@ impl World {
         }
     }
 
-    /// Reports the state of the streams to `about` to the transport of `to`.
+    /// Reports the state of the streams to member `about` to the transport of member `to`.
     pub(crate) fn report(&mut self, to: u64, about: u64, event: PeerEvent) {
         let place = (to - 1) as usize;
         let incarnation = self.members[place].incarnation;
@@ -320,7 +318,6 @@ impl World {
         self.wake(place);
     }
 
-    /// Schedules the execution of a long command.
     pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
         let incarnation = self.members[place].incarnation;
         let event = Event::Executed { place, incarnation, command };
@@ -334,6 +331,7 @@ impl World {
         self.wake(place);
     }
 
+    /// Runs one turn of a process, and handles its crash or halt.
     pub(crate) fn turn(&mut self, place: usize) {
         let Some(mut replica) = self.members[place].replica.take() else {
             return;
@@ -385,6 +383,7 @@ impl World {
         }
     }
 
+    /// Records the status of a member, and traces changes of role, term and leader.
     fn show_status(&mut self, place: usize, status: Status) {
         let before = std::mem::replace(&mut self.members[place].status, status);
         if (before.role, before.term, before.leader) != (status.role, status.term, status.leader) {
@@ -399,7 +398,7 @@ impl World {
         }
     }
 
-    /// Ends a member. This is correct only if the cluster has removed it.
+    /// Stops a member for a reason that the core gives. This is correct only if the cluster has removed the member.
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
@@ -432,6 +431,7 @@ impl World {
         }
     }
 
+    /// Handles the power loss of a member, and schedules its next start.
     pub(crate) fn power_lost(&mut self, place: usize) {
         self.counts.crashes += 1;
         let left = self.disks[place].crash(&mut self.chance);
@@ -468,7 +468,7 @@ impl World {
         member.checkpoint = None;
         self.receiver_gone(place);
         self.oracle.crashed(gone);
-        // A process that ends closes its streams. Members that it cannot reach do not notice.
+        // A process that ends closes its streams. Members that it cannot reach do not notice this.
         for other in 0..self.members.len() {
             let to = other as u64 + 1;
             let member = &self.members[other];
@@ -480,7 +480,7 @@ impl World {
         }
     }
 
-    /// Starts the process of a new member with the current members.
+    /// Starts the process of a new member, which knows the current members.
     pub(crate) fn join(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.existence != Existence::Awaited {
@@ -503,6 +503,7 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
+    /// Starts a member from its disk, unless it runs, is gone or must stay down.
     pub(crate) fn start(&mut self, place: usize) {
         let member = &self.members[place];
         if member.replica.is_some() || member.existence != Existence::Present {

@@ -1,5 +1,5 @@
-//! Mishaps in addition to the faults of `chaos`, in some seeds only. Members wrongly believe that their leader has ended,
-//! replace their state with the leader's state, cannot sync their log, or start from copies of their disks (`copies`). They
+//! Mishaps in addition to the faults of `chaos`, in some seeds only. Members wrongly believe that their leader's process has
+//! ended, replace their state with the leader's, cannot sync their log, or start from copies of their disks (`copies`). They
 //! have a separate random generator, so that runs without mishaps stay the same.
 
 use witan_replica::replica::{PeerEvent, Role, Status};
@@ -13,10 +13,10 @@ use crate::{
 /// Longest pause between two mishaps in units.
 const PAUSE_UNITS: u64 = 200;
 
-/// Percentage of mistaken members that reopen a stream.
+/// Percentage of members whose stream is reopened after a mistaken or a real end.
 const BACK_PERCENT: u64 = 70;
 
-/// Longest time in units until they reopen it.
+/// Maximum number of units until the stream is reopened.
 const BACK_UNITS: u64 = 30;
 
 /// Number of failing log syncs per ten thousand.
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Reports the start of a process. Other members open streams to it, and members that believed it had ended detect it.
+    /// Reports the start of a process. Others open streams to it, and members that believed it had ended see that it runs.
     pub(crate) fn report_process_start(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
@@ -83,8 +83,8 @@ impl World {
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
-    /// Makes a member replace its state with the leader's state. Only one member does so at a time, because it takes no
-    /// entries until then.
+    /// Makes a member replace its state with the leader's. Only one member does so at a time, because it accepts no entries
+    /// until it has that state.
     fn rebuild(&mut self, place: usize) {
         if self.members.iter().any(|member| member.rebuilds) {
             return;
@@ -96,7 +96,6 @@ impl World {
 }
 
 impl Turn<'_> {
-    /// Returns whether the next sync of the log fails.
     pub(crate) fn sync_fails(&mut self) -> bool {
         let world = self.world();
         world.scenario.has_failed_syncs()

@@ -28,7 +28,6 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// Encodes an envelope.
     pub(crate) fn new(envelope: Envelope) -> Self {
         let Envelope { to, from, lane, message, snapshot } = envelope;
         Self {
@@ -58,7 +57,6 @@ impl Packet {
     }
 }
 
-/// Returns all records of a view.
 pub(crate) fn records_of(view: &View) -> Records {
     let mut records = Records::new();
     view.changes(None, &mut |change| match change {
@@ -72,7 +70,6 @@ pub(crate) fn records_of(view: &View) -> Records {
     records
 }
 
-/// Restores a view from its records.
 pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     View::restore(
         records
@@ -81,10 +78,10 @@ pub(crate) fn view_of(records: &Records) -> Result<View, CorruptRecord> {
     )
 }
 
-/// The state of the links.
+/// The state of all links.
 #[derive(Clone, Debug)]
 pub(crate) struct Net {
-    /// Cut links, each in one direction: (from, to).
+    /// Cut links as `(from, to)`.
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// Percentage of packets that are lost.
     pub(crate) drop_percent: u64,
@@ -105,7 +102,7 @@ impl Net {
         }
     }
 
-    /// Returns the delays of the delivered copies of a packet: none if it is lost.
+    /// Returns the delays in units of the delivered copies of a packet, and none if the packet is lost.
     pub(crate) fn route(&self, packet: &Packet, rng: &mut Rng) -> Vec<u64> {
         if self.cut.contains(&(packet.from, packet.to)) || rng.chance(self.drop_percent) {
             return Vec::new();

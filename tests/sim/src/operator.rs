@@ -1,5 +1,5 @@
-//! The operator changes the membership: it adds learners and voters, promotes and removes members, replaces a member that
-//! lost its disk, and transfers leadership. It makes one change at a time, in a single step.
+//! The operator changes the membership: it adds learners and voters, promotes and removes members, replaces a member that lost
+//! its disk, and transfers leadership. It makes one change at a time, in a single step.
 //!
 //! It is as careful as the checks of the dialects require. A disk is lost only while all other voters have their disks and no
 //! change is pending or uncertain. The member that lost its disk is removed before any other change.
@@ -28,22 +28,20 @@ const LEARNERS_MAX: u32 = 2;
 /// Number of units after which the operator stops waiting for an answer.
 const PATIENCE: u64 = 400;
 
-/// The state of the operator.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
-    /// The pending change, and the time since which it is pending.
+    /// The pending change as its operation and the time of its request.
     change: Option<(u64, u64)>,
-    /// Changes that the operator gave up but that their member still proposes.
+    /// Changes that the operator no longer waits for, but that their member may still propose.
     given_up: Vec<u64>,
-    /// The highest term at the time when a change ended without an answer. The change may still be made until an entry of a
-    /// later term is executed.
+    /// The highest term when a change ended without an answer. It may still be applied until a later term's entry is executed.
     unknown: Option<u64>,
     /// The member whose disk was lost, until it is removed.
     lost: Option<u64>,
 }
 
 impl World {
-    /// Makes the operator act or wait.
+    /// Makes the operator act, and schedules its next action.
     pub(crate) fn operate(&mut self) {
         let pause = self.hand.range(1, self.climate.operator_pause);
         self.after(pause, Event::Operate);
@@ -80,7 +78,7 @@ impl World {
         }
     }
 
-    /// Returns whether a change is pending. A change without an answer counts as uncertain from then on.
+    /// Returns whether a change is pending. A change that ended without an answer becomes uncertain.
     fn awaits_change(&mut self) -> bool {
         let Some((op, since)) = self.operator.change else {
             return false;
@@ -102,7 +100,7 @@ impl World {
         false
     }
 
-    /// Returns whether no unknown change can still happen.
+    /// Returns whether no uncertain change can still be applied.
     fn is_certain(&mut self) -> bool {
         let oracle = &self.oracle;
         let end = |op: &u64| oracle.op(*op).map(|op| &op.end);
@@ -121,7 +119,7 @@ impl World {
             && self.operator.unknown.is_none_or(|unknown| term > unknown)
     }
 
-    /// Returns the members of the cluster for which `is` is true.
+    /// Returns the ids of the cluster's members for which `is` is true.
     pub(crate) fn current(&self, is: impl Fn(&Person) -> bool) -> Vec<u64> {
         let people = self.truth.registry.by_id.values();
         people.filter(|person| is(person)).map(|p| p.id).collect()
@@ -133,6 +131,7 @@ impl World {
         self.ask_operator(command);
     }
 
+    /// Sends a command of the operator to a random running member.
     pub(crate) fn ask_operator(&mut self, command: Command) {
         let running: Vec<usize> = self
             .current(|_| true)
@@ -175,7 +174,7 @@ impl World {
         self.change(ChangeMembers { remove, ..ChangeMembers::default() });
     }
 
-    /// Flips a bit of a disk. A member that cannot start with the disk must be removed, and a new member may be added.
+    /// Flips a bit of a disk. If the member cannot start from the disk, it must be removed, and a new member may be added.
     fn lose_disk(&mut self, voters: &[u64]) {
         if voters.len() < 3 || self.climate.stable_membership || !self.is_certain() {
             return;
@@ -204,8 +203,8 @@ impl World {
         self.judge_files(place, refused.map(|_| ()));
     }
 
-    /// Returns whether a quorum without this voter knows the last change. A leader that has committed its own removal answers
-    /// and ends, possibly before the others know of the commit. Until then, they need a quorum of the previous voters.
+    /// Returns whether a quorum without the voter `lost` knows the last membership change. A leader that committed its own
+    /// removal may stop before the others know of it. Until they do, they need a quorum of the previous voters.
     fn is_change_known_without(&self, lost: u64, voters: &[u64]) -> bool {
         let members = |registry: &MemberRegistry| -> Vec<(u64, bool)> {
             let people = registry.by_id.values();
@@ -234,7 +233,7 @@ impl World {
         self.ask_operator(Command::PeerUrls(UpdatePeerUrls { id, peer_urls }));
     }
 
-    /// Returns the leader of the highest term.
+    /// Returns the running leader of the highest term, if any.
     pub(crate) fn leader(&self) -> Option<u64> {
         let leads = |member: &&Member| member.status.role == Role::Leader;
         let leaders = self
@@ -246,7 +245,7 @@ impl World {
     }
 }
 
-/// Creates a member as the registry first knows it.
+/// Creates a member as the registry first knows it. `at` determines its peer URL.
 pub(crate) fn person(id: u64, at: u64) -> Person {
     Person {
         id,

@@ -1,4 +1,4 @@
-//! The requests of clients with their times and answers: the outside view against which the core is checked.
+//! The requests of clients with their times and answers: the external view against which the core is checked.
 //!
 //! The oracle never inspects a replica. It keeps *floors*: an operation must return at least everything that was completed
 //! before its invocation.
@@ -31,7 +31,7 @@ pub enum End {
     Refused(ProposalRejected),
     /// The operation was not accepted, because the member's disk is full.
     NoSpace,
-    /// The operation was not handed in, because the member was removed.
+    /// The operation was not proposed, because the member was removed.
     Removed,
     /// A write was answered.
     Applied {
@@ -51,7 +51,7 @@ pub enum End {
     Crashed,
 }
 
-/// The minimum state that an operation must return, because it was completed before.
+/// The minimum state that an operation must return, because earlier operations were completed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
     /// The v3 revision.
@@ -60,14 +60,14 @@ pub struct Floor {
     pub tree_index: u64,
     /// Raft index of an acknowledged write.
     pub index: u64,
-    /// For each v3 key, the revision of the last completed write or read of it.
+    /// For each v3 key, the revision of its last completed write or read.
     pub keys: BTreeMap<Vec<u8>, Revision>,
     /// The last leases that were granted.
     pub leases: Vec<LeaseId>,
 }
 
 impl Floor {
-    /// Raises the floor by an answered write.
+    /// Raises the floor to an answered write.
     fn rise(&mut self, ask: &Ask, index: u64, outcome: &Outcome) {
         self.index = self.index.max(index);
         self.revision = self.revision.max(outcome.revision);
@@ -103,7 +103,7 @@ pub struct Op {
     pub ask: Ask,
     /// The status.
     pub end: End,
-    /// The promised time by which the operation must have ended, if any.
+    /// The time by which the operation must have ended, if it is promised.
     pub deadline: Option<u64>,
 }
 
@@ -120,7 +120,7 @@ impl Oracle {
         self.ops.len() as u64
     }
 
-    /// Records a new operation.
+    /// Records a new operation and returns its number.
     pub(crate) fn invoke(&mut self, member: u64, invoked: u64, ask: Ask, end: End) -> u64 {
         let id = self.next_id();
         let floor = self.floor.clone();
@@ -156,7 +156,7 @@ impl Oracle {
         self.floor.rise(&op.ask, *index, outcome);
     }
 
-    /// Forks the history after the entry at `kept`. The outcome of later operations becomes unknown, like the outcome of
+    /// Forks the history after the entry at `kept`. The outcomes of later operations become unknown, like the outcomes of
     /// pending requests. The floor is recomputed from the earlier operations.
     pub(crate) fn fork(&mut self, kept: u64) {
         self.floor = Floor::default();
@@ -175,8 +175,8 @@ impl Oracle {
         }
     }
 
-    /// Records the answer to a read: the state had `revision` and `tree_index`, and the read key was last put at
-    /// `key_revision`.
+    /// Records the answer to a read. `seen` is the revision and v2 index of the state, and the revision of the last put of the
+    /// key that was read.
     pub(crate) fn answer(&mut self, id: u64, at: u64, seen: (Revision, u64, Option<Revision>)) {
         let Some(op) = self.ops.get_mut(id as usize) else {
             return;
@@ -191,14 +191,14 @@ impl Oracle {
         }
     }
 
-    /// Ends an accepted request without a reply.
+    /// Ends an accepted request that gets no reply.
     pub(crate) fn unanswered(&mut self, id: u64, end: End) {
         if let Some(op) = self.ops.get_mut(id as usize) {
             op.end = end;
         }
     }
 
-    /// Ends the operations of a member whose process has ended with all its pending answers.
+    /// Ends the pending operations of a member whose process has ended.
     pub(crate) fn crashed(&mut self, member: u64) {
         for op in &mut self.ops {
             if op.member == member && op.end == End::Pending {

@@ -32,7 +32,7 @@ pub struct Twins {
     pub differs: Vec<String>,
 }
 
-/// Runs a scenario with a second core for each process of each member, which has the same start and the same inputs.
+/// Runs a scenario with a twin of each process: a second core with the same start and the same inputs.
 pub fn run_with_twins(scenario: Scenario) -> Twins {
     let twins = Arc::new(Mutex::new(Twins::default()));
     let verdict = sweep::judge(scenario, || {
@@ -48,7 +48,7 @@ pub fn run_with_twins(scenario: Scenario) -> Twins {
     std::mem::take(&mut *twins)
 }
 
-/// Replays the recordings in a folder with the current core, file by file in the order of their names.
+/// Replays the recordings in a folder with the current core, in the order of their file names.
 pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     let files: Result<Vec<PathBuf>, _> = std::fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -87,7 +87,7 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
 }
 
 impl World {
-    /// Returns the sink for the next process of a member, if it is recorded.
+    /// Returns the sink for a member's next process, or `None` if it is not recorded.
     pub(crate) fn recorder(&self, id: u64) -> Option<Box<dyn Sink>> {
         if let Some(twins) = &self.twins {
             let twins = twins.clone();

@@ -1,5 +1,5 @@
-//! Members of two releases. The leader decides the cluster version from the releases of its members. An administrator
-//! upgrades and downgrades members one by one, as etcd's documentation describes.
+//! Members of two releases. The leader decides the cluster version from the releases of its members. An administrator upgrades
+//! and downgrades members one by one, as etcd's documentation describes.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ pub(crate) const OLD: Release = (3, 5);
 /// The release with all commands.
 pub(crate) const NEW: Release = (3, 6);
 
-/// Number of units between two rounds in which a leader requests the releases of the members.
+/// Number of units after which leaders request the releases of the members again.
 const ASK_UNITS: u64 = 40;
 
-/// Longest time from the answers to the decision, in units.
+/// Maximum number of units from the answers to the decision.
 const DECIDE_UNITS: u64 = 30;
 
 /// Percentage of the operator's actions that concern releases.
@@ -36,7 +36,7 @@ const OPERATOR_PERCENT: u64 = 50;
 const NEW_COMMANDS_PERCENT: u64 = 4;
 
 impl World {
-    /// Returns whether the release of a member's process has the command.
+    /// Returns whether the release of a member's process supports the command.
     pub(crate) fn has_command(&self, place: usize, command: &Command) -> bool {
         command.since() <= Some(self.members[place].release)
     }
@@ -84,8 +84,8 @@ impl World {
         answers.then_some(member.release)
     }
 
-    /// Proposes the cluster version or the end of a downgrade that [`decide`] derives from `members` and their answered
-    /// releases. Both may be outdated.
+    /// Proposes the cluster version or the end of a downgrade, as [`decide`] derives it from `members` and the releases
+    /// `running`, both of which may be outdated.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,
@@ -150,8 +150,7 @@ impl World {
         true
     }
 
-    /// Returns whether the whole state that a member reads at startup is from after the last reduction of the cluster
-    /// version.
+    /// Returns whether a member's startup reads no entry from before the cluster version was last lowered.
     fn may_downgrade(&self, id: u64) -> bool {
         self.disks[(id - 1) as usize].oldest_checkpoint_index() >= self.truth.lowered
     }
@@ -170,8 +169,8 @@ impl World {
         self.crash(place);
     }
 
-    /// Returns the request of a client in a run with releases. Some requests are replaced by a command of the new release.
-    /// Each cluster version is replaced too, because only the leader decides it in such a run.
+    /// Returns the request of a client in a run with releases. Replaces some requests by commands of the new release, and every
+    /// command that sets the cluster version, because only the leader decides it in such a run.
     pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
         if !self.scenario.has_releases() {
             return drawn;

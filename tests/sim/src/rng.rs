@@ -44,7 +44,7 @@ impl Rng {
         (self.draw() % len as u64) as usize
     }
 
-    /// Returns `true` in `percent` of a hundred cases.
+    /// Returns `true` with a probability of `percent` percent.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.draw() % 100 < percent
     }
@@ -55,7 +55,7 @@ impl Rng {
     }
 }
 
-/// A 64-bit FNV-1a hash, which is the same in every process and every version of Rust.
+/// A 64-bit FNV-1a hash, which is the same in every process and with every version of Rust.
 #[derive(Clone, Copy, Debug)]
 pub struct Fnv(u64);
 

@@ -5,26 +5,25 @@ use crate::{rng::Rng, world::UNIT_NS};
 /// Virtual time between two ticks of a member. A unit is 10 ms, a tick is 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// In one of this many seeds, all commands take long except commands on one or two keys. If these also took long, members
-/// could not keep up with clients.
+/// In one of this many seeds, all commands take long, except those on one or two keys.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
-/// One in this many seeds has users and roles.
+/// In one of this many seeds, there are users and roles.
 const USERS_SEEDS: u64 = 5;
 
-/// One in this many seeds has members of two releases.
+/// In one of this many seeds, members run two releases.
 const RELEASES_SEEDS: u64 = 7;
 
-/// In one of this many seeds, members believe by mistake that their leader has ended.
+/// In one of this many seeds, members wrongly believe that their leader's process has ended.
 const MISTAKES_SEEDS: u64 = 4;
 
-/// In two of this many seeds, clients query the remaining time of leases, and leaders persist it every second.
+/// In two of this many seeds, clients query the remaining time of leases, and leaders checkpoint it every second.
 const LEASE_QUESTIONS_SEEDS: u64 = 5;
 
 /// In one of this many seeds, members replace their state with the leader's state.
 const REBUILDS_SEEDS: u64 = 8;
 
-/// One in this many seeds copies disks.
+/// In one of this many seeds, disks are copied.
 const COPIES_SEEDS: u64 = 7;
 
 /// In one of this many such seeds, the copies are not recognized.
@@ -36,16 +35,16 @@ const ADOPTED_SEEDS: u64 = 10;
 /// In one of this many seeds, disks fail to sync.
 const FAILED_SYNCS_SEEDS: u64 = 13;
 
-/// In one of this many seeds, members hold proposals back while others are in flight.
+/// In one of this many seeds, members hold proposals while others are in flight.
 const HOLDING_SEEDS: u64 = 3;
 
-/// One in this many seeds has the request timeout of production.
+/// In one of this many seeds, requests time out as in production.
 const TIMEOUTS_SEEDS: u64 = 11;
 
-/// Percentage of seeds whose clusters permanently lose most of their members.
+/// Percentage of seeds in which the cluster permanently loses most of its members.
 const DISASTERS_PERCENT: u64 = 12;
 
-/// Number of ticks after which a client gives up: in production, and in the other runs, where it rarely does.
+/// Numbers of ticks after which a client gives up: as in production, and in the other runs, where it rarely does.
 const REQUEST_TICKS: [u64; 2] = [70, 1500];
 
 /// A complete definition of a run. The same value gives the same trace.
@@ -80,17 +79,17 @@ impl Scenario {
         self.seed % RELEASES_SEEDS == 2
     }
 
-    /// Returns whether the run has one release. Only such runs have the features below.
+    /// Returns whether all members run one release. Only such runs have the features below.
     fn is_of_one_release(&self) -> bool {
         !self.has_releases()
     }
 
-    /// Returns whether members wrongly believe that their leader has ended.
+    /// Returns whether members wrongly believe that their leader's process has ended.
     pub(crate) fn has_mistakes(&self) -> bool {
         self.is_of_one_release() && self.seed % MISTAKES_SEEDS == 2
     }
 
-    /// Returns whether clients query the remaining time of leases, and leaders persist it every second.
+    /// Returns whether clients query the remaining time of leases, and leaders checkpoint it every second.
     pub(crate) fn has_lease_questions(&self) -> bool {
         self.is_of_one_release() && matches!(self.seed % LEASE_QUESTIONS_SEEDS, 2 | 3)
     }
@@ -100,13 +99,13 @@ impl Scenario {
         self.is_of_one_release() && self.seed % REBUILDS_SEEDS == 1
     }
 
-    /// Returns whether members start from copies of their disks. Operator mistakes and rebuilds happen in other runs.
+    /// Returns whether members start from copies of their disks. Mistakes, rebuilds and disasters happen in other runs.
     pub(crate) fn has_copies(&self) -> bool {
         let other = self.has_mistakes() || self.has_rebuilds() || self.has_disaster();
         self.is_of_one_release() && self.seed % COPIES_SEEDS == 5 && !other
     }
 
-    /// Returns whether the disk or the state of a member undergoes anything but a crash.
+    /// Returns whether members undergo anything but crashes: mistakes, rebuilds or copied disks.
     pub(crate) fn has_mishaps(&self) -> bool {
         self.has_mistakes() || self.has_rebuilds() || self.has_copies()
     }
@@ -126,7 +125,6 @@ impl Scenario {
         self.is_of_one_release() && self.seed % ADOPTED_SEEDS == 7
     }
 
-    /// Returns whether disks fail to sync.
     pub(crate) fn has_failed_syncs(&self) -> bool {
         self.is_of_one_release() && self.seed % FAILED_SYNCS_SEEDS == 7
     }
@@ -150,8 +148,8 @@ impl Scenario {
         }
     }
 
-    /// Returns the assumed duration of a sync in nanoseconds, which determines how long members hold proposals. In some runs
-    /// it is the longest permitted duration.
+    /// Returns the assumed duration of a sync in nanoseconds, which determines how long members hold proposals. In some runs it
+    /// is the longest permitted duration.
     pub(crate) fn sync_cost_ns(&self) -> u64 {
         match self.seed % HOLDING_SEEDS {
             1 => UNIT_NS as u64,

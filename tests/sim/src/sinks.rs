@@ -1,4 +1,4 @@
-//! Sinks of recordings: a file, and a twin. A twin is a second core with the same initial state and the same inputs. It must
+//! Sinks of recordings: a file, and a twin. A twin is a second core with the same initial state and the same inputs, which must
 //! have the same effects.
 
 use std::{
@@ -14,7 +14,7 @@ use witan_recorder::{
     format::{Head, Turn},
 };
 
-/// A recording in one unbounded file, written at each turn.
+/// A recording in one file of unlimited size, written at each turn.
 #[derive(Debug)]
 pub(crate) struct RecordingFile {
     file: File,
@@ -101,7 +101,7 @@ impl Sink for Twin {
             return;
         };
         let differs = match player.turn(&turn) {
-            // A recording has no keys of a received state, and without them nothing is compared.
+            // A recording has no keys of a received state, and without them nothing can be compared.
             _ if !player.is_whole() => return self.player = None,
             Ok(None) => return (self.report)(None),
             Ok(Some(differs)) => format!("{differs:?}"),

@@ -20,13 +20,13 @@ thread_local! {
     static CURRENT: Cell<Option<Scenario>> = const { Cell::new(None) };
 }
 
-/// Largest percentage of long runs that may miss their goal. Some runs have no leader for long.
+/// Maximum percentage of long runs that may miss their goal, because some runs have no leader for long.
 const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
 
-/// Number of such seeds that a report lists.
+/// Maximum number of such seeds that a report lists.
 const LACKING_NAMED: usize = 10;
 
-/// Largest percentage of refused requests, because refused requests prove little.
+/// Maximum percentage of refused requests, because refused requests prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
 /// Number of runs that must include denied callers and downgrades.
@@ -65,7 +65,7 @@ fn remember(scenario: Option<Scenario>) {
     CURRENT.set(scenario);
 }
 
-/// Returns the current run of this thread.
+/// Returns the current run of this thread, if any.
 pub fn current() -> Option<Scenario> {
     CURRENT.get()
 }
@@ -90,8 +90,8 @@ pub struct Swept {
     pub counts: Counts,
     /// Number of finished runs.
     pub runs: u64,
-    /// Number of runs in which a member was down for long, number of them without a snapshot, and number of them in which no
-    /// leader cut its log in memory.
+    /// Number of runs in which a member was down for long, then the numbers of these without a snapshot and without a leader
+    /// that cut its log in memory.
     pub long_runs: (u64, u64, u64),
     /// The first seeds of the runs without a snapshot.
     lacking: Vec<u64>,
@@ -155,8 +155,7 @@ impl Swept {
     }
 }
 
-/// Runs `seeds` seeds from `start` on all cores, with one thread per run. `progress` receives the interim result after each
-/// run.
+/// Runs `seeds` seeds from `start` on all cores, one run per thread. Calls `progress` with the interim result after each run.
 pub fn sweep(
     start: u64,
     seeds: u64,

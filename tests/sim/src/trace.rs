@@ -1,4 +1,4 @@
-//! The readable record of a run. It is disabled in sweeps, so closures create the lines.
+//! The readable record of a run. It is disabled in sweeps, so its lines are created lazily.
 
 /// Collects lines if it is enabled.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ impl Trace {
         }
     }
 
-    /// Returns all lines.
+    /// Takes all lines out of the trace.
     pub fn take(&mut self) -> String {
         self.lines.take().unwrap_or_default()
     }

@@ -1,6 +1,6 @@
-//! Snapshot transfers. Each snapshot is sent in pieces on its own stream. A broken stream is reopened a few times and
-//! continues at the same piece, if the receiver still runs. After that, the sender reports a failure. There is one transfer
-//! at a time between two members.
+//! Snapshot transfers. Each snapshot is sent in pieces on its own stream. A broken stream is reopened a few times and continues
+//! at the same piece, if the receiver still runs. After that, the sender reports a failure. Two members have at most one
+//! transfer in each direction.
 
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
@@ -23,7 +23,7 @@ pub(crate) struct Transfer {
     pieces: u64,
     arrived: u64,
     attempts: u32,
-    /// The processes at both ends of the stream.
+    /// Incarnation of the sending process.
     sender: u64,
     receiver: u64,
     /// Distinguishes the transfer from others between the same members.
@@ -31,8 +31,8 @@ pub(crate) struct Transfer {
 }
 
 impl World {
-    /// Starts the transfer of a snapshot. Drops the snapshot if another transfer to the same member is in progress, as the
-    /// real transport does. That transfer reports its end.
+    /// Starts the transfer of a snapshot. Drops the snapshot if another transfer to the same member is in progress, as the real
+    /// transport does. That transfer reports its own end.
     pub(crate) fn begin_transfer(&mut self, packet: Packet) {
         let way = (packet.from, packet.to);
         let sender = self.members[(packet.from - 1) as usize].incarnation;
@@ -115,7 +115,7 @@ impl World {
         self.wake(to);
     }
 
-    /// Reports to the sender that the receiver has decided on a snapshot, or ended before it decided.
+    /// Reports to the sender that the receiver has accepted or rejected a snapshot, or ended before.
     pub(crate) fn snapshot_taken(&mut self, way: (u64, u64), number: u64, receiver: u64) {
         let transfer = self.transfers.remove(&way);
         let Some(transfer) = transfer.filter(|transfer| transfer.number == number) else {
@@ -131,7 +131,7 @@ impl World {
         self.report(way.0, way.1, event);
     }
 
-    /// Drops the received pieces of a receiver that ends.
+    /// Drops the pieces that an ending receiver has received.
     pub(crate) fn receiver_gone(&mut self, place: usize) {
         let ways: Vec<(u64, u64)> = self
             .transfers

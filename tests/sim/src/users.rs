@@ -23,7 +23,6 @@ const STALE_PERCENT: u64 = 5;
 /// The users: the administrator and two others.
 const USERS: [&str; 3] = [ROOT, "u0", "u1"];
 
-/// The roles.
 const ROLES: [&str; 3] = [ROOT, "r0", "r1"];
 
 /// First keys and ends of the ranges: single keys, and ranges that overlap.
@@ -36,7 +35,7 @@ const RANGES: [(&str, &str); 6] = [
     ("l", "m"),
 ];
 
-/// Returns a request about users and roles, or `None` in most cases.
+/// Draws a request about users and roles, or `None` in most cases.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     let asks = rng.chance(REQUESTS_PERCENT);
     asks.then(|| operation(rng).into())

@@ -22,7 +22,7 @@ const KEYS: usize = 6;
 const TTL_NS_MAX: u64 = 8_000_000_000;
 /// Longest TTL of a lease in seconds.
 const LEASE_S_MAX: u64 = 12;
-/// Lengths of padded values in bytes. Some values fill their own blocks and pieces.
+/// Lengths of padded values in bytes. Some values fill a block and several pieces of a snapshot.
 const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
 /// A linearizable read.
@@ -35,7 +35,7 @@ pub struct Read {
 /// The shares of kinds of requests in a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
-    /// Percentage of requests about leases and their keys, in addition to the requests about leases in every run.
+    /// Percentage of requests about leases and their keys, in addition to those in every run.
     pub(crate) leases_percent: u64,
     /// Percentage of requests that keep a lease alive.
     pub(crate) keep_alive_percent: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Mix {
     pub(crate) lease_s_min: u64,
 }
 
-/// The information that a client has at the time of its request.
+/// The information that a client has when it sends a request.
 #[derive(Debug)]
 pub(crate) struct Hint<'a> {
     /// Number of the operation.
@@ -74,7 +74,7 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     Ask::Write(command)
 }
 
-/// Returns a lease to renew now, in some cases.
+/// Draws a lease to renew now, or `None` in most cases.
 pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<LeaseId> {
     let any = !floor.leases.is_empty() && rng.chance(mix.keep_alive_percent);
     any.then(|| *rng.pick(&floor.leases))
@@ -86,7 +86,7 @@ pub(crate) fn clear_remaining_ttl(lease: LeaseId) -> Command {
     lease::LeaseCheckpoint { remaining }.into()
 }
 
-/// Returns the lease that an answered operation has granted.
+/// Returns the lease that an answered operation has granted, if any.
 pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
     match (ask, &outcome.reply) {
         (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::LeaseReply::Granted(_)))) => {
@@ -99,8 +99,8 @@ pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
     }
 }
 
-/// Draws a grant of a new lease, a write of keys attached to a lease, or a revocation. Clients never read keys with a lease;
-/// a separate invariant checks them.
+/// Draws a grant of a new lease, a write of keys attached to a lease, or a revocation. Clients never read keys with a lease; a
+/// separate invariant checks them.
 fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     let known = &hint.floor.leases;
     match rng.range(0, 99) {
@@ -213,6 +213,7 @@ fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
         .then(|| now_ns + rng.range(1, TTL_NS_MAX) as i64)
 }
 
+/// Draws a v2 operation.
 fn verb(rng: &mut Rng, hint: &Hint<'_>) -> witan_tree::TreeOperation {
     let Hint { id, now_ns, floor, .. } = hint;
     let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
@@ -274,7 +275,7 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> witan_tree::TreeOperation {
     }
 }
 
-/// Raises an alarm or, more often, lowers one, so that writes are refused only for a while.
+/// Draws a command that raises an alarm or, more often, lowers one, so that writes are refused only for a while.
 fn about_alarms(rng: &mut Rng, member: u64) -> Command {
     let action = match rng.range(0, 3) {
         0 => AlarmAction::Activate,
@@ -301,8 +302,8 @@ fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
     }
 }
 
-/// Returns the v3 keys that an answered command put or deleted by name, at the outcome's revision. Range deletions are omitted:
-/// the keys only serve as a floor, which may be too low.
+/// Returns the v3 keys that an answered command put or deleted by name, at the outcome's revision. Omits range deletions,
+/// because the keys only serve as a floor, which may be too low.
 pub(crate) fn keys_written(command: &Command, outcome: &Outcome) -> Vec<Vec<u8>> {
     match effect(command, outcome) {
         Effect::Put { key, .. } => vec![key.to_vec()],
@@ -388,7 +389,6 @@ fn v3_effect<'a>(
     }
 }
 
-/// Returns whether `command` may delete `key`.
 pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     let Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Delete(range)) }) = command
     else {
@@ -402,7 +402,6 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     }
 }
 
-/// Returns whether `command` may put `value` under `key`.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {

@@ -1,6 +1,6 @@
 //! The world: virtual time, the members with their disks, the network and the clients.
 //!
-//! Time advances from event to event of one ordered queue. Nothing happens outside of it.
+//! Time advances from event to event of one ordered queue.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ use crate::{
 /// Number of ticks after the end of the faults within which all members must have a leader. Without pre-vote, lagging members
 /// disturb each election with a probability of one half, and this may repeat.
 pub const SETTLE_TICKS_MAX: u64 = 600;
-/// Ticks between two checks whether the members have settled.
+/// Ticks between two checks of whether the members have settled.
 const SETTLE_STEP_TICKS: u64 = 10;
 /// Number of ticks, counted from the time when the members have settled, within which every earlier read must be answered.
 pub const READ_TICKS: u64 = 30;
@@ -46,11 +46,9 @@ pub const ANSWER_TICKS: u64 = 30;
 pub const SERVE_TICKS: u64 = 60;
 /// The only invariant that still holds when acknowledged writes may be lost.
 const MAY_FORK: &str = "no_silent_fork";
-/// Number of clients.
 const CLIENTS: usize = 3;
 /// Unix time in nanoseconds at the beginning of every run.
 pub(crate) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
-/// A unit in nanoseconds.
 pub(crate) const UNIT_NS: i64 = 10_000_000;
 
 /// The events that can happen next.
@@ -58,7 +56,7 @@ pub(crate) const UNIT_NS: i64 = 10_000_000;
 pub(crate) enum Event {
     /// A member's clock ticks.
     Tick { place: usize, incarnation: u64 },
-    /// The thread of a member processes its pending inputs.
+    /// A member's thread processes its pending inputs.
     Turn { place: usize, incarnation: u64 },
     /// The transport of a member reports the state of its streams to another member.
     Peer {
@@ -73,7 +71,6 @@ pub(crate) enum Event {
         incarnation: u64,
         command: Box<LongCommand>,
     },
-    /// A packet arrives.
     Deliver(Box<Packet>),
     /// A piece of a snapshot is due on its way from one member to another.
     Piece { way: (u64, u64), number: u64 },
@@ -94,9 +91,7 @@ pub(crate) enum Event {
     LoseMost,
     /// A client sends a request.
     Client,
-    /// A fault is injected.
     InjectFault,
-    /// A mishap happens.
     Mishap,
     /// A member that is down starts.
     Start { place: usize },
@@ -113,7 +108,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Returns the member whose process must run for the event.
+    /// Returns the member whose process must run for the event, or `None` if none must.
     fn place(&self) -> Option<usize> {
         match self {
             Self::Tick { place, .. }
@@ -138,7 +133,6 @@ impl Event {
     }
 }
 
-/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Chaos,
@@ -149,8 +143,8 @@ pub(crate) enum Phase {
 macro_rules! counts {
     ($($count:ident,)*) => {
         /// The counts of a run's events, which show the coverage of a sweep. `forced` counts clusters that continued with one
-        /// member, `forced_interrupted` the startups of them that a power cut interrupted, and `forced_lost` the entries that
-        /// this member lacked.
+        /// member, `forced_interrupted` their startups that a power cut interrupted, and `forced_lost` the entries that this
+        /// member lacked.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the names say what is counted")]
         pub struct Counts {
@@ -209,8 +203,7 @@ counts! {
     forced_lost,
 }
 
-/// The history that the cluster as a whole has executed: the last entry that any member has executed, and the members of the
-/// configuration after it.
+/// The history of the cluster: the last entry that any member has executed, and the configuration after it.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub(crate) index: u64,
@@ -225,8 +218,8 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Returns the voters that may have voted on the entry at `index`. The leader uses the configuration that it has
-    /// executed, which lacks at most one change.
+    /// Returns the voters that may have voted on the entry at `index`. The leader uses the configuration that it has executed,
+    /// which lacks at most one change.
     pub(crate) fn voters_on(&self, index: u64) -> impl Iterator<Item = &Vec<u64>> {
         let before = self.voters.range(..index).rev();
         before.take(2).map(|(_, voters)| voters)
@@ -373,6 +366,7 @@ impl World {
         world
     }
 
+    /// Schedules the first events.
     fn begin(&mut self) {
         self.trace
             .line(0, || format!("{:?} {:?}", self.scenario, self.climate));
@@ -435,7 +429,7 @@ impl World {
         }
     }
 
-    /// Returns the time at which the clients stop.
+    /// Returns the time at which clients stop.
     pub(crate) fn served(&self) -> u64 {
         let latest = self.climate.chaos_units + SETTLE_TICKS_MAX * UNITS_PER_TICK;
         self.settled.unwrap_or(latest) + SERVE_TICKS * UNITS_PER_TICK
@@ -448,7 +442,7 @@ impl World {
         members.filter(|(_, member)| member.existence == Existence::Present)
     }
 
-    /// Returns the removed members that still run although the members whose refusal must end them have refused them.
+    /// Returns the removed members that still run, although enough members refuse them.
     fn unaware(&self) -> Vec<u64> {
         let ids = self.truth.registry.removed_ids.iter();
         let run_on = ids.filter(|id| {
@@ -470,7 +464,7 @@ impl World {
         run_on.map(|id| id.0).collect()
     }
 
-    /// Returns whether every request is answered, all members have the same applied index, and removed members have ended.
+    /// Returns whether every request is answered, all members have the same applied index, and removed members have stopped.
     fn quiet(&self) -> bool {
         let mut indexes = self.present().map(|(_, member)| member.status.applied);
         let first = indexes.next();
@@ -514,6 +508,7 @@ impl World {
         }
     }
 
+    /// Handles an event, or delays it while the member's process is paused.
     fn happen(&mut self, event: Event) {
         if let Some(place) = event.place()
             && let Some(wait) = self.members[place].paused_until.checked_sub(self.now)
@@ -567,6 +562,7 @@ impl World {
         }
     }
 
+    /// Stops all faults and starts all members.
     fn heal(&mut self) {
         self.trace
             .line(self.now, || String::from("the faults stop"));
@@ -582,7 +578,7 @@ impl World {
         self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
     }
 
-    /// Checks whether there is a leader that all members know. If not, checks again later.
+    /// Checks whether there is a leader that all members know, and otherwise checks again later.
     fn settle(&mut self) {
         let statuses: Vec<Status> = self.present().map(|(_, member)| member.status).collect();
         let leader = statuses.iter().find(|status| status.role == Role::Leader);

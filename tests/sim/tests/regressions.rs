@@ -5,10 +5,10 @@ use witan_sim::{
     sweep::{failure, run},
 };
 
-/// Seeds, numbers of members and findings, with the simulator of that time. A seed gives a different run after the simulator
-/// changes, so each bug has its own test near its code.
+/// Seeds, numbers of members and findings of earlier simulators. A seed gives a different run after the simulator changes, so
+/// each bug also has a test near its code.
 const FOUND: [(u64, usize, &str); 17] = [
-    // `TakenMessages`: a leader takes a message once.
+    // `TakenMessages`: a leader accepts a message once.
     (
         1358,
         5,
@@ -42,7 +42,7 @@ const FOUND: [(u64, usize, &str); 17] = [
         5,
         "a candidate never heard that its terms were behind those of a removed member's campaigns",
     ),
-    // `Replica::removed_at`
+    // `Replica::refused_at`
     (
         99604,
         1,
@@ -89,19 +89,19 @@ const FOUND: [(u64, usize, &str); 17] = [
         5,
         "a member that went on alone heard the old leader, who had other entries of the same term",
     ),
-    // A bug of the simulator: no disk delays a member once the faults have stopped.
+    // A bug of the simulator: a disk still delayed a member after the faults had stopped.
     (
         1252,
         1,
         "a leader with whom the members had settled was still held up by its disk",
     ),
-    // A bug of the simulator: the contents of a disk at startup count as written.
+    // A bug of the simulator: it did not count the contents of a disk at startup as written.
     (
         16830,
         3,
         "a vote that a power cut in the midst of its write left on the disk was not counted",
     ),
-    // A bug of the simulator: no disk is lost before a quorum without it knows the last change.
+    // A bug of the simulator: it lost a disk before a quorum without that disk knew the last change.
     (
         7984,
         1,

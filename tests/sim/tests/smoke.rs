@@ -1,15 +1,12 @@
-//! A small number of seeds for each cluster size. Every run ends without a violation, and together the runs reach their
-//! coverage goals.
+//! A few seeds for each cluster size. Every run ends without a violation, and together they reach their coverage goals.
 
 use witan_sim::{
     sweep::{failure, sweep},
     world::Counts,
 };
 
-/// Number of seeds for each cluster size.
 const SEEDS: u64 = 20;
 
-/// Number of seeds for cluster sizes that other runs do not have.
 const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> Counts {
@@ -41,7 +38,7 @@ fn one_member() {
     );
 }
 
-/// Sweeps a cluster that elects leaders and sends snapshots.
+/// Sweeps clusters that elect leaders and send snapshots, and checks the coverage.
 fn several(members: usize) {
     let counts = clean(members, SEEDS);
     assert!(counts.renewed > 0 && counts.expired > SEEDS, "{counts:?}");

@@ -1,9 +1,7 @@
-//! The core is pure: a second core runs for each process of each member, with the same initial state and inputs, and has the
-//! same effects.
+//! The core is pure: a second core with the same initial state and inputs has the same effects, for every process.
 
 use witan_sim::{recordings::run_with_twins, scenario::Scenario};
 
-/// Number of seeds for each cluster size.
 const SEEDS: u64 = 4;
 
 #[test]

@@ -1,7 +1,7 @@
-//! The alarms that members have raised. Alarms block v3 commands that would worsen the problem.
+//! The alarms that members have raised. An alarm blocks v3 commands that would worsen the problem.
 //!
-//! The state machine does *not* decide whether a member's quota is exhausted: the member measures it and proposes the alarm.
-//! The state machine defines an alarm's effect, so the effect is the same on all members.
+//! A member measures its own quota and proposes the alarm. The state machine defines only an alarm's effect, which is therefore
+//! the same on all members.
 
 use imbl::OrdSet;
 
@@ -38,7 +38,7 @@ pub enum AlarmAction {
 }
 
 impl AlarmCommand {
-    /// Creates the command that makes every member hash its state, so that the hashes can be compared. It raises no alarm.
+    /// Creates the command that makes every member hash its state. The command raises no alarm.
     pub fn hash_state() -> Self {
         Self {
             action: AlarmAction::HashState as i32,
@@ -65,7 +65,7 @@ pub enum AlarmType {
     Corrupt = 2,
 }
 
-/// A raised alarm. Its order is the order of listings.
+/// A raised alarm. Alarms are ordered as listings print them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
     /// An [`AlarmType`], or the number of a later version's type.
@@ -107,7 +107,7 @@ struct StoredAlarm {
 }
 
 impl Alarms {
-    /// Returns the raised alarms, ordered by kind and member. With `kind`, returns only alarms of this kind.
+    /// Returns the raised alarms, ordered by kind and member: only those of `kind`, or all for `None`.
     pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         self.raised
             .iter()
@@ -125,8 +125,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm. Returns the alarm that is now raised or was lowered. Returns `None` if the alarm
-    /// was not raised before a lowering, if `ALARMS_MAX` is reached, or if the command changes no alarm.
+    /// Raises or lowers the command's alarm, and returns that alarm. Returns `None` if it lowers an alarm that is not raised,
+    /// if `ALARMS_MAX` is reached, or if the command concerns no alarm.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,

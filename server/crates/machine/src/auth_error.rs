@@ -1,5 +1,4 @@
-//! The reasons why a command on users and roles was refused, or a command on the key space for lack of permission. The checks
-//! are in `auth`.
+//! The reasons why a command on users and roles was refused, or why a caller lacks permission. `auth` has the checks.
 
 /// The reason why a command was refused. A refused command changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,5 @@
-//! All commands in the log. The structs are the log's payload: they use prost, have a version byte as prefix (`wire`), and
-//! are never messages of a public protocol. Field numbers never change.
+//! All commands in the log. The structs are the log's payload: they use prost, follow a version byte (`wire`), and are never
+//! messages of a public protocol. Field numbers never change.
 
 use prost::Message as _;
 
@@ -24,7 +24,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Creates a command's entry without a stamp. The proposer adds the stamp.
+    /// Creates a command's entry without a stamp, which the proposer adds.
     pub fn unstamped(command: Command, caller: Option<auth::Caller>) -> Box<Self> {
         Box::new(Self { stamp: None, command: Some(command), caller })
     }
@@ -52,7 +52,7 @@ impl Entry {
     }
 }
 
-/// An entry that its proposer has not stamped yet, with the length of its command, which is computed here once.
+/// An entry that its proposer has not stamped yet, with the encoded length of its command.
 #[derive(Debug)]
 pub struct UnstampedEntry {
     entry: Box<Entry>,
@@ -75,7 +75,7 @@ impl UnstampedEntry {
         self.command_bytes
     }
 
-    /// Stamps the entry, and returns it with the length of its encoding.
+    /// Stamps the entry. Returns it with the length of its encoding in bytes.
     pub fn stamp(self, stamp: Stamp) -> (Box<Entry>, usize) {
         let Self { mut entry, command_bytes } = self;
         let head = Entry {
@@ -108,12 +108,12 @@ pub struct Stamp {
     /// The proposal's ticket, which is unique within the proposing process (see `proposals`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
-    /// Distinguishes the proposing process from earlier processes of the member, whose tickets may have the same numbers.
+    /// Distinguishes the proposing process from the member's earlier processes, whose tickets have the same numbers.
     #[prost(fixed32, tag = "4")]
     pub incarnation: u32,
 }
 
-/// The closed list of commands, one variant for each part of the state.
+/// The closed list of commands, with one variant for each part of the state.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Command {
     /// A command on the v3 key space.
@@ -152,8 +152,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Returns whether the member waits for this command at startup. Such commands are accepted even on a full disk, because
-    /// they are few and small.
+    /// Returns whether a member needs this command at startup. Such commands are few and small, and accepted on a full disk.
     pub fn is_required_at_start(&self) -> bool {
         match self {
             Self::Publish(_) | Self::ClusterVersion(_) => true,

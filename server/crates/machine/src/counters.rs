@@ -1,8 +1,7 @@
 //! The counters of the state, which only increase, and their limits.
 //!
-//! A checkpoint with a counter above [`COUNT_MAX`] does not load. No state reaches that: no counter of an imported state is
-//! above [`COUNT_IMPORT_MAX`], each further step takes several bytes of the log, and 2^61 steps take centuries at a gigabyte a
-//! second. Not here: raft indexes and terms, which `witan_replica` limits by the same constants.
+//! A checkpoint with a counter above [`COUNT_MAX`] does not load. No state reaches that limit: an imported counter is at most
+//! [`COUNT_IMPORT_MAX`], and each further step takes several bytes of the log.
 
 use std::fmt;
 
@@ -34,7 +33,7 @@ pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooF
 }
 
 impl StateMachine {
-    /// Returns all counters of the state with their names. The import checks the counters of each key version.
+    /// Returns all counters of the state with their names. The import checks the counters of key versions.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
             ("revision", self.kv.revision().0.cast_unsigned()),
@@ -63,7 +62,6 @@ mod tests {
 
     #[test]
     fn a_state_that_leaves_no_room_to_count_on_is_not_taken_over() {
-        // each counter that a test can set
         let at = |count: u64| -> [StateMachine; 2] {
             let kv: Kv = at_revision(Revision(count.cast_signed()));
             let auth = Auth::restored(false, count, [], []);

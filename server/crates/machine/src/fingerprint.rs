@@ -9,7 +9,7 @@ pub fn of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Multiplies and mixes one word at a time. Not safe against an adversary.
+/// A hasher that multiplies and mixes one word at a time. It is not safe against an adversary.
 struct FingerprintHasher(u64);
 
 /// 2^64 divided by the golden ratio, rounded to an odd number.
@@ -25,7 +25,7 @@ impl Hasher for FingerprintHasher {
         self.write_u64(number as u64);
     }
 
-    /// Mixes words of eight bytes and pads the last word with zeros. Hashed values write their length first.
+    /// Mixes words of eight bytes, and pads the last one with zeros. Hashed values write their length first.
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

@@ -1,10 +1,10 @@
-//! Following: the cluster copies another cluster, revision by revision, and refuses client writes until the cut-over. The
-//! commands are log payload, so field numbers never change.
+//! Following: the cluster copies another cluster (the source) revision by revision, and refuses client writes until the
+//! cut-over. The commands are log payload, so field numbers never change.
 //!
-//! The server's `follow` reads the other cluster, `witan_node` refuses client writes, and `kv/follow.rs` applies the other
-//! cluster's revisions to the keys.
+//! The server's `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the source's
+//! revisions.
 //!
-//! While a cluster follows, it does not expire leases or compact on its own. It copies both from the other cluster.
+//! While a cluster follows, it does not expire leases or compact on its own. It copies both from the source.
 
 use bytes::Bytes;
 
@@ -39,16 +39,16 @@ impl FollowCommand {
 /// The operations for following.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum FollowOperation {
-    /// Writes revisions of the other cluster.
+    /// Writes revisions of the source.
     #[prost(message, tag = "1")]
     Revisions(FollowRevisions),
-    /// Compacts the key space like the other cluster.
+    /// Compacts the key space like the source.
     #[prost(message, tag = "2")]
     Compact(Compact),
-    /// Grants and ends leases like the other cluster.
+    /// Grants and ends leases like the source.
     #[prost(message, tag = "3")]
     Leases(FollowLeases),
-    /// Replaces users and roles with the other cluster's.
+    /// Replaces users and roles with the source's.
     #[prost(message, tag = "4")]
     Users(FollowUsers),
     /// Stops following, so that the cluster accepts writes.
@@ -57,7 +57,7 @@ pub enum FollowOperation {
     /// Starts an attempt at a cut-over and abandons any other attempt.
     #[prost(message, tag = "6")]
     BeginCutOver(BeginCutOver),
-    /// Records a fence with a new id, because the source accepts writes after the cut-over.
+    /// Records a new fence id, so that the source is fenced again because it accepts writes after the cut-over.
     #[prost(message, tag = "7")]
     FenceAgain(FenceAgain),
     /// Ends the checks of the source's fence, because an operator has declared the source gone.
@@ -119,7 +119,7 @@ pub struct FollowLeases {
     /// Leases to add. Existing leases are skipped.
     #[prost(message, repeated, tag = "1")]
     pub granted: Vec<LeaseGrant>,
-    /// Leases to remove, unless they have keys. The deletion of the keys arrives as a revision.
+    /// Leases to remove, unless they have keys. The deletion of their keys arrives as a revision.
     #[prost(sfixed64, repeated, tag = "2")]
     pub ended: Vec<i64>,
 }
@@ -127,7 +127,7 @@ pub struct FollowLeases {
 /// Replaces all users and roles.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowUsers {
-    /// Records in the form of a checkpoint.
+    /// Records in checkpoint form.
     #[prost(message, repeated, tag = "1")]
     pub records: Vec<UserRecord>,
 }
@@ -146,12 +146,12 @@ pub struct UserRecord {
 
 debug_without_secrets!(UserRecord);
 
-/// Starts an attempt at a cut-over, or ends all attempts. Without this command, a logged entry of an earlier attempt could
-/// end following after the other cluster accepts writes again.
+/// Starts an attempt at a cut-over, or ends all attempts. It invalidates logged entries of earlier attempts, which could
+/// otherwise end following after the source accepts writes again.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BeginCutOver {
-    /// The only attempt that can end following from now on: the number of the last attempt plus one. It determines the
-    /// fence's id ([`MemberRegistry::fence_id`]).
+    /// The number of the last attempt plus one. Only this attempt can end following from now on. It determines the fence's id
+    /// ([`MemberRegistry::fence_id`]).
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
 }
@@ -159,7 +159,7 @@ pub struct BeginCutOver {
 /// Ends following.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CutOver {
-    /// The revision that the key space must have: the last revision of the other cluster.
+    /// The last revision of the source, which the key space must have.
     #[prost(int64, tag = "1")]
     pub revision: i64,
     /// The attempt that [`BeginCutOver`] started.
@@ -167,7 +167,7 @@ pub struct CutOver {
     pub attempt: u32,
 }
 
-/// Creates a new fence after the cut-over. It has a new id, because a delayed request may still lower an older fence.
+/// Creates a new fence after the cut-over. The fence has a new id, because a delayed request may still lower an older one.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
     /// The number of the last attempt plus one.
@@ -197,7 +197,7 @@ pub enum FollowError {
         /// The current revision.
         revision: Revision,
     },
-    /// The key space differs from the other cluster's key space before this revision.
+    /// The key space differs from the source's before this revision.
     #[error("revision {revision} does not fit the key space: a key has another version here")]
     Differs {
         /// The revision. None of its writes was applied.
@@ -222,7 +222,7 @@ impl FollowUsers {
     pub fn of(auth: &Auth) -> Self {
         let mut records = Vec::new();
         auth.changes(None, &mut |change| {
-            // without an earlier state, no record is deleted
+            // Without an earlier state, no record is deleted.
             if let RecordChange::Put { key, value } = change {
                 records.push(UserRecord { key, value });
             }
@@ -230,6 +230,7 @@ impl FollowUsers {
         Self { records }
     }
 
+    /// Decodes the records. Fails with `Users` if a record or the auth revision is invalid.
     fn read(&self) -> Result<Auth, FollowError> {
         let mut auth = Auth::default();
         for UserRecord { key, value } in &self.records {
@@ -242,7 +243,7 @@ impl FollowUsers {
 }
 
 impl Command {
-    /// Returns whether a following cluster refuses the command, because the command would change copied data.
+    /// Returns whether a following cluster refuses the command, because it would change copied data.
     pub fn changes_followed(&self) -> bool {
         match self {
             Self::Kv(_) | Self::Lease(_) | Self::Tree(_) => true,
@@ -264,7 +265,7 @@ impl StateMachine {
     /// Executes a follow command. If it fails, the parts before the error stay applied.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
-            // Never proposed; an older member may see an operation of a newer release here.
+            // No member proposes such a command, but an older release may see an operation of a newer one here.
             return Ok(());
         };
         let after_cut_over = matches!(
@@ -306,8 +307,8 @@ impl StateMachine {
         }
     }
 
-    /// Starts the attempt after the last attempt. Repeating the last attempt has no effect, because proposals are repeated.
-    /// Fails with `GivenUp` for any other number.
+    /// Starts the attempt after the last one. Repeating the last attempt has no effect, because proposals are repeated. Fails
+    /// with `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -317,6 +318,7 @@ impl StateMachine {
         Ok(())
     }
 
+    /// Ends following. Fails with `GivenUp` if the attempt is not the last one, and with `Gap` at another revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);
@@ -332,13 +334,13 @@ impl StateMachine {
 }
 
 impl MemberRegistry {
-    /// Returns the member id that an attempt's fence uses in the source's alarms. The upper half comes from this cluster's
-    /// id, which contains a nonce, so no other cluster raises or lowers these alarms.
+    /// Returns the member id that an attempt's fence uses in the source's alarms. Its upper half comes from this cluster's id,
+    /// which contains a nonce, so no other cluster raises or lowers these alarms.
     pub fn fence_id(&self, attempt: u32) -> u64 {
         (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)
     }
 
-    /// Returns whether this cluster has recorded an attempt whose fence has this id.
+    /// Returns whether `id` is the fence of an attempt that this cluster has recorded.
     pub fn is_recorded_fence(&self, id: u64) -> bool {
         let attempt = id & u64::from(u32::MAX);
         let begun = 1..=u64::from(self.cut_over_attempt);
@@ -405,7 +407,7 @@ mod tests {
         );
     }
 
-    /// A delayed entry would revive an attempt whose fence was lowered.
+    /// A delayed entry must not revive an attempt whose fence was lowered.
     #[test]
     fn attempts_only_rise_by_one() {
         let mut machine = StateMachine::default();
@@ -424,7 +426,7 @@ mod tests {
         assert_eq!(machine.members.cut_over_attempt, 2);
     }
 
-    /// The checks of the source survive a restart, and end when an operator declares the source gone.
+    /// The checks of the source survive a restart, and end when an operator declares it gone.
     #[test]
     fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
         let mut machine = StateMachine::default();

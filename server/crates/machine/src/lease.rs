@@ -32,7 +32,7 @@ impl fmt::Display for LeaseId {
 /// Maximum TTL in seconds, as in etcd. In nanoseconds, it fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
 
-/// Size in bytes that a lease adds to the size of the key space. It approximates its memory.
+/// Size in bytes that a lease adds to the size of the key space, which approximates its memory.
 pub const LEASE_BYTES: u64 = 256;
 
 /// A lease command as stored in the log.
@@ -55,7 +55,7 @@ pub enum LeaseOperation {
     /// Removes expired leases; proposed by the leader.
     #[prost(message, tag = "3")]
     Expire(LeaseExpire),
-    /// Records the remaining time of leases; proposed by the leader.
+    /// Records the remaining TTL of leases; proposed by the leader.
     #[prost(message, tag = "4")]
     Checkpoint(LeaseCheckpoint),
 }
@@ -93,7 +93,7 @@ impl LeaseRevoke {
     }
 }
 
-/// Removes leases. Each lease is removed with its keys at its own revision. Unknown leases are ignored.
+/// Removes expired leases and their keys, each lease at its own revision. Unknown leases are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseExpire {
     /// Lease ids, in the order of removal.
@@ -108,15 +108,15 @@ impl LeaseExpire {
     }
 }
 
-/// Records the remaining time of leases. Unknown leases are ignored.
+/// Records the remaining TTL of leases. Unknown leases are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseCheckpoint {
-    /// The remaining times.
+    /// The remaining TTLs.
     #[prost(message, repeated, tag = "1")]
     pub remaining: Vec<RemainingTtl>,
 }
 
-/// The remaining time of one lease.
+/// The remaining TTL of one lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct RemainingTtl {
     /// Id of the lease.
@@ -153,7 +153,7 @@ pub enum LeaseReply {
         /// The ids that existed.
         ids: Vec<LeaseId>,
     },
-    /// The remaining times were recorded.
+    /// The remaining TTLs were recorded.
     Checkpointed,
 }
 
@@ -192,7 +192,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Returns the seconds that a new leader gives the lease: the remaining time at the last checkpoint, or the full TTL.
+    /// Returns the seconds that a new leader gives the lease: the remaining TTL of the last checkpoint, or the full TTL.
     pub fn remaining_s(&self) -> i64 {
         if self.remaining_ttl_s > 0 {
             self.remaining_ttl_s
@@ -201,7 +201,7 @@ impl Lease {
         }
     }
 
-    /// Returns whether both times are at most [`TTL_MAX_S`] and the remaining time is not negative.
+    /// Returns whether both values are at most [`TTL_MAX_S`] and the remaining TTL is not negative.
     pub(super) fn is_sound(&self) -> bool {
         self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.remaining_ttl_s)
     }
@@ -211,7 +211,7 @@ impl Lease {
 #[derive(Clone, Default)]
 pub struct Leases {
     by_id: OrdMap<LeaseId, Lease>,
-    /// Live keys by lease. They are derived from the keys and not part of a checkpoint.
+    /// Live keys by lease. They are derived from the key space, so no checkpoint contains them.
     attached: OrdSet<(LeaseId, Bytes)>,
 }
 
@@ -253,7 +253,7 @@ impl Leases {
             .map(|(_, key)| key)
     }
 
-    /// Returns the first key of a lease at or above `from`, or `None` without such a key.
+    /// Returns the first key of a lease at or above `from`, or `None` if there is none.
     pub(super) fn key_from(&self, id: LeaseId, from: &Bytes) -> Option<&Bytes> {
         let (of, key) = self.attached.range((id, from.clone())..).next()?;
         (*of == id).then_some(key)
@@ -276,19 +276,19 @@ impl Leases {
         self.by_id.insert(id, lease);
     }
 
-    /// Removes a lease without detaching its keys. Returns `false` if it does not exist.
+    /// Removes a lease but does not detach its keys. Returns `false` if it does not exist.
     pub(super) fn remove(&mut self, id: LeaseId) -> bool {
         self.by_id.remove(&id).is_some()
     }
 
-    /// Records the remaining seconds of a lease, clamped between 0 and [`TTL_MAX_S`]. Ignores an unknown lease.
+    /// Records the remaining TTL of a lease, clamped to 0 to [`TTL_MAX_S`] seconds. Ignores an unknown lease.
     pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
         if let Some(lease) = self.by_id.get_mut(&left.lease_id()) {
             lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
         }
     }
 
-    /// Clears the remaining seconds of all leases, so that each has its full TTL.
+    /// Clears the remaining TTL of all leases, so that each has its full TTL.
     pub(super) fn clear_checkpoints(&mut self) {
         let noted = self
             .by_id
@@ -299,7 +299,7 @@ impl Leases {
         self.by_id.extend(full);
     }
 
-    /// Moves a key from one lease to another; either may be [`LeaseId::NONE`].
+    /// Moves a key from one lease to another. Either may be [`LeaseId::NONE`].
     pub(super) fn reattach(&mut self, key: &[u8], from: LeaseId, to: LeaseId) {
         if from == to {
             return;
@@ -312,7 +312,7 @@ impl Leases {
         }
     }
 
-    /// Creates leases that never expire for keys whose lease does not exist.
+    /// Creates the missing leases of attached keys. Their TTL is [`TTL_MAX_S`].
     pub(super) fn create_missing(&mut self) {
         for (id, _) in &self.attached {
             if !self.by_id.contains_key(id) {
@@ -353,7 +353,7 @@ impl Leases {
         }
     }
 
-    /// Loads the record of a lease; fails if its id or values are invalid.
+    /// Loads the record of a lease. Fails if its id or values are invalid.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let id = key.try_into().map(i64::from_be_bytes);
         let id = id.map_or(LeaseId::NONE, LeaseId);

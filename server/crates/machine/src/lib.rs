@@ -90,7 +90,7 @@ pub enum Reply {
 pub struct Outcome {
     /// The reply to the proposer.
     pub reply: Reply,
-    /// v3 revision after this entry, for response headers.
+    /// The v3 revision after this entry, for response headers.
     pub revision: Revision,
 }
 
@@ -100,8 +100,7 @@ impl StateMachine {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). `answers` selects whether the reply contains the results of reads; the resulting
-    /// state does not depend on it.
+    /// Executes a committed command (I2). `answers` is whether the reply contains the results of reads; the state is the same.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
             Some(command) => self.execute(command, entry, answers),
@@ -133,7 +132,7 @@ impl StateMachine {
         self.kv.apply_lease(command)
     }
 
-    /// Executes a command on its part of the state, and advances the v2 index if etcd would have changed its v2 store.
+    /// Executes a command on its part of the state, and advances the v2 index if etcd would change its v2 store.
     fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
         let caller = entry.caller.as_ref();
         match command {
@@ -162,7 +161,7 @@ impl StateMachine {
             }
             Command::Members(asked) => {
                 let done = self.members.change(asked);
-                // In etcd, a member is a node of the v2 store that a command adds, replaces or changes.
+                // In etcd, a member is a v2 node that a command adds, replaces or changes.
                 let entries = match (&asked.add, asked.promote) {
                     (Some(_), _) => 1,
                     (None, 0) => 2,
@@ -184,7 +183,7 @@ impl StateMachine {
             Command::Auth(command) => {
                 let done = self.auth.apply(command, caller);
                 if let Ok(auth::AuthReply::Paths(done)) = &done {
-                    // in etcd, users and roles are nodes of the v2 store
+                    // In etcd, users and roles are v2 nodes.
                     (0..done.index_steps).for_each(|_| self.tree.advance_index());
                 }
                 Reply::Auth(done)
@@ -192,18 +191,18 @@ impl StateMachine {
         }
     }
 
-    /// Returns the permission checks for a caller in this state. Runs no check yet.
+    /// Returns the permission checks for a caller in this state. `None` is an unauthenticated caller.
     pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> AccessCheck<'a> {
         AccessCheck::new(&self.auth, caller, self.kv.leases())
     }
 
-    /// Emits the records that turn a checkpoint of `since` (empty if `None`) into a checkpoint of `self`.
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. `None` stands for an empty checkpoint.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.changes_except(since, &|_| false, emit);
     }
 
-    /// Emits the same records as [`Self::changes`], without the key space's blocks that `leave_out` selects. Encoding blocks
-    /// is most of the work.
+    /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects. Encoding blocks is
+    /// most of the work.
     pub(crate) fn changes_except(
         &self,
         since: Option<&StateMachine>,
@@ -218,7 +217,7 @@ impl StateMachine {
         self.changes_beside_keys(since, emit);
     }
 
-    /// Emits the same records as [`Self::changes`], without the v3 keys. Members with the same state emit the same records.
+    /// Emits the same records as [`Self::changes`], except the v3 keys. Members with the same state emit the same records.
     pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
@@ -237,7 +236,6 @@ impl StateMachine {
             .changes(since.map(|m| &m.auth), &mut in_section(record::AUTH, emit));
     }
 
-    /// Emits the records of the v2 tree that changed since `since`.
     fn tree_changes(&self, since: Option<&Tree>, emit: &mut Emit<'_>) {
         let mut emit = in_section(record::TREE, emit);
         self.tree.changes(since, &mut |key, value| {
@@ -255,8 +253,8 @@ impl StateMachine {
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads a record that [`StateMachine::changes`] emitted. Pass records in ascending key order. Fails if the record is
-    /// damaged, or if its section is unknown.
+    /// Loads a record that [`StateMachine::changes`] emitted. The caller passes records in ascending key order. Fails if the
+    /// record is damaged or its section is unknown.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));
@@ -274,7 +272,7 @@ impl StateMachine {
         }
     }
 
-    /// Builds derived state and checks consistency. Call it once after the last [`StateMachine::load`].
+    /// Builds derived state and checks consistency. The caller calls it once after the last [`StateMachine::load`].
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;

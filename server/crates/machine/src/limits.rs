@@ -13,8 +13,8 @@ pub const AUTH_NAME_BYTES_MAX: usize = 4 << 10;
 pub const LONG_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Maximum number of keys that a command may read or compare while it is applied; a command above the limit is refused. Other
-/// commands wait some tenths of a second for a command at the limit. A deleted key that the command skips, and a key that it
-/// only counts, cost a fraction of a key. Keys that it deletes do not count.
+/// commands wait some tenths of a second for a command at the limit. A deleted key that is skipped, and a key that is only
+/// counted, cost a fraction of a key. Keys to delete cost nothing.
 pub const TXN_READ_KEYS_MAX: u64 = 1 << 18;
 
 /// Keys that a read-only transaction reads; beyond this, it is refused, unless it reads every key once. Other commands do not

@@ -1,5 +1,5 @@
-//! The member registry: identity, URLs and role of every member, the ids of removed members, and the commands that change it.
-//! The commands are log payload, so field numbers never change.
+//! The member registry: identity, URLs and role of every member, and the ids of removed members. The commands that change it
+//! are log payload, so field numbers never change.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -12,7 +12,7 @@ use super::record::{CorruptRecord, RecordChange};
 pub struct MemberId(pub u64);
 
 impl MemberId {
-    /// No member. As the leader's id, it means that no leader is known.
+    /// No member. As a leader's id, it means that no leader is known.
     pub const NONE: Self = Self(0);
 }
 
@@ -23,18 +23,18 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// Identifies a member's data directory. A new, copied or emptied directory has a different store id.
+/// The identity of a member's data directory. A new, copied or emptied directory has a different store id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreLineage {
     /// The store id; 0 for none. At startup, the member draws a random id for a new or copied directory.
     pub id: u64,
-    /// The store ids of the originals that this directory was copied from, latest first.
+    /// The store ids of the directories from which this one was copied, latest first.
     pub ancestors: Vec<u64>,
 }
 
 impl StoreLineage {
-    /// Returns whether a member whose registered store id is `registered` (0 for none) can run with this directory: the ids
-    /// are equal, or this directory is a copy of the registered one.
+    /// Returns whether a member with the registered store id `registered` can run with this directory: there is none (0), the
+    /// ids are equal, or this directory is a copy of the registered one.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
     }
@@ -63,7 +63,7 @@ pub struct Member {
     pub store_id: u64,
 }
 
-/// Publishes a member's attributes, which it proposes at each start.
+/// A member's attributes, which it publishes at each start.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PublishAttributes {
     /// Member id.
@@ -109,7 +109,7 @@ pub struct ChangeMembers {
     /// Id of the learner to promote, 0 for none.
     #[prost(fixed64, tag = "4")]
     pub promote: u64,
-    /// Whether the change can add and remove voters and promote learners. Otherwise, it can only add and remove learners.
+    /// Whether the change may add and remove voters and promote learners. Otherwise, it may only add and remove learners.
     #[prost(bool, tag = "5")]
     pub voters: bool,
 }
@@ -141,10 +141,9 @@ pub struct MemberRegistry {
     pub downgrade_target: String,
     /// Whether the cluster follows another cluster and refuses client writes.
     pub follows: bool,
-    /// The last attempt at a cut-over. Only this attempt can succeed. After the cut-over, it identifies the source's last
-    /// fence.
+    /// The last attempt at a cut-over; only this one can succeed. After the cut-over, it identifies the source's last fence.
     pub cut_over_attempt: u32,
-    /// The last copied revision of the source, after which the source must refuse writes. 0 before the cut-over and after an
+    /// The last copied revision of the source, after which the source must refuse writes. 0 before the cut-over, and after an
     /// operator has declared the source gone.
     pub fenced_at: i64,
     /// The id of the followed cluster; 0 if there is none or its id is unknown.
@@ -178,13 +177,13 @@ pub enum MembershipError {
     LastVoter,
 }
 
-/// Size in bytes of a member in addition to its texts.
+/// Size in bytes of a member in addition to its name and URLs.
 const MEMBER_BYTES: u64 = 256;
 
 /// Size in bytes of a removed id.
 const REMOVED_BYTES: u64 = 64;
 
-/// Returns the size of a member: `MEMBER_BYTES`, its name and its URLs.
+/// Returns the size of a member in bytes: `MEMBER_BYTES`, its name and its URLs.
 fn of_member(member: &Member) -> u64 {
     let urls = member.peer_urls.iter().chain(&member.client_urls);
     MEMBER_BYTES + urls.map(|url| url.len() as u64).sum::<u64>() + member.name.len() as u64
@@ -202,7 +201,7 @@ impl MemberRegistry {
 }
 
 impl PublishAttributes {
-    /// Returns the attributes of a member that uses this data directory.
+    /// Creates the attributes of a member that uses the data directory `store`.
     pub fn new(id: MemberId, name: String, client_urls: Vec<String>, store: StoreLineage) -> Self {
         let StoreLineage { id: store_id, ancestors: store_ancestors } = store;
         Self { id: id.0, name, client_urls, store_id, store_ancestors }
@@ -236,8 +235,8 @@ impl Member {
 }
 
 impl ChangeMembers {
-    /// Returns the number of bytes that the change can add to `MemberRegistry::size_bytes`. A removal keeps the member's id,
-    /// which was counted when the member was added.
+    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. A removal adds none, because the
+    /// member's id was counted before.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }
@@ -266,8 +265,7 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// Records a member's name, client URLs and store id. Ignores attributes from an unknown (removed) member or from a
-    /// replaced data directory.
+    /// Records a member's name, client URLs and store id. Ignores unknown or removed members and replaced data directories.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;
@@ -287,7 +285,7 @@ impl MemberRegistry {
 
     /// Replaces a member's peer URLs. Fails if the member does not exist, or if another member has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
-        // The list can fill a whole request, and is compared with all other members' lists.
+        // The list can fill a whole request, and is compared with every other member's URLs.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();
@@ -313,8 +311,8 @@ impl MemberRegistry {
         }
     }
 
-    /// Adds a member. Fails if its id was removed or exists, or if another member has one of its peer URLs. Also fails if it
-    /// votes and `voters` is not set, or if there are already `learners_max` learners.
+    /// Adds a member. Fails if its id exists or was removed, if another member has one of its peer URLs, if it votes and
+    /// `voters` is not set, or if there are `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.member_id()) {
             return Err(MembershipError::NotFound);
@@ -369,12 +367,12 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Returns whether a member is a learner, which does not vote; `false` for an unknown one.
+    /// Returns whether a member is a learner, which does not vote. Returns `false` for an unknown member.
     pub fn is_learner(&self, id: MemberId) -> bool {
         self.by_id.get(&id).is_some_and(|member| member.learner)
     }
 
-    /// Returns whether a member votes; `false` for an unknown one.
+    /// Returns whether a member votes. Returns `false` for an unknown member.
     pub fn is_voter(&self, id: MemberId) -> bool {
         self.by_id.get(&id).is_some_and(|member| !member.learner)
     }
@@ -482,7 +480,7 @@ mod tests {
             (remove(4), Err(MembershipError::NotFound)),
             (remove(2), Ok(())),
             (remove(2), Err(MembershipError::NotFound)),
-            // ids are never reused
+            // Ids are never reused.
             (learner(2, "b"), Err(MembershipError::NotFound)),
             (learner(3, "b"), Ok(())),
         ]);
@@ -504,13 +502,13 @@ mod tests {
         };
         let of = |store: u64, name: &str| (store, name.to_owned());
         assert_eq!(published(7, &[]), of(7, "7"));
-        // an emptied directory, and a copy of it
+        // An emptied directory, and a copy of it.
         assert_eq!(published(8, &[]), of(7, "7"));
         assert_eq!(published(9, &[8]), of(7, "7"));
-        // a copy of a copy, then the original
+        // A copy of a copy, then the original.
         assert_eq!(published(10, &[11, 7]), of(10, "10"));
         assert_eq!(published(7, &[]), of(10, "10"));
-        // the log was adopted from etcd and has no store id
+        // A log that was adopted from etcd has no store id.
         assert_eq!(published(0, &[]), of(10, "0"));
     }
 

@@ -1,7 +1,7 @@
 //! The operations that can be proposed, each with the types of its output and its error.
 //!
-//! Commands and replies cross queues as closed enums ([`Command`], [`Reply`]). Only this table packs an operation into a
-//! command and extracts its output from a reply. The state machine's modules implement the effects.
+//! Commands and replies pass through queues as closed enums ([`Command`], [`Reply`]). Only this table converts an operation to
+//! a command and extracts its output from a reply.
 
 use std::convert::Infallible;
 
@@ -17,18 +17,18 @@ use super::{
     lease, member,
 };
 
-/// A command with a typed result.
+/// An operation that becomes a command and has a typed result.
 pub trait Operation: Into<Command> {
     /// The operation's output.
     type Output;
-    /// The error if the operation is refused.
+    /// The error of a refused operation.
     type Error;
 
     /// Extracts this operation's result from a reply. Returns `None` if the reply belongs to another operation.
     fn output(reply: Reply) -> Option<Result<Self::Output, Self::Error>>;
 }
 
-/// Implements one operation: its command and its replies.
+/// Implements one operation with its command and its replies.
 macro_rules! operation {
     (
         $operation:ty => $output:ty, $error:ty;
@@ -109,7 +109,7 @@ operations! {
     RoleRevoke(auth::RoleRevoke) => (), auth::AuthReply::Done => ();
 }
 
-/// A v2 operation on users and roles. Some of them have the same fields as v3's operations, but different results.
+/// A v2 operation on users and roles. Some of them have the same fields as v3 operations but different results.
 #[derive(Clone, Debug)]
 pub struct ByPath<V>(pub V);
 

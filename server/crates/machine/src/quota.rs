@@ -1,4 +1,4 @@
-//! The size that counts against `--quota-backend-bytes`: the size of a state, and the maximum growth by a command.
+//! The size that counts against `--quota-backend-bytes`: the size of a state, and how much a command may add.
 //!
 //! `kv/kept.rs` handles values that puts keep, and `witan_node` refuses commands that exceed the quota.
 
@@ -27,7 +27,7 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the number of bytes by which the command can increase the size that counts against the quota. Returns 0 for a
+    /// Returns the number of bytes by which the command may increase the size that counts against the quota. Returns 0 for a
     /// command that adds no data.
     pub fn growth(&self) -> u64 {
         match self {
@@ -47,6 +47,7 @@ impl Command {
 }
 
 impl KvCommand {
+    /// Returns the maximum growth in bytes (see [`Command::growth`]).
     pub(crate) fn growth(&self) -> u64 {
         let of_put = |put: &Put| PUT_BYTES + (put.key.len() + put.value.len()) as u64;
         let operation = self.operation.as_ref();

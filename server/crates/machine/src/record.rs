@@ -1,8 +1,7 @@
-//! Checkpoint records: the only representation of the state outside memory. The checkpoint on disk, snapshots between members
-//! and the simulated disk use them.
+//! Checkpoint records: the representation of the state outside memory, in checkpoints on disk and in snapshots between members.
 //!
-//! A record consists of a key and a value, both in bytes. The first byte of a key identifies the section. Each section
-//! defines the rest of its keys so that records can be loaded in ascending key order.
+//! A record consists of a key and a value. The first byte of a key identifies the section. Each section defines the rest of its
+//! keys so that its records can be loaded in ascending key order.
 
 pub use witan_tree::COUNT_MAX;
 
@@ -28,8 +27,7 @@ pub fn is_block(key: &[u8]) -> bool {
     matches!(key.split_first(), Some((&KV, key)) if kv::checkpoint::block_number(key).is_some())
 }
 
-/// Returns whether no record can have a key between `before` and the later `key`, because both are consecutive blocks of the
-/// key space.
+/// Returns whether `before` and the later `key` are consecutive blocks of the key space, between which no record can be.
 pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     match (before.split_first(), key.split_first()) {
         (Some((&KV, before)), Some((&KV, key))) => kv::checkpoint::are_neighbors(before, key),
@@ -83,7 +81,7 @@ impl From<witan_tree::CorruptTree> for CorruptRecord {
 /// Receives changed records.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 
-/// Decides by a record's key, before the record is encoded, whether to skip it.
+/// Returns whether to skip the record with a key, before the record is encoded.
 pub type SkipRecord<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
 /// Returns an emitter that prefixes every key with the section byte.

@@ -1,5 +1,5 @@
-//! The cluster version since which each command exists, and the leader's decision about the cluster version. A member never
-//! proposes a command that is newer than the cluster version, because a member of an earlier release would stop at it.
+//! The cluster version in which each command was added, and the leader's decision about the cluster version. A member never
+//! proposes a command that is newer than the cluster version, because a member of an earlier release would halt at it.
 //!
 //! Every new command, operation and action needs a row here.
 
@@ -15,10 +15,10 @@ use super::{
     member::MemberRegistry,
 };
 
-/// Major and minor of a version.
+/// Major and minor number of a version.
 pub type Release = (u64, u64);
 
-/// The first version of a cluster. All members support its commands, even before the cluster has a version.
+/// The first cluster version. All members support its commands, even before the cluster has a version.
 pub const FIRST: Release = (3, 0);
 
 const V3_6: Release = (3, 6);
@@ -26,14 +26,13 @@ const V3_6: Release = (3, 6);
 /// The last version whose commands this release supports completely.
 pub const LATEST: Release = (3, 7);
 
-/// The version since which a put with `ignore_value` limits the length of its kept value.
+/// The version from which on a put with `ignore_value` limits the length of its kept value.
 const BOUNDED_PUTS: Release = V3_6;
 
-/// The version since which a cluster can follow another one.
+/// The version from which on a cluster can follow another one.
 const FOLLOW: Release = LATEST;
 
-/// Parses major and minor of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's semantic version parser accepts. Returns
-/// `None` for any other text.
+/// Parses major and minor number of `MAJOR.MINOR.PATCH` and its suffixes like etcd. Returns `None` for any other text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -46,8 +45,7 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Returns whether all members support a command, according to the cluster version. Before the cluster has a version,
-    /// they support only [`FIRST`].
+    /// Returns whether all members support a command, according to the cluster version. Without one, they support [`FIRST`].
     pub fn all_members_support(&self, command: &Command) -> bool {
         match command.since() {
             Some(FIRST) => true,
@@ -58,8 +56,8 @@ impl MemberRegistry {
 }
 
 impl StateMachine {
-    /// Returns the size in bytes of the values that a command keeps. Limits their lengths in the command if all members
-    /// support this limit.
+    /// Returns the size in bytes of the values that a command keeps. Also sets their maximum lengths in the command, if all
+    /// members support this limit.
     pub fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
         if bounded {
@@ -70,8 +68,7 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the cluster version since which the command exists. Returns `None` if this release does not support its
-    /// action.
+    /// Returns the cluster version in which the command was added. Returns `None` if this release does not support its action.
     pub fn since(&self) -> Option<Release> {
         match self {
             Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
@@ -89,7 +86,7 @@ impl Command {
     }
 }
 
-/// Returns the cluster version since which an operation on the v3 key space exists.
+/// Returns the cluster version in which an operation on the v3 key space was added.
 fn of_kv(operation: &KvOperation) -> Release {
     match operation {
         operation if operation.has_put(&Put::is_bounded) => BOUNDED_PUTS,
@@ -101,7 +98,7 @@ fn of_kv(operation: &KvOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which an operation on leases exists.
+/// Like [`of_kv`], for an operation on leases.
 fn of_lease(operation: &LeaseOperation) -> Release {
     match operation {
         LeaseOperation::Grant(_)
@@ -111,7 +108,7 @@ fn of_lease(operation: &LeaseOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which an operation on the v2 tree exists.
+/// Like [`of_kv`], for an operation on the v2 tree.
 fn of_tree(operation: &TreeOperation) -> Release {
     match operation {
         TreeOperation::Set(_)
@@ -124,7 +121,7 @@ fn of_tree(operation: &TreeOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which an operation on users and roles exists.
+/// Like [`of_kv`], for an operation on users and roles.
 fn of_auth(operation: &AuthOperation) -> Release {
     match operation {
         AuthOperation::Enable(_)
@@ -143,7 +140,7 @@ fn of_auth(operation: &AuthOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which a v2 operation on users and roles exists.
+/// Like [`of_kv`], for a v2 operation on users and roles.
 fn of_paths(operation: &PathAuthOperation) -> Release {
     match operation {
         PathAuthOperation::Enable(_)
@@ -157,7 +154,7 @@ fn of_paths(operation: &PathAuthOperation) -> Release {
     }
 }
 
-/// Returns the cluster version since which an alarm action exists. Returns `None` if this release does not support it.
+/// Returns the cluster version in which an alarm action was added. Returns `None` if this release does not support the action.
 fn of_alarm(command: &AlarmCommand) -> Option<Release> {
     match AlarmAction::try_from(command.action).ok()? {
         AlarmAction::Activate | AlarmAction::Deactivate => Some(FIRST),
@@ -176,8 +173,8 @@ pub enum Decision {
     EndDowngrade,
 }
 
-/// Decides from the members' versions, which are `None` if unknown. `waits` means that members of a new cluster may still
-/// start. `ends` means that it is time to check whether a downgrade is complete.
+/// Decides about the cluster version. `running` has the members' versions, `None` for unknown ones. `waits` is whether members
+/// of a new cluster may still start. `ends` is whether it is time to check that a downgrade is complete.
 pub fn decide(
     known: &MemberRegistry,
     running: &[Option<Release>],
@@ -190,7 +187,7 @@ pub fn decide(
         return match lowest {
             Some(lowest) => Decision::Set(lowest),
             None if waits => Decision::Keep,
-            // like etcd while some members' versions are unknown
+            // etcd does the same while some members' versions are unknown.
             None => Decision::Set(FIRST),
         };
     };
@@ -221,24 +218,23 @@ mod tests {
     #[test]
     fn the_version_follows_the_releases_of_the_members() {
         for (version, target, running, (waits, ends), decision) in [
-            // a new cluster has the lowest version of its members
+            // A new cluster has the lowest version of its members.
             ("", "", &[NEW, NEW][..], (true, true), RISE),
             ("", "", &[NEW, OLD, NEW], (false, true), FALL),
             ("", "", &[NEW, None], (true, true), KEEP),
             ("", "", &[NEW, None], (false, true), Decision::Set(FIRST)),
-            // the cluster version rises when all members run a later version, and falls only in a downgrade
+            // The cluster version rises when all members run a later version, and falls only in a downgrade.
             ("3.5.0", "", &[NEW, NEW], (false, true), RISE),
             ("3.5.0", "", &[NEW, OLD], (false, true), KEEP),
             ("3.5.0", "", &[NEW, None], (false, true), KEEP),
             ("3.6.0", "", &[OLD], (false, true), KEEP),
-            // a downgrade first lowers the cluster version, and ends when all members run its target
+            // A downgrade first lowers the cluster version, and ends when all members run its target.
             ("3.6.0", "3.5.0", &[NEW, None], (false, true), FALL),
             ("3.5.0", "3.5.0", &[NEW, NEW], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[NEW, OLD], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[OLD, None], (false, true), KEEP),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, true), END),
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, true), END),
-            // the downgrade does not end before the time of the check
             ("3.6.0", "3.5.0", &[OLD, OLD], (false, false), FALL),
             ("3.5.0", "3.5.0", &[OLD, OLD], (false, false), KEEP),
         ] {

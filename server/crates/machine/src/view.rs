@@ -1,4 +1,4 @@
-//! A frozen state with its position in the log, for all readers.
+//! A frozen state with its position in the log.
 
 use super::{
     StateMachine,
@@ -29,7 +29,7 @@ pub struct Position {
     /// Whether raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The state's lineage: unique for a state adopted from etcd, otherwise 0. Members with the same lineage have the same
+    /// The lineage of the state: unique for a state adopted from etcd, otherwise 0. Members with the same lineage have the same
     /// records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,
@@ -52,13 +52,13 @@ pub struct View {
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. The position comes last. All records
-    /// must become visible atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, the position last. All records must
+    /// become visible atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.changes_except(since, &|_| false, emit);
     }
 
-    /// Emits the same records as [`Self::changes`], without the key space's blocks that `leave_out` selects.
+    /// Emits the same records as [`Self::changes`], except blocks of the key space that `leave_out` selects.
     pub fn changes_except(
         &self,
         since: Option<&View>,
@@ -71,8 +71,7 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Returns a copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would hold replaced
-    /// data in memory.
+    /// Returns a smaller copy for a later [`View::changes`], which does not keep replaced data in memory.
     pub fn diff_base(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.diff_base();
@@ -100,7 +99,7 @@ pub struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// Loads the next record; fails if it is invalid.
+    /// Loads the next record. Fails if it is invalid.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         if key != [record::VIEW] {
             return self.view.machine.load(key, value);

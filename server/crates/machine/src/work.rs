@@ -1,5 +1,5 @@
 //! Estimates the number of keys that a command touches, without executing it. Long commands run on another thread than the
-//! replica's. A single key is not counted, so that single-key commands cost nothing here.
+//! replica's. A single key is not counted, so single-key commands cost nothing here.
 
 use super::{
     StateMachine,
@@ -8,8 +8,7 @@ use super::{
 };
 
 impl StateMachine {
-    /// Estimates the number of keys, nodes and users that an entry touches, at most `max`. Costs a fraction of executing the
-    /// entry.
+    /// Estimates how many keys, nodes and users an entry touches, at most `max`, at a fraction of the cost of executing it.
     pub fn work(&self, entry: &Entry, max: u64) -> u64 {
         let work = match &entry.command {
             Some(Command::Kv(command)) => self.kv.work(command, max),
@@ -33,8 +32,7 @@ impl StateMachine {
         work.min(max)
     }
 
-    /// Returns the number of users, because all of them may have the role that a command changes. Returns 0 for an
-    /// authentication.
+    /// Returns the number of users, because all may have the changed role. Returns 0 for an authentication.
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,
@@ -80,7 +78,7 @@ mod tests {
         }))
     }
 
-    /// Returns a state with 500 keys attached to a lease and 300 nodes, 100 of which have expired.
+    /// Returns a state with 500 keys of one lease and 300 v2 nodes, 100 of which have expired.
     fn filled() -> StateMachine {
         let mut machine = StateMachine::default();
         let grant = LeaseGrant { id: 7, ttl_s: 60 };

@@ -1,6 +1,5 @@
-//! Lists in requests: checks take n log n steps and examine shared data once. The same applies to sorting the keys of a
-//! checkpoint.
-// The core reads no clock; these tests measure time.
+//! Lists in requests: checks take n log n steps and examine shared data once. So does sorting the keys of a checkpoint.
+// The core reads no clock, but these tests measure time.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -35,7 +34,7 @@ fn put(key: String) -> kv::Put {
     kv::Put { key: key.into(), lease: LEASE, ..kv::Put::default() }
 }
 
-/// Returns a state with twenty thousand keys of one lease, and a user who can write all of them.
+/// Returns a state with 20,000 keys of one lease, and a user who can write all of them.
 fn leased() -> StateMachine {
     let mut machine = StateMachine::default();
     apply(&mut machine, lease::LeaseGrant { id: LEASE, ttl_s: 60 });
@@ -70,7 +69,7 @@ fn leased() -> StateMachine {
     machine
 }
 
-/// Measures how long it takes to check the user's permission for this many puts.
+/// Measures the time to check the user's permissions for `puts` puts.
 fn judged(machine: &StateMachine, puts: usize) -> Duration {
     let caller = Caller { user: "some".into(), revision: machine.auth.revision() };
     let success =
@@ -85,7 +84,7 @@ fn judged(machine: &StateMachine, puts: usize) -> Duration {
 #[test]
 fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
     let machine = leased();
-    // take the fastest run, because other processes also use the CPU
+    // Take the fastest run, because other processes also use the CPU.
     let fastest = |puts| (0..10).map(|_| judged(&machine, puts)).min().expect("ten");
     let (one, many) = (fastest(1), fastest(1000));
     assert!(many < 100 * one, "{many:?} for 1000 puts, {one:?} for one");
@@ -119,7 +118,7 @@ fn long_lists_of_urls_are_compared_in_little_time() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// Measures how long it takes to build the index of a checkpoint whose keys were put in this order.
+/// Measures the time to build the index of a checkpoint whose keys were put in this order.
 fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
     let mut kv = kv::Kv::default();
     for key in keys {
@@ -140,7 +139,7 @@ fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
     once().min(once())
 }
 
-/// The short keys are prefixes of the long keys, with different last bytes. If each short key were compared with the long
+/// The short keys are prefixes of the long keys, except for their last bytes. If each short key were compared with the long
 /// keys to their ends, the order of the puts would determine the startup time.
 #[test]
 fn long_keys_are_not_read_again_for_each_short_one() {

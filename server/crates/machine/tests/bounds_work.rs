@@ -1,4 +1,4 @@
-//! A request's work beyond the returned pairs: deleted keys that it skips, keys that it counts, and keys of a lease whose
+//! The work of a request beyond the returned pairs: deleted keys that it skips, keys that it counts, and keys of a lease whose
 //! permissions it checks. The tests detect work by refusals. `auth/range_set.rs` tests how often a lease is examined.
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ fn op(kind: TxnOpKind) -> TxnOp {
     TxnOp { kind: Some(kind) }
 }
 
-/// Returns keys in an order that leaves the index's pages half full.
+/// Returns keys in an order that leaves the pages of the index half full.
 fn keys(many: usize) -> impl Iterator<Item = String> {
     (0..many).map(move |at| format!("k{:06}", at * 7919 % many))
 }
@@ -61,7 +61,7 @@ fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
     }
 }
 
-/// Returns a store with the keys from `k000000` on, all deleted.
+/// Returns a store with `many` keys from `k000000` on, all deleted.
 fn deleted(many: usize) -> Kv {
     let mut kv = Kv::default();
     fill(&mut kv, many, LeaseId::NONE);
@@ -132,7 +132,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
         assert!(refused(&ops(many)), "{many} times {what}");
     }
     assert!(!refused(&compares(20)) && refused(&compares(100)));
-    // entries from a release without limits keep their effects
+    // Entries of a release without limits keep their effects.
     let mut old = kv.clone();
     let mut ops = vec![op(TxnOpKind::Range(counted())); 12_000];
     ops.push(op(TxnOpKind::Put(put("new".into(), LeaseId::NONE))));
@@ -162,7 +162,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
         operation: Some(KvOperation::Delete(delete("k", "l", prev_kv))),
     };
     assert!(beyond(&taken(true)) && !beyond(&taken(false)));
-    // an ordinary page of a list is read on the worker
+    // The worker itself reads an ordinary page of a list.
     let mut kv = Kv::default();
     fill(&mut kv, 50_000, LeaseId::NONE);
     let page = Range { limit: 500, ..all() };
@@ -187,7 +187,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     assert!(longer(&txn(vec![op(TxnOpKind::Txn(nested))])));
 }
 
-/// A member that started from a checkpoint has different pages than a member that did not.
+/// A member that started from a checkpoint has different pages than one that did not.
 #[test]
 fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
     let mut kv = deleted(9000);
@@ -287,7 +287,6 @@ fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
         apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
     }
     assert!(ask(&kv));
-    // one key among the lease's keys that the caller cannot write
     for key in ["m", "A", "a0", "z"] {
         let mut kv = kv.clone();
         apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));

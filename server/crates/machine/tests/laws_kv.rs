@@ -1,5 +1,5 @@
 //! Laws of the v3 key space, checked on random histories: neither a compaction nor a checkpoint changes an answer that can
-//! still be requested. `tests/differ` compares the answers with etcd.
+//! still be requested. `tests/differ` compares the answers with etcd's.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -19,14 +19,13 @@ use witan_machine::{
     record::RecordChange,
 };
 
-/// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
     Apply(KvOperation),
-    /// Compacts at this distance below the current revision (above it if negative).
+    /// Compacts at this distance below the current revision; above it if negative.
     CompactBehind(i64),
     Range(Range),
-    /// Writes a checkpoint and continues with the loaded state or the old state.
+    /// Writes a checkpoint and continues with the loaded or the old state.
     Checkpoint {
         go_on_with_loaded: bool,
     },
@@ -46,7 +45,7 @@ fn end() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
 }
 
-/// Generates mostly short values. Some values fill a block in small numbers, and some need their own block.
+/// Generates mostly short values. Some are so long that a few of them fill a block, and some need a block of their own.
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),
@@ -183,7 +182,7 @@ fn load(records: &Records) -> Kv {
     kv
 }
 
-/// Compares the answers for all keys at every readable revision with the answers of a store without compaction.
+/// Compares the answers for all keys at every readable revision with the answers of a store that was never compacted.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };
@@ -266,7 +265,7 @@ proptest! {
             };
             let command = KvCommand { operation: Some(verb) };
             let answer = kv.apply(&command);
-            // it reads a revision that only the plain store still has
+            // It reads a revision that only the plain store still has.
             let reads_compacted = matches!(answer, Err(KvError::Compacted { .. }));
             if !reads_compacted {
                 prop_assert_eq!(answer, plain.apply(&command), "{:?}", command);

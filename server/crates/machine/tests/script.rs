@@ -32,9 +32,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Executes the commands of a script.
+/// Executes the commands of one kind of script.
 trait Room {
-    /// Executes one command with its indented lines and returns its output.
     fn run(&mut self, command: &str) -> String;
 }
 
@@ -55,7 +54,7 @@ fn v2_scripts_hold() {
     folder("v2", &|| Box::new(tree::TreeScript::default()));
 }
 
-/// Runs every script of a folder and reports all differences.
+/// Runs every script of a folder, and reports all differences.
 fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")

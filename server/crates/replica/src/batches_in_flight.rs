@@ -1,4 +1,4 @@
-//! Batches of proposals that wait for their answers, oldest first.
+//! Tracks batches of submitted proposals until they are answered, oldest first.
 use std::collections::VecDeque;
 
 use crate::{
@@ -14,19 +14,18 @@ pub(crate) struct BatchesInFlight {
     bytes: usize,
 }
 
-/// Proposals that were handed in together.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Ticket of the batch's last proposal from this process.
     pub(crate) ticket: Option<Ticket>,
-    /// Index of the last entry in this member's log after the turn that handed the batch in; `None` during that turn.
+    /// Index of the last entry in this member's log after the turn that submitted the batch; `None` during that turn.
     pub(crate) end: Option<u64>,
     /// Size in bytes, with the overhead of each proposal.
     pub(crate) bytes: usize,
 }
 
 impl BatchesInFlight {
-    /// Returns the maximum size of the next batch in bytes; 0 if no batch may be handed in now.
+    /// Returns the maximum size of the next batch in bytes, or 0 if no batch may be submitted now.
     pub(crate) fn bytes_left(&self) -> usize {
         IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes)
     }
@@ -36,7 +35,7 @@ impl BatchesInFlight {
         self.batches.push_back(batch);
     }
 
-    /// Records `end` as the last index of the log after the turn that handed in the newest batches.
+    /// Records `end` as the last log index after the turn that submitted the newest batches.
     pub(crate) fn turned(&mut self, end: u64) {
         let batches = self.batches.iter_mut().rev();
         for batch in batches.take_while(|batch| batch.end.is_none()) {
@@ -44,8 +43,8 @@ impl BatchesInFlight {
         }
     }
 
-    /// Removes batches from the front until `waits` is true for a batch, and frees their bytes. Returns whether the newest
-    /// batch still waits for its answers.
+    /// Removes answered batches from the front, as long as `waits` is false for them, and frees their bytes. Returns whether
+    /// the newest batch still waits for its answers.
     pub(crate) fn drop_answered(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
         let newest_waits = self.batches.back().is_some_and(&waits);
         while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {
@@ -56,9 +55,9 @@ impl BatchesInFlight {
 }
 
 impl Batch {
-    /// Returns whether the batch still waits for its answers. A leader's batch also contains forwarded proposals: it waits
-    /// until the log is applied up to the end of the batch, or up to `last` if the log has become shorter. On another member,
-    /// a batch waits until its last proposal is answered.
+    /// Returns whether the batch still waits for its answers. A leader's batch, which may contain forwarded proposals, waits
+    /// until the log is applied up to the end of the batch. If the log has been truncated, it waits up to `last`, the log's
+    /// last index. On another member, a batch waits until its last proposal is answered.
     pub(crate) fn waits(
         &self,
         status: &Status,

@@ -1,13 +1,13 @@
-//! Chooses which waiting requests a batch takes when it cannot take all of them. A sender is a connection or another member.
-//! The batch first takes the request whose sender has the fewest bytes of earlier requests waiting. So every sender gets the
-//! same share of the log, and a sender with few requests does not wait behind a sender with many.
+//! Chooses which waiting requests enter a batch that cannot hold all of them. A sender is a connection or another member. The
+//! request whose sender has the fewest bytes ahead of it goes first. Every sender thus gets an equal share of the log, and a
+//! sender with few requests does not wait behind a sender with many.
 
 use std::collections::BTreeMap;
 
-/// Overhead of a request in bytes, which is added to its size: logging, applying and answering it also costs time.
+/// Fixed cost in bytes added to every request, because logging, applying and answering a request also take time.
 const REQUEST_BYTES: usize = 512;
 
-/// A waiting request.
+/// A waiting request and its sender.
 #[derive(Debug)]
 pub(crate) struct Waiting<S, R> {
     pub(crate) sender: S,
@@ -22,13 +22,13 @@ impl<S, R> Waiting<S, R> {
     }
 }
 
-/// Returns the total size in bytes, with overhead, of `requests` requests whose sizes add up to `bytes`.
+/// Returns the total cost in bytes of `requests` requests whose sizes add up to `bytes`.
 pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
-/// Takes requests from `waiting` until their total cost is at least `budget`. Prefers requests whose senders have the fewest
-/// bytes before them. Both the taken and the remaining requests keep their order.
+/// Takes requests from `waiting` until their total cost reaches `budget`. Prefers requests whose senders have the fewest bytes
+/// ahead of them. Both the taken and the remaining requests keep their order.
 pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
     budget: usize,
@@ -60,7 +60,7 @@ pub(crate) fn take<S: Copy + Ord, R>(
 mod tests {
     use super::*;
 
-    /// Returns requests of these senders, in this order, with `bytes` bytes each.
+    /// Returns one request of `bytes` bytes for each character of `senders`, in this order.
     fn queue(senders: &str, bytes: usize) -> Vec<Waiting<char, usize>> {
         let requests = senders.chars().enumerate();
         requests
@@ -102,7 +102,7 @@ mod tests {
         assert!(take(&mut waiting, 1).is_empty());
     }
 
-    /// Thousands of earlier requests do not delay a request of another sender for longer than one batch.
+    /// A request waits at most one batch, however many requests another sender has queued.
     #[test]
     fn one_of_few_is_in_the_next_batch() {
         let mut waiting = queue(&"abcd".repeat(8_000), 16_384);

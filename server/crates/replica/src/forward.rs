@@ -1,13 +1,12 @@
-//! Requests of members to the leader that are not raft messages: forwarded proposals and requests about leases.
+//! Requests to the leader that are not raft messages: forwarded proposals and requests about leases.
 //!
-//! Every request names the term that its sender sees, and only the leader of that term takes it. A proposal is therefore
-//! appended in that term or never. A member that applies an entry of a higher term while the request waits knows that it was
-//! not written, and proposes it again. Within the term it resends the message after a stream broke, and the leader takes each
-//! number of a process once (`taken_messages`). A refusal is not resent: if it is lost, the request waits for the next term or
-//! its timeout.
+//! Every request names the term that its sender sees, and only the leader of that term accepts it. A forwarded proposal is
+//! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it
+//! proposes the entry again. Within the term the member resends the message after a stream broke, and the leader accepts each
+//! message number of a process once (`taken_messages`). Refusals are not resent: if a refusal is lost, the request waits for
+//! the next term or its timeout.
 //!
-//! The byte that identifies the kind of a message is in `wire`, the handling of messages in `replica/forwarding.rs` and
-//! `replica/leases.rs`, and the waiting requests in `proposals` and `lease_requests`.
+//! `replica/forwarding.rs` and `replica/leases.rs` handle the messages.
 
 use bytes::Bytes;
 
@@ -26,16 +25,16 @@ pub(crate) struct ForwardedProposals {
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
-    /// Number of the message within the sending process. The leader takes each number once. A refusal repeats it, so that a
-    /// delayed copy of the refusal does not count for a later message.
+    /// Number of the message within the sending process. The leader accepts each number once. A refusal repeats the number, so
+    /// that a delayed copy of the refusal does not apply to a later message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
 }
 
-/// Forwarded proposals that were not appended.
+/// Reply to [`ForwardedProposals`] that lists the proposals that the leader did not append.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct RefusedProposals {
-    /// The term for which they were forwarded.
+    /// The term for which the proposals were forwarded.
     #[prost(uint64, tag = "1")]
     pub(crate) term: u64,
     #[prost(message, repeated, tag = "2")]
@@ -52,7 +51,7 @@ pub(crate) struct RefusedProposal {
     pub(crate) ticket: u64,
     #[prost(fixed32, tag = "2")]
     pub(crate) incarnation: u32,
-    /// The reason. `None` if the proposal must be proposed again, because the receiver is about to transfer leadership or
+    /// The reason. `None` asks the sender to propose the entry again, because the leader is about to transfer leadership or
     /// must apply something first.
     #[prost(enumeration = "ProposalRejected", optional, tag = "3")]
     pub(crate) reason: Option<i32>,
@@ -67,7 +66,6 @@ pub(crate) struct ForwardedLeaseRequests {
     pub(crate) requests: Vec<ForwardedLeaseRequest>,
 }
 
-/// A request about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct ForwardedLeaseRequest {
     #[prost(uint64, tag = "1")]
@@ -81,13 +79,11 @@ pub(crate) struct ForwardedLeaseRequest {
 }
 
 impl ForwardedLeaseRequest {
-    /// Returns the lease's id as a [`LeaseId`].
     pub(crate) fn lease_id(&self) -> LeaseId {
         LeaseId(self.lease)
     }
 }
 
-/// An answer to a forwarded request about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct ForwardedLeaseAnswer {
     #[prost(uint64, tag = "1")]
@@ -104,7 +100,7 @@ pub(crate) struct ForwardedLeaseAnswer {
 /// The kind of an answer about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum LeaseResult {
-    /// The receiver does not lead or could not prove it. The sender retries.
+    /// The receiver does not lead, or could not prove that it leads. The sender retries.
     NotLeading = 0,
     Renewed = 1,
     RenewalUnknown = 2,
@@ -115,7 +111,7 @@ pub(crate) enum LeaseResult {
 }
 
 impl LeaseResult {
-    /// Encodes an answer about a lease as its kind and value. `None` means that the sender does not lead.
+    /// Returns the kind and the value that encode an answer about a lease. `None` means that this member does not lead.
     pub(crate) fn of(answer: Option<LeaseAnswer>) -> (Self, i64) {
         match answer {
             None => (Self::NotLeading, 0),
@@ -128,8 +124,7 @@ impl LeaseResult {
         }
     }
 
-    /// Decodes an answer about a lease from its kind and value. Returns `None` if the request must be sent to the leader
-    /// again.
+    /// Decodes an answer about a lease from its kind and value. Returns `None` if the sender must repeat the request.
     pub(crate) fn answer(self, value: i64) -> Option<LeaseAnswer> {
         let renewal = match self {
             Self::NotLeading => return None,

@@ -21,7 +21,7 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection(pub u64);
 
-/// A raft entry in its on-disk form.
+/// A raft entry as stored on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
     /// Raft index. Appending at or below an existing index replaces that entry and all after it.
@@ -32,14 +32,14 @@ pub struct LogRecord {
     pub payload: Bytes,
 }
 
-/// The records that one turn makes durable with one fsync.
+/// The records of one turn, made durable with one fsync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogBatch {
     /// New entries in ascending order without gaps.
     pub records: Vec<LogRecord>,
-    /// Encoded term, vote and commit index, if they changed.
+    /// Encoded term, vote and commit index; `None` if they did not change.
     pub hard_state: Option<Bytes>,
-    /// Whether raft requires an fsync. A batch that only moves the commit index does not.
+    /// Whether raft requires an fsync. A batch that changes only the commit index does not.
     pub must_sync: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct Recovered {
     pub records: Vec<LogRecord>,
 }
 
-/// The stream for a message to another member. Two streams ensure that a heartbeat never waits behind entries.
+/// The stream that carries a message to another member. Heartbeats have their own stream, so they never wait behind entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Small urgent messages: heartbeats, votes, ReadIndex requests, answers.
@@ -74,7 +74,7 @@ pub struct Envelope {
     pub lane: Lane,
     /// The encoded message, which starts with a byte for its kind.
     pub message: Bytes,
-    /// The frozen state to send with a snapshot message.
+    /// The frozen state that accompanies a snapshot message.
     pub snapshot: Option<Box<View>>,
 }
 
@@ -89,8 +89,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The member registry after the entry, if the entry changed it.
     pub members: Option<MemberRegistry>,
-    /// The frozen state after the entry, if all members may hash it for a comparison: after a compaction, or when a member
-    /// requested it.
+    /// The frozen state after the entry, if all members may hash it to compare their states: after a compaction, or when a
+    /// member requested the comparison.
     pub hashed: Option<Box<View>>,
 }
 
@@ -121,7 +121,7 @@ pub enum Unanswered {
     Refused(ProposalRejected),
     /// The request waited too long, and its client got a timeout.
     Expired,
-    /// This member was removed from the cluster before it handed the request in.
+    /// This member was removed from the cluster before it submitted the request.
     Removed,
     /// The leader changed, and a snapshot replaced the entries that would show the result. The request may have been applied.
     LeaderChanged,
@@ -150,8 +150,7 @@ pub enum LeaseAnswer {
 pub enum Answer {
     /// The answer to a request about a lease.
     Lease(LeaseAnswer),
-    /// The member that receives leadership, or the reason for the refusal. [`crate::replica::Replica::status`] shows when
-    /// that member leads.
+    /// The member that receives leadership, or the reason for the refusal. The status shows when that member leads.
     Transfer(Result<MemberId, TransferRefused>),
     /// Whether the leader's decision was appended to the log.
     Decided(bool),
@@ -161,29 +160,29 @@ pub enum Answer {
 
 /// Operations that the replica requires from its environment. Only `persist` and `install` may block.
 pub trait Host {
-    /// Replaces the state on disk with a received snapshot. The new state is durable on return.
+    /// Replaces the state on disk with a received snapshot. The new state is durable when this returns.
     fn install(&mut self, snapshot: &View);
-    /// Appends a batch to the log on disk. With `must_sync`, the batch is durable on return; if that fails, the host aborts
-    /// the process.
+    /// Appends a batch to the log on disk. With `must_sync`, the batch is durable when this returns; if the fsync fails, the
+    /// host aborts the process.
     fn persist(&mut self, batch: &LogBatch);
     /// Allows the log on disk to drop its entries below an index (I5).
     fn cut_log(&mut self, below: u64);
-    /// Reports a dropped message that no correct member sends, so that an operator can see it.
+    /// Reports a dropped message that no correct member would send, so that an operator sees it.
     fn message_dropped(&mut self, from: MemberId, fault: MessageFault);
     /// Sends messages to other members. The host may drop, delay, reorder or duplicate them.
     fn send(&mut self, envelopes: Vec<Envelope>);
-    /// Executes a long command and returns the result. Returns `None` if another thread executes it:
-    /// [`crate::input::Input::Executed`] then follows, and nothing else is applied before.
+    /// Executes a long command and returns the result. Returns `None` if another thread executes the command:
+    /// [`crate::input::Input::Executed`] then delivers the result, and nothing else is applied before.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// Frees the state that preceded a long command, which can take long.
+    /// Drops the state from before a long command, which can take long.
     fn discard(&mut self, _machine: StateMachine) {}
-    /// Takes the entries that a turn has applied: answers their tickets, wakes watchers and tracks membership. Clone the view
-    /// only if necessary, because a live clone makes the next writes copy.
+    /// Processes the entries that a turn applied: answers their tickets, wakes watchers and tracks membership. Clone the view
+    /// only if necessary, because a live clone makes the next writes copy data.
     fn applied(&mut self, applied: Vec<Applied>, view: &View);
     /// Releases linearizable reads. `view` contains everything that was committed before these reads arrived.
     fn readable(&mut self, tickets: &[Ticket], view: &View);
-    /// Answers requests, or gives the reason why they get no reply.
+    /// Delivers the answers to requests, or the reasons why requests get no reply.
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>);
 }

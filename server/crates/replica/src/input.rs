@@ -1,7 +1,7 @@
 //! The inputs of a member: one closed enum, and [`Replica::take`], the only function that accepts them.
 //!
 //! An input only queues work. The next [`Replica::turn`] does the work and answers through [`crate::host::Host`]. The node's
-//! inbox, the recorder and the simulator all carry these values.
+//! inbox, the recorder and the simulator carry these values.
 
 use std::sync::Arc;
 
@@ -20,20 +20,19 @@ use crate::{
 /// An input of a member.
 #[derive(Debug)]
 pub enum Input {
-    /// A tick of raft's clock. It expires old requests and runs the leader's tasks.
+    /// A tick of raft's clock, which expires old requests and runs the leader's tasks.
     Tick {
         /// The wall clock as Unix time in nanoseconds, for entries that the leader stamps.
         now_ns: i64,
     },
-    /// The monotonic clock advanced. Take this input before the requests of a turn; otherwise the time of leases is counted
-    /// late.
+    /// The monotonic clock advanced. Take this input before the requests of a turn; otherwise lease timers run late.
     Clock {
         /// The time in nanoseconds.
         monotonic_ns: u64,
     },
     /// A message from another member arrived.
     Message(Envelope),
-    /// The transport reports on another member.
+    /// The transport reports an event about another member.
     Peer {
         /// The other member.
         member: MemberId,
@@ -59,7 +58,7 @@ pub enum Input {
         /// Duration of the last sync of the log in nanoseconds, which is the cost of a batch of proposals.
         sync_ns: u64,
     },
-    /// The leader's state must replace this member's state, because the two differ.
+    /// This member's state differs from the leader's and must be replaced by it.
     Rebuild,
     /// Requests a leadership transfer. `Host::answered` follows with [`Answer::Transfer`].
     Transfer {
@@ -68,8 +67,8 @@ pub enum Input {
         /// The next leader. `None` selects the active voter with the longest log.
         to: Option<MemberId>,
     },
-    /// A client proposes a command. `Host::applied` follows, or `Host::answered` with the reason for the failure. Without a
-    /// leader the proposal waits.
+    /// A client proposes a command. `Host::applied` reports the outcome, or `Host::answered` the reason for the failure.
+    /// Without a leader the proposal waits.
     Propose {
         /// Ticket of the request. Tickets must increase.
         ticket: Ticket,
@@ -84,14 +83,14 @@ pub enum Input {
     Decide {
         /// Ticket of the request.
         ticket: Ticket,
-        /// The registry that the command was derived from. If it has changed, nothing is proposed.
+        /// The registry from which the command was derived. If the registry has changed since, nothing is proposed.
         members: Arc<MemberRegistry>,
         /// The wall clock as Unix time in nanoseconds.
         now_ns: i64,
         /// The command.
         command: Box<Command>,
     },
-    /// A client requests a linearizable read. `Host::readable` follows, or `Host::answered` with the reason for the failure.
+    /// A client requests a linearizable read. `Host::readable` releases it, or `Host::answered` explains the failure.
     Read {
         /// Ticket of the request.
         ticket: Ticket,
@@ -108,7 +107,7 @@ pub enum Input {
 }
 
 impl Replica {
-    /// Takes an input for the next turn.
+    /// Queues the work of an input for the next turn.
     pub fn take(&mut self, input: Input) {
         match input {
             Input::Tick { now_ns } => self.tick(now_ns),
@@ -143,6 +142,7 @@ impl Replica {
         }
     }
 
+    /// Queues the rejection as the answer to a request that was not accepted.
     fn answer_refusal(&mut self, ticket: Ticket, taken: Result<(), ProposalRejected>) {
         if let Err(refusal) = taken {
             let refused = Unanswered::Refused(refusal);

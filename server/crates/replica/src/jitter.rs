@@ -1,10 +1,8 @@
-//! Election jitter as a function of a seed. Raft-rs draws the jitter at random. Each turn replaces it at its beginning (I1),
-//! so that a run with the same seed is reproducible.
+//! Election jitter as a function of a seed. raft-rs draws the jitter at random; each turn starts by replacing it (I1), so that
+//! runs with the same seed are reproducible.
 
-/// Returns the number of ticks until this member campaigns: `election_ticks` plus up to as many again.
-///
-/// `campaigns` counts the member's campaigns since startup, so that two members that collided get different timeouts the next
-/// time.
+/// Returns the number of ticks until this member campaigns: `election_ticks` plus a jitter of less than `election_ticks`.
+/// `campaigns` counts the member's campaigns, so two members that collided get different timeouts the next time.
 pub(crate) fn election_ticks(
     seed: u64,
     id: u64,
@@ -17,12 +15,12 @@ pub(crate) fn election_ticks(
     election_ticks + usize::try_from(mixed % span).unwrap_or(0)
 }
 
-/// Returns a number below `bound` (at least 1) that is a function of `seed` and `draw`.
+/// Returns a pseudo-random number below `bound` (at least 1) that depends only on `seed` and `draw`.
 pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }
 
-/// The finalizer of Splitmix64 (Steele, Lea, Flood 2014): makes pseudo-random numbers from consecutive numbers.
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014), which turns consecutive numbers into pseudo-random numbers.
 pub(crate) fn splitmix64(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
 //! The leader's own tasks, scheduled in ticks: expiration of v2 nodes and leases, lease checkpoints, automatic compaction and
-//! retries of snapshots. No other proposals arise without a client's request (I6).
+//! retries of snapshots. All other proposals come from clients (I6).
 
 pub(crate) mod auto_compaction;
 
@@ -20,13 +20,11 @@ const HEARD_TICKS: u64 = 1000;
 
 #[derive(Debug)]
 pub(crate) struct LeaderTasks {
-    /// Automatic compaction of the v3 key space.
     pub(crate) compaction: AutoCompactor,
     /// Members to which a snapshot is being sent, with the tick at which it started.
     snapshots: BTreeMap<u64, u64>,
-    /// The last tick at which each member was known to answer. Raft forgets this at each quorum check.
+    /// The last tick at which each member was known to answer. raft-rs forgets this at each quorum check.
     heard: BTreeMap<u64, u64>,
-    /// Timers of the leases.
     pub(crate) lessor: Lessor,
 }
 
@@ -40,8 +38,8 @@ impl LeaderTasks {
         }
     }
 
-    /// Returns the commands to propose now: expirations of v2 nodes and leases, and checkpoints of the remaining time of
-    /// leases. `leads` is the term that this member leads.
+    /// Returns the commands to propose now: expirations of v2 nodes and leases, and checkpoints of remaining TTLs. `leads` is
+    /// the term that this member leads, or `None`.
     pub(crate) fn due(
         &mut self,
         machine: &StateMachine,
@@ -64,7 +62,7 @@ impl LeaderTasks {
                 operation: Some(TreeOperation::Expire(ExpireNodes {})),
             }));
         }
-        // Timers of another term lack the keep-alives of this term.
+        // Timers of an earlier term lack the keep-alives of this term.
         if self.lessor.term() == Some(term) {
             let due = self.lessor.due(machine.kv.leases());
             commands.extend(due.commands().map(Command::Lease));
@@ -72,8 +70,7 @@ impl LeaderTasks {
         commands
     }
 
-    /// Records at `tick` that a snapshot is being sent to a member. Returns `false` and records nothing if a snapshot is
-    /// already being sent.
+    /// Records that a snapshot is sent to a member since `tick`. Returns `false` and does nothing if one is already being sent.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {
@@ -94,18 +91,18 @@ impl LeaderTasks {
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    /// Returns the last tick at which a member was known to answer, or `None` if unknown.
+    /// Returns the last tick at which a member was known to answer, or `None` if it is unknown.
     pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }
 
-    /// Forgets the snapshot that is being sent to a member, because the transport has reported its result.
+    /// Forgets the snapshot being sent to a member, because the transport has reported its result.
     pub(crate) fn snapshot_ended(&mut self, to: u64) {
         self.snapshots.remove(&to);
     }
 
-    /// Reports to raft that snapshots failed if the transport has not reported their results for [`SNAPSHOT_REPORT_TICKS`]
-    /// ticks, and forgets them. Raft would otherwise wait forever; now it probes the member again.
+    /// Reports a snapshot to raft as failed, and forgets it, if the transport has not reported its result for
+    /// [`SNAPSHOT_REPORT_TICKS`] ticks. Raft then probes the member again instead of waiting forever.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
             tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS

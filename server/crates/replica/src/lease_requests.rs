@@ -1,5 +1,4 @@
-//! Requests about leases that wait for the leader's answer. They are idempotent, so a request is resent until it is answered
-//! or times out.
+//! Requests about leases that wait for the leader's answer. They are idempotent, and resent until answered or timed out.
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;
@@ -12,9 +11,7 @@ use crate::{
 /// The receiver of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeaseRequester {
-    /// A request of this process.
     Own(Ticket),
-    /// A request of another member's process.
     Member {
         member: u64,
         incarnation: u32,
@@ -22,14 +19,14 @@ pub(crate) enum LeaseRequester {
     },
 }
 
-/// An answer that a leader delivers once it is proven that the leader still leads its term and that its state was current.
+/// An answer that a leader delivers once it has proved that it still leads its term and that its state was current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
     pub(crate) asker: LeaseRequester,
     pub(crate) lease: LeaseId,
     pub(crate) question: LeaseQuestion,
-    /// The answer according to the state at `applied`.
+    /// The answer, computed from the state at `applied`.
     pub(crate) answer: LeaseAnswer,
     pub(crate) applied: u64,
 }
@@ -55,7 +52,7 @@ impl LeaseRequests {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
-    /// Adds a request at `tick`. The next turn sends it.
+    /// Adds a request that arrived at `tick`. The next turn sends it.
     pub(crate) fn add(
         &mut self,
         ticket: Ticket,
@@ -94,8 +91,8 @@ impl LeaseRequests {
         self.resend_where(|_| true);
     }
 
-    /// Drops and returns requests that have waited for more than `patience` ticks. The next turn resends requests that were
-    /// sent [`READ_INDEX_RETRY_TICKS`] or more ticks ago.
+    /// Drops and returns requests that have waited for more than `patience` ticks. Makes the next turn resend the requests that
+    /// were sent [`READ_INDEX_RETRY_TICKS`] or more ticks ago.
     pub(crate) fn tick(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old =
             |_: &u64, request: &mut LeaseRequest| tick.saturating_sub(request.since) > patience;
@@ -105,7 +102,7 @@ impl LeaseRequests {
         expired
     }
 
-    /// Makes the next turn resend each sent request for whose send tick `due` is true.
+    /// Makes the next turn resend each request for whose send tick `due` is true.
     fn resend_where(&mut self, due: impl Fn(u64) -> bool) {
         for (ticket, request) in &mut self.waiting {
             if request.asked.is_some_and(&due) {

@@ -1,10 +1,8 @@
 //! The lessor: the leader tracks the remaining time of leases in memory with a monotonic clock.
 //!
-//! The timers are not replicated, and a keep-alive moves a timer without a log entry. A new leader starts from the replicated
-//! state and extends every lease by an election timeout, because it lacks earlier keep-alives. A timer starts with the first
-//! clock update *after* its event, so a lease may last longer than promised, but never shorter.
-//!
-//! Leases themselves are in `witan_machine::lease`, and the schedule of the checks is in `leader_tasks`.
+//! The timers are not replicated, and a keep-alive resets a timer without a log entry. A new leader starts from the replicated
+//! state and extends every lease by an election timeout, because it has not seen earlier keep-alives. A timer starts with the
+//! first clock update *after* its event, so a lease may live longer than promised, but never shorter.
 
 use std::collections::BTreeSet;
 
@@ -33,24 +31,23 @@ pub enum Renewal {
     Unknown,
     /// The lease expired, and its expiration was proposed. The client must retry.
     Expiring,
-    /// The log has a smaller remaining time. The caller proposes [`RemainingTtl`] with 0 seconds and retries; otherwise a
-    /// later leader would count from the smaller time.
+    /// The log has a smaller remaining TTL. The caller proposes [`RemainingTtl`] with 0 seconds and retries; otherwise a later
+    /// leader would count from the smaller TTL.
     NeedsCheckpoint,
 }
 
-/// The timer that a leader keeps for one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LeaseTimer {
     /// Time at which the lease expires.
     deadline_ns: u64,
-    /// Time of the next check: expiration, its retry, or a checkpoint.
+    /// Time of the next check, which expires the lease, retries its expiration or checkpoints it.
     check_at_ns: u64,
-    /// The key of the lease in `next_checks`: `check_at_ns`, or an earlier time after a keep-alive.
+    /// Time under which `next_checks` lists the lease: `check_at_ns`, or an earlier time after a keep-alive.
     listed_at_ns: u64,
-    /// Whether its expiration was proposed.
+    /// Whether the expiration of the lease was proposed.
     expiry_pending: bool,
-    /// The last log index at which a checkpoint of the remaining time may be. If a keep-alive were answered before that index
-    /// is applied, the next leader would ignore it.
+    /// Highest log index that may hold a checkpoint of this lease. If the leader answered a keep-alive before it applied that
+    /// index, the next leader would count from the checkpoint and ignore the keep-alive.
     checkpointed_to: u64,
 }
 
@@ -86,28 +83,26 @@ impl LeaseDeadlines {
     }
 }
 
-/// All timers of a leader.
+/// The timers of a leader.
 #[derive(Debug, Default)]
 pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     monotonic_ns: u64,
-    /// The clock before its last update. A keep-alive handed in now may have arrived right after that time and waited while
-    /// this thread was busy, for example with a sync.
+    /// The clock before its last update. A keep-alive may have arrived right after that time and then waited while this thread
+    /// was busy, for example with a sync.
     previous_ns: u64,
     deadlines: LeaseDeadlines,
-    /// Each lease once, at `listed_at_ns` of its timer. A keep-alive only delays the check, so it leaves this entry
-    /// unchanged.
+    /// Each lease once, at `listed_at_ns` of its timer. A keep-alive only delays the check, so it leaves this list unchanged.
     next_checks: BTreeSet<(u64, LeaseId)>,
-    /// Leases whose time starts with the next clock update, with their durations.
+    /// Leases whose timers start with the next clock update, with their durations in nanoseconds.
     starting: Vec<(LeaseId, u64)>,
-    /// Leases whose due checkpoint has no known index yet.
+    /// Leases with a due checkpoint whose log index is not known yet.
     checkpointing: Vec<LeaseId>,
     /// Seconds between two checkpoints of a lease; `None` derives them from its TTL.
     checkpoint_s: Option<i64>,
 }
 
-/// The leases to expire and the leases to checkpoint.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DueLeases {
     pub(crate) expired: Vec<LeaseId>,
@@ -115,7 +110,7 @@ pub(crate) struct DueLeases {
 }
 
 impl DueLeases {
-    /// Converts the due leases to commands: at most one expiration and one checkpoint, neither of them empty.
+    /// Converts the due leases to commands: at most one expiration and one checkpoint. Omits empty commands.
     pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
         let ids = self.expired.iter().map(|id| id.0).collect();
         let expire = LeaseOperation::Expire(LeaseExpire { ids });
@@ -136,8 +131,8 @@ impl Lessor {
         Self { checkpoint_s, ..Self::default() }
     }
 
-    /// Sets the term that this member leads, or `None` if it does not lead. The same term changes nothing. Drops all timers.
-    /// On a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds.
+    /// Sets the term that this member leads, or `None` if it does not lead. Does nothing if the term is unchanged. Otherwise
+    /// drops all timers and, on a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -162,8 +157,7 @@ impl Lessor {
         }
     }
 
-    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases that started since the last call run from that
-    /// time.
+    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases added since the last call count from there.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
         self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
@@ -194,10 +188,10 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns the reason for the failure. `applied` is
-    /// the index of the last applied entry. [`Renewal::Expiring`] means that the lease was overdue at the latest time at
-    /// which the keep-alive may have arrived. [`Renewal::NeedsCheckpoint`] means that the state has a smaller remaining time,
-    /// or that the log may have one above `applied`.
+    /// Handles a keep-alive on the leader: restarts the lease's full TTL or returns why it cannot. Returns
+    /// [`Renewal::Expiring`] if the lease expired before the keep-alive arrived or its expiration is proposed. Returns
+    /// [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining TTL, or the log may have one above `applied`, the last
+    /// applied index.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
@@ -228,9 +222,8 @@ impl Lessor {
         self.term.map(|_| self.deadlines.clone())
     }
 
-    /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
-    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, [`LEASE_CHECKPOINTS_PER_ENTRY`] checkpoints or
-    /// [`LEASE_CHECKS_PER_TICK`] checks; the next call continues. [`Self::proposed`] must follow before the next keep-alive.
+    /// Takes the leases to expire and to checkpoint now, up to the limits per entry and per tick, and schedules their next
+    /// checks. The caller must call [`Self::proposed`] before the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let (mut changes, mut checks) = (0, 0);
@@ -271,7 +264,7 @@ impl Lessor {
         due
     }
 
-    /// Records that the due leases are in the log, which ends at `last`, if they were appended.
+    /// Records that the checkpoints of the last [`Self::due`] are in the log up to index `last`, if they were appended at all.
     pub(crate) fn proposed(&mut self, last: u64) {
         for id in std::mem::take(&mut self.checkpointing) {
             if let Some(timer) = self.deadlines.0.get_mut(&id) {
@@ -280,16 +273,15 @@ impl Lessor {
         }
     }
 
-    /// Starts the timer of a lease with a duration of `span_ns` nanoseconds. The duration counts provisionally from now,
-    /// finally from the next clock update.
+    /// Starts the timer of a lease that lasts `span_ns` nanoseconds, from now until the next clock update sets it again.
     fn start(&mut self, id: LeaseId, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, within [`LEASE_CHECKPOINT_S`], or its
-    /// deadline if that is earlier. Clients send keep-alives after a third of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, clamped to [`LEASE_CHECKPOINT_S`], or
+    /// its deadline if that is earlier. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());
@@ -298,7 +290,7 @@ impl Lessor {
     }
 
     /// Sets the deadline of a lease and its next check, and clears a pending expiration. Updates `next_checks` only if the
-    /// check is earlier than its entry there.
+    /// check moves to an earlier time.
     fn schedule(&mut self, id: LeaseId, deadline_ns: u64, check_at_ns: u64) {
         let timer = self.deadlines.0.entry(id).or_insert(LeaseTimer::UNLISTED);
         timer.deadline_ns = deadline_ns;
@@ -311,7 +303,7 @@ impl Lessor {
         }
     }
 
-    /// Drops the timer of a lease and its next check.
+    /// Drops the timer of a lease.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.listed_at_ns, id));
@@ -333,7 +325,7 @@ mod tests {
 
     const EXTENSION_NS: u64 = SECOND_NS;
 
-    /// A leader's key space and timers, and the indexes of its last and its last applied entry.
+    /// A leader's key space and timers, with the indexes of its last entry and its last applied entry.
     struct Leader {
         kv: Kv,
         timers: Lessor,
@@ -354,7 +346,6 @@ mod tests {
                 .set_leader_term(term, self.kv.leases(), EXTENSION_NS);
         }
 
-        /// Applies an operation as the next entry.
         fn apply(&mut self, verb: LeaseOperation) {
             self.applied += 1;
             self.last = self.last.max(self.applied);
@@ -367,7 +358,7 @@ mod tests {
             self.apply(LeaseOperation::Grant(LeaseGrant { id, ttl_s }));
         }
 
-        /// Returns the leases due at this time, whose proposals are not appended.
+        /// Returns the leases due at this time, without appending their proposals.
         fn refused_at(&mut self, seconds: f64) -> DueLeases {
             let monotonic_ns = (seconds * 1e9) as u64;
             self.timers.advance_clock(monotonic_ns, self.kv.leases());
@@ -471,7 +462,7 @@ mod tests {
         assert_eq!(left(leader.at(300.0)), Some(3300));
         leader.checkpoint(7, 3300);
         assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
-        // The member proposes to clear the remaining time, and the next checkpoint is due before that proposal is applied.
+        // The next checkpoint is due before the proposal that clears the remaining TTL is applied.
         leader.last += 1;
         assert_eq!(left(leader.at(600.0)), Some(3000));
         leader.checkpoint(7, 0);
@@ -479,7 +470,6 @@ mod tests {
         leader.checkpoint(7, 3000);
         leader.checkpoint(7, 0);
         assert_eq!(leader.renew(7), renewed);
-        // A later leader counts from the last checkpoint.
         leader.lead(Some(2));
         leader.at(601.0);
         let deadlines = leader.timers.deadlines().expect("it leads");
@@ -488,7 +478,7 @@ mod tests {
             left_ns >= Some(3600 * SECOND_NS.cast_signed()),
             "{left_ns:?}"
         );
-        // A leader that transfers leadership appends nothing, so nothing must be cleared.
+        // A leader that transfers leadership appends nothing, so there is no checkpoint to clear.
         assert!(left(leader.refused_at(901.0)).is_some());
         assert_eq!(leader.renew(7), renewed);
     }

@@ -8,8 +8,8 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 /// Maximum number of committed but unapplied entries; above it, proposals are refused, as in etcd.
 pub const APPLY_GAP_MAX: u64 = 5000;
 
-/// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes further
-/// commands, so that heartbeats continue.
+/// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes commands beyond
+/// it, so that heartbeats are not delayed.
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait until their entry is applied
@@ -20,7 +20,7 @@ pub const WAITING_REQUESTS_MAX: usize = 65_536;
 /// with the most requests are refused.
 pub const INBOX_MAX: usize = 32_768;
 
-/// Minimum size in bytes that is counted for a held message with proposals.
+/// Minimum number of bytes that a queued message with proposals counts for.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
 /// Maximum size of proposals in flight in bytes, with their overhead; further proposals wait. Writing them takes some tens of
@@ -31,7 +31,8 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 pub const FORWARD_BYTES: usize = 1 << 20;
 
 /// Maximum size in bytes of the proposals that are resent when a stream opens: half of the queue's capacity, which leaves the
-/// rest to new proposals. A leader holds as many bytes from one other member; further proposals are refused and resent later.
+/// rest for new proposals. A leader queues at most this many bytes from one other member; it refuses further proposals, and the
+/// member resends them later.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Maximum number of messages with proposals of one process that are missing between other messages; the oldest beyond it are
@@ -45,37 +46,35 @@ pub const TAKEN_PROCESSES_MAX: usize = 4;
 /// Number of ticks after which an unanswered ReadIndex round is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
-/// Number of nanoseconds for which a leader delays a commit index that no request waits for, so that the next append carries
-/// it.
+/// Number of nanoseconds for which a leader defers a commit index that no request waits for, until the next append carries it.
 pub const COMMIT_DEFERRAL_NS: u64 = 1_000_000;
 
-/// Number of nanoseconds between the first campaigns of two members whose leader's process ended. The first member usually
+/// Number of nanoseconds between the first campaigns of two members after the leader's process ended. The first member usually
 /// wins within that time.
 pub const FAILOVER_STEP_NS: u64 = 20_000_000;
 
-/// Maximum number of a member's campaigns after the leader's process ended; then it waits for election timeouts.
+/// Maximum number of times that a member campaigns after the leader's process ended; then it waits for election timeouts.
 pub const FAILOVER_CAMPAIGNS: u32 = 12;
 
-/// Number of times that a leader to be removed first tries to transfer leadership, with a tick or a failed transfer in between.
+/// Number of times that a leader tries to transfer leadership before its removal, with a tick or a failed transfer in between.
 pub const HANDOVER_ATTEMPTS: u32 = 3;
 
-/// Number of ticks for which a removed leader waits until the only remaining voter refuses it.
+/// Number of ticks for which a removed leader keeps running until the only remaining voter rejects it.
 pub const LEAVING_TICKS: u64 = 600;
 
-/// Number of ticks after which a snapshot without a reported result counts as failed: much longer than any transfer takes.
+/// Number of ticks after which a snapshot without a reported result counts as failed. Any transfer takes much less time.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
-/// Maximum number of terms by which messages raise a member's term in one election timeout; a message with a higher term
-/// raises it by this number. A member alone campaigns less often in a century. Members whose terms differ by more still
+/// Maximum number of terms by which messages raise a member's term in one election timeout; a message with a higher term raises
+/// it by this number. A member that campaigns alone does not reach it in a century. Members whose terms differ by more still
 /// converge.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
 /// Number of applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Maximum size of these entries in bytes, and of the committed entries that wait for a long command. Above it, the older
-/// half of the applied entries is dropped, and a member that still needs them gets a snapshot. The leader's appends are
-/// dropped and resent.
+/// Maximum size in bytes of these entries, and of the committed entries that wait for a long command. Above it, the older half
+/// of the applied entries is dropped, and a follower drops further appends, which the leader resends.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Maximum size in bytes of the applied entries kept in memory for members that are receiving a snapshot or entries. A member
@@ -85,7 +84,7 @@ pub const RECEIVERS_BYTES: usize = 256 << 20;
 /// Maximum size of the entries in one append message in bytes; further entries go into the next message.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
-/// Maximum size in bytes of proposals that are appended together. An append message is larger even with encoding overhead, so
+/// Maximum size in bytes of proposals that are appended together. With encoding overhead they fit into one append message, so
 /// each member gets all of them at once.
 pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
 
@@ -95,7 +94,7 @@ pub const INFLIGHT_MESSAGES: usize = 256;
 /// Maximum size in bytes of the committed entries applied in one round, so that a long log does not delay a turn.
 pub const APPLY_ROUND_BYTES: u64 = 16 << 20;
 
-/// Number of ticks between two checks for expired v2 nodes (etcd: 500 ms at 100 ms per tick).
+/// Number of ticks between two checks for expired v2 nodes (500 ms in etcd; a tick is 100 ms).
 pub const EXPIRE_TICKS: u64 = 5;
 
 /// Maximum number of waiting v2 watchers per member; further watchers are refused.
@@ -105,7 +104,7 @@ pub const WATCHERS_MAX: usize = 131_072;
 /// history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
-/// Maximum number of leases and attached keys that one expiration entry removes; applying them takes half a millisecond.
+/// Maximum number of leases and attached keys that one expiration entry removes. Applying it takes half a millisecond.
 pub const LEASE_EXPIRATIONS_PER_ENTRY: usize = 500;
 
 /// Maximum number of leases in one checkpoint entry, as in etcd.
@@ -118,6 +117,6 @@ pub const LEASE_CHECKS_PER_TICK: usize = 50_000;
 /// Number of nanoseconds after which the expiration of a lease that still exists is proposed again, as in etcd.
 pub const LEASE_EXPIRY_RETRY_NS: u64 = 3_000_000_000;
 
-/// Seconds between two checkpoints of a lease's remaining time: half of its TTL, within this range. etcd always waits for the
-/// upper end.
+/// Seconds between two checkpoints of a lease's remaining TTL: half of its full TTL, clamped to this range. etcd always waits
+/// for the upper end.
 pub const LEASE_CHECKPOINT_S: RangeInclusive<i64> = 5..=300;

@@ -1,5 +1,5 @@
-//! The raft log in memory: unapplied entries and the entries that lagging members may still need. The disk has an append-only
-//! journal of the same entries, which is read only at startup.
+//! The raft log in memory: unapplied entries, and applied entries that lagging members may still need. The disk has an
+//! append-only journal of the same entries, which is read only at startup.
 
 use std::collections::VecDeque;
 
@@ -15,13 +15,12 @@ use crate::{
 };
 use witan_machine::{member::PublishAttributes, view::Position};
 
-/// Consecutive entries, and the position just before the first entry.
+/// A run of consecutive entries, and the position just before the first one.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     /// Index and term of the entry before the first kept entry.
     base: (u64, u64),
     entries: VecDeque<Entry>,
-    /// Size of the entries in bytes.
     bytes: usize,
     hard_state: HardState,
     /// The applied position, which is also the position of a snapshot for another member.
@@ -33,8 +32,8 @@ pub(crate) struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// Creates a log with the applied position `position`. The entries may start below it, to serve other members. The first
-    /// entry then becomes the base.
+    /// Creates a log with the applied position `position`. The entries may start at or below that position, to serve other
+    /// members; the first entry then becomes the base.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -54,8 +53,8 @@ impl MemoryLog {
         log
     }
 
-    /// Appends entries, and replaces all entries from the first one's index on. Panics if a gap would follow or a dropped
-    /// entry would be replaced.
+    /// Appends entries. Replaces existing entries from the index of the first new entry on. Panics if this would leave a gap or
+    /// replace a dropped entry.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -108,6 +107,7 @@ impl MemoryLog {
         &self.hard_state
     }
 
+    /// Moves the applied position to this index and term.
     pub(crate) fn advance_position(&mut self, index: u64, term: u64) {
         (self.position.index, self.position.term) = (index, term);
     }
@@ -130,10 +130,9 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs. A cluster of one member needs none of them. Otherwise enough entries are
-    /// kept for a member that was away briefly; a member that is further behind gets a snapshot. `receivers` is the last
-    /// entry of the slowest member that is receiving a snapshot or entries. Later entries are kept for that member up to a
-    /// bound. The disk keeps more, for a restart.
+    /// Drops applied entries that no member needs. A cluster of one member needs none. Otherwise enough entries are kept for a
+    /// member that was briefly away. `receivers` is the lowest last index of the members that are receiving a snapshot or
+    /// entries; later entries are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -144,7 +143,7 @@ impl MemoryLog {
             let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
-        // Reduces the log to a fraction of the bound, so that this does not run for each entry.
+        // Trim to a fraction of the bound, so that this does not run for each entry.
         if self.bytes > CATCH_UP_BYTES {
             self.drop_while(|bytes, entry| bytes > CATCH_UP_BYTES / 2 && entry.index <= spare);
         }
@@ -155,7 +154,7 @@ impl MemoryLog {
         }
     }
 
-    /// Drops entries from the front while `spare` is true for the size of all kept entries and the first entry.
+    /// Drops entries from the front while `spare` is true for the size of all entries in bytes and the first entry.
     fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
         while self
             .entries
@@ -174,7 +173,7 @@ impl MemoryLog {
         }
     }
 
-    /// Empties the log and moves it to the position of a received snapshot. Raises the commit index to it.
+    /// Empties the log, moves it to the position of a received snapshot, and raises the commit index to that position.
     pub(crate) fn install_snapshot(&mut self, position: Position) {
         self.base = (position.index, position.term);
         self.entries.clear();
@@ -183,22 +182,23 @@ impl MemoryLog {
         self.position = position;
     }
 
-    /// Returns the index of the last entry, or of the base without entries.
+    /// Returns the index of the last entry, or of the base if the log is empty.
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }
 }
 
+/// Returns the size of the entries in memory in bytes.
 fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }
 
-/// Returns the memory that an entry takes in bytes: its payload and the struct.
+/// Returns the size of an entry in memory in bytes: its payload and the struct.
 fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }
 
-/// Returns the offset of entry `index` in a queue whose first entry follows `base`.
+/// Returns the offset of entry `index` in a queue whose first entry has index `base + 1`.
 fn offset(index: u64, base: u64) -> usize {
     usize::try_from(index - base - 1).expect("a log in memory has fewer entries than usize::MAX")
 }
@@ -253,8 +253,8 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    /// Returns the metadata of a snapshot at the applied position. The state itself is sent as a `View` with the message.
-    /// Fails while that position is below `request_index`.
+    /// Returns the metadata of a snapshot at the applied position. The state itself travels as a `View` with the message. Fails
+    /// while the applied position is below `request_index`.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
@@ -273,6 +273,7 @@ pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     metadata.set_conf_state(conf_state(position));
 }
 
+/// Returns raft's configuration at a position.
 fn conf_state(position: &Position) -> ConfState {
     ConfState {
         voters: position.voters.clone(),
@@ -310,7 +311,6 @@ mod tests {
         }
         assert!(most <= CATCH_UP_BYTES, "{most}");
         assert_eq!(log.bytes, bytes(&log.entries));
-        // Small entries are limited by their number.
         for index in 501..=30_000 {
             log.append(&[entry(index, 10)]);
             log.advance_position(index, 1);
@@ -334,7 +334,6 @@ mod tests {
         log.advance_position(10, 1);
         log.trim(None);
         assert_eq!(log.first_index(), Ok(11));
-        // Entries that replace others also replace their size.
         log.append(&[entry(12, 1)]);
         assert_eq!(log.bytes, (1 << 20) + 1 + 2 * size_of::<Entry>());
     }
@@ -350,11 +349,10 @@ mod tests {
                 log.trim(Some(1000));
             }
         };
-        // The log grows beyond the number and size that are kept for absent members.
+        // The log grows beyond the number and size of entries that are kept for absent members.
         write(&mut log, 1..=60_000, 10);
         write(&mut log, 60_001..=60_100, 1 << 20);
         assert_eq!(log.first_index(), Ok(1001));
-        // The slowest member has caught up.
         log.trim(Some(60_050));
         assert!(
             log.first_index().unwrap() > 55_000,

@@ -1,11 +1,11 @@
-//! Long commands: the host executes them on a copy of the state while the replica continues with raft. Nothing else is applied
-//! until they end, so the sequence of states is the same.
+//! Long commands, which the host executes on a copy of the state while the replica keeps running raft. Nothing else is applied
+//! until a long command ends, so the sequence of states is the same.
 //!
-//! `witan_machine` counts the keys that a command touches, and `replica/turn.rs` applies its outcome.
+//! `witan_machine` counts the keys that a command touches, and `replica/turn.rs` applies the outcome.
 
 use witan_machine::{Outcome, StateMachine, command::Entry, kv::ReadResults};
 
-/// A command, and the state to apply it to. The host may execute it on another thread.
+/// A command and the state to execute it on. The host may execute it on another thread.
 #[derive(Debug)]
 pub struct LongCommand {
     pub(crate) index: u64,

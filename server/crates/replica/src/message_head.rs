@@ -1,4 +1,4 @@
-//! The main fields of a raft message for display, decoded without its entries.
+//! Decodes the main fields of a raft message for display, without its entries.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct MessageHead {
     /// The term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The index of the entry before the message's entries, or its type-specific meaning.
+    /// The index of the entry before the message's entries. Some message types use it differently.
     #[prost(uint64, tag = "3")]
     pub index: u64,
     /// The term of the entry at `index`.
@@ -33,7 +33,7 @@ pub struct MessageHead {
     pub reject: bool,
 }
 
-/// The fields that a head contains, without the entries.
+/// The raft message fields that a head contains.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RaftFields {
     #[prost(int32, tag = "1")]
@@ -53,8 +53,7 @@ struct RaftFields {
 }
 
 impl MessageHead {
-    /// Decodes the head of an encoded message between members. Returns `None` if it is not a raft message or cannot be
-    /// decoded.
+    /// Decodes the head of an encoded peer message. Returns `None` if it is not a raft message or cannot be decoded.
     pub fn of(message: &Bytes) -> Option<Self> {
         if message.first() != Some(&wire::MESSAGE_RAFT) {
             return None;

@@ -1,10 +1,8 @@
-//! Proposals of this process that wait for their entry. An entry contains the proposing process and its ticket. Only that
-//! process answers the request; after a restart no process does.
+//! Proposals of this process that wait for their entries. An entry names the proposing process and its ticket. Only that
+//! process answers the request, and no process does after a restart.
 //!
-//! The encoded entry is kept with the term in which it was handed in. It is proposed again once it is certain that the entry
-//! never entered the log.
-//!
-//! Tickets increase, so their order is their age.
+//! The encoded entry is kept with the term in which it was submitted. It is submitted again once it is certain that it never
+//! entered the log. Tickets increase, so ticket order is age order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,9 +16,9 @@ pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
     waiting: TicketMap<WaitingProposal>,
-    /// Tickets whose entries are handed in at the next turn.
+    /// Tickets whose entries the next turn submits.
     due: VecDeque<Ticket>,
-    /// Tickets whose entries are handed in at the next tick, or to the next leader.
+    /// Tickets whose entries the next tick submits, or the next leader gets.
     later: Vec<Ticket>,
     /// Number of the last message with forwarded entries.
     forwarded: u64,
@@ -33,10 +31,10 @@ struct WaitingProposal {
     stage: Stage,
 }
 
-/// How far a proposal has come, with its entry.
+/// The state of a waiting proposal, with its entry.
 #[derive(Debug)]
 enum Stage {
-    /// Held before it is handed in for the first time, so it is in no log.
+    /// Queued and never submitted, so the entry is in no log.
     Held(Box<Entry>),
     Encoded(EncodedProposal),
 }
@@ -65,7 +63,7 @@ impl Stage {
 
 #[derive(Debug)]
 struct EncodedProposal {
-    /// The place where it was handed in, or `None` while it is certainly in no log.
+    /// Where the entry was submitted, or `None` while it is certainly in no log.
     handed_in: Option<HandedIn>,
     data: Bytes,
 }
@@ -75,7 +73,7 @@ struct EncodedProposal {
 pub(crate) struct HandedIn {
     pub(crate) term: u64,
     pub(crate) leader: u64,
-    /// Number of the message with the entry, or 0 for this member's own log.
+    /// Number of the message that carried the entry, or 0 for this member's own log.
     pub(crate) number: u64,
 }
 
@@ -92,7 +90,6 @@ impl Proposals {
         }
     }
 
-    /// Returns the number of waiting tickets.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -112,14 +109,14 @@ impl Proposals {
         }
     }
 
-    /// Records a ticket as waiting since `tick`, from which [`Self::expire`] counts. Its entry is in no log.
+    /// Adds a proposal that waits since `tick` and has not been submitted.
     pub(crate) fn add(&mut self, ticket: Ticket, tick: u64, entry: Box<Entry>) {
         let waiting = WaitingProposal { since: tick, stage: Stage::Held(entry) };
         self.waiting.insert(ticket, waiting);
     }
 
-    /// Encodes the held entry of a ticket into `bytes` bytes, and keeps the encoding. Returns both; `None` if the ticket no
-    /// longer waits.
+    /// Encodes the entry of a queued proposal into `bytes` bytes, and keeps the encoding. Returns the entry and its encoding,
+    /// or `None` if the ticket no longer waits or its entry is already encoded.
     pub(crate) fn encode(&mut self, ticket: Ticket, bytes: usize) -> Option<(Box<Entry>, Bytes)> {
         let waiting = self.waiting.get_mut(ticket)?;
         let Stage::Held(entry) = &waiting.stage else {
@@ -133,17 +130,17 @@ impl Proposals {
         }
     }
 
-    /// Returns the stamp of the leader's own proposals, which have no waiting request.
+    /// Returns the stamp of the leader's own proposals, for which no request waits.
     pub(crate) fn internal_stamp(&self, now_ns: i64) -> Stamp {
         Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
-    /// Makes the next turn with a leader hand in the encoded entry of a ticket.
+    /// Makes the next turn with a leader submit the encoded entry of a ticket.
     pub(crate) fn defer_to_turn(&mut self, ticket: Ticket) {
         self.due.push_back(ticket);
     }
 
-    /// Defers an encoded entry to the next tick or the next leader, because the current leader does not take it now.
+    /// Defers an encoded entry to the next tick or the next leader, because the current leader does not accept it now.
     pub(crate) fn defer_to_tick(&mut self, ticket: Ticket) {
         if let Some(encoded) = self.encoded(ticket) {
             encoded.handed_in = None;
@@ -151,7 +148,7 @@ impl Proposals {
         }
     }
 
-    /// Makes the next turn hand in all entries that were deferred to a tick.
+    /// Makes the next turn submit all entries that were deferred to a tick.
     pub(crate) fn release_deferred(&mut self) {
         self.due.extend(self.later.drain(..));
     }
@@ -160,9 +157,8 @@ impl Proposals {
         !self.due.is_empty()
     }
 
-    /// Removes the next ticket to hand in from the queue, and returns it with its entry; `None` if there is none. Skips tickets
-    /// that no longer wait or were handed in. The caller must call [`Self::handed_in`] or [`Self::defer_to_tick`], or answer
-    /// it; otherwise it waits until its timeout.
+    /// Takes the next entry to submit, with its ticket. Returns `None` if no entry is due. Skips tickets that no longer wait or
+    /// were submitted. The caller must then call [`Self::handed_in`] or [`Self::defer_to_tick`], or answer the request.
     pub(crate) fn take_due(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.due.pop_front() {
             if let Some(encoded) = self.encoded(ticket)
@@ -174,32 +170,32 @@ impl Proposals {
         None
     }
 
-    /// Records where the encoded entry of a ticket was handed in.
+    /// Records where the encoded entry of a ticket was submitted.
     pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
         if let Some(encoded) = self.encoded(ticket) {
             encoded.handed_in = Some(to);
         }
     }
 
+    /// Returns the encoded entry of a ticket. Returns `None` if the entry is not encoded or the ticket does not wait.
     fn encoded(&mut self, ticket: Ticket) -> Option<&mut EncodedProposal> {
         self.waiting.get_mut(ticket)?.stage.encoded_mut()
     }
 
-    /// Returns the number of the next message with forwarded entries.
+    /// Allocates the number of the next message with forwarded entries.
     pub(crate) fn next_number(&mut self) -> u64 {
         self.forwarded += 1;
         self.forwarded
     }
 
-    /// Returns whether the entry of this ticket was last handed in at this place.
+    /// Returns whether the entry of this ticket was last submitted at `to`.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
         let waiting = self.waiting.get(ticket);
         let encoded = waiting.and_then(|waiting| waiting.stage.encoded());
         encoded.is_some_and(|encoded| encoded.handed_in == Some(to))
     }
 
-    /// Returns the entries that were sent to a member and still wait, by term and number of their message and in ticket
-    /// order.
+    /// Returns the entries that were sent to member `to` and still wait, by term and number of their message, in ticket order.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
         let all = self.waiting.values();
@@ -212,8 +208,8 @@ impl Proposals {
         messages
     }
 
-    /// Holds the entries that were handed in before `term` and still wait. An entry of `term` is applied, so they are in no
-    /// log and cannot enter one.
+    /// Makes entries due again that were submitted before `term` and still wait. The caller has applied an entry of `term`, so
+    /// these entries are in no log and cannot enter one.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let encoded = waiting.stage.encoded_mut();
@@ -223,22 +219,23 @@ impl Proposals {
         self.due.extend(lost);
     }
 
-    /// Forgets and returns the waiting tickets whose entries may be in a log. A snapshot has replaced entries of the log, so it
-    /// is unknown whether they were written.
+    /// Removes and returns the waiting tickets whose entries may be in a log. A snapshot has replaced part of the log, so it is
+    /// unknown whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
         self.forget_where(|waiting| waiting.stage.may_be_appended())
     }
 
-    /// Forgets and returns the waiting tickets whose entries are in no log.
+    /// Removes and returns the waiting tickets whose entries are in no log.
     pub(crate) fn forget_unappended(&mut self) -> Vec<Ticket> {
         self.forget_where(|waiting| !waiting.stage.may_be_appended())
     }
 
-    /// Forgets and returns all waiting tickets.
+    /// Removes and returns all waiting tickets.
     pub(crate) fn forget_all(&mut self) -> Vec<Ticket> {
         self.forget_where(|_| true)
     }
 
+    /// Removes and returns the waiting tickets for which `goes` is true.
     fn forget_where(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
         let gone = self.waiting.remove_all(goes).into_iter();
         gone.map(|(ticket, _)| ticket).collect()
@@ -259,7 +256,8 @@ impl Proposals {
         self.has_stamped(stamp) && self.waiting.contains(Ticket(stamp.ticket))
     }
 
-    /// Removes and returns the ticket that waits for an applied entry, if this process proposed it.
+    /// Removes and returns the ticket that waits for an applied entry. Returns `None` if another process proposed the entry or
+    /// no request waits for it.
     pub(crate) fn take(&mut self, stamp: &Stamp) -> Option<Ticket> {
         if !self.has_stamped(stamp) {
             return None;
@@ -268,17 +266,16 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
-    /// Returns whether this ticket waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
         self.waiting.contains(ticket)
     }
 
-    /// Drops a ticket with its copy. Returns `false` if the ticket did not wait.
+    /// Removes a waiting ticket and its entry. Returns `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(ticket).is_some()
     }
 
-    /// Drops and returns the tickets that have waited for more than `patience` ticks.
+    /// Removes and returns the tickets that have waited for more than `patience` ticks.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         self.forget_where(|waiting| tick.saturating_sub(waiting.since) > patience)
     }

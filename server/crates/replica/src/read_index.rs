@@ -1,13 +1,13 @@
-//! The linearizable read barrier (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round. One round
-//! serves all of them, and they are released once its index is applied. The next round does not wait for that release. The
-//! same rounds prove answers about leases: an answer from a state at or after the round's index need not wait.
+//! The linearizable read barrier, ReadIndex (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round.
+//! One round serves all of them, and they are released once its index is applied. The next round does not wait for that
+//! release. The same rounds prove answers about leases: an answer from a state at or after the round's index need not wait.
 //!
-//! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader is known and when the role
-//! changes, so this module retries.
+//! raft-rs silently drops a ReadIndex request when the leader has not committed in its term, when no leader is known and when
+//! the role changes, so this module retries.
 //!
-//! Each attempt has its own number, and a leader takes each number once. The leader answers requests in the order of their
-//! arrival, and the acknowledgment of a request confirms all earlier requests. If a later attempt had the number of an
-//! earlier attempt, late acknowledgments of the earlier attempt would confirm requests that arrived between the two.
+//! Each attempt has its own number, and a leader accepts each number once. The leader answers requests in the order of their
+//! arrival, and the acknowledgment of a request confirms all earlier requests. If a retry reused its number, late
+//! acknowledgments of the first attempt would confirm requests that arrived between the two.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     request_group::{RequestGroup, Source},
 };
 
-/// Size in bytes that is counted for a held read.
+/// Size in bytes that is counted for a waiting read.
 const READ_BYTES: usize = 64;
 
 /// One round serves all reads, so their source does not matter.
@@ -28,18 +28,18 @@ type Context = [u64; 3];
 
 #[derive(Debug)]
 struct ReadIndexRound {
-    /// Number of the first attempt; all numbers from it to the last one belong to this round.
+    /// Number of the round's first attempt. All later numbers belong to this round, too.
     first_number: u64,
     tickets: Vec<Ticket>,
     /// The answers that a leader delivers if this round proves that it leads.
     unproven: Vec<UnprovenAnswer>,
-    /// Tick of the first issue; the round is dropped after a timeout.
+    /// Tick of the first attempt; the round is dropped after a timeout.
     first_issued: u64,
-    /// Tick of the last issue.
+    /// Tick of the last attempt.
     last_issued: u64,
-    /// Term and leader when the round was last issued. If they change, raft has dropped the round.
+    /// Term and leader at the last attempt. If they have changed, raft has dropped the round.
     term_and_leader: (u64, u64),
-    /// Monotonic time of the first issue.
+    /// Monotonic time of the first attempt in nanoseconds.
     begun_ns: u64,
 }
 
@@ -48,18 +48,16 @@ struct ReadIndexRound {
 pub(crate) struct ReadIndexTry {
     pub(crate) tick: u64,
     pub(crate) term_and_leader: (u64, u64),
-    /// The monotonic clock in nanoseconds.
     pub(crate) now_ns: u64,
-    /// Whether reads are held, so that later reads can share the round.
+    /// Whether reads may wait briefly, so that later reads share the round.
     pub(crate) holds: bool,
 }
 
-/// Requests that wait until the index of their confirmed round is applied.
+/// Requests of a confirmed round that wait until the round's index is applied.
 #[derive(Debug)]
 struct ConfirmedRound {
-    /// The index to wait for.
     index: u64,
-    /// Tick at which the round was issued.
+    /// Tick of the round's first attempt.
     issued: u64,
     tickets: Vec<Ticket>,
     /// Requests about leases whose first answers came from a state before the index.
@@ -72,11 +70,11 @@ impl ConfirmedRound {
     }
 }
 
-/// The requests that no longer need to wait.
+/// Requests that no longer need to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) reads: Vec<Ticket>,
-    /// Requests about leases, to be examined again.
+    /// Requests about leases, which must be answered again.
     pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
@@ -84,13 +82,13 @@ pub(crate) struct Released {
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
-    /// The reads of the next round, with the ticks at which they arrived.
+    /// Reads that wait for the next round, with the ticks at which they arrived.
     open: RequestGroup<(u64, Ticket)>,
     open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
     /// Duration of the last round in nanoseconds.
     round_took_ns: u64,
-    /// The confirmed rounds, ordered by index.
+    /// Confirmed rounds that wait for their index, ordered by index.
     confirmed: VecDeque<ConfirmedRound>,
     /// Number of reads and lease requests in all confirmed rounds.
     confirmed_len: usize,
@@ -98,13 +96,13 @@ pub(crate) struct ReadIndexQueue {
     askers: BTreeSet<LeaseRequester>,
     /// Number of the last attempt.
     number: u64,
-    /// On a leader: seed and number of the last request taken from each member.
+    /// On a leader: seed and number of the last request accepted from each member.
     taken: BTreeMap<u64, (u64, u64)>,
 }
 
 impl ReadIndexQueue {
-    /// Creates an empty queue. `seed` must differ between a member's processes: a late answer to an earlier process must not
-    /// release a read of this process.
+    /// Creates an empty queue. `seed` must differ between a member's processes, so that a late answer to an earlier process
+    /// does not release a read of this process.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
@@ -127,25 +125,26 @@ impl ReadIndexQueue {
         waiting >= WAITING_REQUESTS_MAX
     }
 
+    /// Queues a read that arrived at `tick` for the next round.
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
         self.open.push(READER, (tick, ticket), READ_BYTES);
     }
 
-    /// Returns the time at which the held reads are due if nothing changes before. Returns `None` if no reads are held or a
-    /// round is in progress.
+    /// Returns the monotonic time in nanoseconds at which the next round is due for the waiting reads. Returns `None` if no
+    /// reads wait or a round is in progress.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let due = self.open.deadline(self.round_took_ns);
         due.filter(|_| self.round.is_none())
     }
 
-    /// Keeps an answer about a lease until the next round proves that this member leads.
+    /// Queues an answer about a lease until the next round proves that this member leads.
     pub(crate) fn prove(&mut self, answer: UnprovenAnswer) {
         self.open_unproven.push(answer);
     }
 
-    /// Returns the context of the ReadIndex request to issue now, or `None` if nothing is due. It starts a new round of all
-    /// open reads, or repeats a round whose leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago.
-    /// If a round is needed anyway, no reads are held.
+    /// Returns the context of the ReadIndex request to issue now, or `None` if nothing is due. The request starts a new round
+    /// for all waiting reads. It retries the current round if the leader has changed or the last attempt is
+    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round at once.
     pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != now.term_and_leader
@@ -179,27 +178,27 @@ impl ReadIndexQueue {
         Some(self.next_context())
     }
 
-    /// Returns a request context with the next number.
+    /// Allocates the next number and returns a request context with it.
     fn next_context(&mut self) -> Vec<u8> {
         self.number += 1;
         encode_context([self.member, self.seed, self.number])
     }
 
-    /// Returns number and context of a request outside of rounds.
+    /// Allocates a request outside of rounds. Returns its number and context.
     pub(crate) fn question(&mut self) -> (u64, Vec<u8>) {
         let context = self.next_context();
         (self.number, context)
     }
 
-    /// Returns the number of a request of this process, or `None` for other or invalid contexts.
+    /// Returns the number of a request of this process, or `None` if the context is invalid or of another process.
     pub(crate) fn own_number(&self, context: &[u8]) -> Option<u64> {
         let own = decode_context(context)
             .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
         own.map(|[_, _, number]| number)
     }
 
-    /// Accepts and remembers a member's ReadIndex request. Returns `false` if it is not newer than the last accepted request,
-    /// names another member, or is invalid.
+    /// Accepts and records a ReadIndex request of member `from`. Returns `false` if the request is not newer than the last
+    /// accepted one, names another member, or is invalid.
     pub(crate) fn accept(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
             return false;
@@ -213,8 +212,8 @@ impl ReadIndexQueue {
     }
 
     /// Confirms the round of `context`. Its reads wait until `index` is applied, and so do requests about leases that were
-    /// answered from an earlier state. Returns the other answers that waited for the proof that this member leads; the caller
-    /// checks that it led one term all the time. Does nothing if that round is not in progress.
+    /// answered from an earlier state. Returns the other answers about leases, which are now proved; the caller checks that it
+    /// led the same term throughout. Does nothing if that round is not in progress.
     pub(crate) fn confirmed(
         &mut self,
         context: &[u8],
@@ -242,7 +241,7 @@ impl ReadIndexQueue {
         proven
     }
 
-    /// Takes the requests that wait for an index of at most `applied`.
+    /// Removes and returns the requests that wait for an index of at most `applied`.
     pub(crate) fn release(&mut self, applied: u64) -> Released {
         let mut released = Released::default();
         while let Some(round) = self.confirmed.pop_front_if(|round| round.index <= applied) {
@@ -261,8 +260,8 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Forgets open reads older than `patience` ticks and rounds first issued longer ago, with their unproven answers. Returns
-    /// the reads. Lease requests are repeated by their senders.
+    /// Drops waiting reads and rounds that are older than `patience` ticks, with the rounds' unproven answers. Returns the
+    /// tickets of the reads. The senders of lease requests retry by themselves.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old = |since: u64| tick.saturating_sub(since) > patience;
         let mut expired = Vec::new();
@@ -278,8 +277,7 @@ impl ReadIndexQueue {
         expired
     }
 
-    /// Drops all unproven answers and waiting requests about leases, because the leader has changed and gets the requests
-    /// again.
+    /// Drops all unproven answers and requests about leases, because the leader has changed and their senders repeat them.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
         self.askers = BTreeSet::new();
@@ -292,7 +290,7 @@ impl ReadIndexQueue {
     }
 }
 
-/// Encodes the context of a ReadIndex request: unique across members, restarts (the seed) and attempts (the number).
+/// Encodes the context of a ReadIndex request. The seed makes it unique across restarts, the number across attempts.
 fn encode_context(context: Context) -> Vec<u8> {
     context.iter().flat_map(|part| part.to_be_bytes()).collect()
 }
@@ -347,7 +345,7 @@ mod tests {
             applied,
         };
         for round in 0..2 {
-            // In the second round, the members repeat both requests.
+            // The second round contains repetitions of both requests.
             reads.prove(unproven(1, 7));
             reads.prove(unproven(2, 6));
             let context = reads.due(&at(round, (2, 1))).expect("answers wait");

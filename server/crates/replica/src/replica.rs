@@ -79,25 +79,24 @@ pub struct Config {
     pub heartbeat_ticks: usize,
     /// The election timeout in nanoseconds.
     pub election_ns: u64,
-    /// Seeds the election jitter and distinguishes this process from the member's earlier processes, so it must differ at
-    /// every startup. In production the OS provides it, in the simulator the scenario.
+    /// Seeds the election jitter and distinguishes this process from earlier ones, so it must differ at every startup.
     pub seed: u64,
     /// Whether members request a pre-vote before they campaign (raft thesis 9.6).
     pub pre_vote: bool,
     /// The rule of the leader's automatic compaction; `None` disables it.
     pub compaction: Option<AutoCompaction>,
-    /// Number of ticks after which the replica forgets a request. The shell has reported a timeout for it by then.
+    /// Number of ticks after which the replica forgets a request. The shell has reported a timeout by then.
     pub request_ticks: u64,
-    /// Whether the disk is a copy. This member may have run elsewhere after the copy was taken.
+    /// Whether the disk is a copy, so this member may have run elsewhere since the copy was taken.
     pub copied: bool,
-    /// Bounds that are smaller in short test runs.
+    /// Bounds that tests lower.
     pub tuning: Tuning,
 }
 
-/// Bounds that are constant in production. The simulator and tests change them, because their runs are short.
+/// Bounds that are constant in production. The simulator and tests lower them, because their runs are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Number of keys in a turn above which the host executes a command while raft continues.
+    /// Maximum number of keys that a turn touches itself. The host executes commands beyond it while raft continues.
     pub long_command_keys: u64,
     /// Number of applied entries kept in memory for members that were away.
     pub catch_up_entries: u64,
@@ -115,7 +114,7 @@ impl Default for Tuning {
     }
 }
 
-/// Status of a replica. It is cheap to copy and is published after every turn.
+/// Status of a replica, published after every turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Id of this member.
@@ -132,7 +131,7 @@ pub struct Status {
     pub role: Role,
 }
 
-/// Raft role of a member. Recordings contain the numbers.
+/// Raft role of a member. Recordings contain the numeric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[expect(missing_docs, reason = "raft's names")]
 pub enum Role {
@@ -161,29 +160,28 @@ pub struct Replica {
     /// Committed entries that wait for a long command.
     apply_queue: ApplyQueue,
     proposals: Proposals,
-    /// Held proposals, which wait for the proposals in flight.
+    /// Proposals that are held until the proposals in flight are answered.
     group: RequestGroup<HeldProposal>,
-    /// Size of the held messages of each member in bytes.
+    /// Size in bytes of the queued messages from each member.
     forwarded_bytes: BTreeMap<u64, usize>,
-    /// Proposals in flight.
     batches: BatchesInFlight,
     /// Duration of the last sync of the log in nanoseconds.
     sync_cost_ns: u64,
-    /// Bytes of the entries that this leader has appended and not sent.
+    /// Bytes of the entries that this leader has appended but not sent.
     unsent_bytes: u64,
     taken_messages: TakenMessages,
-    /// The term and index of the last entry by which this leader changes the cluster version.
+    /// Term and index of this leader's last entry that changes the cluster version.
     version_change: (u64, u64),
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
     disk_room: DiskRoom,
-    /// The last probe of each member: its tick and the index before its entries.
+    /// The last probe of each member: its tick, and the index just before its entries.
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,
     deferred_commits: DeferredCommits,
     /// Number of ticks since startup.
     ticks: u64,
-    /// The highest term to which messages can raise this member's term in the current election timeout.
+    /// The highest term that messages can set in the current election timeout.
     term_max: u64,
     /// Number of campaigns since startup.
     campaigns: u64,
@@ -191,39 +189,39 @@ pub struct Replica {
     role_and_term: (Role, u64),
     /// Indexes of the last two durable checkpoints, older first.
     durable_checkpoints: (u64, u64),
-    /// Whether raft has advanced the commit index since the last persist.
+    /// Whether the commit index has advanced since the last persist.
     commit_unpersisted: bool,
     /// Requests about leases that wait for the leader.
     lease_requests: LeaseRequests,
-    /// Messages of the replica itself, until the next turn sends them.
+    /// Messages that the next turn sends.
     outbox: Vec<Envelope>,
-    /// Answers to requests of this process, until the next turn delivers them.
+    /// Answers that the next turn delivers.
     pub(crate) answers: Vec<(Ticket, Answer)>,
-    /// Dropped messages, until the next turn reports them.
+    /// Dropped messages that the next turn reports.
     message_faults: Vec<(MemberId, MessageFault)>,
-    /// The index below which the log on disk may be cut, until the next turn reports it to the host.
+    /// The index below which the next turn allows the host to cut the log on disk.
     cut_below: Option<u64>,
     /// Term and leader at the last check, to detect changes.
     term_and_leader: (u64, u64),
     /// The last known time of the monotonic clock in nanoseconds.
     monotonic_ns: u64,
-    /// Campaigns that follow the end of the leader's process.
+    /// Campaigns after the end of the leader's process.
     failover: Option<Failover>,
     asked_pre_vote: Option<PendingPreVote>,
-    /// Number of leadership transfers that this leader has attempted so that it can be removed.
+    /// Number of leadership transfers that this leader has attempted before its removal.
     handovers: u32,
     pending_removal: PendingRemoval,
     own_removal: OwnRemoval,
-    /// The reason why the member must end after this turn.
+    /// The reason why this member must stop after this turn.
     halt: Option<Halt>,
-    /// A leader's claim that this log contradicts.
+    /// A claim of a leader that contradicts this member's log.
     contradiction: Option<Contradiction>,
-    /// State of a copied disk until a confirmed leader has brought it up to date.
+    /// State of a copied disk, until a confirmed leader has brought this member up to date.
     copied: Option<CopiedDisk>,
-    /// Members that permanently refuse this member, because it was removed or its data directory was replaced.
+    /// Members that permanently reject this member, because it was removed or its data directory was replaced.
     refused_at: BTreeSet<u64>,
-    /// If the log contains entries of `--force-new-cluster`: the members that its committed entries remove, with the indexes
-    /// of these entries. Entries that are committed after startup do not count.
+    /// If the log contains entries of `--force-new-cluster`: the members that its committed entries remove, with the indexes of
+    /// these entries. Entries committed after startup are not included.
     removed_in_log: BTreeMap<u64, u64>,
     /// The term whose leader has a state of another lineage.
     other_lineage_term: Option<u64>,
@@ -231,7 +229,7 @@ pub struct Replica {
     state_asked_at: u64,
     /// Whether the leader's state must replace this member's state, because the two differ.
     rebuilds: bool,
-    /// The state of a snapshot that raft has accepted, until the next turn installs it.
+    /// The state of a snapshot that raft has accepted and the next turn installs.
     incoming_snapshot: Option<View>,
 }
 
@@ -244,7 +242,7 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Advances raft's clock by one tick, forgets requests older than `Config::request_ticks`, and runs the leader's tasks.
+    /// Advances raft's clock by one tick, drops requests older than `Config::request_ticks`, and runs the leader's tasks.
     /// `now_ns` is the wall clock in Unix nanoseconds, for entries that the leader stamps.
     pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
@@ -260,7 +258,7 @@ impl Replica {
             }
             self.raft.tick();
             if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
-                // Raft does not campaign while membership changes are unapplied. A sole voter need not wait.
+                // Raft refuses to campaign while membership changes are unapplied. A sole voter need not wait for them.
                 let _ = self.raft.campaign();
             }
         } else {
@@ -284,13 +282,13 @@ impl Replica {
         self.run_leader_tasks(now_ns);
     }
 
-    /// Advances the monotonic clock, by which leases and waiting requests are timed, to `monotonic_ns`.
+    /// Advances the monotonic clock to `monotonic_ns`. The clock times leases and waiting requests.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader tracks leases only after it has applied all of them. In a
-        // cluster that follows another cluster, leases end in the other cluster.
+        // cluster that follows another cluster, the other cluster expires the leases.
         let counts = self.leads_with_all_applied() && !self.machine.members.follows;
         let leads = counts.then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
@@ -299,14 +297,14 @@ impl Replica {
         timers.advance_clock(monotonic_ns, leases);
     }
 
-    /// Returns whether this member is the only voter of all configurations.
+    /// Returns whether this member is the only voter, also during a configuration change.
     pub fn is_sole_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
-    /// Returns the monotonic time in nanoseconds at which [`crate::input::Input::Clock`] and a turn are due for a campaign,
-    /// held requests or a commit index. The next tick may be earlier, and an earlier input may change the time.
+    /// Returns the monotonic time in nanoseconds at which this replica needs an [`crate::input::Input::Clock`] and a turn: for
+    /// a campaign, for held requests or for a commit index. Returns `None` if it needs neither before the next tick or input.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
         let failover = failover.map(|failover| failover.at_ns);
@@ -323,17 +321,16 @@ impl Replica {
         self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
     }
 
-    /// Returns whether raft may campaign now. A sole voter wins at once, and raft then requires that its whole log is
-    /// persisted. Entries received since the last turn are not persisted yet.
+    /// Returns whether raft may campaign now. A sole voter wins at once, which raft allows only if the whole log is persisted.
+    /// Entries received since the last turn are not persisted yet.
     fn may_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let persisted = !self.is_sole_voter() || log.persisted == log.last_index();
         persisted && self.may_lead_with_disk()
     }
 
-    /// Returns whether a linearizable read may use the current state without a request to other members. This requires that
-    /// this member is the only voter, leads, and has applied an entry of its term. Its state then contains everything that
-    /// was ever acknowledged.
+    /// Returns whether the current state serves linearizable reads without asking other members: this member is the only voter,
+    /// leads, and has applied an entry of its term.
     pub fn is_linearizable(&self) -> bool {
         self.is_sole_voter() && self.leads_with_all_applied()
     }
@@ -377,8 +374,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether a member is removed: in the state, or by an entry of `--force-new-cluster` that is not applied yet.
-    /// Without the second condition, this member would follow the removed leader until then.
+    /// Returns whether a member is removed, either by the applied state or by an unapplied entry of `--force-new-cluster`.
+    /// Without the second check, this member would follow the removed leader until it applies the entry.
     fn is_removed(&self, member: u64) -> bool {
         let applied = self.raft.store().position().index;
         let ahead = self.removed_in_log.get(&member);
@@ -387,7 +384,7 @@ impl Replica {
     }
 
     /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops messages that raft
-    /// must not see now. Fails for a message that no correct member sends.
+    /// must not see now. Returns an error for a message that no correct member sends.
     fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
         self.send_appended();
         let metadata = message.get_snapshot().get_metadata();
@@ -440,7 +437,7 @@ impl Replica {
             return Ok(());
         }
         self.pass_to_raft(message);
-        // A snapshot that raft refused must not replace an accepted snapshot that waits for the next turn.
+        // A snapshot that raft refused must not replace an accepted one that waits for the next turn.
         let accepted = self.raft.raft.raft_log.unstable_snapshot().as_ref();
         if carried.is_some()
             && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
@@ -450,18 +447,19 @@ impl Replica {
         Ok(())
     }
 
-    /// Passes a checked message to raft, and records what it reveals about its sender.
+    /// Passes a checked message to raft, and records what the message reveals about its sender.
     fn pass_to_raft(&mut self, message: Message) {
         self.note_pre_vote(&message);
         let told = (message.from, message.term, commit_index_of(&message));
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
-        // An error means that the message is stale or not addressed to this member. Raft has changed nothing.
+        // An error means that raft ignored a stale or misdirected message.
         let _ = self.raft.step(message);
         self.note_for_copy(kind, told, last);
         self.note_leader_commit(told);
     }
 
-    /// Records that a checkpoint up to `index` is durable. Entries up to the previous checkpoint are no longer needed (I5).
+    /// Records that a checkpoint up to `index` is durable. The log on disk no longer needs the entries up to the previous
+    /// checkpoint (I5).
     pub(crate) fn durable(&mut self, index: u64) {
         if index > self.durable_checkpoints.1 {
             self.durable_checkpoints = (self.durable_checkpoints.1, index);
@@ -469,7 +467,6 @@ impl Replica {
         }
     }
 
-    /// Takes the result of a long command from the host.
     pub(crate) fn executed(&mut self, command: Box<ExecutedCommand>) {
         self.apply_queue.executed(command);
     }
@@ -480,7 +477,7 @@ impl Replica {
         turn::turn(self, host)
     }
 
-    /// Queues the answer that these requests get no reply, with the reason.
+    /// Queues the answer that these requests get no reply for `reason`.
     fn end_unanswered(&mut self, tickets: Vec<Ticket>, reason: Unanswered) {
         let answer = |ticket| (ticket, Answer::Unanswered(reason));
         self.answers.extend(tickets.into_iter().map(answer));
@@ -494,7 +491,7 @@ impl Replica {
         }
     }
 
-    /// Returns the index of the last entry in the log. The entry may not be committed.
+    /// Returns the index of the last entry in the log, which may not be committed.
     pub fn last_index(&self) -> u64 {
         self.raft.raft.raft_log.last_index()
     }
@@ -512,9 +509,8 @@ impl Replica {
         }
     }
 
-    /// Proposes the leader's own commands: expirations of v2 nodes and leases, lease checkpoints, automatic compactions and
-    /// sweeps of compacted versions. Compactions and sweeps are omitted if this cluster follows another one. First gives up
-    /// snapshots whose end was not reported, even if the disk has no space for the log, so that raft sends others.
+    /// Proposes the leader's own commands, without compactions and sweeps if this cluster follows another one. First fails
+    /// snapshots whose results were not reported, even if the disk is full, so that raft sends new ones.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
@@ -527,7 +523,7 @@ impl Replica {
             .leader_tasks
             .due(&self.machine, term, self.ticks, now_ns);
         for command in due {
-            // Rejected now, due again at the next check.
+            // A refused proposal is due again at the next check.
             self.propose_as_leader(now_ns, command);
         }
         self.send_appended();
@@ -548,9 +544,8 @@ impl Replica {
         }
     }
 
-    /// Replaces the random election timeout that raft has drawn since the last turn (I1), and counts a campaign that has
-    /// begun. Raft restarts its count of ticks when it draws. No tick uses that draw if a turn follows within an election
-    /// timeout.
+    /// Replaces the random election timeout that raft-rs has drawn since the last turn (I1), and counts a campaign that has
+    /// begun. No tick uses raft-rs's draw if a turn follows within an election timeout.
     fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;
         let now = (Role::of(raft.state), raft.term);

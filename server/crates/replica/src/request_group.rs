@@ -1,37 +1,35 @@
-//! Group commit: requests that arrive while a batch is in flight wait for its answers, and are taken together.
+//! Group commit: requests that arrive while a batch is in flight wait for its answers, and are then taken together.
 //!
-//! 1. Each batch has a cost, whatever its size: proposals cost a sync on every member and a round of messages, reads cost a
-//!    round (one ReadIndex for all).
+//! 1. Each batch has a fixed cost: proposals cost a sync on every member and a round of messages, reads cost a ReadIndex round.
 //! 2. A request first waits for the answers to the batch in flight, at most [`HOLD_COSTS`] times the last cost.
 //! 3. Then it waits for the next requests of the clients that were just answered, at most the last cost once.
-//! 4. Without this second wait, clients fall into two groups, each of which pays for the batches of the other: 13 % fewer
-//!    puts per second and 17 % more CPU for each (three members, 64 clients of the leader).
-//! 5. A second wait after which nobody returned is not repeated at once: the number of batches that skip it doubles.
-//! 6. Clients and other members are expected separately, because messages of distant members return late.
-//! 7. A follower groups what it forwards, and the leader groups forwarded messages with its own clients' proposals, so a
+//! 4. Without this second wait, clients fall into two groups, and each group also pays for the batches of the other: 13 %
+//!    fewer puts per second and 17 % more CPU per put (three members, 64 clients of the leader).
+//! 5. After a second wait in which no client returned, the next batches skip it. Their number doubles each time.
+//! 6. Clients and other members are tracked separately, because messages of distant members return late.
+//! 7. A follower groups the requests that it forwards, and the leader groups them with its own clients' proposals, so a
 //!    request can wait on both.
 //! 8. The caller takes a request at once if a wait saves nothing: on a sole voter, on a leader that is about to sync other
 //!    entries, and on a member without a leader.
-//! 9. A batch has a bound; beyond it senders share the batch (`fair_share`), and the rest is in the next one.
-//! 10. Times are nanoseconds of the monotonic clock, durations nanoseconds.
+//! 9. A batch has a maximum size. Beyond it, senders share the batch (`fair_share`), and the rest goes into the next batch.
+//! 10. Times and durations are in nanoseconds; times are of the monotonic clock.
 
 use crate::{
     fair_share::{self, Waiting},
     host::Connection,
 };
 
-/// Maximum wait for the answers to a batch, as a multiple of its cost. It is more than 1, because the answer to a proposal
-/// also takes another member's sync and a round trip.
+/// Maximum wait for the answers to a batch, as a multiple of its cost. It is more than 1, because an answer to a proposal also
+/// needs another member's sync and a round trip.
 const HOLD_COSTS: u64 = 3;
 
 /// Maximum wait for the answers to a batch in nanoseconds, even with a slow disk or network.
 const LONGEST_HOLD_NS: u64 = 10_000_000;
 
-/// Maximum wait in nanoseconds, after the answers, for the next requests of the answered clients.
+/// Maximum length in nanoseconds of the second wait, for the next requests of the answered clients.
 const LONGEST_GATHER_NS: u64 = 1_000_000;
 
-/// Size in bytes from which held requests no longer wait: writing them costs more than another sync. This also bounds the
-/// held requests.
+/// Total size in bytes from which held requests no longer wait, because writing them costs more than another sync.
 const UNHELD_BYTES: usize = 1 << 20;
 
 /// Maximum number of batches that skip the second wait after it proved useless.
@@ -40,31 +38,28 @@ const SKIPPED_GATHERS: u32 = 256;
 /// The sender of a request to this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
-    /// A client of this member, on this connection.
     Client(Connection),
-    /// Another member, which has sent a message with proposals.
+    /// Another member, which forwards proposals.
     Member(u64),
 }
 
 /// Requests that are taken together.
 type Batch<R> = Vec<Waiting<Source, R>>;
 
-/// The requests that one kind of source has sent, and the requests that are expected from it.
+/// The held and the expected requests of one kind of source.
 #[derive(Debug, Default)]
 struct Arrivals {
     held: usize,
-    /// Size of the held requests in bytes.
     bytes: usize,
-    /// Number of requests of the last batch that wait for their answers; 0 once the batch is answered.
+    /// Number of unanswered requests of the last batch; 0 once the batch is answered.
     in_flight: usize,
     /// Number of requests that were held when the last batch was answered.
     held_at_answer: usize,
-    /// Maximum number of requests that were held or in flight at once since the last batch. It estimates the number of active
-    /// senders.
+    /// Maximum number of requests held or in flight at once since the last batch; estimates the number of active senders.
     expected: usize,
-    /// Number of further batches that skip the second wait.
+    /// Number of batches that still skip the second wait.
     to_skip: u32,
-    /// Number of batches that skipped the second wait after the last useless wait.
+    /// Number of batches that skip the second wait after a useless wait; doubles each time.
     skip: u32,
 }
 
@@ -74,7 +69,7 @@ pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
     /// Whether the last batch left some requests, because it was full.
     left: bool,
-    /// Time at which the group first recorded that its oldest request waits; `None` before.
+    /// Time at which the oldest held request began to wait; `None` until [`Self::see`] or [`Self::take_due`] records it.
     since: Option<u64>,
     /// Time at which the last batch was answered.
     answered: u64,
@@ -83,16 +78,17 @@ pub(crate) struct RequestGroup<R> {
 }
 
 impl Arrivals {
+    /// Returns whether all expected requests are held.
     fn is_complete(&self) -> bool {
         self.held >= self.expected
     }
 
-    /// Returns whether expected requests have not returned and the second wait is not skipped.
+    /// Returns whether the second wait applies: expected requests are missing, and this batch does not skip the wait.
     fn has_awaited_returns(&self) -> bool {
         !self.is_complete() && self.to_skip == 0
     }
 
-    /// Returns whether all expected requests are held, and some of them arrived after the answer.
+    /// Returns whether all expected requests are held, and some of them arrived after the last answer.
     fn has_returned(&self) -> bool {
         self.is_complete() && self.held > self.held_at_answer
     }
@@ -103,23 +99,25 @@ impl Arrivals {
         self.to_skip = 0;
     }
 
-    /// Records that the second wait ended before the senders returned.
+    /// Records that the second wait ended before the senders returned, and doubles the number of batches that skip it.
     fn note_useless_wait(&mut self) {
         self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS);
         self.to_skip = self.skip;
     }
 
+    /// Counts down the batches that skip the second wait.
     fn note_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    /// Records that all held requests were taken, except `held` requests with `bytes` bytes.
+    /// Records that a batch took all held requests but `held`, which have `bytes` bytes.
     fn left(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
         self.in_flight = self.held - held;
         (self.held, self.bytes) = (held, bytes);
     }
 
+    /// Records that the last batch was answered.
     fn answered(&mut self) {
         self.in_flight = 0;
         self.held_at_answer = self.held;
@@ -144,19 +142,17 @@ impl<R> RequestGroup<R> {
         self.held.len()
     }
 
-    /// Returns the size of the clients' held requests in bytes.
     pub(crate) fn bytes_of_clients(&self) -> usize {
         self.clients.bytes
     }
 
-    /// Records that the held requests wait from `now_ns` on, unless an earlier time is recorded.
+    /// Records `now_ns` as the time from which the held requests wait, unless an earlier time is recorded.
     pub(crate) fn see(&mut self, now_ns: u64) {
         if !self.held.is_empty() {
             self.since.get_or_insert(now_ns);
         }
     }
 
-    /// Adds a request with `bytes` bytes.
     pub(crate) fn push(&mut self, sender: Source, request: R, bytes: usize) {
         self.held.push(Waiting { sender, bytes, request });
         let arrivals = match sender {
@@ -167,8 +163,8 @@ impl<R> RequestGroup<R> {
         arrivals.bytes += bytes;
     }
 
-    /// If more than `max` client requests are held, keeps about three quarters of their cost and at most 7/8 of `max` requests,
-    /// and returns the rest. Clients with the most bytes lose requests first.
+    /// Drops and returns client requests if more than `max` are held. Keeps about three quarters of their cost and at most 7/8
+    /// of `max` requests. Clients with the most bytes lose requests first.
     pub(crate) fn remove_excess(&mut self, max: usize) -> Vec<R> {
         if self.clients.held <= max {
             return Vec::new();
@@ -200,7 +196,7 @@ impl<R> RequestGroup<R> {
         removed.into_iter().map(|waiting| waiting.request).collect()
     }
 
-    /// Records that the last batch no longer waits for its answers.
+    /// Records at `now` that the last batch no longer waits for its answers. Does nothing if no batch is in flight.
     pub(crate) fn answered(&mut self, now: u64) {
         if self.is_in_flight() {
             self.clients.answered();
@@ -209,8 +205,8 @@ impl<R> RequestGroup<R> {
         }
     }
 
-    /// Returns when the held requests are due, if nothing changes before. Returns `None` without held requests, or before
-    /// [`Self::take_due`] has recorded them. `cost` is the last duration of a sync or a round in nanoseconds.
+    /// Returns the time at which the held requests are due if nothing changes. Returns `None` without held requests, or before
+    /// they were recorded. `cost` is the duration of the last sync or round in nanoseconds.
     pub(crate) fn deadline(&self, cost: u64) -> Option<u64> {
         if self.held.is_empty() {
             return None;
@@ -229,7 +225,7 @@ impl<R> RequestGroup<R> {
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held requests if they are due, up to the bound of [`Self::take`]. Returns an empty batch otherwise.
+    /// Takes the held requests like [`Self::take`] if they are due at `now`. Returns an empty batch otherwise.
     pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -252,8 +248,8 @@ impl<R> RequestGroup<R> {
         self.take(budget)
     }
 
-    /// Takes the held requests, which become the last batch. Without held requests, the last batch does not change. If their
-    /// total cost exceeds `budget`, their senders share it, and the other requests stay held.
+    /// Takes the held requests as the next batch. If their total cost exceeds `budget`, the senders share it, and the other
+    /// requests stay held. Without held requests, returns an empty batch and changes nothing.
     pub(crate) fn take(&mut self, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -279,12 +275,12 @@ impl<R> RequestGroup<R> {
         batch
     }
 
-    /// Updates the number of batches that skip the second wait, according to the senders that returned before this batch.
+    /// Adjusts how many batches skip the second wait, depending on whether it brought back the senders before this batch.
     fn learn(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();
         let clients_awaited = self.clients.has_awaited_returns();
-        // A single client is complete without a wait.
+        // A single client counts as returned even without a wait.
         if soon && self.clients.has_returned() && self.clients.expected > 1 {
             self.clients.note_return();
         } else if fruitless && clients_awaited {
@@ -292,7 +288,7 @@ impl<R> RequestGroup<R> {
         } else {
             self.clients.note_batch();
         }
-        // Messages of distant members arrive while the next batch is in flight, so no wait after the answer includes them.
+        // Messages of distant members arrive while the next batch is in flight, so a second wait never catches them.
         if soon && self.members.has_returned() {
             self.members.note_return();
         } else if fruitless && !clients_awaited {
@@ -302,21 +298,22 @@ impl<R> RequestGroup<R> {
         }
     }
 
+    /// Returns whether the last batch waits for its answers.
     fn is_in_flight(&self) -> bool {
         self.clients.in_flight + self.members.in_flight > 0
     }
 
-    /// Returns whether requests held since `since` wait for the next requests of the clients that were answered just before.
+    /// Returns whether requests held since `since` are in the second wait.
     fn gathers_since(&self, since: u64) -> bool {
         self.is_return_awaited() && since < self.answered + LONGEST_GATHER_NS
     }
 
+    /// Returns whether the second wait applies to clients or to members.
     fn is_return_awaited(&self) -> bool {
         self.clients.has_awaited_returns() || self.members.has_awaited_returns()
     }
 }
 
-/// Returns the total size of the requests in bytes.
 fn bytes<R>(waiting: &[Waiting<Source, R>]) -> usize {
     waiting.iter().map(|waiting| waiting.bytes).sum()
 }

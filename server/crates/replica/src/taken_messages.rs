@@ -1,21 +1,21 @@
-//! Remembers which forwarded messages with proposals a leader has accepted in its term. A follower resends a message that may
-//! have been lost. The leader accepts only the first copy that arrives.
+//! Remembers which forwarded messages a leader has accepted in its term. A follower resends a message that may have been lost,
+//! and the leader accepts only the first copy.
 use std::collections::BTreeSet;
 
 use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 
-/// The messages that a leader has accepted in its current term. The first message of the next term that this member leads
-/// clears them, because messages of other terms are never accepted.
+/// The messages that a leader has accepted in its current term. The first message of a later term clears them, because messages
+/// of other terms are never accepted.
 #[derive(Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
-    /// The processes, by member and incarnation, ordered by their latest messages.
+    /// The sending processes by member and incarnation, ordered by their latest messages.
     processes: Vec<((u64, u32), TakenNumbers)>,
 }
 
 impl TakenMessages {
-    /// Records message `number` of a process for the leader of `term`. Returns `true` if the leader may accept the message.
-    /// Returns `false` if the message was accepted before, or is too old to decide.
+    /// Records message `number` of a process, identified by member and incarnation, for the leader of `term`. Returns whether
+    /// the leader may accept the message. Returns `false` if the message was accepted before or is too old to tell.
     pub(crate) fn take(&mut self, term: u64, process: (u64, u32), number: u64) -> bool {
         if self.term != term {
             *self = Self { term, processes: Vec::new() };
@@ -34,15 +34,16 @@ impl TakenMessages {
     }
 }
 
-/// Numbers of the messages that have arrived from one process. Numbers start at 1, and most messages arrive in order.
+/// The message numbers that have arrived from one process. Numbers start at 1, and most messages arrive in order.
 #[derive(Debug, Default)]
 struct TakenNumbers {
     highest: u64,
-    /// Lower numbers that have not arrived.
+    /// Numbers below `highest` that have not arrived.
     missing: BTreeSet<u64>,
 }
 
 impl TakenNumbers {
+    /// Records a number. Returns `false` if it arrived before or is too old to tell.
     fn take(&mut self, number: u64) -> bool {
         if number <= self.highest {
             return self.missing.remove(&number);

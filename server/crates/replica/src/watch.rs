@@ -1,7 +1,7 @@
-//! Decides which watchers to wake. This module handles watchers of v2 paths by event; `keys` handles watchers of v3 keys.
+//! Decides which watchers to wake. This module matches v2 watchers against events; `keys` handles watchers of v3 keys.
 //!
-//! The hub has neither queues nor events. A woken watcher reads the history of a view from its own cursor
-//! ([`witan_tree::Tree::next_event`]), which alone determines what it sees. Wake-ups may be spurious, but none are missing.
+//! The hub stores neither queues nor events. A woken watcher reads the history of a view from its own cursor
+//! ([`witan_tree::Tree::next_event`]). Wake-ups may be spurious, but none are missing.
 
 mod interval_tree;
 pub mod keys;
@@ -31,13 +31,13 @@ pub struct TooManyWatchers;
 pub struct WatchHub {
     last: u64,
     watched: BTreeMap<WatcherId, (Bytes, bool)>,
-    /// Separate from `recursive`, so that non-recursive watchers of ancestors cost nothing.
+    /// Separate from `recursive`, so that events below a path do not visit its non-recursive watchers.
     exact: BTreeMap<Bytes, BTreeSet<WatcherId>>,
     recursive: BTreeMap<Bytes, BTreeSet<WatcherId>>,
 }
 
 impl WatchHub {
-    /// Registers a watcher, which is woken from the next event on. Fails if there are already `WATCHERS_MAX` watchers.
+    /// Registers a watcher, which is woken from the next event on. Fails if `WATCHERS_MAX` watchers are registered.
     pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
         if self.watched.len() >= WATCHERS_MAX {
             return Err(TooManyWatchers);
@@ -77,13 +77,12 @@ impl WatchHub {
         self.watched.is_empty()
     }
 
-    /// Returns all watchers, to be woken after a snapshot was installed, or when the history lacks events since the last
-    /// wake-up.
+    /// Returns all watchers, which must be woken after a snapshot was installed or if the history lacks recent events.
     pub fn all(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
     }
 
-    /// Returns the watchers registered after `id` (all for `None`) in the order of their registration, each with its path.
+    /// Iterates over the watchers registered after `id` (all watchers for `None`) in registration order, each with its path.
     pub fn after(&self, id: Option<WatcherId>) -> impl Iterator<Item = (WatcherId, &Bytes)> {
         let first = id.map_or(Bound::Unbounded, Bound::Excluded);
         self.watched
@@ -91,8 +90,8 @@ impl WatchHub {
             .map(|(id, (path, _))| (*id, path))
     }
 
-    /// Returns the watchers that `event` may concern, each once: the watchers of its node and the recursive watchers of the
-    /// directories above. If the event removed a directory, adds the watchers of everything below.
+    /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of the
+    /// directories above it. If the event removed a directory, also returns the watchers of everything below it.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {
@@ -114,7 +113,7 @@ impl WatchHub {
         woken
     }
 
-    /// Returns the index of recursive or of non-recursive watchers by path.
+    /// Returns the index by path of the recursive or of the non-recursive watchers.
     fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive
@@ -124,7 +123,7 @@ impl WatchHub {
     }
 }
 
-/// Returns the path itself and every directory above it, with the root last.
+/// Iterates over the path itself and every directory above it, ending with the root.
 fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = (1..path.len()).rev().filter(|end| path[*end] == b'/');
     std::iter::once(path)

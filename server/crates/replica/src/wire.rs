@@ -1,5 +1,5 @@
-//! Encodings of log payloads, hard state and messages between members. No other file uses raft's protobuf codec. Layouts
-//! never change; `tests/wire.rs` has golden bytes.
+//! Encodings of log payloads, hard state and messages between members. No other file uses raft's protobuf codec. Layouts never
+//! change; `tests/wire.rs` checks them against golden bytes.
 
 use bytes::{BufMut as _, Bytes};
 use prost::{Message as _, encoding};
@@ -25,18 +25,18 @@ pub const COMMAND_V1: u8 = 1;
 const STAMP_TAG: u32 = 1;
 const PUBLISH_TAG: u32 = 4;
 
-/// The kinds of raft entries, which are the first byte of a [`LogRecord`]'s payload.
+/// The kinds of raft entries, encoded as the first byte of a [`LogRecord`]'s payload.
 const KIND_NORMAL: u8 = 0;
 const KIND_CONF_CHANGE: u8 = 1;
 const KIND_CONF_CHANGE_V2: u8 = 2;
 
-/// The kinds of messages between members, which are their first byte.
+/// The kinds of messages between members, encoded as their first byte.
 pub const MESSAGE_RAFT: u8 = 0;
 const MESSAGE_PROPOSALS: u8 = 1;
 const MESSAGE_REFUSED: u8 = 2;
 const MESSAGE_LEASE_REQUESTS: u8 = 3;
 const MESSAGE_LEASE_ANSWER: u8 = 4;
-/// Resent proposals. They have their own kind, because releases without support for it would take them twice.
+/// Resent proposals. They have their own kind, because a release that cannot detect duplicates would accept them twice.
 const MESSAGE_PROPOSALS_AGAIN: u8 = 5;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -49,7 +49,7 @@ struct StoredHardState {
     commit: u64,
 }
 
-/// Returns the length of a command entry as data of a raft entry, from the length of its encoding.
+/// Returns the length of a raft entry's data in bytes, from the length of the encoded command entry.
 pub(crate) fn data_bytes(encoded_bytes: usize) -> usize {
     1 + encoded_bytes
 }
@@ -59,8 +59,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry. `bytes` is the result of [`data_bytes`], which takes half as long to compute as a transaction takes to
-/// encode.
+/// Encodes an entry into `bytes` bytes (see [`data_bytes`]). Computing that length takes half as long as encoding it.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);
@@ -85,8 +84,8 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
-/// Like [`decode_entry`], but does not check an entry whose stamp is `is_own` for unknown fields or commands: only an entry
-/// of another process may have them.
+/// Like [`decode_entry`], but skips the check for unknown fields and commands if `is_own` is true for the entry's stamp: only
+/// an entry of another process may have them.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
@@ -98,7 +97,7 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     if entry.stamp.as_ref().is_some_and(is_own) {
         return Ok(entry);
     }
-    // A decoder skips unknown fields at any depth. All other fields encode to the same bytes again.
+    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
     let skipped = 1 + entry.encoded_len() != data.len();
     let unknown = |command: &Command| command.since().is_none();
     if skipped || entry.command.as_ref().is_some_and(unknown) {
@@ -107,8 +106,7 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// Returns the change of raft's configuration that a command implies, with the command as its context. Returns `None` for
-/// other commands.
+/// Returns the raft configuration change of a membership command, which is its context. Returns `None` for other commands.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -136,7 +134,6 @@ pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> 
     Some(change)
 }
 
-/// Returns whether a change removes a member.
 pub(crate) fn is_removal(change: &ConfChange) -> bool {
     change.get_change_type() == ConfChangeType::RemoveNode
 }
@@ -146,7 +143,7 @@ pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
     bytes.expect("a change has no required fields").into()
 }
 
-/// Decodes a raft entry: its command and, if any, the configuration change.
+/// Decodes a raft entry into its command and its configuration change, if it has one.
 pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
 ) -> Result<(Entry, Option<ConfChange>), EntryError> {
@@ -171,8 +168,8 @@ pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     }
 }
 
-/// Like [`decode_raft_entry`], for an entry to apply. If this process encoded the command (`is_own` by its stamp), skips the
-/// check for unknown fields, which costs as much as encoding.
+/// Like [`decode_raft_entry`], for an entry to apply. If `is_own` is true for the stamp, this process encoded the command, and
+/// the check for unknown fields is skipped, because it costs as much as encoding.
 pub(crate) fn decode_committed_entry(
     entry: &RaftEntry,
     is_own: impl Fn(&Stamp) -> bool,
@@ -186,7 +183,7 @@ pub(crate) fn decode_committed_entry(
                 .merge_from_bytes(&entry.data)
                 .map_err(|e| CorruptRecord::new(format!("change of configuration: {e}")))?;
             let command = decode_entry(&change.context)?;
-            // Refuse foreign entries, which could change raft's configuration without changing the registry.
+            // Reject foreign entries, which could change raft's configuration without changing the registry.
             if conf_change(&command, &change.context).as_ref() != Some(&change) {
                 return Err(foreign_change(entry).into());
             }
@@ -196,7 +193,7 @@ pub(crate) fn decode_committed_entry(
     }
 }
 
-/// Creates the raft entry of a command at this position. A membership command also changes raft's configuration.
+/// Creates the raft entry of a command at this index and term. A membership command also becomes a configuration change.
 pub(crate) fn raft_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
     let encoded = encode_entry(command).into();
     let mut entry = RaftEntry { index, term, ..RaftEntry::default() };
@@ -212,12 +209,12 @@ pub(crate) fn raft_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
     entry
 }
 
-/// Creates the record of a command that another program has logged at this position.
+/// Creates the log record of a command that another program logged at this index and term.
 pub fn log_record(index: u64, term: u64, command: &Entry) -> LogRecord {
     encode_record(&raft_entry(index, term, command))
 }
 
-/// Creates the hard state of a member that another program has run.
+/// Creates the encoded hard state of a member that another program ran.
 pub fn hard_state(term: u64, vote: u64, commit: u64) -> Bytes {
     encode_hard_state(&HardState { term, vote, commit, ..HardState::default() })
 }
@@ -247,7 +244,7 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
-/// Decodes a raft entry of the log on disk, without its data. Fails for an unknown kind.
+/// Decodes a raft entry from the log on disk, but leaves the command in its data encoded. Fails for an unknown kind.
 pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
@@ -291,7 +288,6 @@ pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
     MessageType::from_i32(kind)
 }
 
-/// A message between members.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PeerMessage {
     Raft(Message),
@@ -319,7 +315,7 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Decodes a message. Also fails for an unknown kind, because a later release may have more kinds.
+    /// Decodes a message. Fails for an unknown kind, too, which a later release may send.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {
             return Err(CorruptRecord::new("empty message"));
@@ -348,8 +344,7 @@ impl PeerMessage {
     }
 }
 
-/// Replaces each command in a message between members with the result of `map` on its encoding. Returns `None` if the message
-/// cannot be decoded.
+/// Replaces each encoded command in a peer message with the result of `map`. Returns `None` if it cannot be decoded.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mapped = match PeerMessage::decode(message).ok()? {
         PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {
@@ -378,7 +373,7 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
     Some(mapped.encode())
 }
 
-/// Replaces each command of a message with the result of `map` on its encoding.
+/// Replaces each encoded command of a message with the result of `map`.
 pub(crate) fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
     for entry in &mut proposals.entries {
         *entry = map(std::mem::take(entry));

@@ -1,4 +1,4 @@
-//! Laws of the v2 tree, checked on random histories. `tests/differ` compares the answers with etcd.
+//! Laws of the v2 tree, checked on random histories. `tests/differ` compares the answers with etcd's.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,7 +16,6 @@ use witan_tree::{
     TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch, limits::TREE_DEPTH_MAX,
 };
 
-/// One step of a history: an operation and its time.
 #[derive(Clone, Debug)]
 enum Step {
     Do(TreeOperation, i64),
@@ -82,7 +81,7 @@ fn verb() -> impl Strategy<Value = TreeOperation> {
     ]
 }
 
-/// Generates steps in chronological order. Sometimes the cluster's own data advances the index.
+/// Generates operations in chronological order. Sometimes the cluster's own data advances the index.
 fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = (verb(), 0_i64..2_500_000_000, prop::bool::weighted(0.1));
     prop::collection::vec(step, 1..count).prop_map(|steps| {
@@ -142,7 +141,7 @@ fn watches(registered: u64) -> Vec<Watch> {
     .collect()
 }
 
-/// Compares everything that readers can see.
+/// Asserts that readers see the same in both trees.
 fn assert_same(one: &Tree, other: &Tree) {
     assert_eq!(one.index(), other.index());
     assert_eq!(one.get(b"/", true, 0), other.get(b"/", true, 0));
@@ -180,8 +179,7 @@ proptest! {
         prop_assert_eq!(clone.get(b"/", true, 0), listing);
     }
 
-    /// Incremental checkpoints have exactly the records of a single checkpoint and restore the same tree. The restored tree
-    /// continues like the original.
+    /// Incremental checkpoints have exactly the records of a single one, and restore a tree that behaves like the original.
     #[test]
     fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();
@@ -209,7 +207,6 @@ proptest! {
         assert_same(&tree, &back);
     }
 
-    /// A watcher is woken for each event that it would receive.
     #[test]
     fn no_watcher_misses_an_event(history in steps(60)) {
         let mut tree = Tree::default();

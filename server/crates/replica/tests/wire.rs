@@ -1,4 +1,4 @@
-//! Golden bytes of log payloads: a change here breaks every existing data directory.
+//! Golden bytes of log payloads. A changed byte breaks every existing data directory.
 
 use bytes::Bytes;
 use witan_machine::{
@@ -81,7 +81,7 @@ fn of_leases() -> [(Command, &'static str); 4] {
     ]
 }
 
-/// Version byte 01, then field 1 (the stamp), which are the same in every entry below.
+/// Version byte 01, then field 1 (the stamp), as in every entry below.
 const STAMP: &str = "01\
     0a17088ea8d6b90711bc0a00000000000018ac022505000000";
 
@@ -195,7 +195,7 @@ fn a_caller_stands_behind_its_command() {
 fn an_unknown_version_and_a_torn_entry_are_told_apart_from_raft_s_empty_one() {
     assert_eq!(decode_entry(&Bytes::new()), Ok(Entry::default()));
     for newer in [
-        // These are unknown to this release: a version, a command, a field of the stamp, a v3 operation.
+        // Parts that this release does not know: a version, a command, a field of the stamp, a v3 operation.
         [2, 0].as_slice(),
         &[1, 0x82, 0x06, 0],
         &[1, 0x0a, 2, 0x48, 1],

@@ -1,4 +1,4 @@
-//! The field `cause` of an error: it describes what violated a rule of the tree.
+//! The field `cause` of an error, which describes what violated a rule of the tree.
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ pub enum Cause {
     Compared(Comparison),
 }
 
-/// The failed conditions, each with the wanted and the actual value. The values share the memory of the request and the tree,
-/// so a refused comparison with a large value uses no additional memory.
+/// The failed conditions, each with the wanted and the actual value. The values share memory with the request and the tree, so
+/// a failed comparison with a large value uses no additional memory.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The wanted and the actual value.
@@ -22,8 +22,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns v2's text: `[wanted != actual]` for each failed condition, the value first. The text is split into pieces, so
-    /// that values are not copied. No character spans two pieces.
+    /// Returns v2's text in pieces, so that values are not copied: `[wanted != actual]` for each failed condition, the value
+    /// first. No character spans two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],

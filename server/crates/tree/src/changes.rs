@@ -1,4 +1,4 @@
-//! The difference between two versions of the tree, as checkpoint records. Shared subtrees are skipped, so the cost is
+//! The difference between two states of the tree, as checkpoint records. Shared subtrees are skipped, so the cost is
 //! proportional to the number of changes.
 
 use imbl::ordmap::DiffItem;
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Tree {
-    /// Emits the changes since `since`, or the whole tree for `None`.
+    /// Emits the records that changed since `since`, or the whole tree for `None`.
     pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);
@@ -27,7 +27,7 @@ impl Tree {
     }
 }
 
-/// Emits the changes below one directory. `old` or `new` is `None` if it is not a directory in that version.
+/// Emits the changes below one directory. `old` or `new` is `None` if the path is not a directory in that state.
 fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,
@@ -63,8 +63,8 @@ fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut EmitRecord<'_>) {
     visit(path, link, &mut |path, inode| put_node(path, inode, emit));
 }
 
-/// Returns whether both nodes are directories with equal records. Every change below a directory copies it, so an unchanged
-/// record is common. Returns `false` for files.
+/// Returns whether both nodes are directories with equal records. This is common, because every change below a directory copies
+/// the directory. Returns `false` for files.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()
         && new.is_dir()

@@ -1,7 +1,7 @@
 //! The tree as checkpoint records.
 //!
-//! Keys: `h` and a big-endian index for an event in the history; `m` for the metadata; `n` and the path for a node. A path is
-//! a prefix of all paths below it, so parents come before children in key order. Every value ends with the CRC-32 of key and
+//! Keys: `h` and a big-endian index for an event in the history; `m` for the metadata; `n` and the path for a node. A path is a
+//! prefix of all paths below it, so parents come before children in key order. Every value ends with the CRC-32 of key and
 //! contents.
 
 use bytes::Bytes;
@@ -57,7 +57,6 @@ struct StoredEvent {
     prev: Option<StoredEventNode>,
 }
 
-/// A node in an event, without its children.
 #[derive(Clone, PartialEq, Message)]
 struct StoredEventNode {
     #[prost(bytes = "bytes", tag = "1")]
@@ -70,7 +69,7 @@ struct StoredEventNode {
     ttl: i64,
 }
 
-/// Emits a message as a record, with the checksum of key and contents at its end.
+/// Emits a message as a record that ends with the checksum of key and contents.
 fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
@@ -79,6 +78,7 @@ fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     emit(key, Some(value));
 }
 
+/// Returns the CRC-32 of a record's key and contents.
 fn crc(key: &[u8], contents: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
@@ -86,10 +86,12 @@ fn crc(key: &[u8], contents: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Returns the record key of the node at `path`.
 pub(super) fn node_key(path: &[u8]) -> Vec<u8> {
     [&[NODE], path].concat()
 }
 
+/// Returns the record key of the event at `index`.
 fn event_key(index: u64) -> Vec<u8> {
     [&[HISTORY][..], &index.to_be_bytes()].concat()
 }
@@ -105,7 +107,6 @@ pub(super) fn put_node(path: &[u8], inode: &Inode, emit: &mut EmitRecord<'_>) {
     put(node_key(path), &stored, emit);
 }
 
-/// Emits the record of one event in the history.
 fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     let stored = StoredEvent {
         action: event.action as u32,
@@ -133,7 +134,7 @@ impl StoredEventNode {
         }
     }
 
-    /// Converts the stored node back, without children; `None` if its fields are missing.
+    /// Converts the stored node back, without children. Returns `None` if its fields are missing.
     fn into_node(self) -> Option<Node> {
         let StoredNode { created, modified, expires_ns, value } = self.node?;
         let Self { path, dir, ttl, .. } = self;
@@ -151,7 +152,7 @@ impl StoredEventNode {
 }
 
 impl StoredEvent {
-    /// Converts the stored event back, with the index from its key; `None` if the action is unknown or a node is incomplete.
+    /// Converts the stored event with this index back. Returns `None` if the action is unknown or a node is incomplete.
     fn into_event(self, index: u64) -> Option<Event> {
         let (action, _) = *Action::NAMES.get(self.action as usize)?;
         let node = self.node?.into_node()?;
@@ -164,7 +165,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads one record. Pass records in ascending key order. Fails if the record's checksum, kind or content is wrong.
+    /// Loads the next record in ascending key order. Fails if the record's checksum, kind or content is wrong.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
@@ -180,7 +181,7 @@ impl Tree {
         }
     }
 
-    /// Adds an event to the history. `index` is the part of the record's key that encodes the event's index.
+    /// Adds an event to the history. `index` is the encoded index in the record's key.
     fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
@@ -208,7 +209,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Inserts a node at `path` with its expiration time. Fails if its parent directory was not loaded.
+    /// Inserts a node and its expiration time at `path`. Fails if its parent directory was not loaded.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
@@ -220,10 +221,10 @@ impl Tree {
             .map_err(|what| corrupt(key, what))
     }
 
-    /// Inserts a node at `path` with its expiration time. The error explains why this is impossible.
+    /// Inserts a node and its expiration time at `path`. The error says why this is impossible.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
-        // expirations are looked up by the recorded path
+        // Expirations are looked up by the recorded path.
         if name.is_empty() || clean(path) != path {
             return Err("is not a path");
         }
@@ -239,8 +240,8 @@ impl Tree {
         }
     }
 
-    /// Completes the load and computes the size. Fails if the record with the index is missing or an event is outside the
-    /// retained history. Nodes were checked when they were loaded, except their indexes.
+    /// Completes the load and computes the size. Fails if nodes or events were loaded without the record of the index, or if an
+    /// event is outside the retained history. The indexes of nodes are not checked.
     pub fn finish_load(&mut self) -> Result<(), CorruptTree> {
         let holds_nodes = self
             .root
@@ -262,13 +263,13 @@ impl Tree {
     }
 }
 
-/// Decodes a record's contents. The error contains the record's key.
+/// Decodes a record's contents. The error names the record.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
-    // Copied once, so that values do not keep the whole record in memory.
+    // `contents` is copied once, so that values do not keep the whole record in memory.
     M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
 }
 
-/// Builds the error for a record with this key. `what` describes the defect.
+/// Creates the error for a record with this key. `what` describes the defect.
 fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     let name = match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),

@@ -23,8 +23,8 @@ impl Tree {
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }
 
-    /// Returns the file at `path` if it has the wanted value and modified index. An empty value or index 0 is not a
-    /// condition. Fails for a directory, or with the failed conditions as the cause.
+    /// Returns the file at `path` if it has the wanted value and modified index. An empty value, or index 0, is no condition.
+    /// Fails for a directory, and with the failed conditions as the cause.
     pub(super) fn compare(
         &self,
         path: &Bytes,
@@ -33,7 +33,7 @@ impl Tree {
     ) -> Result<NodeRef, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let NodeBody::File(actual) = &link.body else {
-            // the root has no name
+            // The root has no name.
             let cause = if path == "/" {
                 Bytes::new()
             } else {

@@ -2,7 +2,7 @@
 
 use super::TreeOperation;
 
-/// Counts successful and failed writes since the store was created (`/v2/stats/store`).
+/// Numbers of successful and failed writes since the store was created (`/v2/stats/store`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub struct WriteCounts {
@@ -22,7 +22,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// Counts a request as success (`done`) or failure of its verb. `expire` counts expirations.
+    /// Counts a request of this verb as a success (`done`) or a failure. `expire` counts expirations instead.
     pub(super) fn count(&mut self, verb: &TreeOperation, done: bool) {
         let (success, fail) = match verb {
             TreeOperation::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
@@ -37,7 +37,7 @@ impl WriteCounts {
                 &mut self.compare_and_delete_fail,
             ),
             TreeOperation::Delete(_) => (&mut self.delete_success, &mut self.delete_fail),
-            // `expire` counts each removed node
+            // `expire` counts each removed node itself.
             TreeOperation::Expire(_) => return,
         };
         *if done { success } else { fail } += 1;

@@ -1,4 +1,4 @@
-//! `delete` and `compareAndDelete`, and the removal of a subtree, which `expire` also uses.
+//! `delete`, `compareAndDelete`, and the removal of a subtree, which `expire` also uses.
 
 use bytes::Bytes;
 
@@ -11,8 +11,7 @@ use super::{
 };
 
 impl Tree {
-    /// Removes a node. A directory requires `dir` or `recursive`, and a directory with children requires `recursive`. The
-    /// root cannot be removed.
+    /// Removes a node. A directory requires `dir` or `recursive`, one with children `recursive`. The root cannot be removed.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;

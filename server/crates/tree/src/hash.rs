@@ -7,7 +7,6 @@ use super::{
     inode::{NodeBody, visit},
 };
 
-/// Hashes the whole visible state and history.
 impl Hash for Tree {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.index.hash(state);

@@ -1,7 +1,7 @@
-//! The last events of the store, and the rules that decide which watchers see them.
+//! The last events of the store, and the rules by which watchers see them.
 //!
-//! Events are stored by index. Changes of cluster data and refreshes use an index and therefore evict an older event. They
-//! are not stored, because no watcher sees them.
+//! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event, but they are
+//! not stored, because no watcher sees them.
 
 use imbl::OrdMap;
 
@@ -17,8 +17,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
-    /// The directory that the event removed, while the event is recent. It is not part of a checkpoint, because watchers do
-    /// not survive the process.
+    /// The directory that the event removed, while the event is recent. No checkpoint contains it, because watchers do not
+    /// survive the process.
     pub(crate) removed: Option<NodeRef>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn oldest(index: u64) -> u64 {
 }
 
 impl EventHistory {
-    /// Adds an event. `removed` is the directory that it removed, if watchers need it.
+    /// Adds an event. `removed` is the directory that the event removed, if watchers need it.
     pub(crate) fn push(&mut self, event: Event, removed: Option<NodeRef>) {
         self.bytes += of_event(&event);
         self.events.insert(
@@ -44,7 +44,7 @@ impl EventHistory {
     }
 
     /// Evicts the event that an event at `index` displaces. Also drops the removed directory of the event that is
-    /// `TREE_REMOVED_EVENTS` older.
+    /// `TREE_REMOVED_EVENTS` older than `index`.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated)
@@ -65,8 +65,8 @@ impl EventHistory {
 }
 
 impl Tree {
-    /// Returns the first event at or after index `from` that `watch` matches. Skips refreshes. Returns `HistoryCleared` if
-    /// `from` is before the oldest retained event.
+    /// Returns the first event at or after index `from` that `watch` matches, or `None` if there is none. Fails with
+    /// `HistoryCleared` if `from` is before the oldest retained event.
     pub fn next_event(&self, watch: &Watch, from: u64) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(self.index);
         if from < oldest {
@@ -78,8 +78,8 @@ impl Tree {
         Ok(first.map(|(_, kept)| kept.event.clone()))
     }
 
-    /// Returns the visible events after index `after`, to determine which watchers to wake. Returns `None` if the history no
-    /// longer contains all of them; the caller must then wake all watchers.
+    /// Iterates over the visible events after index `after`, for which watchers must be woken. Returns `None` if the history no
+    /// longer has all of them; the caller must then wake all watchers.
     pub fn events_since(&self, after: u64) -> Option<impl Iterator<Item = &Event>> {
         if after + 1 < oldest(self.index) {
             return None;
@@ -94,8 +94,8 @@ impl Tree {
 }
 
 impl HistoryEntry {
-    /// Returns whether a watcher sees the event. It sees events at its path and the removal of a directory above it. A
-    /// recursive watcher also sees events below its path that have no hidden component.
+    /// Returns whether a watcher sees the event. A watcher sees events at its path and the removal of a directory above it. A
+    /// recursive watcher also sees events below its path, except at hidden paths.
     fn matches(&self, watch: &Watch) -> bool {
         let path = &self.event.node.path;
         if *path == watch.path {
@@ -121,9 +121,9 @@ impl HistoryEntry {
         removes && self.event.node.dir
     }
 
-    /// Returns whether a watcher on a path below the removed directory sees the removal. A watcher that was registered after
-    /// the event, and reads it from the history, always sees it. A watcher that was registered earlier sees it if its path
-    /// existed in the directory, or if the directory was dropped.
+    /// Returns whether a watcher on a path below a removed directory sees the removal. A watcher that was registered after the
+    /// event, and reads it from the history, always sees it. A watcher that was registered before sees it if its path existed
+    /// in the directory, or if the directory is no longer kept.
     fn is_removal_visible_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

@@ -1,4 +1,4 @@
-//! A reference-counted pointer that compares by identity. Comparing two versions of the tree therefore skips shared parts.
+//! A reference-counted pointer that compares by identity, so that comparing two states of the tree skips shared parts.
 
 use std::{ops::Deref, sync::Arc};
 

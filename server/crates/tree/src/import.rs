@@ -1,4 +1,4 @@
-//! Builds a tree from the nodes and events of another store, or from a directory in another tree.
+//! Builds a tree from the nodes and events of another store, or from a directory of another tree.
 
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ pub struct ImportedNode {
 }
 
 impl Tree {
-    /// Returns a tree at `index` that has no nodes, events or counts. Fails if `index` is too large.
+    /// Creates a tree at `index` without nodes, events or counts. Fails if `index` is too large.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
         if index > COUNT_IMPORT_MAX {
             return Err(CorruptTree(format!("index {index} is too large")));
@@ -35,7 +35,7 @@ impl Tree {
         Ok(Self { index, has_meta: true, ..Self::default() })
     }
 
-    /// Adds a node. Its parent directory must already exist. Fails if the path has more than `TREE_DEPTH_MAX` components.
+    /// Adds a node, whose parent directory must exist. Fails if the path has more than `TREE_DEPTH_MAX` components.
     pub fn import_node(&mut self, node: ImportedNode) -> Result<(), CorruptTree> {
         let ImportedNode { path, value, created, modified, expires_ns } = node;
         let body = value.map_or(NodeBody::Dir(Children::new()), NodeBody::File);
@@ -53,8 +53,8 @@ impl Tree {
         self.history.push(event, None);
     }
 
-    /// Completes an import: sets the counters, checks the history and computes the size. Fails if a counter is too large, or if
-    /// the history is not consistent.
+    /// Completes an import: sets the counters, checks the history and computes the size. Fails if a counter is too large or the
+    /// history is inconsistent.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
             return Err(CorruptTree("its counters are too large".to_owned()));
@@ -63,8 +63,8 @@ impl Tree {
         self.finish_load()
     }
 
-    /// Returns all files below the directory at `path`, including hidden files, with relative paths (`a/b`) and values.
-    /// Returns nothing if the directory does not exist.
+    /// Returns all files below the directory at `path`, including hidden ones, as relative paths (`a/b`) and values. Returns
+    /// nothing if the directory does not exist.
     pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
         let mut files = Vec::new();
         if let Ok(dir) = find(&self.root, path) {
@@ -77,10 +77,9 @@ impl Tree {
         files
     }
 
-    /// Returns the directory at `path` as a tree with the same index and counters. Returns an empty tree if the directory
-    /// does not exist. The history contains the events below the directory. In these events, each expiring node has a TTL of
-    /// 1 second, because the real TTL depends on the clock of the member that executed the event, and members must not
-    /// differ.
+    /// Returns the directory at `path` as a tree with the same index and counters, or an empty tree if the directory does not
+    /// exist. The history contains the events below the directory. In these events, each expiring node has a TTL of 1 second:
+    /// the real TTL depends on the clock of the member that executed the event, and members must not differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();
@@ -102,8 +101,7 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory, or `None` if its node is outside the directory. Reduces a TTL to 1
-/// or 0.
+/// Returns the event with paths relative to a directory, or `None` if its node is outside it. Sets the TTLs to 1 or 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

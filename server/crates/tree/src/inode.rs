@@ -1,12 +1,10 @@
-//! The nodes of the tree (files and directories) and the lookup of paths. The index counter, the expiration queue and the
-//! history are elsewhere.
+//! The nodes of the tree (files and directories), and the lookup of paths.
 
 use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{TreeErrorKind, identity_arc::IdentityArc};
 
-/// One node of the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Inode {
     pub(crate) created: u64,
@@ -24,10 +22,10 @@ pub(crate) enum NodeBody {
 }
 
 pub(crate) type NodeRef = IdentityArc<Inode>;
-/// Children by component name, in the byte order of listings.
+/// Children by name, in the byte order of listings.
 pub(crate) type Children = OrdMap<Bytes, NodeRef>;
 
-/// A path without a node.
+/// The failed lookup of a path.
 #[derive(Debug)]
 pub(crate) struct LookupError {
     pub(crate) kind: TreeErrorKind,
@@ -35,7 +33,7 @@ pub(crate) struct LookupError {
 }
 
 impl Inode {
-    /// Returns an empty directory that was created at an index and does not expire.
+    /// Creates an empty directory at `index` that does not expire.
     pub(crate) fn dir(index: u64) -> Self {
         let body = NodeBody::Dir(Children::new());
         Self { created: index, modified: index, expires_ns: None, body }
@@ -45,7 +43,7 @@ impl Inode {
         matches!(self.body, NodeBody::Dir(_))
     }
 
-    /// Returns the children of a directory; `None` for a file.
+    /// Returns the children of a directory, or `None` for a file.
     pub(crate) fn children(&self) -> Option<&Children> {
         match &self.body {
             NodeBody::File(_) => None,
@@ -54,14 +52,14 @@ impl Inode {
     }
 }
 
-/// Creates the root, which always exists and is never recorded.
+/// The root, which always exists and is never recorded.
 impl Default for Inode {
     fn default() -> Self {
         Self::dir(0)
     }
 }
 
-/// Returns the non-empty components of an absolute path. Each has the offset of its end.
+/// Iterates over the non-empty components of an absolute path, each with the offset of its end.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     path.split(|byte| *byte == b'/')
         .skip(1)
@@ -91,20 +89,19 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     (&path[..at], path.get(at + 1..).unwrap_or_default())
 }
 
-/// Returns the path relative to a directory, without a leading slash. Returns `None` if it is the directory itself or outside
-/// it.
+/// Returns the path relative to a directory, without a leading slash, or `None` if it is not below the directory.
 pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let dir = if dir == b"/" { &dir[..0] } else { dir };
     let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;
     (!rest.is_empty()).then_some(rest)
 }
 
-/// Returns whether a component with this name makes its node hidden.
+/// Returns whether a node with this name is hidden.
 pub(crate) fn is_hidden(name: &[u8]) -> bool {
     name.first() == Some(&b'_')
 }
 
-/// Returns the node at `path`. The error contains the first missing path or the file in the way.
+/// Returns the node at `path`. The error contains the first missing path, or the file in the way.
 pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, LookupError> {
     let mut current = root;
     let mut parent_end = 0;
@@ -135,8 +132,8 @@ pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut
     Some(current)
 }
 
-/// Returns the children of the directory `path` for writing, and creates missing directories with `index`. Returns `None` if
-/// a file is in the way. Directories that were created before the file stay, so call [`find`] first.
+/// Returns the children of the directory `path` for writing, and creates missing directories with `index`. Returns `None` if a
+/// file is in the way. Directories created before the file stay, so the caller checks with [`find`] first.
 pub(crate) fn make_dirs<'a>(
     root: &'a mut NodeRef,
     path: &[u8],
@@ -164,7 +161,7 @@ pub(crate) fn make_dirs<'a>(
     }
 }
 
-/// Visits `link` and all its descendants, parents first, children in order.
+/// Calls `each` with `link` and all its descendants, parents first, children in order.
 pub(crate) fn visit(path: &mut Vec<u8>, link: &NodeRef, each: &mut dyn FnMut(&[u8], &Inode)) {
     each(path, link);
     for (name, child) in link.children().into_iter().flatten() {

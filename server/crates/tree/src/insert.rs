@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tree {
-    /// Inserts a node with a new index and creates missing directories. Cleans the path and copies the value. With `replace`,
-    /// it can replace a file. Returns the node in the form of an answer.
+    /// Inserts a node with a new index, and creates missing directories. Cleans the path and copies the value. `replace` is
+    /// whether the node may replace a file. Returns the new node in response form.
     pub(super) fn insert_node(
         &mut self,
         new: Create,

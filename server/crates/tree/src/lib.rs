@@ -1,10 +1,10 @@
 //! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The rules
 //! are the same as in etcd 2.2 to 3.5.
 //!
-//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures
-//! are persistent, so a clone takes O(1). Each command contains its time (I1, I9).
+//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures are
+//! persistent, so a clone takes O(1). Each command contains its time (I1, I9).
 //!
-//! The log, the state machine around the tree (`witan_machine`), JSON and HTTP are elsewhere.
+//! `witan_machine` is the state machine around the tree. The log, JSON and HTTP are elsewhere.
 
 mod cause;
 mod changes;
@@ -56,7 +56,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// All actions in their order, with their names on the wire.
+    /// All actions in order, with their names on the wire.
     pub const NAMES: [(Self, &'static str); 8] = [
         (Self::Get, "get"),
         (Self::Set, "set"),
@@ -74,7 +74,7 @@ impl Action {
     }
 }
 
-/// A node in an answer.
+/// A node in response form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Full path with a leading `/`; empty for the root. The bytes are raw, and components contain no `/`.
@@ -85,9 +85,9 @@ pub struct Node {
     pub dir: bool,
     /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
-    /// Remaining seconds, rounded up, at the time of the action; 0 is omitted.
+    /// Remaining seconds at the time of the action, rounded up; 0 is omitted.
     pub ttl: i64,
-    /// Children sorted by path, if the directory was listed and has visible children.
+    /// Children sorted by path; `None` if the directory was not listed or has no visible children.
     pub nodes: Option<Vec<Node>>,
     /// Index of the node's last change.
     pub modified: u64,
@@ -119,8 +119,7 @@ pub enum TreeReply {
     Expired(usize),
 }
 
-/// The reason why a v2 request failed without a change. Every error contains the index at which the failure was found
-/// (`index` in the JSON, and `X-Etcd-Index`).
+/// The reason why a v2 request failed without a change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind:?} at index {index}: {cause:?}")]
 pub struct TreeError {
@@ -160,8 +159,8 @@ pub struct Watch {
     pub path: Bytes,
     /// Whether the watch includes descendants.
     pub recursive: bool,
-    /// The index at which the watcher was registered. Events up to this index match by the rules for history, and later
-    /// events by the rules for live watching.
+    /// The index at which the watcher was registered. Up to this index, events match by the rules for history; after it, by the
+    /// rules for live watchers.
     pub registered: u64,
 }
 
@@ -184,9 +183,9 @@ pub struct Tree {
     counts: WriteCounts,
     /// Size of all nodes in bytes; see `size`.
     nodes_bytes: u64,
-    /// Size in bytes of removed and replaced nodes. It is not replicated.
+    /// Size in bytes of removed and replaced nodes; not replicated.
     dropped_bytes: u64,
-    /// Whether the record that contains `index` and `counts` was loaded.
+    /// Whether the record with `index` and `counts` was loaded.
     has_meta: bool,
 }
 
@@ -209,8 +208,7 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change to cluster data (members, version). As in etcd, such a change uses an index and a slot
-    /// in the history.
+    /// Advances the index for a change to cluster data (members, version), which evicts an event as in etcd.
     pub fn advance_index(&mut self) {
         self.take_index();
     }
@@ -236,15 +234,14 @@ impl Tree {
         Self { counts: WriteCounts::default(), ..self.clone() }
     }
 
-    /// Advances the index, evicts the event that it displaces from the history, and returns the index.
+    /// Advances the index and evicts the event that it displaces from the history. Returns the index.
     fn take_index(&mut self) -> u64 {
         self.index += 1;
         self.history.advance(self.index);
         self.index
     }
 
-    /// Builds the event for a change at the current index. Adds it to the history, unless it is a refresh, which watchers do
-    /// not see.
+    /// Creates the event of a change at the current index. Adds it to the history unless it is a refresh.
     fn record_event(
         &mut self,
         action: Action,
@@ -259,11 +256,12 @@ impl Tree {
         event
     }
 
-    /// Builds an error at the current index.
+    /// Creates an error at the current index.
     fn error(&self, kind: TreeErrorKind, cause: impl Into<Cause>) -> TreeError {
         TreeError { kind, cause: cause.into(), index: self.index }
     }
 
+    /// Creates the error for a failed lookup, at the current index.
     fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {
         self.error(miss.kind, miss.cause)
     }

@@ -3,11 +3,11 @@
 /// Number of events in the v2 history of the whole store, as in etcd.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
-/// Number of later events for which a removed directory is kept, to decide which paths existed in it. etcd drops a watcher
-/// that lags further, because its buffer is full. Here, the rules for history serve such a watcher.
+/// Number of later events for which a removed directory is kept, to decide which paths existed in it. etcd drops a watcher that
+/// lags further, because its buffer is full. Here, such a watcher matches by the rules for history.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
-/// Size limit of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.
+/// Maximum size of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.
 pub const TREE_REMOVED_BYTES: u64 = 1 << 20;
 
 /// Number of components in a v2 path; deeper nodes are refused, because walking and dropping the tree use the stack. A thread

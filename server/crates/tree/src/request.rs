@@ -1,6 +1,5 @@
-//! The operations on the v2 tree. The log stores them, so field numbers must never change.
-//! Paths are cleaned and absolute (`/`, `/a/b`), in bytes. `expires_ns` is an absolute Unix time in nanoseconds that the
-//! receiving member computed; `None` means no expiration.
+//! The operations on the v2 tree. The log stores them, so field numbers never change. Paths are cleaned and absolute.
+//! `expires_ns` is a Unix time in nanoseconds that the receiving member computed; `None` means no expiration.
 
 #![expect(missing_docs, reason = "each payload says it")]
 
@@ -17,8 +16,7 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Returns an estimate of the bytes that the command adds to the tree, without missing directories. Returns 0 for
-    /// deletions, expirations and refreshes.
+    /// Estimates the bytes that the command adds, without missing directories. Deletions, expirations and refreshes add none.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {
@@ -75,8 +73,8 @@ pub enum WriteMethod {
 }
 
 impl TreeOperation {
-    /// Chooses the operation for a request as etcd does. `asked` contains all values in the request, including values that
-    /// the operation ignores.
+    /// Chooses the operation for a request as etcd does. The tuple is the request's `dir` and `recursive`. `asked` contains all
+    /// values in the request, including values that the operation ignores.
     pub fn choose(
         method: WriteMethod,
         prev_exist: Option<bool>,
@@ -121,12 +119,12 @@ pub struct Set {
     pub dir: bool,
     #[prost(sint64, optional, tag = "4")]
     pub expires_ns: Option<i64>,
-    /// Keep the value, and do not notify watchers. The node must exist.
+    /// Whether to keep the value and not to notify watchers. The node must exist.
     #[prost(bool, tag = "5")]
     pub refresh: bool,
 }
 
-/// Creates a node that must not exist. With `in_order`, creates a child of `path` whose name is the new index.
+/// Creates a node that must not exist. With `in_order`, the node is a child of `path` whose name is the new index.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Create {
     #[prost(bytes = "bytes", tag = "1")]
@@ -154,7 +152,7 @@ pub struct Update {
     pub refresh: bool,
 }
 
-/// Compares and swaps. An absent condition holds. At least one condition is present.
+/// Compares and swaps. An absent condition always holds, and at least one is present.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CompareAndSwap {
     #[prost(bytes = "bytes", tag = "1")]
@@ -195,6 +193,6 @@ pub struct Delete {
     pub recursive: bool,
 }
 
-/// Removes all nodes that expire at or before the entry's stamp. The leader proposes it.
+/// Removes all nodes that expire at or before the time of the entry's stamp. The leader proposes it.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ExpireNodes {}

@@ -1,5 +1,4 @@
-//! `set`: replaces a file or creates a node. A refresh keeps the value but replaces the node, so the node's created index
-//! changes.
+//! `set`: replaces a file or creates a node. A refresh keeps the value but replaces the node, so its created index changes.
 
 use super::{
     Action, Create, Event, Set, Tree, TreeError, copy_bytes,
@@ -21,7 +20,7 @@ impl Tree {
                 prev = Some(show(old, path.clone(), ListingDepth::Nothing, now_ns));
             }
             Err(miss) if set.refresh => return Err(self.lookup_failed(miss)),
-            // `insert_node` reports the file in the way
+            // `insert_node` reports the file in the way.
             Err(_) => {}
         }
         let value = value.unwrap_or_else(|| copy_bytes(&set.value));

@@ -1,4 +1,4 @@
-//! Converts nodes to the form of answers: without hidden children, sorted, TTLs rounded up.
+//! Converts nodes to response form: without hidden children, sorted, TTLs rounded up.
 
 use bytes::Bytes;
 
@@ -29,14 +29,13 @@ impl ListingDepth {
 }
 
 impl Tree {
-    /// Reads one node. A directory includes one level of children, or all levels if `recursive`, sorted and without hidden
-    /// nodes. Expired nodes are included until a command removes them; `now_ns` affects only TTLs. Fails if the node is
-    /// missing or a file is in the way.
+    /// Reads one node. A directory includes its children, or all descendants if `recursive`, sorted and without hidden nodes.
+    /// Expired nodes are included until a command removes them. Fails if the node is missing or a file is in the way.
     pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let depth = listing_depth(recursive);
         let path = clean(path);
-        // the root has no key
+        // The root has no key.
         let path = if path == "/" { Bytes::new() } else { path };
         let node = show(link, path, depth, now_ns);
         Ok(Event {
@@ -48,7 +47,7 @@ impl Tree {
         })
     }
 
-    /// Returns whether a directory has more than `nodes` children, or with `recursive`, descendants, including hidden nodes.
+    /// Returns whether a directory has more than `nodes` children or, with `recursive`, descendants, counting hidden nodes.
     /// Returns `false` if the directory does not exist.
     pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         self.shows_more_than(path, recursive, nodes, usize::MAX)
@@ -69,14 +68,14 @@ impl Tree {
     }
 }
 
-/// The nodes and bytes that a listing can still contain.
+/// The nodes and bytes that a listing may still contain.
 struct ListingLimit {
     nodes: usize,
     bytes: usize,
 }
 
 impl ListingLimit {
-    /// Subtracts the size in bytes (path and value) of a node and its listed descendants, and the number of descendants.
+    /// Subtracts the size in bytes (path and value) of a node and its listed descendants, and the number of these descendants.
     /// Returns `false` if the listing exceeds the limit, which is then meaningless.
     fn take(&mut self, inode: &Inode, path_bytes: usize, depth: ListingDepth) -> bool {
         let subtract = |left: &mut usize, taken| {
@@ -100,6 +99,7 @@ impl ListingLimit {
     }
 }
 
+/// Returns the depth of a listing: all levels if `recursive`, otherwise only children.
 fn listing_depth(recursive: bool) -> ListingDepth {
     if recursive {
         ListingDepth::Everything
@@ -108,7 +108,7 @@ fn listing_depth(recursive: bool) -> ListingDepth {
     }
 }
 
-/// Returns the node in the form of an answer at `now_ns`.
+/// Returns the node in response form at `now_ns`.
 pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64) -> Node {
     let (value, nodes) = match &inode.body {
         NodeBody::File(value) => (Some(value.clone()), None),
@@ -128,8 +128,7 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64)
     }
 }
 
-/// Returns the visible children in the form of an answer. Includes expired children until a command removes them. Returns
-/// `None` if `depth` excludes children or no child is visible.
+/// Returns the visible children in response form, including expired ones, or `None` if there are none or `depth` excludes them.
 fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = depth.below()?;
     let visible = children.iter().filter(|(name, _)| !is_hidden(name));
@@ -139,7 +138,7 @@ fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> O
     (!nodes.is_empty()).then_some(nodes)
 }
 
-/// Returns the remaining seconds, rounded up. The result is negative if the expiration is more than a second late.
+/// Returns the remaining seconds, rounded up. The result is negative if the node expired more than a second ago.
 pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
     let left_ns = expires_ns.saturating_sub(now_ns);
     left_ns / NS_PER_S + i64::from(left_ns % NS_PER_S > 0)

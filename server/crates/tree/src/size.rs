@@ -1,5 +1,4 @@
-//! Memory size of the tree and its history, for the quota. Hidden nodes count. The size is derived and is not part of a
-//! checkpoint.
+//! Memory size of the tree and its history, for the quota. Hidden nodes count. No checkpoint contains the size.
 
 use super::{
     Event, Node, Tree,
@@ -18,13 +17,13 @@ impl Tree {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Returns the size in bytes of nodes that were dropped since the process loaded a state. A reader of an older state can
-    /// still hold them.
+    /// Returns the size in bytes of the nodes that were dropped since the process loaded a state. Readers of an older state may
+    /// still hold them in memory.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }
 
-    /// Adds the size in bytes of removed or replaced nodes.
+    /// Moves `bytes` of removed or replaced nodes from the size of nodes to the dropped bytes.
     pub(super) fn drop_nodes(&mut self, bytes: u64) {
         self.nodes_bytes -= bytes;
         self.dropped_bytes += bytes;
@@ -32,13 +31,13 @@ impl Tree {
 
     /// Recomputes the size after loading a checkpoint.
     pub(super) fn measure(&mut self) {
-        // the root always exists and is not counted
+        // The root always exists and is not counted.
         self.nodes_bytes = of_subtree(&[], &self.root) - NODE_BYTES;
         let events = self.history.events.values();
         self.history.bytes = events.map(|kept| of_event(&kept.event)).sum();
     }
 
-    /// Returns the size in bytes of the missing directories that a node at `path` needs.
+    /// Returns the size in bytes of the missing directories above a node at `path`.
     pub(super) fn missing_dirs_bytes(&self, path: &[u8]) -> u64 {
         let mut at = Some(&self.root);
         let mut bytes = 0;
@@ -52,6 +51,7 @@ impl Tree {
     }
 }
 
+/// Returns the size of a node in bytes: `NODE_BYTES`, its path and its value.
 pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     let value = match &inode.body {
         NodeBody::File(value) => value.len(),
@@ -69,8 +69,8 @@ pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     bytes
 }
 
-/// Returns the size in bytes of an event in the history. The event shares the previous value with an older event, so only the
-/// larger of both values counts.
+/// Returns the size in bytes of an event in the history. Its previous value is shared with an older event, so only the larger
+/// of both values counts.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))

@@ -1,5 +1,5 @@
 //! `update`: changes an existing node. As in etcd, an update of a directory changes only its expiration. The directory keeps
-//! its modified index, although the answer shows the new index.
+//! its modified index, although the response shows the new index.
 
 use super::{
     Action, Event, Node, Tree, TreeError, TreeErrorKind, Update, copy_bytes,
@@ -24,16 +24,13 @@ impl Tree {
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Overwrites the existing node `old` at the cleaned path of `write` with a new index. Returns the new and the old node.
-    /// A directory keeps its stored modified index; only the returned node shows the new index.
-    ///
-    /// # Panics
-    /// If the node does not exist.
+    /// Overwrites the existing node `old` at the cleaned path of `write` with a new index. Returns the new and the old node. A
+    /// directory keeps its modified index; only the returned node shows the new index. Panics if the node does not exist.
     pub(super) fn overwrite(&mut self, old: NodeRef, write: Update, now_ns: i64) -> (Node, Node) {
         let path = write.path;
         let prev = show(&old, path.clone(), ListingDepth::Nothing, now_ns);
         self.deadlines.remove(&path, &old);
-        // release the reference, so that the node can be changed in place
+        // Release the reference, so that the node can be changed in place.
         drop(old);
         let index = self.take_index();
         let inode = find_mut(&mut self.root, &path).expect("the node was found before");

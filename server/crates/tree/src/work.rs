@@ -34,8 +34,7 @@ impl Tree {
         max - left
     }
 
-    /// Subtracts the number of nodes in the subtree at `path` from `left`, down to 0. Does nothing if the node does not
-    /// exist.
+    /// Subtracts the number of nodes in the subtree at `path` from `left`, down to 0. Ignores a missing path.
     fn count_below(&self, path: &[u8], left: &mut u64) {
         if let Ok(link) = find(&self.root, path) {
             count(link, left);

@@ -1,4 +1,4 @@
-//! Copies of a disk: the durable state at a given time, and which disk is a copy.
+//! Copies of a disk: an earlier durable state, and whether the disk is a copy.
 
 use witan_machine::{command::Command, member::MemberId, view::View};
 use witan_replica::wire;
@@ -14,7 +14,6 @@ struct Image {
     older: Option<Saved>,
 }
 
-/// The copies of a disk.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     /// The last copy taken.
@@ -28,12 +27,14 @@ pub(super) struct Copies {
 }
 
 impl Image {
+    /// Returns the last index in the log or the checkpoint.
     fn last(&self) -> u64 {
         self.log.span().1.max(self.newest.index)
     }
 }
 
 impl Disk {
+    /// Returns a copy of the durable contents.
     fn image(&self) -> Image {
         Image {
             log: self.durable.clone(),
@@ -42,6 +43,7 @@ impl Disk {
         }
     }
 
+    /// Replaces the contents of the disk with a copy.
     fn restore(&mut self, image: Image) {
         (self.live, self.durable) = (image.log.clone(), image.log);
         (self.newest, self.older) = (image.newest, image.older);
@@ -49,7 +51,7 @@ impl Disk {
         self.written = None;
     }
 
-    /// Returns whether the disk is only simulated, so that it can be copied here.
+    /// Returns whether the disk is only simulated; real storage cannot be copied here.
     pub(crate) fn can_be_copied(&self) -> bool {
         self.files.is_none()
     }
@@ -59,23 +61,22 @@ impl Disk {
         self.copies.is_copy
     }
 
-    /// Returns whether the disk is an older copy that lacks what its member has acknowledged.
+    /// Returns whether the disk is an older copy, which lacks acknowledged data of its member.
     pub(crate) fn is_older(&self) -> bool {
         self.copies.replaced.is_some()
     }
 
-    /// Returns the last durable entry when an older copy replaced the disk, or 0 if no copy replaced it.
+    /// Returns the last durable entry of the disk that an older copy replaced, or 0 if there is none.
     pub(crate) fn forgotten_index(&self) -> u64 {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }
 
-    /// Takes a copy.
     pub(crate) fn keep_copy(&mut self) {
         self.copies.kept = Some(self.image());
     }
 
-    /// Replaces the disk with the last copy while the power is off. The next startup recognizes the copy if `recognized` is
-    /// set. Returns whether there is a copy.
+    /// Replaces the disk with the last copy while the power is off. `recognized` is whether the next startup recognizes the
+    /// copy. Returns whether there is a copy.
     pub(crate) fn use_copy(&mut self, recognized: bool) -> bool {
         let Some(image) = self.copies.kept.take() else {
             return false;
@@ -130,7 +131,7 @@ impl Disk {
         self.copies.is_copy = true;
     }
 
-    /// Marks the disk as the member's own: the member is up to date.
+    /// Marks the disk as the member's own, because the member is up to date.
     pub(crate) fn mark_as_own(&mut self) {
         (self.copies.is_copy, self.copies.is_emptied) = (false, false);
         self.copies.replaced = None;

@@ -16,7 +16,7 @@ pub(super) struct Files {
     pub(super) directory: Box<dyn DataDirectory>,
     /// The state that the next startup reads.
     pub(super) recovered: Option<Recovered>,
-    /// The step that is in progress between two verbs, or that the next power cut interrupts.
+    /// The step in progress, which the next power cut interrupts.
     pub(super) step: Option<InterruptedStep>,
 }
 
@@ -29,7 +29,7 @@ struct Expected {
 }
 
 impl Expected {
-    /// Adds a batch that was appended. Earlier states are no longer expected.
+    /// Adds an appended batch. Earlier states are then no longer expected.
     fn takes(&mut self, batch: &LogBatch) {
         let (log, checkpoint) = &mut self.states[0];
         log.write(batch);
@@ -40,7 +40,7 @@ impl Expected {
         self.states = vec![(log.clone(), *checkpoint)];
     }
 
-    /// Adds a step. Earlier states stay expected if the power cut interrupted it.
+    /// Adds a step. Earlier states remain possible if the power cut interrupted the step.
     fn steps(&mut self, step: &InterruptedStep, interrupted: bool) {
         let (before, hard_states) = (self.states.clone(), self.hard_states.clone());
         let log = &self.states[0].0;
@@ -59,6 +59,7 @@ impl Expected {
         }
     }
 
+    /// Returns whether the files contain one of the expected states.
     fn is(&self, recovered: &Recovered) -> bool {
         let found = Log::of(recovered);
         let index = checkpoint_index(recovered);
@@ -75,7 +76,7 @@ fn checkpoint_index(recovered: &Recovered) -> u64 {
 }
 
 impl Disk {
-    /// Adds real storage to the disk. Its first startup reads `first`.
+    /// Adds real storage to the disk, whose first startup reads `first`.
     pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
         self.files = Some(Files { directory, recovered: Some(first), step: None });
     }
@@ -85,7 +86,7 @@ impl Disk {
         self.files = None;
     }
 
-    /// Makes real storage take some of the batches, and cuts the power in the next batch or in another step. Fails if real
+    /// Appends some of the batches to real storage, and cuts the power in the next batch or in another step. Fails if real
     /// storage does not keep exactly the durable state.
     pub(super) fn crash_files(
         &mut self,
@@ -97,7 +98,7 @@ impl Disk {
             return Ok(());
         };
         let step = files.step.take();
-        // An installation follows everything written before.
+        // An installation follows everything that was written before.
         let installs = matches!(step, Some(InterruptedStep::Install(_)));
         let whole = if installs { batches.len() } else { whole };
         let torn = batches.get(whole).cloned().map(InterruptedStep::Append);
@@ -130,8 +131,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Flips a bit in a file while the member is down. Returns `true` if the member cannot start, or if there are no files.
-    /// Fails if it would start from a different state.
+    /// Flips a bit in a file while the member is down. Returns `true` if the member cannot start or has no files. Fails if it
+    /// would start from a different state.
     pub(crate) fn flip_bit(&mut self, rng: &mut Rng) -> Result<bool, String> {
         let Some(files) = &mut self.files else {
             return Ok(true);
@@ -161,7 +162,7 @@ impl Disk {
         Ok(false)
     }
 
-    /// Makes the content of the files the state of the disk.
+    /// Makes the contents of the files the state of the disk.
     fn reflect(&mut self, recovered: Recovered) {
         self.durable = Log::of(&recovered);
         self.live = self.durable.clone();

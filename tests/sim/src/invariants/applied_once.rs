@@ -1,5 +1,5 @@
-//! Every request is executed at most once, although a member that has lost its leader proposes it again: no two entries of
-//! the log have the same stamp.
+//! Every request is executed at most once, although a member that has lost its leader proposes it again. No two entries of the
+//! log have the same stamp.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ impl Invariant for AppliedOnce {
             let record = scene
                 .disk(*member)
                 .and_then(|disk| disk.entry(applied.index));
-            // A membership change has its command in another field, and its ticket is unique anyway.
+            // A membership change has its command in another field, and its ticket is unique.
             let stamp = record
                 .and_then(|record| wire::decode_entry(&record.payload.slice(1..)).ok())
                 .and_then(|entry| entry.stamp)

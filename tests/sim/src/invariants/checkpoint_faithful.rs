@@ -1,4 +1,4 @@
-//! Log compaction (§7): a checkpoint or a snapshot contains exactly the state after the entry that it names, for every member
+//! Log compaction (§7): a checkpoint or a snapshot contains exactly the state after the entry that it names, on every member
 //! and after every crash.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,7 @@ use super::{ByIndex, Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CheckpointFaithful {
-    /// The fingerprints of executed states, by lineage. A restored state is compared with them, immediately or once its index
-    /// is known.
+    /// The fingerprints of executed states, by lineage. Restored states are compared with them once their index is known.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 

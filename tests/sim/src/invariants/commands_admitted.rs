@@ -1,6 +1,6 @@
-//! A command on v3 keys is executed exactly if the alarms, users and roles of the entries before it admit it, on every member
-//! and after every restart. Only administrators change users and roles. The alarms, users and roles are replayed from the
-//! log, independently of the members.
+//! A command on v3 keys is executed if and only if the alarms, users and roles of the entries before it permit it, on every
+//! member and after every restart. Only administrators change users and roles. The alarms, users and roles are replayed from
+//! the log, independently of the members.
 
 mod access;
 
@@ -23,7 +23,7 @@ pub(super) struct CommandsAdmitted {
     /// Highest index that was checked.
     seen: u64,
     rules: Rules,
-    /// The rules before the entry at each index that changed them.
+    /// The rules before each entry that changed them, by index.
     before: BTreeMap<u64, Rules>,
 }
 
@@ -54,7 +54,7 @@ impl Invariant for CommandsAdmitted {
         for applied in batch.iter().filter(|applied| applied.index > seen) {
             let index = applied.index;
             self.seen = index;
-            // Membership changes have no effect on these rules.
+            // Membership changes do not affect these rules.
             if let Some(entry) = scene.command(*member, index) {
                 let before = self.rules.clone();
                 self.rules
@@ -76,7 +76,7 @@ impl Invariant for CommandsAdmitted {
 }
 
 impl Rules {
-    /// Compares the answer of an entry with the state before it, and applies the answer to that state.
+    /// Compares the answer of an entry with the rules before it, and applies the entry to the rules.
     fn replay(&mut self, entry: &Entry, reply: &Reply) -> Result<(), String> {
         let caller = entry.caller.as_ref();
         match (&entry.command, reply) {
@@ -93,6 +93,7 @@ impl Rules {
         }
     }
 
+    /// Checks that a command was denied or refused exactly if the rules require it.
     fn admits(
         &self,
         command: &KvCommand,
@@ -113,7 +114,7 @@ impl Rules {
             Some(_) | None => None,
         };
         let expected = self.denial(operation, caller);
-        // A put also needs permission to write every key of its lease. These keys are not replayed here.
+        // A put also needs permission to write every key of its lease, which is not replayed here.
         let by_lease = expected.is_none() && attaches(operation);
         if denied == expected.as_ref() || by_lease && denied == Some(&AuthError::PermissionDenied) {
             return Ok(());
@@ -165,8 +166,7 @@ impl Rules {
         self.revision.unwrap_or(1)
     }
 
-    /// Checks that an operation on users or roles succeeds exactly if its caller is an administrator, while authentication is
-    /// enabled.
+    /// Checks that an operation on users or roles succeeds only if authentication is off or its caller is an administrator.
     fn administer(
         &mut self,
         operation: &AuthOperation,

@@ -1,4 +1,4 @@
-//! No member executes a command that its release does not support: its process would end and could not start again.
+//! No member executes a command that its release does not support, because its process would stop and could not start again.
 
 use super::{Fact, Invariant, Scene};
 use crate::releases::NEW;

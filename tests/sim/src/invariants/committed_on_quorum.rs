@@ -1,5 +1,4 @@
-//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on disk, so that no crash can
-//! remove it.
+//! Commitment (§5.3, §5.4.2): an entry is executed only when a majority of the voters has it on disk.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +38,7 @@ impl Invariant for CommittedOnQuorum {
     }
 }
 
-/// Returns whether most of `voters` have the entry on disk.
+/// Returns whether a majority of `voters` has the entry on disk.
 fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
     let mut covered = 0;
     let mut held: Vec<Ident> = Vec::new();
@@ -47,7 +46,7 @@ fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
         match disk.durable_entry(index) {
             Some(record) => held.push(Ident::of(record)),
             None if disk.checkpoint_index() >= index => covered += 1,
-            // The member had the entry on disk when it acknowledged it.
+            // The member had the entry on its former disk when it acknowledged it.
             None if disk.forgotten_index() >= index => covered += 1,
             None => {}
         }

@@ -1,5 +1,5 @@
-//! Membership: in each state that a member executes, restores or receives, raft's configuration equals the registry, with the
-//! same roles. It contains no removed members, and they stay removed.
+//! Membership: in each state that a member executes, restores or receives, raft's configuration and the registry have the same
+//! members in the same roles. Removed members are never in it again.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct ConfigurationAgrees {
-    /// The last state that was checked, and the members removed by then.
+    /// The last checked index, and the members removed by then.
     removed: (u64, BTreeSet<u64>),
 }
 
@@ -33,6 +33,7 @@ impl Invariant for ConfigurationAgrees {
 }
 
 impl ConfigurationAgrees {
+    /// Checks raft's configuration and the registry in a state.
     fn look(&mut self, member: u64, view: &View) -> Result<(), String> {
         let (position, registry) = (&view.position, &view.machine.members);
         let of = |learner: bool| -> BTreeSet<u64> {

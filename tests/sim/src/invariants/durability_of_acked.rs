@@ -1,6 +1,6 @@
-//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after
-//! its index, as in the answer to the client. If a member continues alone, this holds for its own writes: the oracle forgets
-//! the answers to other writes.
+//! Durability (§8: a committed and answered command is never lost): every acknowledged write is in every state at or after its
+//! index, as in the answer to the client. If a member continues alone, this holds only for its own writes, because the oracle
+//! forgets the answers to other writes.
 
 use witan_machine::{kv, revision::Revision, view::View};
 use witan_tree::Watch;
@@ -49,6 +49,7 @@ impl Invariant for DurabilityOfAcked {
 }
 
 impl DurabilityOfAcked {
+    /// Checks that `view` has the acknowledged writes, without the first `skip` ones.
     fn audit(&self, skip: usize, view: &View, scene: &Scene<'_>) -> Result<(), String> {
         for op in self.acknowledged[skip..]
             .iter()
@@ -62,7 +63,7 @@ impl DurabilityOfAcked {
     }
 }
 
-/// Returns the reason why `view` contradicts the answer of `op`, or `None` if it agrees.
+/// Returns how `view` contradicts the answer of `op`, or `None` if it does not.
 fn missing(op: &Op, view: &View) -> Option<String> {
     let (Ask::Write(command), End::Applied { index, outcome, .. }) = (&op.ask, &op.end) else {
         return None;
@@ -87,8 +88,8 @@ fn missing(op: &Op, view: &View) -> Option<String> {
     }
 }
 
-/// Returns the pairs of a range at a revision. Returns none if the revision was compacted, and an impossible pair if the
-/// state is older.
+/// Returns the pairs of a range at a revision. Returns none if the revision was compacted, and an impossible pair if the state
+/// is older than the revision.
 fn at_revision(
     view: &View,
     key: &[u8],
@@ -108,6 +109,7 @@ fn at_revision(
     }
 }
 
+/// Returns how the v2 history in `view` contradicts an event, or `None` if it does not.
 fn event_missing(event: &witan_tree::Event, view: &View) -> Option<String> {
     if event.refresh {
         return None;

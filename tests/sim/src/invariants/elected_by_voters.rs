@@ -8,7 +8,7 @@ use witan_replica::replica::Role;
 
 use super::{Fact, Invariant, Scene};
 
-/// Term, vote and commit index as on disk (see `wire` in the core; the layout does not change).
+/// Term, vote and commit index as on disk (see `wire` in the core; the layout never changes).
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(crate) struct Vote {
     #[prost(uint64, tag = "1")]
@@ -30,12 +30,12 @@ impl Vote {
 pub(super) struct ElectedByVoters {
     /// The vote of each member in each term.
     votes: BTreeMap<(u64, u64), u64>,
-    /// The last term on the disk of each member. A member that skipped a term has no vote of that term on its disk, and can
-    /// no longer vote in it.
+    /// The last term on the disk of each member. A member that skipped a term has no vote of that term on disk, and can no
+    /// longer vote in it.
     terms: BTreeMap<u64, u64>,
     /// The last term of the votes that a member has forgotten because an older copy replaced its disk. It may vote again in
-    /// these terms. By then, all voters have reported the ends of their logs to it, so no leader of such a term has committed
-    /// an entry that the new leader lacks.
+    /// terms up to this one. By then, all voters have reported the ends of their logs to it, so the new leader has every entry
+    /// that a leader of these terms has committed.
     forgotten: BTreeMap<u64, u64>,
     /// The last observed term in which each member led.
     seen: BTreeMap<u64, u64>,

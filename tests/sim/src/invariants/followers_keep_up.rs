@@ -1,5 +1,5 @@
 //! Replication under load (§7): once the network is whole, a member that has caught up stays close behind the leader while
-//! clients write. It uses the leader's log and needs no further snapshot, unless its state must be replaced.
+//! clients write. It gets entries from the leader's log and needs no further snapshot, unless its state must be replaced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,25 +9,24 @@ use witan_replica::replica::Role;
 use super::{Fact, Invariant, Scene};
 use crate::scenario::UNITS_PER_TICK;
 
-/// Number of units within which members that keep up must have an entry that the leader has committed. The time of its
-/// execution depends on the duration of earlier commands.
+/// Number of units within which a member must have an entry that the leader has committed. The time when it executes the entry
+/// depends on the duration of earlier commands.
 const LAG: u64 = 20 * UNITS_PER_TICK;
 
-/// Number of units that a member has for catching up, counted from the time when the members had settled, or from its first
-/// later turn.
+/// Number of units that a member has for catching up, from the time when the members had settled or from its first later turn.
 const CATCH_UP: u64 = 30 * UNITS_PER_TICK;
 
 #[derive(Debug, Default)]
 pub(super) struct FollowersKeepUp {
     /// Whether clients have resumed.
     serves: bool,
-    /// Members that have requested the leader's state and have not received it.
+    /// Members that have requested the leader's state and not received it.
     rebuild: BTreeSet<u64>,
     /// Time since which each member participates.
     since: BTreeMap<u64, u64>,
-    /// The times and commit indexes of leaders within the lag.
+    /// Times and commit indexes of leaders, up to `LAG` units old.
     committed: VecDeque<(u64, u64)>,
-    /// The highest earlier commit index, which every member must have reached.
+    /// The highest commit index older than that, which every member must have reached.
     due: u64,
 }
 

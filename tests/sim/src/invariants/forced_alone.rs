@@ -1,6 +1,6 @@
-//! A member that continues alone (`--force-new-cluster`) keeps all entries of its log. If it does not know its own removal to
-//! be committed, it keeps only the entries before that removal. It is then the only member. No member of the old cluster
-//! returns, or leads a member of the new one.
+//! A member that continues alone (`--force-new-cluster`) keeps all entries of its log. If its own removal is not known to be
+//! committed, it keeps only the entries before that removal. It is then the only member. No member of the old cluster returns,
+//! or leads a member of the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::{Fact, Ident, Invariant, Scene};
 pub(super) struct ForcedAlone {
     /// The entries that must stay.
     log: BTreeMap<u64, Ident>,
-    /// The entry after which no member of the old cluster is left.
+    /// The last entry that removes a member of the old cluster.
     end: u64,
     outside: BTreeSet<u64>,
 }

@@ -1,5 +1,5 @@
-//! Leader Completeness (§5.4): an entry committed in some term is in the logs of the leaders of all later terms. This is
-//! checked when a leader is first observed, against all entries executed by then.
+//! Leader Completeness (§5.4): an entry committed in a term is in the logs of the leaders of all later terms. Each leader is
+//! checked when it is first observed, against all entries executed by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::{Fact, Ident, Invariant, Scene};
 pub(super) struct LeaderCompleteness {
     /// Committed entries, each with a term in which it was committed.
     committed: BTreeMap<u64, (Ident, u64)>,
-    /// The entries that the member has executed in its current turn: member, index and entry.
+    /// The entries executed in the current turn: member, index and entry.
     executed: Vec<(u64, u64, Ident)>,
     seen: BTreeSet<u64>,
 }
@@ -33,7 +33,7 @@ impl Invariant for LeaderCompleteness {
         let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };
-        // A crash leaves the entries of an unfinished turn.
+        // A crash leaves entries of an unfinished turn behind.
         for (executor, index, ident) in self.executed.drain(..) {
             if executor != *member {
                 continue;
@@ -48,7 +48,7 @@ impl Invariant for LeaderCompleteness {
             .disk(*member)
             .map_or(0, |disk| disk.checkpoint_index());
         for (index, (ident, term)) in self.committed.range(base + 1..) {
-            // A paused process may become a leader when others already lead a later term.
+            // A paused process may become leader of an earlier term while others lead a later one.
             if *term < status.term && scene.ident(*member, *index) != Some(*ident) {
                 return Err(format!(
                     "m{member} leads term {} without the committed entry {index}",

@@ -1,5 +1,5 @@
-//! A member that receives its leader's messages follows it within two election timeouts (§5.2), even if it wrongly believed
-//! that the leader had ended.
+//! A member that receives its leader's messages follows that leader within two election timeouts (§5.2), even if it wrongly
+//! believed that the leader's process had ended.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{Fact, Invariant, Scene};
 struct Ignored {
     leader: u64,
     term: u64,
-    /// First and last time at which its messages were received, at least once per election timeout.
+    /// Times of the first and the last message, which arrived at least once per election timeout.
     since: u64,
     last: u64,
 }
@@ -27,7 +27,7 @@ impl Invariant for LeaderFollowed {
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Heard { member, leader, term, timeout, status } = fact {
             let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
-            // The member may again believe that the leader has ended before its turn is over.
+            // The member may believe again that the leader's process has ended before its turn is over.
             self.stands(*member, *status);
             ignored?;
         }
@@ -55,6 +55,7 @@ impl LeaderFollowed {
         }
     }
 
+    /// Records a leader's message. Fails if its receiver has not followed the leader for two election timeouts.
     fn heard(
         &mut self,
         member: u64,

@@ -18,7 +18,7 @@ pub(super) struct LeaseAnswers {
     /// The last entry executed by any member, and the leases after it.
     index: u64,
     leases: BTreeSet<LeaseId>,
-    /// Time at which a client learned that a lease has ended. Its id is not granted again.
+    /// Time at which a client learned that a lease has ended, by lease. Ids of ended leases are not granted again.
     known_ended: BTreeMap<LeaseId, u64>,
 }
 
@@ -39,7 +39,7 @@ impl Invariant for LeaseAnswers {
         if let Fact::LeaseAnswered { lease, answer, asked } = fact {
             self.answered(*lease, *answer, *asked, scene.now)?;
         }
-        // The history restarts. Later entries show the existing leases.
+        // The history restarts, and later entries show the existing leases.
         if let Fact::Forced { .. } = fact {
             *self = Self::default();
         }
@@ -48,7 +48,7 @@ impl Invariant for LeaseAnswers {
 }
 
 impl LeaseAnswers {
-    /// Checks an answer about a lease. Clients only send requests about leases whose grant was acknowledged.
+    /// Checks an answer about a lease. Clients only ask about leases whose grant was acknowledged.
     fn answered(
         &mut self,
         lease: LeaseId,
@@ -86,7 +86,7 @@ impl LeaseAnswers {
     }
 }
 
-/// Returns the lease that an answered operation has revoked.
+/// Returns the lease that an answered operation has revoked, if any.
 fn revoked(op: &Op) -> Option<LeaseId> {
     match (&op.ask, &op.end) {
         (

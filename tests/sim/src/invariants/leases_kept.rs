@@ -1,5 +1,5 @@
-//! Leases: the leader neither ends a lease nor reports it overdue before the time that its client was promised. A lease
-//! without keep-alives ends. Every key with a lease has a lease that exists.
+//! Leases: the leader neither ends a lease nor reports it overdue before the time that its client was promised. A lease without
+//! keep-alives ends. Every key with a lease has a lease that exists.
 
 use std::collections::BTreeMap;
 
@@ -26,27 +26,25 @@ use crate::{
 
 /// Units per second.
 const SECOND: u64 = 10 * UNITS_PER_TICK;
-/// Number of units for which a lease may outlive its time: the extension by a new leader, a member's slow clock, and the
-/// delay of the entry that ends the lease.
+/// Number of units for which a lease may outlive its time: the extension by a new leader, a member's slow clock, and the delay
+/// of the entry that ends the lease.
 const PATIENCE: u64 = 4 * SECOND;
 
-/// The promises to clients about one lease.
 #[derive(Debug, Default)]
 struct Promises {
     ttl_s: i64,
-    /// The latest end.
+    /// The latest promised end.
     until: u64,
-    /// Time of the promise of each later end.
+    /// Each later end, with the time at which it was promised.
     history: Vec<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct LeasesKept {
-    /// The promised end of each lease.
     promised: BTreeMap<LeaseId, Promises>,
     /// Highest index that was checked.
     seen: u64,
-    /// The entry that ended each lease. An id is granted once per run.
+    /// The entry that ended each lease. An id is granted only once per run.
     ended: BTreeMap<LeaseId, u64>,
     /// Time at which the faults had stopped and there was a leader.
     settled: Option<u64>,
@@ -76,7 +74,7 @@ impl Invariant for LeasesKept {
         if let Fact::Forced { kept, lost, .. } = fact {
             self.seen = self.seen.min(*kept);
             self.ended.retain(|_, index| *index <= *kept);
-            // A lost entry may have reset a persisted remaining TTL before a promise.
+            // A lost entry may have cleared a remaining TTL before a promise.
             if *lost > 0 {
                 self.promised.clear();
             }
@@ -97,7 +95,7 @@ impl Invariant for LeasesKept {
 }
 
 impl LeasesKept {
-    /// Records the promise to a client at `now` that the lease lasts for its TTL since the request.
+    /// Records that a client was promised at `now` that the lease lasts for its TTL, counted from the request.
     fn promise(&mut self, lease: LeaseId, ttl_s: i64, asked: u64, now: u64) {
         let promises = self.promised.entry(lease).or_default();
         let units = ttl_s as u64 * SECOND;
@@ -162,6 +160,7 @@ impl LeasesKept {
         }
     }
 
+    /// Checks that leases end only once and not before the promised time.
     fn ended(&mut self, applied: &Applied, now: u64) -> Result<(), String> {
         let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply else {
             return Ok(());
@@ -181,18 +180,20 @@ impl LeasesKept {
         Ok(())
     }
 
+    /// Returns the latest promised end of a lease, or 0 without a promise.
     fn until(&self, lease: LeaseId) -> u64 {
         let promises = self.promised.get(&lease);
         promises.map_or(0, |promises| promises.until)
     }
 
+    /// Checks that no lease outlives its time by more than `PATIENCE`.
     fn none_stays(&self, view: &View, now: u64) -> Result<(), String> {
         let Some(settled) = self.settled else {
             return Ok(());
         };
         for (id, lease) in view.machine.kv.leases().iter() {
             let since = self.until(id);
-            // The current leader started to track the lease at the latest when the members had settled.
+            // The current leader tracks the lease at the latest from the time when the members had settled.
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {
                 return Err(format!("lease {} should have ended by {over}", id.0));

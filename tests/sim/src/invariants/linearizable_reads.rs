@@ -1,8 +1,7 @@
-//! Linearizable reads (§8): a read returns every write completed before its invocation, and no older state than a read
-//! completed before it. It returns only values that were written.
+//! Linearizable reads (§8): a read sees every write completed before its invocation, and no older state than a read completed
+//! before it. It returns only values that were written.
 //!
-//! v3 revisions and the v2 index order all writes. It is therefore enough to compare each read with the floors of its
-//! invocation; no search for an order is needed.
+//! v3 revisions and the v2 index order all writes, so it suffices to compare each read with the floors of its invocation.
 
 use witan_machine::{kv, revision::Revision};
 
@@ -58,6 +57,7 @@ impl Invariant for LinearizableReads {
     }
 }
 
+/// Checks that a read pair is not older than revision `least`, and that its writer wrote it at this revision.
 fn value_is_right(
     op: &Op,
     kv: &kv::KeyValue,

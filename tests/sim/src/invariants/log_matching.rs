@@ -1,5 +1,5 @@
-//! Log Matching (§5.3): two entries with the same index and term are the same entry, and all entries before them are the
-//! same. It suffices to compare the terms of their predecessors.
+//! Log Matching (§5.3): two entries with the same index and term are equal, and so are all entries before them. It suffices to
+//! compare the terms of their predecessors.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,7 @@
-//! The invariants of every run, one file each. Section numbers refer to the extended Raft paper (Ongaro and Ousterhout,
-//! 2014).
+//! The invariants of every run, one file each. Section numbers refer to the extended Raft paper (Ongaro and Ousterhout, 2014).
 //!
-//! An invariant receives [`Fact`]s in the order in which they happen and inspects the [`Scene`]. It never sees the inside of
-//! a replica, so a bug of the replica cannot deceive it.
+//! An invariant receives [`Fact`]s in the order in which they happen, and inspects the [`Scene`]. It never sees the inside of a
+//! replica, so a bug of the replica cannot deceive it.
 
 mod applied_once;
 mod checkpoint_faithful;
@@ -62,7 +61,7 @@ pub enum Fact<'a> {
         member: u64,
         /// The status of its replica.
         status: Status,
-        /// The voters that the member knew before the turn, and the voters that it knows after it.
+        /// The voters that the member knew before and after the turn.
         voters: &'a [Vec<u64>; 2],
     },
     /// Records were written to a member's disk.
@@ -146,20 +145,20 @@ pub enum Fact<'a> {
     Forced {
         /// The member's id.
         member: u64,
-        /// The last entry that any member has executed and that the member has, too.
+        /// The last executed entry that the member has, too.
         kept: u64,
         /// The revision after that entry.
         revision: Revision,
         /// Number of later entries that others have executed.
         lost: u64,
-        /// The part of the member's log that must stay: entries after its checkpoint.
+        /// The entries after the member's checkpoint that must stay in its log.
         log: &'a BTreeMap<u64, Ident>,
         /// The index and identity of the member's later removal, which must not stay.
         dropped: Option<(u64, Ident)>,
         /// Members of the old cluster, including pending ones. They never return.
         outside: &'a BTreeSet<u64>,
     },
-    /// A member does not start from the disk that a crash left, or ends without a reason.
+    /// A member does not start from the disk that a crash left, or stops without a reason.
     NotStarted {
         /// The member's id.
         member: u64,
@@ -173,7 +172,7 @@ pub enum Fact<'a> {
         /// The difference.
         what: String,
     },
-    /// The time to settle after the faults has passed: there must be a leader.
+    /// The time to settle after the faults is over, so there must be a leader.
     Settled {
         /// The status of every member.
         statuses: &'a [Status],
@@ -182,7 +181,7 @@ pub enum Fact<'a> {
     Ended {
         /// The members of the cluster and their states.
         views: &'a [(u64, View)],
-        /// Running members that the cluster has removed and that should have noticed it.
+        /// Running members that the cluster has removed and that should know of it.
         unaware: &'a [u64],
         /// The leader, or 0 if there is none.
         leader: u64,
@@ -190,8 +189,7 @@ pub enum Fact<'a> {
 }
 
 impl Fact<'_> {
-    /// Returns the member that has acted or answered. Returns `None` for facts that concern all members, and for violations
-    /// by any member.
+    /// Returns the member that acted or answered. Returns `None` for facts that concern all members, and for violations.
     pub(crate) fn acts(&self) -> Option<u64> {
         match self {
             Self::Turned { member, .. }
@@ -228,7 +226,6 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Returns the disk of a member.
     pub(crate) fn disk(&self, member: u64) -> Option<&Disk> {
         self.disks.get((member - 1) as usize)
     }
@@ -291,7 +288,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
     ]
 }
 
-/// The identity of an entry, as far as logs distinguish entries.
+/// The identity of an entry, by which logs distinguish entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ident {
     pub(crate) term: u64,
@@ -325,7 +322,7 @@ impl<T: PartialEq + Clone> ByIndex<T> {
         self.seen.split_off(&(index + 1));
     }
 
-    /// Records `value`. Fails with the first value and its member if the two differ.
+    /// Records `value` for `index`. If the first value at this index differs, fails with that value and its member.
     pub(crate) fn agree(&mut self, index: u64, value: &T, member: u64) -> Result<(), (T, u64)> {
         match self.seen.get(&index) {
             None => {

@@ -1,9 +1,9 @@
 //! Two members never run with different histories at the same time. A member that returned with an older, unrecognized disk may
-//! have helped to elect a leader that lacks acknowledged entries. Members that executed these entries must end once this leader
-//! commits in its term. Before the commit, the leader answers no client and cannot confirm its leadership.
+//! have helped to elect a leader that lacks acknowledged entries. Members that executed these entries must stop once this
+//! leader commits in its term. Before that, the leader answers no client and cannot confirm its leadership.
 //!
-//! Logs distinguish entries only by their terms. If a member forgot that it led a term, or its vote in that term, the term
-//! may have two leaders. Their entries at one index, and the logs before these entries, cannot be distinguished.
+//! Logs distinguish entries only by their terms. If a member forgot its vote or its leadership in a term, that term may have
+//! two leaders. Their entries at one index, and the logs before these entries, cannot be distinguished.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Members that start with different states end with the same state: it has one lineage, and all records are equal after the
-//! same entry, including the places of keys in their blocks.
+//! Members that start with different states end with the same state: it has one lineage. All records are equal after the same
+//! entry, including the locations of keys in blocks.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Liveness of writes (§5.6, with a majority alive). Once the network is whole, there is a leader within the stated time. It
-//! takes every proposal and answers it in time, and all members end with the same entry.
+//! Liveness of writes (§5.6, with a majority alive). Once the network is whole, there is a leader within the stated time. The
+//! leader accepts every proposal and answers it in time, and all members end with the same entry.
 
 use witan_machine::{member::MemberId, versions::FIRST};
 use witan_replica::replica::{ProposalRejected, Role};

@@ -1,5 +1,5 @@
 //! Liveness of reads (§8, with a majority alive): once the network is whole, an accepted read is answered within the stated
-//! time, even if it was requested during the chaos.
+//! time, even if it was requested during the faults.
 
 use super::{Fact, Invariant, Scene};
 use crate::oracle::{Ask, End};

@@ -1,4 +1,4 @@
-//! A member that must replace its state with the leader's state receives it, even if the leader or the message is lost.
+//! A member that must replace its state with the leader's state gets that state, even if the leader or the message is lost.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ impl Invariant for RebuildsEnd {
         if let Fact::Rebuilds { member } = fact {
             self.waiting.insert(*member);
         }
-        // A restarted process has forgotten the replacement.
+        // A restarted process has forgotten the request.
         if let Fact::Restored { member, .. } = fact {
             self.waiting.remove(member);
         }

@@ -1,5 +1,5 @@
-//! Persistence (§5.1, §7): a member starts from any disk that a crash leaves. A healthy disk that the core refuses would stop
-//! a member permanently.
+//! Persistence (§5.1, §7): a member starts from any disk that a crash leaves. If the core refused a healthy disk, the member
+//! would be down permanently.
 
 use super::{Fact, Invariant, Scene};
 

@@ -1,6 +1,5 @@
-//! Removal: once the network is whole, a removed member ends by itself if most of the members that it knows refuse it,
-//! because the entry of its removal may never reach it. If it knows of its removal and leaves a single voter, it ends when
-//! that voter refuses it.
+//! Removal: once the network is whole, a removed member stops if most members that it knows refuse it. The entry of its removal
+//! may never reach it. If it knows of its removal and only one voter remains, it stops when that voter refuses it.
 
 use super::{Fact, Invariant, Scene};
 

@@ -1,4 +1,4 @@
-//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after another was
+//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after another one was
 //! answered gets a higher revision.
 
 use std::collections::BTreeMap;
@@ -60,6 +60,7 @@ impl Invariant for RevisionMonotone {
 }
 
 impl RevisionMonotone {
+    /// Records the revision after an entry. Fails if it is out of order.
     fn insert(&mut self, index: u64, revision: Revision, member: u64) -> Result<(), String> {
         let below = self
             .revisions

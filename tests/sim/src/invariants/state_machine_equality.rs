@@ -1,5 +1,5 @@
 //! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same answer, and have the same state
-//! after it. The same holds for a member that executes it again after a crash.
+//! after it. This includes a member that executes the entry again after a crash.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ impl Invariant for StateMachineEquality {
     }
 }
 
-/// Returns the part of an outcome that is equal on all members. Pairs are read only on the member with the waiting request.
+/// Returns the part of an outcome that is equal on all members. Only the member with the waiting request reads the pairs.
 fn without_pairs(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     if let Reply::Kv(Ok(kv::KvReply::Op(reply))) = &mut outcome.reply {

@@ -1,4 +1,4 @@
-//! Persistence on real storage: after a power cut, it keeps the durable state, with or without the interrupted step. With a
+//! Persistence on real storage: after a power cut, it keeps the durable state, with or without the interrupted step. After a
 //! flipped bit, it keeps the whole state or refuses to start.
 
 use super::{Fact, Invariant, Scene};

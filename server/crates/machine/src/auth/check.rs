@@ -10,7 +10,7 @@ use crate::{
     lease::{self, LeaseId, Leases},
 };
 
-/// Checks the permissions of a caller.
+/// The permission checks for one caller.
 #[derive(Clone, Copy)]
 pub struct AccessCheck<'a> {
     auth: &'a Auth,
@@ -32,9 +32,8 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Requires the root role while v2 or v3 authentication is enabled, because both share their users. Fails with `UserEmpty`
-    /// without a caller, with `UserNotFound` for an unknown user, and with `PermissionDenied` for any other user. Does not
-    /// check the caller's revision.
+    /// Fails unless the caller has the root role or v2 and v3 authentication are disabled: with `UserEmpty` without a caller,
+    /// with `UserNotFound` for an unknown user, otherwise with `PermissionDenied`. Ignores the caller's auth revision.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
@@ -49,8 +48,8 @@ impl Auth {
         }
     }
 
-    /// Returns the caller's user. Fails if the caller is not authenticated, if users or roles have changed since the
-    /// authentication, or if the user does not exist.
+    /// Returns the caller's user. Fails if the caller is not authenticated at the current auth revision or the user does not
+    /// exist.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;
@@ -62,8 +61,7 @@ impl Auth {
 }
 
 impl<'a> AccessCheck<'a> {
-    /// Prepares the permission checks for a caller against these users, roles and leases. `None` is an unauthenticated
-    /// caller.
+    /// Creates the permission checks for a caller against these users, roles and leases. `None` is an unauthenticated caller.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
         Self { auth, caller, leases }
     }
@@ -81,7 +79,7 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Returns the keys to which the caller has access. `None` means all keys, because v3 authentication is disabled or the
+    /// Returns the keys to which the caller has access. Returns `None` for all keys, if v3 authentication is disabled or the
     /// caller has the root role. Fails if the caller is not authenticated at the current auth revision.
     fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
@@ -99,8 +97,8 @@ impl<'a> AccessCheck<'a> {
         }))
     }
 
-    /// Fails unless the caller has access to every key of a lease. Looks up one key for each granted range. As in etcd, a
-    /// lease without keys passes, and an administrator passes at any auth revision.
+    /// Fails unless the caller has access to every key of a lease, with one lookup per granted range. As in etcd, a lease
+    /// without keys passes, and an administrator passes at any auth revision.
     fn attached(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
@@ -149,8 +147,8 @@ impl<'a> AccessCheck<'a> {
         leases.try_for_each(|lease| self.list_lease(lease))
     }
 
-    /// Fails if the caller lacks permission for a lease command. Checks only revocations: as in etcd, every user can grant
-    /// leases, and only the leader proposes expirations and lease checkpoints.
+    /// Fails if the caller lacks permission for a lease command. Checks only revocations: as in etcd, every user may grant
+    /// leases, and only the leader proposes expirations and checkpoints.
     pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
         match &command.operation {
             Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.lease_id()),
@@ -163,7 +161,7 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails if the caller lacks permission for a command on the key space. As in etcd, every user can compact.
+    /// Fails if the caller lacks permission for a command on the key space. As in etcd, every user may compact.
     pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
         match &command.operation {
             _ if !self.auth.enabled => Ok(()),
@@ -174,14 +172,13 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails unless the caller can write the key and every key of the attached lease. If the put returns the previous pair,
-    /// the caller must also be able to read the key.
+    /// Fails unless the caller can write the key and every key of the attached lease. If the put returns the previous pair, the
+    /// caller must also be able to read the key.
     pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
         self.put_of(put, &mut BTreeSet::new())
     }
 
-    /// Fails unless the caller can write the range. If the deletion returns the deleted pairs, the caller must also be able
-    /// to read the range.
+    /// Fails unless the caller can write the range and, if the deletion returns the deleted pairs, read it.
     pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
         self.write(&delete.key, &delete.range_end)?;
         if delete.prev_kv {
@@ -207,8 +204,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Checks a put like [`Self::put`]. `leases` contains the leases that were already checked, because a lease may have many
-    /// keys and a transaction may name it often.
+    /// Checks a put like [`Self::put`]. `leases` contains the leases checked so far, because a lease may have many keys and a
+    /// transaction may name it often.
     fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease_id()) {

@@ -55,8 +55,8 @@ struct StoredPaths {
     written: bool,
 }
 
-/// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. Leaves any other record
-/// unchanged, and empties a user's record that cannot be decoded.
+/// Overwrites the password hash in a user's record with zeros. `key` excludes the section byte. Empties a user's record that
+/// cannot be decoded, and leaves all other records unchanged.
 pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
     if key.first() != Some(&USER) {
         return;
@@ -71,8 +71,7 @@ pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
 }
 
 impl Auth {
-    /// Emits the v2 authentication records (the switch and the roles' patterns) that differ from `since`. `None` means an
-    /// empty state.
+    /// Emits the records of v2 authentication (the switch and the roles' patterns) that differ from `since` (empty if `None`).
     pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
@@ -108,7 +107,7 @@ impl Auth {
         });
     }
 
-    /// Loads one checkpoint record. Call [`Self::finish_load`] after the last record.
+    /// Loads one checkpoint record. The caller calls [`Self::finish_load`] after the last record.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let corrupt = |error: prost::DecodeError| CorruptRecord::new(format!("auth: {error}"));
         match key.split_first() {
@@ -149,12 +148,13 @@ impl Auth {
         Ok(())
     }
 
-    /// Computes the merged permissions of all users. Called once after the last record.
+    /// Computes the merged permissions of all users. The caller calls it after the last record.
     pub(crate) fn finish_load(&mut self) {
         self.refresh_where(|_| true);
     }
 }
 
+/// Decodes a name. Fails if it is not UTF-8.
 fn text(name: &[u8]) -> Result<String, CorruptRecord> {
     String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name that is no text"))
 }

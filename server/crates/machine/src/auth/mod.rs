@@ -1,8 +1,7 @@
 //! Authentication and authorization: users, roles with permissions on key ranges, and the switches that enforce them.
 //!
-//! Rules and their order are the same as in etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so
-//! a permission change affects every later log entry. Plaintext passwords, hashing and tokens are in
-//! `server/crates/auth/src`. The hashes are part of the state; no `Debug` implementation prints them.
+//! Rules and their order are the same as in etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so a
+//! permission change affects every later log entry. `server/crates/auth` handles plaintext passwords, hashing and tokens.
 //!
 //! Reading order: `request`, `payload` (the operations) → `users`, `roles` (their implementation) → `range_set` (union of
 //! permissions) → `check` (permission checks of a caller) → `path_permissions` (the same for v2) → `size` (quota accounting) →
@@ -65,11 +64,11 @@ debug_without_secrets!(User: name, roles, no_password);
 pub struct Role {
     /// The role's name; not empty.
     pub name: String,
-    /// Permissions ordered by first key. Permissions with the same first key are in the order in which they were granted.
+    /// Permissions ordered by first key, then in the order in which they were granted.
     pub permissions: Vec<Permission>,
 }
 
-/// The merged permissions of a user's roles. They are derived, and recomputed when one of the roles changes.
+/// The merged permissions of a user's roles, recomputed when one of the roles changes.
 #[derive(Clone, Debug, Default)]
 struct UnifiedPermissions {
     read: RangeSet,
@@ -137,7 +136,7 @@ impl Default for Auth {
 }
 
 impl Auth {
-    /// Builds the state from imported users and roles, for example from a backup. Revision 0 is treated as 1.
+    /// Creates the state from imported users and roles, for example from a backup. Revision 0 becomes 1.
     pub fn restored(
         enabled: bool,
         revision: u64,
@@ -161,7 +160,6 @@ impl Auth {
         self.revision
     }
 
-    /// Returns the number of users.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
@@ -186,18 +184,16 @@ impl Auth {
         self.roles.get(name).map(Arc::as_ref)
     }
 
-    /// Executes a committed command on users and roles (I2). The caller must be an administrator, except for authentications
-    /// and v2 commands.
+    /// Executes a committed command on users and roles (I2). All but authentications and v2 commands require an administrator.
     pub(crate) fn apply(
         &mut self,
         command: &AuthCommand,
         caller: Option<&Caller>,
     ) -> Result<AuthReply, AuthError> {
-        // an older member may see an operation of a newer release here
+        // An older release may see an operation of a newer one here.
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };
-        // these two operations have their own rules
         if !matches!(
             verb,
             AuthOperation::Authenticate(_) | AuthOperation::Paths(_)
@@ -242,8 +238,8 @@ impl Auth {
         done.map(|()| AuthReply::Done)
     }
 
-    /// Checks the caller of a log entry from a release without `by_either`: only v3 authentication requires an administrator.
-    /// While only v2 authentication is enabled, users and roles cannot be changed.
+    /// Checks the caller of a log entry without `by_either`, from an earlier release: only v3 authentication requires an
+    /// administrator. While only v2 authentication is enabled, users and roles cannot be changed.
     fn check_admin_v3_only(
         &self,
         verb: &AuthOperation,
@@ -257,7 +253,7 @@ impl Auth {
         }
     }
 
-    /// Enables v3 authentication. Requires the root user with the root role. Has no effect if v3 authentication is already
+    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if v3 authentication is already
     /// enabled.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
@@ -265,7 +261,7 @@ impl Auth {
             if !root.has(ROOT) {
                 return Err(AuthError::RootRoleMissing);
             }
-            // as in etcd, only this change does not advance the revision
+            // As in etcd, only this change does not advance the auth revision.
             self.enabled = true;
         }
         Ok(())
@@ -279,8 +275,8 @@ impl Auth {
         }
     }
 
-    /// Fails unless the user can get a token: the user exists and has a password, which the proposing member has checked. In
-    /// addition, v3 authentication must be enabled, or v2 authentication for administrators' tokens.
+    /// Fails unless the user can get a token: it exists and has a password, which the proposing member has checked. v3
+    /// authentication must be enabled, or v2 authentication for an administrator's token.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);

@@ -12,7 +12,7 @@ pub struct Enable {}
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Disable {}
 
-/// Issues a token to a user whose password was checked.
+/// Issues a token to a user whose password the proposing member has checked.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct Authenticate {

@@ -1,4 +1,4 @@
-//! A set of keys given as ranges: the union of several permissions.
+//! A set of keys as ranges: the union of several permissions.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::kv::KeyRange;
 pub(super) struct RangeSet(Vec<(Bytes, Option<Bytes>)>);
 
 impl RangeSet {
-    /// Builds the set from ranges in request form. Merges ranges that overlap or touch.
+    /// Creates the set from ranges in request form. Merges ranges that overlap or touch.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
             .map(|(key, range_end)| (key.clone(), end(key, range_end)))
@@ -47,7 +47,7 @@ impl RangeSet {
     }
 
     /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above its
-    /// argument, or `None` without such a key. It is called at most once more than this set has ranges.
+    /// argument, or `None`. It is called at most once more than this set has ranges.
     pub(super) fn cover_all<'a>(
         &self,
         mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,
@@ -63,8 +63,7 @@ impl RangeSet {
         true
     }
 
-    /// Returns the end of the range that contains a key. Returns `None` without such a range, and `Some(None)` if the range
-    /// has no end.
+    /// Returns the end of the range that contains a key (`Some(None)` without an end), or `None` if no range contains it.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;
@@ -73,8 +72,7 @@ impl RangeSet {
     }
 }
 
-/// Returns the exclusive end of a requested range, or `None` if it has no end. The end for a single key is the key followed
-/// by a zero byte.
+/// Returns the exclusive end of a range in request form, or `None` if it has none. A single key ends at its successor.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     match KeyRange::new(key, range_end) {
         KeyRange::One(key) => Some([key, b"\0"].concat().into()),

@@ -8,7 +8,7 @@ use super::{
     },
 };
 
-/// The authenticated user of a request. The proposing member determines it.
+/// The authenticated user of a request, as the proposing member determined it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Caller {
     /// The user's name.
@@ -29,7 +29,7 @@ pub struct AuthCommand {
     )]
     pub operation: Option<AuthOperation>,
     /// Whether the command requires an administrator while v2 or v3 authentication is enabled. Entries of older releases have
-    /// `false`: as in these releases, only the v3 switch counts.
+    /// `false`, because only the v3 switch counted in them.
     #[prost(bool, tag = "14")]
     pub by_either: bool,
 }

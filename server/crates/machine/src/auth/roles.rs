@@ -9,7 +9,7 @@ use super::{
 use crate::kv::KeyRange;
 
 impl Permission {
-    /// Returns the permission's type. Returns `None` for a later version's type, which allows nothing.
+    /// Returns the permission's type. Returns `None` for a later version's type, which grants nothing.
     pub fn allows(&self) -> Option<PermissionType> {
         PermissionType::try_from(self.kind).ok()
     }

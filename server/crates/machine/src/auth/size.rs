@@ -1,7 +1,5 @@
-//! Accounts for the memory of users, roles and permissions against the quota, and limits the length of their texts. All
-//! changes to the maps go through this module, so the count always matches them.
-//!
-//! The count is derived and is not part of a checkpoint.
+//! Counts the memory of users, roles and permissions against the quota, and limits the lengths of their texts. All changes to
+//! the maps go through this module, so the count always matches them. No checkpoint contains the count.
 
 use std::sync::Arc;
 
@@ -30,8 +28,7 @@ impl Auth {
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Removes and returns a user. Also removes its merged permissions and subtracts both sizes. Returns `None` if the user
-    /// does not exist.
+    /// Removes a user and its merged permissions, and subtracts their sizes. Returns the user, or `None` if it does not exist.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -47,8 +44,7 @@ impl Auth {
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Removes and returns a role. Also removes its patterns and subtracts both sizes. Returns `None` if the role does not
-    /// exist.
+    /// Removes a role and its patterns, and subtracts their sizes. Returns the role, or `None` if it does not exist.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);
@@ -72,33 +68,33 @@ impl Auth {
     }
 }
 
-/// Returns the size of a user: `RECORD_BYTES`, its name, its password hash and its roles.
+/// Returns the size of a user in bytes: `RECORD_BYTES`, its name, its password hash and its roles.
 fn of_user(user: &User) -> u64 {
     RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
 }
 
-/// Returns the size of a role: `RECORD_BYTES`, its name and its permissions.
+/// Returns the size of a role in bytes: `RECORD_BYTES`, its name and its permissions.
 fn of_role(role: &Role) -> u64 {
     let permissions = role.permissions.iter().map(of_permission);
     RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
 }
 
-/// Returns the size of a role's permission: `ITEM_BYTES` and the ends of its range.
+/// Returns the size of a permission in bytes: `ITEM_BYTES` and the ends of its range.
 fn of_permission(permission: &Permission) -> u64 {
     ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
 }
 
-/// Returns the size of a role's patterns: `RECORD_BYTES`, the role's name and each pattern.
+/// Returns the size of a role's patterns in bytes: `RECORD_BYTES`, the role's name and each pattern.
 fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
     RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
 }
 
-/// Returns the size of merged permissions: `ITEM_BYTES` for each range. The keys are shared with the roles.
+/// Returns the size of merged permissions in bytes: `ITEM_BYTES` for each range. The keys are shared with the roles.
 fn of_grants(grants: &UnifiedPermissions) -> u64 {
     ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
 }
 
-/// Returns the size of a list of texts: `ITEM_BYTES` and the length of each.
+/// Returns the size of texts in bytes: `ITEM_BYTES` and the length of each.
 fn of_texts(texts: &[String]) -> u64 {
     texts
         .iter()
@@ -106,6 +102,7 @@ fn of_texts(texts: &[String]) -> u64 {
         .sum()
 }
 
+/// Returns the sum of these lengths in bytes.
 fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
@@ -113,17 +110,17 @@ fn bytes(lengths: &[usize]) -> u64 {
 /// The sizes that an operation would add to users and roles.
 #[derive(Default)]
 struct Additions {
-    /// Size in bytes that the operation probably adds to `Auth::size_bytes`, without derived data.
+    /// Estimated growth of `Auth::size_bytes` in bytes, without derived data.
     growth: u64,
-    /// Length of the longest new name or password hash. `AUTH_NAME_BYTES_MAX` limits both.
+    /// Length of the longest new name or password hash, which `AUTH_NAME_BYTES_MAX` limits.
     text: usize,
-    /// Length of the longest new key or pattern.
+    /// Length of the longest new key or pattern, which `LONG_TEXT_BYTES_MAX` limits.
     key: usize,
 }
 
 impl AuthCommand {
-    /// Returns the size in bytes that the command probably adds to `Auth::size_bytes`, without derived data. Returns 0 for a
-    /// password change and for commands that only remove data.
+    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. Returns 0 for a password change and for
+    /// commands that only remove data.
     pub fn growth(&self) -> u64 {
         self.additions().growth
     }
@@ -135,7 +132,7 @@ impl AuthCommand {
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
-    /// Measures the command's additions. All sizes are 0 for a command that only removes data.
+    /// Measures the additions of a command. All sizes are 0 for a command that only removes data.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
@@ -173,7 +170,7 @@ impl AuthCommand {
     }
 }
 
-/// Measures the additions of a v2 command on users and roles.
+/// Measures the additions of a v2 command.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {
@@ -217,6 +214,7 @@ fn longest_pattern(patterns: &PathPatterns) -> usize {
     longest(&patterns.read).max(longest(&patterns.write))
 }
 
+/// Returns the length of the longest text, or 0 without texts.
 fn longest(texts: &[String]) -> usize {
     texts.iter().map(String::len).max().unwrap_or_default()
 }
@@ -234,7 +232,6 @@ mod tests {
         let growth = command.growth();
         auth.apply(&command, None).unwrap();
         let grown = auth.size_bytes().saturating_sub(before);
-        // derived data is counted in addition
         assert!(grown <= growth + ITEM_BYTES, "{grown} {growth}");
     }
 

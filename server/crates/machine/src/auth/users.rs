@@ -46,8 +46,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants a role to a user. Fails if the user or the role does not exist, except for the root role. Granting a role that
-    /// the user already has changes nothing, not even the auth revision.
+    /// Grants a role to a user. Fails if the user or the role does not exist, except for the root role. Granting a role again
+    /// changes nothing, not even the auth revision.
     pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.user)
@@ -63,7 +63,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Revokes a role from a user. Fails if the user does not have it, and for root's root role while v3 authentication is
+    /// Revokes a role from a user. Fails if the user lacks the role, and for root's root role while v3 authentication is
     /// enabled.
     pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {

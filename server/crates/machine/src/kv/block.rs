@@ -1,9 +1,10 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
 //! A version never changes its slot: compaction removes versions and keeps the numbering. If a value equals the previous
-//! version's value, it is stored outside the block in a shared buffer. A put that keeps a large value therefore uses little
-//! memory. This affects only memory. Sizes, the limits of blocks, and the record on disk are the same as with all values
-//! inline. `history` manages the blocks and chooses the shared values, and `checkpoint` defines the record.
+//! version's value, both share a buffer outside the block, so a put that keeps a large value uses little memory. Only memory
+//! differs: sizes, limits and the record on disk are the same as with all values inline.
+//!
+//! `history` manages the blocks and chooses the shared values, and `checkpoint` defines the record.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -15,11 +16,11 @@ use super::{
 };
 use crate::revision::Revision;
 
-/// A block accepts no further version that would exceed this size. It is a size class of the allocator, so closed blocks
-/// waste no memory. It is below the maximum size of a checkpoint record. A larger version gets its own block.
+/// Maximum size of a block in bytes, up to which it accepts further versions. A larger version gets its own block. This is a
+/// size class of the allocator, below the maximum size of a checkpoint record.
 pub(super) const BLOCK_BYTES: usize = 28 << 10;
 
-/// Size in bytes of a block in addition to its versions and directory. It counts against [`BLOCK_BYTES`].
+/// Size in bytes of a block in addition to its versions and directory; counts against [`BLOCK_BYTES`].
 const HEADER_BYTES: usize = 64;
 
 /// Directory entry of a slot whose version was compacted.
@@ -36,13 +37,12 @@ pub(super) enum SlotDirectory {
 
 #[derive(Debug)]
 enum BlockBody {
-    /// Versions can be appended.
+    /// An open block, to which versions can be appended.
     Growing(Vec<u8>),
-    /// Immutable; readers slice it without copying.
+    /// A closed block, which readers slice without copying.
     Closed(Bytes),
 }
 
-/// One block of history.
 #[derive(Debug)]
 pub(super) struct Block {
     number: u64,
@@ -50,7 +50,7 @@ pub(super) struct Block {
     base: Revision,
     slots: SlotDirectory,
     body: BlockBody,
-    /// The values stored outside the block, by slot, in ascending order.
+    /// The values stored outside the block, as `(slot, value)` in ascending order.
     apart: Vec<(u16, Bytes)>,
 }
 
@@ -87,8 +87,7 @@ impl Block {
         }
     }
 
-    /// Builds a block from the parts of a checkpoint record. Returns `None` if a slot, an offset, a version or a link is
-    /// invalid.
+    /// Creates a block from the parts of a checkpoint record. Returns `None` if any of them is invalid.
     pub(super) fn from_parts(
         number: u64,
         base: Revision,
@@ -135,13 +134,13 @@ impl Block {
         &self.slots
     }
 
-    /// Returns the size in bytes of the versions with all values, which counts against the quota.
+    /// Returns the size in bytes of the versions with all values, as it counts against the quota.
     pub(super) fn len(&self) -> usize {
         let apart: usize = self.apart.iter().map(|(_, value)| value.len()).sum();
         self.bytes().len() + apart
     }
 
-    /// Returns the encoded versions, without the values stored outside.
+    /// Returns the encoded versions, without the values that are stored outside.
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.body {
             BlockBody::Growing(bytes) => bytes,
@@ -183,7 +182,7 @@ impl Block {
         }
     }
 
-    /// Returns the versions starting at a slot, in order. Does not decode earlier versions.
+    /// Iterates over the versions from a slot on, in order, without decoding earlier versions.
     pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
         let (begin, end) = match &self.slots {
             SlotDirectory::Full(offsets) => (usize::from(slot), offsets.len()),
@@ -201,7 +200,7 @@ impl Block {
         })
     }
 
-    /// Returns a version in response form, as slices of the block if it is closed.
+    /// Returns a version in response form. If the block is closed, key and value are slices of the block.
     pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
         let bytes = |part: &[u8]| match &self.body {
             BlockBody::Growing(_) => Bytes::copy_from_slice(part),
@@ -219,7 +218,7 @@ impl Block {
         }
     }
 
-    /// Returns a version's value in a buffer that later versions can share, because it contains little other data.
+    /// Returns a version's value in a buffer that later versions can share, because the buffer contains little other data.
     pub(super) fn shareable_value(&self, version: &Version<'_>) -> Bytes {
         match (&self.body, version.apart) {
             (_, Some(apart)) => apart.clone(),
@@ -232,7 +231,7 @@ impl Block {
         }
     }
 
-    /// Appends a version and returns its slot and size. Returns `None` if the block is full or closed.
+    /// Appends a version. Returns its slot and its size in bytes, or `None` if the block is full or closed.
     pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
         let new = self.has_no_slots();
         let base = if new { version.main } else { self.base };
@@ -264,7 +263,7 @@ impl Block {
         Some((slot, size))
     }
 
-    /// Returns whether the versions exceed `BLOCK_BYTES`. Only a single large version exceeds it.
+    /// Returns whether the versions exceed `BLOCK_BYTES`, as a single large version may.
     pub(super) fn is_oversized(&self) -> bool {
         self.len() > BLOCK_BYTES
     }
@@ -278,8 +277,8 @@ impl Block {
         self.apart.shrink_to_fit();
     }
 
-    /// Returns a copy of the block without the versions in these slots (ascending). Returns `None` if all of them were
-    /// already removed. An open block stays open.
+    /// Returns a copy of the block without the versions in the slots `dead` (ascending). Returns `None` if all of them were
+    /// removed before. An open block stays open.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
         let is_dead = |slot: u16| dead.binary_search(&slot).is_ok();
         let mut entries = self.entries();
@@ -289,13 +288,13 @@ impl Block {
         (entries.len() < count).then(|| self.rebuilt(entries, apart.cloned().collect()))
     }
 
-    /// Returns a copy of the block in which only these values (slots ascending) are stored outside.
+    /// Returns a copy of the block that stores exactly the values in `apart` (slots ascending) outside.
     pub(super) fn with_apart(&self, apart: Vec<(u16, Bytes)>) -> Block {
         self.rebuilt(self.entries(), apart)
     }
 
-    /// Returns a copy of the block that contains only these versions (slot and byte range, ascending). `apart` lists, by
-    /// ascending slot, the values to store outside; all other values are stored inline.
+    /// Returns a copy of the block with only these versions, as slots and byte ranges (ascending). `apart` lists the values to
+    /// store outside by slot (ascending); all other values are stored inline.
     fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());
@@ -330,7 +329,7 @@ impl Block {
         !self.apart.is_empty()
     }
 
-    /// Returns the slots and byte ranges of the existing versions, in order.
+    /// Returns the slot and the byte range of each remaining version, in order.
     fn entries(&self) -> Vec<(u16, Range<usize>)> {
         let present = self.slots.present();
         let ends = present
@@ -344,7 +343,7 @@ impl Block {
             .collect()
     }
 
-    /// Decodes the version in a slot, which starts at an offset in the block. Panics if the slot has no version.
+    /// Decodes the version of a slot at an offset in the block. Panics if there is no version.
     fn decode(&self, slot: u16, offset: usize) -> Version<'_> {
         let bytes = &self.bytes()[offset..];
         let apart = value_in(&self.apart, slot);
@@ -353,15 +352,14 @@ impl Block {
     }
 }
 
-/// Returns the value of a slot in `apart`, the list of values that are stored outside the block. Returns `None` if the value is
-/// inside.
+/// Returns the value of a slot in `apart`, the values stored outside the block. Returns `None` if the value is stored inline.
 pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
     let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
     Some(&apart[at].1)
 }
 
 impl SlotDirectory {
-    /// Builds a closed block's directory from the slots and offsets of its versions (ascending). It depends on nothing else,
+    /// Creates a closed block's directory from the slots and offsets of its versions (ascending). It depends on nothing else,
     /// so members with the same versions write the same records.
     fn closed(versions: Vec<(u16, u16)>) -> Self {
         let slots = versions
@@ -374,7 +372,7 @@ impl SlotDirectory {
         }
     }
 
-    /// Builds a directory with an entry for each of the first `slots` slots.
+    /// Creates a directory with an entry for each of the first `slots` slots.
     fn full(versions: &[(u16, u16)], slots: usize) -> Self {
         let mut offsets = vec![COMPACTED_SLOT; slots];
         for (slot, offset) in versions {
@@ -430,8 +428,7 @@ mod tests {
         block.without(dead).unwrap_or(block)
     }
 
-    /// Members share different values, and close and compact a block in different orders. Their records must nevertheless be
-    /// equal.
+    /// Members share different values, and close and compact a block in different orders. Their records must still be equal.
     #[test]
     fn a_closed_block_depends_on_its_versions_alone() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {

@@ -1,8 +1,7 @@
 //! The key space as checkpoint records: one record for the counters, and one for each block.
 //!
-//! A block's record is written when the block is new or a compaction has rewritten it. The open block's record is written
-//! whenever the block has grown. Every record ends with a CRC-32 of its content. The index is not written: loading the blocks
-//! in order rebuilds it.
+//! A block's record is written when the block is new, was rewritten by a compaction or, while it is open, has grown. Every
+//! record ends with a CRC-32 of its content. The index is not written, because loading the blocks in order rebuilds it.
 
 use std::sync::Arc;
 
@@ -57,7 +56,7 @@ impl KvMeta {
         let last = COUNT_MAX.cast_signed();
         (1..last).contains(&self.revision)
             && (-1..=self.revision).contains(&self.compacted)
-            // half of the numbers are left for further blocks
+            // Half of the block numbers are left for later blocks.
             && self.tail < 1 << (BLOCK_BITS - 1)
             && self.compact_from <= self.tail
     }
@@ -79,8 +78,7 @@ impl Kv {
         }
     }
 
-    /// Returns a copy for a later [`Kv::changes`]. The copy has no index, because the index changes with every write and
-    /// would be in memory twice.
+    /// Returns a copy for a later [`Kv::changes`], without the index, which changes with every write.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),
@@ -90,7 +88,7 @@ impl Kv {
         }
     }
 
-    /// Emits the records that changed since `since`, or all records for `None`. Leases are emitted separately.
+    /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
         self.changes_except(since, &|_| false, emit);
     }
@@ -137,14 +135,14 @@ impl Kv {
                 removed.push(before.number());
             }
         }
-        // The open block of one state may be a closed block of the other state.
+        // A block that is open in one state may be closed in the other.
         removed.retain(|number| !blocks.contains_key(number) && *number != tail.number());
         removed
             .into_iter()
             .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
     }
 
-    /// Loads one record. Pass records in ascending key order.
+    /// Loads one record. The caller passes records in ascending key order. Fails if the record is damaged.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let value = verify_checksum(value)
@@ -179,8 +177,8 @@ impl Kv {
         }
     }
 
-    /// Appends a loaded block. It becomes the open block if its number is `tail`, otherwise a closed block. Fails if its
-    /// number or its revisions are out of order, or a count is above `COUNT_MAX`.
+    /// Appends a loaded block. The block with number `tail` becomes the open block. Fails if the block's number or revisions
+    /// are out of order, or a counter is above `COUNT_MAX`.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail
@@ -218,12 +216,11 @@ impl Kv {
         Ok(())
     }
 
-    /// Loads the record of a lease.
     pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }
 
-    /// Builds derived state after the last record and checks consistency.
+    /// Builds derived state after the last record. Fails if the state is inconsistent.
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let Some(meta) = self.loading.take() else {
             return Err(CorruptRecord::new(
@@ -262,7 +259,7 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
-/// Returns whether these are record keys of blocks with consecutive numbers.
+/// Returns whether these are the record keys of blocks with consecutive numbers.
 pub(crate) fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     let after = block_number(before).and_then(|number| number.checked_add(1));
     after.is_some() && after == block_number(key)
@@ -309,7 +306,7 @@ fn encode(block: &Block) -> Vec<u8> {
     out
 }
 
-/// Decodes the output of [`encode`] as an open or a closed block. Returns `None` if it is invalid.
+/// Decodes the output of [`encode`]. `open` is whether the result is an open block. Returns `None` if the bytes are invalid.
 fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     let mut input = ByteReader { rest: value };
     let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
@@ -344,7 +341,7 @@ fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
-/// Returns a record's content without its CRC-32, or `None` if they do not match.
+/// Returns a record's content without its CRC-32, or `None` if the CRC-32 does not match.
 fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
@@ -355,7 +352,7 @@ mod tests {
     use super::*;
     use crate::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
-    /// The records are a format: every later release must read the records of older releases.
+    /// The records are a file format: every later release must read the records of older releases.
     #[test]
     fn records_are_these_bytes() {
         let mut kv = Kv::default();
@@ -411,7 +408,7 @@ mod tests {
         assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
         let mut rest = Vec::new();
         kv.changes_except(None, &odd, &mut |change| rest.push(change.key().to_vec()));
-        // every checkpoint contains the counters
+        // Every checkpoint contains the counters.
         keys.retain(|key| key == &[META] || !odd(key));
         assert_eq!(rest, keys);
     }

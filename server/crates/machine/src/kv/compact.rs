@@ -1,20 +1,17 @@
-//! Compact: drops versions that a later version at or below the compacted revision supersedes.
+//! Compaction: drops versions that a later version at or below the compacted revision supersedes.
 //!
-//! Compaction examines only the versions since the last compaction, because each of them supersedes the previous version of
-//! its key. The work is therefore proportional to the compacted revisions, not to the store. The compacted revision takes
-//! effect at once. Sweeps remove unreachable versions block by block, a part with the compaction and a part with each later
-//! command, so that no command waits long. If no commands arrive, the leader proposes the next part. The sweep depends only
-//! on the log.
+//! A compaction examines only the versions since the last one, because each of them supersedes the previous version of its key.
+//! The work is therefore proportional to the compacted revisions, not to the store. The compacted revision takes effect at
+//! once. Sweeps remove the superseded versions block by block, some with the compaction and some with each later command, so
+//! that no command waits long. If no commands arrive, the leader proposes sweeps.
 
 use super::{Compact, Kv, KvError, version::Location};
 use crate::revision::Revision;
 
-/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB, about 1 ms. A command that arrives during
-/// this time waits.
+/// Number of blocks that a compaction and each requested sweep process: 3.5 MiB in about 1 ms.
 pub(super) const SWEEP_BLOCKS_FIRST: usize = 128;
 
-/// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block,
-/// so the sweep always finishes.
+/// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block.
 pub(super) const SWEEP_BLOCKS_NEXT: usize = 8;
 
 /// The result of one pass over some blocks.
@@ -25,13 +22,13 @@ struct SweepPass {
     removed_keys: Vec<Vec<u8>>,
     /// The block in which the next pass starts.
     next: u64,
-    /// Whether the compacted revision was reached.
+    /// Whether the pass reached the compacted revision.
     finished: bool,
 }
 
 impl Kv {
-    /// Sets the compacted revision, saves the earlier state for watchers and sweeps the first blocks. Fails if the revision
-    /// is already compacted or above the current revision.
+    /// Sets the compacted revision, saves the earlier state for watchers and sweeps the first blocks. Fails if the revision is
+    /// already compacted or above the current revision.
     pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
         let revision = Revision(compact.revision);
         if revision <= self.compacted {
@@ -46,36 +43,35 @@ impl Kv {
         Ok(())
     }
 
-    /// Returns whether versions below the compacted revision still use memory.
+    /// Returns whether superseded versions still use memory, because the last sweep is unfinished.
     pub fn is_sweeping(&self) -> bool {
         self.sweeping
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes this while it is idle, because
-    /// memory would otherwise be freed only as fast as commands arrive.
+    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes this while it is idle, because memory
+    /// would otherwise be freed only as fast as commands arrive.
     pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_FIRST);
         }
     }
 
-    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks for an earlier compaction, if any are left. Every command on keys and
-    /// leases includes this step.
+    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks of an earlier compaction, if any are left. Every command does so.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_NEXT);
         }
     }
 
-    /// Removes the unreachable versions in one pass over about `blocks` blocks, and the keys without a remaining version.
-    /// Records where the next pass starts and whether it is needed.
+    /// Removes the superseded versions in about `blocks` blocks, and the keys without a remaining version. Records where the
+    /// next pass starts and whether it is needed.
     fn sweep(&mut self, blocks: usize) {
         let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
             self.find_dead(self.compacted, blocks);
         for key in &forgotten {
             self.index.remove(key);
         }
-        // The list is mostly sorted already, which is fast for the stable sort.
+        // The list is mostly sorted already, so the stable sort is fast.
         dead.sort();
         dead.dedup();
         for block in dead.chunk_by(|a, b| a.block == b.block) {
@@ -86,9 +82,8 @@ impl Kv {
         self.sweeping = !done;
     }
 
-    /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6,
-    /// because a watch from this revision must still see it. The next pass therefore starts at this revision, which is always
-    /// examined completely.
+    /// Finds the versions to remove. A deletion at the compacted revision stays until the next compaction, as in etcd 3.6, so
+    /// that a watch from this revision sees it. The next pass therefore starts at this revision again.
     fn find_dead(&self, revision: Revision, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {
@@ -154,7 +149,7 @@ mod tests {
             .collect()
     }
 
-    /// Returns a store whose values fill a block each, so that a compaction cannot finish in one pass.
+    /// Returns a store in which each value fills a block, so that a compaction takes several passes.
     fn large() -> Kv {
         let mut kv = Kv::default();
         for n in 0..SWEEP_BLOCKS_FIRST + 100 {
@@ -181,7 +176,7 @@ mod tests {
             commands += 1;
         }
         assert!(commands > 1);
-        // Ten newest versions at the compacted revision, five versions above it, and the small versions.
+        // The ten newest versions at the compacted revision, five versions above it, and the small versions remain.
         assert!(kv.size_bytes() < 16 * (BLOCK_BYTES as u64 + 64) + (24 << 10) + 4096);
     }
 

@@ -1,12 +1,12 @@
-//! DeleteRange: deletes all keys of a range.
+//! Deletion of all keys in a range.
 
 use bytes::Bytes;
 
 use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::WalkStep};
 
 impl Kv {
-    /// Deletes the live keys in a range. Returns their number, and their pairs on request. A range without live keys changes
-    /// nothing, not even the revision. Errors occur before the first write.
+    /// Deletes the live keys in a range. Returns their number, and their pairs on request. Without live keys, nothing changes,
+    /// not even the revision. Errors occur before the first write.
     pub(super) fn delete(
         &mut self,
         batch: &mut WriteBatch,
@@ -16,8 +16,7 @@ impl Kv {
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
-        // A single key is not charged. A transaction that deletes it after a write has no copy to restore, see
-        // `reads_after_a_write`.
+        // A single key is not charged: a transaction that deletes it after a write has no copy to restore.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

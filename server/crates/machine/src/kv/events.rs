@@ -1,11 +1,10 @@
-//! The history in the forms that watchers read: by location, forward from a location or a revision, or backward along one
-//! key. Watchers keep their own cursors.
+//! The history as watchers read it: forward from a location or a revision, or backward along one key.
 //!
-//! A received snapshot may store the same history in different blocks. A location therefore belongs to one layout. A state
-//! does not resolve a location of another layout; readers then continue from the revision.
+//! A received snapshot may store the same history in different blocks, so a location belongs to one layout. A state of another
+//! layout does not resolve it, and readers continue from the revision.
 //!
 //! A compaction can remove changes that synced watchers have not read, because both can happen in the same round. The state
-//! before the compaction is therefore kept until the watchers are notified ([`Kv::states_before_compaction`]).
+//! before the compaction is therefore kept until the watchers are notified ([`Kv::compacted_states`]).
 
 use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
 use crate::{limits::STATES_BEFORE_COMPACTION_MAX, revision::Revision};
@@ -66,7 +65,7 @@ pub struct HistoryLocation {
 }
 
 impl Kv {
-    /// Gives this state, which replaces `replaced`, a new layout. Locations in `replaced` are invalid in it.
+    /// Gives this state a new layout, because it replaces `replaced`. Locations in `replaced` are invalid in it.
     pub fn begin_layout(&mut self, replaced: &Self) {
         self.layout = replaced.layout + 1;
     }
@@ -76,11 +75,12 @@ impl Kv {
         self.layout == location.layout
     }
 
+    /// Returns the location in this state's layout.
     fn of_layout(&self, Location { block, slot }: Location) -> HistoryLocation {
         HistoryLocation { block, layout: self.layout, slot }
     }
 
-    /// Returns the location in this state's blocks, or `None` for a location of another layout.
+    /// Returns the location in this state's blocks, or `None` if it belongs to another layout.
     fn within(&self, location: HistoryLocation) -> Option<Location> {
         let HistoryLocation { block, slot, .. } = location;
         self.has_layout_of(location)
@@ -97,14 +97,14 @@ impl Kv {
         self.of_layout(self.history.seek(revision))
     }
 
-    /// Returns the change at a location of this layout, unless it was compacted.
+    /// Returns the change at a location. Returns `None` if the change was compacted or the location belongs to another layout.
     pub fn change_at(&self, location: HistoryLocation) -> Option<KeyChange<'_>> {
         let (block, version) = self.history.get(self.within(location)?)?;
         Some(KeyChange { block, version })
     }
 
-    /// Returns the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout; otherwise,
-    /// older changes may come first.
+    /// Iterates over the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout;
+    /// otherwise, older changes may come first.
     pub fn changes_from(
         &self,
         revision: Revision,
@@ -119,8 +119,7 @@ impl Kv {
         })
     }
 
-    /// Returns the locations of one key's changes at or after a revision, in order. Returns `None` if there are more than
-    /// `max` changes.
+    /// Returns the locations of a key's changes at or after a revision, in order. Returns `None` for more than `max` changes.
     pub fn changes_of_key(
         &self,
         key: &[u8],
@@ -146,7 +145,7 @@ impl Kv {
         Some(locations)
     }
 
-    /// Returns the pair before a change. Returns `None` if there was no pair, or if it was compacted.
+    /// Returns the pair before a change. Returns `None` if there was none, or if it was compacted.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let revision = written.version.main.previous();
         if revision < self.compacted {
@@ -156,20 +155,20 @@ impl Kv {
         (!version.tombstone).then(|| block.key_value(&version))
     }
 
-    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. The
-    /// compacted revision of the first state shows whether there were more compactions.
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. If there were
+    /// more compactions, the compacted revision of the first state shows it.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
     }
 
-    /// Drops the states before compactions. Call it after watchers were notified.
+    /// Drops the states before compactions. The caller has notified all watchers.
     pub fn clear_states_before_compaction(&mut self) {
         if !self.states_before_compaction.is_empty() {
             self.states_before_compaction = Vec::new();
         }
     }
 
-    /// Copies the pre-compaction states from an earlier state of the same round whose watchers were not notified.
+    /// Takes over the states before compactions from an earlier state of the same round, whose watchers were not notified.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);
@@ -178,7 +177,7 @@ impl Kv {
         }
     }
 
-    /// Saves the current state for watchers before a compaction changes it.
+    /// Saves the current state for watchers, because a compaction is about to change it.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
         states.push(self.clone());
@@ -233,7 +232,6 @@ mod tests {
                 } else {
                     put(&mut kv, &key, size);
                 }
-                // Deleting a missing key creates no revision.
                 if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision().0 {
                     all.push((kv.revision().0, key, deletes));
                 }

@@ -1,4 +1,4 @@
-//! Applies a followed cluster's revisions to the keys, with the same revision numbers.
+//! Applies the source's revisions to the keys of a following cluster, with the same revision numbers.
 
 use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
 use crate::{
@@ -8,8 +8,7 @@ use crate::{
 };
 
 impl Kv {
-    /// Writes the other key space's next revision completely, or fails and writes nothing. Skips a revision that already
-    /// exists.
+    /// Writes the source's next revision completely, or fails and writes nothing. Skips a revision that already exists.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         let main = Revision(revision.revision);
         if main <= self.revision {
@@ -31,7 +30,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless the write creates the same version of the key here and its lease exists.
+    /// Fails unless the write creates the same version of the key as in the source, and its lease exists.
     fn check_followed(&self, revision: Revision, write: &FollowedWrite) -> Result<(), FollowError> {
         let before = self.previous_version(&write.key);
         let lived = before.filter(|before| !before.tombstone);
@@ -50,7 +49,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Compacts like the other key space. Has no effect if this key space is already compacted to that revision.
+    /// Compacts like the source. Does nothing if this key space is already compacted to that revision.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
         if Revision(compact.revision) <= self.compacted {
             return Ok(());
@@ -58,7 +57,7 @@ impl Kv {
         self.compact(compact)
     }
 
-    /// Adds and removes leases. Keeps existing leases, and does not remove leases with keys.
+    /// Adds leases, except existing ones, and removes leases, except those with keys.
     pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
         for grant in &leases.granted {
             let id = grant.lease_id();
@@ -79,7 +78,7 @@ impl Kv {
         self.leases.clear_checkpoints();
     }
 
-    /// Returns the leases without keys that exist here but not in `there`. `there` must be sorted.
+    /// Returns the leases without keys that exist here but not in `there`, which must be sorted.
     pub fn ended_leases(&self, there: &[LeaseId]) -> Vec<LeaseId> {
         let ended = |id: &LeaseId| there.binary_search(id).is_err();
         let without_keys = |id: &LeaseId| self.leases.keys(*id).next().is_none();
@@ -110,7 +109,7 @@ mod tests {
         let mut kv = Kv::default();
         write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
         write(&mut kv, 3, vec![delete("a"), put("b", 2, 0)]).unwrap();
-        // Revisions are repeated after a restart.
+        // After a restart, the source repeats revisions.
         write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
         assert_eq!(
             write(&mut kv, 5, vec![delete("b")]),

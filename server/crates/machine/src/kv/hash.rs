@@ -1,11 +1,9 @@
-//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash, regardless of their
-//! block layout.
+//! The hash of a key space. If readers and watchers cannot distinguish key spaces, their hashes are equal.
 
 use std::hash::{Hash, Hasher};
 
 use super::Kv;
 
-/// Hashes the visible state and history.
 impl Hash for Kv {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.revision, self.compacted, self.len()).hash(state);

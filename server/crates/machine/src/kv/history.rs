@@ -1,6 +1,4 @@
-//! All versions by location: the closed blocks, followed by the open block.
-//!
-//! `index` determines which keys exist. Each operation has its own file.
+//! All versions by location: the closed blocks, then the open block. `index` determines which keys exist.
 
 use std::sync::Arc;
 
@@ -16,11 +14,11 @@ use super::{
 };
 use crate::{lease::LeaseId, revision::Revision};
 
-/// Minimum length in bytes of a value that shares memory with an equal previous value. A command that keeps a shorter value
-/// uses about as much memory and log itself.
+/// Minimum length in bytes of a value that shares a buffer with an equal previous value. A command that keeps a shorter value
+/// itself uses about as much memory and log.
 const SHARED_VALUE_BYTES: usize = 512;
 
-/// A closed block. It compares by identity, which shows a checkpoint whether the block has changed.
+/// A closed block. It is compared by identity, so that a checkpoint sees whether it has changed.
 #[derive(Clone, Debug)]
 pub(super) struct ClosedBlock(pub(super) Arc<Block>);
 
@@ -39,7 +37,7 @@ pub(super) struct History {
     pub(super) tail: Arc<Block>,
     /// Size of all versions in bytes.
     pub(super) bytes: u64,
-    /// Size in bytes of all blocks that were removed or replaced by smaller blocks. It is not replicated.
+    /// Size in bytes of all blocks that were removed or shrunk; not replicated.
     pub(super) dropped_bytes: u64,
 }
 
@@ -54,7 +52,7 @@ impl Default for History {
     }
 }
 
-/// Reads versions and caches the block of the last version.
+/// Reads versions, and caches the last block that was read.
 #[derive(Debug)]
 pub(super) struct HistoryReader<'a> {
     history: &'a History,
@@ -62,7 +60,7 @@ pub(super) struct HistoryReader<'a> {
 }
 
 impl<'a> HistoryReader<'a> {
-    /// Returns the version at a location, or `None` if it was compacted. Caches its block for the next call.
+    /// Returns the version at a location, or `None` if it was compacted.
     pub(super) fn get(&mut self, location: Location) -> Option<BlockVersion<'a>> {
         let block = match self.last {
             Some((number, block)) if number == location.block => block,
@@ -76,12 +74,10 @@ impl<'a> HistoryReader<'a> {
     }
 }
 
-/// A version and its block.
 pub(super) type BlockVersion<'a> = (&'a Block, Version<'a>);
 
 impl History {
-    /// Returns the block with this number, which may be the open block. Returns `None` if the block was compacted or never
-    /// existed.
+    /// Returns the closed or open block with this number. Returns `None` if the block was compacted or never existed.
     fn block(&self, number: u64) -> Option<&Block> {
         if number == self.tail.number() {
             return Some(&self.tail);
@@ -89,7 +85,7 @@ impl History {
         self.blocks.get(&number).map(|closed| closed.0.as_ref())
     }
 
-    /// Returns a reader for many locations that are mostly in few blocks.
+    /// Returns a reader, which is fast for many locations in few blocks.
     pub(super) fn reader(&self) -> HistoryReader<'_> {
         HistoryReader { history: self, last: None }
     }
@@ -100,8 +96,7 @@ impl History {
         Some((block, block.get(location.slot)?))
     }
 
-    /// Follows the links backward from `location` to the newest version at or below `revision`. Returns `None` if it does not
-    /// exist or was compacted.
+    /// Follows the links back from `location` to the newest version at or below `revision`. Returns `None` if none remains.
     pub(super) fn at(&self, location: Location, revision: Revision) -> Option<BlockVersion<'_>> {
         let mut found = self.get(location)?;
         while found.1.main > revision {
@@ -110,23 +105,22 @@ impl History {
         Some(found)
     }
 
-    /// Follows the longest backward link that does not skip the newest version at or below `revision`. Returns `None` without
-    /// an earlier version.
+    /// Follows the longest link back that does not skip the newest version at or below `revision`, or returns `None`.
     fn step_back(&self, links: &Links, revision: Revision) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
-            // The jump is too far back, or compacted and therefore older than every readable revision.
+            // The jump goes too far back, or to a compacted version, which is older than every readable revision.
             _ => self.get(links.prev?),
         }
     }
 
-    /// Returns the pair at a location in response form; `None` if it was compacted.
+    /// Returns the pair at a location in response form, or `None` if it was compacted.
     pub(super) fn key_value(&self, location: Location) -> Option<KeyValue> {
         self.get(location)
             .map(|(block, version)| block.key_value(&version))
     }
 
-    /// Returns the links for the version that follows the version at `location`, whose links are `before`.
+    /// Returns the links of the version that follows the version at `location`, whose links are `before`.
     pub(super) fn links_after(&self, location: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
@@ -140,8 +134,8 @@ impl History {
         Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version and returns its location and size. Closes the open block first if it is full, and afterward if it
-    /// contains one large version. Stores a value only once if it equals the previous version's value.
+    /// Appends a version. Returns its location and its size in bytes. Closes the open block before if it is full, and after if
+    /// it contains one large version. Shares the previous version's value if it is equal.
     pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
         let shared = self.value_before(version);
         let version = Version { apart: shared.as_ref(), ..*version };
@@ -161,8 +155,7 @@ impl History {
         (location, size)
     }
 
-    /// Returns the value of the previous version if it equals the value of `version` and is long enough to be shared. Returns
-    /// `None` otherwise.
+    /// Returns the value of the previous version if `version` has the same value and it is long enough to be shared.
     fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
         let value = version.value;
         if value.len() < SHARED_VALUE_BYTES {
@@ -173,8 +166,7 @@ impl History {
         same.then(|| block.shareable_value(&before))
     }
 
-    /// Returns the next block with the same shared values that [`Self::push`] would create. A checkpoint stores all values
-    /// inline.
+    /// Returns a block with the same shared values that [`Self::push`] would create. The loaded block has all values inline.
     pub(super) fn with_shared_values(&self, block: Block) -> Block {
         let mut apart: Vec<(u16, Bytes)> = Vec::new();
         for (slot, version) in block.versions() {
@@ -202,7 +194,7 @@ impl History {
         }
     }
 
-    /// Closes the open block and opens the next block. Drops an empty block instead.
+    /// Closes the open block and opens the next one. Drops an empty block instead.
     fn close_tail(&mut self) {
         let next = Arc::new(Block::new(self.tail.number() + 1));
         let mut closed = std::mem::replace(&mut self.tail, next);
@@ -213,7 +205,7 @@ impl History {
         self.blocks.insert(closed.number(), ClosedBlock(closed));
     }
 
-    /// Returns the blocks starting at a number, in order. The open block is last.
+    /// Iterates over the blocks from a number on, in order. The open block comes last.
     pub(super) fn blocks_from(&self, number: u64) -> impl Iterator<Item = &Block> {
         let closed = self
             .blocks
@@ -227,12 +219,11 @@ impl History {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// Returns a location from which all versions at or after `revision` are found: the last block that starts below
-    /// `revision`.
+    /// Returns where all versions at or after `revision` are found: the last block that starts below `revision`.
     pub(super) fn seek(&self, revision: Revision) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),
-            // a new open block will contain only later revisions
+            // A new open block will contain only later revisions.
             Some(_) | None => Revision(i64::MAX),
         };
         let (mut low, mut high) = (0, self.tail.number());
@@ -247,7 +238,7 @@ impl History {
         Location { block: low, slot: 0 }
     }
 
-    /// Returns the versions starting at a location, in order.
+    /// Iterates over the versions from a location on, in order.
     pub(super) fn from(
         &self,
         location: Location,
@@ -267,8 +258,8 @@ impl History {
         })
     }
 
-    /// Builds the key index by reading every version. Also returns the size of the live keys' newest versions, and whether any
-    /// version has a lease.
+    /// Builds the key index by reading every version. Returns the index, the size of the live keys' newest versions in bytes,
+    /// and whether any version has a lease.
     pub(super) fn index(&self) -> (Index, u64, bool) {
         let mut rows = Vec::new();
         let mut leased = false;
@@ -288,8 +279,8 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Removes the versions in some slots (ascending) of a block. Ignores empty slots and a missing block. Removes a closed
-    /// block without remaining versions.
+    /// Removes the versions in some slots (ascending) of a block. Ignores empty slots and a missing block. Drops a closed block
+    /// without remaining versions.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;
@@ -299,7 +290,7 @@ impl History {
         };
         let before = block.len() as u64;
         self.bytes -= before - rest.len() as u64;
-        // Another state may hold the whole block.
+        // Another state may still hold the whole block.
         self.dropped_bytes += before;
         if number == self.tail.number() {
             self.tail = Arc::new(rest);
@@ -352,9 +343,9 @@ mod tests {
             assert_eq!(history.at(location, revision).unwrap().1.main, revision);
             most = most.max(steps);
         }
-        // Down the digits and up again: at most three times the logarithm of the number of versions.
+        // Down the digits and up again takes at most three times the logarithm of the number of versions.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
-        // Check the blocks' base revisions, where a search can be off by one.
+        // A search can be off by one at a block's base revision.
         let bases: Vec<i64> = history.blocks_from(0).map(|block| block.base().0).collect();
         let around = bases.iter().flat_map(|base| [base - 1, *base, base + 1]);
         for revision in around {

@@ -1,6 +1,4 @@
-//! Imports the versions of another store from its snapshot.
-//!
-//! The server reads the snapshot format.
+//! Imports the versions of another store from its snapshot, whose format the server reads.
 
 use super::{Compact, IndexEntry, KeyChange, Kv, Version};
 use crate::{
@@ -17,7 +15,7 @@ pub struct ImportedVersion<'a> {
     pub main: Revision,
     /// Index of the change within its revision.
     pub sub: u64,
-    /// Whether the change deleted the key. If so, only `key` is used.
+    /// Whether the change deleted the key. In this case, only `key` is used.
     pub deletes: bool,
     /// The key.
     pub key: &'a [u8],
@@ -32,7 +30,7 @@ pub struct ImportedVersion<'a> {
 }
 
 impl Kv {
-    /// Imports the next version into an empty store. Pass versions in revision order.
+    /// Imports the next version. The caller passes versions in revision order, starting with an empty store.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);
@@ -83,8 +81,8 @@ impl Kv {
         })
     }
 
-    /// Completes an import after the last [`Kv::import_version`]: copies the other store's finished compaction, executes its
-    /// scheduled compaction (0 for none) and attaches keys to leases.
+    /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes its
+    /// scheduled compaction `asked` (0 for none), and attaches keys to leases.
     pub fn finish_import(
         &mut self,
         compacted: Revision,
@@ -114,7 +112,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Imports a lease. Call it before [`Kv::finish_import`]. Fails if the lease has the id 0 or invalid times.
+    /// Imports a lease before [`Kv::finish_import`] is called. Fails if the lease has the id 0 or invalid TTLs.
     pub fn import_lease(&mut self, id: LeaseId, lease: Lease) -> Result<(), CorruptRecord> {
         if id == LeaseId::NONE || !lease.is_sound() {
             return Err(CorruptRecord::new(format!("lease {id}: {lease:?}")));
@@ -123,7 +121,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint can contain the version: its revision must not be below earlier revisions, its counts must
+    /// Fails unless a checkpoint can contain the version. Its revision must not be below earlier revisions, its counters must
     /// leave headroom, and a put's create revision must be between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
@@ -160,7 +158,7 @@ mod tests {
         lease::TTL_MAX_S,
     };
 
-    /// Returns a store after `commands` puts and deletions of a few keys. The result is deterministic.
+    /// Returns a store after `commands` puts and deletions of a few keys, always the same.
     fn filled(commands: usize) -> Kv {
         let mut kv = Kv::default();
         for at in 0..commands {
@@ -216,7 +214,6 @@ mod tests {
         for revision in [150, 200, 301, kv.revision().0] {
             assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
         }
-        // and it continues like the original
         for kv in [&mut kv, &mut taken] {
             apply(kv, KvOperation::Compact(Compact { revision: 300 }));
             while kv.sweeping {
@@ -230,7 +227,7 @@ mod tests {
             taken.retained_versions().count(),
             kv.retained_versions().count()
         );
-        // The locations differ, and therefore the encoded lengths of links.
+        // The locations differ, and so do the encoded lengths of links.
         assert_eq!(taken.live_bytes, taken.history.index().1);
     }
 

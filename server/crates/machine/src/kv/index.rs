@@ -1,7 +1,7 @@
-//! The keys and the location of each key's newest version. Values are not in the index.
+//! The keys, each with the location of its newest version.
 //!
-//! The index has two levels: a persistent map from the lowest key of each page to the page. The first page's lowest key is
-//! empty, so every key has a page.
+//! The index has two levels: a persistent map leads from the lowest key of each page to the page. The first page's lowest key
+//! is empty, so every key has a page.
 
 use std::{hint::black_box, ops::Bound, sync::Arc};
 
@@ -18,12 +18,11 @@ use super::{
 /// Number of keys that are prefetched together while an index is built. In key order, they are scattered over all blocks.
 const FETCHED: usize = 32;
 
-/// A version to be added to the index.
+/// A version to add to the index.
 #[derive(Clone, Copy)]
 pub(super) struct IndexRow<'a> {
     key: &'a [u8],
     entry: PackedEntry,
-    /// Size of the version in bytes.
     size: usize,
 }
 
@@ -40,28 +39,27 @@ impl AsRef<[u8]> for IndexRow<'_> {
     }
 }
 
-/// One step of a walk over a range's live keys.
+/// One step of a walk over the live keys in a range.
 pub(super) enum WalkStep<'a> {
     /// A live key and the location of its newest version.
     Live(&'a [u8], Location),
-    /// The number of keys whose newest version is a deletion.
+    /// A number of keys whose newest version is a deletion.
     Deleted(usize),
 }
 
-/// The number of keys in a range.
+/// A count of keys in a range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     /// Number of keys whose newest version is not a deletion.
     pub(super) live: usize,
-    /// Number of all keys.
     pub(super) all: usize,
 }
 
 impl Count {
-    /// Exceeds the count of any range.
+    /// A count above the count of any range.
     pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
 
-    /// Adds one key to the counts. It counts as live unless its newest version is a deletion. `None` adds nothing.
+    /// Adds one key to the counts. `None` adds nothing.
     fn add(&mut self, entry: Option<IndexEntry>) {
         if let Some(entry) = entry {
             self.live += usize::from(!entry.tombstone);
@@ -70,13 +68,13 @@ impl Count {
     }
 }
 
-/// Returns whether the range contains all keys from position `from` to the end of a page.
+/// Returns whether the range contains a whole page: it starts at position `from`, and the page's last key is in the range.
 fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
     let last = leaf.len().checked_sub(1);
     from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
 }
 
-/// Builds an index from ascending keys.
+/// Builds an index from keys in ascending order.
 #[derive(Default)]
 struct IndexBuilder {
     index: Index,
@@ -87,7 +85,7 @@ struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds a key that is greater than all previous keys. Starts a new page if the current page is full.
+    /// Adds a key that is greater than all previous ones. Starts a new page if the current page is full.
     fn add(&mut self, row: &IndexRow<'_>) {
         if !self.leaf.has_room(row.key) {
             self.close_page();
@@ -101,7 +99,7 @@ impl IndexBuilder {
         }
     }
 
-    /// Moves the current page to the index, without its spare memory, and starts an empty page.
+    /// Moves the current page to the index, without spare memory, and starts an empty page.
     fn close_page(&mut self) {
         let page = Arc::new(self.leaf.slice(0, self.leaf.len()));
         self.index
@@ -125,13 +123,13 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Builds the index of these versions, which must be in write order. Sorts them by key and keeps the last version of each
-    /// key, including deletions, in full pages. Also returns the size of the kept versions that are not deletions.
+    /// Builds the index of these versions, which must be in write order. It contains the last version of each key, including
+    /// deletions, in full pages. Returns the index, and the size in bytes of the versions that are not deletions.
     pub(super) fn build(rows: &[IndexRow<'_>]) -> (Self, u64) {
         let mut filling = IndexBuilder::default();
         let mut last: Option<&IndexRow<'_>> = None;
         for tags in sort::sorted(rows).chunks(FETCHED) {
-            // fetch all rows at once, so that the cache misses overlap
+            // Fetch all rows at once, so that the cache misses overlap.
             let first = |tag: &SortKey| rows[tag.at()].key.first().copied().unwrap_or_default();
             black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
             for tag in tags {
@@ -158,20 +156,20 @@ impl Index {
         self.live
     }
 
-    /// Returns a key's entry, which may be a deletion. Returns `None` if the key has no remaining version.
+    /// Returns a key's entry, which may be a deletion. Returns `None` if no version of the key remains.
     pub(super) fn get(&self, key: &[u8]) -> Option<IndexEntry> {
         let (_, leaf) = self.leaf(key);
         leaf.search(key).ok().map(|at| leaf.entry(at))
     }
 
-    /// Returns the page that contains or would contain a key, and the page's lowest key.
+    /// Returns the page in which a key is or belongs, and the page's lowest key.
     fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
         self.leaves
             .get_prev(key)
             .expect("the first page begins at the empty key")
     }
 
-    /// Sets a key's entry or adds the key. Splits its page if the page is full.
+    /// Sets a key's entry, or adds the key. Splits the key's page if it is full.
     pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
         let (low, leaf) = self
             .leaves
@@ -193,7 +191,7 @@ impl Index {
     }
 
     /// Splits a full page for a new key at position `at`. At either end, the new key starts a new page, so that ascending and
-    /// descending fills leave full pages. Otherwise, halves the page.
+    /// descending writes leave full pages. Otherwise, halves the page.
     fn split_page(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], IndexEntry)) {
         let (key, entry) = new;
         let mut alone = Leaf::default();
@@ -223,7 +221,7 @@ impl Index {
             self.leaves.insert(low.clone(), Arc::new(left));
             self.leaves.insert(first.clone(), Arc::new(right));
             if !fits {
-                // With long keys, the half is also full, but has fewer keys than the page had.
+                // With long keys, a half may be full, too, but it has fewer keys than the page had.
                 let low = if key < &first[..] { low } else { first };
                 let full = self.leaves.get(&low).expect("just inserted").clone();
                 let at = full.search(key).expect_err("the key is new");
@@ -232,7 +230,7 @@ impl Index {
         }
     }
 
-    /// Removes a key if it exists. Merges its page with the previous page if it has become small.
+    /// Removes a key if it exists. Merges its page with the previous one if it has become small.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let (low, leaf) = self
             .leaves
@@ -262,7 +260,7 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with each key in the range, in order, until it returns false.
+    /// Calls `visit` with each key in the range, in key order, until it returns false.
     pub(super) fn visit<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -285,8 +283,8 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with live keys and with numbers of deleted keys, in key order, until it returns false. Skips a page
-    /// without a live key at once. The numbers depend on the pages, but their sum before a live key does not.
+    /// Calls `visit` with live keys and numbers of deleted keys, in key order, until it returns false. Skips pages without a
+    /// live key. The numbers depend on the pages, but their sum before a live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -318,8 +316,8 @@ impl Index {
         }
     }
 
-    /// Counts the live keys and all keys in the range, including deleted keys. Stops before the next page when either number
-    /// reaches the number in `enough`, so the result can exceed `enough`.
+    /// Counts the live keys and all keys (including deleted ones) in a range. Stops at the end of a page if either count has
+    /// reached the one in `enough`, so the result may exceed `enough`.
     pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
         let mut count = Count::default();
         if let KeyRange::One(key) = span {
@@ -345,7 +343,7 @@ impl Index {
         count
     }
 
-    /// Returns the pages from the page in which a range starts to the index's last page, each with its start position.
+    /// Iterates over the pages from the start of a range to the end of the index, each with its start position.
     fn leaves_of<'a>(&'a self, span: &KeyRange<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
         let key = span.first();
         let (low, leaf) = self.leaf(key);
@@ -358,7 +356,7 @@ impl Index {
         std::iter::once((leaf.as_ref(), from)).chain(rest)
     }
 
-    /// Checks the index's invariants.
+    /// Asserts the invariants of the index.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut before: Option<Vec<u8>> = None;
@@ -404,7 +402,7 @@ mod tests {
         }
     }
 
-    /// Generates clustered short keys, and long keys that fill a page with one or a few keys.
+    /// Generates clustered short keys, and keys so long that one or a few fill a page.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),

@@ -1,11 +1,10 @@
-//! Values that puts keep (`ignore_value`). Keeping a value stores it again, so the value counts as if the client had sent it.
-//! The proposer looks up its length, and the put contains the maximum length for the time of its application. Without this
-//! limit, many small puts could follow a put that makes the value large, before any member has seen it. A refused put has
-//! changed nothing, and is proposed again with the value's current length.
+//! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
+//! proposer looks up the value's length, and the put contains a maximum for the time when it is applied. Without this limit,
+//! many small puts could follow a put that makes the value large. A put above the limit changes nothing, and is proposed again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
-/// Any value up to this length in bytes can be kept, because a command uses as much space in the log.
+/// Maximum length in bytes of a value that can always be kept, because a command uses as much space in the log.
 const KEPT_BYTES_FREE: u64 = 512;
 
 impl KvCommand {
@@ -24,9 +23,8 @@ impl Put {
 }
 
 impl Kv {
-    /// Returns the size in bytes of a command's kept values in the current state. For a transaction, this is the size of the
-    /// larger branch. Stores in the command the maximum length of each value at the time of its application: the next power
-    /// of two, so that a change in between rarely matters.
+    /// Returns the size in bytes of the values that a command keeps now; for a transaction, of the larger branch. Sets each
+    /// value's maximum length in the command to the next power of two, so that small changes in between do not matter.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.bound_kept_value(put),
@@ -36,7 +34,7 @@ impl Kv {
         }
     }
 
-    /// Limits the kept values in a transaction, see [`Self::limit_kept_values`].
+    /// Limits the kept values of a transaction like [`Self::limit_kept_values`].
     fn bound_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
@@ -50,7 +48,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Limits the kept value of a put, see [`Self::limit_kept_values`].
+    /// Limits the kept value of a put like [`Self::limit_kept_values`].
     fn bound_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;
@@ -60,7 +58,7 @@ impl Kv {
         bytes
     }
 
-    /// Fails if the value that a put keeps is longer than the put allows.
+    /// Fails if the value that a put keeps is longer than the put's maximum.
     pub(super) fn check_kept_value(&self, put: &Put) -> Result<(), KvError> {
         match put.kept_bytes_max.filter(|_| put.ignore_value) {
             Some(max) if self.value_bytes(&put.key) > max => Err(KvError::KeptValueGrew),

@@ -1,12 +1,10 @@
-//! A request's key range: interprets `key` and `range_end` for all operations.
+//! The key range of a request, in `key` and `range_end` form.
 
-/// The `range_end` that means "all keys starting with the first key".
+/// The `range_end` that means "all keys from the first one on".
 const UNBOUNDED: &[u8] = b"\0";
 
-/// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyRange<'a> {
-    /// A single key.
     One(&'a [u8]),
     /// All keys at or above this key.
     From(&'a [u8]),
@@ -15,7 +13,7 @@ pub(crate) enum KeyRange<'a> {
 }
 
 impl<'a> KeyRange<'a> {
-    /// Interprets the ends of a requested range: a single key without `range_end`, and all keys from `key` on with `\0`.
+    /// Creates a range from a request. An empty `range_end` means a single key, `\0` all keys from `key` on.
     pub(crate) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)
@@ -33,7 +31,7 @@ impl<'a> KeyRange<'a> {
         }
     }
 
-    /// Returns whether a key at or above the range's first key is before its end.
+    /// Returns whether `key` is before the range's end. The caller knows that it is at or above the first key.
     pub(crate) fn reaches(&self, key: &[u8]) -> bool {
         match self {
             KeyRange::One(one) => key == *one,

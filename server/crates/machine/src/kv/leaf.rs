@@ -1,28 +1,26 @@
 //! One page of the index: sorted keys with the locations of their newest versions.
 //!
-//! A page consists of two buffers, so a key costs its length plus eleven bytes. A page that is not shared is changed in
-//! place.
+//! A page consists of two buffers, so a key costs its length plus eleven bytes. A page that no view shares is changed in place.
 
 use super::version::{ByteReader, Location, write};
 
-/// A page accepts no further key that would exceed this size in bytes, which is enough for about 140 keys of 16 bytes. It is
-/// a size class of the allocator, and small enough to copy when a frozen view shares the page.
+/// Maximum size of a page in bytes, which is enough for about 140 keys of 16 bytes. A page accepts no further key that would
+/// exceed it. The size is a size class of the allocator, and small enough to copy when a frozen view shares the page.
 pub(super) const LEAF_BYTES: usize = 3584;
 
-/// Number of bytes by which a page grows while it is filled.
+/// Number of bytes by which a page's buffer grows.
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
-/// Bits of a block's number, so that a location and the tombstone fit in eight bytes.
+/// Number of bits in a block number, so that a location and the tombstone flag fit in eight bytes.
 pub(super) const BLOCK_BITS: u32 = 63 - SLOT_BITS;
 const LOCATION_BYTES: usize = 8;
 
-/// The index entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexEntry {
     /// Location of the key's newest version.
     pub(super) location: Location,
-    /// Whether that version is a deletion.
+    /// Whether the newest version is a deletion.
     pub(super) tombstone: bool,
 }
 
@@ -31,7 +29,7 @@ pub(super) struct IndexEntry {
 pub(super) struct PackedEntry(u64);
 
 impl IndexEntry {
-    /// Packs the entry into eight bytes: the block number ([`BLOCK_BITS`]), the slot and the tombstone.
+    /// Packs the entry into eight bytes: the block number ([`BLOCK_BITS`]), the slot and the tombstone flag.
     pub(super) fn pack(self) -> PackedEntry {
         PackedEntry(
             (self.location.block << (SLOT_BITS + 1))
@@ -47,14 +45,13 @@ impl IndexEntry {
     }
 }
 
-/// One page of the index.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     /// Offsets of the entries in `data`, in key order.
     offsets: Vec<u16>,
-    /// The entries in no particular order: location, key length, key.
+    /// The entries in no particular order, each with location, key length and key.
     data: Vec<u8>,
-    /// Number of bytes in `data` that belong to no entry.
+    /// Number of bytes in `data` that belong to removed entries.
     garbage: usize,
     /// Number of keys whose newest version is not a deletion.
     live: u32,
@@ -69,6 +66,7 @@ impl Leaf {
         self.live
     }
 
+    /// Returns the key at a position.
     pub(super) fn key(&self, at: usize) -> &[u8] {
         let mut input = ByteReader {
             rest: &self.data[usize::from(self.offsets[at]) + LOCATION_BYTES..],
@@ -77,6 +75,7 @@ impl Leaf {
         &input.rest[..len as usize]
     }
 
+    /// Returns the index entry of the key at a position.
     pub(super) fn entry(&self, at: usize) -> IndexEntry {
         let offset = usize::from(self.offsets[at]);
         let bytes = self.data[offset..offset + LOCATION_BYTES]
@@ -99,14 +98,14 @@ impl Leaf {
         Err(low)
     }
 
-    /// Removes all entries and keeps the memory.
+    /// Removes all entries but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.offsets.clear();
         self.data.clear();
         (self.garbage, self.live) = (0, 0);
     }
 
-    /// Returns whether a new key fits. An empty page accepts any key.
+    /// Returns whether a new key fits on the page. An empty page accepts any key.
     pub(super) fn has_room(&self, key: &[u8]) -> bool {
         self.offsets.is_empty() || self.data.len() + entry_bytes(key) <= LEAF_BYTES
     }
@@ -137,7 +136,7 @@ impl Leaf {
         self.data[offset..offset + LOCATION_BYTES].copy_from_slice(&entry.pack().0.to_le_bytes());
     }
 
-    /// Removes the key at a position. Repacks the page when more than half of its bytes are garbage.
+    /// Removes the key at a position. Repacks the page if more than half of its bytes are unused.
     pub(super) fn remove(&mut self, at: usize) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.garbage += entry_bytes(self.key(at));

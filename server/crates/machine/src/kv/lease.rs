@@ -1,6 +1,6 @@
 //! The lease operations on the key space: grant, revoke, expire, checkpoint.
 //!
-//! Not here: the table of leases (`machine/lease.rs`), and attaching and detaching, which each write does (see [`Kv::write`]).
+//! The table of leases is in `machine/lease.rs`. Each write attaches its key to leases itself (see [`Kv::write`]).
 
 use bytes::Bytes;
 
@@ -11,8 +11,7 @@ use crate::lease::{
 };
 
 impl Kv {
-    /// Executes a committed lease command (I2). Revoking an unknown lease fails with `NotFound`. A command without an operation
-    /// changes nothing.
+    /// Executes a committed lease command (I2). Revoking an unknown lease fails with `NotFound`.
     pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
         self.continue_sweep();
         match &command.operation {
@@ -34,7 +33,7 @@ impl Kv {
                 }
                 Ok(LeaseReply::Checkpointed)
             }
-            // Never proposed; an older member may see an operation of a newer release here.
+            // No member proposes such a command, but an older release may see an operation of a newer one here.
             None => Ok(LeaseReply::Checkpointed),
         }
     }
@@ -74,7 +73,7 @@ impl Kv {
         true
     }
 
-    /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported. Returns `false` if a
+    /// Attaches all live keys to their leases, after a checkpoint was loaded or versions were imported. Returns `false` if a
     /// lease does not exist; its keys are attached nevertheless.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();

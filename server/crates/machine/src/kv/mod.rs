@@ -4,8 +4,8 @@
 //!
 //! Reading order: `request` (the operations) → `read_budget` (their limits) → `version` and `block` (storage) → `history` (all
 //! versions) → `leaf` and `index` (the newest version of each key; `sort` helps to build it) → the operations → `kept` (values
-//! that puts keep) → `lease` → `events` (what watchers read) → `retained` (what etcd's store would contain) → `import` (from an
-//! etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
+//! that puts keep) → `lease` → `events` (the history for watchers) → `retained` (the versions that etcd's store would contain)
+//! → `import` (from an etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
 
 use crate::revision::Revision;
 
@@ -184,15 +184,15 @@ pub struct Kv {
     leases: Leases,
     /// Size in bytes of the newest versions of all live keys.
     live_bytes: u64,
-    /// The block in which the current sweep continues or the next sweep starts.
+    /// The block at which the current sweep continues or the next one starts.
     next_sweep_block: u64,
     /// Whether the sweep of the last compaction is unfinished.
     sweeping: bool,
     /// Counters of the checkpoint that is loading; `None` after loading.
     loading: Option<Box<checkpoint::KvMeta>>,
-    /// States before compactions whose watchers were not notified. Not replicated.
+    /// States before compactions that watchers have not been notified of; not replicated.
     states_before_compaction: Vec<Kv>,
-    /// Distinguishes states that replaced each other in this process, because their blocks differ. Not replicated.
+    /// Distinguishes states that replaced each other in this process, because their blocks differ; not replicated.
     layout: u32,
 }
 
@@ -225,7 +225,7 @@ impl std::fmt::Debug for Kv {
     }
 }
 
-/// The writes of a command. They share a revision, which exists after the first write.
+/// The writes of one command. They share a revision, which exists after the first write.
 #[derive(Debug)]
 struct WriteBatch {
     main: Revision,
@@ -233,7 +233,7 @@ struct WriteBatch {
     reads: ReadBudget,
 }
 
-/// The version before a write.
+/// The version of a key before a write.
 struct PreviousVersion {
     size: u64,
     create: Revision,
@@ -249,8 +249,8 @@ impl Kv {
         self.apply_with(command, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). First continues an unfinished sweep. `answers` selects whether the reply contains
-    /// the results of reads; the resulting state does not depend on it.
+    /// Executes a committed command (I2), after a step of an unfinished sweep. `answers` is whether the reply contains the
+    /// results of reads; the resulting state does not depend on it.
     pub fn apply_with(
         &mut self,
         command: &KvCommand,
@@ -275,20 +275,19 @@ impl Kv {
                 self.sweep_on_request();
                 KvReply::Compact
             }
-            // Never proposed; an older member may see an operation of a newer release here.
+            // No member proposes such a command, but an older release may see an operation of a newer one here.
             None => KvReply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.revision_within(&batch);
         Ok(reply)
     }
 
-    /// Prepares the writes of a command, which create the next revision, with its read budget.
+    /// Prepares the writes of a command, which create the next revision. `reads` is the command's read budget.
     fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
         WriteBatch { main: self.revision.next(), written: 0, reads }
     }
 
-    /// Returns the revision that reads within the command see. After the command's first write, this is the command's own
-    /// revision.
+    /// Returns the revision that reads in a command see: the command's own revision after its first write.
     fn revision_within(&self, batch: &WriteBatch) -> Revision {
         if batch.written > 0 {
             batch.main
@@ -297,8 +296,7 @@ impl Kv {
         }
     }
 
-    /// Returns a key's newest version, which may be a deletion, in the form that the next version needs. Returns `None` if no
-    /// version remains.
+    /// Returns the parts of a key's newest version (or deletion) that the next version needs, or `None` if no version remains.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
         let (_, before) = self.history.get(entry.location)?;
@@ -312,7 +310,7 @@ impl Kv {
         })
     }
 
-    /// Writes one version: a value with its lease, or a deletion if `written` is `None`. Detaches the key from its previous
+    /// Writes one version of a key: a value with its lease, or a deletion if `written` is `None`. Moves the key to the new
     /// lease.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], LeaseId)>) {
         let past = self.previous_version(key);
@@ -384,13 +382,13 @@ impl Kv {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Returns the size in bytes of leases and the live keys' newest versions, in 4 KiB pages.
+    /// Returns the size in bytes of leases and of the live keys' newest versions, in 4 KiB pages.
     pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Returns the number of bytes that this state and its predecessors have dropped since the process loaded a state.
-    /// Readers of an older state may still hold them.
+    /// Returns the number of bytes that this state and its predecessors have dropped since the process loaded a state. Readers
+    /// of an older state may still hold them in memory.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

@@ -4,7 +4,7 @@ use super::{Kv, KvError, Put, PutReply, WriteBatch};
 use crate::lease::LeaseId;
 
 impl Kv {
-    /// Checks a put without changing anything. The order of the checks, also in a transaction, is the same as in etcd 3.7.
+    /// Checks a put without changing anything. The order of the checks, also in a transaction, is etcd 3.7's.
     pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
         self.check_lease(put)?;
         self.check_present(put)?;
@@ -35,8 +35,7 @@ impl Kv {
         }
     }
 
-    /// Executes a checked put. If the same transaction deleted the key earlier, no value or lease is left to keep; the API
-    /// refuses such transactions.
+    /// Executes a checked put. The API refuses transactions that delete a key and then keep its value or lease.
     pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };
@@ -74,7 +73,7 @@ mod tests {
         revision::Revision,
     };
 
-    /// Returns a put of a value with `size` repetitions of `byte`. `None` keeps the value.
+    /// Returns a put whose value consists of `size` times `byte`. `None` keeps the current value.
     fn operation(byte: Option<u8>, size: usize) -> KvOperation {
         KvOperation::Put(Put {
             key: Bytes::from_static(b"key"),
@@ -87,7 +86,7 @@ mod tests {
     /// Returns the number of distinct buffers that contain the values of all versions.
     fn buffers(kv: &Kv) -> usize {
         let changes = kv.changes_from(Revision::NONE, None);
-        // collect all values first, because a freed copy's address could be reused
+        // Collect all values first, because a freed copy's address could be reused.
         let values: Vec<Bytes> = changes.map(|(_, change)| change.pair().value).collect();
         let places: BTreeSet<*const u8> = values.iter().map(|value| value.as_ptr()).collect();
         places.len()
@@ -111,7 +110,7 @@ mod tests {
                 apply(&mut kept, operation((put == 0).then_some(b'v'), size));
                 apply(&mut written, operation(Some(put), size));
             }
-            // one buffer for the first put, and one buffer that the other puts share
+            // One buffer for the first put, and one that the other puts share.
             assert!(buffers(&kept) <= 2, "{} buffers", buffers(&kept));
             assert_eq!(buffers(&written), 200);
             let sizes = |kv: &Kv| (kv.size_bytes(), kv.live_size_bytes(), kv.end());

@@ -15,7 +15,7 @@ use crate::revision::Revision;
 /// Number of 16-byte keys in a page of the index.
 const KEYS_PER_PAGE: usize = 140;
 
-/// Number of versions that a read examines to find the version at an older revision, if a key has about a hundred.
+/// Number of versions that a read at an older revision examines, if the key has about a hundred.
 const VERSIONS_PER_KEY: u64 = 16;
 
 /// The limits of one part of a range.
@@ -23,9 +23,9 @@ const VERSIONS_PER_KEY: u64 = 16;
 pub struct RangePartBounds {
     /// Maximum number of pairs.
     pub pairs: usize,
-    /// Maximum size of keys and values in bytes. The pair that reaches the limit is included.
+    /// Maximum size of keys and values in bytes. The pair that reaches it is included.
     pub bytes: usize,
-    /// Maximum number of examined keys, live or not.
+    /// Maximum number of examined keys, including deleted ones.
     pub keys: usize,
 }
 
@@ -34,24 +34,24 @@ pub struct RangePartBounds {
 pub struct RangePart {
     /// The pairs.
     pub kvs: Vec<KeyValue>,
-    /// The continuation after this part.
+    /// Where the range continues after this part.
     pub next: NextPart,
 }
 
-/// The continuation after a part of a range.
+/// Where a range continues after a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextPart {
-    /// The range has ended.
+    /// The part contains the end of the range.
     End,
-    /// More pairs, starting with this key.
+    /// The next pair has this key.
     Pair(Bytes),
-    /// The limit on keys was reached. The rest starts at or after this key.
+    /// The limit on keys was reached. The next pair, if any, has this key or a greater one.
     Unread(Bytes),
 }
 
 impl Kv {
-    /// Reads a range's first pairs in key order. Ignores sort options, filters and limit. To continue, call it on the same
-    /// state with `key` set to the next key.
+    /// Reads the first pairs of a range in key order. Ignores sort options, filters and limit. To continue, the caller sets
+    /// `key` to the key in [`RangePart::next`], on the same state.
     pub fn range_part(
         &self,
         range: &Range,
@@ -93,8 +93,8 @@ impl Kv {
         Ok(part)
     }
 
-    /// Checks that the requested revision is readable; `current` is the newest revision. Fails with `FutureRevision` above
-    /// `current`, and with `Compacted` below the compacted revision.
+    /// Checks that the requested revision is readable. Fails with `FutureRevision` above `current`, the newest revision, and
+    /// with `Compacted` below the compacted revision.
     pub(super) fn check_range(&self, range: &Range, current: Revision) -> Result<(), KvError> {
         if range.revision > current.0 {
             Err(KvError::FutureRevision { current })
@@ -105,8 +105,7 @@ impl Kv {
         }
     }
 
-    /// Checks the revision of a range inside a transaction. There, etcd also refuses a negative revision below the compacted
-    /// revision.
+    /// Checks the revision of a range in a transaction, where etcd also refuses a negative revision below the compacted one.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted.0 {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -114,7 +113,7 @@ impl Kv {
         self.check_range(range, self.revision)
     }
 
-    /// Executes a checked range. A revision of 0 or less means `current`.
+    /// Executes a checked range. A requested revision of 0 or less means `current`.
     pub(super) fn read(
         &self,
         range: &Range,
@@ -157,8 +156,8 @@ impl Kv {
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
-    /// Reads up to `fetch_limit` keys in order, at a revision or at the newest revision. Returns the pairs that pass the
-    /// filters. Also returns the number of keys in the range, unless the read stopped at the limit.
+    /// Reads up to `fetch_limit` keys in key order, at revision `at` or the newest revision (`None`). Returns the pairs that
+    /// pass the filters. Also returns the number of keys in the range, unless the read stopped at the limit.
     fn collect_pairs(
         &self,
         range: &Range,
@@ -185,8 +184,8 @@ impl Kv {
         Ok((kvs, (count < limit).then_some(count as i64)))
     }
 
-    /// Charges the values that a range sorts, and the keys that the charge itself reads. Charges nothing if the range does
-    /// not sort by value.
+    /// Charges the values that a range sorts, and the keys that the charge itself reads. Charges nothing without a sort by
+    /// value.
     pub(super) fn charge_sorted_values(
         &self,
         range: &Range,
@@ -209,8 +208,8 @@ impl Kv {
         })
     }
 
-    /// Calls `visit` with each key's live version in a range, at an older revision or the newest revision, in key order until
-    /// it returns false. Charges all examined keys.
+    /// Calls `visit` with each live version in a range, at revision `at` or the newest revision (`None`), in key order until it
+    /// returns false. Charges all examined keys.
     pub(super) fn walk<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -248,8 +247,7 @@ impl Kv {
         outcome
     }
 
-    /// Counts the live keys in a range, at an older revision or the newest revision (`None`), and charges the count. Fails if
-    /// the budget is exhausted.
+    /// Counts the live keys in a range, at revision `at` or the newest one, and charges the count. Fails without enough budget.
     fn count(
         &self,
         span: &KeyRange<'_>,
@@ -270,7 +268,7 @@ impl Kv {
         Ok(count)
     }
 
-    /// Returns whether a range may need more work than reading `keys` keys. The estimate costs a fraction of this work.
+    /// Returns whether a range may need more work than reading `keys` keys. The estimate costs a fraction of that work.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
@@ -282,14 +280,14 @@ impl Kv {
         range.compares_values() || self.reads_more_than(range, reachable_keys(keys, history))
     }
 
-    /// Charges at least the work of a range; fails if the budget is exhausted.
+    /// Charges the work of a range. Fails if the budget is exhausted.
     pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
             return reads.read_key();
         }
         let span = KeyRange::new(&range.key, &range.range_end);
         if range.revision > 0 && range.revision < self.revision.0 {
-            // A limit does not help, because all keys are counted.
+            // A limit does not reduce the work, because all keys are counted.
             return self.estimate_walk(&span, None, reads);
         }
         if range.count_only {
@@ -303,8 +301,8 @@ impl Kv {
         self.estimate_count(&span, reads)
     }
 
-    /// Charges a walk over a range: until `limit` live keys were seen, or, for `None`, over all keys at an older revision.
-    /// Fails if the budget is exhausted.
+    /// Charges a walk over a range, up to `limit` live keys; `None` stands for a walk over all keys at an older revision. Fails
+    /// if the budget is exhausted.
     pub(super) fn estimate_walk(
         &self,
         span: &KeyRange<'_>,
@@ -321,7 +319,7 @@ impl Kv {
         reads.passed(count.all - count.live)
     }
 
-    /// Charges a range's count. If the budget suffices for the whole index, charges the whole index without counting.
+    /// Charges the count of a range. If the budget suffices for the whole index, charges the whole index without counting.
     fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
         // In a store of ordinary size, even the pages need not be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
@@ -332,7 +330,7 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time in which `keys` keys are read at the newest revision.
+/// Returns how many keys can be read in the time of `keys` keys at the newest revision. With `history`, reads are slower.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY
@@ -367,7 +365,7 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
         && most(range.max_create_revision, version.create)
 }
 
-/// Returns whether a range requests an order other than ascending keys, which is the order of reading.
+/// Returns whether a range requests an order other than ascending keys, the order of reading.
 fn sorts(range: &Range) -> bool {
     range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
 }

@@ -13,13 +13,12 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply. They do not apply to an entry of a release without limits, or to a command that
-    /// reads at most one pair.
+    /// Returns whether the read limits apply: not to entries of releases without limits, or to commands that read at most one
+    /// pair.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
             Some(KvOperation::Txn(txn)) => txn.bounded,
-            // These read at most one pair.
             Some(KvOperation::Put(_) | KvOperation::Compact(_) | KvOperation::Sweep(_)) | None => {
                 false
             }
@@ -36,26 +35,24 @@ pub enum KvOperation {
     /// Deletes a key or a range.
     #[prost(message, tag = "2")]
     Delete(DeleteRange),
-    /// Compares, then executes one of two branches.
+    /// Executes one of two branches, depending on comparisons.
     #[prost(message, tag = "3")]
     Txn(Txn),
     /// Drops superseded revisions.
     #[prost(message, tag = "4")]
     Compact(Compact),
-    /// Continues freeing the space of the last compaction.
+    /// Continues to free the space of the last compaction.
     #[prost(message, tag = "5")]
     Sweep(Sweep),
 }
 
 impl KvOperation {
-    /// Returns whether the operation is a put for which `wanted` returns true, or a transaction with such a put in any
-    /// branch.
+    /// Returns whether the operation is a put for which `wanted` returns true, or a transaction with such a put in any branch.
     pub(crate) fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
         self.sum_puts(&|put| u64::from(wanted(put))) > 0
     }
 
-    /// Sums the results of `of` over all puts. A transaction counts as its larger branch, regardless of which branch is
-    /// executed.
+    /// Sums the results of `of` over all puts. For a transaction, this is the sum of the larger branch, executed or not.
     pub(crate) fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         match self {
             Self::Put(put) => of(put),
@@ -116,7 +113,7 @@ pub struct DeleteRange {
 }
 
 impl DeleteRange {
-    /// Returns whether the deletion covers a range rather than a single key, and returns the pairs.
+    /// Returns whether the deletion returns the pairs of a whole range.
     pub fn reads_span(&self) -> bool {
         self.prev_kv && !self.range_end.is_empty()
     }
@@ -198,21 +195,20 @@ pub struct Txn {
     #[prost(message, repeated, tag = "3")]
     pub failure: Vec<TxnOp>,
     /// Whether the read limits apply. Only the outermost transaction's field counts. Entries of releases without limits lack
-    /// the field and are executed without limits.
+    /// the field and have no limits.
     #[prost(bool, tag = "4")]
     pub bounded: bool,
 }
 
 impl Range {
-    /// Returns whether the range sorts by value. Comparing long values with common prefixes takes longer than reading many
-    /// keys.
+    /// Returns whether the range sorts by value, which takes longer than reading many keys if long values have common prefixes.
     pub(super) fn compares_values(&self) -> bool {
         let sorts = self.sort_target() == SortTarget::Value && !self.count_only;
         sorts && !self.range_end.is_empty()
     }
 
-    /// Returns whether the range reads several keys at a revision before `newest`, which requires following each key's
-    /// versions back.
+    /// Returns whether the range reads several keys at a revision before `newest`, for which it follows each key's versions
+    /// back.
     pub(super) fn reads_history(&self, newest: Revision) -> bool {
         self.revision > 0 && self.revision < newest.0 && !self.range_end.is_empty()
     }
@@ -241,7 +237,6 @@ impl Txn {
         self.ranges().any(|range| range.reads_history(newest))
     }
 
-    /// Returns the ranges in all branches.
     pub(super) fn ranges(&self) -> impl Iterator<Item = &Range> {
         self.operations().filter_map(|operation| match operation {
             TxnOpKind::Range(range) => Some(range),
@@ -265,8 +260,7 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Returns this transaction and its nested transactions. Only nested transactions allocate memory, because each write
-    /// calls this function several times.
+    /// Iterates over this transaction and its nested ones. Allocates only for nested ones, because each write calls this often.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {
@@ -279,7 +273,7 @@ impl Txn {
         })
     }
 
-    /// Sums the results of `of` over all puts, see [`KvOperation::sum_puts`].
+    /// Sums the results of `of` over all puts like [`KvOperation::sum_puts`].
     fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         let branches = [&self.success, &self.failure].map(|branch| {
             let puts = branch.iter().map(|operation| match &operation.kind {
@@ -324,7 +318,7 @@ pub struct Compare {
     /// The relation that must hold.
     #[prost(enumeration = "CompareResult", tag = "1")]
     pub result: i32,
-    /// The field to compare. If the kind of `value` differs from it, `value` counts as zero.
+    /// The field to compare. A `value` of another kind counts as zero.
     #[prost(enumeration = "CompareTarget", tag = "2")]
     pub target: i32,
     /// First key.

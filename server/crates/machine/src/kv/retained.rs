@@ -1,13 +1,13 @@
-//! The versions that etcd's store would contain for the same history. etcd's hash and snapshots cover these versions.
+//! The versions that etcd's store would contain for the same history, which etcd's hash and snapshots cover.
 //!
-//! Versions that a compaction removed are excluded, even if the sweep has not reached them. The server encodes the versions
-//! and computes the hash.
+//! Versions that a compaction removed are excluded, even if the sweep has not reached them. The server encodes the versions and
+//! computes the hash.
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
 use crate::revision::Revision;
 
 impl Kv {
-    /// Returns all versions that can still be read, in revision order.
+    /// Iterates over all versions that can still be read, in revision order.
     pub fn retained_versions(&self) -> impl Iterator<Item = KeyChange<'_>> {
         self.history
             .from(self.history.seek(Revision::NONE))
@@ -15,8 +15,7 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// Returns the revision of a hash request; 0 means the current revision. Fails if the revision is compacted or above the
-    /// current revision.
+    /// Returns the revision for a hash request; 0 means the current one. Fails for a compacted or future revision.
     pub fn hash_revision(&self, revision: Revision) -> Result<Revision, KvError> {
         if revision > Revision::NONE && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -31,9 +30,9 @@ impl Kv {
         })
     }
 
-    /// Returns the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these are
-    /// only the newest versions at `revision`, without deletions at the compacted revision itself. If no key is alive at
-    /// `revision`, they are all versions.
+    /// Iterates over the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these
+    /// are the newest versions at `revision`, without deletions at the compacted revision itself. If no key exists at
+    /// `revision`, these are all versions.
     pub fn hashed_versions(&self, revision: Revision) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()
@@ -50,8 +49,8 @@ impl Kv {
             })
     }
 
-    /// Returns whether compaction keeps a version. It keeps all versions above the compacted revision. At or below it, it
-    /// keeps each key's newest version, but a deletion only at the compacted revision itself.
+    /// Returns whether compaction keeps a version. It keeps all versions above the compacted revision. At or below it, it keeps
+    /// each key's newest version, but a deletion only at the compacted revision itself.
     fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)
@@ -67,8 +66,7 @@ impl Kv {
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 
-    /// Returns whether any key exists at `revision`, which means that its newest retained version at or below `revision` is
-    /// not a tombstone.
+    /// Returns whether any key exists at `revision`: its newest retained version at or below `revision` is not a tombstone.
     fn is_any_key_alive_at(&self, revision: Revision) -> bool {
         self.retained_versions()
             .map(|written| written.version)
@@ -99,8 +97,8 @@ mod tests {
         versions.map(|written| written.revision().0).collect()
     }
 
-    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, and c put at 6 and deleted at 7. Unless
-    /// `compact` is 0, the store is compacted at this revision.
+    /// Returns a store with key a put at revisions 2 and 5, b put at 3 and deleted at 4, and c put at 6 and deleted at 7. The
+    /// store is compacted at revision `compact` unless it is 0.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
         put(&mut kv, "a", 1);
@@ -118,10 +116,10 @@ mod tests {
     #[test]
     fn below_the_compacted_revision_only_the_newest_counts() {
         let kv = sample(4);
-        // the deletion at the compacted revision is kept but not hashed
+        // The deletion at the compacted revision is kept but not hashed.
         assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);
         assert_eq!(revisions(kv.hashed_versions(Revision(4))), [2]);
-        // at this revision, a newer version has replaced the deletion
+        // At this revision, a newer version has replaced the deletion.
         assert_eq!(revisions(kv.hashed_versions(Revision(5))), [5]);
         assert_eq!(
             kv.hash_revision(Revision(3)),

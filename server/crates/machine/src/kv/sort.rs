@@ -1,19 +1,17 @@
-//! Sorts many byte strings without pairwise comparison: a radix sort that processes seven bytes of each key at a time (an MSD
-//! string sort with cached heads).
-//!
-//! A comparison sort of millions of keys fetches two keys from memory for each of its n log n steps. This sort fetches each
-//! key only a few times, and works on adjacent integers. It does not interpret the keys.
+//! Sorts many byte strings without pairwise comparison: an MSD radix sort with cached heads, which processes seven bytes of
+//! each key at a time. It fetches each key only a few times, while a comparison sort fetches two keys for each of its n log n
+//! steps.
 
 use std::ops::Range;
 
-/// Number of key bytes in one integer, in addition to their count.
+/// Number of key bytes in a head, in addition to their count.
 const HEAD_BYTES: usize = 7;
 /// Initial number of key bytes that are compared at once to find a common prefix.
 const WINDOW_BYTES: usize = 64;
 /// Maximum size of a group that is sorted by comparison, because another radix pass would cost as much.
 const FEW_KEYS: usize = 8;
 
-/// A key's position in the input, and the bytes that this pass sorts by.
+/// A key's position in the input, and its head for the current pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SortKey {
     head: u64,
@@ -27,7 +25,7 @@ impl SortKey {
     }
 }
 
-/// Stable sort: returns the positions of all keys in ascending key order.
+/// Stable sort. Returns the keys' positions in ascending key order.
 pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     let mut tags: Vec<SortKey> = (0..keys.len()).map(|at| SortKey { head: 0, at }).collect();
     let mut groups: Vec<(Range<usize>, usize)> = vec![(0..tags.len(), 0)];
@@ -58,8 +56,8 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     tags
 }
 
-/// Packs the first `HEAD_BYTES` bytes of a key above their count (plus one if the key is longer). A key that ends therefore
-/// sorts before keys that continue with zeros.
+/// Packs the first `HEAD_BYTES` bytes of a key, followed by their count (plus one if the key is longer). A key that ends
+/// therefore sorts before a key that continues with zeros.
 fn head(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = key.len().min(HEAD_BYTES);
@@ -73,8 +71,8 @@ fn has_more_bytes(head: u64) -> bool {
     head as u8 > HEAD_BYTES as u8
 }
 
-/// Returns the length of the common prefix of all keys. Reads at most twice this length from each key, plus a window. The
-/// growing window bounds the cost: without it, every pass could read long similar keys to their ends.
+/// Returns the length of the common prefix of all keys. Reads at most twice this length from each key, plus a window. Without
+/// the growing window, every pass could read long similar keys to their ends.
 fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
     let (mut length, mut window) = (0, WINDOW_BYTES);
     loop {
@@ -88,7 +86,7 @@ fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize 
     }
 }
 
-/// Returns the length of the common prefix of all keys. Can read each key completely.
+/// Returns the length of the common prefix of all keys. May read each key completely.
 fn common_prefix_len_of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
     let first = keys.next().unwrap_or_default();
     let mut length = first.len();

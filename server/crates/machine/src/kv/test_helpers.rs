@@ -1,4 +1,4 @@
-//! Applies operations in this module's tests.
+//! Helpers for this module's tests.
 
 use bytes::Bytes;
 
@@ -15,7 +15,6 @@ pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
     kv.clear_states_before_compaction();
 }
 
-/// Puts a value of `size` bytes.
 pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
     let put = Put {
         key: Bytes::copy_from_slice(key.as_bytes()),

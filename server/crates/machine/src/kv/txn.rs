@@ -1,8 +1,8 @@
-//! Txn: compares, then executes one of two lists of operations at one revision.
+//! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
-//! As in etcd, there are three steps. First, all comparisons, including nested ones, are evaluated on the state before the
-//! transaction. Then the operations in the chosen branches are checked, and finally executed. A failed transaction therefore
-//! changes nothing. Only the third step detects a transaction that reads too much, and then restores the state before.
+//! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
+//! operations in the chosen branches are checked, and finally executed, so a failed transaction changes nothing. Only the
+//! execution detects that a transaction reads too much, and then restores the state before it.
 
 use std::cmp::Ordering;
 
@@ -20,6 +20,7 @@ struct TxnPath {
 }
 
 impl TxnPath {
+    /// Returns the operations of the branch that the transaction takes.
     fn branch<'a>(&self, txn: &'a Txn) -> &'a [TxnOp] {
         if self.succeeded {
             &txn.success
@@ -30,8 +31,7 @@ impl TxnPath {
 }
 
 impl Kv {
-    /// Executes a transaction: evaluates its comparisons, checks the chosen branches, and executes them. If the transaction
-    /// fails, the key space is unchanged.
+    /// Executes a transaction: evaluates its comparisons, checks the chosen branches and executes them, or changes nothing.
     pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
@@ -44,8 +44,7 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state, without a proposal. It can compare and sort as many bytes as
-    /// it can return.
+    /// Executes a read-only transaction on a copy of this state. It may compare and sort as many bytes as it may return.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
         let budget = ReadBudget::of_read_txn(self.len() as u64, self.live_bytes);
         self.charge_compared_values(txn, &mut budget.clone())?;
@@ -54,21 +53,20 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Returns whether both branches of a transaction together may read more than `keys` keys. The estimate costs a fraction
-    /// of this work.
+    /// Returns whether both branches of a transaction together may read more than `keys` keys, by a cheap estimate.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// Returns whether a transaction compares and sorts more bytes in ranges than one command is allowed to. Both branches
-    /// count. This costs as much as reading the keys.
+    /// Returns whether a transaction compares and sorts more bytes in ranges than one command may, counting both branches. This
+    /// costs as much as reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
     }
 
-    /// Charges the values of ranges that a transaction compares or sorts in both branches, and their keys.
+    /// Charges the values that a transaction compares or sorts in the ranges of both branches, and their keys.
     fn charge_compared_values(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         let compares_values = |compare: &&Compare| compare.compares_values();
         for compare in txn.comparisons().filter(compares_values) {
@@ -92,15 +90,13 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` for a deletion
-    /// without returned pairs.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs, if it returns them.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_delete(delete, &mut reads).is_err()
     }
 
-    /// Charges the reads of the comparisons and both branches of a transaction, including nested ones. Fails if the budget is
-    /// exhausted.
+    /// Charges the reads of the comparisons and branches of a transaction, including nested ones. Fails without enough budget.
     fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -116,7 +112,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Charges the reads of a deletion. A deletion without returned pairs costs nothing.
+    /// Charges the reads of a deletion, which are none if it returns no pairs.
     fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
@@ -125,7 +121,7 @@ impl Kv {
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
-    /// Evaluates the comparisons of a transaction, and of the transactions nested in the chosen branch, on the current state.
+    /// Evaluates the comparisons of a transaction, and of the transactions nested in its chosen branch, on the current state.
     /// Returns the branches to execute.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
@@ -161,8 +157,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind, which
-    /// the API refuses.
+    /// Executes the operations in the branches of `path` and returns their replies. Ignores an operation without a kind.
     fn execute(
         &mut self,
         batch: &mut WriteBatch,
@@ -204,7 +199,7 @@ impl Kv {
         Ok(TxnReply { succeeded: path.succeeded, replies })
     }
 
-    /// Returns whether a comparison holds for all live keys in its range. For a range without keys, a comparison of `value`
+    /// Returns whether a comparison holds for all live keys in its range. In a range without keys, a comparison of `value`
     /// fails, and all other targets compare as 0.
     fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, KvError> {
         let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -224,7 +219,7 @@ impl Kv {
 }
 
 /// Returns whether an operation that may exceed the read limits follows a write. `written` is whether an earlier operation
-/// wrote, and is updated.
+/// wrote; the call updates it.
 fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {
@@ -247,8 +242,7 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// Returns whether a comparison holds for one pair. As in etcd, an unknown target compares as equal and an unknown relation
-/// holds.
+/// Returns whether a comparison holds for one pair. As in etcd, an unknown target is equal and an unknown relation holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

@@ -1,7 +1,5 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
-//! `block` assigns its location, and `index` determines which version is the newest.
-//!
 //! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
 //! six bytes in addition to its key and value. In memory, a value may be stored outside its block (see `block`).
 
@@ -9,31 +7,26 @@ use bytes::Bytes;
 
 use crate::{lease::LeaseId, revision::Revision};
 
-/// Location of a version. It never changes and is never reused. Members with equal keys can have different locations.
+/// Location of a version, which never changes and is never reused. Members with equal keys can have different locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
-    /// Number of the block.
     pub(super) block: u64,
     /// Slot within the block.
     pub(super) slot: u16,
 }
 
-/// Links from a version to older versions of the same key.
-///
-/// `prev` points to the previous version. `jump` points further back, by the lowest digit of `depth` in the skew-binary
-/// system, so that any older version is found in O(log n) steps. A link to a compacted version resolves to nothing, because
-/// all older versions were also compacted.
+/// Links from a version to older versions of the same key. `prev` points to the previous version. `jump` points further back,
+/// by the lowest digit of `depth` in the skew-binary system, so that any older version is found in O(log n) steps. A link to a
+/// compacted version resolves to nothing, because all older versions were compacted, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
-    /// The previous version.
     pub(super) prev: Option<Location>,
-    /// A version before the previous version.
+    /// A version before the previous one.
     pub(super) jump: Option<Location>,
     /// Number of earlier versions of this key, including versions before deletions.
     pub(super) depth: u64,
 }
 
-/// A decoded version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version<'a> {
     /// Revision of the change.
@@ -42,15 +35,13 @@ pub(super) struct Version<'a> {
     pub(super) sub: u64,
     /// Whether the change deleted the key.
     pub(super) tombstone: bool,
-    /// Revision that created the key. For a tombstone, the tombstone's own revision.
+    /// Revision that created the key; for a tombstone, its own revision.
     pub(super) create: Revision,
     /// Number of puts since the key was created; 0 for a tombstone.
     pub(super) version: i64,
     /// The attached lease; [`LeaseId::NONE`] without a lease.
     pub(super) lease: LeaseId,
-    /// Links to older versions.
     pub(super) links: Links,
-    /// The key.
     pub(super) key: &'a [u8],
     /// The value; empty for a tombstone.
     pub(super) value: &'a [u8],
@@ -61,7 +52,7 @@ pub(super) struct Version<'a> {
 }
 
 const TOMBSTONE: u8 = 1;
-/// Flag for the first version after a creation. Its create revision and version are not encoded.
+/// Flag of the first version after a creation, whose create revision and version number are not encoded.
 const FRESH: u8 = 2;
 const SUB: u8 = 4;
 const LEASE: u8 = 8;
@@ -70,7 +61,7 @@ const JUMP: u8 = 32;
 const KNOWN: u8 = TOMBSTONE | FRESH | SUB | LEASE | PREV | JUMP;
 
 impl<'a> Version<'a> {
-    /// Encodes everything before the key, for a version in block `block` with revisions relative to `base`.
+    /// Encodes everything before the key, for a version in block number `block`. Revisions are relative to `base`.
     pub(super) fn head(&self, block: u64, base: Revision) -> Vec<u8> {
         let fresh = !self.tombstone && self.version == 1 && self.create == self.main;
         let flags = flag(self.tombstone, TOMBSTONE)
@@ -106,12 +97,12 @@ impl<'a> Version<'a> {
         out
     }
 
-    /// Decodes the version at the start of `bytes`. Returns `None` if they are invalid.
+    /// Decodes the version at the start of `bytes`. Returns `None` if the bytes are invalid.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: Revision) -> Option<Self> {
         Self::decode_with(bytes, block, base, None)
     }
 
-    /// Decodes a version like [`Self::decode`]. With `apart`, the value is taken from `apart`, and `bytes` does not contain it.
+    /// Decodes a version like [`Self::decode`]. If `apart` is set, it is the value, and `bytes` does not contain the value.
     pub(super) fn decode_with(
         bytes: &'a [u8],
         block: u64,
@@ -176,8 +167,8 @@ impl<'a> Version<'a> {
     }
 }
 
-/// Returns how far the jump of a version at `depth` reaches back. This is the weight of the lowest digit of `depth` in the
-/// skew-binary system, with weights 1, 3, 7, 15 and so on. Returns 0 for the first version.
+/// Returns how far the jump of a version at `depth` reaches back: the weight of the lowest digit of `depth` in the skew-binary
+/// system, with weights 1, 3, 7, 15 and so on. Returns 0 for the first version.
 pub(super) fn reach(depth: u64) -> u64 {
     let mut rest = depth;
     let mut weight = 0;
@@ -218,6 +209,7 @@ pub(super) struct ByteReader<'a> {
 }
 
 impl<'a> ByteReader<'a> {
+    /// Takes the next byte. Returns `None` at the end.
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -237,6 +229,7 @@ impl<'a> ByteReader<'a> {
         None
     }
 
+    /// Takes the next `len` bytes. Returns `None` if fewer are left.
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;

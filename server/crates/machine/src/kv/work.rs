@@ -1,4 +1,4 @@
-//! Estimates how many keys a command on the key space touches, see `machine/work.rs`.
+//! Estimates how many keys a command on the key space touches (see `machine/work.rs`).
 
 use super::{
     DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
@@ -10,10 +10,10 @@ use crate::{
     revision::Revision,
 };
 
-/// Number of versions that a sweep processes in a block of typical size.
+/// Number of versions that a sweep processes in a typical block.
 const VERSIONS_PER_BLOCK: u64 = 128;
 
-/// Number of single-key operations that a transaction can have without being counted.
+/// Maximum number of single-key operations in a transaction that is not counted.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 impl Kv {
@@ -25,7 +25,7 @@ impl Kv {
             Some(KvOperation::Delete(delete)) => {
                 charged(max, |reads| self.charge_deletion(delete, reads))
             }
-            // a few keys may have values of many megabytes
+            // A few keys may have values of many megabytes.
             Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
             Some(KvOperation::Txn(txn)) => charged(max, |reads| self.charge_txn(txn, reads)),
             Some(KvOperation::Compact(compact)) => {
@@ -36,8 +36,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns the number of keys attached to the leases that a command ends, counting up to `max` for each lease, plus the
-    /// work of its part of a sweep.
+    /// Returns the number of keys attached to the leases that a command ends, at most `max` for each lease, plus the work of
+    /// its part of a sweep.
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;
@@ -74,8 +74,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Estimates the number of versions that each command sweeps for the last compaction. Returns 0 if none are left or the
-    /// pass has the usual length.
+    /// Estimates the number of versions that each command sweeps for the last compaction. Returns 0 if the sweep is finished or
+    /// the next pass has the usual length.
     fn next_sweep_work(&self) -> u64 {
         if !self.is_sweeping() {
             return 0;
@@ -87,7 +87,7 @@ impl Kv {
         }
     }
 
-    /// Estimates the number of versions that a pass over `blocks` blocks up to a compacted revision processes.
+    /// Estimates the number of versions that a pass over `blocks` blocks processes, up to the compacted revision `revision`.
     fn sweep_work(&self, revision: Revision, blocks: usize) -> u64 {
         let revision = revision.min(self.revision());
         let first = self.history.seek(revision).block;
@@ -100,8 +100,8 @@ impl Kv {
         swept.saturating_mul(VERSIONS_PER_BLOCK)
     }
 
-    /// Charges the keys in the ranges of a transaction's comparisons and branches. Also charges the number of its operations
-    /// if it exceeds `SMALL_TXN_OPERATIONS`.
+    /// Charges the keys in the ranges of a transaction's comparisons and branches. Also charges the number of its operations if
+    /// it exceeds `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons().filter(|c| !c.range_end.is_empty()) {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -132,7 +132,7 @@ impl Kv {
     }
 }
 
-/// Returns the number of keys that `charge` charges. Returns `max` if `charge` fails because it exceeds `max`.
+/// Returns the number of keys that `charge` charges, or `max` if that number exceeds `max`.
 fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
     let mut reads = ReadBudget::of_estimate(max);
     match charge(&mut reads) {

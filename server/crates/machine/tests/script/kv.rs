@@ -22,7 +22,6 @@ use witan_machine::{
     revision::Revision,
 };
 
-/// Executes a command for a caller.
 pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Caller>) -> String {
     let line = command.lines().next().unwrap();
     match line.split_whitespace().next().unwrap() {
@@ -44,7 +43,6 @@ pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Call
     }
 }
 
-/// Returns the columns that a `get` prints.
 fn read(kv: &Kv, line: &str) -> String {
     match kv.range(&range(&words(line))) {
         Ok(reply) => shown_range(&reply, ""),

@@ -150,7 +150,7 @@ impl TreeScript {
     }
 }
 
-/// Parameters by name. The form's parameters come first, and the first parameter of a name is used.
+/// Parameters by name. The form's parameters come first, and the first parameter of a name counts.
 struct Parameters(Vec<(String, Vec<u8>)>);
 
 impl Parameters {

@@ -8,24 +8,24 @@ use witan_machine::{
     revision::Revision,
 };
 
-/// Number of revisions sampled per period. etcd takes ten samples per period, or per hour if the period is longer.
+/// Number of revisions sampled per period, or per hour if the period is longer, as in etcd.
 const CHECKS_PER_PERIOD: u64 = 10;
 
-/// Number of sweeps that an idle leader proposes per tick. They free 28 MiB of memory, so that a member with an exhausted
-/// quota soon has space again after a compaction.
+/// Number of sweeps that an idle leader proposes per tick. They free 28 MiB of memory, so a member that exceeds its quota has
+/// space again soon after a compaction.
 const SWEEPS_PER_TICK: usize = 8;
 
 /// The rule by which a leader compacts old revisions automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// Keeps the revisions of one period.
+    /// Keeps the revisions of the last period.
     Periodic {
         /// The period in ticks.
         period: u64,
-        /// An hour in ticks: a longer period is compacted once an hour.
+        /// An hour in ticks. A longer period is compacted once an hour.
         hour: u64,
     },
-    /// Keeps a number of the newest revisions.
+    /// Keeps a fixed number of the newest revisions.
     Revisions {
         /// Number of revisions to keep.
         keep: i64,
@@ -34,11 +34,10 @@ pub enum AutoCompaction {
     },
 }
 
-/// Schedules automatic compactions and sweeps.
 #[derive(Debug)]
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
-    /// Revision and tick of the last proposed compaction, until it is known whether the log accepted it.
+    /// Revision and tick of the last proposed compaction, until [`Self::proposal_result`] reports whether the log accepted it.
     in_flight: Option<(Revision, u64)>,
 }
 
@@ -51,11 +50,10 @@ enum Schedule {
 #[derive(Debug)]
 struct Periodic {
     period: u64,
-    /// Ticks between two checks.
     check_interval_ticks: u64,
-    /// Ticks between two compactions, after the first one.
+    /// Ticks between two compactions. The first one follows after a whole period.
     compaction_interval_ticks: u64,
-    /// Sampled revisions: one per check in the period, plus one; the oldest is as old as the period.
+    /// Sampled revisions: one per check in the period, plus one. The oldest is as old as the period.
     sampled_revisions: VecDeque<Revision>,
     next_check_tick: u64,
     /// Revision and tick of the last compaction; before the first one, the tick of the first check.
@@ -72,7 +70,7 @@ struct Revisions {
 }
 
 impl AutoCompactor {
-    /// Derives the intervals of the schedule in ticks. `None` disables compaction.
+    /// Creates the schedule of a compaction rule. `None` disables compaction.
     pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
         let schedule = wanted.map(|wanted| match wanted {
             AutoCompaction::Periodic { period, hour } => {
@@ -99,8 +97,8 @@ impl AutoCompactor {
         Self { schedule, in_flight: None }
     }
 
-    /// Returns the commands to propose at this tick: a due compaction, or sweeps on an idle leader. `idle` means that no log
-    /// entry waits to be applied. Followers also sample revisions, because they may lead later.
+    /// Returns the commands to propose at this tick: a due compaction or, if `idle`, sweeps. `idle` means that the log has no
+    /// unapplied entry. Followers propose nothing but also sample revisions, because they may lead later.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -139,7 +137,7 @@ impl AutoCompactor {
 }
 
 impl Periodic {
-    /// Samples `revision` if a check is due. Returns the oldest sample if it must be compacted now.
+    /// Samples `revision` if a check is due. Returns the oldest sample if it must be compacted now, otherwise `None`.
     fn due(&mut self, revision: Revision, leading: bool, tick: u64) -> Option<Revision> {
         if tick < self.next_check_tick {
             return None;
@@ -154,7 +152,7 @@ impl Periodic {
     }
 
     /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and that
-    /// revision was not the last one compacted. Before the first compaction, the interval is a whole period.
+    /// revision differs from the last compacted one. Before the first compaction, the interval is a whole period.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<Revision> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
@@ -172,8 +170,8 @@ impl Periodic {
 }
 
 impl Revisions {
-    /// Returns the revision to compact if a check is due: the current revision minus `keep`. Returns `None` on a follower, if
-    /// the result is not positive, or if it was compacted last.
+    /// Returns the revision to compact if a check is due: the current revision minus `keep`. Returns `None` on a follower, or
+    /// if the result is not positive or was compacted last.
     fn due(&mut self, revision: Revision, leading: bool, tick: u64) -> Option<Revision> {
         if self.next_check_tick == 0 {
             self.next_check_tick = tick + self.check_interval_ticks;
@@ -192,7 +190,7 @@ mod tests {
     use super::*;
     use witan_machine::kv::{KvCommand, Put};
 
-    /// A tick is a second here.
+    /// In these tests, a tick is a second.
     const HOUR: u64 = 3600;
 
     fn put(kv: &mut Kv) {
@@ -201,7 +199,7 @@ mod tests {
         kv.apply(&command).expect("a put is taken");
     }
 
-    /// Writes a key at each tick, so that revision 1 + n belongs to tick n. Returns tick and revision of each compaction.
+    /// Writes a key at each tick, so tick n has revision 1 + n. Returns tick and revision of each compaction.
     fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();
@@ -226,7 +224,7 @@ mod tests {
         let periodic = |period| AutoCompaction::Periodic { period, hour: HOUR };
         let (long, short) = (periodic(10 * HOUR), periodic(300));
         let revisions = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
-        // The first compaction follows after one period. Later etcd counts one check more than the period has.
+        // The first compaction follows after one period. etcd later counts one check more than the period has.
         let look = 360;
         let hourly = [
             (10 * HOUR, 1),
@@ -234,12 +232,9 @@ mod tests {
             (12 * HOUR, 19 * look + 1),
         ];
         for (wanted, ticks, leads_after, expected) in [
-            // A long period compacts every hour, a short period at its own interval.
             (long, 13 * HOUR, None, &hourly[..]),
             (short, 1000, None, &[(300, 1), (600, 271), (900, 571)]),
-            // A new leader compacts at its next check.
             (short, 800, Some(500), &[(510, 181)]),
-            // A compaction by revisions runs every five minutes.
             (revisions, 700, None, &[(300, 201), (600, 501)]),
             (revisions, 700, Some(700), &[]),
         ] {

@@ -1,7 +1,7 @@
-//! All checks of proposals in the core: when a client proposes an entry, when another member forwards it, and when the leader
+//! The core's checks of proposals: when a client proposes an entry, when another member forwards it, and when the leader
 //! appends it.
 //!
-//! `witan_node` checks the caller, the quota and this process's memory, and `membership` checks membership changes.
+//! `witan_node` checks the caller, the quota and this process's memory; `membership` checks membership changes.
 
 use raft::StateRole;
 
@@ -18,7 +18,7 @@ use witan_machine::{
 /// The reason why this member did not append an entry. Nothing was written.
 pub(super) enum NotAppended {
     /// This member cannot append the entry now: it does not lead, is transferring leadership, or waits for an earlier change of
-    /// membership or version. The proposer can try again.
+    /// membership or version. The proposer may retry.
     NotNow,
     Refused(ProposalRejected),
 }
@@ -29,7 +29,7 @@ impl From<ProposalRejected> for NotAppended {
     }
 }
 
-/// Returns whether a command changes the cluster version or a downgrade.
+/// Returns whether a command sets the cluster version, or starts or cancels a downgrade.
 pub(super) fn changes_version(command: &Command) -> bool {
     match command {
         Command::ClusterVersion(_) | Command::Downgrade(_) => true,
@@ -46,19 +46,19 @@ pub(super) fn changes_version(command: &Command) -> bool {
 }
 
 impl Replica {
-    /// Checks an entry of `bytes` that a client of this member proposes. Refuses it if too many proposals wait or are not
-    /// applied, if it is too long, or if a member does not support its command.
+    /// Checks an entry of `bytes` bytes that a client of this member proposes. Rejects it if it is too long, too many proposals
+    /// wait, too many committed entries are unapplied, or some member does not support its command.
     pub(super) fn admit(&self, entry: &Entry, bytes: usize) -> Result<(), ProposalRejected> {
         if self.proposals.is_full() {
             return Err(ProposalRejected::TooMany);
         }
         self.check_length_and_gap(bytes)?;
-        // A leader of an earlier release could not decode it.
+        // A leader of an earlier release could not decode such an entry.
         self.check_version(entry)
     }
 
-    /// Checks an entry of `bytes` that another member has forwarded, and takes its space on the disk. `within_bound` is whether
-    /// that member's messages do not exceed their bound.
+    /// Checks an entry of `bytes` bytes that another member has forwarded, and reserves disk space for it. `within_bound` is
+    /// whether the queued messages of that member are within their bound; otherwise returns `NotNow`.
     pub(super) fn admit_forwarded(
         &mut self,
         entry: &Entry,
@@ -72,22 +72,21 @@ impl Replica {
         }
     }
 
-    /// Checks an entry of `proposer` that this member is about to append. Returns `NotNow` if this member does not lead, or if
-    /// the entry must wait. Refuses the entry if a member does not support its command, or if the cluster follows another
-    /// cluster and the command changes followed data.
+    /// Checks an entry of `proposer` before it is appended. Returns `NotNow` if this member does not lead or the entry must
+    /// wait. Rejects commands that some member does not support or that change followed data.
     pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
         if !leads || raft.prs().get(self.config.id).is_none() {
             return Err(NotAppended::NotNow);
         }
-        // A member that is being removed does not see later entries applied, so it could not answer this proposal.
+        // A member that is being removed does not apply later entries, so it could not answer this proposal.
         if self.is_removing(proposer) || self.awaits_version(entry) {
             return Err(NotAppended::NotNow);
         }
-        // The proposer may not know of a downgrade.
+        // The proposer may not know about a downgrade.
         self.check_version(entry)?;
-        // A member that has just joined does not know that the cluster follows another one.
+        // A member that has just joined does not know whether the cluster follows another one.
         let changes_followed = entry
             .command
             .as_ref()
@@ -98,6 +97,7 @@ impl Replica {
         }
     }
 
+    /// Fails if an entry of `bytes` bytes is too long, or if too many committed entries are unapplied.
     fn check_length_and_gap(&self, bytes: usize) -> Result<(), ProposalRejected> {
         let committed = self.raft.raft.raft_log.committed;
         let gap = committed.saturating_sub(self.raft.store().position().index);
@@ -110,6 +110,7 @@ impl Replica {
         }
     }
 
+    /// Fails if some member does not support the entry's command.
     fn check_version(&self, entry: &Entry) -> Result<(), ProposalRejected> {
         let members = &self.machine.members;
         let known = entry
@@ -119,8 +120,8 @@ impl Replica {
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
     }
 
-    /// Returns whether this leader's log may have an unapplied change of the cluster version on which the entry depends. The
-    /// entry would follow a downgrade and halt the members that applied it.
+    /// Returns whether the entry depends on the cluster version and the log may have an unapplied change of that version.
+    /// Appended after a downgrade, the entry would halt the members that apply it.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;

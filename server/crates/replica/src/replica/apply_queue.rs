@@ -1,4 +1,4 @@
-//! Committed entries that wait to be applied, and the command that the host executes.
+//! Committed entries that wait to be applied.
 
 use std::collections::VecDeque;
 
@@ -7,20 +7,20 @@ use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 use crate::long_command::ExecutedCommand;
 use witan_machine::{StateMachine, command::Entry};
 
-/// Committed but unapplied entries. Between turns, it is empty unless the host executes a command.
+/// Committed but unapplied entries. The queue is empty between turns unless the host executes a command.
 #[derive(Debug, Default)]
 pub(super) struct ApplyQueue {
     entries: VecDeque<RaftEntry>,
     pub(super) bytes: usize,
-    /// The command that the host executes.
+    /// Position of the command that the host executes, if any.
     pub(super) executing: Option<ExecutingCommand>,
-    /// The command's result, once the host is done.
+    /// Result of that command, once the host has delivered it.
     pub(super) executed: Option<Box<ExecutedCommand>>,
     /// Number of keys that this turn's commands touched.
     pub(super) turn_keys: u64,
 }
 
-/// The position of a command in the log, and its membership change, if any.
+/// The log position of a long command, and its membership change if it has one.
 #[derive(Debug)]
 pub(super) struct ExecutingCommand {
     pub(super) index: u64,
@@ -29,7 +29,7 @@ pub(super) struct ExecutingCommand {
 }
 
 impl ApplyQueue {
-    /// Stores the result of the command that the host executes. Drops the result if a snapshot has replaced the state since.
+    /// Stores the result of a long command. Drops the result if a snapshot has replaced the state since.
     pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
         let executing = self.executing.as_ref();
         if executing.is_some_and(|executing| executing.index == command.index) {
@@ -48,13 +48,13 @@ impl ApplyQueue {
         Some(entry)
     }
 
-    /// Drops all queued entries and the command that the host executes, because an installed snapshot contains them.
+    /// Drops all queued entries and the long command, because an installed snapshot contains them.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Adds the keys that a command touches to the keys of this turn. Returns whether the host must execute the command,
-    /// because the sum reaches `keys_max`. A command that touches no keys is long only if `keys_max` is 0.
+    /// Adds the keys that a command touches to the keys of this turn. Returns whether the sum reaches `keys_max`, so that the
+    /// host must execute the command. A command that touches no keys is long only if `keys_max` is 0.
     pub(super) fn charge(
         &mut self,
         machine: &StateMachine,

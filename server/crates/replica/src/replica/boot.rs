@@ -25,9 +25,8 @@ use witan_machine::{
     view::{Position, View},
 };
 
-/// Returns the first state of a new cluster: a built-in snapshot at index 1, term 1. The member registry and raft's
-/// configuration contain all first members, so that a member that joins later always receives them. Each member takes one v2
-/// index, as in etcd, where members are entries of the v2 store.
+/// Returns the first state of a new cluster: a snapshot at index 1, term 1 with all first members, so that a member that joins
+/// later receives them. Each member takes one v2 index, because etcd stores members in the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();
     machine.members.cluster_id = cluster_id;
@@ -47,10 +46,8 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Creates a replica from recovered state. A new member passes `genesis` as its checkpoint.
-    ///
-    /// Fails with `CorruptRecord` if the parts contradict each other: the log ends before the checkpoint's index or the stored
-    /// commit, has a gap, or an entry cannot be decoded.
+    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. Fails if the log ends before the
+    /// checkpoint or the stored commit index, has a gap, or has an entry that cannot be decoded.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
@@ -119,7 +116,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Performs the actions that the recovered state requires at once.
+    /// Acts on the recovered state: handles this member's removal and copied disk, and campaigns on a sole voter.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();
@@ -132,6 +129,7 @@ impl Replica {
     }
 }
 
+/// Returns raft's settings for a member that has applied the entries up to `applied`.
 pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     RaftConfig {
         id: config.id,
@@ -148,8 +146,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term
-/// and drops the vote of a lower term, because a vote is only valid in its own term.
+/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term,
+/// and then drops the vote, which is valid only in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {
@@ -157,7 +155,7 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
-/// Checks that a checkpoint, the later log entries and the stored commit index are consistent. Returns the members that
+/// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. Returns the members that
 /// entries of `--force-new-cluster` remove, with the indexes of these entries.
 fn check(
     place: &Position,
@@ -201,15 +199,15 @@ fn check(
                 if entry.index <= hard_state.commit && wire::is_removal(&change) =>
             {
                 removed.insert(change.node_id, entry.index);
-                // No member has proposed this entry.
+                // An entry without a stamp was not proposed by a member.
                 is_forced |= command.stamp.is_none();
             }
-            // The entry may never be committed. If it is, the turn that reaches it halts the member.
+            // The entry may never be committed. If it is, the member halts when it applies the entry.
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
     }
-    // A removal that members proposed may be refused when it is applied. Until then the member can lead.
+    // A removal that members proposed may still be rejected when it is applied, and the member can lead until then.
     if !is_forced {
         removed.clear();
     }

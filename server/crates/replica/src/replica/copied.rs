@@ -1,19 +1,18 @@
 //! A member that starts from a copy of its data directory. The member may have acknowledged entries and voted after the copy
 //! was taken. Nothing shows whether it did: the original may be gone, or may run elsewhere. The member therefore neither votes
-//! nor campaigns until a confirmed leader has brought it up to date, and acknowledges nothing to a leader before that leader is
-//! confirmed.
+//! nor campaigns until a confirmed leader has brought it up to date, and acknowledges nothing to an unconfirmed leader.
 //!
-//! A leader is confirmed by the rule of `log_lost`: a quorum helps it to answer a ReadIndex request. This member does not
-//! count in that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has taken an
-//! append from the confirmed leader and has applied everything that was committed at the time of the answer.
+//! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which takes a quorum. This member does not count in
+//! that quorum, because raft sees no message of an unconfirmed leader. The member is up to date once it has accepted an append
+//! from the confirmed leader and has applied everything that was committed when the leader answered.
 //!
-//! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes only for
-//! a candidate whose log is at least as long as the log of every voter, and regards that candidate as confirmed if it wins.
-//! Nothing that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen. The
-//! other voters of that term have seen it, so a copy neither votes nor campaigns in a term that a voter has reported.
-//! Therefore each term has one leader.
+//! If the voters on original disks are no quorum, no leader can be confirmed, so all voters must run. A copy votes only for a
+//! candidate whose log is at least as long as the log of every voter, and regards that candidate as confirmed if it wins. No
+//! entry that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen, but the
+//! other voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term
+//! has at most one leader.
 //!
-//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
+//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all of them.
 //!
 //! A copy may be older than the last added voter. Each vote request names the voters that its sender knows, and a copy counts
 //! them too. If no member that knows an added voter requests a vote, the copy counts too few voters
@@ -35,19 +34,17 @@ use crate::{host::Lane, wire::PeerMessage};
 /// The state of a member whose data directory is a copy.
 #[derive(Debug, Default)]
 pub(super) struct CopiedDisk {
-    /// The leader that was asked whether it still leads.
+    /// The leader that this member has asked for confirmation.
     asked: Option<QueriedLeader>,
-    /// The confirmed leader.
     confirmed: Option<ConfirmedLeader>,
-    /// The last vote request of each voter.
+    /// The end of each voter's log, from its last vote request.
     log_ends: BTreeMap<u64, LogEnd>,
-    /// Index of the last membership change that the log contained at startup; 0 if none. The voters are known from that index
-    /// on.
+    /// Index of the last membership change in the log at startup; 0 if there is none. From that index on, all voters are known.
     last_change: u64,
 }
 
 impl CopiedDisk {
-    /// Creates the state of a member that starts with these log entries.
+    /// Creates the state of a copied disk whose log has these entries.
     pub(super) fn new(entries: &[Entry]) -> Self {
         let is_change = |entry: &&Entry| entry.get_entry_type() != EntryType::EntryNormal;
         let last_change = entries.iter().rev().find(is_change);
@@ -58,33 +55,33 @@ impl CopiedDisk {
     }
 }
 
-/// A leader that was asked whether it still leads.
+/// A leader that this member has asked to confirm that it leads.
 #[derive(Clone, Copy, Debug)]
 struct QueriedLeader {
     leader: u64,
     term: u64,
-    /// Number of the first question.
+    /// Number of the first request.
     first: u64,
-    /// Tick of the last question.
+    /// Tick of the last request.
     last: u64,
 }
 
-/// A leader that is confirmed or that won with the longest log of all voters.
+/// A leader that is confirmed, or that won the election with the longest log.
 #[derive(Clone, Copy, Debug)]
 struct ConfirmedLeader {
     leader: u64,
     term: u64,
-    /// Index at or before which the leader's log contains everything that was acknowledged earlier.
+    /// Index up to which the leader's log contains every entry that was acknowledged before the confirmation.
     index: u64,
-    /// Whether this member has taken entries or a snapshot from this leader. Until then, the leader may count acknowledgments
-    /// of the original.
+    /// Whether this member has accepted entries or a snapshot from this leader. Until then, the leader may count
+    /// acknowledgments of the original.
     has_appended: bool,
 }
 
 /// The term of a voter, the last entry of its log, and the voters that it knows.
 #[derive(Debug)]
 struct LogEnd {
-    /// Tick at which the voter reported them.
+    /// Tick at which the voter sent its request.
     tick: u64,
     term: u64,
     /// Term and index of the last entry.
@@ -92,7 +89,6 @@ struct LogEnd {
     voters: Vec<u64>,
 }
 
-/// Returns whether a message of this type requests a vote or a pre-vote.
 pub(super) fn is_vote_request(kind: MessageType) -> bool {
     matches!(
         kind,
@@ -114,13 +110,14 @@ impl Replica {
         self.copied.is_some()
     }
 
-    /// Returns the number of ticks within which the original's messages arrive and voters' reports count.
+    /// Returns the number of ticks for which messages of the original may arrive and reports of voters are valid.
     fn copy_patience(&self) -> u64 {
         NO_VOTE_TIMEOUTS * self.config.election_ticks as u64
     }
 
-    /// Returns whether raft must not see a leader's message because the leader is not confirmed yet; asks it for confirmation.
-    /// Removes the commit index from heartbeats of a confirmed leader that may count acknowledgments of the original.
+    /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
+    /// Asks the leader for confirmation. Limits the commit index in heartbeats of a confirmed leader that may still count
+    /// acknowledgments of the original.
     pub(super) fn waits_for_confirmation(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -150,7 +147,7 @@ impl Replica {
         true
     }
 
-    /// Confirms a leader if the message is its answer to this member's request `number`. Returns whether it is.
+    /// Confirms a leader if the message is its answer to this member's ReadIndex request `number`. Returns whether it is.
     pub(super) fn confirms_for_copy(&mut self, message: &Message, number: u64) -> bool {
         let Some(copied) = &mut self.copied else {
             return false;
@@ -167,11 +164,10 @@ impl Replica {
         answers
     }
 
-    /// Returns whether this member may vote for the sender of a request. A copy records the request's information about the
-    /// sender.
+    /// Returns whether this member may vote for the sender of a vote request. A copy also records what the request reports.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
-        // A request for a pre-vote has the term after the sender's term.
+        // A pre-vote request has the sender's term plus one.
         let is_pre_vote = request.get_msg_type() == MessageType::MsgRequestPreVote;
         let term = request.term - u64::from(is_pre_vote);
         if let Some(copied) = &mut self.copied {
@@ -186,14 +182,14 @@ impl Replica {
             && self.is_longest_log(request.from, last)
     }
 
-    /// Returns the highest term that voters other than `candidate` have reported; 0 if this member is not a copy.
+    /// Returns the highest term that voters other than `candidate` have reported, or 0 if this member is not a copy.
     fn reported_term(&self, candidate: u64) -> u64 {
         let ends = self.copied.iter().flat_map(|copied| &copied.log_ends);
         let terms = ends.filter(|(voter, _)| **voter != candidate);
         terms.map(|(_, end)| end.term).max().unwrap_or(0)
     }
 
-    /// Enters the highest reported term, so that a copy that may campaign does so in a later term.
+    /// Enters the highest term that voters have reported, so that a copy campaigns in a later term.
     pub(super) fn enter_reported_term(&mut self) {
         let term = self.reported_term(self.config.id);
         let raft = &mut self.raft.raft;
@@ -202,15 +198,15 @@ impl Replica {
         }
     }
 
-    /// Returns whether this member's disk allows it to campaign.
+    /// Returns whether this member may campaign: no leader contradicts its log and, on a copy, no other voter has a longer log.
     pub(super) fn may_lead_with_disk(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
         !self.is_contradicted() && self.is_longest_log(self.config.id, last)
     }
 
-    /// Returns whether a log that ends at `last` is at least as long as the log of every other voter, according to recent
-    /// reports. Returns `true` if this member is not a copy: then a quorum suffices, and raft compares the logs.
+    /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter but
+    /// `candidate`, by recent reports. Returns `true` if this member is not a copy, because raft then compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;
@@ -224,8 +220,7 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// Returns the other voters of this member's configuration. If its disk is a copy, adds the voters that requests have
-    /// named.
+    /// Returns the other voters of this member's configuration. On a copy, adds the voters that vote requests have named.
     fn other_voters(&self) -> BTreeSet<u64> {
         let place = self.raft.store().position();
         let named = self.copied.iter().flat_map(|it| it.log_ends.values());
@@ -234,7 +229,7 @@ impl Replica {
         voters.filter(|voter| *voter != self.config.id).collect()
     }
 
-    /// Adds the voters that this member knows to its vote request. Raft ignores the snapshot of a request.
+    /// Adds the voters that this member knows to a vote request, in the snapshot metadata, which raft ignores.
     pub(super) fn name_voters(&self, message: &mut Message) {
         if is_vote_request(message.get_msg_type()) {
             let voters = self.other_voters().into_iter();
@@ -244,8 +239,8 @@ impl Replica {
         }
     }
 
-    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and reports its
-    /// last log entry to all voters. It sends the report as a pre-vote request; raft ignores the answers.
+    /// Counts a tick of a copy that may not campaign. When raft would campaign, the copy forgets the leader and reports its log
+    /// end to all voters as a pre-vote request. Raft ignores the answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;
@@ -271,9 +266,9 @@ impl Replica {
         }
     }
 
-    /// Records the consequences of a message that raft has accepted: of type `kind`, with the sender, term and commit index
-    /// `told`, and with the term and index of a log entry. A candidate that gets this member's vote has the longest log of all
-    /// voters. A leader whose entries follow this log knows where it ends.
+    /// Records what an accepted message of type `kind` reveals to a copy. `told` is its sender, term and commit index, followed
+    /// by the term and index of a log entry. A candidate that gets this member's vote has the longest log. A leader whose
+    /// append follows this log knows where the log ends.
     pub(super) fn note_for_copy(
         &mut self,
         kind: MessageType,
@@ -301,8 +296,8 @@ impl Replica {
         }
     }
 
-    /// Ends the wait once a confirmed leader has brought this member up to date, this member leads, or no wait is needed. By
-    /// then, all messages of the original have arrived.
+    /// Ends the wait of a copy once a confirmed leader has brought it up to date, it leads, or it need not wait. By then, all
+    /// messages of the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

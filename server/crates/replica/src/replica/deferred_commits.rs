@@ -1,8 +1,7 @@
-//! Commit indexes that a leader does not send in their own messages. Under load, the next append soon carries them. A
-//! separate message would cost each follower a wake-up, and the leader an answer.
+//! Deferred commit indexes: a leader does not send them in messages of their own while it appends entries, because the next
+//! append soon carries them. A separate message would cost each follower a wake-up, and the leader an answer.
 //!
-//! A commit index is sent at once to a member that waits for it because it forwarded an entry. A member that reads receives
-//! it with the heartbeats of the read.
+//! A member that forwarded an entry gets the commit index at once. A member that reads gets it with the heartbeats of the read.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +16,16 @@ use crate::{host::Lane, limits::COMMIT_DEFERRAL_NS, wire::PeerMessage};
 /// The deferred commit indexes of the term that this member leads.
 #[derive(Debug, Default)]
 pub(super) struct DeferredCommits {
-    /// Monotonic times in nanoseconds of this leader's last append but one and its last append.
+    /// Monotonic times in nanoseconds of this leader's last two appends, older first.
     appended_ns: (u64, u64),
-    /// Monotonic time in nanoseconds since which the oldest deferred commit index waits.
+    /// Monotonic time in nanoseconds at which the oldest deferred commit index was deferred.
     since_ns: u64,
-    /// The deferred commit index of each member.
     waiting: BTreeMap<u64, DeferredCommit>,
-    /// The first and the last entry that each member has forwarded and that was not sent to it as committed.
+    /// The first and last index of the entries that each member has forwarded and does not know to be committed.
     forwarded: BTreeMap<u64, (u64, u64)>,
 }
 
-/// The fields of an append without entries, as raft has made it. It is sent later with its original term, like a message that
-/// the network has delayed.
+/// The fields of an append message without entries. It is sent later with its original term, like a delayed message.
 #[derive(Clone, Copy, Debug)]
 struct DeferredCommit {
     term: u64,
@@ -38,21 +35,20 @@ struct DeferredCommit {
 }
 
 impl DeferredCommits {
-    /// Records that this leader appends entries at `now_ns`. Two appends at the same time count as one.
+    /// Records that this leader appends entries at `now_ns`. Two calls with the same time count once.
     pub(super) fn appended(&mut self, now_ns: u64) {
         if self.appended_ns.1 != now_ns {
             self.appended_ns = (self.appended_ns.1, now_ns);
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`, so that the commit index covering it is sent to that member at
-    /// once.
+    /// Records that `member` forwarded the entry at `index`. It then gets the covering commit index at once.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;
     }
 
-    /// Returns whether appends follow each other so fast that the next append soon carries the current commit index.
+    /// Returns whether appends are so frequent that the next one soon carries the current commit index.
     fn expects_append(&self, now_ns: u64) -> bool {
         let (before, last) = self.appended_ns;
         before != 0
@@ -60,7 +56,7 @@ impl DeferredCommits {
             && now_ns.saturating_sub(last) <= COMMIT_DEFERRAL_NS
     }
 
-    /// Returns whether `commit` is the first commit index that covers an entry forwarded by `member`.
+    /// Returns whether `commit` is the first to cover an entry that `member` forwarded. Forgets the covered entries.
     fn is_awaited(&mut self, member: u64, commit: u64) -> bool {
         let Some((first, last)) = self.forwarded.get_mut(&member) else {
             return false;
@@ -76,8 +72,8 @@ impl DeferredCommits {
 }
 
 impl Replica {
-    /// Returns whether a raft message only carries a commit index that can wait for the next append. The caller drops such a
-    /// message. Its commit index is sent later, unless an append is sent before.
+    /// Returns whether a raft message only carries a commit index that can wait for the next append. The caller then drops the
+    /// message, and the commit index is sent later unless an append is sent before.
     pub(super) fn defers_commit(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppend {
             return false;
@@ -105,15 +101,13 @@ impl Replica {
         true
     }
 
-    /// Returns when the deferred commit indexes are sent if no append is sent before. Returns `None` without deferred commit
-    /// indexes.
+    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent, or `None` without any.
     pub(super) fn commits_due_ns(&self) -> Option<u64> {
         let commits = &self.deferred_commits;
         let due = commits.since_ns.saturating_add(COMMIT_DEFERRAL_NS);
         (!commits.waiting.is_empty()).then_some(due)
     }
 
-    /// Sends the commit indexes that have waited long enough.
     pub(super) fn send_due_commits(&mut self) {
         if self
             .commits_due_ns()
@@ -125,7 +119,6 @@ impl Replica {
         }
     }
 
-    /// Sends a deferred commit index in an append message without entries.
     fn post_commit(&mut self, to: u64, deferred: DeferredCommit) {
         let DeferredCommit { term, index, log_term, commit } = deferred;
         let from = self.config.id;

@@ -1,9 +1,9 @@
-//! Behavior of a member whose disk has little or no space for the log, where a failed write would end it.
+//! Behavior of a member whose disk has little or no space for the log, where a failed write would stop the process.
 //!
-//! A follower takes the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
-//! without space transfers leadership to a member that may have some, and proposes nothing itself. Entries that elections and
-//! startup need are taken anyway: the first entry of a term and the attributes of members. Without them no leader could serve
-//! linearizable reads.
+//! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
+//! without space transfers leadership to a member that may have space, and proposes nothing itself. Entries that elections and
+//! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them no leader could
+//! serve linearizable reads.
 
 use raft::{
     StateRole,
@@ -14,19 +14,18 @@ use super::Replica;
 use crate::wire;
 use witan_machine::command::Command;
 
-/// Number of election timeouts between two attempts of a leader to transfer leadership. Raft drops proposals during one of
-/// them.
+/// Number of election timeouts between two attempts to transfer leadership, during which raft drops proposals.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
 /// Maximum size of an entry on disk in bytes, without its data.
 const ENTRY_BYTES: u64 = 64;
 
-/// The space that the host measured for the log, less the space taken since.
+/// The space in bytes that the host measured for the log, minus the space used since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiskRoom {
     left_bytes: u64,
     full: bool,
-    /// Tick and receiver of this leader's last transfer because of a full disk.
+    /// Tick and target of this leader's last transfer because of a full disk.
     handed_over: Option<(u64, u64)>,
 }
 
@@ -37,7 +36,7 @@ impl Default for DiskRoom {
 }
 
 impl DiskRoom {
-    /// Takes space for an entry with `data` bytes of data. Returns `false` if there is not enough.
+    /// Reserves space for an entry with `data` bytes of data. Returns `false` if there is not enough.
     fn take(&mut self, data: usize) -> bool {
         let left = self.left_bytes.checked_sub(data as u64 + ENTRY_BYTES);
         self.left_bytes = left.unwrap_or(self.left_bytes);
@@ -52,18 +51,17 @@ impl Replica {
         self.disk_room.full = bytes == 0;
     }
 
-    /// Returns whether the disk has no space for the log.
     pub(super) fn has_full_disk(&self) -> bool {
         self.disk_room.full
     }
 
-    /// Takes space for another member's command with `data` bytes of data. Returns `false` if there is not enough.
+    /// Reserves space for another member's command with `data` bytes of data. Returns `false` if there is not enough. Commands
+    /// that startup needs always fit.
     pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
         command.is_some_and(Command::is_required_at_start) || self.disk_room.take(data)
     }
 
-    /// Removes the entries that do not fit, and later ones, from a leader's message. The leader might have sent the resulting
-    /// message itself.
+    /// Removes the entries that do not fit on the disk, and all later ones, from a leader's append message.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;
@@ -76,8 +74,8 @@ impl Replica {
         message.entries.truncate(taken);
     }
 
-    /// Transfers leadership to another voter if the disk is full, and tries a different one later. Without another active
-    /// voter, or if all their disks are full, this member keeps leading.
+    /// Transfers leadership to another voter if the disk is full. After a while, tries a different voter. Keeps leading if no
+    /// other voter is active or all their disks are full.
     pub(super) fn hand_over_if_full(&mut self) {
         if self.raft.raft.state != StateRole::Leader {
             self.disk_room.handed_over = None;
@@ -90,13 +88,14 @@ impl Replica {
         }
         let before = last.map(|(_, to)| to);
         let to = self.transferee(before).or_else(|_| self.transferee(None));
-        // The transfer is refused if this member does not lead or no other voter is active.
+        // The transfer fails if this member does not lead or no other voter is active.
         if let Ok(to) = to.and_then(|to| self.hand_over(Some(to))) {
             self.disk_room.handed_over = Some((self.ticks, to));
         }
     }
 }
 
+/// Returns whether an entry must be accepted on a full disk, because elections or startup need it.
 fn is_needed_by_elections(entry: &RaftEntry) -> bool {
     let command = || wire::decode_raft_entry(entry).ok()?.0.command;
     entry.data.is_empty()

@@ -1,7 +1,7 @@
 //! Failover: followers campaign at once when their leader's process ends.
 //!
-//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member that learns of the end
-//! later has ignored the pre-vote request of an earlier candidate, and then answers it.
+//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member that gets its report late
+//! first ignores an earlier candidate's pre-vote request, and answers it after the report.
 
 use raft::{
     StateRole,
@@ -14,24 +14,23 @@ use crate::{
     limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
 };
 
-/// Campaigns of a follower whose leader's process ended. They only omit the wait for the election timeout: members that still
-/// hear the leader refuse the pre-vote.
+/// Campaigns of a follower whose leader's process ended. They only skip the wait for the election timeout: members that still
+/// hear from the leader reject the pre-vote.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
-    /// The leader whose process ended, and the term that it led.
+    /// Id and term of the leader whose process ended.
     ended: (u64, u64),
-    /// Monotonic time in nanoseconds until which messages of the leader count as its last messages before its end. This time
-    /// is no longer than the wait that these campaigns save.
+    /// Monotonic time in nanoseconds until which messages of the leader are dropped, because it may have sent them before its
+    /// end. The time is at most an election timeout, which these campaigns save.
     ignored_until_ns: u64,
     /// Monotonic time of the next campaign in nanoseconds.
     pub(super) at_ns: u64,
-    /// Number of campaigns so far.
     campaigns: u32,
     /// The last known term. A later term delays the next campaign.
     term: u64,
 }
 
-/// The last request for a pre-vote. Raft ignores such a request while this member hears a leader.
+/// The last pre-vote request. Raft ignores such requests while this member hears from a leader.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingPreVote {
     candidate: u64,
@@ -41,7 +40,7 @@ pub(super) struct PendingPreVote {
 }
 
 impl Replica {
-    /// Keeps a pre-vote request in case the report about the leader's process arrives after it. Ignores other messages.
+    /// Keeps a pre-vote request in case the report about the leader's process arrives later. Ignores other messages.
     pub(super) fn note_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
             self.asked_pre_vote = Some(PendingPreVote {
@@ -52,9 +51,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether a pre-vote request would disturb this member's first campaign. This is so if this member campaigns
-    /// before the sender and its log is as long: both would become candidates and split the votes. The caller drops the
-    /// request.
+    /// Returns whether to drop a pre-vote request, because this member campaigns before its sender and has as long a log.
+    /// Otherwise both would become candidates and split the votes.
     pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;
@@ -67,8 +65,7 @@ impl Replica {
             && (message.log_term, message.index) <= (log.last_term(), log.last_index())
     }
 
-    /// Answers the kept pre-vote request as if it arrived now, if it is for the next term. The candidate still waits for the
-    /// answer, or ignores it.
+    /// Answers the kept pre-vote request as if it arrived now, if it is for the next term.
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();
@@ -88,9 +85,9 @@ impl Replica {
         let _ = self.step(request, None);
     }
 
-    /// Starts campaigns if the process of this follower's leader ended. The delay depends on this voter's rank, so that
-    /// voters do not disturb each other. Forgets the leader, drops its late messages for an election timeout, and grants
-    /// pre-votes from then on. Does nothing without pre-vote, because a campaign that cannot be won would disturb the others.
+    /// Starts failover campaigns if `member` is this follower's leader, after a delay that depends on this voter's rank.
+    /// Forgets the leader, drops its late messages for an election timeout, and grants pre-votes from then on. Does nothing
+    /// without pre-vote, because a campaign that cannot win would disturb the leader.
     pub(super) fn peer_process_ended(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower
@@ -107,14 +104,14 @@ impl Replica {
             campaigns: 0,
             term: raft.term,
         });
-        // This member grants pre-votes from now on, as after an election timeout without the leader.
+        // As after an election timeout, this member now grants pre-votes.
         self.raft.raft.leader_id = 0;
         self.answer_pre_vote();
         self.continue_failover();
     }
 
-    /// Accepts messages of `member` again if its process was believed to have ended while it led. Its next message ends the
-    /// campaigns. Until then they continue, because a restarted process does not lead.
+    /// Accepts messages of `member` again if its process was believed to have ended. Its next message as a leader ends the
+    /// campaigns; they continue until then, because a restarted process does not lead.
     pub(super) fn peer_process_returned(&mut self, member: u64) {
         let failover = self.failover.as_mut();
         if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
@@ -122,9 +119,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether a message may be one of the last messages of the leader whose process ended: it is of the term that
-    /// the leader led, and arrives within an election timeout of the report. Such a message would end the campaigns, and
-    /// followers would wait for a leader that is gone. The caller drops it.
+    /// Returns whether the leader may have sent this message before its process ended: it is of the leader's term, and arrives
+    /// within an election timeout of the report. The caller drops such a message, because it would end the campaigns.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
@@ -137,9 +133,8 @@ impl Replica {
         leads && self.failover.is_some_and(is_late)
     }
 
-    /// Returns the nanoseconds until this member's next campaign. Members campaign in turn, so that the first campaign is
-    /// rarely disturbed. Each failed campaign doubles the step between members, up to an election timeout. With slow
-    /// messages, the next campaign would otherwise interrupt a campaign in progress.
+    /// Returns the nanoseconds until this member's next failover campaign. Members campaign in the order of their ids. Each
+    /// failed campaign doubles the step between members, up to an election timeout, so that slow campaigns do not collide.
     fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != ended);
@@ -153,9 +148,8 @@ impl Replica {
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
-    /// Campaigns if the next campaign is due. Ends the campaigns once there is a leader, this member is no longer a voter, or
-    /// [`FAILOVER_CAMPAIGNS`] campaigns have failed. Raft itself would let a removed member campaign, and would panic if it
-    /// won.
+    /// Campaigns if the next failover campaign is due. Stops once there is a leader, this member is no longer a voter, or
+    /// [`FAILOVER_CAMPAIGNS`] campaigns have failed. raft-rs would let a removed member campaign, and would panic if it won.
     pub(super) fn continue_failover(&mut self) {
         let Some(mut failover) = self.failover else {
             return;
@@ -167,7 +161,7 @@ impl Replica {
             return;
         }
         if failover.term != raft.term {
-            // A candidate, this member or another one, requests votes and gets time to win.
+            // A candidate has requested votes and gets time to win.
             let delay_ns = self.failover_delay_ns(0, failover.campaigns.max(1));
             failover.at_ns = failover.at_ns.max(self.monotonic_ns + delay_ns);
             failover.term = raft.term;
@@ -176,7 +170,7 @@ impl Replica {
         if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
             return;
         }
-        // An error means that raft must apply membership changes first.
+        // An error means that raft must first apply membership changes.
         let _ = self.raft.campaign();
         let campaigns = failover.campaigns + 1;
         self.failover = Some(Failover {

@@ -1,7 +1,7 @@
-//! Makes a member the only member of its cluster when the others are lost (`--force-new-cluster`, `witan export`). Entries at
-//! the end of its log remove all other members, as if the cluster had accepted them.
+//! Makes a member the only member of its cluster when all others are lost (`--force-new-cluster`, `witan export`). It appends
+//! entries that remove all other members, as if the cluster had accepted them.
 //!
-//! Log entries whose commitment is unknown here are kept too, because a quorum may have acknowledged them. If such an entry
+//! Log entries that are not known to be committed are kept, because a quorum may have acknowledged them. If such an entry
 //! removes this member, that entry and all later entries are dropped.
 
 use raft::eraftpb::{Entry as RaftEntry, HardState};
@@ -43,9 +43,9 @@ pub enum ForceError {
 }
 
 impl Replica {
-    /// Appends changes to the recovered state that make `own` the only member, and returns them for the disk. Returns `None` if
-    /// `own` is already alone, if `own` was removed, or without a checkpoint. Fails with `NoState` if this member joined but
-    /// never received the cluster's state.
+    /// Appends entries to the recovered state that make `own` the only member, and returns them for the disk. Returns `None`
+    /// without a checkpoint, or if `own` is already alone or was removed. Fails with `NoState` if this member joined but never
+    /// received the cluster's state.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,
@@ -54,8 +54,8 @@ impl Replica {
             return Ok(None);
         };
         let place = &checkpoint.position;
-        // A joining member starts with the names of all members and no voters. It receives the state as a snapshot with
-        // voters, because no cluster's log reaches back to its beginning (`genesis`).
+        // A joining member starts with the names of all members and no voters. Its state arrives as a snapshot with voters,
+        // because no cluster's log reaches back to its beginning (`genesis`).
         if place.voters.is_empty() {
             return Err(ForceError::NoState);
         }
@@ -81,7 +81,7 @@ impl Replica {
             return Ok(None);
         }
         let before = committed.unwrap_or_else(|| machine.members.clone());
-        // An old leader that still runs may have other entries of its term at these indexes. This member ignores it.
+        // An old leader that still runs may have other entries of its term at these indexes. The higher term excludes it.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&machine.members, own) {
@@ -93,7 +93,7 @@ impl Replica {
         }
         let now = machine.members.removed_ids.iter().copied();
         let removed: Vec<MemberId> = now.filter(|id| !before.removed_ids.contains(id)).collect();
-        // A log that already removes all other members still needs a higher commit index, because no other member can raise it.
+        // Even if the log already removes all other members, only this member can raise the commit index.
         if removed.is_empty() {
             return Ok(None);
         }
@@ -109,8 +109,8 @@ impl Replica {
         }))
     }
 
-    /// Returns the state after all recovered entries. Returns `None` unless `own` is then the only member, as after
-    /// [`Self::force_new_cluster`].
+    /// Returns the state after all recovered entries. Returns `None` if `own` is not the only member then, so
+    /// [`Self::force_new_cluster`] must be called first.
     pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
         let Some(mut view) = recovered.checkpoint.clone() else {
             return Ok(None);
@@ -130,8 +130,8 @@ impl Replica {
     }
 }
 
-/// Applies an entry. Returns `false` and applies nothing if the entry must not be kept. This is the case if it is not known
-/// to be committed, and cannot be decoded or removes `undecided_of`. `undecided_of` is `None` for committed entries.
+/// Applies an entry and returns `true`. If `undecided_of` is set, the entry may be uncommitted. Returns `false` and applies
+/// nothing if such an entry cannot be decoded or removes the member `undecided_of`.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
@@ -158,7 +158,7 @@ fn replay(
     Ok(true)
 }
 
-/// Returns the membership changes that leave `own` as the only voter, in the order in which the registry accepts them.
+/// Returns the membership changes that leave `own` as the only voter, in an order that the registry accepts.
 fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
     let change = ChangeMembers { voters: true, ..ChangeMembers::default() };
     let promotion = members
@@ -241,7 +241,6 @@ mod tests {
                 .iter()
                 .all(|id| forced.members.removed_ids.contains(id))
         );
-        // The next startup with the flag removes no member.
         assert!(is_alone(&mut recovered, 2));
     }
 
@@ -254,7 +253,6 @@ mod tests {
         };
         assert!(alone(&recovered).is_none());
         forced(&mut recovered, 2);
-        // A log may start before the checkpoint.
         recovered.records.insert(0, put(1, "executed"));
         let View { machine, position } = alone(&recovered).expect("the others are removed");
         assert_eq!(
@@ -304,7 +302,7 @@ mod tests {
         assert_eq!(dropped.removed, [1, 3].map(MemberId));
         assert_eq!(dropped.batch.records[0].index, 3);
         assert_eq!(undecided.records.len(), 3);
-        // A committed removal counts: this member can never return.
+        // A committed removal of this member cannot be undone.
         let mut removed = recovered(state(None), 4, &records);
         assert!(is_alone(&mut removed, 2));
     }

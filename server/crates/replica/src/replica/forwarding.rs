@@ -1,5 +1,5 @@
-//! Proposals forwarded to the leader: handed in while it leads, refused by it, and proposed again once it is certain that
-//! they were lost. Also handles proposals that other members forward to this member.
+//! Forwarded proposals: submitting this process's proposals to the leader, handling the leader's refusals, and resending lost
+//! messages. On the leader, this module appends the proposals that other members forward.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -15,7 +15,7 @@ use crate::{
 use witan_machine::command::Stamp;
 
 impl Replica {
-    /// Hands held proposals to the leader, which may be this member. Does nothing while no leader is known.
+    /// Submits due proposals to the leader, which may be this member. Does nothing while no leader is known.
     pub(super) fn hand_in_proposals(&mut self) {
         let raft = &self.raft.raft;
         if !self.proposals.has_due() || raft.leader_id == 0 {
@@ -44,7 +44,7 @@ impl Replica {
         self.forward(to, entries);
     }
 
-    /// Sends encoded entries to a leader in one message, if there are any.
+    /// Sends encoded entries to a leader in one message. Does nothing without entries.
     fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
         if !entries.is_empty() {
             let message = ForwardedProposals { term: to.term, entries, number: to.number };
@@ -52,8 +52,8 @@ impl Replica {
         }
     }
 
-    /// Resends the messages with proposals that a leader may not have received, up to [`FORWARD_AGAIN_BYTES`]. Requests in
-    /// further messages time out. The leader takes each message once, and only in the term that the message names.
+    /// Resends the messages with proposals that a leader may have missed, up to [`FORWARD_AGAIN_BYTES`]. Requests in further
+    /// messages time out. The leader accepts each message once, and only in the term that the message names.
     pub(super) fn forward_again(&mut self, leader: u64) {
         let mut bytes = 0;
         for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
@@ -66,7 +66,7 @@ impl Replica {
         }
     }
 
-    /// Appends due proposals on the leader.
+    /// Appends due proposals to the leader's own log.
     fn append_due(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_due() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
@@ -74,10 +74,9 @@ impl Replica {
         }
     }
 
-    /// Appends another member's proposals. Reports to that member which proposals were not appended, with the reasons.
-    /// Appends none unless `within_bound`. Ignores the whole message unless this member leads the term that it names, because
-    /// a refusal could cause the proposals to be executed twice. Also ignores messages that it has taken before, and entries
-    /// that cannot be decoded or have another member's stamp.
+    /// Appends another member's proposals, and reports the proposals that were not appended with the reasons. Without
+    /// `within_bound`, appends none. Ignores the whole message if this member does not lead the term that it names or has
+    /// accepted it before. Also ignores entries that cannot be decoded or have another member's stamp.
     pub(super) fn take_forwarded(
         &mut self,
         from: u64,
@@ -86,12 +85,11 @@ impl Replica {
     ) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader || raft.term != message.term {
-            // This member may have taken a copy when it led that term, even before a restart. A refusal would then cause the
-            // proposals to be executed twice. Their proposer continues when an entry of the next term is applied.
+            // This member may have appended a copy of the message when it led that term, even before a restart. A refusal would
+            // then cause the proposals to be executed twice. The proposer retries when it applies an entry of the next term.
             return;
         }
-        // No request waits for the answer to such an entry, because no member can have encoded it. A leader's own commands
-        // have no ticket and are never forwarded.
+        // No correct member sends such an entry: a leader's own commands have no ticket and are never forwarded.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;
@@ -132,9 +130,8 @@ impl Replica {
         }
     }
 
-    /// Handles the refusal of proposals forwarded to `from`. Depending on the reason, a proposal is held to be proposed
-    /// again, or forgotten and answered with the rejection. Ignores refusals with an unknown reason, for another process of
-    /// this member, or for proposals that are no longer handed in to that leader in that term by that message.
+    /// Handles a refusal by `from`: retries a proposal later, or answers its request with the rejection. Ignores unknown
+    /// reasons, proposals of another process, and proposals that were submitted again since.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = HandedIn { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {
@@ -150,7 +147,7 @@ impl Replica {
         }
     }
 
-    /// If the term or leader has changed since the last call, hands in deferred proposals and all requests about leases again,
+    /// If the term or leader has changed since the last call, submits deferred proposals and all requests about leases again,
     /// and drops unproven answers about leases.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;

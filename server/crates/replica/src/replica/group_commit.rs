@@ -1,5 +1,4 @@
-//! Proposals before they reach the log or the leader: this process's proposals and, on a leader, proposals that other members
-//! forward. A `RequestGroup` holds them until they are due.
+//! Group commit of proposals: a `RequestGroup` holds own proposals, and on a leader forwarded ones, until they are due.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -15,7 +14,7 @@ use crate::{
 };
 use witan_machine::{command::Entry, member::MemberId};
 
-/// A proposal that waits for the proposals in flight.
+/// A proposal, or a message with proposals, that the group holds.
 #[derive(Debug)]
 pub(super) enum HeldProposal {
     /// A proposal of this process.
@@ -28,16 +27,15 @@ pub(super) enum HeldProposal {
 }
 
 impl Replica {
-    /// Records the monotonic time after a turn and the duration of the last sync of the log, both in nanoseconds. The
-    /// duration is the cost of a batch of proposals. Without this call, requests are held too short. Starts no work that
-    /// needs a turn.
+    /// Records the monotonic time after a turn and the duration of the last sync of the log, both in nanoseconds. The duration
+    /// is the cost of a batch of proposals. Without this call, proposals are held for too short a time.
     pub(crate) fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.sync_cost_ns = sync_ns;
         self.follow_batches();
     }
 
-    /// Holds a proposal of a client, whose entry has so many `bytes`, until it is due.
+    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. Rejects some proposals if too many are held.
     pub(super) fn hold_own(&mut self, connection: Connection, ticket: Ticket, bytes: usize) {
         let held = HeldProposal::Own(ticket);
         self.group.push(Source::Client(connection), held, bytes);
@@ -48,8 +46,8 @@ impl Replica {
         }
     }
 
-    /// Holds another member's message with `bytes` bytes of proposals until it is due. Takes it at once if this member does
-    /// not lead other voters or the sender's held messages would exceed their bound.
+    /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes the message at once if this
+    /// member does not lead other voters or the sender's held messages would exceed their bound.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
@@ -63,8 +61,7 @@ impl Replica {
         }
     }
 
-    /// Drops held proposals whose tickets no longer wait. They have expired, and their memory is no longer accounted to a
-    /// client.
+    /// Drops held proposals that have expired, because their memory is no longer charged to a client.
     pub(super) fn drop_expired(&mut self) {
         let proposals = &self.proposals;
         self.group.remove(|held| match held {
@@ -78,9 +75,8 @@ impl Replica {
         self.group.bytes_of_clients() as u64
     }
 
-    /// Hands in the held proposals that are due: a leader to raft, a follower to the leader. A leader that has other entries
-    /// to append hands in all of them, because they share one sync. A sole voter and a member without a known leader also
-    /// hand in all of them.
+    /// Submits the due proposals: a leader appends them, a follower forwards them. A leader with other entries to sync, a sole
+    /// voter and a member without a known leader submit all held proposals.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {
@@ -88,8 +84,7 @@ impl Replica {
             Role::Follower => leader != MemberId::NONE,
             Role::Candidate | Role::PreCandidate => false,
         };
-        // Record the arrival even if nothing may be in flight now: the proposals are due when the bound allows it again,
-        // without another event.
+        // Record the arrival even if no bytes are left now, so that the proposals are due as soon as some are.
         self.group.see(self.monotonic_ns);
         let bytes_left = self.batches.bytes_left();
         if bytes_left == 0 {
@@ -104,12 +99,13 @@ impl Replica {
         self.hand_in_batch(due);
     }
 
-    /// Hands in all held proposals before this member gives up leadership.
+    /// Submits all held proposals before this member gives up leadership.
     pub(super) fn hand_in_all(&mut self) {
         let all = self.group.take(usize::MAX);
         self.hand_in_batch(all);
     }
 
+    /// Submits these requests, which become the newest batch in flight.
     fn hand_in_batch(&mut self, due: Vec<Waiting<Source, HeldProposal>>) {
         if due.is_empty() {
             return;
@@ -122,9 +118,8 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Hands in a request that was held with `bytes` bytes. Returns its ticket if it is a proposal of this process that still
-    /// waits. Drops proposals forwarded by a member that has been removed since: that member answers its clients that they
-    /// were not executed.
+    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is an own proposal that still waits. Drops
+    /// proposals of removed members, which answer their clients themselves.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),
@@ -140,11 +135,10 @@ impl Replica {
         }
     }
 
-    /// Hands in a held proposal of this process: appends it as the leader, or has this turn forward it. Returns whether it
-    /// still waits.
+    /// Submits a held proposal of this process: appends it on a leader, otherwise queues it to be forwarded in this turn.
+    /// Returns whether it still waits.
     fn hand_in_own(&mut self, ticket: Ticket, bytes: usize) -> bool {
         let Some((entry, data)) = self.proposals.encode(ticket, bytes) else {
-            // it was answered, or has expired
             return false;
         };
         if self.raft.raft.state == StateRole::Leader {
@@ -154,8 +148,8 @@ impl Replica {
         true
     }
 
-    /// Appends a proposal of this process to the log that this member leads. Defers it if the log does not take it now, and
-    /// answers it if the log refuses it. Returns whether it still waits.
+    /// Appends a proposal of this process to the leader's log. Defers it to the next tick if the log does not accept it now,
+    /// and answers it if the log rejects it. Returns whether it still waits.
     pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
             Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
@@ -168,14 +162,14 @@ impl Replica {
         true
     }
 
-    /// Forgets a proposal of this process, and answers it with the rejection.
+    /// Removes a proposal of this process, and answers it with the rejection.
     pub(super) fn refuse(&mut self, ticket: Ticket, refusal: ProposalRejected) {
         self.proposals.forget(ticket);
         let refused = Unanswered::Refused(refusal);
         self.answers.push((ticket, Answer::Unanswered(refused)));
     }
 
-    /// Removes the batches that no longer wait for answers.
+    /// Drops the answered batches. If no batch waits for answers any more, the group may submit the next one.
     pub(super) fn follow_batches(&mut self) {
         let (status, last) = (self.status(), self.last_index());
         let proposals = &self.proposals;
@@ -185,8 +179,8 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held proposals are due, if nothing changes before. Returns `None`
-    /// without held proposals, or while the batches in flight have their maximum size.
+    /// Returns the monotonic time in nanoseconds at which held proposals are due. Returns `None` without held proposals, or
+    /// while the batches in flight have their maximum size.
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
         due.filter(|_| self.batches.bytes_left() > 0)

@@ -1,9 +1,9 @@
-//! Reasons why a member must stop.
+//! The reasons why a member must stop.
 
 /// The reason why a member must stop. Its replica must not be used afterward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// A committed entry has a command that this release does not support. It was not applied.
+    /// A committed entry has a command that this release does not support. The entry was not applied.
     #[error(
         "entry {index} of the raft log holds a command that this release does not know; \
          start the release that wrote it"
@@ -12,7 +12,7 @@ pub enum Halt {
         /// Raft index of the entry.
         index: u64,
     },
-    /// A committed entry cannot be decoded. It was not applied.
+    /// A committed entry cannot be decoded. The entry was not applied.
     #[error("entry {index} of the raft log does not decode")]
     CorruptEntry {
         /// Raft index of the entry.
@@ -27,7 +27,7 @@ pub enum Halt {
          copy has taken its place. Remove the member and add it again under a new identity"
     )]
     Replaced,
-    /// The leader counts acknowledgments of this member for entries that its log lacks.
+    /// The leader counts acknowledgments of this member for entries that this log lacks.
     #[error(
         "this member has acknowledged entry {committed}, but its log ends at {last}: its data \
          directory was emptied or replaced. Remove the member and add it again under a new identity"
@@ -38,7 +38,7 @@ pub enum Halt {
         /// Index of the last entry in the log.
         last: u64,
     },
-    /// A committed entry of this member differs from the entry in the leader's log.
+    /// An entry that this member has committed differs from the entry in the leader's log.
     #[error(
         "the history has forked: entry {index}, which this member knows as committed, is of term {own_term} here and of \
          term {leader_term} in the log of the leader. A member runs on an older copy of its data, or two clusters have \

@@ -1,7 +1,6 @@
-//! Requests about leases. The leader examines its timers and answers once a ReadIndex round of the same term has proven that
-//! no other leader has tracked leases since. If its state was before the index of that round, it examines the timers again
-//! after applying that index, because these entries may contain an acknowledged grant or revocation. Other members send their
-//! requests to the leader.
+//! Requests about leases. The leader answers from its lease timers once a ReadIndex round has proved that no other leader has
+//! tracked leases since. If its state was older than the round's index, it computes the answer again after applying that index,
+//! because these entries may contain an acknowledged grant or revocation. Other members send their requests to the leader.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -15,7 +14,7 @@ use crate::{
 };
 
 impl Replica {
-    /// Queues a request to the leader that renews a lease or returns its remaining time, without a log entry. Fails with
+    /// Queues a request that renews a lease or returns its remaining time, for the leader and without a log entry. Fails with
     /// `TooMany` if the queue is full.
     pub(crate) fn ask_about_lease(
         &mut self,
@@ -30,7 +29,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Sends this process's requests to the leader, which may be this member.
+    /// Sends this process's requests about leases to the leader, which may be this member.
     pub(super) fn hand_in_lease_requests(&mut self) {
         let raft = &self.raft.raft;
         if !self.lease_requests.has_unsent() || raft.leader_id == 0 {
@@ -40,7 +39,7 @@ impl Replica {
         let requests = self.lease_requests.take_unsent(self.ticks);
         if raft.state == StateRole::Leader {
             for (ticket, lease, question) in requests {
-                // A request that this leader cannot answer yet is resent after some ticks.
+                // If this leader cannot answer yet, the request is resent after some ticks.
                 self.examine(LeaseRequester::Own(ticket), lease, question);
             }
             return;
@@ -55,8 +54,7 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
-    /// Examines another member's requests about leases. If this member does not lead that term or cannot answer yet, it
-    /// reports this at once.
+    /// Answers another member's requests about leases. Reports at once if this member cannot answer in that term.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseRequester::Member {
@@ -73,28 +71,26 @@ impl Replica {
         }
     }
 
-    /// Delivers the leader's answer to the waiting request of this process. Ignores answers to an earlier process, and
-    /// answers of a sender that does not lead. Such a request is resent after some ticks.
+    /// Delivers the leader's answer to the waiting request of this process. Ignores answers for an earlier process, and answers
+    /// without a result; the request is then resent after some ticks.
     pub(super) fn lease_answer_received(&mut self, message: &ForwardedLeaseAnswer) {
         let answer = LeaseResult::try_from(message.result)
             .ok()
             .and_then(|result| result.answer(message.value));
-        // Without an answer, the request is resent after some ticks.
         let is_own = self.proposals.incarnation() == message.incarnation;
         if let Some(answer) = answer.filter(|_| is_own) {
             self.deliver(LeaseRequester::Own(Ticket(message.ticket)), Some(answer));
         }
     }
 
-    /// Computes the answer to a request about a lease. The answer is delivered once a ReadIndex round has proven that this
-    /// member leads; a sole voter delivers it immediately. Returns `false` without an answer if this member does not lead,
-    /// does not track leases yet, or has too many waiting reads.
+    /// Computes the answer to a request about a lease, and delivers it once this member has proved that it leads. A sole voter
+    /// needs no proof. Returns `false` if this member cannot answer now or has too many waiting reads.
     fn examine(&mut self, asker: LeaseRequester, lease: LeaseId, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
         }
-        // A renewed timer restarts now, even if the answer takes long.
+        // A renewed timer restarts now, however long the round takes.
         let answer = self.answer_about(lease, question);
         let applied = self.raft.store().position().index;
         if self.is_sole_voter() && applied >= self.raft.raft.raft_log.committed {
@@ -113,7 +109,7 @@ impl Replica {
             && self.leader_tasks.lessor.term() == Some(term)
     }
 
-    /// Renews a lease or returns its remaining time, using the current state and the leader's timers.
+    /// Renews a lease or returns its remaining time, according to the leader's timers.
     fn answer_about(&mut self, lease: LeaseId, question: LeaseQuestion) -> LeaseAnswer {
         match question {
             LeaseQuestion::Renew => {
@@ -127,9 +123,8 @@ impl Replica {
         }
     }
 
-    /// Answers requests whose first answers were proven but came from a state before the round's index, which is applied now.
-    /// This needs no proof by a later round: a later leader starts to track leases after this round has started, and
-    /// therefore after the request.
+    /// Answers requests again that were answered from a state before the round's index, which is applied now. No later round is
+    /// needed, because a later leader started to track leases after these requests.
     pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {
             let counts = self.counts_leases(term);
@@ -138,8 +133,8 @@ impl Replica {
         }
     }
 
-    /// Delivers the answers of a confirmed ReadIndex round that were computed in the term that this member still leads. For
-    /// all other answers, reports to the requesting member that this member does not lead.
+    /// Delivers the answers of a confirmed ReadIndex round that were computed in the term that this member still leads. Reports
+    /// for all other answers that this member does not lead.
     pub(super) fn proven(&mut self, answers: Vec<UnprovenAnswer>) {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);
@@ -149,8 +144,8 @@ impl Replica {
         }
     }
 
-    /// Delivers an answer about a lease to the waiting request of this process, or sends it to the requesting member. `None`
-    /// means that this member does not lead; a request of this process then keeps waiting.
+    /// Delivers an answer about a lease to its requester: a request of this process or another member. `None` means that this
+    /// member does not lead; a request of this process then keeps waiting.
     fn deliver(&mut self, asker: LeaseRequester, answer: Option<LeaseAnswer>) {
         match asker {
             LeaseRequester::Own(ticket) => {
@@ -167,7 +162,7 @@ impl Replica {
         }
     }
 
-    /// Queues a message of the replica itself. The next turn sends it.
+    /// Queues a message for the next turn to send.
     pub(super) fn post(&mut self, to: u64, lane: Lane, message: &PeerMessage) {
         self.outbox.push(Envelope {
             to: MemberId(to),

@@ -1,10 +1,10 @@
-//! Handles members whose logs agree but whose states differ. etcd 3.4 salts passwords on each member separately, and an
-//! unfinished compaction leaves different blocks, so `witan adopt` creates a different state for each member.
+//! Handles members whose logs agree but whose states differ. After `witan adopt` the states of the members differ, because etcd
+//! 3.4 salts passwords on each member separately and an unfinished compaction leaves different blocks.
 //!
-//! `witan adopt` computes the lineage of a state from all of its records, and snapshots include it. Members of the same lineage
-//! have the same state at the same entry. A leader sends its lineage with its entries, and a follower of another lineage
-//! replaces its own state with the leader's. Any leader's state can serve as the reference, so adopted members elect as others
-//! do. If a leader stops before all members have its state, the next leader's state replaces theirs.
+//! `witan adopt` computes the lineage of a state from all of its records, and snapshots include the lineage. Members of the
+//! same lineage have the same state at the same index. A leader sends its lineage with its entries, and a follower of another
+//! lineage replaces its own state with the leader's. Any leader's state can serve as the reference, so elections need no
+//! special rule. If a leader stops before all members have its state, the next leader's state replaces theirs.
 
 use raft::{
     StateRole,
@@ -14,8 +14,7 @@ use raft::{
 use super::Replica;
 
 impl Replica {
-    /// Adds the lineage of this leader's state to a message with entries. Clusters that were never adopted have no
-    /// lineage, so nothing is added.
+    /// Adds the lineage of this leader's state to an append message. Adds nothing in a cluster that was never adopted.
     pub(super) fn attach_lineage(&self, message: &mut Message) {
         let lineage = self.raft.store().position().lineage;
         if lineage != 0 && message.get_msg_type() == MessageType::MsgAppend {
@@ -23,7 +22,7 @@ impl Replica {
         }
     }
 
-    /// Compares the leader's lineage with this member's at each message with entries.
+    /// Compares a leader's lineage with this member's. If they differ, the leader's state must replace this member's.
     pub(super) fn compare_lineage(&mut self, message: &Message) {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;
@@ -40,9 +39,9 @@ impl Replica {
         self.rebuilds || is_of_other_lineage
     }
 
-    /// If the leader's state must replace this member's state, removes all entries after the first entry of the leader's term
-    /// from its message. The leader may need that first entry acknowledged to commit its predecessors' entries. With later
-    /// entries, the member could request the state only in a pause in which its whole log is committed.
+    /// If the leader's state must replace this member's, removes the entries after the first entry of the leader's term from an
+    /// append message. The leader may need that first entry acknowledged to commit earlier entries. Accepting later ones would
+    /// delay the request, which needs a fully committed log.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {
@@ -59,7 +58,7 @@ impl Replica {
     }
 }
 
-/// Decodes the lineage that a leader sent. Returns `None` if the bytes are not a lineage.
+/// Decodes the lineage in a leader's message; 0 means none. Returns `None` if the bytes are not a lineage.
 pub(super) fn lineage_of_message(message: &Message) -> Option<u64> {
     if message.context.is_empty() {
         return Some(0);

@@ -1,12 +1,12 @@
 //! Detects a leader whose entries contradict this member's log, for one of two reasons. The data directory was emptied or
-//! replaced: leaders count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry of
-//! the log differs from the entry in the leader's log. Such a member must neither vote nor lead, and halts.
+//! replaced: leaders count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry differs
+//! from the entry in the leader's log. Such a member must neither vote nor lead, and halts.
 //!
-//! Messages alone never halt a member, even if many arrive: a faulty member, or an impostor on a connection without TLS, can
-//! send any message. The leader must confirm that it leads. This member sends it a ReadIndex request, which the leader
-//! answers with the help of a quorum. Only the leader sees the context of that request.
+//! Messages alone never halt a member, because a faulty member, or an impostor on a connection without TLS, can send any
+//! message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader answers with the
+//! help of a quorum. Only the leader sees the context of that request.
 //!
-//! `copied` makes a member that starts from a copy wait for the same confirmation.
+//! In `copied`, a member that starts from a copy waits for the same confirmation.
 
 use raft::eraftpb::{Entry, Message, MessageType};
 
@@ -14,7 +14,7 @@ use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
-/// A leader's claim that this log contradicts.
+/// A leader's claim that contradicts this member's log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contradiction {
     leader: u64,
@@ -23,7 +23,7 @@ pub(super) struct Contradiction {
     /// Ticks of the first claim that no later message has refuted, and of the last claim.
     first: u64,
     last: u64,
-    /// Number of the first ReadIndex request after that claim.
+    /// Number of the first ReadIndex request after the first claim.
     asked: Option<u64>,
     /// Whether the leader has answered such a request.
     confirmed: bool,
@@ -31,9 +31,9 @@ pub(super) struct Contradiction {
 
 #[derive(Clone, Copy, Debug)]
 enum Said {
-    /// This member acknowledged entries up to this commit index, the largest that the leader sent.
+    /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The entry at an index that this member has committed has another term.
+    /// The leader's log has another term at an index that this member has committed.
     Forked {
         index: u64,
         own_term: u64,
@@ -42,8 +42,7 @@ enum Said {
 }
 
 impl Said {
-    /// Returns the latest claim, with the larger of the two commit indexes. Returns `None` if the claims are of different
-    /// kinds.
+    /// Returns the claim `self` with the larger of the two commit indexes. Returns `None` if the claims are of different kinds.
     fn again(self, before: Self) -> Option<Self> {
         match (self, before) {
             (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
@@ -55,8 +54,7 @@ impl Said {
         }
     }
 
-    /// Returns the lowest index at which a leader's answer confirms this claim: the claimed commit index. Any index confirms
-    /// a fork.
+    /// Returns the lowest index in a leader's ReadIndex answer that confirms this claim. Any answer confirms a fork.
     fn confirmed_from(self) -> u64 {
         match self {
             Self::Acknowledged { commit } => commit,
@@ -65,17 +63,17 @@ impl Said {
     }
 }
 
-/// Number of election timeouts after the leader's last claim in which this member does not vote. An ordinary election happens
+/// Number of election timeouts for which this member does not vote after the leader's last claim. An ordinary election happens
 /// one to two timeouts after it.
 pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
-/// Minimum number of voters with which a leader has a quorum without one voter.
+/// Minimum number of voters with which a leader has a quorum without one of the others.
 pub(super) const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
-    /// Returns whether raft must not see a message. It must not see a message that contradicts this log, or an answer that
-    /// confirms its leader. Raft would panic at a commit index beyond `last`, the log's last index, and would acknowledge
-    /// entries that contradict committed entries. If the leader repeats its claim for an election timeout, this member halts.
+    /// Returns whether raft must not see a message, because it contradicts this log or confirms that its sender leads. Raft
+    /// would panic at a commit index beyond `last`, the log's last index, and would acknowledge entries that contradict
+    /// committed ones. Halts this member once a confirmed leader has repeated its claim for an election timeout.
     pub(super) fn check_contradiction(&mut self, message: &Message, last: u64) -> bool {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
@@ -91,7 +89,7 @@ impl Replica {
     }
 
     /// Returns how a leader's message contradicts this log: its commit index is beyond `last` (the log's last index), or an
-    /// entry at a committed index has another term. Returns `None` without a contradiction.
+    /// entry at a committed index has another term. Returns `None` if the message does not.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -111,22 +109,21 @@ impl Replica {
             .chain(entries.map(|entry| (entry.index, entry.term)))
             .take_while(|(index, _)| *index <= log.committed)
             .find_map(|(index, leader_term)| {
-                // Raft-rs returns term 0 for an entry that the log no longer has.
+                // raft-rs returns term 0 for an entry that the log no longer has.
                 let own_term = log.term(index).ok().filter(|term| *term > 0)?;
                 let forked = Said::Forked { index, own_term, leader_term };
                 (own_term != leader_term).then_some(forked)
             })
     }
 
-    /// Returns whether no other member is known to lead the message's term. If the disk is an older copy, the sender may have
-    /// become a member after this state.
+    /// Returns whether the sender of a message may lead the message's term: this member knows no other leader of that term.
     pub(super) fn may_lead(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
-    /// Records a leader's claim that contradicts this log, and asks the leader for confirmation at most once per tick. Halts
-    /// this member if the leader has repeated the claim for an election timeout and the claim is confirmed.
+    /// Records a claim of a leader that contradicts this log, and asks the leader for confirmation at most once per tick. Halts
+    /// this member if the claim is confirmed and has been repeated for an election timeout.
     fn note_contradiction(&mut self, message: &Message, said: Said, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
@@ -160,8 +157,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether this member requires the leader's confirmation. It does if, as far as it knows, the leader has a
-    /// quorum without this member, or if the leader is unknown.
+    /// Returns whether a claim of this leader needs confirmation. This is so if the leader is unknown, or if it has a quorum
+    /// without this member as far as this member knows.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members;
         if !members.by_id.contains_key(&MemberId(leader)) {
@@ -171,8 +168,8 @@ impl Replica {
         !members.is_voter(MemberId(self.config.id)) || voters.count() >= CONFIRMING_VOTERS
     }
 
-    /// Sends a leader a ReadIndex request and returns its number. This bypasses raft, which may not know this leader and must
-    /// not see its answer.
+    /// Sends a leader a ReadIndex request and returns the request's number. Bypasses raft, which may not know this leader and
+    /// must not see its answer.
     pub(super) fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();
         let mut question = Message::default();
@@ -184,8 +181,8 @@ impl Replica {
         number
     }
 
-    /// Returns whether a message is the leader's answer to this member's ReadIndex request. The answer confirms a
-    /// contradiction if the request was sent after the leader's first claim, and if the answer covers the claim.
+    /// Returns whether a message is the leader's answer to a ReadIndex request of `copied` or of this module. The answer
+    /// confirms a contradiction if the request followed the leader's first claim and the answer's index covers the claim.
     fn confirms_leader(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
         let Some(number) = context.and_then(|context| self.read_index.own_number(context)) else {
@@ -202,13 +199,15 @@ impl Replica {
         answers || answers_copy
     }
 
-    /// Handles a leader's message that does not contradict this log, while an earlier claim is recorded. A heartbeat or
-    /// append of the same leader and term drops the claim if it refutes it. This is the case if the log now has the claimed
-    /// entries, if an append follows an entry of this log at or after the fork, or if a heartbeat's commit index reaches the
-    /// fork. (A heartbeat's commit index is at most what this member has acknowledged.) Other messages only restart the
-    /// confirmation: messages of another leader or term that are not outdated, and heartbeats that do not repeat a claim
-    /// about acknowledged entries. The claim must then be confirmed again and be repeated for an election timeout from now
-    /// on, before this member halts.
+    /// Handles a leader's message that does not contradict this log while an earlier claim is recorded.
+    ///
+    /// A heartbeat or append of the same leader and term may refute the claim, which is then dropped. It does so if the log now
+    /// has the claimed entries, if an append follows an entry of this log at or after the fork, or if a heartbeat's commit
+    /// index reaches the fork. (A heartbeat's commit index is at most what this member has acknowledged.)
+    ///
+    /// Other current messages only restart the confirmation: messages of another leader or term, and heartbeats that do not
+    /// repeat a claim about acknowledged entries. The claim must then be confirmed again and be repeated for another election
+    /// timeout before this member halts.
     fn doubt_contradiction(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
@@ -217,8 +216,7 @@ impl Replica {
         };
         let same = (known.leader, known.term) == (message.from, message.term);
         let (refuted, contradicts) = match known.said {
-            // An append of the same leader proves nothing about the missing entries before it. This member still does not
-            // vote for a while, because both are possible.
+            // Appends of the same leader prove nothing about missing entries before them, so this member still does not vote.
             Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
             Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
                 true => (index <= message.commit, false),
@@ -239,8 +237,8 @@ impl Replica {
         append.index >= index && log.match_term(append.index, append.log_term)
     }
 
-    /// Returns whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. This member's
-    /// vote could then elect a leader that lacks acknowledged entries.
+    /// Returns whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. This member then
+    /// must not vote, because its vote could elect a leader that lacks acknowledged entries.
     pub(super) fn is_contradicted(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.contradiction

@@ -1,6 +1,6 @@
-//! The leader's checks before a membership change, the end of a removed member, and how a member requests the others' state.
+//! Membership: the leader's checks before a change, how a removed member stops, and how a member requests the leader's state.
 //!
-//! The registry's own checks are in `witan_machine::member`, and the checks of each API in its dialect.
+//! `witan_machine::member` has the registry's own checks, and each dialect has the checks of its API.
 
 use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
@@ -15,23 +15,23 @@ use crate::{
 };
 use witan_machine::member::{MemberId, MemberRegistry};
 
-/// Percentage of the leader's log that a learner needs before its promotion, as in etcd.
+/// Percentage of the leader's log that a learner must have before its promotion, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
 
-/// The member whose removal is in this leader's log but not applied. The log is searched once.
+/// The member whose removal is in this leader's log but not applied, cached so that the log is searched once.
 #[derive(Debug, Default)]
 pub(super) struct PendingRemoval {
-    /// Term and index up to which the log may contain membership changes.
+    /// Term and index up to which the log was searched.
     until: (u64, u64),
     member: Option<u64>,
 }
 
-/// The state that decides when this member ends after its own removal.
+/// The state that decides when this member stops after its own removal.
 #[derive(Debug, Default)]
 pub(super) struct OwnRemoval {
-    /// The highest commit index that this process has received from another leading member.
+    /// The highest commit index that this process has received from another leader.
     leader_commit: u64,
-    /// The tick since which this removed member waits for the remaining voter.
+    /// The tick since which this removed member has waited for the only remaining voter.
     leaving_since: Option<u64>,
 }
 
@@ -46,10 +46,9 @@ pub(super) fn commit_index_of(message: &Message) -> u64 {
 }
 
 impl Replica {
-    /// Returns whether this leader transfers leadership instead of accepting its own removal now. The removal is then
-    /// proposed to the next leader. If no member takes over, this leader accepts the removal anyway, unless only one voter
-    /// would be left. That voter could not learn that the removal was committed, and would wait for this member's vote
-    /// forever.
+    /// Returns whether this leader must transfer leadership before its own removal, which the next leader then proposes. If no
+    /// member takes over, this leader accepts its removal, unless only one voter would remain. That voter could not learn that
+    /// the removal was committed, and would wait for this member's vote forever.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
@@ -61,8 +60,8 @@ impl Replica {
         self.hand_over(None).is_ok() || leaves_one
     }
 
-    /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log, because it would
-    /// count for the quorum at once. Fails with `LearnerNotReady`.
+    /// Checks a configuration change. Fails with `LearnerNotReady` if it promotes a learner that has less than
+    /// [`LEARNER_READY_PERCENT`] percent of the leader's log, because the learner would count for the quorum at once.
     pub(super) fn check_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;
@@ -92,7 +91,7 @@ impl Replica {
         self.raft.store().registrations()
     }
 
-    /// Returns whether the removal of a member is in the log but not applied here yet.
+    /// Returns whether the log has an unapplied removal of a member.
     pub(super) fn is_removing(&mut self, member: u64) -> bool {
         let raft = &self.raft.raft;
         if !raft.has_pending_conf() {
@@ -106,8 +105,7 @@ impl Replica {
         self.pending_removal.member == Some(member)
     }
 
-    /// Returns the member whose removal is in the log but not applied here yet, if any. At most one membership change is
-    /// pending.
+    /// Returns the member whose removal is in the log but not applied, or `None`. At most one membership change is pending.
     fn find_pending_removal(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         let from = self.raft.store().position().index + 1;
@@ -126,17 +124,15 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Records that another member permanently refuses this member. Halts this member for the reason `why` once more than
-    /// half of the others refuse it, so that a single member cannot halt it. The entry of a removal may never arrive here,
-    /// because a leader sends nothing more to a removed member. If a removal leaves a single voter, the removed member halts
-    /// when that voter knows of it.
+    /// Records that `member` permanently rejects this member. Halts with `why` once more than half of the others do, because a
+    /// single member must not halt it. If only one voter remains after this member's removal, that voter suffices.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
         if why == Halt::Removed && self.own_removal.leaving_since.is_some() {
-            // Learners know of the removal before the voter that needs this member's vote.
+            // Learners may know of the removal before the voter that needs this member's vote.
             if self.raft.store().position().voters.contains(&member) {
                 self.halt = Some(Halt::Removed);
             }
@@ -149,7 +145,7 @@ impl Replica {
         }
     }
 
-    /// Records the commit index of a message that raft has accepted, given as `(sender, term, index)`, if the sender leads.
+    /// Records the commit index of an accepted message, if its sender leads. The tuple is sender, term and commit index.
     pub(super) fn note_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
         let raft = &self.raft.raft;
         if from != self.config.id && raft.leader_id == from && raft.term == term {
@@ -157,11 +153,9 @@ impl Replica {
         }
     }
 
-    /// If this member was removed: steps down, also as a candidate, and halts after its messages are sent. If a single voter
-    /// remains and this member has not received the commit from it, this member waits until that voter refuses it. The voter
-    /// may need this member's vote to learn of the removal. Another leader alone does not prove that this voter knows: this
-    /// member may have committed its removal as the leader of an earlier term, and may have read it from its log after a
-    /// restart.
+    /// Stops leading or campaigning if this member has applied its own removal, and halts it after its messages are sent. If a
+    /// single voter remains and has not sent this member the commit index, the voter may need this member's vote to learn of
+    /// the removal. This member then first waits until that voter rejects it.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.has_applied_own_removal() {
             return;
@@ -176,19 +170,18 @@ impl Replica {
         }
         let raft = &mut self.raft.raft;
         if raft.state != StateRole::Follower {
-            // Raft would continue to lead without a vote of its own, and panics when such a candidate wins.
+            // Raft would keep leading without a vote of its own, and would panic if such a candidate won.
             let term = raft.term;
             raft.become_follower(term, 0);
         }
     }
 
-    /// Returns whether this member has applied its own removal.
     pub(super) fn has_applied_own_removal(&self) -> bool {
         let removed = &self.machine.members.removed_ids;
         removed.contains(&MemberId(self.config.id))
     }
 
-    /// Halts this removed member if the remaining voter has not refused it for [`LEAVING_TICKS`] ticks.
+    /// Halts this removed member if the remaining voter has not rejected it for [`LEAVING_TICKS`] ticks.
     pub(super) fn continue_leaving(&mut self) {
         let since = self.own_removal.leaving_since;
         if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS) {
@@ -196,17 +189,16 @@ impl Replica {
         }
     }
 
-    /// Replaces this member's state by the leader's state, because the two differ. The member takes no entries until it has
-    /// that state. A leader must first transfer leadership.
+    /// Requests that the leader's state replace this member's, because the two differ. The member accepts no entries while a
+    /// request is pending. A leader must first transfer leadership.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();
     }
 
-    /// Requests the leader's state if it must replace this member's state and no request is pending. The leader's state must
-    /// include the end of this log, because this member has acknowledged its entries. A member with a pending request takes
-    /// no entries, but the leader may need this member to commit them. The member therefore sends the request only in a term
-    /// in which its whole log is committed, and takes entries again when another term starts.
+    /// Requests the leader's state if it must replace this member's. While a request is pending, this member accepts no
+    /// entries, which the leader may need it to commit. The request is therefore sent only in a term in which this whole log is
+    /// committed, and is canceled in the next term.
     pub(super) fn request_snapshot(&mut self) {
         if !self.awaits_leaders_state() {
             return;
@@ -215,15 +207,14 @@ impl Replica {
             self.raft.raft.pending_request_snapshot = INVALID_INDEX;
             return;
         }
-        // An error means that there is no leader or that the leader's first entry has not arrived. The next tick tries again.
+        // An error means that there is no leader, or that the leader's first entry has not arrived. The next tick retries.
         if self.raft.request_snapshot().is_ok() {
             self.state_asked_at = self.ticks;
         }
     }
 
-    /// Returns whether a message with entries was in flight when this member requested the leader's state. Raft would repeat
-    /// the request, and the leader would send its state twice. The caller drops the message. After an election timeout, the
-    /// request may be lost, so messages pass again.
+    /// Returns whether to drop an append message, because raft would answer it with another request for the leader's state.
+    /// After an election timeout the request may be lost, so one message passes and repeats it.
     pub(super) fn would_repeat_snapshot_request(&mut self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let asks = message.get_msg_type() == MessageType::MsgAppend
@@ -239,16 +230,16 @@ impl Replica {
         twice
     }
 
-    /// Returns whether a snapshot is earlier than the requested snapshot. Raft would install it and forget entries that this
-    /// member has acknowledged. The caller drops the snapshot.
+    /// Returns whether a snapshot is older than the requested one, so that the caller must drop it. Raft would install it and
+    /// forget entries that this member has acknowledged.
     pub(super) fn is_outdated_snapshot(&self, message: &Message) -> bool {
         let asked = self.raft.raft.pending_request_snapshot;
         message.get_msg_type() == MessageType::MsgSnapshot
             && message.get_snapshot().get_metadata().index < asked
     }
 
-    /// Returns whether the leader commits this member's whole log without another entry: its last entry is committed and of
-    /// the leader's term.
+    /// Returns whether this member's whole log is committed and its last entry is of the current term. The leader's state then
+    /// includes the whole log without another entry.
     fn leader_reaches_own_log(&self) -> bool {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();

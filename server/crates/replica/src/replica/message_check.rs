@@ -1,6 +1,5 @@
-//! Checks raft messages before raft sees them. Raft-rs panics on messages that no correct member sends. A message from a
-//! faulty or impersonated peer must not crash the cluster. (`log_lost` handles false claims that are repeated for an election
-//! timeout.)
+//! Checks raft messages before raft sees them. raft-rs panics on messages that no correct member sends, and a message from a
+//! faulty or impersonated peer must not crash the cluster.
 
 use raft::{
     GetEntriesContext,
@@ -15,13 +14,13 @@ use witan_machine::{
     versions::{LATEST, release},
 };
 
-/// The reason why another member's message is dropped. Late and lost messages are not included.
+/// The reason why another member's message is dropped. Does not cover late and lost messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
     /// The message cannot be decoded, or this release does not support its kind.
     #[error("the message does not decode")]
     Malformed,
-    /// The message appends an entry that cannot be decoded. The leader resends it repeatedly.
+    /// The message appends an entry that cannot be decoded. The leader keeps resending it.
     #[error("entry {index} of the raft log does not decode")]
     CorruptEntry {
         /// Raft index of the entry.
@@ -38,9 +37,9 @@ pub enum MessageFault {
     Unsound,
 }
 
-/// Checks whether a correct member could have sent this message. Fails with the reason if not. `last` is the last index of
-/// the receiver's log if the receiver leads the message's term, else `None`. `admits_later` returns whether the receiver
-/// accepts entries of a later release than its own ([`Replica::admits_later_entries`]).
+/// Checks whether a correct member could have sent this message, and returns the reason if not. `last` is the last index of the
+/// receiver's log if the receiver leads the message's term, else `None`. `admits_later` returns whether the receiver accepts
+/// entries of a later release ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
     last: Option<u64>,
@@ -66,13 +65,13 @@ pub(super) fn check(
     }
 }
 
-/// Returns a replacement with the term `highest` for a message with a higher term. Returns `None` for messages of terms up to
-/// `highest`, and for pre-votes and their grants, whose term is the term of a future campaign. A member stores the term of a
-/// message and never lowers it, and no election could follow a term too close to [`COUNT_MAX`]. Therefore no message raises
-/// the term by more than a cluster can.
+/// Returns a replacement with term `highest` for a message with a higher term. Returns `None` for messages of terms up to
+/// `highest`, and for pre-votes and their grants, whose term is a future campaign's. A member never lowers its term, and no
+/// election is possible in a term too close to [`COUNT_MAX`]. Messages therefore must not raise the term faster than elections
+/// could.
 ///
-/// A vote request becomes a vote request of a member without a log, because raft considers no other message without a leader.
-/// Any other message becomes the refusal of a pre-vote, which contains only its term.
+/// The replacement of a vote request is a vote request of a member with an empty log, because raft considers no other message
+/// without a leader. The replacement of any other message is a rejected pre-vote, which contains only its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote
@@ -95,8 +94,8 @@ pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Messa
     Some(lower)
 }
 
-/// Returns whether a message has a term, if messages of its type must have a term. Raft treats a message without a term as a
-/// message of its own process. The refusal of a vote may have term 0, from a member that has no term yet.
+/// Returns whether a message has a term if its type requires one. Raft treats a message without a term as one of its own
+/// process. A rejected vote may have term 0, from a member that has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();
     let votes = kind == MessageType::MsgRequestVoteResponse
@@ -108,7 +107,7 @@ fn appends(message: &Message) -> bool {
     message.get_msg_type() == MessageType::MsgAppend
 }
 
-/// Returns whether members send messages of this type to each other and the message's fields fit the type. `last` is the
+/// Returns whether members send messages of this type to each other, and whether the fields fit the type. `last` is the
 /// argument of [`check`].
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
@@ -120,7 +119,7 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
             last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)
         }
         MessageType::MsgReadIndex => message.term == 0 && message.entries.len() == 1,
-        // These are messages of a member to itself, and proposals, which members forward in other messages.
+        // A member sends these messages only to itself. Proposals are forwarded in other messages.
         MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgPropose
@@ -140,7 +139,7 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     }
 }
 
-/// Returns whether the entries follow the index before them, and no term decreases or exceeds the message's term.
+/// Returns whether the entries' indexes are consecutive, and no term decreases or exceeds the message's term.
 fn has_contiguous_entries(message: &Message) -> bool {
     let mut before = (message.index, message.log_term);
     message.entries.iter().all(|entry| {
@@ -150,9 +149,8 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Refuses entries that this member cannot decode, because applying them would halt it at every startup. An unknown entry is
-/// accepted, and halts the member, if `admits_later` returns true or an earlier entry in `entries` raises the cluster version
-/// above this release.
+/// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries of a later release if
+/// `admits_later` returns true or an earlier entry in `entries` raises the cluster version above this release.
 fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {
@@ -172,8 +170,8 @@ fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(
 }
 
 impl Replica {
-    /// Returns whether entries of a later release may follow this member's log: the cluster version is above this release, or
-    /// an unapplied entry raises it.
+    /// Returns whether entries of a later release may follow in this member's log: the cluster version is above this release,
+    /// or an unapplied entry raises it.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;

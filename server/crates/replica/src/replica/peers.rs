@@ -1,5 +1,5 @@
-//! The transport's reports about other members and their consequences: delivered and failed snapshots, and leadership
-//! transfers. `failover` handles the end of a leader's process.
+//! The transport's reports about other members: reachability, results of snapshots and rejections. Also leadership transfers.
+//! `failover` handles the end of a leader's process.
 
 use std::cmp::Reverse;
 
@@ -12,24 +12,24 @@ use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
-/// The transport's report about another member. Recordings contain the numbers.
+/// The transport's report about another member. Recordings contain the numeric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum PeerEvent {
     /// A message could not be sent.
     Unreachable = 0,
-    /// The other side closed both of its streams and refused a new connection.
+    /// The member closed both of its streams and refused a new connection.
     ProcessGone = 1,
-    /// The member has opened a stream to this member after its process seemed to have ended: it runs or was restarted.
+    /// The member has opened a stream to this member after its process seemed to have ended, so it runs or was restarted.
     ProcessBack = 2,
-    /// The bulk stream to the member was opened. The member runs, and messages sent before may be lost.
+    /// The bulk stream to the member was opened. The member runs, and earlier messages may be lost.
     StreamOpened = 3,
     /// The member has received and installed the snapshot.
     SnapshotDelivered = 4,
     /// The transfer of a snapshot to the member failed.
     SnapshotFailed = 5,
-    /// The member refuses streams, because this member was removed from the cluster.
+    /// The member rejects streams, because this member was removed from the cluster.
     RemovedHere = 6,
-    /// The member refuses streams because it has recorded a different data directory for this member.
+    /// The member rejects streams, because it knows this member with a different data directory.
     ReplacedHere = 7,
 }
 
@@ -47,7 +47,7 @@ pub enum TransferRefused {
     NoTransferee,
 }
 
-/// The last acknowledgment of this member: its receiver, term, index and tick.
+/// The last acknowledgment that this member sent: its receiver, term, index and tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Acknowledgment {
     tick: u64,
@@ -57,8 +57,8 @@ pub(super) struct Acknowledgment {
 }
 
 impl Replica {
-    /// Handles the transport's report about another member: informs raft, campaigns if the process of the leader ended, and
-    /// halts this member if most of the others permanently refuse it.
+    /// Handles the transport's report about another member: informs raft, campaigns if the leader's process ended, and halts
+    /// this member if most of the others permanently reject it.
     pub(crate) fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -78,8 +78,8 @@ impl Replica {
         }
     }
 
-    /// Returns the index of the last entry of the slowest member that this leader is bringing up to date. Returns `None` if
-    /// there is no such member or this member does not lead.
+    /// Returns the smallest last index of the members that this leader is bringing up to date. Returns `None` if there is no
+    /// such member or this member does not lead.
     pub(super) fn slowest_receiver(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader
@@ -93,8 +93,8 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // For a member that has not answered this leader yet, raft assumes the entry before the next entry to send. This is
-        // the last entry of its snapshot, or the entry before the entries that it refused.
+        // For a member that has not answered this leader yet, raft assumes the entry before the next one to send. This is the
+        // last entry of its snapshot, or the entry before the rejected entries.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
@@ -102,9 +102,8 @@ impl Replica {
         has.min()
     }
 
-    /// Returns whether a rejection of entries must be dropped, because an acknowledgment of them has overtaken it. Raises the
-    /// hint of any other rejection to the acknowledged index. Raft would otherwise return to a lower index, where the log may
-    /// end, and send a snapshot.
+    /// Returns whether to drop a rejection of entries that were acknowledged since. Raises the hint of any other rejection to
+    /// the acknowledged index, because raft would otherwise go back to where the log may end, and send a snapshot.
     pub(super) fn correct_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
@@ -121,8 +120,7 @@ impl Replica {
         message.index <= matched
     }
 
-    /// Records on a leader which members have answered, before raft forgets it at a quorum check. The log is kept for these
-    /// members.
+    /// Records which members have answered this leader, before raft forgets it at a quorum check.
     pub(super) fn note_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();
@@ -132,15 +130,15 @@ impl Replica {
         }
     }
 
-    /// Returns whether a member has answered this leader within an election timeout.
+    /// Returns whether a member has answered this leader within the last election timeout.
     fn has_answered_recently(&self, id: u64) -> bool {
         let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
         let heard = self.leader_tasks.heard_at(id);
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Sends the current term to a candidate of an earlier term. Raft does not: the candidate would request votes in many
-    /// earlier terms while a member that it cannot hear is ahead of it.
+    /// Sends the current term to a candidate of an earlier term. raft-rs does not. Without it, the candidate would campaign in
+    /// many earlier terms if it cannot hear the member that is ahead.
     pub(super) fn send_current_term(&mut self, candidate: u64) {
         let mut message = Message {
             to: candidate,
@@ -153,9 +151,8 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
-    /// Returns whether a message repeats entries that were sent in this tick to a member whose log position is unknown. Raft
-    /// sends them for each answer to a heartbeat, and therefore for each linearizable read, although a member with a full
-    /// disk takes none. The caller drops the message, as the network may.
+    /// Returns whether to drop an append message that repeats a probe of this tick. Raft probes after each answer to a
+    /// heartbeat, and so for each linearizable read, although a member with a full disk accepts no entries.
     pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
         let peer = self.raft.raft.prs().get(message.to);
         let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
@@ -167,9 +164,8 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether a message acknowledges no more of the log than a message that was sent to the same leader in this
-    /// tick. Raft answers each append, even an append that only has a commit index. The caller drops the message, as the
-    /// network may. The first acknowledgment may be lost, so the next tick lets one pass.
+    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Raft answers
+    /// each append, even one with only a commit index. Each tick lets one pass, in case the first one is lost.
     pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;
@@ -189,14 +185,14 @@ impl Replica {
         repeated
     }
 
-    /// Forgets the snapshot that is being sent to a member, and reports its result to raft.
+    /// Forgets the snapshot being sent to a member, and reports its result to raft.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);
     }
 
-    /// Returns the voter with the longest log, other than this member and `except`, among the voters that answered recently.
-    /// Fails with `NoTransferee` if there is none. The caller checks that this member leads.
+    /// Returns the recently active voter with the longest log, other than this member and `except`. Fails with `NoTransferee`
+    /// if there is none. The caller checks that this member leads.
     pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
         let (own, raft) = (self.config.id, &self.raft.raft);
         let voters = &self.raft.store().position().voters;
@@ -204,7 +200,7 @@ impl Replica {
             .prs()
             .iter()
             .filter(|(id, _)| **id != own && Some(**id) != except && voters.contains(id));
-        // After each quorum check, raft knows of no answers until new answers arrive.
+        // After each quorum check, raft regards no member as active until new answers arrive.
         let heard =
             others.filter(|(id, peer)| peer.recent_active || self.has_answered_recently(**id));
         heard
@@ -213,9 +209,8 @@ impl Replica {
             .ok_or(TransferRefused::NoTransferee)
     }
 
-    /// Transfers leadership to the voter `to`, by default to the recently active voter with the longest log. Appends earlier
-    /// proposals first. Returns the voter's id; [`Replica::status`] shows when it leads. Fails if this member does not lead
-    /// or there is no suitable voter.
+    /// Appends the held proposals, then transfers leadership to `to` or, for `None`, to the recently active voter with the
+    /// longest log. Returns the target's id. Fails if this member does not lead or there is no suitable voter.
     pub(crate) fn transfer_leadership(
         &mut self,
         to: Option<MemberId>,
@@ -224,8 +219,7 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Transfers leadership like [`Self::transfer_leadership`], without appending held proposals first. Returns the target, or
-    /// the reason for a refusal.
+    /// Transfers leadership like [`Self::transfer_leadership`], but does not append held proposals first.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.send_appended();
         let raft = &self.raft.raft;

@@ -1,5 +1,5 @@
-//! Proposals for the log while this member leads: they are first held (`group_commit`), then batched and appended in one
-//! message per turn. While this member does not lead, its own proposals wait to be forwarded (`forwarding`).
+//! Proposals on the leader: they are first held (`group_commit`), then appended and sent in one message per turn. On any other
+//! member, `forwarding` sends them to the leader.
 
 use bytes::Bytes;
 use raft::{
@@ -23,7 +23,7 @@ use witan_machine::{
 };
 
 impl Replica {
-    /// Stamps a client's entry, and holds it for the log or for the leader.
+    /// Stamps a client's entry and holds it for the log or the leader. Fails if the entry is not admitted.
     pub(crate) fn propose(
         &mut self,
         ticket: Ticket,
@@ -44,8 +44,7 @@ impl Replica {
         self.proposals.len()
     }
 
-    /// Proposes a command that only a leader may propose: it is appended in the present term or never. Returns whether it was
-    /// appended.
+    /// Proposes a command of the leader itself, in the current term or never. Returns whether it was appended.
     pub(super) fn propose_as_leader(&mut self, now_ns: i64, command: Command) -> bool {
         let entry = Entry {
             stamp: Some(self.proposals.internal_stamp(now_ns)),
@@ -56,8 +55,8 @@ impl Replica {
         self.append_entry(self.config.id, &entry, data).is_ok()
     }
 
-    /// Proposes a command that the leader derived from `members`. Returns `false` and appends nothing if members, cluster
-    /// version or downgrade target have changed since, or if the log may contain an unapplied change of them.
+    /// Proposes a command that the leader derived from `members`. Returns whether it was appended. Appends nothing if members,
+    /// cluster version or downgrade target have changed since, or if the log may contain an unapplied change of them.
     pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,
@@ -73,13 +72,13 @@ impl Replica {
         current && self.propose_as_leader(now_ns, command)
     }
 
-    /// Returns the place of a proposal that this member appends to its own log in the current term.
+    /// Returns where a proposal is submitted that this member appends to its own log in the current term.
     pub(super) fn own_term(&self) -> HandedIn {
         HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
-    /// Appends an entry of `proposer` to the log in the term that this member leads; nothing else appends entries.
-    /// [`Self::send_appended`] sends it. Fails with `NotNow` if the entry can be retried, with `Refused` if not.
+    /// Appends an entry of `proposer` to the log of this leader; no other function appends entries. [`Self::send_appended`]
+    /// sends the entry. Returns `NotNow` if the proposer may retry, or the reason for the rejection.
     pub(super) fn append_entry(
         &mut self,
         proposer: u64,
@@ -108,7 +107,7 @@ impl Replica {
     }
 
     /// Appends a membership change to the log, and sends it. Returns `NotNow` while another change is pending, because raft
-    /// silently drops a second change, or if leadership must be transferred first. Refuses an invalid change.
+    /// silently drops a second one, or if leadership must be transferred first. Rejects an invalid change.
     fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
         self.send_appended();
         if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {
@@ -128,14 +127,14 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether entries that arrived since the last turn must be appended to the log on disk.
+    /// Returns whether the log has entries that the next turn must persist.
     pub(super) fn has_unpersisted(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         log.persisted < log.last_index()
     }
 
-    /// Sends the entries that were appended since the last call, in one message to each other member. Must be called before
-    /// anything that may end this member's leadership.
+    /// Sends the entries that were appended since the last call, in one message to each member. Must be called before anything
+    /// that may end this member's leadership.
     pub(super) fn send_appended(&mut self) {
         if std::mem::take(&mut self.unsent_bytes) > 0 {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! Linearizable reads: when they are accepted, and when their ReadIndex round can start.
+//! Linearizable reads: admission, and when their ReadIndex round can start.
 
 use raft::StateRole;
 
@@ -15,7 +15,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether a ReadIndex request would be answered. Raft silently drops it on a member without a leader, and on a
+    /// Returns whether raft would answer a ReadIndex request. Raft silently drops it on a member without a leader, and on a
     /// leader that has committed nothing in its term.
     pub(super) fn can_read_index(&self) -> bool {
         let raft = &self.raft.raft;
@@ -27,8 +27,8 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held reads are due, if nothing changes before. Returns `None` without
-    /// held reads, or if a ReadIndex request would not be answered now.
+    /// Returns the monotonic time in nanoseconds at which held reads are due. Returns `None` without held reads, or if raft
+    /// would not answer a ReadIndex request now.
     pub(super) fn reads_due_ns(&self) -> Option<u64> {
         self.read_index.deadline().filter(|_| self.can_read_index())
     }

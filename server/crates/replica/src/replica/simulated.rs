@@ -1,4 +1,4 @@
-//! Views of a replica for the simulator and for recordings.
+//! Accessors for the simulator and for recordings.
 
 use bytes::Bytes;
 use raft::eraftpb::MessageType;
@@ -11,14 +11,14 @@ use crate::{
 };
 
 impl Replica {
-    /// Returns the index of the first entry in memory (simulator).
+    /// Returns the index of the first entry in the log in memory.
     pub fn log_begins(&self) -> u64 {
         use raft::Storage as _;
         self.raft.store().first_index().unwrap_or_default()
     }
 
     /// Returns the term that the sender of an encoded message claims to lead. Returns `None` if the message makes no such claim
-    /// or does not decode. The simulator calls it.
+    /// or cannot be decoded.
     pub fn led_term(message: &Bytes) -> Option<u64> {
         match PeerMessage::decode(message) {
             Ok(PeerMessage::Raft(message)) => matches!(
@@ -48,7 +48,7 @@ impl Replica {
         }
     }
 
-    /// Formats the message in an envelope for recordings and traces of the simulator.
+    /// Formats an encoded message for recordings and for traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
         if let Some(head) = MessageHead::of(message) {
             return head.to_string();

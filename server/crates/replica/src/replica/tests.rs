@@ -1,4 +1,4 @@
-//! The guarantees of [`Replica`] when messages arrive in an unlucky order.
+//! Tests of [`Replica`] with messages that arrive in an unlucky order.
 
 mod forked;
 mod log_lost;
@@ -28,11 +28,10 @@ use witan_machine::{
 /// A host that records the effects of turns.
 #[derive(Default)]
 struct Noted {
-    /// Indexes of the installed snapshots.
     installs: Vec<u64>,
     sent: Vec<Envelope>,
     last_batch: LogBatch,
-    /// The applied membership changes: their indexes, and the last batch persisted before them.
+    /// The applied membership changes, each with its index and the last batch persisted before it.
     changes: Vec<(u64, LogBatch)>,
 }
 
@@ -98,7 +97,7 @@ fn propose(replica: &mut Replica, command: Command) -> Result<(), ProposalReject
     replica.propose(Ticket(1), Connection::default(), 0, entry)
 }
 
-/// Wraps another member's message to member 2.
+/// Wraps a message of member `from` to member 2.
 fn envelope(from: u64, message: Bytes) -> Envelope {
     Envelope {
         to: MemberId(2),
@@ -168,7 +167,7 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
     }
 }
 
-/// Creates a message of the leader of term 5 to member 2.
+/// Creates a message of member 1, the leader of term 5, to member 2.
 fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     let mut message = Message::default();
     message.set_msg_type(kind);
@@ -177,14 +176,13 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     envelope(1, wire::encode_message(&message))
 }
 
-/// Creates another member's vote request to member 2.
 fn asks_for_vote(term: u64) -> Envelope {
     from_leader(MessageType::MsgRequestVote, |m| {
         (m.term, m.index, m.log_term) = (term, 1, 1);
     })
 }
 
-/// Without the answer, the candidate's term could forever be lower than the term of a member that it cannot hear.
+/// Without an answer, the candidate's term could stay below the term of a member that it cannot hear.
 #[test]
 fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     let (mut replica, mut host) = (follower(), Noted::default());
@@ -204,7 +202,6 @@ fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     assert_eq!((answer.to.0, message.term, message.reject), (1, 5, true));
 }
 
-/// Creates an entry of term 5.
 fn entry(index: u64, kind: EntryType, data: Bytes) -> RaftEntry {
     let mut entry = RaftEntry { index, term: 5, data, ..RaftEntry::default() };
     entry.set_entry_type(kind);
@@ -224,7 +221,6 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     };
     let change = wire::conf_change(&removal, &wire::encode_entry(&removal).into());
     let change = wire::encode_conf_change(&change.expect("it changes the configuration"));
-    // This member has no leader yet.
     let from_third = |index: u64, log_term, entry| {
         let mut envelope = from_leader(MessageType::MsgAppend, |m| {
             (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);
@@ -339,7 +335,6 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     assert_eq!(answer, expected, "the voter learns what is committed");
     replica.peer_event(MemberId(1), PeerEvent::RemovedHere);
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
-    // The wait ends.
     let mut replica = member_two_of(removed);
     let ticks = (1..=LEAVING_TICKS).take_while(|tick| {
         replica.tick(i64::try_from(*tick).expect("it fits"));

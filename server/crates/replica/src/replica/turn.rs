@@ -1,6 +1,8 @@
-//! One turn: everything that raft has ready becomes effects, in one order (I3). First, the leader's messages are sent, and
-//! entries that `Ready` already reports as committed are applied. Then records are persisted and the follower's messages are
-//! sent. Finally, entries that `LightReady` adds are applied, and reads are released.
+//! A turn converts everything that raft has ready to effects, in one order (I3):
+//!
+//! 1. The leader's messages are sent, and entries that `Ready` reports as committed are applied.
+//! 2. Records are persisted, and the follower's messages are sent.
+//! 3. Entries that `LightReady` adds are applied, and reads are released.
 
 use raft::{
     Ready,
@@ -46,7 +48,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Ends a turn. If this member was removed, first answers its held proposals as not executed: they are in no log.
+/// Ends a turn. If this member was removed, first answers that its proposals that are in no log were not executed.
 fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     if replica.halt == Some(Halt::Removed) {
         let ended = match replica.has_applied_own_removal() {
@@ -76,7 +78,7 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
 }
 
 /// Processes one `Ready` of raft in the order of the module documentation. Fails if a committed entry cannot be applied;
-/// earlier entries are answered.
+/// earlier entries are answered before.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut ready = replica.raft.ready();
     let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
@@ -102,8 +104,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     }
     let mut batch = persist_batch(replica, &ready);
     batch.must_sync |= syncs_first;
-    // The answer to a removal closes the connection to the removed member, so the message that reports the commit is sent
-    // first.
+    // Answering a removal closes the connection to the removed member, so the message with the commit index is sent first.
     if !syncs_first {
         answer(replica, host, std::mem::take(&mut applied));
     }
@@ -126,7 +127,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
-/// Takes the result of a long command, and applies and answers the entries queued after it.
+/// Takes the result of a long command, then applies and answers the entries queued after it.
 fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut applied = Vec::new();
     let result = apply(replica, host, &mut applied);
@@ -143,12 +144,12 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.raft.advance_apply_to(applied);
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
-    // Under load the whole log is rarely committed at a tick, which is otherwise the only retry if nothing is applied.
+    // Under load the whole log is rarely committed at a tick, so the request is also retried here.
     replica.request_snapshot();
 }
 
-/// Installs the snapshot of a `Ready`, if any: its state replaces this member's state, first on disk. Reports requests whose
-/// entries it replaces as unanswered.
+/// Installs the snapshot of a `Ready`, if it has one: replaces the state on disk, then the state in memory. Ends the requests
+/// whose entries the snapshot skips.
 fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let metadata = ready.snapshot().get_metadata();
     if metadata.index == 0 {
@@ -183,7 +184,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.other_lineage_term = None;
 }
 
-/// Appends entries and hard state to the log in memory, and returns the batch for the disk.
+/// Appends the entries and hard state of a `Ready` to the log in memory, and returns the batch for the disk.
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
@@ -201,15 +202,14 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-/// Returns whether the leader's commit index covers an unapplied membership change. The index is synced before other members
-/// learn of it. A removed member halts when it knows. If the only remaining member then lost the index, it would wait for the
-/// removed member's vote forever.
+/// Returns whether the commit index covers an unapplied membership change, and must be synced before others learn of it. If the
+/// only remaining member lost the commit index, it would wait for the removed member's vote forever.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
 }
 
-/// Persists the commit index at once with a sync, if it covers an unapplied membership change.
+/// Persists and syncs the commit index at once if it covers an unapplied membership change.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     if !commits_change(replica) {
         return;
@@ -223,14 +223,14 @@ fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     persist(host, &batch);
 }
 
-/// Makes the host persist a batch, unless it is empty.
+/// Makes the host persist a batch, unless the batch is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
     }
 }
 
-/// Applies queued entries and adds the results to `applied`, up to a command that the host executes on another thread. Fails
+/// Applies queued entries and adds the results to `applied`. Stops at a command that the host executes on another thread. Fails
 /// at the first entry that this release cannot apply.
 fn apply(
     replica: &mut Replica,
@@ -248,8 +248,8 @@ fn apply(
     Ok(())
 }
 
-/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if it cannot be decoded or is
-/// of a later release.
+/// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if the entry cannot be decoded or
+/// is of a later release.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -281,7 +281,7 @@ fn apply_one(
     }
     replica.apply_queue.executing = Some(place);
     let mut machine = replica.machine.clone();
-    // `finish` adds the states about which watchers are not notified yet.
+    // `finish` adds the states that watchers have not been notified of.
     machine.kv.clear_states_before_compaction();
     let executed = host.execute(Box::new(LongCommand {
         index,
@@ -292,7 +292,7 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Installs the resulting state of a long command. Returns `None` if no long command is expected.
+/// Installs the resulting state of a long command, and returns its outcome. Returns `None` if no long command is expected.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -301,15 +301,15 @@ fn finish(
     let place = replica.apply_queue.executing.take()?;
     let ExecutedCommand { entry, outcome, machine, .. } = executed;
     let before = std::mem::replace(&mut replica.machine, machine);
-    // A host that executes immediately does so before watchers are notified of earlier entries.
+    // Watchers of earlier entries are not notified yet if the host executed the command immediately.
     let kv = &mut replica.machine.kv;
     kv.inherit_states_before_compaction(&before.kv);
     host.discard(before);
     Some(conclude(replica, place, &entry, outcome))
 }
 
-/// Handles the consequences of an applied entry outside of the state: lease timers, the applied position, raft's
-/// configuration and the waiting ticket. Returns the report for the host.
+/// Updates lease timers, the applied position, raft's configuration and the waiting ticket after an applied entry. Returns the
+/// report for the host.
 fn conclude(
     replica: &mut Replica,
     place: ExecutingCommand,
@@ -370,7 +370,7 @@ fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     }
 }
 
-/// Passes raft's messages to the host, except repetitions, deferred commit indexes, and messages that [`envelope`] drops.
+/// Passes raft's messages to the host, except repetitions, deferred commit indexes and messages that [`envelope`] drops.
 fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
@@ -392,8 +392,8 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     }
 }
 
-/// Addresses a raft message. A snapshot message gets the current state and its metadata. Returns `None` for a snapshot while
-/// another snapshot is being sent to that member: raft sends it again when the transport has reported the result.
+/// Wraps a raft message in an envelope. Adds the current state to a snapshot message. Returns `None` for a snapshot while
+/// another one is being sent to that member; raft sends it again after the transport's report.
 fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {
@@ -418,6 +418,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     })
 }
 
+/// Returns the stream for messages of a type.
 fn lane(kind: MessageType) -> Lane {
     match kind {
         MessageType::MsgAppend | MessageType::MsgSnapshot | MessageType::MsgPropose => Lane::Bulk,
@@ -440,8 +441,7 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the due ReadIndex round if it would be answered. A sole voter's reads need no round, so they do not wait for each
-/// other.
+/// Issues the due ReadIndex round if raft would answer it. On a sole voter, reads need no round.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;
@@ -458,8 +458,8 @@ fn issue_reads(replica: &mut Replica) {
     }
 }
 
-/// Passes the reads whose index is applied to the host, and answers lease requests that waited for their index. Returns
-/// whether there were any. If so, the next batch may already be open.
+/// Releases the reads whose index is applied, and answers the lease requests that waited for their index. Returns whether there
+/// were any, because the next round may then be due.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     let Released { reads, questions } = replica
         .read_index

@@ -1,4 +1,4 @@
-//! Tests which requests are held, for how long, and for which connections the group waits.
+//! Tests which requests the group holds, and for how long.
 
 use super::*;
 
@@ -13,7 +13,6 @@ fn numbers(batch: &[Waiting<Source, u32>]) -> Vec<u32> {
     batch.iter().map(|taken| taken.request).collect()
 }
 
-/// A group with a simulated clock.
 struct Scene {
     group: RequestGroup<u32>,
     now: u64,
@@ -25,13 +24,12 @@ impl Scene {
         Self { group: RequestGroup::default(), now: 0, pushed: 0 }
     }
 
-    /// Advances the clock by `micros` microseconds.
     fn after(&mut self, micros: u64) -> &mut Self {
         self.now += micros * 1000;
         self
     }
 
-    /// Holds `proposals` more proposals of clients, of one byte each. Returns how many are due now.
+    /// Adds `proposals` proposals of clients, of one byte each. Returns the number of requests that are due now.
     fn push(&mut self, proposals: u32) -> usize {
         for _ in 0..proposals {
             self.hold(1);
@@ -39,13 +37,12 @@ impl Scene {
         self.due(SYNC)
     }
 
-    /// Holds a client's proposal of `bytes` bytes.
     fn hold(&mut self, bytes: usize) {
         self.group.push(client(1), self.pushed, bytes);
         self.pushed += 1;
     }
 
-    /// Holds another member's message. Returns how many requests are due now.
+    /// Adds another member's message. Returns the number of requests that are due now.
     fn forward(&mut self) -> usize {
         self.group.push(Source::Member(7), self.pushed, 1);
         self.pushed += 1;
@@ -56,7 +53,6 @@ impl Scene {
         self.group.take_due(sync, self.now, usize::MAX).len()
     }
 
-    /// Records that the last batch is answered.
     fn answer(&mut self) -> &mut Self {
         self.group.answered(self.now);
         self
@@ -75,7 +71,7 @@ fn a_proposal_without_others_does_not_wait() {
 fn two_groups_of_clients_become_one() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(32), 32);
-    // The second half arrives while the first half is in flight. The first half returns after the answers.
+    // The second half arrives while the first half is in flight, and the first half returns after the answers.
     assert_eq!(scene.after(100).push(32), 0);
     assert_eq!(scene.after(300).answer().push(31), 0);
     scene.hold(1);
@@ -130,7 +126,7 @@ fn clients_that_do_not_come_back_are_waited_for_ever_more_rarely() {
         }
     }
     assert_eq!(waits, 11, "after 1, 2, 4 ... 256, 256 batches");
-    // After the clients return once more, the group waits for them again.
+    // After clients have returned once more, the group waits for them again.
     assert_eq!(scene.after(100).push(1), 0);
     assert_eq!(scene.after(300).answer().push(1), 2);
     assert_eq!(
@@ -144,7 +140,7 @@ fn single_proposals_in_between_do_not_bring_waits_in_vain_back() {
     let mut scene = Scene::new();
     let mut waits = 0;
     for _ in 0..1000 {
-        // A single proposal, then another one while the first is in flight, and no client that returns.
+        // A proposal arrives while another one is in flight, and no client returns.
         assert_eq!(scene.after(5000).answer().push(1), 1);
         assert_eq!(scene.after(100).push(1), 0);
         if scene.after(300).answer().due(SYNC) == 0 {
@@ -211,7 +207,7 @@ fn members_that_come_back_in_time_are_awaited_again() {
         assert_eq!(scene.after(300).answer().push(20), 0);
         assert_eq!(scene.after(500).due(SYNC), 20);
         assert_eq!(scene.group.members.skip, 1);
-        // The message arrives during the next batch.
+        // The message arrives while the next batch is in flight.
         assert_eq!(scene.after(100).forward(), 0);
         assert_eq!(scene.after(300).answer().push(20), 21);
     };

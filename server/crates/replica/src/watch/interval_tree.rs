@@ -1,5 +1,5 @@
-//! Key ranges and the lookup of the ranges that contain a key. A treap orders them by first key, and each node stores how far
-//! its subtree reaches. A lookup takes O(log n) time plus its results, for any ranges.
+//! An interval tree: finds the key ranges that contain a key. It is a treap ordered by first key, in which each node stores how
+//! far its subtree reaches. A lookup takes O(log n) time plus its results.
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ type TreapLink<V> = Option<Box<TreapNode<V>>>;
 struct TreapNode<V> {
     span: WatchRange,
     value: V,
-    /// The highest end in this subtree.
+    /// The highest end of a range in this subtree.
     reach: RangeEnd,
     priority: u64,
     left: TreapLink<V>,
@@ -33,7 +33,7 @@ impl<V> Default for IntervalTree<V> {
 }
 
 impl<V: Default> IntervalTree<V> {
-    /// Calls `change` with the value of a range. Inserts the range with the default value if it is new.
+    /// Calls `change` with the value of a range. Inserts a new range with the default value first.
     pub(super) fn entry(&mut self, span: &WatchRange, change: impl FnOnce(&mut V)) {
         let mut at = self.root.as_deref_mut();
         while let Some(node) = at {
@@ -57,7 +57,7 @@ impl<V: Default> IntervalTree<V> {
         self.root = Some(insert(self.root.take(), node));
     }
 
-    /// Changes the value of a range, and removes the range if `change` returns true.
+    /// Calls `change` with the value of a range, and removes the range if `change` returns true. Ignores an unknown range.
     pub(super) fn change(&mut self, span: &WatchRange, change: impl FnOnce(&mut V) -> bool) {
         self.root = change_or_remove(self.root.take(), span, change);
     }
@@ -68,7 +68,7 @@ impl<V: Default> IntervalTree<V> {
     }
 }
 
-/// Calls `found` with the value of each range in a subtree that contains `key`. Skips subtrees that end before it.
+/// Calls `found` with the value of each range in a subtree that contains `key`. Skips subtrees that end before `key`.
 fn visit_containing<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
         return;
@@ -83,7 +83,7 @@ fn visit_containing<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl
 }
 
 impl<V> TreapNode<V> {
-    /// Recomputes `reach` from the node's own end and the ends of its children.
+    /// Recomputes `reach` from the node's own end and its children.
     fn updated(mut self: Box<Self>) -> Box<Self> {
         let children = [&self.left, &self.right].into_iter().flatten();
         let reach = children.map(|child| &child.reach).max();
@@ -93,7 +93,7 @@ impl<V> TreapNode<V> {
     }
 }
 
-/// Inserts a node whose range is not in the treap, and returns the root.
+/// Inserts a node whose range is not in the treap yet, and returns the root.
 fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>> {
     let Some(mut node) = tree else {
         return new;
@@ -111,7 +111,7 @@ fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>
     node.updated()
 }
 
-/// Splits a treap into the ranges that sort before `at`, and the other ranges.
+/// Splits a treap into the ranges that sort before `at` and the others.
 fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>) {
     let Some(mut node) = tree else {
         return (None, None);
@@ -127,7 +127,7 @@ fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>)
     }
 }
 
-/// Merges two treaps. Every range of the first treap must sort before every range of the second.
+/// Merges two treaps. Every range of the first must sort before every range of the second.
 fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     let (mut before, mut after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),
@@ -142,8 +142,7 @@ fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     })
 }
 
-/// Calls `change` with the value of a range, if the treap has it, and removes the range if `change` returns
-/// true. Returns the root.
+/// Calls `change` with the value of a range, and removes the range if `change` returns true. Returns the root.
 fn change_or_remove<V>(
     tree: TreapLink<V>,
     span: &WatchRange,

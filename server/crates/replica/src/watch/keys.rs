@@ -1,9 +1,9 @@
-//! Decides which watch streams of v3 keys to wake, and which history locations they must read.
+//! Decides which v3 watch streams to wake, and which history locations they must read.
 //!
-//! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change
-//! matches a group, its history location is recorded; events are not copied (I7). The records for a stream that does not read
-//! are bounded: after too many changes, only the first location of a group is kept, and the stream reads the history from
-//! there. The same happens to all locations when another state replaces the state that they refer to.
+//! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change matches
+//! a group, its history location is recorded; events are not copied (I7). The number of recorded locations per stream is
+//! bounded. Beyond it, a group keeps only its first location, and the stream reads the history from there. The same happens to
+//! all groups when another state replaces the state of the locations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,23 +26,22 @@ pub struct WatchStreamId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
 
-/// Locations of unread changes that match a watcher group.
+/// Locations of the unread changes that match a watcher group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingChanges {
     /// Revision of the first change.
     pub revision: Revision,
     /// Location of the first change.
     pub first: HistoryLocation,
-    /// Locations of the other changes, in order, unless `rest` is set.
+    /// Locations of the other changes, in order. Empty if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read everything from the first revision on, because too many changes were recorded or the
+    /// Whether the reader must read the whole history from the first revision on, because too many changes were recorded or the
     /// state of the locations was replaced.
     pub rest: bool,
 }
 
 impl PendingChanges {
-    /// Drops all locations except the first and updates the stream's count. The reader must then read everything from the
-    /// first location on.
+    /// Drops all locations except the first, and makes the reader read everything from there on.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -71,10 +70,10 @@ struct WatcherGroup {
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes, and ids of groups that were unregistered since. Searching for each unregistered id would
-    /// take quadratic time when a stream ends.
+    /// Groups with pending changes, and stale ids of groups that were unregistered since. Removing each id at once would take
+    /// quadratic time when a stream ends.
     pending: Vec<WatcherGroupId>,
-    /// Number of ids of unregistered groups.
+    /// Number of stale ids in `pending`.
     stale: usize,
     /// Number of recorded locations, without the first location of each group.
     noted: usize,
@@ -98,7 +97,7 @@ impl GroupIds {
         }
     }
 
-    /// Removes an id. Returns whether none is left. The caller then drops the whole set, which may still contain the last id.
+    /// Removes an id. Returns whether no id is left; the caller then drops the whole set, which may still contain the last id.
     fn remove(&mut self, id: u32) -> bool {
         match self {
             Self::None => true,
@@ -163,7 +162,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Subtracts a watcher from the count of a group. The group stays until it is unregistered.
+    /// Subtracts a watcher from the count of a group. The group stays registered even without watchers.
     pub fn leave(&mut self, id: WatcherGroupId) {
         if let Some(group) = self.groups.get_mut(id.0) {
             group.watchers -= 1;
@@ -175,8 +174,8 @@ impl WatcherGroups {
         self.groups.slots.len()
     }
 
-    /// Iterates over the groups in some slots. Returns the first key, the stream and the number of watchers of each. A group
-    /// keeps its slot, so a reader that reads the slots in parts misses no group that stays registered.
+    /// Iterates over the groups in a range of slots. Each item is the group's first key, its stream and its number of watchers.
+    /// A group keeps its slot, so reading the slots in parts misses no group that stays registered.
     pub fn in_slots(
         &self,
         slots: Range<usize>,
@@ -187,7 +186,7 @@ impl WatcherGroups {
             .map(|group| (&group.key, WatchStreamId(group.stream), group.watchers))
     }
 
-    /// Unregisters a group of this range, and drops its pending changes.
+    /// Unregisters a group, whose range is `span`, and drops its pending changes.
     pub fn unregister(&mut self, id: WatcherGroupId, span: &WatchRange) {
         match span.end {
             RangeEnd::One => {
@@ -208,7 +207,7 @@ impl WatcherGroups {
             stream.noted -= pending.more.len();
             stream.stale += 1;
             if stream.stale > stream.pending.len() / 2 {
-                // A stream can cancel any number of watchers before it takes changes.
+                // Remove stale ids now and then, because a stream can cancel any number of watchers before it takes changes.
                 let groups = &mut self.groups;
                 stream.pending.retain(|id| {
                     let known = groups.get_mut(id.0);
@@ -223,8 +222,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Records a change of `key` for all matching groups. Calls `wake` with each stream that had no pending changes before.
-    /// Returns the number of matching groups.
+    /// Records a change of `key` at `place` for all matching groups. Calls `wake` with each stream that had no pending changes
+    /// before. Returns the number of matching groups.
     pub fn notify(
         &mut self,
         key: &[u8],
@@ -245,9 +244,8 @@ impl WatcherGroups {
         matched
     }
 
-    /// Marks every group to read all changes from its first recorded change on, because the individual changes are not
-    /// examined. A group without a recorded change reads from `revision`, whose history location is `place`. Calls `wake`
-    /// like [`Self::notify`].
+    /// Makes every group read all changes from its first recorded one on, without examining individual changes. A group without
+    /// a recorded change reads from `revision`, whose history location is `place`. Calls `wake` like [`Self::notify`].
     pub fn notify_all(
         &mut self,
         place: HistoryLocation,
@@ -268,8 +266,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Makes every group with recorded changes read from the revision of its first change. This is used when a state with
-    /// another layout replaces the state that the locations refer to.
+    /// Makes every group with recorded changes read from the revision of its first change. Called when another state replaces
+    /// the state of the locations.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {
             let stream = self.streams.get_mut(group.stream);
@@ -279,7 +277,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Takes the pending changes of a stream's groups in arbitrary order. Returns none for an unknown stream.
+    /// Takes the pending changes of a stream's groups, in arbitrary order. Returns none for an unknown stream.
     pub fn take(&mut self, stream: WatchStreamId) -> Vec<(WatcherGroupId, PendingChanges)> {
         let Some(entry) = self.streams.get_mut(stream.0) else {
             return Vec::new();
@@ -288,7 +286,7 @@ impl WatcherGroups {
         let ids = std::mem::take(&mut entry.pending);
         let mut taken = |id: WatcherGroupId| {
             let group = self.groups.get_mut(id.0)?;
-            // The id of an unregistered group may now belong to another stream.
+            // The id of an unregistered group may belong to another stream now.
             let own = group.stream == stream.0;
             Some((id, *own.then(|| group.pending.take())??))
         };
@@ -297,8 +295,7 @@ impl WatcherGroups {
 }
 
 /// Adds a change to the pending changes of watcher group `id`, and wakes its stream if it had no pending group. At
-/// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first location, is marked `rest`, and ignores
-/// further changes. Ignores an unknown group.
+/// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first one and ignores further changes.
 fn note(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
@@ -334,7 +331,7 @@ fn note(
     }
 }
 
-/// Values with small numbers. Numbers are reused.
+/// Values under small numbers, which are reused.
 #[derive(Debug)]
 struct Slab<T> {
     slots: Vec<Option<T>>,
@@ -349,7 +346,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores a value. Returns its number, which is a free number or the next one.
+    /// Stores a value and returns its number: a free number, or the next one.
     fn put(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {
@@ -364,14 +361,12 @@ impl<T> Slab<T> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// Removes and returns a value, or returns `None` if the number has no value. The number may be reused. Frees the memory
-    /// when no value is left.
+    /// Removes and returns a value, or returns `None` if the number has none. Frees all memory once no value is left.
     fn take(&mut self, id: u32) -> Option<T> {
         let value = self.slots.get_mut(id as usize)?.take()?;
         self.len -= 1;
         self.free.push(id);
         if self.len == 0 {
-            // Frees the memory of many values once the last one is gone.
             *self = Self::default();
         }
         Some(value)
@@ -383,7 +378,7 @@ mod tests {
     use super::*;
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 
-    /// Writes one key `count` times to a store. Returns the history locations of the changes.
+    /// Writes one key `count` times to a store. Returns the history locations of these changes.
     fn places(count: usize) -> Vec<HistoryLocation> {
         let mut kv = Kv::default();
         for _ in 0..count {
@@ -469,7 +464,7 @@ mod tests {
         assert_eq!((hub.take(one), woken), (vec![], vec![two]));
         let taken = hub.take(two);
         assert_eq!((taken[0].0, taken[0].1.revision), (reused, Revision(3)));
-        // The same stream registers the group again. Its changes are returned once.
+        // The same stream registers the range again, and gets its changes once.
         hub.notify(b"a", places[0], Revision(4), |_| {});
         hub.unregister(reused, &range);
         assert_eq!(hub.register(two, &range), reused);

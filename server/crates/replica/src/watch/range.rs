@@ -16,7 +16,7 @@ pub enum RangeEnd {
     Never,
 }
 
-/// The keys of a watcher, ordered by first key.
+/// A watched key range. Ranges are ordered by first key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchRange {
     /// The first key.
@@ -26,7 +26,7 @@ pub struct WatchRange {
 }
 
 impl WatchRange {
-    /// Converts the two fields of a request, as in all v3 requests: a single key without `range_end`, and no end for `\0`.
+    /// Creates a range from the `key` and `range_end` of a v3 request. An empty `range_end` means a single key, `\0` no end.
     pub fn new(key: &[u8], range_end: &[u8]) -> Self {
         let end = match range_end {
             [] => RangeEnd::One,
@@ -51,7 +51,8 @@ impl WatchRange {
 }
 
 impl RangeEnd {
-    /// Returns whether a key at or above the range's first key is before this end. Returns `false` for [`RangeEnd::One`].
+    /// Returns whether `key` is before this end, if it is at or above the range's first key. Returns `false` for
+    /// [`RangeEnd::One`].
     pub(super) fn is_above(&self, key: &[u8]) -> bool {
         match self {
             RangeEnd::One => false,

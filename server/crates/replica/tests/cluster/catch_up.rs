@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Number of entries: more than twice the number that a leader keeps for absent members.
+/// Number of entries; more than twice the number that a leader keeps for absent members.
 const MANY: usize = 10_500;
 
 fn write(cluster: &mut Cluster, at: u64, count: usize) {
@@ -28,7 +28,7 @@ fn one_snapshot_is_enough_for_a_member_that_the_leader_has_not_heard_of() {
     cluster.cut.clear();
     cluster.until(|cluster| !cluster.held_snapshots.is_empty());
     write(&mut cluster, leader, MANY);
-    // The snapshot arrives. The member's acknowledgment arrives later than the report of the transfer.
+    // The snapshot arrives. The member's acknowledgment arrives after the transport's report.
     cluster.holds_snapshots = false;
     cluster.cut.insert((lagging, leader));
     let snapshot = cluster.held_snapshots.remove(0);

@@ -1,4 +1,4 @@
-//! Members that start from copies of their data directories: who votes, who leads, and which writes survive.
+//! Members that start from copies of their data directories: voting, leading, and the writes that survive.
 
 use super::{
     membership::{add, done},
@@ -6,7 +6,6 @@ use super::{
 };
 
 impl Cluster {
-    /// Starts member `id` from a copy that was taken when its state was `state`.
     fn start_copy(&mut self, id: u64, state: View) {
         let config = Config { copied: true, ..config(id) };
         let member = (started(config, state), World::default());
@@ -17,14 +16,14 @@ impl Cluster {
         self.replica(id).is_copied()
     }
 
-    /// Ends member `id`. Returns its state without the entries that it does not know to be committed.
+    /// Kills member `id`. Returns its state, without the entries that it does not know to be committed.
     fn end(&mut self, id: u64) -> View {
         let state = self.replica(id).view();
         self.kill(id, &[]);
         state
     }
 
-    /// Makes a member apply a new entry, which all reachable members apply.
+    /// Writes at a member and waits until all reachable members have applied the entry.
     fn write(&mut self, at: u64, key: &str) {
         let ticket = self.propose(at, put(key));
         self.until(|cluster| cluster.answer(at, ticket).is_some());
@@ -69,12 +68,10 @@ fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
             (1, 1)
         );
     }
-    // The copy votes again.
     cluster.kill(2, &[1, 3]);
     cluster.until(|cluster| cluster.leader().is_some());
 }
 
-/// Members move to other disks one after the other, with and without writes.
 #[test]
 fn members_that_move_one_by_one_need_no_help() {
     for writes in [true, false] {
@@ -88,14 +85,14 @@ fn members_that_move_one_by_one_need_no_help() {
                 cluster.write(id, "moved");
             }
             cluster.ticks(4 * ELECTION_TICKS);
-            // A member publishes itself when it starts.
+            // A member publishes its attributes when it starts.
             cluster.write(id, "published");
             cluster.until(|cluster| !cluster.members[&id].0.is_copied());
         }
     }
 }
 
-/// The voter with the longest log leads once all voters run.
+/// Once all voters run, the voter with the longest log leads.
 #[test]
 fn a_cluster_of_copies_begins_when_all_voters_run() {
     for longest in [1, 2, 3] {
@@ -127,8 +124,7 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
     }
 }
 
-/// The copies are older than the last two added voters. One of these voters lacks an acknowledged entry, and the other is
-/// away.
+/// The copies are older than the last two added voters. One of these voters lacks an acknowledged entry, and the other is down.
 #[test]
 fn older_copies_wait_for_the_voters_that_requests_name() {
     for fourth_is_copy in [false, true] {
@@ -168,7 +164,7 @@ fn older_copies_wait_for_the_voters_that_requests_name() {
     }
 }
 
-/// A leader that has lost its followers must not commit with the help of a copy that has forgotten its own vote.
+/// A leader without followers must not commit with the help of a copy that has forgotten its vote.
 #[test]
 fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -193,7 +189,7 @@ fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
     cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
 }
 
-/// Each election of two voters needs both, and so does each acknowledgment.
+/// With two voters, each election and each acknowledgment needs both.
 #[test]
 fn one_of_two_voters_and_a_sole_one_have_nothing_to_wait_for() {
     for ids in [&[1, 2][..], &[1]] {

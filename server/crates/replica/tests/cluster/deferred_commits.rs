@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// Half of the maximum time in nanoseconds for which a commit index waits.
+/// Half of the maximum time in nanoseconds for which a commit index is deferred.
 const HALF_NS: u64 = 500_000;
 
-/// Creates a cluster in which appends follow each other fast. Returns it with its leader and two followers.
+/// Creates a cluster with frequent appends. Returns the cluster, its leader and its two followers.
 fn busy() -> (Cluster, u64, [u64; 2]) {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");

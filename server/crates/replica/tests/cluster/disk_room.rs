@@ -1,4 +1,4 @@
-//! Members whose disk has no space for log entries.
+//! Members whose disks have no space for log entries.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
     }
     assert_eq!(cluster.replica(full).last_index(), before);
     cluster.ticks(3 * ELECTION_TICKS);
-    // Raft resends entries for each answer to a heartbeat, and each read triggers heartbeats.
+    // Raft resends entries after each answer to a heartbeat, and each read triggers heartbeats.
     let before = cluster.appends_sent[&full];
     for _ in 0..50 {
         cluster.read(leader);
@@ -46,7 +46,7 @@ fn a_leader_with_a_full_disk_hands_over() {
     assert!(cluster.answer(leader, ticket).is_some());
 }
 
-/// The leader keeps leadership if every disk is full, because a transfer would be repeated by each new leader.
+/// If every disk is full, a leader does not transfer leadership, because each new leader would transfer it again.
 #[test]
 fn members_whose_disks_are_all_full_keep_their_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -94,7 +94,7 @@ fn a_follower_takes_the_entries_for_which_there_is_room() {
     assert_eq!(cluster.count(low, "k"), 20);
 }
 
-/// The new leader must commit its first entry to serve reads and leases.
+/// The new leader must commit its first entry before it serves reads and leases.
 #[test]
 fn a_leader_whose_others_have_no_room_serves_reads() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -106,7 +106,7 @@ fn a_leader_whose_others_have_no_room_serves_reads() {
     cluster.tick();
     let leader = cluster.replica(has_room);
     assert_eq!(leader.view().position.term, leader.status().term);
-    // Members without space do not lead. They get the entries that they refused when there is space.
+    // Members without space do not lead. They get the rejected entries once they have space.
     let ticket = cluster.propose(has_room, put("k"));
     cluster.ticks(5 * ELECTION_TICKS);
     assert_eq!(cluster.leader(), Some(has_room));

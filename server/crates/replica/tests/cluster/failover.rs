@@ -1,10 +1,10 @@
-//! Which member leads after a leader's process ended, and how soon.
+//! Which member becomes the leader after the leader's process ended, and how soon.
 
 use super::*;
 
 const MS: u64 = 1_000_000;
 
-/// Writes at member `at`. Returns the milliseconds until a remaining member answers.
+/// Proposes a write at member `at`. Returns the milliseconds until it is answered.
 fn until_written(cluster: &mut Cluster, at: u64) -> u64 {
     let ticket = cluster.propose(at, put("k"));
     let begun = cluster.now_ns;
@@ -29,7 +29,7 @@ fn the_process_of_a_leader_is_gone_and_writes_go_on_within_milliseconds() {
     }
 }
 
-/// The members get their reports on separate streams. The first candidate may learn of the end before all others.
+/// The members get their reports on separate streams, so the first candidate may know of the end before the others.
 #[test]
 fn who_hears_of_it_later_votes_for_who_has_asked_before() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
@@ -50,8 +50,8 @@ fn who_hears_of_it_later_votes_for_who_has_asked_before() {
     }
 }
 
-/// The leader's last messages may arrive after its streams were seen to end: on a lossy network, segments of a stream are
-/// resent while another stream has already ended.
+/// The leader's last messages may arrive after its streams have closed: on a lossy network, one stream resends segments while
+/// another one has already ended.
 #[test]
 fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -72,8 +72,7 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     assert!(took < 100, "{took} ms");
 }
 
-/// Advances time in small steps, with the ticks in between, until a member follows a leader. Returns the elapsed
-/// milliseconds.
+/// Advances time in small steps and ticks until member `by` follows a leader. Returns the elapsed milliseconds.
 fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     const STEP_NS: u64 = 5 * MS;
     let begun = cluster.now_ns;
@@ -91,7 +90,8 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     (cluster.now_ns - begun) / MS
 }
 
-/// The follower with the highest rank, which campaigns last, wrongly believes that its leader ended.
+/// Creates a cluster whose follower with the highest rank, which campaigns last, wrongly believes that the leader's process
+/// ended. Returns the cluster, the leader and the follower.
 fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
@@ -116,7 +116,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
     }
 }
 
-/// Messages of a dead process do not arrive for so long.
+/// No message of an ended process arrives after an election timeout.
 #[test]
 fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
@@ -129,7 +129,7 @@ fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
     }
 }
 
-/// A restarted process opens its streams but no longer leads.
+/// A restarted process opens its streams, but it no longer leads.
 #[test]
 fn a_leader_that_was_started_again_is_replaced_as_fast() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -159,7 +159,7 @@ fn leadership_is_handed_over_at_once() {
 
 #[test]
 fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer() {
-    // There is one quorum check per election timeout, so it precedes one of these ticks.
+    // The quorum check runs once per election timeout, so it precedes one of these ticks.
     for ticks in 1..ELECTION_TICKS {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         let leader = cluster.leader().expect("it leads");
@@ -175,9 +175,9 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
     }
 }
 
-/// Kills the leader of a cluster whose messages take `delay_ms` each, and advances time until there is another leader. Each
-/// other member learns of the end after its number of milliseconds in `heard`. Returns the duration, and the number of terms
-/// that started during it.
+/// Kills the leader of a cluster in which each message takes `delay_ms` milliseconds. `heard` has the milliseconds after which
+/// each other member learns of the end. Returns the milliseconds until there is another leader, and the number of terms that
+/// started.
 fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
@@ -219,7 +219,7 @@ fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
 }
 
 /// On an overloaded machine, or between distant sites, a campaign takes longer than the step between two campaigns. If each
-/// campaign ended the previous one, no member would be elected for a dozen terms.
+/// campaign ended the previous one, no member would win for a dozen terms.
 #[test]
 fn slow_campaigns_are_not_ended_by_the_next_ones() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
@@ -235,8 +235,7 @@ fn slow_campaigns_are_not_ended_by_the_next_ones() {
     }
 }
 
-/// Each member learns of the end of the leader's process separately. In any order and at any interval, campaigns must not end
-/// each other.
+/// Each member learns separately that the leader's process ended. In any order, campaigns must not end each other.
 #[test]
 fn campaigns_do_not_end_each_other_whenever_members_hear_of_it() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {

@@ -1,9 +1,9 @@
-//! Proposals that are held while others are in flight.
+//! Proposals that are held while other proposals are in flight.
 
 use super::*;
 use witan_machine::command::ChangeMembers;
 
-/// Duration of a sync in nanoseconds. With it, a leader holds proposals for up to 10 ms.
+/// Duration of a sync in nanoseconds, with which a leader holds proposals for up to 10 ms.
 const SYNC_NS: u64 = 5_000_000;
 
 /// Returns a cluster whose leader holds proposals, with the leader's id.
@@ -57,7 +57,7 @@ fn a_removed_member_refuses_the_proposals_that_it_holds() {
     assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
-/// No entry of a member follows its removal in the log.
+/// The log has no entry of a member after its removal.
 #[test]
 fn a_member_that_applies_its_removal_refuses_what_it_has_forwarded() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -78,7 +78,7 @@ fn a_member_that_applies_its_removal_refuses_what_it_has_forwarded() {
     assert_eq!(world.unanswered, [(Ticket(waiting), Unanswered::Removed)]);
 }
 
-/// The removed member refuses its clients, which can then use another member.
+/// The removed member rejects its clients' requests, which can then use another member.
 #[test]
 fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     let (mut cluster, leader) = holding();
@@ -105,7 +105,6 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     assert_eq!(cluster.count(leader, "after"), 1);
 }
 
-/// The memory of an expired proposal no longer counts for a client.
 #[test]
 fn a_proposal_that_has_expired_is_held_no_longer() {
     let (mut cluster, leader) = holding();

@@ -1,4 +1,4 @@
-//! Lease requests at any member, and old leaders that have not noticed the next leader.
+//! Lease requests at any member, and old leaders that do not know of the next leader.
 
 use witan_machine::lease::{LeaseGrant, LeaseId, LeaseOperation};
 use witan_replica::lessor::Renewal;
@@ -52,7 +52,7 @@ fn a_leader_that_was_stopped_does_not_end_what_its_successor_keeps_alive() {
     cluster.stop(old);
     cluster.until(|cluster| cluster.leader().is_some());
     let new = cluster.leader().expect("it leads");
-    // Wait far beyond the time that the old leader tracks.
+    // Wait much longer than the old leader tracks the lease.
     for _ in 0..TTL_S * 3 {
         cluster.ask_lease(new, LEASE, LeaseQuestion::Renew);
         cluster.ticks(10);
@@ -71,7 +71,7 @@ fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
     cluster.until(|cluster| cluster.leader().is_some());
     let new = cluster.leader().expect("it leads");
     cluster.ticks(20);
-    // The old leader resumes. It has received nothing yet when its client renews the lease.
+    // The old leader resumes. Its client renews the lease before it receives any message.
     let queue = cluster.stopped.remove(&old).expect("it was stopped");
     let asked = cluster.ask_lease(old, LEASE, LeaseQuestion::Renew);
     let (replica, world) = cluster.members.get_mut(&old).expect("it runs");
@@ -86,8 +86,8 @@ fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
     assert!(left(&after) > left(&before), "{before:?} {after:?}");
 }
 
-/// The member's thread is busy, for example with a sync, from shortly before the end of the lease until after it. Then it
-/// updates its clock, takes the messages that have arrived, and ticks.
+/// The member's thread is busy, for example with a sync, while the lease expires. Then it updates its clock, takes the messages
+/// that have arrived, and ticks.
 fn held_up_beyond_the_end(cluster: &mut Cluster, asks: impl Fn(&mut Cluster) -> u64) -> u64 {
     let at = cluster.leader().expect("it leads");
     let deadlines = cluster.replica(at).deadlines().expect("it leads");
@@ -141,7 +141,6 @@ fn a_keep_alive_at_another_member_counts_though_the_leader_syncs() {
 #[test]
 fn a_keep_alive_that_arrived_after_the_end_of_its_lease_is_refused() {
     let mut cluster = granted(&[1]);
-    // Nothing checks the leases during this time.
     cluster.pass(TICK_NS * 10 * (TTL_S as u64 + 1));
     cluster.pass(1);
     let asked = cluster.ask_lease(1, LEASE, LeaseQuestion::Renew);

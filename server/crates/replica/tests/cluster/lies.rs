@@ -1,4 +1,4 @@
-//! Forged messages of an admitted member or an impostor. Their permanent effects must be bounded.
+//! Forged messages of a faulty member or an impostor, whose permanent effects must be bounded.
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -30,7 +30,6 @@ fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
 }
 
 fn envelope(message: &Message) -> Envelope {
-    // The first byte identifies a raft message.
     let mut bytes = vec![0];
     bytes.extend(message.write_to_bytes().expect("it is complete"));
     Envelope {
@@ -47,14 +46,13 @@ impl Cluster {
         self.replica(message.to)
             .take(Input::Message(envelope(message)));
         self.settle();
-        // The member may have ended.
         let (_, world) = self.members.get_mut(&message.to)?;
         world.faults.pop()
     }
 
     /// Checks that a write at each member is answered.
     fn serves(&mut self) {
-        // An election between distant terms takes longer than a proposal waits.
+        // An election between distant terms takes longer than a proposal may wait.
         self.until(|cluster| {
             let mut members = cluster.members.values();
             members.all(|(replica, _)| replica.status().leader.0 != 0)
@@ -88,8 +86,7 @@ fn the_highest_term_there_is_does_not_end_a_cluster() {
     }
 }
 
-/// A hundred such messages raise the term as much as a single message. One election timeout later, they raise it by the same
-/// amount again.
+/// A hundred such messages raise the term no more than a single one. After an election timeout, it may rise again.
 #[test]
 fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -106,7 +103,7 @@ fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
     cluster.serves();
 }
 
-/// This must hold for any distance of the terms, whether from campaigns over years or from lies.
+/// Members converge at any distance of their terms, whether it comes from campaigns or from forged messages.
 #[test]
 fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
     for (ahead, behind) in [(&[1, 2][..], 3), (&[3], 1)] {
@@ -130,7 +127,7 @@ fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
     }
 }
 
-/// Creates an append that follows the entries of `to`.
+/// Creates an append message that follows the log of `to`.
 fn append(cluster: &mut Cluster, (from, to): (u64, u64), entries: &[Bytes]) -> Message {
     let status = cluster.replica(to).status();
     let mut append = message(MessageType::MsgAppend, (from, to), status.term + 1);
@@ -179,7 +176,7 @@ fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
         let entry = witan_machine::command::Entry { command: Some(version), ..Default::default() };
         Bytes::from(wire::encode_entry(&entry))
     };
-    // The entry that raises the version is applied, or is in the same message.
+    // The entry that raises the version is applied already, or is in the same message.
     for before in [None, Some(raised(version("3.8.0")))] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.ticks(2);

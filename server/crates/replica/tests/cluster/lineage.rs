@@ -1,4 +1,4 @@
-//! Members whose logs agree but whose states differ, as after an adoption from etcd: all members get one leader's state.
+//! Members whose logs agree but whose states differ, as after an adoption from etcd. All members get one leader's state.
 
 use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
@@ -10,7 +10,7 @@ use witan_machine::{
 
 use super::*;
 
-/// Returns states with one history. The second state has different blocks. The third state has another salt, and keeps a
+/// Returns three states with the same history. The second one has different blocks. The third one has another salt, and keeps a
 /// deletion that a compaction removed from the others.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
@@ -48,7 +48,7 @@ fn states(ids: &[u64]) -> [View; 3] {
     })
 }
 
-/// Copies a key space without the gaps of a compaction, with or without deletions at the compacted revision.
+/// Copies a key space without the gaps of a compaction. `deletes` is whether the copy has deletions at the compacted revision.
 fn packed(kv: &Kv, deletes: bool) -> Kv {
     let mut copy = Kv::default();
     let written = kv.retained_versions();
@@ -60,7 +60,6 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     copy
 }
 
-/// Returns all records of a checkpoint, including position and blocks.
 fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| match change {
@@ -70,7 +69,7 @@ fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
-/// Creates members 1 to 3 with different states.
+/// Creates members 1 to 3, whose states differ.
 fn adopted() -> Cluster {
     let mut cluster = Cluster::default();
     for (id, state) in (1..).zip(states(&[1, 2, 3])) {
@@ -81,10 +80,9 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a member whose requests the others must commit, until all have applied the write. Then checks that all have
-    /// the same state.
+    /// Writes at a member until all have applied the write, and checks that all have the same state.
     fn assert_one_state(&mut self) {
-        // A waiting request is answered with an error, because a snapshot may have skipped it.
+        // A waiting request fails, because a snapshot may have skipped it.
         self.ticks(30);
         let by = self.follower();
         let ticket = self.propose(by, put("after"));
@@ -123,7 +121,7 @@ fn all_members_get_the_state_of_the_first_leader() {
     assert_eq!(installs, 2, "once is enough");
 }
 
-/// No member applies an entry after the leader's first entry to a state that will be replaced.
+/// A member applies no entry after the leader's first one to a state that will be replaced.
 #[test]
 fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
     let mut cluster = adopted();
@@ -148,7 +146,7 @@ fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
     cluster.assert_one_state();
 }
 
-/// One member may have installed the state of a leader that then ends; the other member leads next.
+/// One member may have installed the state of a leader that then stops. The other member leads next.
 #[test]
 fn the_state_of_the_next_leader_counts_if_one_ends_before_all_have_its_state() {
     for installed in 0..=1 {

@@ -1,4 +1,4 @@
-//! Commands that the host executes while the replica continues.
+//! Commands that the host executes while the replica keeps running.
 
 use witan_machine::{
     Reply,
@@ -19,7 +19,7 @@ fn delete_all() -> kv::KvOperation {
     })
 }
 
-/// Creates three members with some keys. Their hosts execute long commands later.
+/// Creates three members with some keys, whose hosts defer long commands.
 fn cluster() -> Cluster {
     let ids = [1, 2, 3];
     let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };
@@ -39,7 +39,8 @@ fn compact(revision: i64) -> kv::KvOperation {
     kv::KvOperation::Compact(kv::Compact { revision })
 }
 
-/// Runs compactions and several long commands in one batch on a sole member. Returns the calls to its host, and its state.
+/// Runs compactions and several long commands in one batch on a sole member. `executes_later` is whether the host defers them.
+/// Returns the recording host and the final state.
 fn batch(executes_later: bool) -> (World, View) {
     let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };
     let mut cluster = Cluster::begun_with(first_state(&[1]), &[1], tuning);
@@ -98,7 +99,6 @@ fn waits(cluster: &Cluster, id: u64) -> bool {
     cluster.world(id).waiting.is_some()
 }
 
-/// Completes the command that the host executes.
 fn execute(cluster: &mut Cluster, id: u64) {
     let (replica, world) = cluster.members.get_mut(&id).expect("it runs");
     let command = world.waiting.take().expect("a command waits");
@@ -169,9 +169,9 @@ fn a_snapshot_replaces_the_state_that_is_worked_on() {
         }
     }
     cluster.cut_off(follower);
-    // After this time, the leader keeps no entries for members that do not answer.
+    // From now on, the leader keeps no entries for members that do not answer.
     cluster.ticks(ELECTION_TICKS * 2 + 2);
-    // This is more than the leader keeps for lagging members.
+    // These are more entries than the leader keeps for lagging members.
     for _ in 0..12 {
         for _ in 0..1000 {
             cluster.propose(leader, put("k1"));
@@ -192,7 +192,7 @@ const LEASE: LeaseId = LeaseId(7);
 const TTL_S: i64 = 60;
 const RENEWED: LeaseAnswer = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: TTL_S });
 
-/// Requests a renewal of the lease and its remaining time from a member. Returns both tickets.
+/// Renews the lease and requests its remaining time at a member. Returns both tickets.
 fn ask_both(cluster: &mut Cluster, at: u64) -> [u64; 2] {
     [LeaseQuestion::Renew, LeaseQuestion::Remaining]
         .map(|question| cluster.ask_lease(at, LEASE, question))
@@ -258,7 +258,7 @@ fn a_lease_that_was_revoked_is_not_renewed_while_the_leader_executes_a_long_comm
     assert_eq!(answers(&cluster, follower, asked), gone.map(Some));
 }
 
-/// During the command, keep-alives cannot be answered, but they count from their arrival.
+/// Keep-alives cannot be answered during the command, but they count from their arrival.
 #[test]
 fn a_lease_that_is_kept_alive_does_not_end_behind_a_command_longer_than_its_ttl() {
     let mut cluster = cluster();

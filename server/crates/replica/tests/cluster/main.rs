@@ -1,4 +1,4 @@
-//! Several replicas in one process. Messages arrive at once unless a link is cut. Tests the requests between members,
+//! Several replicas in one process, whose messages arrive at once unless a link is cut. Tests requests between members,
 //! elections and membership.
 
 mod catch_up;
@@ -44,23 +44,21 @@ use witan_replica::{
 const TICK_NS: u64 = 100_000_000;
 const ELECTION_TICKS: u64 = 10;
 
-/// A host that records the calls of one member.
 #[derive(Default)]
 struct World {
     sent: Vec<Envelope>,
     answers: BTreeMap<u64, Applied>,
     applied: Vec<Applied>,
-    /// Compacted revisions of the pre-compaction states that watchers have received.
+    /// Compacted revisions of the states before compactions that watchers have received.
     before_compactions: Vec<i64>,
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,
     transfers: Vec<Result<MemberId, TransferRefused>>,
     decisions: Vec<bool>,
-    /// The reasons why messages were dropped.
     faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,
-    /// Whether long commands are executed later, and the waiting command.
+    /// Whether the host defers long commands, and the deferred command.
     executes_later: bool,
     waiting: Option<Box<LongCommand>>,
 }
@@ -114,14 +112,14 @@ impl Host for World {
 struct Cluster {
     members: BTreeMap<u64, (Replica, World)>,
     ended: BTreeMap<u64, Halt>,
-    /// The cut links, each in one direction.
+    /// The cut links as `(from, to)`.
     cut: BTreeSet<(u64, u64)>,
-    /// Stopped members: nothing reaches them until they resume.
+    /// Stopped members, with the messages that wait for them.
     stopped: BTreeMap<u64, VecDeque<Envelope>>,
     snapshots_sent: u64,
     /// Number of messages with entries that were sent to each member.
     appends_sent: BTreeMap<u64, u64>,
-    /// Whether snapshots are held, and the held snapshots.
+    /// Whether snapshots are held back, and the held snapshots.
     holds_snapshots: bool,
     held_snapshots: Vec<Envelope>,
     now_ns: u64,
@@ -136,7 +134,7 @@ fn person(id: u64) -> Member {
     }
 }
 
-/// The first state of a cluster whose members know all commands.
+/// The first state of a cluster whose members support all commands.
 fn first_state(ids: &[u64]) -> View {
     let mut state = genesis(1, ids.iter().map(|id| person(*id)).collect());
     state.machine.members.cluster_version = "3.6.0".into();
@@ -182,7 +180,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a process of a member that has no state yet.
+    /// Starts a member that has no state yet.
     fn join(&mut self, id: u64) {
         let member = (
             replica(id, View::default(), Tuning::default()),
@@ -232,7 +230,6 @@ impl Cluster {
         assert_eq!(self.transfer(from, Some(to)), Ok(to));
     }
 
-    /// Requests a leadership transfer from a member.
     fn transfer(&mut self, from: u64, to: Option<MemberId>) -> Result<MemberId, TransferRefused> {
         let ticket = self.ticket();
         self.replica(from).take(Input::Transfer { ticket, to });
@@ -241,13 +238,11 @@ impl Cluster {
         world.transfers.pop().expect("it is answered at once")
     }
 
-    /// Returns a ticket above all earlier tickets.
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
     }
 
-    /// Delivers all messages.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             let mut envelopes = Vec::new();
@@ -335,7 +330,7 @@ impl Cluster {
         panic!("it does not come about");
     }
 
-    /// Ends a member's process. The members in `told` detect that its streams are closed.
+    /// Ends a member's process. The members in `told` see its streams close.
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {
@@ -344,7 +339,6 @@ impl Cluster {
         self.settle();
     }
 
-    /// Makes a member reopen its stream to another member.
     fn stream_opens(&mut self, by: u64, to: u64) {
         self.event(by, to, PeerEvent::StreamOpened);
         self.settle();

@@ -1,4 +1,4 @@
-//! Membership changes while the other members work.
+//! Membership changes while other members keep working.
 
 use witan_machine::{Reply, command::ChangeMembers, member::MembershipError};
 
@@ -47,7 +47,6 @@ fn one_member_grows_to_three_and_shrinks_again() {
         cluster.join(id);
         cluster.until(|cluster| cluster.world(id).installs == 1);
         cluster.ticks(2);
-        // Any member accepts the request.
         assert_eq!(done(&mut cluster, id, promote(id)), Ok(()));
     }
     assert_eq!(cluster.replica(3).view().position.voters, [1, 2, 3]);
@@ -91,8 +90,7 @@ fn a_removed_leader_hands_over_first() {
     }
 }
 
-/// A removed member could not answer for entries that follow its removal in the log. Its proposal is refused, and its client
-/// can send the request to another member.
+/// A removed member cannot answer for entries after its removal. Its proposal is rejected, and the client retries elsewhere.
 #[test]
 fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     let mut cluster = Cluster::new(&[1, 2]);
@@ -107,14 +105,14 @@ fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     assert_eq!(cluster.count(leader, "after"), 0);
 }
 
-/// A leader that cannot transfer leadership accepts its own removal. It answers later requests as not executed.
+/// A leader that cannot transfer leadership accepts its own removal, and rejects later requests.
 #[test]
 fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.tick();
-    // Wait until the leader has checked its quorum and then has no recent answers.
+    // Wait until the leader has just checked its quorum and knows of no recent answers.
     cluster
         .cut
         .extend(others.iter().map(|other| (*other, leader)));
@@ -134,7 +132,7 @@ fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
     }
 }
 
-/// The entry of a removal does not reach a member that was cut off. A single member cannot halt another.
+/// A member that was cut off does not receive the entry of its removal. A single member cannot halt another.
 #[test]
 fn a_removed_member_ends_when_most_others_refuse_it() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -152,7 +150,6 @@ fn a_removed_member_ends_when_most_others_refuse_it() {
     assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
 }
 
-/// One learner has nothing of the log, and one has half of it.
 #[test]
 fn a_learner_without_the_log_is_not_promoted() {
     let mut cluster = Cluster::new(&[1]);

@@ -1,11 +1,11 @@
-//! All members hash their state at the same log index. A member with a different state gets the leader's state.
+//! All members hash their state at the same log index. A member whose state differs gets the leader's state.
 
 use witan_machine::{alarm::AlarmCommand, kv::Compact, record::RecordChange};
 use witan_tree::{Set, TreeOperation};
 
 use super::*;
 
-/// Creates members 1 to 3, one of which starts with a different v2 tree.
+/// Creates members 1 to 3. Member `id` starts with a different v2 tree.
 fn differing(id: u64) -> Cluster {
     let state = first_state(&[1, 2, 3]);
     let mut other = state.clone();
@@ -23,7 +23,7 @@ fn differing(id: u64) -> Cluster {
     cluster
 }
 
-/// Returns the records that members share at one index, without the v3 keys.
+/// Returns the records that are equal on all members at one index, without the v3 keys.
 fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
     view.machine.changes_beside_keys(None, &mut |change| {
@@ -34,7 +34,7 @@ fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
-/// Makes all members freeze their state. Returns the states by member.
+/// Makes all members freeze their state at the same index. Returns the states by member.
 fn frozen(cluster: &mut Cluster, by: u64) -> BTreeMap<u64, View> {
     let ticket = cluster.propose(by, Command::Alarm(AlarmCommand::hash_state()));
     cluster.until(|cluster| cluster.answer(by, ticket).is_some());
@@ -102,7 +102,6 @@ fn a_member_with_another_state_gets_the_leaders() {
         } else {
             cluster.replica(corrupt).take(Input::Rebuild);
         }
-        // Other members write at the same time.
         let by = corrupt % 3 + 1;
         let ticket = cluster.propose(by, put("a"));
         cluster.until(|cluster| cluster.answer(by, ticket).is_some());
@@ -135,8 +134,7 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
 
-/// One of three voters has ended, and the acknowledgment of the other follower is lost. The leader commits nothing without
-/// it.
+/// One voter is down, and the other follower's acknowledgments are lost. The leader commits nothing without it.
 #[test]
 fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -153,7 +151,7 @@ fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     assert_eq!(cluster.count(member, "a"), 1);
 }
 
-/// An earlier requested snapshot arrives a second time, after later entries were acknowledged.
+/// A snapshot that was requested earlier arrives again after later entries were acknowledged.
 #[test]
 fn an_earlier_state_than_was_asked_for_is_not_installed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -8,7 +8,7 @@ use witan_machine::{
 
 use super::*;
 
-/// Returns a command that exists since 3.6.
+/// Returns a command that exists since release 3.6.
 fn hash_state() -> Command {
     Command::Alarm(AlarmCommand::hash_state())
 }
@@ -64,7 +64,7 @@ fn decide(cluster: &mut Cluster, by: u64, members: &MemberRegistry) -> bool {
     world.decisions.pop().expect("it is answered at once")
 }
 
-/// A member that joins after the version was decided may run a lower one.
+/// A member that joins after the version was decided may run an older release.
 #[test]
 fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -137,7 +137,7 @@ fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgr
     assert!(applied.all(|applied| applied.hashed.is_none()));
 }
 
-/// A member that has just joined has no state yet, so it cannot detect that the cluster follows another one.
+/// A member that has just joined has no state yet, so it does not know that the cluster follows another one.
 #[test]
 fn the_leader_of_a_cluster_that_follows_refuses_the_writes_of_all_members() {
     let ids = [1, 2, 3];

@@ -34,7 +34,7 @@ fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
     assert_eq!(cluster.count(follower, "k"), 1);
 }
 
-/// The leader may take the write or not, and ends before it answers.
+/// The leader may accept the write or not, and stops before it answers.
 #[test]
 fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     for reaches_another in [false, true] {
@@ -42,7 +42,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
         let leader = cluster.leader().expect("it leads");
         let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
         let (asked, third) = (others[0], others[1]);
-        // The leader's entries reach the third member or nobody, and no answer arrives.
+        // The leader's entries reach the third member or no member, and no answer arrives.
         cluster.cut.insert((leader, asked));
         cluster.cut.insert((asked, leader));
         cluster.cut.insert((third, leader));
@@ -61,7 +61,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     }
 }
 
-/// The write reaches the next leader, because it is then certain that no log contains it.
+/// The write reaches the next leader, because no log can contain it.
 #[test]
 fn a_write_that_no_other_member_has_outlives_its_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -99,7 +99,7 @@ fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
 fn a_write_that_arrived_is_not_applied_again() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
-    // The leader has the entry, but its proposer receives no confirmation.
+    // The leader has the entry, but the proposer gets no confirmation.
     cluster.cut.insert((leader, asked));
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
@@ -111,7 +111,7 @@ fn a_write_that_arrived_is_not_applied_again() {
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
-/// The stream opens before the leader that was believed to have ended is heard again.
+/// The stream opens before the follower hears again from the leader, whose process it believed to have ended.
 #[test]
 fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -167,14 +167,14 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();
     let leader = cluster.leader().expect("it leads");
-    // The others apply the member's forwarded write, but the member receives nothing.
+    // The others apply the member's forwarded write, but their messages do not reach the member.
     for other in [1, 2, 3] {
         cluster.cut.insert((other, asked));
     }
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
     assert_eq!(cluster.count(leader, "k"), 1);
-    // After this time, the leader keeps no entries for members that do not answer.
+    // From now on, the leader keeps no entries for members that do not answer.
     cluster.ticks(ELECTION_TICKS * 2 + 2);
     for _ in 0..11_000 {
         cluster.propose(leader, put("other"));
@@ -232,7 +232,7 @@ fn the_writes_of_a_turn_travel_together() {
     assert_eq!(cluster.count(leader, "k"), WRITES);
 }
 
-/// Raft waits for an answer before it sends a member more than an append message holds.
+/// Raft waits for an answer before it sends a member more than one append message.
 #[test]
 fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     const WRITES: usize = 4;
@@ -250,7 +250,7 @@ fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     assert_eq!(appends.count(), 2 * WRITES);
 }
 
-/// Other members apply a write without its answer, even if their own request with the same ticket waits.
+/// Other members do not compute the write's answer, even if a request of their own has the same ticket.
 #[test]
 fn only_who_asked_reads_for_the_answer() {
     const TICKET: u64 = 9;

@@ -1,5 +1,4 @@
-//! The read limit of one command. A refusal changes nothing, and an entry of a release without limits is replayed without its
-//! answers.
+//! The read limits of one command. A rejected command changes nothing. Entries of older releases are replayed without answers.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -38,7 +37,7 @@ fn add(kv: &mut Kv, key: &str, value: usize) {
     kv.apply(&kv::KvCommand { operation }).unwrap();
 }
 
-/// Returns a key space with keys `k000` to `k999`, and a key with a value of one mebibyte.
+/// Returns a key space with keys `k000` to `k999`, and a key with a value of 1 MiB.
 fn filled() -> Kv {
     let mut kv = Kv::default();
     for at in 0..KEYS {
@@ -64,7 +63,7 @@ fn read(key: &str, end: &str) -> TxnOpKind {
     TxnOpKind::Range(range(key, end))
 }
 
-/// Creates a put followed by `times` copies of an operation, in nested transactions of a hundred each.
+/// Creates a put followed by `times` copies of an operation, in nested transactions of up to a hundred operations.
 fn many(kind: &TxnOpKind, times: u64, bounded: bool) -> kv::KvCommand {
     let mut success = vec![op(TxnOpKind::Put(put("new", 1)))];
     let mut left = times;
@@ -128,7 +127,7 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
 #[test]
 fn a_deletion_of_one_key_after_a_write_is_never_refused() {
     let mut kv = Kv::default();
-    // With this number of keys, whole ranges take exactly what a transaction may read.
+    // With this many keys, the ranges read exactly as much as a transaction may.
     let keys = TXN_READ_KEYS_MAX / 128 - 1;
     for at in 0..keys {
         add(&mut kv, &format!("k{at:04}"), 1);
@@ -219,7 +218,7 @@ fn values_to_compare_are_counted_before_they_are_compared() {
     }
 }
 
-/// Creates a range of all keys that start with `k`. The range returns one key.
+/// Creates a range that returns one key and reads all keys that start with `k`.
 fn first_by_value(sort_order: kv::SortOrder) -> kv::Range {
     kv::Range {
         limit: 1,
@@ -257,7 +256,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
         (created, false),
         (two, false),
     ] {
-        // An older state has one key less.
+        // The older state has one key less.
         let many = txn(most + 10, &range);
         let nested = Txn {
             failure: vec![op(TxnOpKind::Txn(many.clone()))],
@@ -272,7 +271,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     }
 }
 
-/// The returned pairs have a different length than the other pairs.
+/// The returned pairs have a different length than the pairs that are only read.
 #[test]
 fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
     const LONG: usize = 1 << 20;
@@ -325,7 +324,7 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     assert!(kv.is_empty());
 }
 
-/// The entry reads two million pairs. A release without limits has logged it.
+/// The entry reads two million pairs, and comes from a release without limits.
 #[test]
 fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
     let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);

@@ -1,4 +1,4 @@
-//! One replica with a recording host: the sequence of its calls, and the state that survives a restart.
+//! One replica with a recording host: the order of its calls, and the state that survives a restart.
 
 mod bounds_kv;
 
@@ -21,7 +21,7 @@ const ID: u64 = 7;
 struct Recorder {
     verbs: Vec<&'static str>,
     disk: Recovered,
-    /// Whether the process ends as soon as data is on the disk.
+    /// Whether the process ends as soon as data is on disk.
     crashes: bool,
     applied: Vec<Applied>,
     readable: Vec<Ticket>,
@@ -156,7 +156,6 @@ fn learner(id: u64) -> ChangeMembers {
     }
 }
 
-/// Proposes a change and returns its result.
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
     let ticket = host.applied.len() as u64 + 100;
     propose(replica, ticket, Command::Members(change));
@@ -190,7 +189,6 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
         replica.turn(&mut host).expect("it goes on");
     }
     assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
-    // The state comes from the log, or from a checkpoint.
     let mut from_checkpoint = Recovered { checkpoint: Some(checkpoint), ..half };
     from_checkpoint.records.clone_from(&host.disk.records);
     from_checkpoint.hard_state.clone_from(&host.disk.hard_state);

@@ -79,7 +79,7 @@ pub(super) fn accesses(operation: &KvOperation) -> Vec<Access> {
 
 /// Returns whether the permissions together cover the whole range.
 pub(super) fn covers(permissions: &[&Permission], access: &Access) -> bool {
-    // The end of a single key is its successor. An open range ends above all keys.
+    // The end of a single key is its successor, and an open range ends above all keys.
     let end_of = |key: &Bytes, range_end: &Bytes| match range_end.as_ref() {
         [] => Some([key.as_ref(), b"\0"].concat()),
         [0] => None,
@@ -94,7 +94,7 @@ pub(super) fn covers(permissions: &[&Permission], access: &Access) -> bool {
     };
     let wanted = end_of(&access.key, &access.range_end);
     let mut reached = access.key.to_vec();
-    // A range that ends before its beginning counts as its first key.
+    // A range that ends before its first key counts as that key.
     loop {
         let here = permissions.iter().filter(counts).filter(|permission| {
             let end = end_of(&permission.key, &permission.range_end);

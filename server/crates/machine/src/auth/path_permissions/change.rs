@@ -1,5 +1,5 @@
-//! One function per v2 operation on users and roles. In etcd, users and roles are nodes in the v2 store. The first write
-//! creates their directories even if it fails; `written` records this.
+//! The v2 operations on users and roles, one function each. In etcd, users and roles are nodes in the v2 store. The first write
+//! creates their directories even if it fails, which `written` records.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Enables v2 authentication. Requires the root user. Creates the guest role if it is missing, and adds this write to
+    /// Enables v2 authentication. Requires the root user. Creates the guest role if it is missing, and adds that write to
     /// `steps`, the number by which the v2 index advances.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
@@ -55,8 +55,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Atomically grants and revokes a user's roles and sets its password. Returns the user's roles. Fails if nothing
-    /// changes, or if root would lose the root role while v3 authentication is enabled.
+    /// Grants and revokes a user's roles and sets its password, atomically. Returns the user's roles. Fails if nothing changes,
+    /// or if root would lose the root role while v3 authentication is enabled.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
@@ -142,7 +142,7 @@ impl Auth {
         Ok(new)
     }
 
-    /// Deletes a role with its patterns. Fails for the root role or a missing role. As in etcd, users keep the deleted role's
+    /// Deletes a role and its patterns. Fails for the root role or a missing role. As in etcd, users keep the deleted role's
     /// name.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
@@ -160,8 +160,7 @@ impl Auth {
     }
 }
 
-/// Returns the patterns in `old` and `grant` without the patterns in `revoke`, sorted. Fails with the first pattern in
-/// `grant` that already exists.
+/// Returns the patterns in `old` and `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` in `old`.
 fn merged_names(
     old: &[String],
     grant: &[String],

@@ -4,9 +4,8 @@ use super::PathPatterns;
 use crate::auth::{Auth, Role, User};
 
 impl Auth {
-    /// Adds v2 users and roles, and sets the v2 authentication switch. The auth revision does not change. v2 and v3 share
-    /// users and role names. An existing user keeps its password, and its roles are merged. Returns the names that already
-    /// existed, because these users or roles now have the permissions of both.
+    /// Adds v2 users and roles, and sets the v2 authentication switch, without a new auth revision. An existing user keeps its
+    /// password, and roles are merged. Returns the names that already existed.
     pub fn import_path_auth(
         &mut self,
         enabled: bool,

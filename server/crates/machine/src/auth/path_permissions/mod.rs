@@ -1,8 +1,8 @@
-//! v2 users and roles: roles with path patterns, the guest role for anonymous requests, and a separate switch. v2 and v3
-//! share users and role names.
+//! v2 users and roles: roles with path patterns, the guest role for anonymous requests, and a separate switch. v2 and v3 share
+//! users and role names.
 //!
-//! Rules and their order are the same as in etcd 3.4. As in etcd, the proposing member checks who can change users. JSON,
-//! status codes and plaintext passwords are in `server/crates/v2/src/auth`.
+//! Rules and their order are the same as in etcd 3.4. As in etcd, the proposing member checks who may change users.
+//! `server/crates/v2/src/auth` handles JSON, status codes and plaintext passwords.
 //!
 //! Reading order: `request` (the operations) → this file (the state and access checks) → `change`.
 
@@ -34,7 +34,7 @@ const ETCD_AUTH_NODES: u64 = 4;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PathAuth {
     pub(super) enabled: bool,
-    /// Whether any user, role or switch was ever written. etcd then creates four nodes in its v2 store.
+    /// Whether any user, role or switch was ever written; the first write creates [`ETCD_AUTH_NODES`] nodes in etcd.
     pub(super) written: bool,
     /// Patterns by role; a role without an entry has no patterns.
     pub(super) patterns: OrdMap<String, Arc<PathPatterns>>,
@@ -43,7 +43,7 @@ pub(super) struct PathAuth {
 /// Result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathAuthOutcome {
-    /// The number by which the tree's index advances.
+    /// The number by which the v2 index advances.
     pub index_steps: u64,
     /// The user whose tokens are revoked, if any.
     pub tokens_revoked_of: Option<String>,
@@ -143,8 +143,7 @@ impl PathPatterns {
         Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
 
-    /// Returns whether a pattern for this kind of access matches the path. Recursive access requires a pattern that ends in
-    /// `*`.
+    /// Returns whether a pattern for this kind of access matches the path. Recursive access needs a pattern that ends in `*`.
     fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
         let patterns = if wish.write { &self.write } else { &self.read };
         patterns
@@ -192,8 +191,7 @@ impl Auth {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns whether a user's roles grant this access to a path, regardless of whether v2 authentication is enabled. `None`
-    /// is an anonymous request.
+    /// Returns whether a user's roles grant this access to a path, even if v2 authentication is disabled. `None` is anonymous.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
@@ -221,7 +219,7 @@ impl Auth {
             tokens_revoked_of: None,
             answer: Ok(PathAuthReply::Done),
         };
-        // an older member may see an operation of a newer release here
+        // An older release may see an operation of a newer one here.
         let Some(verb) = &command.operation else {
             return done;
         };
@@ -264,7 +262,7 @@ impl Auth {
         done
     }
 
-    /// Sets a role's patterns. Creates the role if it is missing; only this case advances the auth revision.
+    /// Sets a role's patterns. Creates the role if it is missing, which is the only case that advances the auth revision.
     fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {

@@ -74,7 +74,7 @@ pub struct UserUpdate {
 
 debug_without_secrets!(UserUpdate: name, grant, revoke);
 
-/// Path patterns for read and write access. A pattern that ends in `*` matches every path with this prefix. Any other pattern
+/// Path patterns for read and write access. A pattern that ends in `*` matches every path with this prefix; any other pattern
 /// matches only itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PathPatterns {

@@ -1,4 +1,4 @@
-//! Events in v2 JSON. This is independent of the product's own writer, so that scripts can quote etcd's responses verbatim.
+//! Events in v2 JSON. This does not use the product's own writer, so that scripts can quote etcd's responses verbatim.
 
 #![expect(
     clippy::unwrap_used,

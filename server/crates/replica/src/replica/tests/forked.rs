@@ -1,10 +1,10 @@
-//! A member whose committed entries differ from the leader's log, and the leader's claims that it believes.
+//! A member whose committed entries differ from the leader's log.
 
 use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
 use super::*;
 
-/// Starts member 2, which knows from member 1 that entry 2, of term 5, is committed.
+/// Starts member 2, which has committed entry 2 of term 5 from member 1.
 fn committed() -> (Replica, Noted) {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgAppend, |m| {
@@ -26,7 +26,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Entry 2 has term 6 in the leader's log: the message follows that entry, appends it, or has a state with it.
+/// Returns messages of a leader whose entry 2 has term 6: an append after it, an append of it, and a snapshot with it.
 fn contradictions() -> [Envelope; 3] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
@@ -45,7 +45,7 @@ fn contradictions() -> [Envelope; 3] {
     [follows, appends, snapshot]
 }
 
-/// Takes the sent messages. Returns member 3's answers to requests, and whether anything was acknowledged to it.
+/// Takes the sent messages to member 3. Returns its answers to requests, and whether member 2 acknowledged anything to it.
 fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
     let (mut answers, mut acknowledged) = (Vec::new(), false);
     for sent in host.sent.drain(..).filter(|sent| sent.to.0 == 3) {
@@ -92,7 +92,7 @@ fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_
     }
 }
 
-/// An impostor impersonates the leader on a connection without TLS. The real leader confirms that it leads.
+/// An impostor speaks for the leader on a connection without TLS, and the real leader confirms that it leads.
 #[test]
 fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() {
     let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);
@@ -115,7 +115,7 @@ fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() 
     }
 }
 
-/// Leaders of earlier terms have entries that were never committed.
+/// Leaders of earlier terms may have entries that were never committed.
 #[test]
 fn what_a_leader_of_an_earlier_term_says_is_no_fork() {
     let (mut replica, mut host) = committed();

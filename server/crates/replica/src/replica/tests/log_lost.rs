@@ -1,17 +1,17 @@
-//! A member whose data directory was emptied or replaced, and the leader's claims about it that it believes.
+//! A member whose data directory was emptied or replaced.
 
 use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
 use super::*;
 
-/// Creates a heartbeat of the leader that names an entry beyond the log of member 2.
+/// Creates a heartbeat of the leader with a commit index beyond the log of member 2.
 fn beyond() -> Envelope {
     from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70)
 }
 
 const LOG_LOST: Halt = Halt::LogLost { committed: 70, last: 1 };
 
-/// Returns the leader's answers to requests.
+/// Returns the leader's answers to member 2's ReadIndex requests.
 fn confirmations(host: &mut Noted) -> Vec<Envelope> {
     let asked = host.sent.drain(..).filter_map(|sent| {
         let Ok(PeerMessage::Raft(question)) = PeerMessage::decode(&sent.message) else {
@@ -28,7 +28,7 @@ fn confirmations(host: &mut Noted) -> Vec<Envelope> {
     asked.collect()
 }
 
-/// If the leader is not among the voters, the disk is an older copy, from before the leader became a member.
+/// If the leader is not among the voters, member 2's disk is older than the leader's membership.
 #[test]
 fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
     for (voters, confirmed) in [(&[1, 2, 3][..], true), (&[2, 3], true), (&[2, 3], false)] {
@@ -51,7 +51,7 @@ fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
     }
 }
 
-/// A lying member, or an impostor of the leader, does not receive the requests to the leader.
+/// A faulty member, or an impostor of the leader, does not receive the requests to the leader.
 #[test]
 fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
     let (mut replica, mut host) = (follower(), Noted::default());
@@ -69,7 +69,7 @@ fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
         });
         replica.receive(guess);
     }
-    // With one other voter, no quorum can confirm it.
+    // With one other voter, no quorum can confirm the loss.
     let mut replica = member_two_of(state_of(&[1, 2]));
     let ticks = (0..20).take_while(|tick| {
         replica.receive(beyond());
@@ -91,7 +91,7 @@ fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
     };
     for tick in 0..100 {
         replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
-        // The lies are for a term that another member leads, for a later term, and in the name of the leader.
+        // The forged messages are of a term that another member leads, of a later term, and in the name of the leader.
         for lie in [of_three(5, 70), of_three(6, 70), beyond()] {
             replica.receive(lie);
         }

@@ -1,4 +1,4 @@
-//! How a removed member learns of its removal, and whose messages a member accepts while removals are unapplied.
+//! How a removed member learns of its removal, and whose messages a member accepts while a removal is unapplied.
 
 use raft::eraftpb::MessageType;
 
@@ -16,7 +16,7 @@ use witan_machine::{
     view::View,
 };
 
-/// Member 1, which agrees to every request and records the messages that it gets before the membership change is answered.
+/// Member 1 as a host. It agrees to every request, and records the messages before the change is answered.
 #[derive(Default)]
 struct Agreeing {
     answers: Vec<Envelope>,
@@ -94,8 +94,7 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
     assert!(host.answered && replica.view().position.voters == [2]);
 }
 
-/// Other members propose removals, which may be refused when they are applied. `--force-new-cluster` writes its own removals,
-/// after which this member accepts no messages of the others.
+/// A removal that members proposed may be rejected when it is applied. A forced removal takes effect before it is applied.
 #[test]
 fn a_leader_is_heard_until_its_removal_is_executed_unless_it_was_forced() {
     for (stamp, leader) in [
@@ -115,8 +114,7 @@ fn a_leader_is_heard_until_its_removal_is_executed_unless_it_was_forced() {
     }
 }
 
-/// A member that committed its removal as leader and restarts follows the only remaining voter. That voter may not know of
-/// the removal yet.
+/// A member that committed its removal as leader and restarts follows the remaining voter, which may not know of it yet.
 #[test]
 fn a_removed_member_ends_when_the_voter_left_has_told_it_of_the_commit() {
     for (told, outcome) in [(1, Ok(())), (2, Err(Halt::Removed))] {
