@@ -1,10 +1,10 @@
-{{/* Whether a parent chart has this chart under an alias, in place of the etcd chart for which the parent was written. */}}
+{{/* "true" if a parent chart uses this chart under an alias, instead of the etcd chart for which the parent was written. */}}
 {{- define "witan-cluster.aliased" -}}
 {{- if ne .Chart.Name "witan-cluster" }}true{{ end }}
 {{- end }}
 
-{{/* The cluster has the release's name: pods are NAME-0, NAME-1, the Service is NAME-client. 45 characters leave room for suffixes.
-Under an alias it is RELEASE-ALIAS, or RELEASE if that contains the alias, as parent charts compute it. */}}
+{{/* The name of the cluster: the release's name. Under an alias, it is RELEASE-ALIAS, or RELEASE if that contains the alias, as parent
+charts compute it. 45 characters leave room for suffixes. */}}
 {{- define "witan-cluster.fullname" -}}
 {{- $name := .Release.Name }}
 {{- if include "witan-cluster.aliased" . }}
@@ -19,14 +19,14 @@ Under an alias it is RELEASE-ALIAS, or RELEASE if that contains the alias, as pa
 {{- default $name .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The service for clients. */}}
+{{/* The name of the client Service. */}}
 {{- define "witan-cluster.clientService" -}}
 {{- $name := include "witan-cluster.fullname" . }}
 {{- $own := ternary $name (printf "%s-client" $name) (eq (include "witan-cluster.aliased" .) "true") }}
 {{- default $own .Values.service.name }}
 {{- end }}
 
-{{/* The headless service. */}}
+{{/* The name of the headless Service. */}}
 {{- define "witan-cluster.peerService" -}}
 {{- $suffix := ternary "headless" "peer" (eq (include "witan-cluster.aliased" .) "true") }}
 {{- default (printf "%s-%s" (include "witan-cluster.fullname" .) $suffix) .Values.service.headless.name }}
@@ -59,7 +59,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The pods and services that the operator makes for this cluster. */}}
+{{/* The selector of the pods and Services that the operator creates for this cluster. */}}
 {{- define "witan-cluster.selector" -}}
 witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
@@ -90,7 +90,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 
-{{/* For each port, whether it has TLS, and the given Secret if there is one. */}}
+{{/* For each port: whether it has TLS (tls), and the user's Secret, or "" (secret). */}}
 {{- define "witan-cluster.ports" -}}
 {{- $tls := .Values.tls }}
 {{- range $port := list "client" "peer" }}
@@ -102,7 +102,7 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 {{- end }}
 
-{{/* The source of a port's certificate: the given Secret (.secret), else cert-manager's issuer, else the operator. */}}
+{{/* The source of a port's certificate: the user's Secret (.secret), otherwise cert-manager's issuer, otherwise the operator. */}}
 {{- define "witan-cluster.certificate" -}}
 {{- with .root.Values.tls }}
 {{- if $.secret }}

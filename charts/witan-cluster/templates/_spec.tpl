@@ -1,4 +1,4 @@
-{{/* Numeric options, by the name of their environment variable. */}}
+{{/* The numeric options by environment variable. */}}
 {{- define "witan-cluster.numbers" -}}
 ETCD_QUOTA_BACKEND_BYTES: quotaBackendBytes
 ETCD_HEARTBEAT_INTERVAL: heartbeatIntervalMs
@@ -33,7 +33,7 @@ ETCD_MAX_TXN_OPS: maxTxnOps
 {{- toYaml $options }}
 {{- end }}
 
-{{/* TLS of both ports. Adds the Services' names under another cluster domain; the operator adds the names under cluster.local. */}}
+{{/* TLS of both ports. If clusterDomain is not cluster.local, adds the Services' names in that domain to the certificates. */}}
 {{- define "witan-cluster.tls" -}}
 {{- $v := .Values }}
 {{- $ports := include "witan-cluster.ports" . | fromYaml }}
@@ -59,7 +59,7 @@ client:
 {{- end }}
 {{- end }}
 
-{{/* Disks. The parent chart's storageClass takes precedence, and its defaultStorageClass is the last choice. "-" is the empty class. */}}
+{{/* Disks. global.storageClass takes precedence, and global.defaultStorageClass is the last choice. "-" is the empty class. */}}
 {{- define "witan-cluster.storage" -}}
 {{- $v := .Values }}
 {{- $global := $v.global | default dict }}

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{/* 52 characters leave room for the suffixes of Deployment, ReplicaSet and "-metrics". */}}
+{{/* The name of all objects. 52 characters leave room for the suffixes of the Deployment, the ReplicaSet and "-metrics". */}}
 {{- define "witan-operator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if .Values.fullnameOverride }}
@@ -31,7 +31,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* metadata NAME [NAMESPACE [LABELS [ANNOTATIONS]]]: the head of an object, with everything common */}}
+{{/* The metadata of an object: NAME [NAMESPACE [LABELS [ANNOTATIONS]]], with the common labels and annotations. */}}
 {{- define "witan-operator.metadata" -}}
 name: {{ .name }}
 {{- with .namespace }}
@@ -78,22 +78,22 @@ annotations:
 - apiGroups: [witan.dev]
   resources: [etcdclusters, etcdbackupschedules]
   verbs: [get, list, watch]
-# the operator deletes an ended EtcdOperation after a time
+# The operator deletes finished EtcdOperations after a time.
 - apiGroups: [witan.dev]
   resources: [etcdoperations]
   verbs: [get, list, watch, delete]
-# schedules create and delete them
+# Schedules create and delete EtcdBackups.
 - apiGroups: [witan.dev]
   resources: [etcdbackups]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [witan.dev]
   resources: [etcdclusters/status, etcdbackups/status, etcdbackupschedules/status, etcdoperations/status]
   verbs: [patch]
-# owner references with blockOwnerDeletion
+# Owner references with blockOwnerDeletion need this permission.
 - apiGroups: [witan.dev]
   resources: [etcdclusters/finalizers, etcdbackups/finalizers, etcdbackupschedules/finalizers, etcdoperations/finalizers]
   verbs: [update]
-# a job takes a backup
+# Jobs take backups.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create]
@@ -106,19 +106,19 @@ annotations:
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# no list and no watch: the operator reads the secrets that an EtcdCluster names, and writes its certificates. It deletes none, but
-# OwnerReferencesPermissionEnforcement (OpenShift) requires the permission when a secret gets an owner
+# The operator reads the secrets that an EtcdCluster names, and writes its certificates. It never deletes secrets, but
+# OwnerReferencesPermissionEnforcement (OpenShift) requires the permission for a secret with an owner.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
-# cert-manager's Certificates, for clusters that use them; without cert-manager, the rule has no effect
+# For clusters with certificates from cert-manager. Without cert-manager, the rule has no effect.
 - apiGroups: [cert-manager.io]
   resources: [certificates]
   verbs: [get, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# events report why a job's pods are refused, and why a volume is not mounted
+# Events explain why a job's pods are refused, or why a volume is not mounted.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
