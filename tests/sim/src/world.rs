@@ -55,9 +55,15 @@ pub(crate) const UNIT_NS: i64 = 10_000_000;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A member's clock ticks.
-    Tick { place: usize, incarnation: u64 },
+    Tick {
+        place: usize,
+        incarnation: u64,
+    },
     /// A member's thread processes its pending inputs.
-    Turn { place: usize, incarnation: u64 },
+    Turn {
+        place: usize,
+        incarnation: u64,
+    },
     /// The transport of a member reports the state of its streams to another member.
     Peer {
         place: usize,
@@ -73,7 +79,10 @@ pub(crate) enum Event {
     },
     Deliver(Box<Packet>),
     /// A piece of a snapshot is due on its way from one member to another.
-    Piece { way: (u64, u64), number: u64 },
+    Piece {
+        way: (u64, u64),
+        number: u64,
+    },
     /// Leaders request the releases of the members.
     AskReleases,
     /// A leader decides the cluster version from the answers.
@@ -94,7 +103,9 @@ pub(crate) enum Event {
     InjectFault,
     Mishap,
     /// A member that is down starts.
-    Start { place: usize },
+    Start {
+        place: usize,
+    },
     /// A checkpoint advances by one step.
     Checkpoint {
         place: usize,

@@ -39,7 +39,10 @@ pub(super) enum Start {
 pub(super) enum Next {
     /// Record these requests in the status of the EtcdCluster.
     Request(Box<Requests>),
-    MoveLeader { from: MemberId, to: MemberId },
+    MoveLeader {
+        from: MemberId,
+        to: MemberId,
+    },
     Compare,
     CheckBackup,
     /// Record a restore in the status of the EtcdCluster.
