@@ -67,14 +67,16 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         prepared = prepare(config, peer_tls.as_ref(), &metrics) => prepared?,
     };
     let (source, seeded) = followed.map_or((None, None), |(source, state)| (Some(source), state));
-    let disk = disk::open(&config, joined, seeded, StorageMetrics::register(&on))?;
+    let dialer = peer_dialer(&config, peer_tls.clone());
+    let disk_metrics = StorageMetrics::register(&on);
+    let disk = disk::open((&config, &dialer), (joined, seeded), disk_metrics).await?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
     let totals = Totals::register(&on);
     let fed = (NodeMetrics::register(&on), &totals);
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
-    let dialer = PeerDialer { tls: peer_tls, local_address: config.peers.local_address };
+    let dialer = peer_dialer(&config, peer_tls);
     let links = (bound_peers, dialer.clone(), peer_metrics);
     let member = member::start(&config, (disk, links), fed, stopping)?;
     let checker = CorruptionChecker {
@@ -117,6 +119,10 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     systemd::notify(config.notify_socket.as_deref(), systemd::STOPPING);
     member.end(end, port, &stop).await
+}
+
+fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
+    PeerDialer { tls, local_address: config.peers.local_address }
 }
 
 /// Opens the TLS of the client ports and of peers: with self-signed certificates if `self_signed`, otherwise with certificates

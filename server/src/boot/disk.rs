@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use witan_bootstrap::{self as bootstrap, join::JoinedCluster};
+use witan_bootstrap::{
+    self as bootstrap,
+    join::{self, JoinedCluster},
+};
 use witan_config::{ClusterState, Config};
 use witan_machine::{
     StateMachine,
@@ -11,6 +14,7 @@ use witan_machine::{
     record::CorruptRecord,
     view::View,
 };
+use witan_peer::PeerDialer;
 use witan_replica::{
     host::Recovered,
     replica::{ForceError, Replica},
@@ -45,10 +49,9 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
 /// Opens the data directory, or initializes it with the state of a new cluster, of the cluster `joined`, or with the source's
 /// data `seeded`. A directory with a state has priority over the flags, `joined` and `seeded`. With `force_new_cluster`,
 /// removes all other members from the state and logs the removal.
-pub(super) fn open(
-    config: &Config,
-    joined: Option<JoinedCluster>,
-    seeded: Option<StateMachine>,
+pub(super) async fn open(
+    (config, dialer): (&Config, &PeerDialer),
+    (joined, seeded): (Option<JoinedCluster>, Option<StateMachine>),
     metrics: StorageMetrics,
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
@@ -71,7 +74,6 @@ pub(super) fn open(
     let checkpoint = match recovered.checkpoint.take() {
         Some(checkpoint) => checkpoint,
         None => {
-            // The directory is new, or the first checkpoint was never completed.
             if differs {
                 let what = "it has an identity but no state, and the flags give another identity";
                 return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
@@ -80,14 +82,7 @@ pub(super) fn open(
                 Some(seeded) => following(first_state, identity.cluster_id, seeded),
                 None => first_state,
             };
-            storage
-                .checkpoint
-                .write(None, &first_state)
-                .map_err(BootError::io(format!(
-                    "write the first checkpoint in {}",
-                    dir.display()
-                )))?;
-            *first_state
+            write_first_state(dir, &mut storage, &recovered, *first_state)?
         }
     };
     // The flags do not determine the id of a member that joined, or of a cluster that followed another one. With discovery they
@@ -110,7 +105,11 @@ pub(super) fn open(
     );
     recovered.checkpoint = Some(checkpoint.clone());
     let forced = match config.force_new_cluster {
-        true => force_new_cluster(dir, &mut storage, &mut recovered, identity.member_id)?,
+        true => {
+            let members = &checkpoint.machine.members;
+            join::refuse_running(identity.member_id, members, dialer).await?;
+            force_new_cluster(dir, &mut storage, &mut recovered, identity.member_id)?
+        }
         false => None,
     };
     Ok(OpenedDisk {
@@ -122,6 +121,24 @@ pub(super) fn open(
         forced,
         metrics,
     })
+}
+
+/// Writes the first checkpoint of a directory that is new, or whose first checkpoint was never completed. Refuses a directory
+/// that has lost its checkpoint.
+fn write_first_state(
+    dir: &Path,
+    storage: &mut Storage,
+    recovered: &Recovered,
+    state: View,
+) -> Result<View, BootError> {
+    if recovered.hard_state.is_some() || !recovered.records.is_empty() {
+        let what = "its log contains data, but the folder member/checkpoint was emptied or removed";
+        return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
+    }
+    let written = storage.checkpoint.write(None, &state);
+    let what = || format!("write the first checkpoint in {}", dir.display());
+    written.map_err(|error| BootError::io(what())(error))?;
+    Ok(state)
 }
 
 /// Removes all other members from the recovered state and logs the removal. Returns the new registry, or `None` if there are no

@@ -13,7 +13,7 @@
 //! `lineage`.
 
 mod entry;
-mod lineage;
+pub mod lineage;
 mod state;
 
 use std::path::Path;
@@ -118,7 +118,7 @@ pub fn adopt(
     let (mut view, shared_names) =
         state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
     view.machine.check_import()?;
-    view.position.lineage = lineage::of(&view);
+    view.position.lineage = lineage::of_adopted(&view);
     let log = undecided(&etcd, &view)?;
     let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
     progress(Progress::Step("writing", 0));

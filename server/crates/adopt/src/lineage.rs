@@ -1,11 +1,23 @@
 //! The lineage of a state, which shows whether two members started from the same state.
 
 use sha2::{Digest as _, Sha256};
-use witan_machine::{record::RecordChange, view::View};
+use witan_machine::{
+    record::RecordChange,
+    view::{RESTORED, View},
+};
 
-/// Computes the lineage of a state: a hash of its log position and of all checkpoint records, including each key's block. The
-/// result is never 0, which marks a state that was not adopted.
-pub(super) fn of(view: &View) -> u64 {
+/// Computes the lineage of an adopted state: a hash of its log position and of all checkpoint records, including each key's
+/// block. The result is neither 0 nor marked as [`RESTORED`].
+pub(super) fn of_adopted(view: &View) -> u64 {
+    (hash(view) & !RESTORED).max(1)
+}
+
+/// Computes the lineage of a restored state: the same hash, marked as [`RESTORED`].
+pub fn of_restored(view: &View) -> u64 {
+    hash(view) | RESTORED
+}
+
+fn hash(view: &View) -> u64 {
     let mut records = Sha256::new();
     view.changes(None, &mut |change| match change {
         RecordChange::Put { key, value } => {
@@ -18,7 +30,5 @@ pub(super) fn of(view: &View) -> u64 {
     });
     let digest = records.finalize();
     let first = digest.iter().take(size_of::<u64>());
-    first
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
-        .max(1)
+    first.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

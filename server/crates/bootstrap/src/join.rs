@@ -51,6 +51,11 @@ pub enum JoinError {
          (member remove), add it again, and start it with --initial-cluster-state=existing"
     )]
     Bootstrapped(MemberId),
+    #[error(
+        "--force-new-cluster would remove members that run, at {0}. Nothing was removed. Stop these members first, or start \
+         without the flag"
+    )]
+    OthersRun(String),
     #[error(transparent)]
     Etcd(#[from] EtcdMember),
 }
@@ -131,6 +136,31 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
         }
     }
     (clusters, failures)
+}
+
+/// Refuses `--force-new-cluster` if another of these members answers as a member of the cluster. Both would accept writes under
+/// one cluster id.
+pub async fn refuse_running(
+    own: MemberId,
+    members: &MemberRegistry,
+    dialer: &PeerDialer,
+) -> Result<(), JoinError> {
+    let others = members.by_id.values();
+    let others = others.filter(|member| member.member_id() != own);
+    let urls = others.flat_map(|member| &member.peer_urls);
+    let urls: Vec<Url> = urls.filter_map(|url| url.parse().ok()).collect();
+    let asked: Vec<&Url> = urls.iter().collect();
+    let answers = join_all(asked.iter().map(|url| query::cluster(url, dialer))).await;
+    let answered = answers.into_iter().zip(asked);
+    let running = answered.filter_map(|(answer, url)| {
+        let cluster = answer.ok()?;
+        (cluster.id == members.cluster_id).then(|| url.to_string())
+    });
+    let running: Vec<String> = running.collect();
+    match running.is_empty() {
+        true => Ok(()),
+        false => Err(JoinError::OthersRun(running.join(", "))),
+    }
 }
 
 /// Refuses to start without data if another member knows this member's client URLs, which are published only by a member with

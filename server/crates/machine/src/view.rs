@@ -29,11 +29,14 @@ pub struct Position {
     /// Whether raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The lineage of the state: unique for a state adopted from etcd, otherwise 0. Members with the same lineage have the same
-    /// records after the same entry.
+    /// The lineage of the state: a hash of the state that was adopted from etcd, or of the restored state with [`RESTORED`],
+    /// otherwise 0. Members with the same lineage have the same records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,
 }
+
+/// The bit of a lineage that marks a restored state. No leader of another lineage replaces such a state.
+pub const RESTORED: u64 = 1 << 63;
 
 impl Position {
     /// Returns the number of members that receive the log. A voter in both halves of a joint configuration counts twice.

@@ -438,7 +438,7 @@ fn halt_process(halt: Halt) -> ! {
         Halt::UnknownCommand { .. } => EXIT_UNKNOWN_COMMAND,
         Halt::Removed => EXIT_REMOVED,
         Halt::LogLost { .. } | Halt::Replaced => EXIT_LOG_LOST,
-        Halt::Forked { .. } => EXIT_FORKED,
+        Halt::Forked { .. } | Halt::OtherState => EXIT_FORKED,
         Halt::CorruptEntry { .. } => EXIT_CORRUPT_ENTRY,
     };
     std::process::exit(exit_code)

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use witan_adopt::lineage;
 use witan_bootstrap as bootstrap;
 use witan_config::{Config, Environment, Invocation};
 use witan_machine::view::View;
@@ -74,7 +75,10 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         identity.cluster_id,
     );
     bar.begin("writing", 0);
-    storage::create(&dir, &identity, &View { machine, position })?;
+    let mut state = View { machine, position };
+    // Members that are restored from different snapshots must not form a cluster.
+    state.position.lineage = lineage::of_restored(&state);
+    storage::create(&dir, &identity, &state)?;
     bar.end();
     remove_snapshot(arguments)?;
     Ok(text)

@@ -4,6 +4,7 @@
 //! outside the replica (I3).
 
 mod admission;
+mod append_context;
 mod apply_queue;
 mod boot;
 mod copied;
@@ -189,8 +190,8 @@ pub struct Replica {
     role_and_term: (Role, u64),
     /// Indexes of the last two durable checkpoints, older first.
     durable_checkpoints: (u64, u64),
-    /// Whether the commit index has advanced since the last persist.
-    commit_unpersisted: bool,
+    /// The tick at which the commit index first advanced after the last persist; `None` if it has not.
+    commit_unpersisted: Option<u64>,
     /// Requests about leases that wait for the leader.
     lease_requests: LeaseRequests,
     /// Messages that the next turn sends.
@@ -405,6 +406,9 @@ impl Replica {
         })?;
         if let Some(lower) = message_check::with_bounded_term(&message, self.term_max) {
             let _ = self.raft.step(lower);
+            return Ok(());
+        }
+        if self.started_from_another_state(&message, state.as_ref()) {
             return Ok(());
         }
         self.compare_lineage(&message);

@@ -17,7 +17,7 @@ use witan_replica::host::LogBatch;
 use super::{
     DataIdentity, OpenError, Storage, StorageMetrics, etcd,
     files::{self, sync_dir},
-    format, lock, make_dir, member_dir, open, owner,
+    format, lock, make_dir, member_dir, open,
 };
 
 /// The folder inside etcd's data directory in which Witan's data is staged.
@@ -84,33 +84,26 @@ pub fn adopt(
     Ok(())
 }
 
-/// Removes the files of an interrupted [`adopt`], or of an adoption whose identity file was deleted. Refuses any other files
-/// with these names.
+/// Removes the files of an interrupted [`adopt`], whose staged identity was not moved yet. Refuses any other files with these
+/// names, such as the files of a member whose identity was lost.
 fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     let member = member_dir(dir);
     let staged = dir.join(ADOPTING);
-    let is_folder = |path: &Path| fs::symlink_metadata(path).map(|found| found.is_dir());
-    let begun = is_folder(&staged).unwrap_or_default() || etcd::was_adopted(&member);
-    let folders = FOLDERS.map(|folder| member.join(folder));
-    for path in folders.into_iter().chain([staged]) {
-        match is_folder(&path) {
-            Ok(true) if begun => {
+    let begun = format::path(&member_dir(&staged)).exists();
+    for path in FOLDERS.map(|folder| member.join(folder)) {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if begun && found.is_dir() => {
                 fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
-            }
-            // the log of that adoption, which --wal-dir has placed
-            Ok(_) if begun && path.is_symlink() => {
-                owner::check_link(&path)?;
-                let removed = fs::canonicalize(&path).and_then(fs::remove_dir_all);
-                removed
-                    .and_then(|()| fs::remove_file(&path))
-                    .map_err(|error| OpenError::io(&path, error))?;
             }
             Ok(_) => return Err(OpenError::InTheWay { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(OpenError::io(&path, error)),
         }
     }
-    Ok(())
+    match fs::remove_dir_all(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(OpenError::io(&staged, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns the path of the staging directory next to `dir`, which is later renamed to `dir`.

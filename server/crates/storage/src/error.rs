@@ -64,8 +64,8 @@ pub enum OpenError {
     /// etcd's data in this directory was already adopted.
     #[error(
         "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
-         this directory. To adopt etcd's data again, first remove this file; all writes since the first adoption are \
-         then lost",
+         this directory. To adopt etcd's data again, first move this file, log and checkpoint away; the member then \
+         lacks all writes since the first adoption",
         path.display(), found.member_id, found.cluster_id
     )]
     Adopted {
@@ -76,7 +76,8 @@ pub enum OpenError {
     },
     /// A file that Witan did not create has the name of one of Witan's files.
     #[error(
-        "{} already exists, and was not created by an interrupted adoption. Move it away", path.display()
+        "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file identity beside \
+         it. To adopt etcd's data again, move it away", path.display()
     )]
     InTheWay {
         /// The file or folder.
@@ -109,8 +110,8 @@ pub enum OpenError {
     /// etcd ran in the directory after its data was adopted.
     #[error(
         "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
-         later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, remove {} and \
-         adopt the directory again; all writes to witan are then lost", etcd.display(), identity.display()
+         later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and \
+         the folders log and checkpoint beside it away, and adopt the directory again without the writes to witan", etcd.display(), identity.display()
     )]
     EtcdRanSince {
         /// The folder of etcd's log.

@@ -56,11 +56,6 @@ pub(super) fn note_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Re
     files::replace(filled, ADOPTED, format!("{place}\n{end}\n").as_bytes())
 }
 
-/// Returns whether etcd's data in the member's folder was adopted.
-pub(super) fn was_adopted(member: &Path) -> bool {
-    member.join(ADOPTED).exists()
-}
-
 /// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);

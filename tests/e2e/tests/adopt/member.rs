@@ -224,11 +224,39 @@ fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
         etcd.start_unready_again();
         assert_eq!(etcd.wait_exit().code(), Some(ETCD_RAN_SINCE));
         etcd.wait_log(0, "etcd has run on it again");
-        fs::remove_file(data(&etcd).join("member/identity")).expect("our identity");
+        move_away(&etcd);
         adopt(&etcd);
         etcd.start_again();
         assert_eq!(etcd.etcdctl(&["get", "a"]), "a\n2\n");
     }
+}
+
+/// Moves Witan's files out of a data directory, so that it can be adopted again.
+fn move_away(server: &Server) {
+    let member = data(server).join("member");
+    for name in ["identity", "log", "checkpoint"] {
+        fs::rename(member.join(name), member.join(format!("{name}-before"))).expect(name);
+    }
+}
+
+/// The start with `--adopt-etcd` would otherwise replace all writes since the adoption with etcd's data.
+#[test]
+fn a_member_that_lost_its_identity_keeps_its_data() {
+    let mut etcd = Launch::new(Kind::Etcd36).start();
+    etcd.kill9();
+    etcd.add_args(["--adopt-etcd"]);
+    adopt_at_start(&mut etcd);
+    etcd.etcdctl(&["put", "a", "witan"]);
+    etcd.terminate();
+    let identity = data(&etcd).join("member/identity");
+    let aside = identity.with_file_name("aside");
+    fs::rename(&identity, &aside).expect("a file");
+    etcd.start_unready_again();
+    assert_eq!(etcd.wait_exit().code(), Some(ETCD_RAN_SINCE));
+    etcd.wait_log(0, "no adoption was interrupted");
+    fs::rename(&aside, &identity).expect("a file");
+    etcd.start_again();
+    assert_eq!(etcd.etcdctl(&["get", "a"]), "a\nwitan\n");
 }
 
 #[test]
@@ -327,7 +355,9 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         assert!(etcd.dir().join("logs/log").is_dir());
         // Adopt etcd's data again, as the error for an etcd that has run since then advises.
         etcd.terminate();
-        fs::remove_file(data(&etcd).join("member/identity")).expect("a file");
+        let of_witan = etcd.dir().join("logs/log");
+        fs::rename(of_witan, etcd.dir().join("log-of-witan")).expect("a folder");
+        move_away(&etcd);
         etcd.start_again();
         assert_eq!(etcd.etcdctl(&["get", "a"]), "a\netcd\n");
     }

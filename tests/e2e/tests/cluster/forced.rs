@@ -80,3 +80,17 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
         .member(last)
         .answers(200, "PUT", "/v2/keys/a", "value=2");
 }
+
+#[test]
+fn a_member_does_not_remove_members_that_run() {
+    let mut cluster = Cluster::start(3);
+    let before = members(&cluster.member(1).address());
+    cluster.member_mut(0).terminate();
+    cluster.member_mut(0).add_args(["--force-new-cluster"]);
+    cluster.member_mut(0).start_unready_again();
+    assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(1));
+    cluster
+        .member(0)
+        .wait_log(0, "would remove members that run");
+    assert_eq!(members(&cluster.member(1).address()), before);
+}

@@ -50,6 +50,26 @@ fn a_changed_or_cut_identity_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_log_without_its_checkpoint_is_refused() {
+    let mut server = Launch::witan().start();
+    server.answers(201, "PUT", "/v2/keys/kept", "value=1");
+    server.terminate();
+    let checkpoint = server.dir().join("data/member/checkpoint");
+    let aside = checkpoint.with_file_name("aside");
+    fs::rename(&checkpoint, &aside).expect("a folder");
+    let (code, said) = refused(&mut server);
+    assert_eq!(code, Some(30), "{said}");
+    assert!(
+        said.contains("member/checkpoint was emptied or removed"),
+        "{said}"
+    );
+    fs::remove_dir_all(&checkpoint).expect("a folder");
+    fs::rename(&aside, &checkpoint).expect("a folder");
+    server.start_again();
+    server.answers(200, "GET", "/v2/keys/kept", "");
+}
+
+#[test]
 fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
     let mut original = Launch::witan().arg("--wal-dir=wal").start();
     original.answers(201, "PUT", "/v2/keys/kept", "value=1");

@@ -3,5 +3,6 @@
 mod compaction;
 mod copies;
 mod crash;
+mod forked;
 mod identity;
 mod linear;

@@ -46,18 +46,8 @@ impl Invariant for NoSilentFork {
         }
         for (member, _) in *views {
             let executed = self.executed.get(member).into_iter().flatten();
-            let looks_equal = |(index, ident): (&u64, &Ident)| {
-                let other = of_leader.get(index);
-                other.is_some_and(|other| other.term == ident.term && other != ident)
-            };
-            if executed.clone().any(looks_equal) {
-                continue;
-            }
             for (index, ident) in executed {
-                if of_leader
-                    .get(index)
-                    .is_some_and(|other| other.term != ident.term)
-                {
+                if of_leader.get(index).is_some_and(|other| other != ident) {
                     return Err(format!(
                         "m{member} runs, and has executed another entry {index} than the leader m{leader}"
                     ));

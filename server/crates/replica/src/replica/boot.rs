@@ -25,6 +25,9 @@ use witan_machine::{
     view::{Position, View},
 };
 
+/// Index of a cluster's first state, which no entry precedes.
+pub(super) const GENESIS_INDEX: u64 = 1;
+
 /// Returns the first state of a new cluster: a snapshot at index 1, term 1 with all first members, so that a member that joins
 /// later receives them. Each member takes one v2 index, because etcd stores members in the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
@@ -32,7 +35,7 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     machine.members.cluster_id = cluster_id;
     let (learners, voters): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.learner);
     let position = Position {
-        index: 1,
+        index: GENESIS_INDEX,
         term: 1,
         voters: voters.iter().map(|m| m.id).collect(),
         learners: learners.iter().map(|m| m.id).collect(),
@@ -90,7 +93,7 @@ impl Replica {
             campaigns: 0,
             role_and_term: (Role::Follower, 0),
             durable_checkpoints: (0, place.index),
-            commit_unpersisted: false,
+            commit_unpersisted: None,
             rebuilds: false,
             other_lineage_term: None,
             state_asked_at: 0,

@@ -132,7 +132,7 @@ impl Replica {
             ..Message::default()
         };
         message.set_msg_type(MessageType::MsgAppend);
-        self.attach_lineage(&mut message);
+        self.attach_append_context(&mut message);
         self.post(to, Lane::Bulk, &PeerMessage::Raft(message));
     }
 }

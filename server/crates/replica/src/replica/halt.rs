@@ -40,7 +40,7 @@ pub enum Halt {
     },
     /// An entry that this member has committed differs from the entry in the leader's log.
     #[error(
-        "the history has forked: entry {index}, which this member knows as committed, is of term {own_term} here and of \
+        "the history has forked: entry {index} of term {own_term} in the log of this member differs from entry {index} of \
          term {leader_term} in the log of the leader. A member runs on an older copy of its data, or two clusters have \
          the same ids. Keep this data directory, find out which history is right, and add the members without it again \
          under new identities"
@@ -53,4 +53,11 @@ pub enum Halt {
         /// Term of the entry in the leader's log.
         leader_term: u64,
     },
+    /// The leader started from another state than this member, which was restored from a snapshot.
+    #[error(
+        "this member was restored from a snapshot, but the leader started from another state: the members were restored \
+         from different snapshots, or some of them started without data. Nothing was changed. Restore all members from \
+         the same snapshot"
+    )]
+    OtherState,
 }

@@ -11,15 +11,34 @@ use raft::{
     eraftpb::{Message, MessageType},
 };
 
-use super::Replica;
+use witan_machine::view::{RESTORED, View};
+
+use super::{Halt, Replica, append_context::AppendContext, boot::GENESIS_INDEX};
 
 impl Replica {
-    /// Adds the lineage of this leader's state to an append message. Adds nothing in a cluster that was never adopted.
-    pub(super) fn attach_lineage(&self, message: &mut Message) {
-        let lineage = self.raft.store().position().lineage;
-        if lineage != 0 && message.get_msg_type() == MessageType::MsgAppend {
-            message.context = lineage.to_be_bytes().to_vec().into();
+    /// Returns whether a leader's message must be dropped, because this member's state was restored and the leader started from
+    /// another one. `state` is the state of a snapshot message. Halts this member if it has not committed anything yet.
+    pub(super) fn started_from_another_state(
+        &mut self,
+        message: &Message,
+        state: Option<&View>,
+    ) -> bool {
+        let (own, raft) = (self.raft.store().position().lineage, &self.raft.raft);
+        let appended = || {
+            (message.get_msg_type() == MessageType::MsgAppend).then(|| AppendContext::of(message))
+        };
+        let lineage = match state {
+            Some(state) => Some(state.position.lineage),
+            None => appended().flatten().map(|context| context.lineage),
+        };
+        let is_other = own & RESTORED != 0 && lineage.is_some_and(|lineage| lineage != own);
+        if !is_other || message.term < raft.term {
+            return false;
         }
+        if raft.raft_log.committed <= GENESIS_INDEX {
+            self.halt = Some(Halt::OtherState);
+        }
+        true
     }
 
     /// Compares a leader's lineage with this member's. If they differ, the leader's state must replace this member's.
@@ -27,7 +46,8 @@ impl Replica {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;
         }
-        let differs = lineage_of_message(message) != Some(self.raft.store().position().lineage);
+        let lineage = AppendContext::of(message).map(|context| context.lineage);
+        let differs = lineage != Some(self.raft.store().position().lineage);
         self.other_lineage_term = differs.then_some(message.term);
     }
 
@@ -56,13 +76,4 @@ impl Replica {
             is_taken
         });
     }
-}
-
-/// Decodes the lineage in a leader's message; 0 means none. Returns `None` if the bytes are not a lineage.
-pub(super) fn lineage_of_message(message: &Message) -> Option<u64> {
-    if message.context.is_empty() {
-        return Some(0);
-    }
-    let bytes = <[u8; 8]>::try_from(&message.context[..]).ok()?;
-    Some(u64::from_be_bytes(bytes))
 }

@@ -10,7 +10,7 @@
 
 use raft::eraftpb::{Entry, Message, MessageType};
 
-use super::{Halt, Replica};
+use super::{Halt, Replica, append_context::AppendContext};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
@@ -103,6 +103,9 @@ impl Replica {
             true => (snapshot.index, snapshot.term),
             false => (message.index, message.log_term),
         };
+        if let Some(forked) = self.forked_before(message) {
+            return Some(forked);
+        }
         let entries = message.entries.iter();
         let log = &self.raft.raft.raft_log;
         std::iter::once(first)
@@ -114,6 +117,17 @@ impl Replica {
                 let forked = Said::Forked { index, own_term, leader_term };
                 (own_term != leader_term).then_some(forked)
             })
+    }
+
+    /// Returns the fork if the entry before the message's entries has the same term here, but other data. Raft compares terms
+    /// alone, but a term has two leaders if a voter has lost its vote with its disk.
+    fn forked_before(&self, message: &Message) -> Option<Said> {
+        let (index, term) = (message.index, message.log_term);
+        let of_leader = AppendContext::of(message)?.previous?;
+        let has_same_term = self.raft.raft.raft_log.match_term(index, term);
+        let own = self.entry_checksum(index).filter(|_| has_same_term)?;
+        let forked = Said::Forked { index, own_term: term, leader_term: term };
+        (own != of_leader).then_some(forked)
     }
 
     /// Returns whether the sender of a message may lead the message's term: this member knows no other leader of that term.

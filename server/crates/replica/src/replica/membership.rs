@@ -125,7 +125,9 @@ impl Replica {
     }
 
     /// Records that `member` permanently rejects this member. Halts with `why` once more than half of the others do, because a
-    /// single member must not halt it. If only one voter remains after this member's removal, that voter suffices.
+    /// single member must not halt it. One rejection of the directory suffices if this member's state has no registration of
+    /// it: the directory was emptied, and this member's vote could elect a leader that lacks acknowledged entries. If only one
+    /// voter remains after this member's removal, that voter suffices.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
@@ -138,9 +140,11 @@ impl Replica {
             }
             return;
         }
+        let own = members.get(&MemberId(self.config.id));
+        let is_new = own.is_some_and(|own| own.store_id == 0);
         self.refused_at.insert(member);
         let others = members.keys().filter(|id| id.0 != self.config.id).count();
-        if self.refused_at.len() > others / 2 {
+        if self.refused_at.len() > others / 2 || (is_new && why == Halt::Replaced) {
             self.halt = Some(why);
         }
     }

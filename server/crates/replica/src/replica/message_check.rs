@@ -6,7 +6,7 @@ use raft::{
     eraftpb::{Entry, Message, MessageType},
 };
 
-use super::{Replica, lineage::lineage_of_message};
+use super::{Replica, append_context::AppendContext};
 use crate::wire::{self, EntryError};
 use witan_machine::{
     command::{self, Command},
@@ -112,7 +112,7 @@ fn appends(message: &Message) -> bool {
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
         MessageType::MsgAppend => {
-            has_contiguous_entries(message) && lineage_of_message(message).is_some()
+            has_contiguous_entries(message) && AppendContext::of(message).is_some()
         }
         // A follower acknowledges only entries that the leader has.
         MessageType::MsgAppendResponse => {

@@ -404,3 +404,23 @@ fn one_snapshot_at_a_time_goes_to_a_member_until_its_end_is_reported() {
     leader_tasks.snapshot_ended(3);
     assert!(leader_tasks.begin_snapshot(3, 1001));
 }
+
+#[test]
+fn an_idle_leader_persists_its_commit_index() {
+    let (mut replica, mut host) = (member_two_of(state_of(&[2])), Noted::default());
+    replica.turn(&mut host).expect("no halt");
+    let committed = replica.status().committed;
+    replica.tick(0);
+    replica.turn(&mut host).expect("no halt");
+    let stored = host
+        .last_batch
+        .hard_state
+        .as_ref()
+        .map(wire::decode_hard_state);
+    let stored = stored.expect("a hard state").expect("it decodes");
+    assert_eq!(
+        (stored.commit, host.last_batch.must_sync),
+        (committed, false)
+    );
+    assert!(host.last_batch.records.is_empty());
+}

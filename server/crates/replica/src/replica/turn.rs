@@ -42,6 +42,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
         } else if replica.apply_queue.executed.is_some() {
             resume(replica, host)?;
         } else if !release_reads(replica, host) {
+            persist_idle_commit(replica, host);
             replica.batches.turned(replica.last_index());
             return end(replica, host);
         }
@@ -114,7 +115,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut light = replica.raft.advance_append(ready);
     if let Some(commit) = light.commit_index() {
         replica.raft.mut_store().set_commit(commit);
-        replica.commit_unpersisted = true;
+        replica.commit_unpersisted.get_or_insert(replica.ticks);
         persist_committed_change(replica, host);
     }
     send(replica, host, light.take_messages());
@@ -188,7 +189,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
-    let mut changed = std::mem::take(&mut replica.commit_unpersisted);
+    let mut changed = replica.commit_unpersisted.take().is_some();
     if let Some(state) = ready.hs() {
         log.set_hard_state(state.clone());
         changed = true;
@@ -211,14 +212,27 @@ fn commits_change(replica: &Replica) -> bool {
 
 /// Persists and syncs the commit index at once if it covers an unapplied membership change.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
-    if !commits_change(replica) {
-        return;
+    if commits_change(replica) {
+        persist_commit(replica, host, true);
     }
-    replica.commit_unpersisted = false;
+}
+
+/// Persists the commit index if it advanced before the last tick and no entry followed. Otherwise, a member that restarts would
+/// not know that its last entries are committed, and a leader of a forked history could replace them.
+fn persist_idle_commit(replica: &mut Replica, host: &mut dyn Host) {
+    let advanced = replica.commit_unpersisted;
+    if advanced.is_some_and(|tick| tick < replica.ticks) {
+        persist_commit(replica, host, false);
+    }
+}
+
+/// Persists the commit index, and syncs it if `must_sync` is set.
+fn persist_commit(replica: &mut Replica, host: &mut dyn Host, must_sync: bool) {
+    replica.commit_unpersisted = None;
     let batch = LogBatch {
         records: Vec::new(),
         hard_state: Some(wire::encode_hard_state(replica.raft.store().hard_state())),
-        must_sync: true,
+        must_sync,
     };
     persist(host, &batch);
 }
@@ -407,7 +421,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
         fill_metadata(message.mut_snapshot(), &view.position);
         snapshot = Some(Box::new(view));
     }
-    replica.attach_lineage(&mut message);
+    replica.attach_append_context(&mut message);
     replica.name_voters(&mut message);
     Some(Envelope {
         to: MemberId(message.to),

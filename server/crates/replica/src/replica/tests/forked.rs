@@ -26,8 +26,9 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Returns messages of a leader whose entry 2 has term 6: an append after it, an append of it, and a snapshot with it.
-fn contradictions() -> [Envelope; 3] {
+/// Returns messages of a leader with another entry 2, each with the entry's term: an append after it, an append of it, a
+/// snapshot with it, and an append after an entry of the same term that has data.
+fn contradictions() -> [(Envelope, u64); 4] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
         (m.index, m.log_term) = (1, 1);
@@ -42,7 +43,13 @@ fn contradictions() -> [Envelope; 3] {
     state.position.term = 6;
     fill_metadata(message.mut_snapshot(), &state.position);
     snapshot.message = wire::encode_message(&message);
-    [follows, appends, snapshot]
+    let same_term = of_three(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term) = (2, 5);
+        m.context = [&[0; 8][..], &crc32fast::hash(b"data").to_be_bytes()]
+            .concat()
+            .into();
+    });
+    [(follows, 6), (appends, 6), (snapshot, 6), (same_term, 5)]
 }
 
 /// Takes the sent messages to member 3. Returns its answers to requests, and whether member 2 acknowledged anything to it.
@@ -64,7 +71,7 @@ fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
 
 #[test]
 fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_confirmed() {
-    for contradiction in contradictions() {
+    for (contradiction, leader_term) in contradictions() {
         for confirmed in [true, false] {
             let (mut replica, mut host) = committed();
             for tick in 0..10 {
@@ -85,7 +92,7 @@ fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_
                 }
             }
             replica.receive(contradiction.clone());
-            let forked = Halt::Forked { index: 2, own_term: 5, leader_term: 6 };
+            let forked = Halt::Forked { index: 2, own_term: 5, leader_term };
             let expected = if confirmed { Err(forked) } else { Ok(()) };
             assert_eq!(replica.turn(&mut host), expected);
         }
@@ -100,7 +107,7 @@ fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() 
     for truth in [heartbeat, append] {
         let (mut replica, mut host) = committed();
         for tick in 0..100 {
-            for lie in contradictions() {
+            for (lie, _) in contradictions() {
                 replica.receive(lie);
             }
             replica.tick(tick);
@@ -121,7 +128,7 @@ fn what_a_leader_of_an_earlier_term_says_is_no_fork() {
     let (mut replica, mut host) = committed();
     replica.receive(of_three(MessageType::MsgHeartbeat, |m| m.term = 8));
     for tick in 0..100 {
-        contradictions().into_iter().for_each(|late| {
+        contradictions().into_iter().for_each(|(late, _)| {
             replica.receive(late);
         });
         replica.tick(tick);

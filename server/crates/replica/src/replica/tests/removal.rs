@@ -140,11 +140,17 @@ fn a_removed_member_ends_when_the_voter_left_has_told_it_of_the_commit() {
 
 #[test]
 fn a_member_that_most_others_know_with_another_directory_halts() {
-    let checkpoint = Some(super::state_of(&[1, 2, 3]));
-    let mut replica = started(Recovered { checkpoint, ..Recovered::default() });
-    let mut host = Agreeing::default();
-    for (others, outcome) in [(1, Ok(())), (1, Ok(())), (3, Err(Halt::Replaced))] {
-        replica.peer_event(MemberId(others), PeerEvent::ReplacedHere);
-        assert_eq!(replica.turn(&mut host), outcome, "member {others}");
-    }
+    let halts = |store_id: u64| {
+        let mut state = super::state_of(&[1, 2, 3]);
+        let own = state.machine.members.by_id.get_mut(&MemberId(2));
+        own.expect("a member").store_id = store_id;
+        let mut replica = started(Recovered { checkpoint: Some(state), ..Recovered::default() });
+        let mut host = Agreeing::default();
+        [1, 1, 3].map(|other| {
+            replica.peer_event(MemberId(other), PeerEvent::ReplacedHere);
+            replica.turn(&mut host).is_err()
+        })
+    };
+    assert_eq!(halts(7), [false, false, true]);
+    assert!(halts(0)[0], "an emptied directory");
 }

@@ -1,0 +1,67 @@
+//! The bytes that a leader adds to an append message, in raft's field `context`.
+
+use bytes::Bytes;
+use raft::{
+    GetEntriesContext, ProgressState,
+    eraftpb::{Message, MessageType},
+};
+
+use super::Replica;
+
+/// The data that a leader adds to an append message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AppendContext {
+    /// The lineage of the leader's state; 0 for none.
+    pub(super) lineage: u64,
+    /// The checksum of the entry before the message's entries, until the follower has accepted a message.
+    pub(super) previous: Option<u32>,
+}
+
+impl AppendContext {
+    /// Encodes the context. Without a lineage and a checksum, it is empty.
+    fn encode(self) -> Bytes {
+        let lineage = self.lineage.to_be_bytes();
+        match self.previous {
+            Some(previous) => [&lineage[..], &previous.to_be_bytes()].concat().into(),
+            None if self.lineage != 0 => lineage.to_vec().into(),
+            None => Bytes::new(),
+        }
+    }
+
+    /// Decodes the context of a message. Returns `None` if the bytes are not a context.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        let Some((lineage, previous)) = message.context.split_first_chunk() else {
+            return message.context.is_empty().then(Self::default);
+        };
+        let previous = match previous.is_empty() {
+            true => None,
+            false => Some(u32::from_be_bytes(previous.try_into().ok()?)),
+        };
+        Some(Self { lineage: u64::from_be_bytes(*lineage), previous })
+    }
+}
+
+impl Replica {
+    /// Adds the [`AppendContext`] to an append message.
+    pub(super) fn attach_append_context(&self, message: &mut Message) {
+        if message.get_msg_type() != MessageType::MsgAppend {
+            return;
+        }
+        let peer = self.raft.raft.prs().get(message.to);
+        let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
+        let previous = probes.then(|| self.entry_checksum(message.index));
+        let lineage = self.raft.store().position().lineage;
+        message.context = AppendContext { lineage, previous: previous.flatten() }.encode();
+    }
+
+    /// Returns the checksum of an entry's data. Returns `None` if the log in memory no longer has the entry.
+    pub(super) fn entry_checksum(&self, index: u64) -> Option<u32> {
+        let context = GetEntriesContext::empty(false);
+        let log = &self.raft.raft.raft_log;
+        if !(log.first_index()..=log.last_index()).contains(&index) {
+            return None;
+        }
+        let entries = log.slice(index, index + 1, None, context).ok()?;
+        Some(crc32fast::hash(&entries.first()?.data))
+    }
+}
