@@ -106,9 +106,8 @@ pub(super) async fn open(
     recovered.checkpoint = Some(checkpoint.clone());
     let forced = match config.force_new_cluster {
         true => {
-            let members = &checkpoint.machine.members;
-            join::refuse_running(identity.member_id, members, dialer).await?;
-            force_new_cluster(dir, &mut storage, &mut recovered, identity.member_id)?
+            let own = (identity.member_id, &checkpoint.machine.members);
+            force_new_cluster(dir, (&mut storage, &mut recovered), own, dialer).await?
         }
         false => None,
     };
@@ -141,18 +140,19 @@ fn write_first_state(
     Ok(state)
 }
 
-/// Removes all other members from the recovered state and logs the removal. Returns the new registry, or `None` if there are no
-/// other members.
-fn force_new_cluster(
+/// Removes all other members from the recovered state and logs the removal, unless one of them runs. Returns the new registry,
+/// or `None` if there are no other members.
+async fn force_new_cluster(
     dir: &Path,
-    storage: &mut Storage,
-    recovered: &mut Recovered,
-    own: MemberId,
+    (storage, recovered): (&mut Storage, &mut Recovered),
+    (own, members): (MemberId, &MemberRegistry),
+    dialer: &PeerDialer,
 ) -> Result<Option<MemberRegistry>, BootError> {
     let forced = Replica::force_new_cluster(recovered, own).map_err(|error| match error {
         ForceError::Corrupt(source) => BootError::corrupt(dir, source),
         ForceError::NoState => BootError::ForcedWithoutState { dir: dir.display().to_string() },
     })?;
+    join::refuse_running(own, members, dialer).await?;
     let Some(forced) = forced else {
         return Ok(None);
     };

@@ -24,6 +24,7 @@ mod peers;
 mod quorum;
 mod recorder;
 mod restart;
+mod restored;
 mod snapshot;
 mod tls;
 mod tokens;

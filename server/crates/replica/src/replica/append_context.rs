@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::{
     GetEntriesContext, ProgressState,
-    eraftpb::{Message, MessageType},
+    eraftpb::{Entry, Message, MessageType},
 };
 
 use super::Replica;
@@ -56,12 +56,17 @@ impl Replica {
 
     /// Returns the checksum of an entry's data. Returns `None` if the log in memory no longer has the entry.
     pub(super) fn entry_checksum(&self, index: u64) -> Option<u32> {
-        let context = GetEntriesContext::empty(false);
+        Some(crc32fast::hash(&self.own_entry(index)?.data))
+    }
+
+    /// Returns an entry of the log in memory.
+    pub(super) fn own_entry(&self, index: u64) -> Option<Entry> {
         let log = &self.raft.raft.raft_log;
         if !(log.first_index()..=log.last_index()).contains(&index) {
             return None;
         }
+        let context = GetEntriesContext::empty(false);
         let entries = log.slice(index, index + 1, None, context).ok()?;
-        Some(crc32fast::hash(&entries.first()?.data))
+        entries.into_iter().next()
     }
 }

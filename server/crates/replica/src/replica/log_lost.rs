@@ -103,7 +103,7 @@ impl Replica {
             true => (snapshot.index, snapshot.term),
             false => (message.index, message.log_term),
         };
-        if let Some(forked) = self.forked_before(message) {
+        if let Some(forked) = self.forked_in_term(message) {
             return Some(forked);
         }
         let entries = message.entries.iter();
@@ -119,15 +119,34 @@ impl Replica {
             })
     }
 
-    /// Returns the fork if the entry before the message's entries has the same term here, but other data. Raft compares terms
-    /// alone, but a term has two leaders if a voter has lost its vote with its disk.
-    fn forked_before(&self, message: &Message) -> Option<Said> {
+    /// Returns the fork if an entry has the same term here and in the message, but other data. Raft compares terms alone, but a
+    /// term has two leaders if a voter has lost its vote with its disk. Compares the entry before the message's entries by
+    /// checksum, and the entries that this log has already.
+    fn forked_in_term(&self, message: &Message) -> Option<Said> {
         let (index, term) = (message.index, message.log_term);
-        let of_leader = AppendContext::of(message)?.previous?;
-        let has_same_term = self.raft.raft.raft_log.match_term(index, term);
-        let own = self.entry_checksum(index).filter(|_| has_same_term)?;
-        let forked = Said::Forked { index, own_term: term, leader_term: term };
-        (own != of_leader).then_some(forked)
+        let forked = |index, term| Said::Forked { index, own_term: term, leader_term: term };
+        let log = &self.raft.raft.raft_log;
+        if let Some(of_leader) = AppendContext::of(message).and_then(|context| context.previous)
+            && log.match_term(index, term)
+            && self
+                .entry_checksum(index)
+                .is_some_and(|own| own != of_leader)
+        {
+            return Some(forked(index, term));
+        }
+        let last = log.last_index();
+        let known = message
+            .entries
+            .iter()
+            .take_while(|entry| entry.index <= last);
+        let differs = |entry: &&Entry| {
+            let own = self.own_entry(entry.index);
+            own.is_some_and(|own| own.term == entry.term && own.data != entry.data)
+        };
+        known
+            .filter(differs)
+            .map(|entry| forked(entry.index, entry.term))
+            .next()
     }
 
     /// Returns whether the sender of a message may lead the message's term: this member knows no other leader of that term.

@@ -27,8 +27,8 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
 }
 
 /// Returns messages of a leader with another entry 2, each with the entry's term: an append after it, an append of it, a
-/// snapshot with it, and an append after an entry of the same term that has data.
-fn contradictions() -> [(Envelope, u64); 4] {
+/// snapshot with it, and an append after an entry and of an entry of the same term that has data.
+fn contradictions() -> [(Envelope, u64); 5] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
         (m.index, m.log_term) = (1, 1);
@@ -49,7 +49,18 @@ fn contradictions() -> [(Envelope, u64); 4] {
             .concat()
             .into();
     });
-    [(follows, 6), (appends, 6), (snapshot, 6), (same_term, 5)]
+    let with_data = of_three(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term) = (1, 1);
+        let data = wire::encode_entry(&Entry::default()).into();
+        m.entries = vec![RaftEntry { index: 2, term: 5, data, ..RaftEntry::default() }].into();
+    });
+    [
+        (follows, 6),
+        (appends, 6),
+        (snapshot, 6),
+        (same_term, 5),
+        (with_data, 5),
+    ]
 }
 
 /// Takes the sent messages to member 3. Returns its answers to requests, and whether member 2 acknowledged anything to it.
