@@ -243,6 +243,7 @@ fn move_away(server: &Server) {
 #[test]
 fn a_member_that_lost_its_identity_keeps_its_data() {
     let mut etcd = Launch::new(Kind::Etcd36).start();
+    etcd.etcdctl(&["put", "a", "etcd"]);
     etcd.kill9();
     etcd.add_args(["--adopt-etcd"]);
     adopt_at_start(&mut etcd);
